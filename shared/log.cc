@@ -1,0 +1,97 @@
+#include "shared/log.h"
+
+#include <fmt/format.h>
+#include <json/json.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace inferpool::log {
+namespace {
+
+struct LevelName {
+  Level level;
+  spdlog::level::level_enum spdlog_level;
+  std::string_view name;
+};
+
+constexpr std::array<LevelName, 4> kLevels = {{
+    {Level::kDebug, spdlog::level::debug, "debug"},
+    {Level::kInfo, spdlog::level::info, "info"},
+    {Level::kWarning, spdlog::level::warn, "warning"},
+    {Level::kError, spdlog::level::err, "error"},
+}};
+
+const LevelName& Entry(Level level) { return kLevels[static_cast<std::size_t>(level)]; }
+
+spdlog::logger& Logger() {
+  // stderr is unbuffered, so a line leaves in one write() and lines of several processes never mix.
+  static spdlog::logger logger("inferpool", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  return logger;
+}
+
+void Write(Level level, std::string_view event, Fields fields) {
+  const LevelName& entry = Entry(level);
+  if (!Logger().should_log(entry.spdlog_level)) return;
+  fmt::memory_buffer line;
+  auto out = std::back_inserter(line);
+  fmt::format_to(out, "\"event\":{}", Json::valueToQuotedString(std::string(event).c_str()));
+  for (const Field& field : fields) {
+    fmt::format_to(out, ",\"{}\":", field.key());
+    std::visit(
+        [&](auto value) {
+          if constexpr (std::is_same_v<decltype(value), std::string_view>) {
+            fmt::format_to(out, "{}", Json::valueToQuotedString(std::string(value).c_str()));
+          } else if constexpr (std::is_same_v<decltype(value), double>) {
+            if (std::isfinite(value)) {
+              fmt::format_to(out, "{:.6g}", value);
+            } else {
+              fmt::format_to(out, "null");
+            }
+          } else {
+            fmt::format_to(out, "{}", value);
+          }
+        },
+        field.value());
+  }
+  Logger().log(entry.spdlog_level, spdlog::string_view_t(line.data(), line.size()));
+}
+
+}  // namespace
+
+void Init(Level level, std::string_view role) {
+  Logger().set_level(Entry(level).spdlog_level);
+  const std::string quoted = Json::valueToQuotedString(std::string(role).c_str());
+  std::string escaped;
+  for (const char c : quoted) escaped += c == '%' ? std::string("%%") : std::string(1, c);
+  Logger().set_pattern(
+      fmt::format("{{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",\"role\":{},\"pid\":{},%v}}",
+                  escaped, getpid()),
+      spdlog::pattern_time_type::utc);
+}
+
+bool ParseLevel(std::string_view word, Level& level) {
+  for (const LevelName& entry : kLevels) {
+    if (entry.name == word) {
+      level = entry.level;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Enabled(Level level) { return Logger().should_log(Entry(level).spdlog_level); }
+
+void Debug(std::string_view event, Fields fields) { Write(Level::kDebug, event, fields); }
+void Info(std::string_view event, Fields fields) { Write(Level::kInfo, event, fields); }
+void Warning(std::string_view event, Fields fields) { Write(Level::kWarning, event, fields); }
+void Error(std::string_view event, Fields fields) { Write(Level::kError, event, fields); }
+
+}  // namespace inferpool::log

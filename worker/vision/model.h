@@ -1,0 +1,30 @@
+// What is known of a model before a request comes: filled from the KServe v2 metadata and config by
+// worker/backend, read by worker/vision. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace inferpool::vision {
+
+// A tensor's name, KServe datatype ("FP32", "UINT8", "BYTES", ...) and shape. -1 stands for any
+// length. When the model batches (max_batch_size > 0), the first dimension of `shape` is the batch.
+struct TensorSpec {
+  std::string name;
+  std::string datatype;
+  std::vector<std::int64_t> shape;
+};
+
+struct ModelDescription {
+  std::string name;
+  std::string version;
+  std::int64_t max_batch_size = 0;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::vector<std::string> class_names;           // by class id; empty when unknown
+  std::map<std::string, std::string> parameters;  // config.pbtxt's `parameters`, as text
+};
+
+}  // namespace inferpool::vision
