@@ -1,0 +1,146 @@
+#include "fcgi/connection.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <span>
+#include <string>
+
+namespace inferpool::fcgi {
+namespace {
+
+// FastCGI puts no bound on the parameters. nginx's own, with its default header buffers, stay below
+// 40 KiB; a peer that exceeds this is not nginx.
+constexpr std::size_t kMaxParameterBytes = 256 * 1024;
+
+void SetTimeout(int fd, int option, std::chrono::seconds time) {
+  const timeval value{.tv_sec = time.count(), .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value));
+}
+
+std::size_t ParameterBytes(char** envp) {
+  std::size_t bytes = 0;
+  for (; *envp != nullptr; ++envp) bytes += std::strlen(*envp);
+  return bytes;
+}
+
+// The time since `handed_off` (seconds since the epoch, as nginx's $msec writes them).
+std::chrono::microseconds Since(std::string_view handed_off) {
+  double seconds = 0;
+  const auto [end, error] =
+      std::from_chars(handed_off.data(), handed_off.data() + handed_off.size(), seconds);
+  if (error != std::errc() || !std::isfinite(seconds)) return std::chrono::microseconds(0);
+  const double now = std::chrono::duration<double>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count();
+  const double waited = std::clamp(now - seconds, 0.0, 3600.0);
+  return std::chrono::microseconds(std::llround(waited * 1e6));
+}
+
+}  // namespace
+
+void InitLibrary() {
+  // libfcgi waits up to 2 s for a mute peer at the start and for a slow one at the end. We accept
+  // connections ourselves, so only the end is left.
+  setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "200", /*overwrite=*/0);
+  FCGX_Init();
+}
+
+Connection::Connection(FileDescriptor socket, const ReadLimits& limits) : limits_(limits) {
+  SetTimeout(socket.get(), SO_RCVTIMEO, limits.io);
+  SetTimeout(socket.get(), SO_SNDTIMEO, limits.io);
+  // With a connection already open and marked as kept, FCGX_Accept_r reads a request from it
+  // instead of accepting; with no listening socket it then fails at once when that one is bad.
+  FCGX_InitRequest(&fcgx_, /*sock=*/-1, /*flags=*/0);
+  fcgx_.ipcFd = socket.Release();
+  fcgx_.keepConnection = 1;
+}
+
+Connection::~Connection() {
+  fcgx_.keepConnection = 0;
+  FCGX_Finish_r(&fcgx_);
+}
+
+const char* Connection::Parameter(const char* name) const {
+  const char* value = FCGX_GetParam(name, fcgx_.envp);
+  return value == nullptr ? "" : value;
+}
+
+absl::StatusOr<Request> Connection::Read() {
+  const TimePoint accepted = Clock::now();
+  if (FCGX_Accept_r(&fcgx_) != 0) return absl::UnavailableError("no FastCGI request came");
+  if (ParameterBytes(fcgx_.envp) > kMaxParameterBytes) {
+    return absl::UnavailableError("the request's parameters are too large");
+  }
+  Request request;
+  request.accepted = accepted;
+  request.queue = Since(Parameter("INFERPOOL_HANDED_OFF"));
+  request.method = Parameter("REQUEST_METHOD");
+  const std::string_view uri = Parameter("REQUEST_URI");
+  const std::size_t question = uri.find('?');
+  request.path = uri.substr(0, question);
+  if (question != std::string_view::npos) request.query = uri.substr(question + 1);
+  request.content_type = Parameter("CONTENT_TYPE");
+  request.request_id = Parameter("HTTP_X_REQUEST_ID");
+  request.client = Parameter("REMOTE_ADDR");
+  ReadBody(request);
+  request.read = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - accepted);
+  return request;
+}
+
+void Connection::ReadBody(Request& request) {
+  const std::string_view length = Parameter("CONTENT_LENGTH");
+  if (length.empty()) {
+    request.body_status = absl::FailedPreconditionError("the request names no Content-Length");
+    return;
+  }
+  std::size_t bytes = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  if (error == std::errc::result_out_of_range || bytes > limits_.body_bytes) {
+    request.body_status = absl::OutOfRangeError(
+        fmt::format("the body has {} bytes, allowed are {}", length, limits_.body_bytes));
+    return;
+  }
+  if (error != std::errc() || end != length.data() + length.size()) {
+    request.body_status = absl::InvalidArgumentError("Content-Length is not a number");
+    return;
+  }
+  request.body_bytes = std::make_unique_for_overwrite<char[]>(bytes);
+  std::size_t got = 0;
+  while (got < bytes) {
+    constexpr std::size_t kMost = std::numeric_limits<int>::max();
+    const int wanted = static_cast<int>(std::min(bytes - got, kMost));
+    const int count = FCGX_GetStr(request.body_bytes.get() + got, wanted, fcgx_.in);
+    if (count <= 0) break;
+    got += static_cast<std::size_t>(count);
+  }
+  if (got < bytes) {
+    request.body_bytes.reset();
+    request.body_status =
+        absl::DataLossError(fmt::format("the body ended after {} of {} bytes", got, bytes));
+    return;
+  }
+  request.body = {request.body_bytes.get(), bytes};
+}
+
+bool Connection::Write(const Response& response) {
+  std::string head = fmt::format("Status: {}\r\n", response.status);
+  for (const auto& [name, value] : response.headers) {
+    fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
+  }
+  fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n\r\n", response.body.size());
+  for (const std::string_view part : {std::string_view(head), std::string_view(response.body)}) {
+    if (FCGX_PutStr(part.data(), static_cast<int>(part.size()), fcgx_.out) < 0) return false;
+  }
+  return FCGX_FFlush(fcgx_.out) == 0;
+}
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,45 @@
+// One accepted FastCGI connection: reads its one request, writes its one answer, closes.
+#pragma once
+
+#include <fcgiapp.h>
+
+#include <chrono>
+#include <cstddef>
+
+#include "fcgi/request.h"
+#include "shared/file_descriptor.h"
+
+namespace inferpool::fcgi {
+
+struct ReadLimits {
+  std::size_t body_bytes;
+  std::chrono::seconds io;  // longest pause between two bytes, in both directions
+};
+
+// Prepares libfcgi. Call it once a process, before any thread.
+void InitLibrary();
+
+// Belongs to one thread. libfcgi's FCGX_Request underneath.
+class Connection {
+ public:
+  Connection(FileDescriptor socket, const ReadLimits& limits);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Reads the request. UNAVAILABLE when the peer went away or spoke no FastCGI: there is nobody to
+  // answer.
+  absl::StatusOr<Request> Read();
+
+  // Writes the answer; false when the peer did not take all of it.
+  bool Write(const Response& response);
+
+ private:
+  void ReadBody(Request& request);
+  const char* Parameter(const char* name) const;
+
+  ReadLimits limits_;
+  FCGX_Request fcgx_;
+};
+
+}  // namespace inferpool::fcgi

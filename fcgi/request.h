@@ -1,0 +1,47 @@
+// One FastCGI request and its answer, as values.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shared/deadline.h"
+#include "shared/status.h"
+
+namespace inferpool::fcgi {
+
+struct Request {
+  std::string method;        // REQUEST_METHOD
+  std::string path;          // REQUEST_URI up to '?', as the client sent it
+  std::string query;         // REQUEST_URI after '?', still encoded
+  std::string content_type;  // CONTENT_TYPE
+  std::string request_id;    // HTTP_X_REQUEST_ID; not to be trusted
+  std::string client;        // REMOTE_ADDR
+
+  // The body, whole, when `body_status` is OK. Otherwise none of it is kept, and the status says:
+  //   FAILED_PRECONDITION  the client named no length
+  //   INVALID_ARGUMENT     the length is not a number
+  //   OUT_OF_RANGE         longer than the limit; nothing was read
+  //   DATA_LOSS            the connection ended, or paused too long, before the body did
+  absl::Status body_status;
+  std::string_view body;
+
+  std::chrono::microseconds queue{0};  // between nginx's hand-off and acceptance; 0 when unknown
+  std::chrono::microseconds read{0};   // reading parameters and body
+  TimePoint accepted;
+
+  // What `body` views. Not a std::string: that would write 50 MB of zeros first.
+  std::unique_ptr<char[]> body_bytes;
+};
+
+struct Response {
+  int status = 200;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+};
+
+}  // namespace inferpool::fcgi

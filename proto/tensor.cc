@@ -1,0 +1,322 @@
+#include "proto/tensor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <unordered_set>
+
+namespace inferpool {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "the wire is little-endian and tensors are passed through as they are");
+static_assert(sizeof(bool) == 1);
+
+struct Datatype {
+  std::string_view name;
+  std::size_t size;
+};
+
+// Indexed by inference::DataType.
+constexpr std::array<Datatype, inference::DataType_ARRAYSIZE> kDatatypes = {{
+    {"", 0},
+    {"BOOL", 1},
+    {"UINT8", 1},
+    {"UINT16", 2},
+    {"UINT32", 4},
+    {"UINT64", 8},
+    {"INT8", 1},
+    {"INT16", 2},
+    {"INT32", 4},
+    {"INT64", 8},
+    {"FP16", 2},
+    {"FP32", 4},
+    {"FP64", 8},
+    {"BYTES", 0},
+    {"BF16", 2},
+}};
+
+const Datatype& Describe(inference::DataType datatype) {
+  return kDatatypes[inference::DataType_IsValid(datatype) ? static_cast<std::size_t>(datatype) : 0];
+}
+
+template <typename... Args>
+absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
+  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
+}
+
+std::span<const std::byte> Bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+template <typename T>
+std::span<const std::byte> Bytes(const google::protobuf::RepeatedField<T>& values) {
+  return std::as_bytes(std::span(values.data(), static_cast<std::size_t>(values.size())));
+}
+
+// Elements that travel as 32 bit, at their own width. Error: one that does not fit.
+template <typename Narrow, typename Wide>
+absl::Status AppendNarrow(const google::protobuf::RepeatedField<Wide>& values, std::string& raw) {
+  raw.reserve(static_cast<std::size_t>(values.size()) * sizeof(Narrow));
+  for (const Wide value : values) {
+    if (!std::in_range<Narrow>(value)) {
+      return Invalid("the value {} does not fit", value);
+    }
+    const auto narrow = static_cast<Narrow>(value);
+    raw.append(reinterpret_cast<const char*>(&narrow), sizeof narrow);
+  }
+  return absl::OkStatus();
+}
+
+int FilledLists(const inference::InferTensorContents& contents) {
+  return (contents.bool_contents_size() > 0) + (contents.int_contents_size() > 0) +
+         (contents.int64_contents_size() > 0) + (contents.uint_contents_size() > 0) +
+         (contents.uint64_contents_size() > 0) + (contents.fp32_contents_size() > 0) +
+         (contents.fp64_contents_size() > 0) + (contents.bytes_contents_size() > 0);
+}
+
+// Typed contents as the raw bytes they stand for: a view, or rewritten into `rewritten`.
+absl::StatusOr<std::span<const std::byte>> TypedData(inference::DataType datatype,
+                                                     const inference::InferTensorContents& contents,
+                                                     std::string& rewritten) {
+  switch (datatype) {
+    case inference::TYPE_BOOL:
+      return Bytes(contents.bool_contents());
+    case inference::TYPE_INT32:
+      return Bytes(contents.int_contents());
+    case inference::TYPE_INT64:
+      return Bytes(contents.int64_contents());
+    case inference::TYPE_UINT32:
+      return Bytes(contents.uint_contents());
+    case inference::TYPE_UINT64:
+      return Bytes(contents.uint64_contents());
+    case inference::TYPE_FP32:
+      return Bytes(contents.fp32_contents());
+    case inference::TYPE_FP64:
+      return Bytes(contents.fp64_contents());
+    case inference::TYPE_INT8:
+      RETURN_IF_ERROR(AppendNarrow<std::int8_t>(contents.int_contents(), rewritten));
+      return Bytes(rewritten);
+    case inference::TYPE_INT16:
+      RETURN_IF_ERROR(AppendNarrow<std::int16_t>(contents.int_contents(), rewritten));
+      return Bytes(rewritten);
+    case inference::TYPE_UINT8:
+      RETURN_IF_ERROR(AppendNarrow<std::uint8_t>(contents.uint_contents(), rewritten));
+      return Bytes(rewritten);
+    case inference::TYPE_UINT16:
+      RETURN_IF_ERROR(AppendNarrow<std::uint16_t>(contents.uint_contents(), rewritten));
+      return Bytes(rewritten);
+    case inference::TYPE_STRING:
+      for (const std::string& element : contents.bytes_contents()) {
+        AppendBytesElement(element, rewritten);
+      }
+      return Bytes(rewritten);
+    default:
+      return Invalid("{} travels as raw contents only", DatatypeName(datatype));
+  }
+}
+
+absl::Status CheckSize(const TensorView& tensor) {
+  if (tensor.datatype == inference::TYPE_STRING) {
+    const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
+    RETURN_IF_ERROR(count.status());
+    return DecodeBytes(tensor.data, *count).status();
+  }
+  const absl::StatusOr<std::size_t> size = ByteSize(tensor.datatype, tensor.shape);
+  RETURN_IF_ERROR(size.status());
+  if (*size != tensor.data.size()) {
+    return Invalid("{} of shape {} takes {} bytes, there are {}", DatatypeName(tensor.datatype),
+                   ShapeText(tensor.shape), *size, tensor.data.size());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// Reads the tensors of either message; `kind` is the word for one in messages.
+class TensorListBuilder {
+ public:
+  template <typename Tensor>
+  static absl::StatusOr<TensorList> Read(
+      std::string_view kind, const google::protobuf::RepeatedPtrField<Tensor>& tensors,
+      const google::protobuf::RepeatedPtrField<std::string>& raw) {
+    TensorList list;
+    list.tensors_.reserve(static_cast<std::size_t>(tensors.size()));
+    std::unordered_set<std::string_view> names;
+    int raw_used = 0;
+    for (const Tensor& tensor : tensors) {
+      const auto failed = [&](const absl::Status& status) {
+        return absl::Status(status.code(),
+                            fmt::format("{} '{}': {}", kind, tensor.name(), Message(status)));
+      };
+      if (!names.insert(tensor.name()).second) {
+        return failed(absl::InvalidArgumentError("it is given twice"));
+      }
+      if (tensor.parameters().contains("shared_memory_region")) {
+        return failed(absl::UnimplementedError("shared memory is not supported"));
+      }
+      if (!raw.empty() && tensor.has_contents()) {
+        return failed(absl::InvalidArgumentError("contents together with raw contents"));
+      }
+      TensorView view;
+      view.name = tensor.name();
+      view.datatype = ParseDatatype(tensor.datatype());
+      view.shape = {tensor.shape().data(), static_cast<std::size_t>(tensor.shape().size())};
+      if (view.datatype == inference::TYPE_INVALID) {
+        return failed(Invalid("unknown datatype '{}'", tensor.datatype()));
+      }
+      if (!raw.empty()) {
+        if (raw_used == raw.size()) {
+          return failed(absl::InvalidArgumentError("no raw contents are left for it"));
+        }
+        view.data = Bytes(raw[raw_used]);
+        ++raw_used;
+      } else if (const absl::Status status = ReadTyped(tensor.contents(), list, view);
+                 !status.ok()) {
+        return failed(status);
+      }
+      if (const absl::Status status = CheckSize(view); !status.ok()) {
+        return failed(status);
+      }
+      list.tensors_.push_back(view);
+    }
+    if (raw_used != raw.size()) {
+      return Invalid("{} raw contents for {} {}s", raw.size(), raw_used, kind);
+    }
+    return list;
+  }
+
+ private:
+  static absl::Status ReadTyped(const inference::InferTensorContents& contents, TensorList& list,
+                                TensorView& view) {
+    std::string rewritten;
+    const absl::StatusOr<std::span<const std::byte>> data =
+        TypedData(view.datatype, contents, rewritten);
+    RETURN_IF_ERROR(data.status());
+    if (FilledLists(contents) > (data->empty() ? 0 : 1)) {
+      return Invalid("contents that are not of datatype {}", DatatypeName(view.datatype));
+    }
+    if (rewritten.empty()) {
+      view.data = *data;
+    } else {
+      view.data = Bytes(list.rewritten_.emplace_back(std::move(rewritten)));
+    }
+    return absl::OkStatus();
+  }
+};
+
+std::string_view DatatypeName(inference::DataType datatype) {
+  return Describe(datatype).name;
+}
+
+inference::DataType ParseDatatype(std::string_view name) {
+  const auto* found = std::ranges::find(kDatatypes, name, &Datatype::name);
+  return found == kDatatypes.end() ? inference::TYPE_INVALID
+                                   : static_cast<inference::DataType>(found - kDatatypes.begin());
+}
+
+std::size_t ElementSize(inference::DataType datatype) {
+  return Describe(datatype).size;
+}
+
+absl::StatusOr<std::int64_t> ElementCount(std::span<const std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t dimension : shape) {
+    if (dimension < 0) {
+      return Invalid("the shape {} has a negative dimension", ShapeText(shape));
+    }
+    if (__builtin_mul_overflow(count, dimension, &count)) {
+      return Invalid("the shape {} is too large", ShapeText(shape));
+    }
+  }
+  return count;
+}
+
+absl::StatusOr<std::size_t> ByteSize(inference::DataType datatype,
+                                     std::span<const std::int64_t> shape) {
+  const std::size_t element_size = ElementSize(datatype);
+  if (element_size == 0) {
+    return absl::InvalidArgumentError("the datatype has no fixed size");
+  }
+  const absl::StatusOr<std::int64_t> count = ElementCount(shape);
+  RETURN_IF_ERROR(count.status());
+  std::size_t size = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(*count), element_size, &size)) {
+    return Invalid("the shape {} is too large", ShapeText(shape));
+  }
+  return size;
+}
+
+std::string ShapeText(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
+}
+
+void AppendBytesElement(std::string_view element, std::string& raw) {
+  const auto length = static_cast<std::uint32_t>(element.size());
+  raw.append(reinterpret_cast<const char*>(&length), sizeof length);
+  raw.append(element);
+}
+
+absl::StatusOr<std::vector<std::string_view>> DecodeBytes(std::span<const std::byte> raw,
+                                                          std::int64_t count) {
+  constexpr std::size_t kPrefix = sizeof(std::uint32_t);
+  if (count < 0 || static_cast<std::uint64_t>(count) > raw.size() / kPrefix) {
+    return Invalid("{} bytes cannot hold {} BYTES elements", raw.size(), count);
+  }
+  std::vector<std::string_view> elements;
+  elements.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t length = 0;
+    if (raw.size() < kPrefix) {
+      return Invalid("BYTES element {} has no length", i);
+    }
+    std::memcpy(&length, raw.data(), kPrefix);
+    raw = raw.subspan(kPrefix);
+    if (raw.size() < length) {
+      return Invalid("BYTES element {} says {} bytes, {} are left", i, length, raw.size());
+    }
+    elements.emplace_back(reinterpret_cast<const char*>(raw.data()), length);
+    raw = raw.subspan(length);
+  }
+  if (!raw.empty()) {
+    return Invalid("{} bytes are left after {} BYTES elements", raw.size(), count);
+  }
+  return elements;
+}
+
+const TensorView* TensorList::Find(std::string_view name) const {
+  const auto found = std::ranges::find(tensors_, name, &TensorView::name);
+  return found == tensors_.end() ? nullptr : &*found;
+}
+
+absl::StatusOr<TensorList> ReadInputs(const inference::ModelInferRequest& request) {
+  return TensorListBuilder::Read("input", request.inputs(), request.raw_input_contents());
+}
+
+absl::StatusOr<TensorList> ReadOutputs(const inference::ModelInferResponse& response) {
+  return TensorListBuilder::Read("output", response.outputs(), response.raw_output_contents());
+}
+
+std::string& AddRawInput(inference::ModelInferRequest& request, std::string_view name,
+                         inference::DataType datatype, std::span<const std::int64_t> shape) {
+  auto& input = *request.add_inputs();
+  input.set_name(std::string(name));
+  input.set_datatype(std::string(DatatypeName(datatype)));
+  input.mutable_shape()->Add(shape.begin(), shape.end());
+  return *request.add_raw_input_contents();
+}
+
+std::string& AddRawOutput(inference::ModelInferResponse& response, std::string_view name,
+                          inference::DataType datatype, std::span<const std::int64_t> shape) {
+  auto& output = *response.add_outputs();
+  output.set_name(std::string(name));
+  output.set_datatype(std::string(DatatypeName(datatype)));
+  output.mutable_shape()->Add(shape.begin(), shape.end());
+  return *response.add_raw_output_contents();
+}
+
+}  // namespace inferpool

@@ -1,0 +1,354 @@
+#include "shared/config.h"
+
+#include <fmt/format.h>
+#include <json/json.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "shared/config_keys.h"
+
+namespace inferpool {
+namespace {
+
+// The longest path that fits a unix socket's address, the closing zero excluded.
+constexpr std::size_t kMaxSocketPath = 107;
+
+// The Levenshtein distance of two words.
+std::size_t Distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string_view NearestKey(std::string_view word) {
+  return std::ranges::min_element(ConfigKeys(), {}, [&](const ConfigKey& key) {
+           return Distance(word, key.name);
+         })->name;
+}
+
+const ConfigKey* FindKey(std::string_view name) {
+  const auto keys = ConfigKeys();
+  const auto it = std::ranges::find(keys, name, &ConfigKey::name);
+  return it == keys.end() ? nullptr : &*it;
+}
+
+// The section names: "limits" for "limits.body_mb".
+bool IsSection(std::string_view name) {
+  return std::ranges::any_of(ConfigKeys(), [&](const ConfigKey& key) {
+    return key.name.size() > name.size() && key.name.starts_with(name) &&
+           key.name[name.size()] == '.';
+  });
+}
+
+std::string Absolute(const std::string& path, const std::string& folder) {
+  if (path.empty()) return path;
+  return std::filesystem::absolute(std::filesystem::path(folder) / path).lexically_normal();
+}
+
+std::string Shown(const Json::Value& value) {
+  Json::StreamWriterBuilder builder;
+  builder["indentation"] = "";
+  std::string text = Json::writeString(builder, value);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+// Puts `value` into the key's field; false when the key does not allow it.
+struct Assign {
+  Config& config;
+  const Json::Value& value;
+  const std::string& folder;
+
+  bool operator()(const IntegerKey& key) const {
+    if (!value.isInt() || value.isBool()) return false;
+    if (value.asInt() < key.least || value.asInt() > key.most) return false;
+    key.field(config) = value.asInt();
+    return true;
+  }
+  bool operator()(const NumberKey& key) const {
+    if (!value.isNumeric() || value.isBool()) return false;
+    const double number = value.asDouble();
+    if (!(number >= key.least && number <= key.most)) return false;
+    key.field(config) = number;
+    return true;
+  }
+  bool operator()(const BooleanKey& key) const {
+    if (!value.isBool()) return false;
+    key.field(config) = value.asBool();
+    return true;
+  }
+  bool operator()(const TextKey& key) const {
+    if (!IsText(value)) return false;
+    const std::string text = value.asString();
+    if (!key.words.empty() && std::ranges::find(key.words, text) == key.words.end()) return false;
+    key.field(config) = text;
+    return true;
+  }
+  bool operator()(const PathKey& key) const {
+    if (!IsText(value)) return false;
+    key.field(config) = Absolute(value.asString(), folder);
+    return true;
+  }
+  bool operator()(const TextListKey& key) const {
+    if (!value.isArray() || !std::all_of(value.begin(), value.end(), IsText)) return false;
+    key.field(config).clear();
+    for (const Json::Value& item : value) key.field(config).push_back(item.asString());
+    return true;
+  }
+
+  // Control characters would end up in nginx's configuration and in socket names.
+  static bool IsText(const Json::Value& value) {
+    if (!value.isString()) return false;
+    const std::string text = value.asString();
+    return std::ranges::none_of(
+        text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  }
+};
+
+class Parser {
+ public:
+  Parser(std::string_view text, std::string folder) : text_(text), folder_(std::move(folder)) {
+    for (const ConfigKey& key : ConfigKeys()) {
+      if (const auto* path = std::get_if<PathKey>(&key.kind)) {
+        std::string& field = path->field(result_.config);
+        field = Absolute(field, folder_);
+      }
+    }
+  }
+
+  void ReadText() {
+    Json::CharReaderBuilder builder;
+    builder["collectComments"] = false;
+    builder["allowComments"] = true;
+    builder["rejectDupKeys"] = true;
+    builder["failIfExtra"] = true;
+    builder["stackLimit"] = 64;
+    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+    Json::Value root;
+    std::string errors;
+    try {
+      if (!reader->parse(text_.data(), text_.data() + text_.size(), &root, &errors)) {
+        AddSyntaxProblem(errors);
+        return;
+      }
+    } catch (const std::exception& error) {  // jsoncpp throws past its stack limit
+      Add(0, "", fmt::format("is not JSON: {}", error.what()));
+      return;
+    }
+    if (!root.isObject()) {
+      Add(1, "", "the file must hold one JSON object: { ... }");
+      return;
+    }
+    ReadObject(root, "");
+  }
+
+  void ReadOverride(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      Add(0, text, "must have the form key=value");
+      return;
+    }
+    const std::string name = text.substr(0, equals);
+    const std::string value = text.substr(equals + 1);
+    const ConfigKey* key = FindKey(name);
+    if (key == nullptr) {
+      Add(0, name, UnknownKey(name));
+      return;
+    }
+    Json::Value json(value);
+    if (!std::holds_alternative<TextKey>(key->kind) &&
+        !std::holds_alternative<PathKey>(key->kind)) {
+      std::string errors;
+      std::istringstream stream(value);
+      if (!Json::parseFromStream(Json::CharReaderBuilder(), stream, &json, &errors)) {
+        json = Json::Value(value);
+      }
+    }
+    Set(*key, json, 0, std::filesystem::current_path());
+  }
+
+  ConfigResult Finish() {
+    FillIn();
+    CheckTogether();
+    std::ranges::stable_sort(result_.problems, {}, &ConfigProblem::line);
+    return std::move(result_);
+  }
+
+ private:
+  void Add(int line, std::string key, std::string message) {
+    result_.problems.push_back({line, std::move(key), std::move(message)});
+  }
+
+  int LineAt(std::ptrdiff_t offset) const {
+    const std::size_t end = std::min(static_cast<std::size_t>(std::max<std::ptrdiff_t>(offset, 0)),
+                                     text_.size());
+    return 1 + static_cast<int>(std::ranges::count(text_.substr(0, end), '\n'));
+  }
+
+  // jsoncpp says "* Line 3, Column 5\n  Missing ',' or '}' in object declaration\n".
+  void AddSyntaxProblem(const std::string& errors) {
+    int line = 0;
+    const std::size_t at = errors.find("Line ");
+    if (at != std::string::npos) line = std::atoi(errors.c_str() + at + 5);
+    std::string reason = errors;
+    const std::size_t newline = errors.find('\n');
+    if (newline != std::string::npos) reason = errors.substr(newline + 1);
+    reason = reason.substr(0, reason.find('\n'));
+    reason.erase(0, reason.find_first_not_of(' '));
+    Add(line, "", fmt::format("is not JSON: {}", reason));
+  }
+
+  static std::string UnknownKey(std::string_view name) {
+    return fmt::format("unknown key; the nearest known one is {}", NearestKey(name));
+  }
+
+  void ReadObject(const Json::Value& object, const std::string& prefix) {
+    for (const std::string& member : object.getMemberNames()) {
+      const std::string name = prefix + member;
+      const Json::Value& value = object[member];
+      const int line = LineAt(value.getOffsetStart());
+      if (const ConfigKey* key = FindKey(name)) {
+        keys_in_file_[name] = line;
+        Set(*key, value, line, folder_);
+      } else if (IsSection(name) && value.isObject()) {
+        ReadObject(value, name + ".");
+      } else if (IsSection(name)) {
+        Add(line, name, fmt::format("is {}, allowed is an object {{ ... }}", Shown(value)));
+      } else {
+        Add(line, name, UnknownKey(name));
+      }
+    }
+  }
+
+  void Set(const ConfigKey& key, const Json::Value& value, int line, const std::string& folder) {
+    if (!std::visit(Assign{result_.config, value, folder}, key.kind)) {
+      Add(line, std::string(key.name),
+          fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
+    }
+  }
+
+  void FillIn() {
+    Config& c = result_.config;
+    if (c.workers == 0) {
+      c.workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 512u));
+    }
+    const std::string state = c.state + "/";
+    if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";
+    if (c.modelserver.listen.empty()) c.modelserver.listen = "unix:" + state + "modelserver.sock";
+    if (c.backend.targets.empty() && c.modelserver.enabled) {
+      c.backend.targets = {c.modelserver.listen};
+    }
+    if (c.nginx.certificate.empty() && c.nginx.certificate_key.empty()) {
+      c.nginx.certificate = state + "tls/certificate.pem";
+      c.nginx.certificate_key = state + "tls/key.pem";
+    }
+  }
+
+  // What no single key shows.
+  void CheckTogether() {
+    const Config& c = result_.config;
+    CheckSocketPath("listen.socket", c.listen.socket);
+    if (c.modelserver.enabled && c.modelserver.listen.starts_with("unix:")) {
+      CheckSocketPath("modelserver.listen", std::string_view(c.modelserver.listen).substr(5));
+    }
+    if (c.backend.targets.empty()) {
+      Add(LineOf("backend.targets"), "backend.targets",
+          "is empty, but modelserver.enabled is false: name at least one model server");
+    }
+    if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
+      const bool missing_key = c.nginx.certificate_key.empty();
+      const char* key = missing_key ? "nginx.certificate_key" : "nginx.certificate";
+      Add(LineOf(key), key, "must be set together with the other half of the pair");
+    }
+    if (c.nginx.port == c.nginx.http_port) {
+      Add(LineOf("nginx.http_port"), "nginx.http_port",
+          fmt::format("is {}, the same port as nginx.port", c.nginx.http_port));
+    }
+    for (const auto& [key, port] : {std::pair("nginx.port", c.nginx.port),
+                                    std::pair("nginx.http_port", c.nginx.http_port)}) {
+      if (port == c.sidecar.port) {
+        Add(LineOf(key), key, fmt::format("is {}, the same port as sidecar.port", port));
+      }
+    }
+    if (c.nginx.server_name.find_first_of(" ;{}\"'\\$") != std::string::npos) {
+      Add(LineOf("nginx.server_name"), "nginx.server_name",
+          "has a character that no host name has");
+    }
+    for (const auto& [key, path] : {std::pair("state", &c.state),
+                                    std::pair("nginx.certificate", &c.nginx.certificate),
+                                    std::pair("nginx.certificate_key", &c.nginx.certificate_key),
+                                    std::pair("listen.socket", &c.listen.socket)}) {
+      if (path->find_first_of("\"\\$;{}'") != std::string::npos) {
+        Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
+      }
+    }
+  }
+
+  void CheckSocketPath(const char* key, std::string_view path) {
+    if (path.size() <= kMaxSocketPath) return;
+    Add(LineOf(key), key,
+        fmt::format("the socket's path {} has {} characters, allowed are {}: choose a shorter state "
+                    "folder",
+                    path, path.size(), kMaxSocketPath));
+  }
+
+  int LineOf(const std::string& key) const {
+    const auto it = keys_in_file_.find(key);
+    return it == keys_in_file_.end() ? 0 : it->second;
+  }
+
+  std::string_view text_;
+  std::string folder_;
+  ConfigResult result_;
+  std::map<std::string, int> keys_in_file_;
+};
+
+}  // namespace
+
+ConfigResult ParseConfig(std::string_view text, const std::string& folder,
+                         const ConfigOverrides& overrides) {
+  Parser parser(text, folder);
+  parser.ReadText();
+  for (const std::string& text_of_override : overrides) parser.ReadOverride(text_of_override);
+  return parser.Finish();
+}
+
+ConfigResult LoadConfig(const std::string& file, const ConfigOverrides& overrides) {
+  std::error_code error;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream || std::filesystem::is_directory(file, error)) {
+    ConfigResult result;
+    result.problems.push_back({0, "", "cannot be read: is the path right?"});
+    return result;
+  }
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  return ParseConfig(text, std::filesystem::absolute(file).parent_path(), overrides);
+}
+
+std::string Format(const ConfigProblem& problem, std::string_view file) {
+  std::string text(file);
+  if (problem.line > 0) text += fmt::format(":{}", problem.line);
+  text += ": ";
+  if (!problem.key.empty()) text += problem.key + ": ";
+  return text + problem.message;
+}
+
+}  // namespace inferpool

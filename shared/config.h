@@ -1,0 +1,108 @@
+// The configuration: one JSON file with comments, every key optional.
+//
+// The keys, their defaults, limits and documentation stand in one table (config_keys.cc). Parsing,
+// `inferpool check`, the README's table and the example file are made from it or checked against it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace inferpool {
+
+// Paths are absolute after loading. A value type: copy it freely, share it as const.
+struct Config {
+  std::string state = "run";
+  int workers = 0;
+  int threads = 8;
+
+  struct Listen {
+    std::string socket;
+    int backlog = 511;
+  } listen;
+
+  struct Sidecar {
+    std::string address = "127.0.0.1";
+    int port = 9090;
+  } sidecar;
+
+  struct Backend {
+    std::vector<std::string> targets;
+    int message_mb = 256;
+  } backend;
+
+  struct ModelServer {
+    bool enabled = true;
+    std::string repository = "models";
+    std::string listen;
+  } modelserver;
+
+  struct Limits {
+    int body_mb = 50;
+    int pixels = 50'000'000;
+  } limits;
+
+  struct Predict {
+    double confidence = 0.25;
+    double iou = 0.45;
+    int max_detections = 300;
+  } predict;
+
+  struct Timeouts {
+    int request_s = 30;
+    int drain_s = 30;
+    int io_s = 10;
+  } timeouts;
+
+  struct Recycle {
+    int requests = 50'000;
+    int jitter = 5'000;
+  } recycle;
+
+  struct Log {
+    std::string level = "info";
+    bool access = false;
+    int slow_ms = 100;
+  } log;
+
+  struct Nginx {
+    int port = 8443;
+    int http_port = 8080;
+    std::string server_name = "_";
+    std::string certificate;
+    std::string certificate_key;
+    int rate_per_s = 1'000;
+    int burst = 2'000;
+  } nginx;
+};
+
+// One thing that is wrong with a configuration.
+struct ConfigProblem {
+  int line = 0;         // 1-based line of the file; 0 when the problem is not at a line
+  std::string key;      // dotted; empty for a problem with the whole file
+  std::string message;  // what is wrong and what is allowed
+};
+
+struct ConfigResult {
+  Config config;
+  std::vector<ConfigProblem> problems;  // empty: `config` is good
+};
+
+// A `key=value` from the command line, which wins over the file. The value is JSON, or plain text
+// for a key that holds text. A relative path is relative to the working directory.
+using ConfigOverrides = std::vector<std::string>;
+
+// Reads and checks `file`; all problems at once. A relative path in the file is relative to the
+// file's folder. Defaults that depend on others (sockets in the state folder, one worker a core)
+// are filled in.
+ConfigResult LoadConfig(const std::string& file, const ConfigOverrides& overrides);
+
+// The same for a text that is already in memory; relative paths are relative to `folder`.
+ConfigResult ParseConfig(std::string_view text, const std::string& folder,
+                         const ConfigOverrides& overrides);
+
+// "FILE:12: limits.body_mb: is 0, allowed are whole numbers from 1 to 1024"
+std::string Format(const ConfigProblem& problem, std::string_view file);
+
+}  // namespace inferpool

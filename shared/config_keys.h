@@ -1,0 +1,61 @@
+// The table of configuration keys: the one place where a key, its limits and its meaning stand.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "shared/config.h"
+
+namespace inferpool {
+
+struct IntegerKey {
+  int& (*field)(Config&);
+  int least;
+  int most;
+};
+
+struct NumberKey {
+  double& (*field)(Config&);
+  double least;
+  double most;
+};
+
+struct BooleanKey {
+  bool& (*field)(Config&);
+};
+
+// `words`: the allowed values; empty: any text.
+struct TextKey {
+  std::string& (*field)(Config&);
+  std::span<const std::string_view> words = {};
+};
+
+// A path; relative ones are made absolute. Empty stays empty.
+struct PathKey {
+  std::string& (*field)(Config&);
+};
+
+struct TextListKey {
+  std::vector<std::string>& (*field)(Config&);
+};
+
+using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey>;
+
+struct ConfigKey {
+  std::string_view name;  // dotted: "limits.body_mb"
+  KeyKind kind;
+  std::string_view meaning;
+};
+
+std::span<const ConfigKey> ConfigKeys();
+
+// What the key allows: "a whole number from 1 to 1024".
+std::string Allowed(const ConfigKey& key);
+
+// The key's value in `config`, as JSON text.
+std::string ValueOf(const ConfigKey& key, const Config& config);
+
+}  // namespace inferpool

@@ -1,0 +1,36 @@
+// What is counted, in one table: the scoreboard stores it, the sidecar names it for Prometheus, the
+// answer's timing_ms and Server-Timing use the stages' names.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+namespace inferpool {
+
+// The stages of a request, in the order in which it passes them. Durations in microseconds.
+enum class Stage {
+  kQueue,        // from nginx's hand-off until a thread accepted it
+  kRead,         // its parameters and body
+  kDecode,       // bytes to pixels
+  kPreprocess,   // pixels to tensor
+  kInfer,        // the call to the model server
+  kPostprocess,  // tensors to answer
+  kTotal,        // from acceptance until the answer is ready
+};
+
+inline constexpr std::array<std::string_view, 7> kStageNames = {
+    "queue", "read", "decode", "preprocess", "infer", "postprocess", "total"};
+inline constexpr std::size_t kStages = kStageNames.size();
+
+// Upper bounds of the histograms' buckets, in microseconds; one more bucket takes the rest.
+inline constexpr std::array<long, 14> kBucketBoundsUs = {
+    500,     1'000,   2'500,   5'000,     10'000,    25'000,    50'000,
+    100'000, 250'000, 500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000};
+inline constexpr std::size_t kBuckets = kBucketBoundsUs.size() + 1;
+
+// The HTTP statuses that are counted one by one; another one counts as the last.
+inline constexpr std::array<int, 13> kCountedStatuses = {200, 400, 404, 405, 411, 413, 415,
+                                                         422, 501, 502, 503, 504, 500};
+
+}  // namespace inferpool

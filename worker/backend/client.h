@@ -1,0 +1,41 @@
+// The one gRPC channel between a worker and the model server, and the KServe v2 calls made on it.
+//
+// Make it after the fork. Thread safe: all threads of the worker share it. Every call carries a
+// deadline. Errors keep the code that the server or gRPC gave: UNAVAILABLE when the server is away,
+// DEADLINE_EXCEEDED when it is too slow, NOT_FOUND for an unknown model.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proto/kserve.grpc.pb.h"
+#include "shared/deadline.h"
+#include "shared/status.h"
+#include "worker/vision/model.h"
+
+namespace inferpool::backend {
+
+class Client {
+ public:
+  // `targets`: gRPC target names, at least one; several must be plain addresses ("ipv4:") and are
+  // used in turn. `message_mb` bounds messages in both directions.
+  Client(const std::vector<std::string>& targets, int message_mb);
+
+  // OK when the server answers that it is ready.
+  absl::Status ServerReady(Deadline deadline) const;
+
+  // Names of the models that are ready, sorted, each once.
+  absl::StatusOr<std::vector<std::string>> ReadyModels(Deadline deadline) const;
+
+  absl::StatusOr<vision::ModelDescription> Describe(const std::string& model,
+                                                    Deadline deadline) const;
+
+  absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
+                                                      Deadline deadline) const;
+
+ private:
+  std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
+};
+
+}  // namespace inferpool::backend
