@@ -1,0 +1,114 @@
+#include "ops/exposition.h"
+
+#include <fmt/format.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace inferpool::ops {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+constexpr double kMicro = 1e-6;
+
+MetricFamily Family(std::string name, std::string help, MetricType type) {
+  MetricFamily family;
+  family.name = std::move(name);
+  family.help = std::move(help);
+  family.type = type;
+  return family;
+}
+
+void Add(MetricFamily& family, std::vector<ClientMetric::Label> labels, double value) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  family.metric.push_back(std::move(metric));
+}
+
+MetricFamily Single(std::string name, std::string help, MetricType type, double value) {
+  MetricFamily family = Family(std::move(name), std::move(help), type);
+  Add(family, {}, value);
+  return family;
+}
+
+MetricFamily Requests(const Totals& totals) {
+  MetricFamily family =
+      Family("inferpool_requests_total", "Requests answered, by HTTP status", MetricType::Counter);
+  for (std::size_t i = 0; i < kCountedStatuses.size(); ++i) {
+    Add(family, {{"status", fmt::format("{}", kCountedStatuses[i])}},
+        static_cast<double>(totals.by_status[i]));
+  }
+  return family;
+}
+
+MetricFamily Stages(const Totals& totals) {
+  MetricFamily family = Family("inferpool_stage_seconds",
+                               "Time that requests spent in each stage", MetricType::Histogram);
+  for (std::size_t stage = 0; stage < kStages; ++stage) {
+    const Totals::HistogramTotal& total = totals.stages[stage];
+    ClientMetric metric;
+    metric.label = {{"stage", std::string(kStageNames[stage])}};
+    std::uint64_t cumulative = 0;
+    for (std::size_t i = 0; i < kBuckets; ++i) {
+      cumulative += total.buckets[i];
+      const double bound = i < kBucketBoundsUs.size()
+                               ? static_cast<double>(kBucketBoundsUs[i]) * kMicro
+                               : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({cumulative, bound});
+    }
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = static_cast<double>(total.sum_us) * kMicro;
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
+MetricFamily Workers(const Totals& totals) {
+  MetricFamily family = Family("inferpool_workers", "Worker slots, by state", MetricType::Gauge);
+  for (std::size_t i = 0; i < kWorkerStateNames.size(); ++i) {
+    Add(family, {{"state", std::string(kWorkerStateNames[i])}},
+        static_cast<double>(totals.workers_by_state[i]));
+  }
+  return family;
+}
+
+MetricFamily Ends(const Totals& totals) {
+  MetricFamily family = Family("inferpool_worker_ends_total",
+                               "Worker processes that ended, by reason", MetricType::Counter);
+  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.worker_recycles));
+  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.worker_crashes));
+  return family;
+}
+
+}  // namespace
+
+std::string Exposition(const Totals& totals, const Health& health) {
+  const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
+  return prometheus::TextSerializer().Serialize({
+      Requests(totals),
+      Stages(totals),
+      Single("inferpool_received_bytes_total", "Bytes of request bodies", MetricType::Counter,
+             value(totals.bytes_in)),
+      Single("inferpool_sent_bytes_total", "Bytes of answer bodies", MetricType::Counter,
+             value(totals.bytes_out)),
+      Single("inferpool_requests_in_work", "Requests that workers have in work", MetricType::Gauge,
+             value(totals.in_work)),
+      Workers(totals),
+      Single("inferpool_worker_starts_total", "Worker processes started", MetricType::Counter,
+             value(totals.worker_starts)),
+      Ends(totals),
+      Single("inferpool_model_server_ready", "1 when the model server answers that it is ready",
+             MetricType::Gauge, health.model_server.ready ? 1 : 0),
+      Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,
+             health.Ready() ? 1 : 0),
+  });
+}
+
+}  // namespace inferpool::ops

@@ -1,0 +1,103 @@
+// The `inferpool` command.
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "ops/nginx_config.h"
+#include "ops/predict_command.h"
+#include "ops/serve.h"
+#include "shared/config.h"
+
+namespace inferpool::ops {
+namespace {
+
+// What the commands have in common that read a configuration.
+struct ConfigOptions {
+  std::string file;
+  ConfigOverrides overrides;
+};
+
+void AddConfigOptions(CLI::App& command, ConfigOptions& options) {
+  command.add_option("-c,--config", options.file, "Configuration file (JSON with comments)")
+      ->required();
+  command
+      .add_option("--set", options.overrides,
+                  "KEY=VALUE that wins over the file; may be given again")
+      ->take_all();
+}
+
+// The exit status of a command that got a bad configuration.
+constexpr int kBadConfig = 2;
+
+int WithConfig(const ConfigOptions& options, const auto& run) {
+  const ConfigResult result = LoadConfig(options.file, options.overrides);
+  for (const ConfigProblem& problem : result.problems) {
+    fmt::print(stderr, "{}\n", Format(problem, options.file));
+  }
+  return result.problems.empty() ? run(result.config) : kBadConfig;
+}
+
+// nginx started by root would drop to a user who may not read the state folder; so its workers run
+// as we do. Elsewhere nginx cannot choose and shall not be told.
+std::string NginxUser() {
+  if (geteuid() != 0) return "";
+  const passwd* entry = getpwuid(geteuid());  // NOLINT(concurrency-mt-unsafe): one thread
+  return entry == nullptr ? "root" : entry->pw_name;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"inferpool: answers \"what is in this picture?\" over HTTP"};
+  app.require_subcommand(1);
+  ConfigOptions options;
+
+  CLI::App* serve = app.add_subcommand("serve", "Start the pool and stay in the foreground");
+  AddConfigOptions(*serve, options);
+  CLI::App* check = app.add_subcommand("check", "Check a configuration and say all that is wrong");
+  AddConfigOptions(*check, options);
+  CLI::App* nginx = app.add_subcommand("nginx", "Print nginx's configuration");
+  AddConfigOptions(*nginx, options);
+  CLI::App* version = app.add_subcommand("version", "Print the version");
+  CLI::App* predict = app.add_subcommand("predict", "Send pictures and print what is in them");
+  PredictCommand request;
+  AddPredictOptions(*predict, request);
+
+  CLI11_PARSE(app, argc, argv);
+
+  if (*serve) return WithConfig(options, Serve);
+  if (*check) {
+    return WithConfig(options, [&](const Config&) {
+      fmt::print("{}: good\n", options.file);
+      return EXIT_SUCCESS;
+    });
+  }
+  if (*nginx) {
+    return WithConfig(options, [](const Config& config) {
+      fmt::print("{}", NginxConfig(config, NginxUser()));
+      return EXIT_SUCCESS;
+    });
+  }
+  if (*version) {
+    fmt::print("inferpool {}\n", INFERPOOL_VERSION);
+    return EXIT_SUCCESS;
+  }
+  return *predict ? Predict(request) : EXIT_FAILURE;
+}
+
+}  // namespace
+}  // namespace inferpool::ops
+
+int main(int argc, char** argv) {
+  try {
+    return inferpool::ops::Main(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "inferpool: {}\n", error.what());
+    return EXIT_FAILURE;
+  }
+}

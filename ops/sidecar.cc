@@ -1,0 +1,165 @@
+#include "ops/sidecar.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "ops/exposition.h"
+#include "ops/health.h"
+#include "shared/log.h"
+#include "worker/backend/client.h"
+
+namespace inferpool::ops {
+namespace {
+
+// /readyz must show a change within a second: the pause and one unanswered question take 0.75 s.
+constexpr auto kProbePause = std::chrono::milliseconds(250);
+constexpr auto kProbeDeadline = std::chrono::milliseconds(500);
+// Probes and scrapers hold few connections; more are refused rather than kept.
+constexpr unsigned int kMaxConnections = 128;
+constexpr unsigned int kConnectionTimeoutSeconds = 10;
+
+// Asks the model server again and again, in a thread of its own, whether it is ready.
+class Prober {
+ public:
+  explicit Prober(const Config& config)
+      : client_(config.backend.targets, config.backend.message_mb),
+        thread_([this](const std::stop_token& stop) { Run(stop); }) {}
+
+  absl::Status Latest() const {
+    const std::lock_guard lock(mutex_);
+    return latest_;
+  }
+
+ private:
+  void Run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      const absl::Status status = client_.ServerReady(Deadline::After(kProbeDeadline));
+      std::unique_lock lock(mutex_);
+      if (status.ok() != latest_.ok()) {
+        log::Info("model server", {{"ready", status.ok()}, {"detail", Message(status)}});
+      }
+      latest_ = status;
+      pause_.wait_for(lock, stop, kProbePause, [] { return false; });
+    }
+  }
+
+  const backend::Client client_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any pause_;
+  absl::Status latest_ = absl::UnavailableError("not asked yet");  // guarded by mutex_
+  std::jthread thread_;  // last: ends before what it uses
+};
+
+struct Answer {
+  unsigned int status;
+  std::string body;
+  const char* content_type = "application/json";
+};
+
+struct Context {
+  const Scoreboard& scoreboard;
+  const Prober& prober;
+};
+
+Answer Route(const Context& context, std::string_view method, std::string_view path) {
+  if (method != "GET" && method != "HEAD") {
+    return {MHD_HTTP_METHOD_NOT_ALLOWED, "{\"detail\":\"only GET and HEAD are allowed\"}\n"};
+  }
+  if (path == "/livez") return {MHD_HTTP_OK, "{\"alive\":true}\n"};
+  const Totals totals = context.scoreboard.Sum();
+  const Health health = Judge(totals, context.prober.Latest());
+  if (path == "/readyz") {
+    const unsigned int status = health.Ready() ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+    return {status, ToJson(health)};
+  }
+  if (path == "/metrics") {
+    return {MHD_HTTP_OK, Exposition(totals, health), "text/plain; version=0.0.4; charset=utf-8"};
+  }
+  return {MHD_HTTP_NOT_FOUND, "{\"detail\":\"there are /livez, /readyz and /metrics\"}\n"};
+}
+
+MHD_Result Handle(void* context, MHD_Connection* connection, const char* url, const char* method,
+                  const char*, const char*, std::size_t* upload_size, void** state) {
+  // The first call comes before a body, which we let pass unread; the answer goes with the last.
+  static char seen;
+  if (*state == nullptr) {
+    *state = &seen;
+    return MHD_YES;
+  }
+  if (*upload_size > 0) {
+    *upload_size = 0;
+    return MHD_YES;
+  }
+  const Answer answer = Route(*static_cast<const Context*>(context), method, url);
+  MHD_Response* response =
+      MHD_create_response_from_buffer(answer.body.size(), const_cast<char*>(answer.body.data()),
+                                      MHD_RESPMEM_MUST_COPY);
+  if (response == nullptr) return MHD_NO;
+  MHD_add_response_header(response, "Content-Type", answer.content_type);
+  MHD_add_response_header(response, "Cache-Control", "no-store");
+  if (answer.status == MHD_HTTP_SERVICE_UNAVAILABLE) {
+    MHD_add_response_header(response, "Retry-After", "1");
+  }
+  const MHD_Result queued = MHD_queue_response(connection, answer.status, response);
+  MHD_destroy_response(response);
+  return queued;
+}
+
+}  // namespace
+
+absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
+  sockaddr_in ipv4{};
+  ipv4.sin_family = AF_INET;
+  ipv4.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (inet_pton(AF_INET, address.c_str(), &ipv4.sin_addr) != 1) {
+    return absl::InvalidArgumentError(
+        fmt::format("sidecar.address is \"{}\", allowed is an IPv4 address", address));
+  }
+  FileDescriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4)) != 0 ||
+      listen(listener.get(), kMaxConnections) != 0) {
+    return absl::UnavailableError(fmt::format("cannot listen on {}:{}: {}", address, port,
+                                              std::generic_category().message(errno)));
+  }
+  return listener;
+}
+
+int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener) {
+  const Prober prober(config);
+  Context context{scoreboard, prober};
+  MHD_Daemon* daemon = MHD_start_daemon(
+      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &Handle, &context,
+      MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, kMaxConnections,
+      MHD_OPTION_CONNECTION_TIMEOUT, kConnectionTimeoutSeconds, MHD_OPTION_END);
+  if (daemon == nullptr) {
+    log::Error("sidecar cannot start");
+    return EXIT_FAILURE;
+  }
+  log::Info("sidecar ready", {{"port", config.sidecar.port}});
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  int signal = 0;
+  sigwait(&term, &signal);
+  MHD_stop_daemon(daemon);
+  return EXIT_SUCCESS;
+}
+
+}  // namespace inferpool::ops

@@ -1,0 +1,42 @@
+#include "worker/api/models.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "worker/api/json.h"
+
+namespace inferpool::api {
+namespace {
+
+std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
+  std::vector<std::string> items;
+  for (const vision::TensorSpec& tensor : tensors) {
+    items.push_back(fmt::format(R"({{"name":{},"datatype":{},"shape":[{}]}})", Quoted(tensor.name),
+                                Quoted(tensor.datatype), fmt::join(tensor.shape, ",")));
+  }
+  return fmt::format("[{}]", fmt::join(items, ","));
+}
+
+}  // namespace
+
+std::string ToJson(const backend::Model& model) {
+  const vision::ModelDescription& description = model.description;
+  const std::string family =
+      model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
+                      : fmt::format("\"family\":null,\"unusable\":{}",
+                                    Quoted(Message(model.plan.status())));
+  std::vector<std::string> names;
+  for (const std::string& name : description.class_names) names.push_back(Quoted(name));
+  return fmt::format(
+      R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":[{}]}})",
+      Quoted(description.name), Quoted(description.version), family, description.max_batch_size,
+      ToJson(description.inputs), ToJson(description.outputs), fmt::join(names, ","));
+}
+
+std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models) {
+  std::vector<std::string> items;
+  for (const auto& model : models) items.push_back(ToJson(*model));
+  return fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ","));
+}
+
+}  // namespace inferpool::api

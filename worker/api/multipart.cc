@@ -1,0 +1,142 @@
+#include "worker/api/multipart.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace inferpool::api {
+namespace {
+
+constexpr int kMaxParts = 1'000;
+constexpr std::size_t kMaxBoundary = 70;           // RFC 2046
+constexpr std::size_t kMaxPartHeaders = 16 * 1024;
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), Lower);
+  return lower;
+}
+
+std::string_view Trim(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+// The value of a parameter of a header: `name="a;b"` or `name=ab` after the first ';'. Browsers
+// write %22 for a quote in a value; a backslash escapes one.
+std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
+  std::size_t at = header.find(';');
+  while (at != std::string_view::npos && at < header.size()) {
+    ++at;
+    const std::size_t equals = header.find_first_of("=;", at);
+    if (equals == std::string_view::npos) return std::nullopt;
+    const std::string name = LowerCase(Trim(header.substr(at, equals - at)));
+    if (header[equals] == ';') {
+      at = equals;
+      continue;
+    }
+    std::string value;
+    at = header.find_first_not_of(" \t", equals + 1);
+    if (at != std::string_view::npos && header[at] == '"') {
+      for (++at; at < header.size() && header[at] != '"'; ++at) {
+        if (header[at] == '\\' && at + 1 < header.size()) ++at;
+        value += header[at];
+      }
+      if (at >= header.size()) return std::nullopt;  // no closing quote
+      at = header.find(';', at);
+    } else if (at != std::string_view::npos) {
+      const std::size_t end = std::min(header.find(';', at), header.size());
+      value = Trim(header.substr(at, end - at));
+      at = end;
+    }
+    if (name == wanted) return value;
+  }
+  return std::nullopt;
+}
+
+// The `name` of a part's Content-Disposition; nothing when it has none.
+std::optional<std::string> PartName(std::string_view headers) {
+  while (!headers.empty()) {
+    const std::size_t end = std::min(headers.find("\r\n"), headers.size());
+    const std::string_view line = headers.substr(0, end);
+    headers.remove_prefix(std::min(end + 2, headers.size()));
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    if (LowerCase(Trim(line.substr(0, colon))) != "content-disposition") continue;
+    if (!LowerCase(Trim(line.substr(colon + 1))).starts_with("form-data")) return std::nullopt;
+    return HeaderParameter(line, "name");
+  }
+  return std::nullopt;
+}
+
+absl::Status Malformed(std::string_view why) {
+  return absl::InvalidArgumentError(fmt::format("the multipart body is malformed: {}", why));
+}
+
+}  // namespace
+
+std::string MediaType(std::string_view content_type) {
+  return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
+}
+
+absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
+                                          std::string_view name) {
+  const std::optional<std::string> boundary = HeaderParameter(content_type, "boundary");
+  if (!boundary || boundary->empty() || boundary->size() > kMaxBoundary) {
+    return absl::InvalidArgumentError(
+        "Content-Type: multipart/form-data needs a boundary of 1 to 70 characters");
+  }
+  const std::string delimiter = "\r\n--" + *boundary;
+
+  // The first delimiter may stand at the very start, without the line break.
+  const std::string_view first = std::string_view(delimiter).substr(2);
+  std::size_t at = 0;
+  if (body.starts_with(first)) {
+    at = first.size();
+  } else {
+    at = body.find(delimiter);
+    if (at == std::string_view::npos) return Malformed("its boundary does not occur");
+    at += delimiter.size();
+  }
+
+  std::optional<std::string_view> found;
+  for (int part = 0;; ++part) {
+    if (body.substr(at).starts_with("--")) break;  // the closing delimiter
+    if (part == kMaxParts) return Malformed("it has more than 1000 parts");
+    const std::size_t line_end = body.find("\r\n", at);
+    if (line_end == std::string_view::npos || !Trim(body.substr(at, line_end - at)).empty()) {
+      return Malformed("text follows a boundary");
+    }
+    const std::size_t begin = line_end + 2;
+    std::size_t headers_end = begin;
+    std::size_t content = begin + 2;
+    if (!body.substr(begin).starts_with("\r\n")) {
+      headers_end = body.substr(0, std::min(body.size(), begin + kMaxPartHeaders))
+                        .find("\r\n\r\n", begin);
+      if (headers_end == std::string_view::npos) return Malformed("a part's headers do not end");
+      content = headers_end + 4;
+    }
+    // A part without content may be closed by the line break that ends its headers.
+    const std::size_t end = body.find(delimiter, content - 2);
+    if (end == std::string_view::npos) return Malformed("it is cut off before its last boundary");
+    const std::string_view headers = body.substr(begin, headers_end - begin);
+    if (PartName(headers) == name) {
+      if (found) {
+        return absl::InvalidArgumentError(
+            fmt::format("the form has more than one field \"{}\"", name));
+      }
+      found = body.substr(std::min(content, end), end - std::min(content, end));
+    }
+    at = end + delimiter.size();
+  }
+  if (!found) {
+    return absl::InvalidArgumentError(fmt::format("the form has no field \"{}\"", name));
+  }
+  return *found;
+}
+
+}  // namespace inferpool::api

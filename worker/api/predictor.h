@@ -1,0 +1,45 @@
+// One picture's way: header, limits, decode, letterbox, model, detections.
+#pragma once
+
+#include <memory>
+#include <opencv2/core/types.hpp>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "shared/config.h"
+#include "shared/deadline.h"
+#include "worker/api/parameters.h"
+#include "worker/api/problem.h"
+#include "worker/api/timings.h"
+#include "worker/backend/catalog.h"
+#include "worker/backend/client.h"
+#include "worker/vision/postprocess.h"
+
+namespace inferpool::api {
+
+struct Prediction {
+  std::shared_ptr<const backend::Model> model;
+  std::string version;  // of the model that answered
+  cv::Size picture;     // upright
+  vision::Result result;
+};
+
+// Thread safe. Everything passed by reference must outlive it.
+class Predictor {
+ public:
+  Predictor(const Config& config, const backend::Client& client, backend::Catalog& catalog)
+      : config_(config), client_(client), catalog_(catalog) {}
+
+  // `picture`: the bytes as uploaded. Sets the stages that it reaches.
+  std::variant<Prediction, Problem> Predict(const std::string& model, std::string_view picture,
+                                            const PredictParameters& parameters, Deadline deadline,
+                                            Timings& timings) const;
+
+ private:
+  const Config& config_;
+  const backend::Client& client_;
+  backend::Catalog& catalog_;
+};
+
+}  // namespace inferpool::api

@@ -1,0 +1,131 @@
+#include "worker/api/problem.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "worker/api/json.h"
+
+namespace inferpool::api {
+namespace {
+
+struct Kind {
+  std::string_view type;
+  int status;
+  std::string_view title;
+};
+
+// Every type with its status and title: the README's table of errors has the same rows.
+constexpr std::array kKinds = {
+    Kind{"bad-request", 400, "The request is malformed"},
+    Kind{"bad-parameter", 400, "A parameter is not allowed"},
+    Kind{"unknown-route", 404, "There is nothing at this address"},
+    Kind{"unknown-model", 404, "There is no such model"},
+    Kind{"method-not-allowed", 405, "The method is not allowed here"},
+    Kind{"length-required", 411, "The request names no length"},
+    Kind{"body-too-large", 413, "The body is too large"},
+    Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
+    Kind{"bad-picture", 422, "The picture cannot be used"},
+    Kind{"internal", 500, "The worker failed"},
+    Kind{"unusable-model", 501, "The model cannot be used for prediction"},
+    Kind{"bad-model-answer", 502, "The model server answered with an error"},
+    Kind{"model-server-away", 503, "The model server is away"},
+    Kind{"model-too-slow", 504, "The model did not answer in time"},
+};
+
+const Kind& Find(std::string_view type) {
+  for (const Kind& kind : kKinds) {
+    if (kind.type == type) return kind;
+  }
+  return Find("internal");
+}
+
+Problem Make(std::string_view type, std::string detail) {
+  const Kind& kind = Find(type);
+  return {kind.status, kind.type, std::move(detail), "", ""};
+}
+
+// Reconnecting takes at most half a second, see worker/backend.
+constexpr int kRetryAfterSeconds = 1;
+
+}  // namespace
+
+std::string_view Title(std::string_view type) { return Find(type).title; }
+
+Problem UnknownRoute(std::string_view path) {
+  return Make("unknown-route",
+              fmt::format("no route {}; there are POST /v1/predict/MODEL, GET /v1/models and "
+                          "GET /v1/models/MODEL",
+                          path));
+}
+
+Problem MethodNotAllowed(std::string_view method, std::string_view allow) {
+  Problem problem =
+      Make("method-not-allowed", fmt::format("{} is not allowed here, {} is", method, allow));
+  problem.allow = allow;
+  return problem;
+}
+
+Problem BadParameter(std::string parameter, std::string detail) {
+  Problem problem = Make("bad-parameter", std::move(detail));
+  problem.parameter = std::move(parameter);
+  return problem;
+}
+
+Problem BadRequest(std::string detail) { return Make("bad-request", std::move(detail)); }
+
+Problem UnsupportedMedia(std::string detail) {
+  return Make("unsupported-media", std::move(detail));
+}
+
+Problem Internal(std::string detail) { return Make("internal", std::move(detail)); }
+
+Problem BodyProblem(const absl::Status& status) {
+  const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
+                                : absl::IsOutOfRange(status)       ? "body-too-large"
+                                                                   : "bad-request";
+  return Make(type, std::string(Message(status)));
+}
+
+Problem PictureProblem(const absl::Status& status) {
+  return Make(absl::IsUnimplemented(status) ? "unsupported-media" : "bad-picture",
+              std::string(Message(status)));
+}
+
+Problem BackendProblem(const absl::Status& status, std::string_view model) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return Make("unknown-model",
+                  fmt::format("the model server has no model {} ready; GET /v1/models lists them",
+                              model));
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:
+      return Make("model-server-away", "the model server cannot be reached now; try again");
+    case absl::StatusCode::kDeadlineExceeded:
+      return Make("model-too-slow", "the model did not answer within the request's time");
+    case absl::StatusCode::kFailedPrecondition:
+      return Make("unusable-model", std::string(Message(status)));
+    default:
+      return Make("bad-model-answer", std::string(Message(status)));
+  }
+}
+
+fcgi::Response Render(const Problem& problem, std::string_view request_id) {
+  std::string body = fmt::format(
+      R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
+      Quoted(Title(problem.type)), problem.status, Quoted(problem.detail));
+  if (!problem.parameter.empty()) body += fmt::format(R"(,"parameter":{})", Quoted(problem.parameter));
+  body += fmt::format(",\"request_id\":{}}}\n", Quoted(request_id));
+  fcgi::Response response;
+  response.status = problem.status;
+  response.headers.emplace_back("Content-Type", "application/problem+json");
+  if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
+  if (problem.status == 503) {
+    response.headers.emplace_back("Retry-After", fmt::format("{}", kRetryAfterSeconds));
+  }
+  response.body = std::move(body);
+  return response;
+}
+
+}  // namespace inferpool::api
