@@ -38,9 +38,8 @@ std::chrono::microseconds Since(std::string_view handed_off) {
   const auto [end, error] =
       std::from_chars(handed_off.data(), handed_off.data() + handed_off.size(), seconds);
   if (error != std::errc() || !std::isfinite(seconds)) return std::chrono::microseconds(0);
-  const double now = std::chrono::duration<double>(
-                         std::chrono::system_clock::now().time_since_epoch())
-                         .count();
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   const double waited = std::clamp(now - seconds, 0.0, 3600.0);
   return std::chrono::microseconds(std::llround(waited * 1e6));
 }

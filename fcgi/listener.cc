@@ -32,7 +32,7 @@ absl::StatusOr<FileDescriptor> ListenUnix(const std::string& path, int backlog) 
     return absl::AlreadyExistsError(
         fmt::format("{} is in use: another inferpool listens on it", path));
   }
-  struct stat info{};
+  struct stat info {};
   if (lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode)) return Failed(path, EEXIST);
     unlink(path.c_str());

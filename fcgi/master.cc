@@ -30,7 +30,8 @@ class Master {
     for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP}) sigaddset(&set, signal);
     const FileDescriptor signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     while (true) {
-      // Acting can fail (no process to be had), which is an event of its own: act until it is quiet.
+      // Acting can fail (no process to be had), which is an event of its own: act until it is
+      // quiet.
       for (Supervisor::Actions actions = supervisor_.Due(Clock::now()); !actions.empty();
            actions = supervisor_.Due(Clock::now())) {
         for (const Supervisor::Action& action : actions) Perform(action);
@@ -106,8 +107,8 @@ class Master {
     }
     const pid_t pid = StartChild(role);
     if (pid < 0) {
-      log::Error("cannot fork", {{"child", role.name},
-                                 {"reason", std::generic_category().message(errno)}});
+      log::Error("cannot fork",
+                 {{"child", role.name}, {"reason", std::generic_category().message(errno)}});
       if (role.worker >= 0) scoreboard_.Vacate(role.worker);
       supervisor_.Ended(child, /*planned=*/false, Clock::now());
       return;

@@ -127,9 +127,8 @@ void Serve(int listener, const ServeOptions& options, const Handler& handler, Sl
   log::Info("worker ready", {{"threads", threads.size()}});
 
   const FileDescriptor term = TermSignal();
-  std::array<pollfd, 2> events = {
-      {{.fd = term.get(), .events = POLLIN, .revents = 0},
-       {.fd = quota_used.fd(), .events = POLLIN, .revents = 0}}};
+  std::array<pollfd, 2> events = {{{.fd = term.get(), .events = POLLIN, .revents = 0},
+                                   {.fd = quota_used.fd(), .events = POLLIN, .revents = 0}}};
   while (poll(events.data(), events.size(), -1) < 0 && errno == EINTR) {
   }
   slot.state.store(WorkerState::kDraining, std::memory_order_relaxed);

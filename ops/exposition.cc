@@ -49,8 +49,8 @@ MetricFamily Requests(const Totals& totals) {
 }
 
 MetricFamily Stages(const Totals& totals) {
-  MetricFamily family = Family("inferpool_stage_seconds",
-                               "Time that requests spent in each stage", MetricType::Histogram);
+  MetricFamily family = Family("inferpool_stage_seconds", "Time that requests spent in each stage",
+                               MetricType::Histogram);
   for (std::size_t stage = 0; stage < kStages; ++stage) {
     const Totals::HistogramTotal& total = totals.stages[stage];
     ClientMetric metric;

@@ -23,10 +23,10 @@ std::string NginxConfig(const Config& config, std::string_view user) {
                                           "rate={}r/s;\n    limit_req_status 429;",
                                           nginx.rate_per_s)
                             : ""},
-      {"RATE_LIMIT",
-       limited ? fmt::format("            limit_req zone=client{} nodelay;",
-                             nginx.burst > 0 ? fmt::format(" burst={}", nginx.burst) : "")
-               : ""},
+      {"RATE_LIMIT", limited
+                         ? fmt::format("            limit_req zone=client{} nodelay;",
+                                       nginx.burst > 0 ? fmt::format(" burst={}", nginx.burst) : "")
+                         : ""},
       {"SOCKET", config.listen.socket},
       {"SIDECAR", fmt::format("{}:{}", config.sidecar.address, config.sidecar.port)},
       {"HTTPS_PORT", fmt::format("{}", nginx.port)},

@@ -90,7 +90,8 @@ void Print(const std::string& picture, const Json::Value& answer) {
   if (answer.isMember("embedding")) {
     fmt::print("  an embedding of {} numbers\n", answer["embedding"].size());
   }
-  if (answer.isMember("detections") && answer["detections"].empty()) fmt::print("  nothing found\n");
+  if (answer.isMember("detections") && answer["detections"].empty())
+    fmt::print("  nothing found\n");
 }
 
 // Draws with the loader's own idea of "upright", which is the server's: EXIF is applied.
@@ -106,8 +107,8 @@ absl::Status Draw(const std::string& picture, const Json::Value& answer, const s
     const cv::Point from(cvRound(box["x1"].asDouble()), cvRound(box["y1"].asDouble()));
     const cv::Point to(cvRound(box["x2"].asDouble()), cvRound(box["y2"].asDouble()));
     cv::rectangle(image, from, to, colour, thickness, cv::LINE_AA);
-    const std::string label = fmt::format("{} {:.2f}", found["class_name"].asString(),
-                                          found["confidence"].asDouble());
+    const std::string label =
+        fmt::format("{} {:.2f}", found["class_name"].asString(), found["confidence"].asDouble());
     int baseline = 0;
     const cv::Size size = cv::getTextSize(label, cv::FONT_HERSHEY_SIMPLEX, 0.5 * scale,
                                           std::max(1, thickness / 2), &baseline);
@@ -125,8 +126,8 @@ absl::Status Draw(const std::string& picture, const Json::Value& answer, const s
 std::string DrawFile(const PredictCommand& options, std::size_t index) {
   if (options.pictures.size() == 1) return options.draw;
   const std::filesystem::path path(options.draw);
-  return path.parent_path() / fmt::format("{}-{}{}", path.stem().string(), index + 1,
-                                          path.extension().string());
+  return path.parent_path() /
+         fmt::format("{}-{}{}", path.stem().string(), index + 1, path.extension().string());
 }
 
 // False when something went wrong, which has been printed then.

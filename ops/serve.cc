@@ -101,13 +101,14 @@ int Serve(const Config& config) {
   const std::string modelserver = ModelServerProgram();
   if (config.modelserver.enabled) {
     if (access(modelserver.c_str(), X_OK) != 0) {
-      return Refuse(fmt::format("there is no program {}: build the target modelserver, or set "
-                                "modelserver.enabled to false and name backend.targets",
-                                modelserver));
+      return Refuse(
+          fmt::format("there is no program {}: build the target modelserver, or set "
+                      "modelserver.enabled to false and name backend.targets",
+                      modelserver));
     }
     if (!std::filesystem::is_directory(config.modelserver.repository, error)) {
-      return Refuse(fmt::format("modelserver.repository {} is no folder",
-                                config.modelserver.repository));
+      return Refuse(
+          fmt::format("modelserver.repository {} is no folder", config.modelserver.repository));
     }
   }
   absl::StatusOr<FileDescriptor> probe_port =
@@ -123,9 +124,9 @@ int Serve(const Config& config) {
   const Scoreboard scoreboard(config.workers, config.threads);
   std::vector<fcgi::ChildRole> roles;
   if (config.modelserver.enabled) {
-    roles.push_back({.name = "modelserver",
-                     .first_to_leave = false,
-                     .run = [&] { return ExecModelServer(config, modelserver); }});
+    roles.push_back({.name = "modelserver", .first_to_leave = false, .run = [&] {
+                       return ExecModelServer(config, modelserver);
+                     }});
   }
   roles.push_back({.name = "sidecar", .first_to_leave = false, .run = [&] {
                      log::Init(LogLevel(config), "sidecar");

@@ -62,7 +62,7 @@ class Prober {
   mutable std::mutex mutex_;
   std::condition_variable_any pause_;
   absl::Status latest_ = absl::UnavailableError("not asked yet");  // guarded by mutex_
-  std::jthread thread_;  // last: ends before what it uses
+  std::jthread thread_;                                            // last: ends before what it uses
 };
 
 struct Answer {
@@ -106,9 +106,8 @@ MHD_Result Handle(void* context, MHD_Connection* connection, const char* url, co
     return MHD_YES;
   }
   const Answer answer = Route(*static_cast<const Context*>(context), method, url);
-  MHD_Response* response =
-      MHD_create_response_from_buffer(answer.body.size(), const_cast<char*>(answer.body.data()),
-                                      MHD_RESPMEM_MUST_COPY);
+  MHD_Response* response = MHD_create_response_from_buffer(
+      answer.body.size(), const_cast<char*>(answer.body.data()), MHD_RESPMEM_MUST_COPY);
   if (response == nullptr) return MHD_NO;
   MHD_add_response_header(response, "Content-Type", answer.content_type);
   MHD_add_response_header(response, "Cache-Control", "no-store");

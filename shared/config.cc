@@ -39,9 +39,9 @@ std::size_t Distance(std::string_view a, std::string_view b) {
 }
 
 std::string_view NearestKey(std::string_view word) {
-  return std::ranges::min_element(ConfigKeys(), {}, [&](const ConfigKey& key) {
-           return Distance(word, key.name);
-         })->name;
+  return std::ranges::min_element(ConfigKeys(), {},
+                                  [&](const ConfigKey& key) { return Distance(word, key.name); })
+      ->name;
 }
 
 const ConfigKey* FindKey(std::string_view name) {
@@ -198,8 +198,8 @@ class Parser {
   }
 
   int LineAt(std::ptrdiff_t offset) const {
-    const std::size_t end = std::min(static_cast<std::size_t>(std::max<std::ptrdiff_t>(offset, 0)),
-                                     text_.size());
+    const std::size_t end =
+        std::min(static_cast<std::size_t>(std::max<std::ptrdiff_t>(offset, 0)), text_.size());
     return 1 + static_cast<int>(std::ranges::count(text_.substr(0, end), '\n'));
   }
 
@@ -282,8 +282,8 @@ class Parser {
       Add(LineOf("nginx.http_port"), "nginx.http_port",
           fmt::format("is {}, the same port as nginx.port", c.nginx.http_port));
     }
-    for (const auto& [key, port] : {std::pair("nginx.port", c.nginx.port),
-                                    std::pair("nginx.http_port", c.nginx.http_port)}) {
+    for (const auto& [key, port] :
+         {std::pair("nginx.port", c.nginx.port), std::pair("nginx.http_port", c.nginx.http_port)}) {
       if (port == c.sidecar.port) {
         Add(LineOf(key), key, fmt::format("is {}, the same port as sidecar.port", port));
       }
@@ -292,10 +292,10 @@ class Parser {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           "has a character that no host name has");
     }
-    for (const auto& [key, path] : {std::pair("state", &c.state),
-                                    std::pair("nginx.certificate", &c.nginx.certificate),
-                                    std::pair("nginx.certificate_key", &c.nginx.certificate_key),
-                                    std::pair("listen.socket", &c.listen.socket)}) {
+    for (const auto& [key, path] :
+         {std::pair("state", &c.state), std::pair("nginx.certificate", &c.nginx.certificate),
+          std::pair("nginx.certificate_key", &c.nginx.certificate_key),
+          std::pair("listen.socket", &c.listen.socket)}) {
       if (path->find_first_of("\"\\$;{}'") != std::string::npos) {
         Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
       }
@@ -305,9 +305,10 @@ class Parser {
   void CheckSocketPath(const char* key, std::string_view path) {
     if (path.size() <= kMaxSocketPath) return;
     Add(LineOf(key), key,
-        fmt::format("the socket's path {} has {} characters, allowed are {}: choose a shorter state "
-                    "folder",
-                    path, path.size(), kMaxSocketPath));
+        fmt::format(
+            "the socket's path {} has {} characters, allowed are {}: choose a shorter state "
+            "folder",
+            path, path.size(), kMaxSocketPath));
   }
 
   int LineOf(const std::string& key) const {

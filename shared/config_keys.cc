@@ -15,15 +15,25 @@ constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning",
 // The address of a Config member as a function, so that nested members can stand in the table.
 #define FIELD(type, member) [](Config& c) -> type& { return c.member; }
 #define INTEGER(member, least, most) \
-  IntegerKey { FIELD(int, member), least, most }
-#define NUMBER(member, least, most) \
-  NumberKey { FIELD(double, member), least, most }
+  IntegerKey {                       \
+    FIELD(int, member), least, most  \
+  }
+#define NUMBER(member, least, most)    \
+  NumberKey {                          \
+    FIELD(double, member), least, most \
+  }
 #define BOOLEAN(member) \
-  BooleanKey { FIELD(bool, member) }
-#define TEXT(member) \
-  TextKey { FIELD(std::string, member) }
-#define PATH(member) \
-  PathKey { FIELD(std::string, member) }
+  BooleanKey {          \
+    FIELD(bool, member) \
+  }
+#define TEXT(member)           \
+  TextKey {                    \
+    FIELD(std::string, member) \
+  }
+#define PATH(member)           \
+  PathKey {                    \
+    FIELD(std::string, member) \
+  }
 
 const ConfigKey kKeys[] = {
     {"state", PATH(state), "folder of sockets, logs, certificate and pid files"},
@@ -35,8 +45,7 @@ const ConfigKey kKeys[] = {
      "connections that wait in the kernel for a free worker"},
     {"sidecar.address", TEXT(sidecar.address), "address of the health and metrics port"},
     {"sidecar.port", INTEGER(sidecar.port, 1, 65535), "port of /livez, /readyz and /metrics"},
-    {"backend.targets",
-     TextListKey{FIELD(std::vector<std::string>, backend.targets)},
+    {"backend.targets", TextListKey{FIELD(std::vector<std::string>, backend.targets)},
      "gRPC addresses of the model server, such as \"dns:triton:8001\"; empty: the embedded one"},
     {"backend.message_mb", INTEGER(backend.message_mb, 4, 2047),
      "largest gRPC message to or from the model server"},
@@ -51,7 +60,8 @@ const ConfigKey kKeys[] = {
     {"predict.confidence", NUMBER(predict.confidence, 0, 1),
      "least confidence of a detection when the request names none"},
     {"predict.iou", NUMBER(predict.iou, 0, 1),
-     "overlap above which non-maximum suppression drops the weaker box, when the request names none"},
+     "overlap above which non-maximum suppression drops the weaker box, when the request names "
+     "none"},
     {"predict.max_detections", INTEGER(predict.max_detections, 1, 10'000),
      "most detections in an answer; a request may ask for fewer"},
     {"timeouts.request_s", INTEGER(timeouts.request_s, 1, 3'600),
@@ -64,8 +74,7 @@ const ConfigKey kKeys[] = {
      "requests after which a worker is replaced; 0: never"},
     {"recycle.jitter", INTEGER(recycle.jitter, 0, INT_MAX),
      "up to this many requests more, by chance, so that workers do not leave together"},
-    {"log.level",
-     TextKey{FIELD(std::string, log.level), kLevels}, "least level that is logged"},
+    {"log.level", TextKey{FIELD(std::string, log.level), kLevels}, "least level that is logged"},
     {"log.access", BOOLEAN(log.access), "log a line for every request"},
     {"log.slow_ms", INTEGER(log.slow_ms, 0, INT_MAX),
      "log a warning for a request that takes longer; 0: never"},
@@ -96,7 +105,9 @@ std::string Quoted(const std::string& text) {
 
 }  // namespace
 
-std::span<const ConfigKey> ConfigKeys() { return kKeys; }
+std::span<const ConfigKey> ConfigKeys() {
+  return kKeys;
+}
 
 std::string Allowed(const ConfigKey& key) {
   struct Visitor {

@@ -29,7 +29,9 @@ constexpr std::array<LevelName, 4> kLevels = {{
     {Level::kError, spdlog::level::err, "error"},
 }};
 
-const LevelName& Entry(Level level) { return kLevels[static_cast<std::size_t>(level)]; }
+const LevelName& Entry(Level level) {
+  return kLevels[static_cast<std::size_t>(level)];
+}
 
 spdlog::logger& Logger() {
   // stderr is unbuffered, so a line leaves in one write() and lines of several processes never mix.
@@ -72,8 +74,9 @@ void Init(Level level, std::string_view role) {
   std::string escaped;
   for (const char c : quoted) escaped += c == '%' ? std::string("%%") : std::string(1, c);
   Logger().set_pattern(
-      fmt::format("{{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",\"role\":{},\"pid\":{},%v}}",
-                  escaped, getpid()),
+      fmt::format(
+          "{{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",\"role\":{},\"pid\":{},%v}}",
+          escaped, getpid()),
       spdlog::pattern_time_type::utc);
 }
 
@@ -87,11 +90,21 @@ bool ParseLevel(std::string_view word, Level& level) {
   return false;
 }
 
-bool Enabled(Level level) { return Logger().should_log(Entry(level).spdlog_level); }
+bool Enabled(Level level) {
+  return Logger().should_log(Entry(level).spdlog_level);
+}
 
-void Debug(std::string_view event, Fields fields) { Write(Level::kDebug, event, fields); }
-void Info(std::string_view event, Fields fields) { Write(Level::kInfo, event, fields); }
-void Warning(std::string_view event, Fields fields) { Write(Level::kWarning, event, fields); }
-void Error(std::string_view event, Fields fields) { Write(Level::kError, event, fields); }
+void Debug(std::string_view event, Fields fields) {
+  Write(Level::kDebug, event, fields);
+}
+void Info(std::string_view event, Fields fields) {
+  Write(Level::kInfo, event, fields);
+}
+void Warning(std::string_view event, Fields fields) {
+  Write(Level::kWarning, event, fields);
+}
+void Error(std::string_view event, Fields fields) {
+  Write(Level::kError, event, fields);
+}
 
 }  // namespace inferpool::log

@@ -1,7 +1,8 @@
 // The process's log: one JSON object a line on stderr, written whole with one write().
 //
 //   log::Info("worker ready", {{"worker", 3}, {"took_ms", 12.5}});
-//   {"time":"2026-11-21T02:10:00.123Z","level":"info","role":"worker 3","pid":71,"event":"worker ready","worker":3,...}
+//   {"time":"2026-11-21T02:10:00.123Z","level":"info","role":"worker 3","pid":71,"event":"worker
+//   ready","worker":3,...}
 //
 // Nothing is formatted when the level is off. Thread safe after Init.
 #pragma once

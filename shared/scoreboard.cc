@@ -35,8 +35,8 @@ struct alignas(64) Scoreboard::Head {
 
 void Lane::CountStatus(int status) {
   const auto found = std::ranges::find(kCountedStatuses, status);
-  const auto index = std::min<std::ptrdiff_t>(found - kCountedStatuses.begin(),
-                                              std::ssize(kCountedStatuses) - 1);
+  const auto index =
+      std::min<std::ptrdiff_t>(found - kCountedStatuses.begin(), std::ssize(kCountedStatuses) - 1);
   Add(by_status[static_cast<std::size_t>(index)], 1);
 }
 
@@ -77,14 +77,18 @@ Scoreboard::Scoreboard(int workers, int threads) : workers_(workers), threads_(t
   std::uninitialized_value_construct_n(lane, lanes);
 }
 
-Scoreboard::~Scoreboard() { munmap(head_, bytes_); }
+Scoreboard::~Scoreboard() {
+  munmap(head_, bytes_);
+}
 
 std::span<Lane> Scoreboard::lanes(int worker) const {
   const auto threads = static_cast<std::size_t>(threads_);
   return lanes_.subspan(static_cast<std::size_t>(worker) * threads, threads);
 }
 
-void Scoreboard::CountStart() const { Add(head_->worker_starts, 1); }
+void Scoreboard::CountStart() const {
+  Add(head_->worker_starts, 1);
+}
 
 void Scoreboard::CountEnd(bool crashed) const {
   Add(crashed ? head_->worker_crashes : head_->worker_recycles, 1);

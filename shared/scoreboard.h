@@ -3,7 +3,8 @@
 // One slot a worker, one lane a thread of it. A lane is written by its thread alone and a slot's
 // head by its worker and, when that is gone, by the master; everything is a relaxed atomic, there
 // are no locks and no pointers. Counters belong to the slot and go on under its next tenant, so
-// totals never fall; gauges (state, pid, in-work marks) are cleared by the master at a tenant's end.
+// totals never fall; gauges (state, pid, in-work marks) are cleared by the master at a tenant's
+// end.
 #pragma once
 
 #include <sys/types.h>

@@ -88,7 +88,7 @@ def background(rng, width, height):
 
 def add_noise(rng, picture):
     """Grain of a triangular distribution (the difference of two uniform ones), grey or coloured."""
-    strength = int(rng.integers(5, 55))
+    strength = int(rng.integers(5, 45))
     shape = picture.shape[:2] + (int(rng.choice((1, 3))),)
     grain = rng.integers(0, strength, (2,) + shape, np.uint8).astype(np.int16)
     return np.clip(picture + (grain[0] - grain[1]), 0, 255).astype(np.uint8)
@@ -176,7 +176,7 @@ def draw_shape(rng, picture, points, side, unit):
     x1, y1 = np.clip(points.min(0).astype(int), 0, (width - 1, height - 1))
     x2, y2 = np.clip(points.max(0).astype(int) + 1, (x1 + 1, y1 + 1), (width, height))
     behind = cv2.mean(picture[y1:y2, x1:x2])[:3]
-    colour = colour_unlike(rng, np.array(behind), 90 if side < 24 else 65)
+    colour = colour_unlike(rng, np.array(behind), 110 if side < 24 else 80)
     style = rng.random()
     if style < 0.18 and side >= 24:
         thickness = max(round(side * rng.uniform(0.07, 0.16) * unit), 2)
@@ -267,3 +267,49 @@ def draw_example(seed, stream, index, size=SIZE):
     picture, boxes, classes = draw_picture(rng, *random_dimensions(rng, size))
     boxed, (scale, left, top) = letterbox(picture, size)
     return boxed, boxes * scale + np.array([left, top, left, top]), classes
+
+
+# ---------------------------------------------------------------- detections
+
+def iou_with(box, boxes):
+    shared = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(0).prod(1)
+    return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared + 1e-9)
+
+
+def decode(output, confidence, iou):
+    """Boxes (x1, y1, x2, y2 in the letterbox), scores and classes of one [8, 2100], the best first.
+
+    A cell speaks for its best class only; of boxes of one class that overlap by more than `iou` the one with
+    the highest score stays.
+    """
+    scores, classes = output[4:].max(0), output[4:].argmax(0)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > confidence]
+    centres, extents = output[:2, order].T, output[2:4, order].T
+    boxes, scores, classes = np.hstack([centres - extents / 2, centres + extents / 2]), scores[order], classes[order]
+    kept, left = [], np.arange(len(order))
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        left = left[(classes[left] != classes[best]) | (iou_with(boxes[best], boxes[left]) <= iou)]
+    return boxes[kept], scores[kept], classes[kept]
+
+
+def average_precision(found, truths, kind, least=0.5):
+    """Area under the precision-recall curve of one class; `found` and `truths` are lists over pictures."""
+    total = sum(int((classes == kind).sum()) for _, classes in truths)
+    rows = []
+    for (boxes, scores, classes), (true_boxes, true_classes) in zip(found, truths):
+        targets = true_boxes[true_classes == kind]
+        taken = np.zeros(len(targets), bool)
+        for box, score in zip(boxes[classes == kind], scores[classes == kind]):
+            iou = np.where(taken, 0, iou_with(box, targets)) if len(targets) else np.zeros(1)
+            hit = iou.max() >= least
+            if hit:
+                taken[iou.argmax()] = True
+            rows.append((score, hit))
+    rows.sort(key=lambda row: -row[0])
+    hits = np.cumsum([hit for _, hit in rows])
+    recall, precision = hits / total, hits / np.arange(1, len(hits) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0) * precision).sum()), total

@@ -59,10 +59,10 @@ struct Writer {
 
 std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
                    std::string_view request_id) {
-  std::string json = fmt::format(
-      R"({{"model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
-      Quoted(prediction.model->description.name), Quoted(prediction.version),
-      prediction.picture.width, prediction.picture.height);
+  std::string json =
+      fmt::format(R"({{"model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
+                  Quoted(prediction.model->description.name), Quoted(prediction.version),
+                  prediction.picture.width, prediction.picture.height);
   std::visit(Writer{prediction, normalized, json}, prediction.result);
   fmt::format_to(std::back_inserter(json), ",\"timing_ms\":{},\"request_id\":{}}}\n",
                  timings.Json(), Quoted(request_id));

@@ -60,7 +60,8 @@ std::variant<std::string_view, Problem> FindPicture(const fcgi::Request& request
         "itself as image/jpeg, image/png, image/webp or application/octet-stream",
         type));
   }
-  if (picture.empty()) return BadRequest("the request has no image: the body, or the field \"image\", is empty");
+  if (picture.empty())
+    return BadRequest("the request has no image: the body, or the field \"image\", is empty");
   return picture;
 }
 
@@ -92,8 +93,7 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
     log::Error("request failed", {{"request_id", exchange.id}, {"reason", error.what()}});
     response = exchange.Fail(Internal("the worker could not finish this request"));
   }
-  const auto total =
-      std::chrono::duration_cast<Timings::Duration>(Clock::now() - request.accepted);
+  const auto total = std::chrono::duration_cast<Timings::Duration>(Clock::now() - request.accepted);
   timings.Set(Stage::kTotal, total);
   response.headers.emplace_back("X-Request-ID", exchange.id);
   response.headers.emplace_back("X-Process-Time",
@@ -143,15 +143,15 @@ fcgi::Response Api::Predict(Exchange& exchange, const std::string& model) const 
   if (const auto* problem = std::get_if<Problem>(&picture)) return exchange.Fail(*problem);
 
   const auto& wanted = std::get<PredictParameters>(parameters);
-  const auto prediction = Predictor(config_, client_, catalog_)
-                              .Predict(model, std::get<std::string_view>(picture), wanted,
-                                       exchange.Until(config_.timeouts.request_s),
-                                       exchange.timings);
+  const auto prediction =
+      Predictor(config_, client_, catalog_)
+          .Predict(model, std::get<std::string_view>(picture), wanted,
+                   exchange.Until(config_.timeouts.request_s), exchange.timings);
   if (const auto* problem = std::get_if<Problem>(&prediction)) return exchange.Fail(*problem);
   exchange.timings.Set(Stage::kTotal, std::chrono::duration_cast<Timings::Duration>(
                                           Clock::now() - exchange.request.accepted));
-  return Json(ToJson(std::get<Prediction>(prediction), wanted.normalized, exchange.timings,
-                     exchange.id));
+  return Json(
+      ToJson(std::get<Prediction>(prediction), wanted.normalized, exchange.timings, exchange.id));
 }
 
 fcgi::Response Api::ListModels(Exchange& exchange) const {
@@ -183,16 +183,15 @@ void Api::Log(const Exchange& exchange, const fcgi::Response& response) const {
       config_.log.slow_ms > 0 && total >= std::chrono::milliseconds(config_.log.slow_ms);
   if (!slow && !config_.log.access) return;
   const auto write = slow ? &log::Warning : &log::Info;
-  write(slow ? "slow request" : "request",
-        {{"request_id", exchange.id},
-         {"client", exchange.request.client},
-         {"method", exchange.request.method},
-         {"path", exchange.request.path},
-         {"status", response.status},
-         {"bytes_in", exchange.request.body.size()},
-         {"bytes_out", response.body.size()},
-         {"total_ms", static_cast<double>(total.count()) / 1000},
-         {"stages", exchange.timings.ServerTiming()}});
+  write(slow ? "slow request" : "request", {{"request_id", exchange.id},
+                                            {"client", exchange.request.client},
+                                            {"method", exchange.request.method},
+                                            {"path", exchange.request.path},
+                                            {"status", response.status},
+                                            {"bytes_in", exchange.request.body.size()},
+                                            {"bytes_out", response.body.size()},
+                                            {"total_ms", static_cast<double>(total.count()) / 1000},
+                                            {"stages", exchange.timings.ServerTiming()}});
 }
 
 }  // namespace inferpool::api

@@ -22,9 +22,9 @@ std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
 std::string ToJson(const backend::Model& model) {
   const vision::ModelDescription& description = model.description;
   const std::string family =
-      model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
-                      : fmt::format("\"family\":null,\"unusable\":{}",
-                                    Quoted(Message(model.plan.status())));
+      model.plan.ok()
+          ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
+          : fmt::format("\"family\":null,\"unusable\":{}", Quoted(Message(model.plan.status())));
   std::vector<std::string> names;
   for (const std::string& name : description.class_names) names.push_back(Quoted(name));
   return fmt::format(

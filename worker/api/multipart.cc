@@ -9,10 +9,12 @@ namespace inferpool::api {
 namespace {
 
 constexpr int kMaxParts = 1'000;
-constexpr std::size_t kMaxBoundary = 70;           // RFC 2046
+constexpr std::size_t kMaxBoundary = 70;  // RFC 2046
 constexpr std::size_t kMaxPartHeaders = 16 * 1024;
 
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char Lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 std::string LowerCase(std::string_view text) {
   std::string lower(text);
@@ -115,8 +117,8 @@ absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::st
     std::size_t headers_end = begin;
     std::size_t content = begin + 2;
     if (!body.substr(begin).starts_with("\r\n")) {
-      headers_end = body.substr(0, std::min(body.size(), begin + kMaxPartHeaders))
-                        .find("\r\n\r\n", begin);
+      headers_end =
+          body.substr(0, std::min(body.size(), begin + kMaxPartHeaders)).find("\r\n\r\n", begin);
       if (headers_end == std::string_view::npos) return Malformed("a part's headers do not end");
       content = headers_end + 4;
     }

@@ -26,8 +26,8 @@ int HexDigit(char c) {
 }
 
 // Puts the value where it belongs; otherwise what is allowed.
-std::optional<std::string> Assign(std::string_view name, std::string_view value, int most_detections,
-                                  PredictParameters& parameters) {
+std::optional<std::string> Assign(std::string_view name, std::string_view value,
+                                  int most_detections, PredictParameters& parameters) {
   if (name == "confidence" || name == "iou") {
     const auto number = Parse<double>(value, 0, 1);
     if (!number) return "a number from 0 to 1";
@@ -78,10 +78,9 @@ std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
     const auto allowed = Assign(name, value, defaults.max_detections, parameters);
     if (!allowed) continue;
     if (allowed->empty()) {
-      return BadParameter(name,
-                          fmt::format("{} is no parameter; there are confidence, iou, "
-                                      "max_detections and coordinates",
-                                      name));
+      return BadParameter(name, fmt::format("{} is no parameter; there are confidence, iou, "
+                                            "max_detections and coordinates",
+                                            name));
     }
     return BadParameter(name, fmt::format("{} is \"{}\", allowed is {}", name, value, *allowed));
   }

@@ -19,9 +19,9 @@ namespace {
 std::optional<Problem> CheckPixels(const vision::Header& header, int most) {
   const std::int64_t pixels = std::int64_t{header.width} * header.height;
   if (pixels <= most) return std::nullopt;
-  return PictureProblem(absl::OutOfRangeError(
-      fmt::format("the picture has {} x {} = {} pixels, allowed are {}", header.width,
-                  header.height, pixels, most)));
+  return PictureProblem(
+      absl::OutOfRangeError(fmt::format("the picture has {} x {} = {} pixels, allowed are {}",
+                                        header.width, header.height, pixels, most)));
 }
 
 // The request for one picture; its tensor is written where gRPC will send it from.

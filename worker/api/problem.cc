@@ -51,7 +51,9 @@ constexpr int kRetryAfterSeconds = 1;
 
 }  // namespace
 
-std::string_view Title(std::string_view type) { return Find(type).title; }
+std::string_view Title(std::string_view type) {
+  return Find(type).title;
+}
 
 Problem UnknownRoute(std::string_view path) {
   return Make("unknown-route",
@@ -73,13 +75,17 @@ Problem BadParameter(std::string parameter, std::string detail) {
   return problem;
 }
 
-Problem BadRequest(std::string detail) { return Make("bad-request", std::move(detail)); }
+Problem BadRequest(std::string detail) {
+  return Make("bad-request", std::move(detail));
+}
 
 Problem UnsupportedMedia(std::string detail) {
   return Make("unsupported-media", std::move(detail));
 }
 
-Problem Internal(std::string detail) { return Make("internal", std::move(detail)); }
+Problem Internal(std::string detail) {
+  return Make("internal", std::move(detail));
+}
 
 Problem BodyProblem(const absl::Status& status) {
   const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
@@ -96,9 +102,9 @@ Problem PictureProblem(const absl::Status& status) {
 Problem BackendProblem(const absl::Status& status, std::string_view model) {
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
-      return Make("unknown-model",
-                  fmt::format("the model server has no model {} ready; GET /v1/models lists them",
-                              model));
+      return Make(
+          "unknown-model",
+          fmt::format("the model server has no model {} ready; GET /v1/models lists them", model));
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kCancelled:
       return Make("model-server-away", "the model server cannot be reached now; try again");
@@ -112,10 +118,11 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
 }
 
 fcgi::Response Render(const Problem& problem, std::string_view request_id) {
-  std::string body = fmt::format(
-      R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
-      Quoted(Title(problem.type)), problem.status, Quoted(problem.detail));
-  if (!problem.parameter.empty()) body += fmt::format(R"(,"parameter":{})", Quoted(problem.parameter));
+  std::string body =
+      fmt::format(R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
+                  Quoted(Title(problem.type)), problem.status, Quoted(problem.detail));
+  if (!problem.parameter.empty())
+    body += fmt::format(R"(,"parameter":{})", Quoted(problem.parameter));
   body += fmt::format(",\"request_id\":{}}}\n", Quoted(request_id));
   fcgi::Response response;
   response.status = problem.status;

@@ -28,8 +28,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& nam
     return description.status();
   }
   absl::StatusOr<vision::Plan> plan = vision::MakePlan(*description);
-  auto model =
-      std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
+  auto model = std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
   const std::lock_guard lock(mutex_);
   entries_[name] = {model, Clock::now() + max_age_};
   return model;

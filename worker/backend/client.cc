@@ -106,8 +106,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
     SetDeadline(context, deadline);
     inference::ModelMetadataRequest request;
     request.set_name(model);
-    RETURN_IF_ERROR(
-        ToStatus(stub_->ModelMetadata(&context, request, &metadata), "ModelMetadata"));
+    RETURN_IF_ERROR(ToStatus(stub_->ModelMetadata(&context, request, &metadata), "ModelMetadata"));
   }
   inference::ModelConfigResponse answer;
   {
