@@ -24,12 +24,12 @@ sigset_t HandledSignals() {
 
 void BlockSignals() {
   const sigset_t set = HandledSignals();
-  sigprocmask(SIG_BLOCK, &set, nullptr);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 void UnblockSignals() {
   const sigset_t set = HandledSignals();
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 pid_t StartChild(const ChildRole& role) {

@@ -12,92 +12,71 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
-// The address of a Config member as a function, so that nested members can stand in the table.
-#define FIELD(type, member) [](Config& c) -> type& { return c.member; }
-#define INTEGER(member, least, most) \
-  IntegerKey {                       \
-    FIELD(int, member), least, most  \
-  }
-#define NUMBER(member, least, most)    \
-  NumberKey {                          \
-    FIELD(double, member), least, most \
-  }
-#define BOOLEAN(member) \
-  BooleanKey {          \
-    FIELD(bool, member) \
-  }
-#define TEXT(member)           \
-  TextKey {                    \
-    FIELD(std::string, member) \
-  }
-#define PATH(member)           \
-  PathKey {                    \
-    FIELD(std::string, member) \
-  }
+// A Config member as a function, so that nested members can stand in the table.
+// clang-format off
+#define FIELD(member) [](Config& c) -> auto& { return c.member; }
+// clang-format on
 
 const ConfigKey kKeys[] = {
-    {"state", PATH(state), "folder of sockets, logs, certificate and pid files"},
-    {"workers", INTEGER(workers, 0, 512), "worker processes; 0: one a core"},
-    {"threads", INTEGER(threads, 1, 256), "requests that one worker has in work at once"},
-    {"listen.socket", PATH(listen.socket),
+    {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files"},
+    {"workers", IntegerKey{FIELD(workers), 0, 512}, "worker processes; 0: one a core"},
+    {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once"},
+    {"listen.socket", PathKey{FIELD(listen.socket)},
      "FastCGI socket between nginx and the workers; empty: inferpool.sock in the state folder"},
-    {"listen.backlog", INTEGER(listen.backlog, 1, 65535),
+    {"listen.backlog", IntegerKey{FIELD(listen.backlog), 1, 65535},
      "connections that wait in the kernel for a free worker"},
-    {"sidecar.address", TEXT(sidecar.address), "address of the health and metrics port"},
-    {"sidecar.port", INTEGER(sidecar.port, 1, 65535), "port of /livez, /readyz and /metrics"},
-    {"backend.targets", TextListKey{FIELD(std::vector<std::string>, backend.targets)},
+    {"sidecar.address", TextKey{FIELD(sidecar.address)}, "address of the health and metrics port"},
+    {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
+     "port of /livez, /readyz and /metrics"},
+    {"backend.targets", TextListKey{FIELD(backend.targets)},
      "gRPC addresses of the model server, such as \"dns:triton:8001\"; empty: the embedded one"},
-    {"backend.message_mb", INTEGER(backend.message_mb, 4, 2047),
+    {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
      "largest gRPC message to or from the model server"},
-    {"modelserver.enabled", BOOLEAN(modelserver.enabled), "start the embedded model server"},
-    {"modelserver.repository", PATH(modelserver.repository),
+    {"modelserver.enabled", BooleanKey{FIELD(modelserver.enabled)},
+     "start the embedded model server"},
+    {"modelserver.repository", PathKey{FIELD(modelserver.repository)},
      "its model repository, in Triton's layout"},
-    {"modelserver.listen", TEXT(modelserver.listen),
+    {"modelserver.listen", TextKey{FIELD(modelserver.listen)},
      "its gRPC address; empty: a socket in the state folder"},
-    {"limits.body_mb", INTEGER(limits.body_mb, 1, 1024), "largest request body"},
-    {"limits.pixels", INTEGER(limits.pixels, 1, INT_MAX),
+    {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body"},
+    {"limits.pixels", IntegerKey{FIELD(limits.pixels), 1, INT_MAX},
      "largest picture, width times height, judged before it is decoded"},
-    {"predict.confidence", NUMBER(predict.confidence, 0, 1),
+    {"predict.confidence", NumberKey{FIELD(predict.confidence), 0, 1},
      "least confidence of a detection when the request names none"},
-    {"predict.iou", NUMBER(predict.iou, 0, 1),
+    {"predict.iou", NumberKey{FIELD(predict.iou), 0, 1},
      "overlap above which non-maximum suppression drops the weaker box, when the request names "
      "none"},
-    {"predict.max_detections", INTEGER(predict.max_detections, 1, 10'000),
+    {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
      "most detections in an answer; a request may ask for fewer"},
-    {"timeouts.request_s", INTEGER(timeouts.request_s, 1, 3'600),
+    {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
      "time a request may take in a worker, the model included; then 504"},
-    {"timeouts.drain_s", INTEGER(timeouts.drain_s, 1, 3'600),
+    {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
      "time that requests in work have to finish when the pool stops; then they are killed"},
-    {"timeouts.io_s", INTEGER(timeouts.io_s, 1, 600),
+    {"timeouts.io_s", IntegerKey{FIELD(timeouts.io_s), 1, 600},
      "time that nginx may leave a worker waiting for the next bytes"},
-    {"recycle.requests", INTEGER(recycle.requests, 0, INT_MAX),
+    {"recycle.requests", IntegerKey{FIELD(recycle.requests), 0, INT_MAX},
      "requests after which a worker is replaced; 0: never"},
-    {"recycle.jitter", INTEGER(recycle.jitter, 0, INT_MAX),
+    {"recycle.jitter", IntegerKey{FIELD(recycle.jitter), 0, INT_MAX},
      "up to this many requests more, by chance, so that workers do not leave together"},
-    {"log.level", TextKey{FIELD(std::string, log.level), kLevels}, "least level that is logged"},
-    {"log.access", BOOLEAN(log.access), "log a line for every request"},
-    {"log.slow_ms", INTEGER(log.slow_ms, 0, INT_MAX),
+    {"log.level", TextKey{FIELD(log.level), kLevels}, "least level that is logged"},
+    {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request"},
+    {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
      "log a warning for a request that takes longer; 0: never"},
-    {"nginx.port", INTEGER(nginx.port, 1, 65535), "HTTPS port"},
-    {"nginx.http_port", INTEGER(nginx.http_port, 1, 65535),
+    {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port"},
+    {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
      "HTTP port: health probes, and a redirect to HTTPS"},
-    {"nginx.server_name", TEXT(nginx.server_name), "host name; _: any"},
-    {"nginx.certificate", PATH(nginx.certificate),
+    {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any"},
+    {"nginx.certificate", PathKey{FIELD(nginx.certificate)},
      "TLS certificate (PEM); empty: tls/certificate.pem in the state folder"},
-    {"nginx.certificate_key", PATH(nginx.certificate_key),
+    {"nginx.certificate_key", PathKey{FIELD(nginx.certificate_key)},
      "its private key (PEM); empty: tls/key.pem in the state folder"},
-    {"nginx.rate_per_s", INTEGER(nginx.rate_per_s, 0, 1'000'000),
+    {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
      "requests per second and client address before 429; 0: no limit"},
-    {"nginx.burst", INTEGER(nginx.burst, 0, 1'000'000),
+    {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
      "requests above that rate that are let through at once"},
 };
 
 #undef FIELD
-#undef INTEGER
-#undef NUMBER
-#undef BOOLEAN
-#undef TEXT
-#undef PATH
 
 std::string Quoted(const std::string& text) {
   return Json::valueToQuotedString(text.c_str());
