@@ -1,8 +1,9 @@
 """Pictures of circles, squares, triangles and stars on clutter, drawn from a seed.
 
 `draw_picture` is all there is to the data set of the `shapes` detector: nothing is downloaded, and the
-same (seed, index) always draws the same picture with the same boxes. Sizes are given for a picture whose
-longer side is 320 pixels (what the detector sees after letterboxing) and grow with the picture.
+same seed always draws the same picture with the same boxes. Sizes are given for a picture whose longer side is
+320 pixels (what the detector sees after letterboxing) and grow with the picture. Beside it stands what the
+detector's own input and output need: the letterbox, the decoding of boxes and the average precision.
 """
 
 import cv2
@@ -14,6 +15,7 @@ CIRCLE, SQUARE, TRIANGLE, STAR = range(len(LABELS))
 SIZE = 320  # side of the detector's input
 GREY = 114  # what the letterbox fills up with
 SMALLEST, LARGEST = 12.0, 260.0  # side of a shape's box, in a picture whose longer side is SIZE
+MOST_SHAPES = 8
 MOST_HIDDEN = 0.3  # share of a shape's box that another box may cover
 MOST_OUTSIDE = 0.22  # share of a shape's box that may lie outside the picture
 SHIFT = 4  # binary digits after the point in the coordinates given to OpenCV
@@ -59,7 +61,7 @@ def fixed_point(points):
     return np.round(points * (1 << SHIFT)).astype(np.int32)
 
 
-def background(rng, width, height):
+def background(rng, width, height, unit):
     """A flat colour, a gradient or blotches; often with parallel stripes and noise on it."""
     kind = rng.random()
     base = random_colour(rng)
@@ -72,7 +74,6 @@ def background(rng, width, height):
         coarse = base + rng.uniform(-spread, spread, (cells, cells, 3))
         mode = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         picture = cv2.resize(np.clip(coarse, 0, 255).astype(np.uint8), (width, height), interpolation=mode)
-    unit = max(width, height) / SIZE
     if rng.random() < 0.2:
         direction = rng.uniform(0, np.pi)
         along, across = (np.array([np.cos(a), np.sin(a)]) for a in (direction, direction + np.pi / 2))
@@ -202,9 +203,8 @@ def crowded(box, others, hidden):
     return False
 
 
-def place_shapes(rng, width, height, count):
+def place_shapes(rng, width, height, unit, count):
     """(class, points, side, box) of shapes that may overlap a little, the largest first."""
-    unit = max(width, height) / SIZE
     largest = min(LARGEST, 0.95 * min(width, height) / unit)
     sides = np.exp(rng.uniform(np.log(SMALLEST), np.log(max(largest, SMALLEST + 1)), count))
     hidden = MOST_HIDDEN if rng.random() < 0.5 else 0.0
@@ -225,14 +225,17 @@ def place_shapes(rng, width, height, count):
     return placed
 
 
-def draw_picture(rng, width, height, fewest=0, most=8):
-    """An RGB picture, the boxes in it (x1, y1, x2, y2 in pixels, clipped to it) and their classes."""
-    unit = max(width, height) / SIZE
-    picture = background(rng, width, height)
+def draw_picture(rng, width, height, fewest=0, most=MOST_SHAPES, unit=None):
+    """An RGB picture, the boxes in it (x1, y1, x2, y2 in pixels, clipped to it) and their classes.
+
+    `unit` is the length that the detector will see as one pixel, by default after letterboxing to SIZE.
+    """
+    unit = unit or max(width, height) / SIZE
+    picture = background(rng, width, height, unit)
     for _ in range(rng.integers(0, 10)):
         draw_distractor(rng, picture, unit)
     boxes, classes = [], []
-    for kind, points, side, box in place_shapes(rng, width, height, int(rng.integers(fewest, most + 1))):
+    for kind, points, side, box in place_shapes(rng, width, height, unit, int(rng.integers(fewest, most + 1))):
         ink = draw_shape(rng, picture, points, side, unit)
         boxes.append(box + np.array([-ink, -ink, ink, ink]))
         classes.append(kind)
@@ -261,10 +264,15 @@ def random_dimensions(rng, size=SIZE):
     return max(round(width), 24), max(round(height), 24)
 
 
-def draw_example(seed, stream, index, size=SIZE):
-    """A letterboxed picture with the boxes in the letterbox; a given (seed, stream, index) never changes."""
+def draw_example(seed, stream, index, size=SIZE, most=MOST_SHAPES, window=False):
+    """A letterboxed picture with the boxes in the letterbox; the same arguments always draw the same.
+
+    A size below SIZE makes a small copy of a picture, or a `window` as large as a part of one.
+    """
     rng = np.random.default_rng((seed, stream, index))
-    picture, boxes, classes = draw_picture(rng, *random_dimensions(rng, size))
+    width, height = random_dimensions(rng, size)
+    unit = max(width, height) / (size if window else SIZE)
+    picture, boxes, classes = draw_picture(rng, width, height, most=most, unit=unit)
     boxed, (scale, left, top) = letterbox(picture, size)
     return boxed, boxes * scale + np.array([left, top, left, top]), classes
 

@@ -1,0 +1,74 @@
+#include "modelserver/backends.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "modelserver/engines/opencv_cascade.h"
+#include "modelserver/engines/opencv_dnn.h"
+#include "modelserver/engines/opencv_hog.h"
+#include "modelserver/engines/picture.h"
+#include "modelserver/onnx_file.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+std::filesystem::path OnnxPath(const inference::ModelConfig& config,
+                               const std::filesystem::path& version_folder) {
+  const std::string& name = config.default_model_filename();
+  return version_folder / (name.empty() ? "model.onnx" : name);
+}
+
+absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
+                          inference::ModelConfig& config, std::vector<std::string>& class_names) {
+  const std::filesystem::path name = config.default_model_filename();
+  if (name.filename() != name) {
+    return absl::InvalidArgumentError("default_model_filename is not a plain file name");
+  }
+  absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(OnnxPath(config, version_folder));
+  RETURN_IF_ERROR(onnx.status());
+  class_names = std::move(onnx->class_names);
+  return CompleteFromOnnx(*onnx, config);
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeOnnx(const inference::ModelConfig& config,
+                                                 const std::filesystem::path& version_folder) {
+  return MakeDnnEngine(config, OnnxPath(config, version_folder));
+}
+
+absl::Status CompletePicture(const std::filesystem::path& /*version_folder*/,
+                             inference::ModelConfig& config,
+                             std::vector<std::string>& /*class_names*/) {
+  return CompletePictureDetector(config);
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeHog(const inference::ModelConfig& config,
+                                                const std::filesystem::path& /*version_folder*/) {
+  return MakeHogEngine(config);
+}
+
+constexpr std::array<Backend, 3> kBackends = {{
+    {"opencv_dnn", true, CompleteOnnx, MakeOnnx},
+    {"opencv_cascade", false, CompletePicture, MakeCascadeEngine},
+    {"opencv_hog", false, CompletePicture, MakeHog},
+}};
+
+}  // namespace
+
+absl::StatusOr<const Backend*> FindBackend(const inference::ModelConfig& config) {
+  std::string_view name = config.backend().empty() ? config.platform() : config.backend();
+  if (name.empty() || name == "onnxruntime" || name == "onnxruntime_onnx") {
+    name = "opencv_dnn";
+  }
+  const auto* found = std::ranges::find(kBackends, name, &Backend::name);
+  if (found == kBackends.end()) {
+    std::vector<std::string_view> names;
+    std::ranges::transform(kBackends, std::back_inserter(names), &Backend::name);
+    return absl::InvalidArgumentError(
+        fmt::format("there is no backend '{}', only {}", name, fmt::join(names, ", ")));
+  }
+  return found;
+}
+
+}  // namespace inferpool::modelserver

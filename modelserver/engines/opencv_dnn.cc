@@ -1,0 +1,195 @@
+#include "modelserver/engines/opencv_dnn.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <opencv2/dnn.hpp>
+
+#include "modelserver/engines/opencv_guard.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+// The shape OpenCV made, without the row's leading 1 when the model batches.
+Shape RowShape(const cv::Mat& blob, bool batches) {
+  Shape shape(blob.size.p, blob.size.p + blob.dims);
+  if (batches && !shape.empty()) {
+    shape.erase(shape.begin());
+  }
+  return shape;
+}
+
+class DnnEngine : public Engine {
+ public:
+  DnnEngine(const inference::ModelConfig& config, std::filesystem::path file)
+      : config_(config), file_(std::move(file)) {
+    for (const inference::ModelOutput& output : config_.output()) {
+      output_names_.push_back(output.name());
+    }
+  }
+
+  absl::Status Import() {
+    return GuardOpenCv([&] {
+      net_ = cv::dnn::readNetFromONNX(file_.string());
+      net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
+      net_.setPreferableTarget(cv::dnn::DNN_TARGET_CPU);
+      return absl::OkStatus();
+    });
+  }
+
+  absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
+    if (net_.empty()) {
+      RETURN_IF_ERROR(Import());
+    }
+    absl::StatusOr<std::vector<OutputTensor>> outputs =
+        GuardOpenCv([&]() -> absl::StatusOr<std::vector<OutputTensor>> { return RunRows(inputs); });
+    if (!outputs.ok() && outputs.status().code() != absl::StatusCode::kInvalidArgument) {
+      net_ = cv::dnn::Net();  // what a failed run leaves inside is not known
+    }
+    return outputs;
+  }
+
+ private:
+  bool Batches() const { return config_.max_batch_size() > 0; }
+
+  absl::StatusOr<std::vector<OutputTensor>> RunRows(std::span<const TensorView> inputs) {
+    const std::int64_t rows = Batches() ? inputs.front().shape[0] : 1;
+    std::vector<OutputTensor> outputs;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (const TensorView& input : inputs) {
+        RETURN_IF_ERROR(SetInput(input, row, rows));
+      }
+      std::vector<cv::Mat> blobs;
+      net_.forward(blobs, output_names_);
+      RETURN_IF_ERROR(Append(blobs, row, rows, outputs));
+    }
+    return outputs;
+  }
+
+  absl::Status SetInput(const TensorView& input, std::int64_t row, std::int64_t rows) {
+    std::vector<int> sizes;
+    for (const std::int64_t size : input.shape) {
+      if (size < 1 || size > std::numeric_limits<int>::max()) {
+        return absl::InvalidArgumentError(
+            fmt::format("input '{}': OpenCV takes no dimension of {}", input.name, size));
+      }
+      sizes.push_back(static_cast<int>(size));
+    }
+    if (Batches()) {
+      sizes[0] = 1;
+    }
+    const std::size_t row_bytes = input.data.size() / static_cast<std::size_t>(rows);
+    const std::byte* data = input.data.data() + static_cast<std::size_t>(row) * row_bytes;
+    // cv::Mat has no view of constant data; the network copies it and does not write to it.
+    net_.setInput(cv::Mat(sizes, CV_32F, const_cast<std::byte*>(data)), std::string(input.name));
+    return absl::OkStatus();
+  }
+
+  // Appends a row's outputs; the first row makes the tensors.
+  absl::Status Append(const std::vector<cv::Mat>& blobs, std::int64_t row, std::int64_t rows,
+                      std::vector<OutputTensor>& outputs) const {
+    for (std::size_t i = 0; i < blobs.size(); ++i) {
+      const inference::ModelOutput& output = config_.output(static_cast<int>(i));
+      const cv::Mat blob = blobs[i].isContinuous() ? blobs[i] : blobs[i].clone();
+      if (blob.depth() != CV_32F) {
+        return absl::InternalError(fmt::format("output '{}' is not FP32", output.name()));
+      }
+      const std::size_t bytes = blob.total() * blob.elemSize();
+      if (row == 0) {
+        absl::StatusOr<Shape> shape = CheckedShape(output, blob);
+        RETURN_IF_ERROR(shape.status());
+        if (Batches()) {
+          shape->insert(shape->begin(), rows);
+        }
+        outputs.push_back({output.name(), inference::TYPE_FP32, *std::move(shape), {}});
+        outputs.back().data.reserve(bytes * static_cast<std::size_t>(rows));
+      }
+      outputs[i].data.append(reinterpret_cast<const char*>(blob.data), bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  // The configured dims when they are all known and have as many elements as `blob` (OpenCV keeps
+  // ones where ONNX drops them); else `blob`'s own shape, which must fit.
+  absl::StatusOr<Shape> CheckedShape(const inference::ModelOutput& output,
+                                     const cv::Mat& blob) const {
+    const Shape dims(output.dims().begin(), output.dims().end());
+    const Shape actual = RowShape(blob, Batches());
+    const absl::StatusOr<std::int64_t> count = ElementCount(dims);
+    if (count.ok() && static_cast<std::size_t>(*count) == blob.total()) {
+      return dims;
+    }
+    if (!std::ranges::equal(dims, actual, [](std::int64_t configured, std::int64_t size) {
+          return configured == -1 || configured == size;
+        })) {
+      return absl::InternalError(fmt::format("output '{}' has the shape {}, expected {}",
+                                             output.name(), ShapeText(actual), ShapeText(dims)));
+    }
+    return actual;
+  }
+
+  const inference::ModelConfig config_;
+  const std::filesystem::path file_;
+  std::vector<std::string> output_names_;
+  cv::dnn::Net net_;  // empty after a failed run
+};
+
+template <typename Tensor>
+absl::Status CheckFloat(const google::protobuf::RepeatedPtrField<Tensor>& tensors) {
+  for (const Tensor& tensor : tensors) {
+    if (tensor.data_type() != inference::TYPE_FP32) {
+      return absl::InvalidArgumentError(fmt::format("'{}' is {}, backend opencv_dnn takes FP32",
+                                                    tensor.name(),
+                                                    DatatypeName(tensor.data_type())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
+  std::vector<Shape> shapes;
+  std::vector<std::string> zeros;
+  for (const inference::ModelInput& input : config.input()) {
+    Shape& shape = shapes.emplace_back(input.dims().begin(), input.dims().end());
+    if (std::ranges::find(shape, -1) != shape.end()) {
+      return absl::OkStatus();
+    }
+    if (config.max_batch_size() > 0) {
+      shape.insert(shape.begin(), 1);
+    }
+    const absl::StatusOr<std::size_t> bytes = ByteSize(inference::TYPE_FP32, shape);
+    RETURN_IF_ERROR(bytes.status());
+    zeros.emplace_back(*bytes, '\0');
+  }
+  std::vector<TensorView> inputs;
+  for (int i = 0; i < config.input_size(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    inputs.push_back({.name = config.input(i).name(),
+                      .datatype = inference::TYPE_FP32,
+                      .shape = shapes[at],
+                      .data = std::as_bytes(std::span(zeros[at]))});
+  }
+  return engine.Run(inputs).status();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConfig& config,
+                                                      const std::filesystem::path& file) {
+  RETURN_IF_ERROR(CheckFloat(config.input()));
+  RETURN_IF_ERROR(CheckFloat(config.output()));
+  auto engine = std::make_unique<DnnEngine>(config, file);
+  absl::Status status = engine->Import();
+  if (status.ok()) {
+    status = RunOnZeros(config, *engine);
+  }
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(fmt::format("{}: {}", file.string(), Message(status)));
+  }
+  return engine;
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,32 @@
+// OpenCV throws; our engines answer a Status. The one place where the two meet.
+#pragma once
+
+#include <exception>
+#include <new>
+#include <opencv2/core.hpp>
+#include <string>
+#include <utility>
+
+#include "shared/status.h"
+
+namespace inferpool::modelserver {
+
+// What `call` returns (a Status or StatusOr), or what it throws: no memory is RESOURCE_EXHAUSTED,
+// everything else INTERNAL with OpenCV's own text.
+template <typename Call>
+auto GuardOpenCv(Call&& call) -> decltype(call()) {
+  try {
+    return std::forward<Call>(call)();
+  } catch (const cv::Exception& error) {
+    if (error.code == cv::Error::StsNoMem) {
+      return absl::ResourceExhaustedError("OpenCV: " + error.err);
+    }
+    return absl::InternalError("OpenCV: " + error.err + " (" + error.func + ")");
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {
+    return absl::InternalError(std::string("OpenCV: ") + error.what());
+  }
+}
+
+}  // namespace inferpool::modelserver

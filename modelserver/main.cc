@@ -1,0 +1,98 @@
+// modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
+// networks. It answers at once that it is live, loads its models, and is ready when that is done.
+//
+// SIGTERM and SIGINT drain: no more calls, those in progress end (--drain-s), exit 0. Exit 1 with a
+// sentence in the log when it cannot start; a model that fails to load is no reason.
+
+#include <pthread.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <opencv2/core.hpp>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "modelserver/repository.h"
+#include "modelserver/server.h"
+#include "shared/log.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+struct Options {
+  std::string repository;
+  std::vector<std::string> listen;
+  std::string log_level = "info";
+  int drain_s = 20;
+};
+
+int Serve(const Options& options) {
+  // Before any thread: all inherit the mask, and the signals wait for sigwait.
+  sigset_t stop_signals;
+  sigemptyset(&stop_signals);
+  sigaddset(&stop_signals, SIGTERM);
+  sigaddset(&stop_signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+
+  // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
+  cv::setNumThreads(1);
+
+  Repository repository(options.repository);
+  if (const absl::Status status = repository.Scan(); !status.ok()) {
+    log::Error("cannot start", {{"reason", Message(status)}});
+    return EXIT_FAILURE;
+  }
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(repository, options.listen);
+  if (!server.ok()) {
+    log::Error("cannot start", {{"reason", Message(server.status())}});
+    return EXIT_FAILURE;
+  }
+  for (const std::string& address : (*server)->addresses()) {
+    log::Info("listening", {{"address", address}});
+  }
+  {
+    const std::jthread loader([&repository](const std::stop_token& stop) {
+      repository.Load([&stop] { return stop.stop_requested(); });
+      if (repository.Ready()) {
+        log::Info("ready", {{"models", repository.Index().size()}});
+      }
+    });
+    int signal = 0;
+    sigwait(&stop_signals, &signal);
+    log::Info("draining", {{"signal", signal}});
+    (*server)->Shutdown(std::chrono::seconds(options.drain_s));
+  }
+  log::Info("stopped");
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace inferpool::modelserver
+
+int main(int argc, char** argv) {
+  using inferpool::modelserver::Options;
+  namespace log = inferpool::log;
+  Options options;
+  CLI::App app("inferpool's KServe v2 model server");
+  app.add_option("--repository", options.repository, "folder of models, in Triton's layout")
+      ->required();
+  app.add_option("--listen", options.listen, "unix:/path or host:port; may be repeated")
+      ->required();
+  app.add_option("--log-level", options.log_level, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--drain-s", options.drain_s, "seconds that calls in progress have at the end")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 3600));
+  app.set_version_flag("--version", INFERPOOL_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  log::Level level = log::Level::kInfo;
+  log::ParseLevel(options.log_level, level);
+  log::Init(level, "modelserver");
+  return inferpool::modelserver::Serve(options);
+}

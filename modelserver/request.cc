@@ -1,0 +1,94 @@
+#include "modelserver/request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace inferpool::modelserver {
+namespace {
+
+bool Fits(std::span<const std::int64_t> shape, std::span<const std::int64_t> expected) {
+  return std::ranges::equal(shape, expected, [](std::int64_t size, std::int64_t wanted) {
+    return wanted == -1 || size == wanted;
+  });
+}
+
+absl::Status CheckInput(const inference::ModelConfig& config, const inference::ModelInput& input,
+                        const TensorView& tensor) {
+  if (tensor.datatype != input.data_type()) {
+    return absl::InvalidArgumentError(
+        fmt::format("input '{}' of model '{}' has datatype {}, expected {}", input.name(),
+                    config.name(), DatatypeName(tensor.datatype), DatatypeName(input.data_type())));
+  }
+  const std::vector<std::int64_t> expected = WireShape(config, input.dims());
+  if (!Fits(tensor.shape, expected)) {
+    return absl::InvalidArgumentError(
+        fmt::format("input '{}' of model '{}' has shape {}, expected {}", input.name(),
+                    config.name(), ShapeText(tensor.shape), ShapeText(expected)));
+  }
+  if (config.max_batch_size() > 0 &&
+      (tensor.shape[0] < 1 || tensor.shape[0] > config.max_batch_size())) {
+    return absl::InvalidArgumentError(
+        fmt::format("input '{}' of model '{}' has a batch of {}, allowed is 1 to {}", input.name(),
+                    config.name(), tensor.shape[0], config.max_batch_size()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig& config,
+                                                    const TensorList& inputs) {
+  if (inputs.tensors().size() != static_cast<std::size_t>(config.input_size())) {
+    return absl::InvalidArgumentError(fmt::format("model '{}' takes {} inputs, the request has {}",
+                                                  config.name(), config.input_size(),
+                                                  inputs.tensors().size()));
+  }
+  std::vector<TensorView> ordered;
+  ordered.reserve(inputs.tensors().size());
+  for (const inference::ModelInput& input : config.input()) {
+    const TensorView* tensor = inputs.Find(input.name());
+    if (tensor == nullptr) {
+      return absl::InvalidArgumentError(
+          fmt::format("the request lacks input '{}' of model '{}'", input.name(), config.name()));
+    }
+    RETURN_IF_ERROR(CheckInput(config, input, *tensor));
+    if (config.max_batch_size() > 0 && !ordered.empty() &&
+        ordered.front().shape[0] != tensor->shape[0]) {
+      return absl::InvalidArgumentError(
+          fmt::format("the inputs of model '{}' differ in their batch", config.name()));
+    }
+    ordered.push_back(*tensor);
+  }
+  return ordered;
+}
+
+absl::Status CheckRequestedOutputs(const inference::ModelConfig& config,
+                                   std::span<const std::string_view> requested) {
+  std::unordered_set<std::string_view> seen;
+  for (const std::string_view name : requested) {
+    if (std::ranges::find(config.output(), name, &inference::ModelOutput::name) ==
+        config.output().end()) {
+      return absl::InvalidArgumentError(
+          fmt::format("unexpected inference output '{}' for model '{}'", name, config.name()));
+    }
+    if (!seen.insert(name).second) {
+      return absl::InvalidArgumentError(
+          fmt::format("output '{}' of model '{}' is requested twice", name, config.name()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::int64_t> WireShape(const inference::ModelConfig& config,
+                                    const google::protobuf::RepeatedField<std::int64_t>& dims) {
+  std::vector<std::int64_t> shape;
+  if (config.max_batch_size() > 0) {
+    shape.push_back(-1);
+  }
+  shape.insert(shape.end(), dims.begin(), dims.end());
+  return shape;
+}
+
+}  // namespace inferpool::modelserver

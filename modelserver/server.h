@@ -1,0 +1,51 @@
+// The service on its addresses: binds, serves on gRPC's threads, drains.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "modelserver/repository.h"
+#include "modelserver/service.h"
+#include "shared/status.h"
+
+namespace inferpool::modelserver {
+
+// Largest message either way: the largest picture the project takes (some 40 megapixels of 3
+// bytes), with its names; a tensor of 16 x 3 x 640 x 640 FP32 has 75 MiB.
+inline constexpr int kMaxMessageBytes = 128 << 20;
+
+// Threads of the whole server. One serves a call, also while it waits for an instance; 256 may wait
+// for a model, so three saturated models leave room for probes. A call past the bound is
+// RESOURCE_EXHAUSTED at once.
+inline constexpr int kMaxThreads = 1024;
+
+class Server {
+ public:
+  // Listens on every address and serves `repository`, which must outlive the server. An address
+  // is `unix:/path` or `host:port` (port 0: any). A unix socket gets mode 0660; a socket file that
+  // nobody listens on is replaced. Error: INVALID_ARGUMENT for an address that makes no sense,
+  // UNAVAILABLE for one that is in use or cannot be bound.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(Repository& repository,
+                                                       const std::vector<std::string>& addresses);
+
+  // As Shutdown without time to spare.
+  ~Server();
+
+  // The addresses, with the ports that were chosen.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  // Takes no more calls, lets those in progress end until `grace` is over, cancels the rest, and
+  // returns when they have ended. Unix sockets are removed. Once.
+  void Shutdown(std::chrono::milliseconds grace);
+
+ private:
+  explicit Server(Repository& repository) : service_(repository) {}
+
+  Service service_;
+  std::vector<std::string> addresses_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,226 @@
+#include "modelserver/service.h"
+
+#include <chrono>
+#include <exception>
+#include <string>
+
+#include "modelserver/request.h"
+#include "proto/tensor.h"
+#include "shared/log.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+// A status travels in a header, and gRPC takes 8 KiB of those.
+constexpr std::size_t kMaxMessage = 2048;
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()),
+          std::string(Message(status).substr(0, kMaxMessage))};
+}
+
+grpc::Status Unimplemented(const std::string& what) {
+  return {grpc::StatusCode::UNIMPLEMENTED, "inferpool-modelserver does not offer " + what};
+}
+
+Caller CallerOf(const grpc::ServerContext& context) {
+  // A call without a deadline has one in the far future, which the clocks' difference would
+  // overflow; a day is as good.
+  const auto left = std::min<std::chrono::system_clock::duration>(
+      context.deadline() - std::min(context.deadline(), std::chrono::system_clock::now()),
+      std::chrono::hours(24));
+  return {Deadline::After(std::chrono::duration_cast<Clock::duration>(left)),
+          [&context] { return context.IsCancelled(); }};
+}
+
+template <typename Tensors>
+void AddMetadata(
+    const inference::ModelConfig& config, const Tensors& tensors,
+    google::protobuf::RepeatedPtrField<inference::ModelMetadataResponse::TensorMetadata>&
+        metadata) {
+  for (const auto& tensor : tensors) {
+    auto& described = *metadata.Add();
+    described.set_name(tensor.name());
+    described.set_datatype(std::string(DatatypeName(tensor.data_type())));
+    const std::vector<std::int64_t> shape = WireShape(config, tensor.dims());
+    described.mutable_shape()->Add(shape.begin(), shape.end());
+  }
+}
+
+absl::Status Infer(const Repository& repository, const Caller& caller,
+                   const inference::ModelInferRequest& request,
+                   inference::ModelInferResponse& response) {
+  const absl::StatusOr<std::shared_ptr<Model>> model =
+      repository.Find(request.model_name(), request.model_version());
+  RETURN_IF_ERROR(model.status());
+  const absl::StatusOr<TensorList> inputs = ReadInputs(request);
+  RETURN_IF_ERROR(inputs.status());
+  std::vector<std::string_view> requested;
+  for (const auto& output : request.outputs()) {
+    if (output.parameters().contains("shared_memory_region")) {
+      return absl::UnimplementedError("outputs in shared memory are not supported");
+    }
+    requested.emplace_back(output.name());
+  }
+  absl::StatusOr<std::vector<OutputTensor>> outputs = (*model)->Infer(*inputs, requested, caller);
+  RETURN_IF_ERROR(outputs.status());
+  response.set_model_name(request.model_name());
+  response.set_model_version(std::to_string((*model)->version()));
+  response.set_id(request.id());
+  for (OutputTensor& output : *outputs) {
+    AddRawOutput(response, output.name, output.datatype, output.shape) = std::move(output.data);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::Status Service::ServerLive(grpc::ServerContext* /*context*/,
+                                 const inference::ServerLiveRequest* /*request*/,
+                                 inference::ServerLiveResponse* response) {
+  response->set_live(true);
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ServerReady(grpc::ServerContext* /*context*/,
+                                  const inference::ServerReadyRequest* /*request*/,
+                                  inference::ServerReadyResponse* response) {
+  response->set_ready(repository_.Ready());
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ModelReady(grpc::ServerContext* /*context*/,
+                                 const inference::ModelReadyRequest* request,
+                                 inference::ModelReadyResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Model>> model =
+      repository_.Find(request->name(), request->version());
+  if (absl::IsInvalidArgument(model.status())) {
+    return ToGrpc(model.status());
+  }
+  response->set_ready(model.ok());
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
+                                     const inference::ServerMetadataRequest* /*request*/,
+                                     inference::ServerMetadataResponse* response) {
+  response->set_name("inferpool-modelserver");
+  response->set_version(INFERPOOL_VERSION);
+  response->add_extensions("model_configuration");
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ModelMetadata(grpc::ServerContext* /*context*/,
+                                    const inference::ModelMetadataRequest* request,
+                                    inference::ModelMetadataResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Model>> model =
+      repository_.Find(request->name(), request->version());
+  if (!model.ok()) {
+    return ToGrpc(model.status());
+  }
+  const inference::ModelConfig& config = (*model)->config();
+  response->set_name(config.name());
+  for (const std::int64_t version : repository_.ReadyVersions(config.name())) {
+    response->add_versions(std::to_string(version));
+  }
+  response->set_platform(config.platform().empty() ? config.backend() : config.platform());
+  AddMetadata(config, config.input(), *response->mutable_inputs());
+  AddMetadata(config, config.output(), *response->mutable_outputs());
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ModelConfig(grpc::ServerContext* /*context*/,
+                                  const inference::ModelConfigRequest* request,
+                                  inference::ModelConfigResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Model>> model =
+      repository_.Find(request->name(), request->version());
+  if (!model.ok()) {
+    return ToGrpc(model.status());
+  }
+  *response->mutable_config() = (*model)->config();
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ModelInfer(grpc::ServerContext* context,
+                                 const inference::ModelInferRequest* request,
+                                 inference::ModelInferResponse* response) {
+  // Memory for a request of up to the message limit can run out anywhere below; that is this
+  // request's failure and not the process'.
+  try {
+    const absl::Status status = Infer(repository_, CallerOf(*context), *request, *response);
+    if (absl::IsInternal(status)) {
+      log::Error("inference failed",
+                 {{"model", request->model_name()}, {"reason", Message(status)}});
+    }
+    return ToGrpc(status);
+  } catch (const std::exception& error) {
+    log::Error("inference failed", {{"model", request->model_name()}, {"reason", error.what()}});
+    return {grpc::StatusCode::INTERNAL, error.what()};
+  }
+}
+
+grpc::Status Service::RepositoryIndex(grpc::ServerContext* /*context*/,
+                                      const inference::RepositoryIndexRequest* request,
+                                      inference::RepositoryIndexResponse* response) {
+  if (!request->repository_name().empty()) {
+    return Unimplemented("named repositories; leave repository_name empty");
+  }
+  for (const IndexEntry& entry : repository_.Index()) {
+    if (request->ready() && entry.state != ModelState::kReady) {
+      continue;
+    }
+    auto& model = *response->add_models();
+    model.set_name(entry.name);
+    model.set_version(entry.version);
+    model.set_state(std::string(ModelStateName(entry.state)));
+    model.set_reason(entry.reason);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::ModelStreamInfer(
+    grpc::ServerContext* /*context*/,
+    grpc::ServerReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest>*
+    /*stream*/) {
+  return Unimplemented("streams; use ModelInfer");
+}
+
+grpc::Status Service::ModelStatistics(grpc::ServerContext* /*context*/,
+                                      const inference::ModelStatisticsRequest* /*request*/,
+                                      inference::ModelStatisticsResponse* /*response*/) {
+  return Unimplemented("statistics");
+}
+
+grpc::Status Service::RepositoryModelLoad(grpc::ServerContext* /*context*/,
+                                          const inference::RepositoryModelLoadRequest* /*request*/,
+                                          inference::RepositoryModelLoadResponse* /*response*/) {
+  return Unimplemented("loading on request; models load when it starts");
+}
+
+grpc::Status Service::RepositoryModelUnload(
+    grpc::ServerContext* /*context*/, const inference::RepositoryModelUnloadRequest* /*request*/,
+    inference::RepositoryModelUnloadResponse* /*response*/) {
+  return Unimplemented("unloading on request");
+}
+
+grpc::Status Service::SystemSharedMemoryStatus(
+    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryStatusRequest* /*request*/,
+    inference::SystemSharedMemoryStatusResponse* /*response*/) {
+  return Unimplemented("shared memory");
+}
+
+grpc::Status Service::SystemSharedMemoryRegister(
+    grpc::ServerContext* /*context*/,
+    const inference::SystemSharedMemoryRegisterRequest* /*request*/,
+    inference::SystemSharedMemoryRegisterResponse* /*response*/) {
+  return Unimplemented("shared memory");
+}
+
+grpc::Status Service::SystemSharedMemoryUnregister(
+    grpc::ServerContext* /*context*/,
+    const inference::SystemSharedMemoryUnregisterRequest* /*request*/,
+    inference::SystemSharedMemoryUnregisterResponse* /*response*/) {
+  return Unimplemented("shared memory");
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,96 @@
+#include "worker/vision/decode.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <limits>
+#include <new>
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+
+#include "shared/status.h"
+#include "worker/vision/integrity.h"
+#include "worker/vision/jpeg.h"
+
+namespace inferpool::vision {
+namespace {
+
+absl::StatusOr<cv::Mat> DecodeByOpenCv(std::string_view bytes, const Header& header) {
+  if (bytes.size() > std::numeric_limits<int>::max()) {
+    return absl::DataLossError(fmt::format("impossibly large {} picture", Name(header.format)));
+  }
+  // imdecode only reads, but a Mat has no const data.
+  const cv::Mat input(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
+  cv::Mat pixels = cv::imdecode(input, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+  if (pixels.empty()) {
+    return absl::DataLossError(fmt::format("damaged {} picture", Name(header.format)));
+  }
+  if (pixels.size() != cv::Size(header.width, header.height) || pixels.type() != CV_8UC3) {
+    return absl::DataLossError(
+        fmt::format("damaged {} picture: {} x {} in the header, {} x {} decoded",
+                    Name(header.format), header.width, header.height, pixels.cols, pixels.rows));
+  }
+  return pixels;
+}
+
+// How to undo each orientation: TIFF 6.0, section 8, "Orientation" (what the first row and the
+// first column of the stored picture show).
+cv::Mat Upright(const cv::Mat& stored, int orientation) {
+  constexpr int kBothAxes = -1;
+  constexpr int kTopToBottom = 0;
+  constexpr int kLeftToRight = 1;
+  cv::Mat upright;
+  switch (orientation) {
+    case 2:
+      cv::flip(stored, upright, kLeftToRight);
+      return upright;
+    case 3:
+      cv::flip(stored, upright, kBothAxes);
+      return upright;
+    case 4:
+      cv::flip(stored, upright, kTopToBottom);
+      return upright;
+    case 5:
+      cv::transpose(stored, upright);
+      return upright;
+    case 6:
+      cv::rotate(stored, upright, cv::ROTATE_90_CLOCKWISE);
+      return upright;
+    case 7:
+      cv::transpose(stored, upright);
+      cv::flip(upright, upright, kBothAxes);
+      return upright;
+    case 8:
+      cv::rotate(stored, upright, cv::ROTATE_90_COUNTERCLOCKWISE);
+      return upright;
+    default:
+      return stored;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
+  RETURN_IF_ERROR(CheckIntegrity(bytes, header));
+  try {
+    absl::StatusOr<cv::Mat> stored =
+        header.format == Format::kJpeg ? DecodeJpeg(bytes, header) : DecodeByOpenCv(bytes, header);
+    if (!stored.ok()) {
+      return stored;
+    }
+    return Upright(*stored, header.orientation);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("no memory for the picture's pixels");
+  } catch (const cv::Exception& error) {
+    if (error.code == cv::Error::StsNoMem) {
+      return absl::ResourceExhaustedError("no memory for the picture's pixels");
+    }
+    return absl::DataLossError(
+        fmt::format("cannot decode the {} picture: {}", Name(header.format), error.err));
+  } catch (const std::exception& error) {
+    return absl::DataLossError(
+        fmt::format("cannot decode the {} picture: {}", Name(header.format), error.what()));
+  }
+}
+
+}  // namespace inferpool::vision

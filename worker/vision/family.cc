@@ -1,0 +1,47 @@
+#include "worker/vision/family.h"
+
+#include "shared/status.h"
+#include "worker/vision/model_input.h"
+#include "worker/vision/model_output.h"
+#include "worker/vision/parameters.h"
+#include "worker/vision/unusable.h"
+
+namespace inferpool::vision {
+
+absl::StatusOr<Plan> MakePlan(const ModelDescription& model) {
+  absl::StatusOr<Parameters> parameters = ReadParameters(model.parameters);
+  if (!parameters.ok()) {
+    return Unusable(model, "{}", Message(parameters.status()));
+  }
+  Plan plan;
+  plan.normalized_boxes = parameters->normalized_boxes;
+  plan.scores = parameters->scores;
+  RETURN_IF_ERROR(ReadInput(model, *parameters, plan));
+  RETURN_IF_ERROR(ReadOutputs(model, *parameters, plan));
+  const bool vector = plan.family == Family::kClassification || plan.family == Family::kEmbedding;
+  plan.input.resize = parameters->resize.value_or(vector ? Resize::kCrop : Resize::kLetterbox);
+  return plan;
+}
+
+std::vector<std::int64_t> InputShape(const Plan& plan, cv::Size input, std::int64_t pictures) {
+  Shape shape = plan.input.channels_first ? Shape{3, input.height, input.width}
+                                          : Shape{input.height, input.width, 3};
+  if (plan.has_batch_dimension) {
+    shape.insert(shape.begin(), pictures);
+  }
+  return shape;
+}
+
+std::string_view Name(Datatype datatype) {
+  switch (datatype) {
+    case Datatype::kFp32:
+      return "FP32";
+    case Datatype::kFp16:
+      return "FP16";
+    case Datatype::kUint8:
+      return "UINT8";
+  }
+  return "unknown";
+}
+
+}  // namespace inferpool::vision

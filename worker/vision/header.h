@@ -1,0 +1,35 @@
+// What a picture's bytes say of it before anything is decoded: its format and size, so that limits
+// are checked before memory is spent.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <opencv2/core/types.hpp>
+#include <string_view>
+
+namespace inferpool::vision {
+
+enum class Format { kJpeg, kPng, kWebp };
+
+struct Header {
+  Format format;
+  int width;        // as stored, before `orientation` is applied; at least 1
+  int height;       // likewise
+  int orientation;  // EXIF's 1..8; 1 when it is absent or absurd
+};
+
+// Parses `bytes`, the whole picture. Calls no codec, allocates nothing but error texts.
+// Thread safe.
+//
+// UNIMPLEMENTED: not JPEG, PNG or WebP, with a guess what it is instead; or a variant of these that
+//   we do not decode (lossless or 12-bit JPEG, animated WebP).
+// DATA_LOSS: one of the three, but the header is damaged, cut off, or has no pixels.
+absl::StatusOr<Header> ReadHeader(std::string_view bytes);
+
+// The size of the picture as it is meant to be seen: orientations 5..8 lie on their side.
+cv::Size UprightSize(const Header& header);
+
+// "JPEG", "PNG", "WebP".
+std::string_view Name(Format format);
+
+}  // namespace inferpool::vision

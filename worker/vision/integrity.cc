@@ -1,0 +1,77 @@
+#include "worker/vision/integrity.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "shared/status.h"
+#include "worker/vision/bytes.h"
+#include "worker/vision/chunks.h"
+
+namespace inferpool::vision {
+namespace {
+
+absl::Status CutOff(Format format) {
+  return absl::DataLossError(fmt::format("the {} picture is cut off", Name(format)));
+}
+
+// The most pixels that one byte can stand for.
+// JPEG: a Huffman code has at least one bit, and the first scan has one for each block of 64
+//   pixels; arithmetic coding goes below a bit, but not far below with its adaptive states.
+// PNG: deflate yields at most 1032 bytes from one (zlib's technical notes), of 8 pixels each at
+//   1 bit a pixel.
+// WebP: a lossless picture of one colour takes no bits at all, so nothing can be said.
+std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
+  switch (format) {
+    case Format::kJpeg:
+      return 64 * 8 * 64;
+    case Format::kPng:
+      return 1032 * 8;
+    case Format::kWebp:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+absl::Status CheckPngChunks(std::string_view bytes) {
+  Chunks chunks = Chunks::OfPng(bytes);
+  while (const std::optional<Chunk> chunk = chunks.Next()) {
+    if (chunk->type == "IEND") {
+      return absl::OkStatus();
+    }
+  }
+  return CutOff(Format::kPng);
+}
+
+absl::Status CheckRiffLength(std::string_view bytes) {
+  constexpr std::size_t kBeforeLength = 8;
+  const bool whole =
+      bytes.size() >= kBeforeLength && LittleEndian32(bytes, 4) <= bytes.size() - kBeforeLength;
+  return whole ? absl::OkStatus() : CutOff(Format::kWebp);
+}
+
+}  // namespace
+
+absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
+  const std::uint64_t pixels =
+      static_cast<std::uint64_t>(header.width) * static_cast<std::uint64_t>(header.height);
+  const std::optional<std::uint64_t> most = MostPixelsPerByte(header.format);
+  if (most && pixels / *most > bytes.size()) {
+    return absl::DataLossError(fmt::format("{} bytes are too few for a {} picture of {} x {}",
+                                           bytes.size(), Name(header.format), header.width,
+                                           header.height));
+  }
+  switch (header.format) {
+    case Format::kJpeg:
+      return absl::OkStatus();
+    case Format::kPng:
+      return CheckPngChunks(bytes);
+    case Format::kWebp:
+      return CheckRiffLength(bytes);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace inferpool::vision

@@ -1,0 +1,29 @@
+// Pixels to a model's input: one cv::resize, then one pass that reorders the channels, normalises,
+// pads and writes where the tensor lies.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <cstddef>
+#include <opencv2/core/mat.hpp>
+#include <span>
+
+#include "worker/vision/placement.h"
+
+namespace inferpool::vision {
+
+// What one picture takes in an input of this size (Placement::input).
+std::size_t RowBytes(const InputLayout& layout, cv::Size input);
+
+// Writes the picture, placed by `placement` (Place(layout, upright size)), into `row`, which is
+// RowBytes(layout, placement.input) long and aligned for the datatype. `bgr` is CV_8UC3; it may be
+// smaller than placement.picture when it was decoded at a reduced scale.
+//
+// Interpolation: INTER_LINEAR as Ultralytics has it; where crop and any-size shrink, after halving
+// as often as fits, in place of the antialiasing that torchvision has.
+//
+// Thread safe. INVALID_ARGUMENT: `row` or `bgr` is not as said. RESOURCE_EXHAUSTED: out of memory.
+absl::Status WriteInput(const cv::Mat& bgr, const Placement& placement, const InputLayout& layout,
+                        std::span<std::byte> row);
+
+}  // namespace inferpool::vision

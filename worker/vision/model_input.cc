@@ -1,0 +1,121 @@
+#include "worker/vision/model_input.h"
+
+#include <array>
+#include <cstddef>
+#include <optional>
+
+#include "shared/status.h"
+#include "worker/vision/unusable.h"
+
+namespace inferpool::vision {
+namespace {
+
+absl::StatusOr<Datatype> ReadDatatype(const ModelDescription& model, const TensorSpec& input) {
+  for (const Datatype datatype : {Datatype::kFp32, Datatype::kFp16, Datatype::kUint8}) {
+    if (input.datatype == Name(datatype)) {
+      return datatype;
+    }
+  }
+  return Unusable(model, "input {} is {}; FP32, FP16 and UINT8 can be fed with pictures",
+                  input.name, input.datatype);
+}
+
+// Height and width of [3, H, W] or [H, W, 3], and which it is.
+absl::Status ReadChannels(const ModelDescription& model, const TensorSpec& input, const Shape& row,
+                          InputLayout& layout, Shape& sides) {
+  const bool first = row.size() == 3 && row[0] == 3;
+  const bool last = row.size() == 3 && row[2] == 3;
+  if (first == last) {
+    return Unusable(model,
+                    "input {} is {}; one picture must be [3, height, width] or [height, width, "
+                    "3], with `dims` saying in config.pbtxt where the 3 is",
+                    input.name, Text(input.shape));
+  }
+  layout.channels_first = first;
+  sides = first ? Shape{row[1], row[2]} : Shape{row[0], row[1]};
+  return absl::OkStatus();
+}
+
+absl::Status ReadSize(const ModelDescription& model, const TensorSpec& input, const Shape& sides,
+                      const Parameters& parameters, InputLayout& layout) {
+  const auto fits = [](std::int64_t side) { return side >= 1 && side <= kMaxInputSide; };
+  for (const std::int64_t side : sides) {
+    if (side != kAny && !fits(side)) {
+      return Unusable(model, "input {} is {}; a side must be 1 to {}", input.name,
+                      Text(input.shape), kMaxInputSide);
+    }
+  }
+  if (const std::optional<cv::Size> wanted = parameters.input_size) {
+    const bool same_height = sides[0] == kAny || sides[0] == wanted->height;
+    const bool same_width = sides[1] == kAny || sides[1] == wanted->width;
+    if (!same_height || !same_width) {
+      return Unusable(model, "parameter input_size is {}x{} but input {} is {}", wanted->width,
+                      wanted->height, input.name, Text(input.shape));
+    }
+    layout.size = *wanted;
+  } else if (sides[0] != kAny && sides[1] != kAny) {
+    layout.size = {static_cast<int>(sides[1]), static_cast<int>(sides[0])};
+  } else if (layout.datatype != Datatype::kUint8 || sides[0] != sides[1]) {
+    return Unusable(model,
+                    "input {} is {}; set its size in config.pbtxt, for example parameters {{ key: "
+                    "\"input_size\" value: {{ string_value: \"640x640\" }} }}",
+                    input.name, Text(input.shape));
+  }
+  const bool any_size = layout.size.empty();
+  if (any_size && parameters.resize) {
+    return Unusable(model, "parameter resize needs an input of fixed size or input_size");
+  }
+  if (!any_size && parameters.max_side) {
+    return Unusable(model, "parameter max_side is for UINT8 inputs of any size");
+  }
+  layout.max_side = parameters.max_side.value_or(layout.max_side);
+  return absl::OkStatus();
+}
+
+absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& parameters,
+                               InputLayout& layout) {
+  if (layout.datatype == Datatype::kUint8) {
+    if (parameters.scale || parameters.mean || parameters.std_deviation) {
+      return Unusable(model, "parameters scale, mean and std are for FP32 and FP16 inputs");
+    }
+    return absl::OkStatus();
+  }
+  const double scale = parameters.scale.value_or(1.0 / 255);
+  const auto mean = parameters.mean.value_or(std::array{0.0, 0.0, 0.0});
+  const auto deviation = parameters.std_deviation.value_or(std::array{1.0, 1.0, 1.0});
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    layout.scale[channel] = static_cast<float>(scale / deviation[channel]);
+    layout.offset[channel] = static_cast<float>(0 - mean[channel] / deviation[channel]);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters, Plan& plan) {
+  if (model.inputs.size() != 1) {
+    return Unusable(model, "has {} inputs; only models with one, a picture, can be fed",
+                    model.inputs.size());
+  }
+  const TensorSpec& input = model.inputs.front();
+  plan.input_name = input.name;
+
+  Shape row = input.shape;
+  plan.has_batch_dimension =
+      model.max_batch_size > 0 || (row.size() == 4 && (row.front() == 1 || row.front() == kAny));
+  if (plan.has_batch_dimension && !row.empty()) {
+    row.erase(row.begin());
+  }
+  absl::StatusOr<Datatype> datatype = ReadDatatype(model, input);
+  if (!datatype.ok()) {
+    return datatype.status();
+  }
+  plan.input.datatype = *datatype;
+  plan.input.rgb = parameters.rgb;
+  Shape sides;
+  RETURN_IF_ERROR(ReadChannels(model, input, row, plan.input, sides));
+  RETURN_IF_ERROR(ReadSize(model, input, sides, parameters, plan.input));
+  return ReadNormalisation(model, parameters, plan.input);
+}
+
+}  // namespace inferpool::vision

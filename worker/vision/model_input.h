@@ -1,0 +1,16 @@
+// The half of a plan that feeds the model. Rules and errors: family.h.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include "worker/vision/family.h"
+#include "worker/vision/model.h"
+#include "worker/vision/parameters.h"
+
+namespace inferpool::vision {
+
+// Fills plan.input_name, plan.has_batch_dimension and plan.input, but for its `resize`, which
+// depends on the family.
+absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters, Plan& plan);
+
+}  // namespace inferpool::vision

@@ -1,0 +1,15 @@
+// The half of a plan that reads the model's answer. Rules and errors: family.h.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include "worker/vision/family.h"
+#include "worker/vision/model.h"
+#include "worker/vision/parameters.h"
+
+namespace inferpool::vision {
+
+// Fills plan.family, plan.classes and plan.outputs. Needs plan.has_batch_dimension.
+absl::Status ReadOutputs(const ModelDescription& model, const Parameters& parameters, Plan& plan);
+
+}  // namespace inferpool::vision

@@ -1,0 +1,183 @@
+#include "worker/vision/parameters.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shared/status.h"
+
+namespace inferpool::vision {
+namespace {
+
+using Texts = std::map<std::string, std::string>;
+
+template <typename Value>
+using Choice = std::pair<std::string_view, Value>;
+
+constexpr Choice<Family> kFamilies[] = {{"yolov8", Family::kYoloV8},
+                                        {"yolov5", Family::kYoloV5},
+                                        {"end_to_end", Family::kEndToEnd},
+                                        {"nms_free", Family::kNmsFree},
+                                        {"classification", Family::kClassification},
+                                        {"embedding", Family::kEmbedding}};
+constexpr Choice<Resize> kResizes[] = {
+    {"letterbox", Resize::kLetterbox}, {"stretch", Resize::kStretch}, {"crop", Resize::kCrop}};
+constexpr Choice<bool> kChannels[] = {{"rgb", true}, {"bgr", false}};
+constexpr Choice<bool> kBoxCoordinates[] = {{"pixel", false}, {"normalized", true}};
+constexpr Choice<Scores> kScores[] = {{"auto", Scores::kAuto},
+                                      {"probabilities", Scores::kProbabilities},
+                                      {"logits", Scores::kLogits}};
+
+absl::Status NotAllowed(std::string_view key, std::string_view value, std::string_view allowed) {
+  return absl::FailedPreconditionError(
+      fmt::format("parameter {} is \"{}\" in config.pbtxt; allowed are {}", key, value, allowed));
+}
+
+std::string_view Trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) {
+    return {};
+  }
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+// The parameter's text, trimmed; nothing when it is not given.
+std::optional<std::string_view> Find(const Texts& texts, const std::string& key) {
+  const auto found = texts.find(key);
+  return found == texts.end() ? std::nullopt : std::optional(Trimmed(found->second));
+}
+
+template <typename Target, typename Value, std::size_t kCount>
+absl::Status ReadChoice(const Texts& texts, const std::string& key,
+                        const Choice<Value> (&choices)[kCount], Target& target) {
+  const std::optional<std::string_view> text = Find(texts, key);
+  if (!text) {
+    return absl::OkStatus();
+  }
+  std::string allowed;
+  for (const auto& [name, value] : choices) {
+    if (name == *text) {
+      target = value;
+      return absl::OkStatus();
+    }
+    allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", name);
+  }
+  return NotAllowed(key, *text, allowed);
+}
+
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  text = Trimmed(text);
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+std::optional<int> ParseSide(std::string_view text) {
+  const std::optional<int> side = ParseNumber<int>(text);
+  return side && *side >= 1 && *side <= kMaxInputSide ? side : std::nullopt;
+}
+
+absl::Status ReadInputSize(const Texts& texts, std::optional<cv::Size>& size) {
+  const std::optional<std::string_view> text = Find(texts, "input_size");
+  if (!text) {
+    return absl::OkStatus();
+  }
+  const std::size_t cross = text->find('x');
+  const std::optional<int> width = ParseSide(text->substr(0, cross));
+  const std::optional<int> height =
+      cross == std::string_view::npos ? width : ParseSide(text->substr(cross + 1));
+  if (!width || !height) {
+    return NotAllowed("input_size", *text,
+                      fmt::format("640 or 640x480, each up to {}", kMaxInputSide));
+  }
+  size = cv::Size(*width, *height);
+  return absl::OkStatus();
+}
+
+absl::Status ReadMaxSide(const Texts& texts, std::optional<int>& max_side) {
+  const std::optional<std::string_view> text = Find(texts, "max_side");
+  if (!text) {
+    return absl::OkStatus();
+  }
+  max_side = ParseSide(*text);
+  return max_side ? absl::OkStatus()
+                  : NotAllowed("max_side", *text, fmt::format("1 to {} pixels", kMaxInputSide));
+}
+
+absl::Status ReadScale(const Texts& texts, std::optional<double>& scale) {
+  const std::optional<std::string_view> text = Find(texts, "scale");
+  if (!text) {
+    return absl::OkStatus();
+  }
+  scale = ParseNumber<double>(*text);
+  const bool usable = scale && std::isfinite(*scale) && *scale != 0;
+  return usable ? absl::OkStatus()
+                : NotAllowed("scale", *text, "numbers other than 0, such as 0.00392157");
+}
+
+absl::Status ReadThree(const Texts& texts, const std::string& key, bool zero_allowed,
+                       std::optional<std::array<double, 3>>& three) {
+  const std::optional<std::string_view> text = Find(texts, key);
+  if (!text) {
+    return absl::OkStatus();
+  }
+  std::vector<double> numbers;
+  for (std::size_t at = 0; at <= text->size();) {
+    const std::size_t comma = std::min(text->find(',', at), text->size());
+    const std::optional<double> number = ParseNumber<double>(text->substr(at, comma - at));
+    if (!number || !std::isfinite(*number) || (*number == 0 && !zero_allowed)) {
+      numbers.clear();
+      break;
+    }
+    numbers.push_back(*number);
+    at = comma + 1;
+  }
+  if (numbers.size() == 1) {
+    three = {numbers[0], numbers[0], numbers[0]};
+  } else if (numbers.size() == 3) {
+    three = {numbers[0], numbers[1], numbers[2]};
+  } else {
+    return NotAllowed(
+        key, *text,
+        fmt::format("one number or three with commas{}", zero_allowed ? "" : ", none of them 0"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Parameters> ReadParameters(const Texts& texts) {
+  Parameters read;
+  RETURN_IF_ERROR(ReadChoice(texts, "family", kFamilies, read.family));
+  RETURN_IF_ERROR(ReadInputSize(texts, read.input_size));
+  RETURN_IF_ERROR(ReadChoice(texts, "resize", kResizes, read.resize));
+  RETURN_IF_ERROR(ReadMaxSide(texts, read.max_side));
+  RETURN_IF_ERROR(ReadChoice(texts, "channels", kChannels, read.rgb));
+  RETURN_IF_ERROR(ReadScale(texts, read.scale));
+  RETURN_IF_ERROR(ReadThree(texts, "mean", /*zero_allowed=*/true, read.mean));
+  RETURN_IF_ERROR(ReadThree(texts, "std", /*zero_allowed=*/false, read.std_deviation));
+  RETURN_IF_ERROR(ReadChoice(texts, "box_coordinates", kBoxCoordinates, read.normalized_boxes));
+  RETURN_IF_ERROR(ReadChoice(texts, "scores", kScores, read.scores));
+  return read;
+}
+
+std::string_view Name(Family family) {
+  for (const auto& [name, value] : kFamilies) {
+    if (value == family) {
+      return name;
+    }
+  }
+  return "unknown";
+}
+
+}  // namespace inferpool::vision

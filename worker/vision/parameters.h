@@ -1,0 +1,35 @@
+// The parameters of family.h's table, as values.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <array>
+#include <map>
+#include <opencv2/core/types.hpp>
+#include <optional>
+#include <string>
+
+#include "worker/vision/family.h"
+
+namespace inferpool::vision {
+
+struct Parameters {
+  std::optional<Family> family;
+  std::optional<cv::Size> input_size;
+  std::optional<Resize> resize;
+  std::optional<int> max_side;
+  bool rgb = true;
+  std::optional<double> scale;
+  std::optional<std::array<double, 3>> mean;
+  std::optional<std::array<double, 3>> std_deviation;
+  bool normalized_boxes = false;
+  Scores scores = Scores::kAuto;
+};
+
+// The longest side of a model's input, in pixels, that we feed: bounds a picture's memory.
+inline constexpr int kMaxInputSide = 8192;
+
+// FAILED_PRECONDITION names the parameter, its value and what is allowed.
+absl::StatusOr<Parameters> ReadParameters(const std::map<std::string, std::string>& parameters);
+
+}  // namespace inferpool::vision

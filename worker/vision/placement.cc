@@ -1,0 +1,85 @@
+#include "worker/vision/placement.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace inferpool::vision {
+namespace {
+
+// Half to even, as Python's round: the default rounding mode of <cmath>.
+int Round(double value) {
+  return static_cast<int>(std::lrint(value));
+}
+
+int RoundToPixels(double value) {
+  return std::max(1, Round(value));
+}
+
+cv::Rect Whole(cv::Size size) {
+  return {{0, 0}, size};
+}
+
+cv::Rect Letterboxed(cv::Size picture, cv::Size input) {
+  const double ratio = std::min(static_cast<double>(input.height) / picture.height,
+                                static_cast<double>(input.width) / picture.width);
+  const int width = std::min(input.width, RoundToPixels(picture.width * ratio));
+  const int height = std::min(input.height, RoundToPixels(picture.height * ratio));
+  return {Round((input.width - width) / 2.0 - 0.1), Round((input.height - height) / 2.0 - 0.1),
+          width, height};
+}
+
+cv::Rect Centre(cv::Size picture, cv::Size input) {
+  const double ratio = std::max(static_cast<double>(input.height) / picture.height,
+                                static_cast<double>(input.width) / picture.width);
+  const int width = std::min(picture.width, RoundToPixels(input.width / ratio));
+  const int height = std::min(picture.height, RoundToPixels(input.height / ratio));
+  return {Round((picture.width - width) / 2.0), Round((picture.height - height) / 2.0), width,
+          height};
+}
+
+cv::Size Shrunk(cv::Size picture, int max_side) {
+  const int longer = std::max(picture.width, picture.height);
+  if (longer <= max_side) {
+    return picture;
+  }
+  const double ratio = static_cast<double>(max_side) / longer;
+  return {RoundToPixels(picture.width * ratio), RoundToPixels(picture.height * ratio)};
+}
+
+// std::clamp, but not-a-number passes through on every path.
+float Clip(double value, int most) {
+  return static_cast<float>(value < 0 ? 0.0 : value > most ? most : value);
+}
+
+}  // namespace
+
+Detection Placement::ToPicture(const Detection& in_input) const {
+  const double scale_x = static_cast<double>(source.width) / content.width;
+  const double scale_y = static_cast<double>(source.height) / content.height;
+  const auto x = [&](float value) {
+    return Clip(source.x + (static_cast<double>(value) - content.x) * scale_x, picture.width);
+  };
+  const auto y = [&](float value) {
+    return Clip(source.y + (static_cast<double>(value) - content.y) * scale_y, picture.height);
+  };
+  return {x(in_input.x1), y(in_input.y1),      x(in_input.x2),
+          y(in_input.y2), in_input.confidence, in_input.class_id};
+}
+
+Placement Place(const InputLayout& layout, cv::Size picture) {
+  if (layout.size.empty()) {
+    const cv::Size input = Shrunk(picture, layout.max_side);
+    return {picture, input, Whole(picture), Whole(input)};
+  }
+  switch (layout.resize) {
+    case Resize::kLetterbox:
+      return {picture, layout.size, Whole(picture), Letterboxed(picture, layout.size)};
+    case Resize::kCrop:
+      return {picture, layout.size, Centre(picture, layout.size), Whole(layout.size)};
+    case Resize::kStretch:
+      break;
+  }
+  return {picture, layout.size, Whole(picture), Whole(layout.size)};
+}
+
+}  // namespace inferpool::vision

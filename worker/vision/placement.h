@@ -1,0 +1,59 @@
+// Where a picture comes to lie in a model's input, and how the model's boxes find their way back.
+// Pure geometry; pixels are letterbox.h's.
+#pragma once
+
+#include <array>
+#include <opencv2/core/types.hpp>
+
+#include "worker/vision/detection.h"
+
+namespace inferpool::vision {
+
+enum class Datatype { kFp32, kFp16, kUint8 };
+
+enum class Resize {
+  kLetterbox,  // whole picture, shape kept, centred, grey around it
+  kStretch,    // whole picture, shape not kept
+  kCrop,       // shape kept, input filled, what stands out at both ends is cut off
+};
+
+// What a model wants to be fed with, for one picture.
+struct InputLayout {
+  Datatype datatype = Datatype::kFp32;
+  bool channels_first = true;  // [3, height, width], else [height, width, 3]
+  bool rgb = true;             // else BGR
+  cv::Size size;               // {0, 0}: any; the picture's own, shrunk to `max_side` if larger
+  int max_side = 1280;         // of a picture for any-size inputs, in pixels
+  Resize resize = Resize::kLetterbox;  // for inputs of fixed size
+  // A value is byte * scale + offset, by channel in the model's order. UINT8 takes the bytes.
+  std::array<float, 3> scale{1, 1, 1};
+  std::array<float, 3> offset{0, 0, 0};
+};
+
+// `source`, a part of the picture, is resized to `content`, a part of the model's input.
+struct Placement {
+  cv::Size picture;  // upright, at full scale
+  cv::Size input;    // the model's
+  cv::Rect source;   // in the picture's pixels
+  cv::Rect content;  // in the input's pixels
+
+  // The box, given in the input's pixels, in the picture's pixels and clipped to the picture. It
+  // may have become empty. Not a number stays not a number.
+  Detection ToPicture(const Detection& in_input) const;
+};
+
+// Places a picture of the given upright size, each side at least 1, by these rules:
+//
+// Letterbox, as Ultralytics' LetterBox (ultralytics/data/augment.py): r = min(W / w, H / h); the
+//   content is round(w r) x round(h r), at least 1 x 1; left = round((W - content) / 2 - 0.1), top
+//   likewise; round is Python's, half to even. Pictures are enlarged as well. ToPicture divides by
+//   content / picture on each axis, which is where the pixels really went; Ultralytics divides by
+//   r, which differs by up to half an input pixel over the whole picture.
+// Crop, as torchvision's Resize and CenterCrop and so Ultralytics' -cls models: the shorter side
+//   fills the input. The centre is cut out of the picture before it is resized, at whole pixels of
+//   the picture, so a picture of 1 x 10000 costs no more than any other; torchvision resizes first
+//   and cuts at whole pixels of the input.
+// Any size: r = min(1, max_side / longer side), rounded as above, no padding.
+Placement Place(const InputLayout& layout, cv::Size picture);
+
+}  // namespace inferpool::vision

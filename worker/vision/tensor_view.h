@@ -1,0 +1,57 @@
+// What the model server answered, before anything of it is believed.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace inferpool::vision {
+
+// An output tensor for one picture; a leading batch dimension of 1 may be there. Borrows all.
+struct TensorView {
+  std::string_view name;
+  std::string_view datatype;  // KServe's: "FP32", "INT32", ...
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> data;  // row-major, little endian, any alignment
+};
+
+// The numbers of one output: the tensor's own memory where that serves, else a converted copy.
+class Numbers {
+ public:
+  Numbers(std::vector<std::size_t> shape, std::span<const float> borrowed)
+      : shape_(std::move(shape)), values_(borrowed) {}
+  Numbers(std::vector<std::size_t> shape, std::vector<float> own)
+      : shape_(std::move(shape)), own_(std::move(own)), values_(own_) {}
+  Numbers(Numbers&&) = default;
+  Numbers& operator=(Numbers&&) = default;
+  Numbers(const Numbers&) = delete;
+  Numbers& operator=(const Numbers&) = delete;
+  ~Numbers() = default;
+
+  // For one picture, without the batch.
+  const std::vector<std::size_t>& shape() const { return shape_; }
+  std::span<const float> values() const { return values_; }
+  // Row `i` of a tensor of two dimensions.
+  std::span<const float> Row(std::size_t i) const {
+    return values_.subspan(i * shape_[1], shape_[1]);
+  }
+
+ private:
+  std::vector<std::size_t> shape_;
+  std::vector<float> own_;
+  std::span<const float> values_;
+};
+
+// The output of that name, FP32, FP16 or INT32, as `rank` dimensions: leading 1s are a batch of one
+// picture and are left out, and so are trailing 1s where a vector is wanted. May borrow from
+// `outputs`. INTERNAL: there is no such output, it cannot be read so, or its bytes are not what its
+// shape and datatype take.
+absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::string_view name,
+                                   std::size_t rank);
+
+}  // namespace inferpool::vision

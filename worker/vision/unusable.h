@@ -1,0 +1,35 @@
+// The refusal of a model's metadata, in one form.
+#pragma once
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "shared/status.h"
+#include "worker/vision/model.h"
+
+namespace inferpool::vision {
+
+using Shape = std::vector<std::int64_t>;
+
+// A length that the metadata leave open.
+inline constexpr std::int64_t kAny = -1;
+
+// FAILED_PRECONDITION with the model's name before the text.
+template <typename... Arguments>
+absl::Status Unusable(const ModelDescription& model, fmt::format_string<Arguments...> text,
+                      Arguments&&... arguments) {
+  return absl::FailedPreconditionError(fmt::format(
+      "model {}: {}", model.name, fmt::format(text, std::forward<Arguments>(arguments)...)));
+}
+
+// "[3, 640, 640]".
+inline std::string Text(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+}  // namespace inferpool::vision
