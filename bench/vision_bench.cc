@@ -18,6 +18,7 @@
 #include "worker/vision/letterbox.h"
 #include "worker/vision/placement.h"
 #include "worker/vision/postprocess.h"
+#include "worker/vision/tensor_writer.h"
 
 namespace inferpool::vision {
 namespace {
