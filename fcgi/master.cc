@@ -73,6 +73,7 @@ class Master {
             log::Info("stopping", {{"signal", strsignal(static_cast<int>(info.ssi_signo))}});
             supervisor_.Stop(Clock::now());
           }
+          stopping_ = true;
           interrupted_ = interrupted_ || info.ssi_signo == SIGINT;
           break;
         case SIGHUP:
@@ -132,12 +133,15 @@ class Master {
       child_of_.erase(it);
       pid_of_.erase(child);
       const ChildRole& role = roles_[child];
-      const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
-      if (!planned) {
-        log::Error("child crashed", {{"child", role.name},
-                                     {"child_pid", pid},
-                                     {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
-                                     {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
+      // Only workers leave by themselves, to be recycled.
+      const bool planned =
+          role.worker >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+      if (!planned && !stopping_) {
+        log::Error("child ended unexpectedly",
+                   {{"child", role.name},
+                    {"child_pid", pid},
+                    {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
+                    {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
       }
       if (role.worker >= 0) {
         scoreboard_.Vacate(role.worker);
@@ -152,6 +156,7 @@ class Master {
   Supervisor supervisor_;
   std::map<pid_t, std::size_t> child_of_;
   std::map<std::size_t, pid_t> pid_of_;
+  bool stopping_ = false;
   bool interrupted_ = false;
 };
 
