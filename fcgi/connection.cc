@@ -1,6 +1,7 @@
 #include "fcgi/connection.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -8,39 +9,34 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <iterator>
 #include <limits>
 #include <span>
 #include <string>
 
+#include "fcgi/preamble.h"
+
 namespace inferpool::fcgi {
 namespace {
 
-// FastCGI puts no bound on the parameters. nginx's own, with its default header buffers, stay below
-// 40 KiB; a peer that exceeds this is not nginx.
-constexpr std::size_t kMaxParameterBytes = 256 * 1024;
+// nginx's parameters fit at the first look; the most leaves room for padding and record headers.
+constexpr std::size_t kFirstLook = std::size_t{8} * 1024;
+constexpr std::size_t kMostLook = 2 * kMaxParameterBytes;
 
 void SetTimeout(int fd, int option, std::chrono::seconds time) {
   const timeval value{.tv_sec = time.count(), .tv_usec = 0};
   setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value));
 }
 
-std::size_t ParameterBytes(char** envp) {
-  std::size_t bytes = 0;
-  for (; *envp != nullptr; ++envp) bytes += std::strlen(*envp);
-  return bytes;
-}
-
-// The time since `handed_off` (seconds since the epoch, as nginx's $msec writes them).
-std::chrono::microseconds Since(std::string_view handed_off) {
+// From `handed_off` (seconds since the epoch, as nginx's $msec writes them) to `accepted`.
+std::chrono::microseconds Between(std::string_view handed_off,
+                                  std::chrono::system_clock::time_point accepted) {
   double seconds = 0;
   const auto [end, error] =
       std::from_chars(handed_off.data(), handed_off.data() + handed_off.size(), seconds);
   if (error != std::errc() || !std::isfinite(seconds)) return std::chrono::microseconds(0);
-  const double now =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  const double waited = std::clamp(now - seconds, 0.0, 3600.0);
+  const double until = std::chrono::duration<double>(accepted.time_since_epoch()).count();
+  const double waited = std::clamp(until - seconds, 0.0, 3600.0);
   return std::chrono::microseconds(std::llround(waited * 1e6));
 }
 
@@ -64,8 +60,34 @@ Connection::Connection(FileDescriptor socket, const ReadLimits& limits) : limits
 }
 
 Connection::~Connection() {
-  fcgx_.keepConnection = 0;
-  FCGX_Finish_r(&fcgx_);
+  if (broken_) {
+    FCGX_Free(&fcgx_, /*close=*/1);  // unlike FCGX_Finish_r it writes nothing
+  } else {
+    fcgx_.keepConnection = 0;
+    FCGX_Finish_r(&fcgx_);
+  }
+}
+
+// Waits until everything before the body is there, and well formed, without taking it.
+bool Connection::AwaitPreamble() const {
+  const Deadline deadline = Deadline::After(limits_.io);
+  std::string look(kFirstLook, '\0');
+  while (true) {
+    const ssize_t got = recv(fcgx_.ipcFd, look.data(), look.size(), MSG_PEEK);
+    if (got <= 0) return false;
+    const auto bytes = static_cast<std::size_t>(got);
+    const Preamble preamble = Judge(std::string_view(look).substr(0, bytes));
+    if (preamble != Preamble::kIncomplete) return preamble == Preamble::kGood;
+    if (bytes == look.size()) {
+      if (look.size() >= kMostLook) return false;
+      look.resize(look.size() * 4);
+      continue;
+    }
+    // More has to come, but poll would report what we have already seen: so a short pause, which
+    // the peer's end ends.
+    pollfd end{.fd = fcgx_.ipcFd, .events = POLLRDHUP, .revents = 0};
+    if (poll(&end, 1, 1) > 0 || deadline.Expired(Clock::now())) return false;
+  }
 }
 
 const char* Connection::Parameter(const char* name) const {
@@ -75,13 +97,14 @@ const char* Connection::Parameter(const char* name) const {
 
 absl::StatusOr<Request> Connection::Read() {
   const TimePoint accepted = Clock::now();
-  if (FCGX_Accept_r(&fcgx_) != 0) return absl::UnavailableError("no FastCGI request came");
-  if (ParameterBytes(fcgx_.envp) > kMaxParameterBytes) {
-    return absl::UnavailableError("the request's parameters are too large");
+  const auto accepted_wall = std::chrono::system_clock::now();
+  if (!AwaitPreamble() || FCGX_Accept_r(&fcgx_) != 0) {
+    broken_ = true;
+    return absl::UnavailableError("no FastCGI request came");
   }
   Request request;
   request.accepted = accepted;
-  request.queue = Since(Parameter("INFERPOOL_HANDED_OFF"));
+  request.queue = Between(Parameter("INFERPOOL_HANDED_OFF"), accepted_wall);
   request.method = Parameter("REQUEST_METHOD");
   const std::string_view uri = Parameter("REQUEST_URI");
   const std::size_t question = uri.find('?');
@@ -103,13 +126,13 @@ void Connection::ReadBody(Request& request) {
   }
   std::size_t bytes = 0;
   const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  if (error == std::errc::invalid_argument || end != length.data() + length.size()) {
+    request.body_status = absl::InvalidArgumentError("Content-Length is not a number");
+    return;
+  }
   if (error == std::errc::result_out_of_range || bytes > limits_.body_bytes) {
     request.body_status = absl::OutOfRangeError(
         fmt::format("the body has {} bytes, allowed are {}", length, limits_.body_bytes));
-    return;
-  }
-  if (error != std::errc() || end != length.data() + length.size()) {
-    request.body_status = absl::InvalidArgumentError("Content-Length is not a number");
     return;
   }
   request.body_bytes = std::make_unique_for_overwrite<char[]>(bytes);
@@ -137,9 +160,13 @@ bool Connection::Write(const Response& response) {
   }
   fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n\r\n", response.body.size());
   for (const std::string_view part : {std::string_view(head), std::string_view(response.body)}) {
-    if (FCGX_PutStr(part.data(), static_cast<int>(part.size()), fcgx_.out) < 0) return false;
+    if (FCGX_PutStr(part.data(), static_cast<int>(part.size()), fcgx_.out) < 0) {
+      broken_ = true;
+      return false;
+    }
   }
-  return FCGX_FFlush(fcgx_.out) == 0;
+  broken_ = FCGX_FFlush(fcgx_.out) != 0;
+  return !broken_;
 }
 
 }  // namespace inferpool::fcgi

@@ -27,19 +27,21 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Reads the request. UNAVAILABLE when the peer went away or spoke no FastCGI: there is nobody to
-  // answer.
+  // Reads the request; call it once. UNAVAILABLE when the peer went away or spoke no FastCGI: there
+  // is nobody to answer.
   absl::StatusOr<Request> Read();
 
   // Writes the answer; false when the peer did not take all of it.
   bool Write(const Response& response);
 
  private:
+  bool AwaitPreamble() const;
   void ReadBody(Request& request);
   const char* Parameter(const char* name) const;
 
   ReadLimits limits_;
   FCGX_Request fcgx_;
+  bool broken_ = false;  // the peer is gone or does not keep up: no more is written
 };
 
 }  // namespace inferpool::fcgi

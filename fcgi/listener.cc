@@ -27,8 +27,9 @@ absl::StatusOr<FileDescriptor> ListenUnix(const std::string& path, int backlog) 
   path.copy(address.sun_path, path.size());
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
 
-  const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (connect(probe.get(), generic, sizeof(address)) == 0) {
+  // Non-blocking: EAGAIN, from one whose backlog is full, is a sign of life as well.
+  const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (connect(probe.get(), generic, sizeof(address)) == 0 || errno == EAGAIN) {
     return absl::AlreadyExistsError(
         fmt::format("{} is in use: another inferpool listens on it", path));
   }

@@ -44,10 +44,9 @@ class AcceptQueue {
     while (true) {
       std::array<epoll_event, 2> events{};
       const int count = epoll_wait(epoll_.get(), events.data(), 2, -1);
-      for (int i = 0; i < count; ++i) {
-        if (events[static_cast<std::size_t>(i)].data.fd == stop_) return {};
-      }
       if (count <= 0) continue;
+      // A connection before the stop: its one wake-up was ours, so nobody else has heard of it.
+      if (events[0].data.fd != listener_ && events[1].data.fd != listener_) return {};
       FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
       if (connection) return connection;
       // EAGAIN: another thread was faster. Out of descriptors or memory: others have to finish

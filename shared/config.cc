@@ -8,10 +8,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
-#include <sstream>
 #include <thread>
 
 #include "shared/config_keys.h"
@@ -38,10 +37,33 @@ std::size_t Distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string_view NearestKey(std::string_view word) {
-  return std::ranges::min_element(ConfigKeys(), {},
-                                  [&](const ConfigKey& key) { return Distance(word, key.name); })
-      ->name;
+// The section of a key: "limits" for "limits.body_mb"; empty for a key outside all.
+std::string_view Section(std::string_view name) {
+  return name.substr(0, name.find('.') == std::string_view::npos ? 0 : name.find('.'));
+}
+
+// What was probably meant by `word`: a key, also one that stands in another section; a section
+// where an object was given.
+std::string NearestName(std::string_view word, bool is_object) {
+  std::string_view nearest;
+  std::size_t least = std::string_view::npos;
+  const auto consider = [&](std::string_view written, std::string_view name) {
+    if (name.empty()) return;
+    const std::size_t distance = Distance(word, written);
+    if (distance >= least) return;
+    least = distance;
+    nearest = name;
+  };
+  for (const ConfigKey& key : ConfigKeys()) {
+    const std::string_view section = Section(key.name);
+    if (is_object) {
+      consider(section, section);
+    } else {
+      consider(key.name, key.name);
+      if (!section.empty()) consider(key.name.substr(section.size() + 1), key.name);
+    }
+  }
+  return std::string(nearest);
 }
 
 const ConfigKey* FindKey(std::string_view name) {
@@ -52,9 +74,8 @@ const ConfigKey* FindKey(std::string_view name) {
 
 // The section names: "limits" for "limits.body_mb".
 bool IsSection(std::string_view name) {
-  return std::ranges::any_of(ConfigKeys(), [&](const ConfigKey& key) {
-    return key.name.size() > name.size() && key.name.starts_with(name) &&
-           key.name[name.size()] == '.';
+  return !name.empty() && std::ranges::any_of(ConfigKeys(), [&](const ConfigKey& key) {
+    return Section(key.name) == name;
   });
 }
 
@@ -135,22 +156,10 @@ class Parser {
   }
 
   void ReadText() {
-    Json::CharReaderBuilder builder;
-    builder["collectComments"] = false;
-    builder["allowComments"] = true;
-    builder["rejectDupKeys"] = true;
-    builder["failIfExtra"] = true;
-    builder["stackLimit"] = 64;
-    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
     Json::Value root;
     std::string errors;
-    try {
-      if (!reader->parse(text_.data(), text_.data() + text_.size(), &root, &errors)) {
-        AddSyntaxProblem(errors);
-        return;
-      }
-    } catch (const std::exception& error) {  // jsoncpp throws past its stack limit
-      Add(0, "", fmt::format("is not JSON: {}", error.what()));
+    if (!ReadJson(text_, root, errors)) {
+      AddSyntaxProblem(errors);
       return;
     }
     if (!root.isObject()) {
@@ -170,17 +179,14 @@ class Parser {
     const std::string value = text.substr(equals + 1);
     const ConfigKey* key = FindKey(name);
     if (key == nullptr) {
-      Add(0, name, UnknownKey(name));
+      Add(0, name, UnknownKey(name, /*is_object=*/false));
       return;
     }
     Json::Value json(value);
     if (!std::holds_alternative<TextKey>(key->kind) &&
         !std::holds_alternative<PathKey>(key->kind)) {
       std::string errors;
-      std::istringstream stream(value);
-      if (!Json::parseFromStream(Json::CharReaderBuilder(), stream, &json, &errors)) {
-        json = Json::Value(value);
-      }
+      if (!ReadJson(value, json, errors)) json = Json::Value(value);
     }
     Set(*key, json, 0, std::filesystem::current_path());
   }
@@ -193,6 +199,23 @@ class Parser {
   }
 
  private:
+  // False, with jsoncpp's words, when `text` is not one JSON value to its end.
+  static bool ReadJson(std::string_view text, Json::Value& value, std::string& errors) {
+    Json::CharReaderBuilder builder;
+    builder["collectComments"] = false;
+    builder["allowComments"] = true;
+    builder["rejectDupKeys"] = true;
+    builder["failIfExtra"] = true;
+    builder["stackLimit"] = 64;
+    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+    try {
+      return reader->parse(text.data(), text.data() + text.size(), &value, &errors);
+    } catch (const std::exception& error) {  // jsoncpp throws past its stack limit
+      errors = error.what();
+      return false;
+    }
+  }
+
   void Add(int line, std::string key, std::string message) {
     result_.problems.push_back({line, std::move(key), std::move(message)});
   }
@@ -216,8 +239,8 @@ class Parser {
     Add(line, "", fmt::format("is not JSON: {}", reason));
   }
 
-  static std::string UnknownKey(std::string_view name) {
-    return fmt::format("unknown key; the nearest known one is {}", NearestKey(name));
+  static std::string UnknownKey(std::string_view name, bool is_object) {
+    return fmt::format("unknown key; the nearest known one is {}", NearestName(name, is_object));
   }
 
   void ReadObject(const Json::Value& object, const std::string& prefix) {
@@ -225,7 +248,10 @@ class Parser {
       const std::string name = prefix + member;
       const Json::Value& value = object[member];
       const int line = LineAt(value.getOffsetStart());
-      if (const ConfigKey* key = FindKey(name)) {
+      const bool dotted = member.find('.') != std::string::npos;
+      if (const ConfigKey* key = FindKey(name); key != nullptr && dotted) {
+        Add(line, name, fmt::format("is written {{\"{}\": {{...}}}} in a file", Section(name)));
+      } else if (key != nullptr) {
         keys_in_file_[name] = line;
         Set(*key, value, line, folder_);
       } else if (IsSection(name) && value.isObject()) {
@@ -233,7 +259,7 @@ class Parser {
       } else if (IsSection(name)) {
         Add(line, name, fmt::format("is {}, allowed is an object {{ ... }}", Shown(value)));
       } else {
-        Add(line, name, UnknownKey(name));
+        Add(line, name, UnknownKey(name, value.isObject()));
       }
     }
   }

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <json/json.h>
 
 #include <array>
 #include <climits>
+
+#include "shared/json_text.h"
 
 namespace inferpool {
 namespace {
@@ -78,10 +79,6 @@ const ConfigKey kKeys[] = {
 
 #undef FIELD
 
-std::string Quoted(const std::string& text) {
-  return Json::valueToQuotedString(text.c_str());
-}
-
 }  // namespace
 
 std::span<const ConfigKey> ConfigKeys() {
@@ -113,11 +110,11 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
     std::string operator()(const IntegerKey& k) const { return fmt::format("{}", k.field(config)); }
     std::string operator()(const NumberKey& k) const { return fmt::format("{}", k.field(config)); }
     std::string operator()(const BooleanKey& k) const { return fmt::format("{}", k.field(config)); }
-    std::string operator()(const TextKey& k) const { return Quoted(k.field(config)); }
-    std::string operator()(const PathKey& k) const { return Quoted(k.field(config)); }
+    std::string operator()(const TextKey& k) const { return QuotedJson(k.field(config)); }
+    std::string operator()(const PathKey& k) const { return QuotedJson(k.field(config)); }
     std::string operator()(const TextListKey& k) const {
       std::vector<std::string> quoted;
-      for (const std::string& text : k.field(config)) quoted.push_back(Quoted(text));
+      for (const std::string& text : k.field(config)) quoted.push_back(QuotedJson(text));
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
   };

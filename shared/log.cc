@@ -1,7 +1,6 @@
 #include "shared/log.h"
 
 #include <fmt/format.h>
-#include <json/json.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -12,6 +11,8 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
+
+#include "shared/json_text.h"
 
 namespace inferpool::log {
 namespace {
@@ -44,13 +45,13 @@ void Write(Level level, std::string_view event, Fields fields) {
   if (!Logger().should_log(entry.spdlog_level)) return;
   fmt::memory_buffer line;
   auto out = std::back_inserter(line);
-  fmt::format_to(out, "\"event\":{}", Json::valueToQuotedString(std::string(event).c_str()));
+  fmt::format_to(out, "\"event\":{}", QuotedJson(event));
   for (const Field& field : fields) {
     fmt::format_to(out, ",\"{}\":", field.key());
     std::visit(
         [&](auto value) {
           if constexpr (std::is_same_v<decltype(value), std::string_view>) {
-            fmt::format_to(out, "{}", Json::valueToQuotedString(std::string(value).c_str()));
+            fmt::format_to(out, "{}", QuotedJson(value));
           } else if constexpr (std::is_same_v<decltype(value), double>) {
             if (std::isfinite(value)) {
               fmt::format_to(out, "{:.6g}", value);
@@ -70,7 +71,7 @@ void Write(Level level, std::string_view event, Fields fields) {
 
 void Init(Level level, std::string_view role) {
   Logger().set_level(Entry(level).spdlog_level);
-  const std::string quoted = Json::valueToQuotedString(std::string(role).c_str());
+  const std::string quoted = QuotedJson(role);
   std::string escaped;
   for (const char c : quoted) escaped += c == '%' ? std::string("%%") : std::string(1, c);
   Logger().set_pattern(

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <vector>
 
-#include "worker/api/json.h"
+#include "shared/json_text.h"
 
 namespace inferpool::api {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 // The class's name; its number where the model names none.
 std::string ClassName(const std::vector<std::string>& names, int class_id) {
   const auto index = static_cast<std::size_t>(class_id);
-  return Quoted(index < names.size() ? names[index] : fmt::format("{}", class_id));
+  return QuotedJson(index < names.size() ? names[index] : fmt::format("{}", class_id));
 }
 
 struct Writer {
@@ -61,11 +61,11 @@ std::string ToJson(const Prediction& prediction, bool normalized, const Timings&
                    std::string_view request_id) {
   std::string json =
       fmt::format(R"({{"model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
-                  Quoted(prediction.model->description.name), Quoted(prediction.version),
+                  QuotedJson(prediction.model->description.name), QuotedJson(prediction.version),
                   prediction.picture.width, prediction.picture.height);
   std::visit(Writer{prediction, normalized, json}, prediction.result);
   fmt::format_to(std::back_inserter(json), ",\"timing_ms\":{},\"request_id\":{}}}\n",
-                 timings.Json(), Quoted(request_id));
+                 timings.Json(), QuotedJson(request_id));
   return json;
 }
 

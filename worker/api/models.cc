@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "worker/api/json.h"
+#include "shared/json_text.h"
 
 namespace inferpool::api {
 namespace {
@@ -11,8 +11,9 @@ namespace {
 std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
   std::vector<std::string> items;
   for (const vision::TensorSpec& tensor : tensors) {
-    items.push_back(fmt::format(R"({{"name":{},"datatype":{},"shape":[{}]}})", Quoted(tensor.name),
-                                Quoted(tensor.datatype), fmt::join(tensor.shape, ",")));
+    items.push_back(fmt::format(R"({{"name":{},"datatype":{},"shape":[{}]}})",
+                                QuotedJson(tensor.name), QuotedJson(tensor.datatype),
+                                fmt::join(tensor.shape, ",")));
   }
   return fmt::format("[{}]", fmt::join(items, ","));
 }
@@ -22,15 +23,16 @@ std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
 std::string ToJson(const backend::Model& model) {
   const vision::ModelDescription& description = model.description;
   const std::string family =
-      model.plan.ok()
-          ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
-          : fmt::format("\"family\":null,\"unusable\":{}", Quoted(Message(model.plan.status())));
+      model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
+                      : fmt::format("\"family\":null,\"unusable\":{}",
+                                    QuotedJson(Message(model.plan.status())));
   std::vector<std::string> names;
-  for (const std::string& name : description.class_names) names.push_back(Quoted(name));
+  for (const std::string& name : description.class_names) names.push_back(QuotedJson(name));
   return fmt::format(
       R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":[{}]}})",
-      Quoted(description.name), Quoted(description.version), family, description.max_batch_size,
-      ToJson(description.inputs), ToJson(description.outputs), fmt::join(names, ","));
+      QuotedJson(description.name), QuotedJson(description.version), family,
+      description.max_batch_size, ToJson(description.inputs), ToJson(description.outputs),
+      fmt::join(names, ","));
 }
 
 std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models) {

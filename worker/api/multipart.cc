@@ -113,25 +113,20 @@ absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::st
     if (line_end == std::string_view::npos || !Trim(body.substr(at, line_end - at)).empty()) {
       return Malformed("text follows a boundary");
     }
-    const std::size_t begin = line_end + 2;
-    std::size_t headers_end = begin;
-    std::size_t content = begin + 2;
-    if (!body.substr(begin).starts_with("\r\n")) {
-      headers_end =
-          body.substr(0, std::min(body.size(), begin + kMaxPartHeaders)).find("\r\n\r\n", begin);
-      if (headers_end == std::string_view::npos) return Malformed("a part's headers do not end");
-      content = headers_end + 4;
-    }
-    // A part without content may be closed by the line break that ends its headers.
-    const std::size_t end = body.find(delimiter, content - 2);
+    const std::size_t end = body.find(delimiter, line_end);
     if (end == std::string_view::npos) return Malformed("it is cut off before its last boundary");
-    const std::string_view headers = body.substr(begin, headers_end - begin);
-    if (PartName(headers) == name) {
+    // A line break, headers, an empty line, the content. The line break before the next boundary
+    // may be the empty line's own when there is no content.
+    const std::string_view part_text = body.substr(line_end, end + 2 - line_end);
+    const std::size_t empty_line = part_text.substr(0, kMaxPartHeaders).find("\r\n\r\n");
+    if (empty_line == std::string_view::npos) return Malformed("a part's headers do not end");
+    if (PartName(part_text.substr(0, empty_line)) == name) {
       if (found) {
         return absl::InvalidArgumentError(
             fmt::format("the form has more than one field \"{}\"", name));
       }
-      found = body.substr(std::min(content, end), end - std::min(content, end));
+      const std::size_t content = std::min(line_end + empty_line + 4, end);
+      found = body.substr(content, end - content);
     }
     at = end + delimiter.size();
   }

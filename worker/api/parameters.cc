@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <set>
@@ -23,6 +24,13 @@ int HexDigit(char c) {
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
+}
+
+// A name or value of a query, where '+' is a blank (application/x-www-form-urlencoded).
+std::string DecodeForm(std::string_view text) {
+  std::string blanks(text);
+  std::ranges::replace(blanks, '+', ' ');
+  return PercentDecode(blanks);
 }
 
 // Puts the value where it belongs; otherwise what is allowed.
@@ -55,7 +63,7 @@ std::string PercentDecode(std::string_view text) {
       decoded += static_cast<char>(HexDigit(text[i + 1]) * 16 + HexDigit(text[i + 2]));
       i += 2;
     } else {
-      decoded += text[i] == '+' ? ' ' : text[i];
+      decoded += text[i];
     }
   }
   return decoded;
@@ -70,8 +78,8 @@ std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
     query.remove_prefix(std::min(pair.size() + 1, query.size()));
     if (pair.empty()) continue;
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    const std::string name = PercentDecode(pair.substr(0, equals));
-    const std::string value = PercentDecode(pair.substr(std::min(equals + 1, pair.size())));
+    const std::string name = DecodeForm(pair.substr(0, equals));
+    const std::string value = DecodeForm(pair.substr(std::min(equals + 1, pair.size())));
     if (!seen.insert(name).second) {
       return BadParameter(name, fmt::format("{} is given twice", name));
     }

@@ -22,7 +22,7 @@ struct PredictParameters {
 std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
                                                          const Config::Predict& defaults);
 
-// Undoes percent-encoding, and '+' for a blank. A '%' without two hexadecimal digits stays.
+// Undoes percent-encoding (RFC 3986). A '%' without two hexadecimal digits stays.
 std::string PercentDecode(std::string_view text);
 
 }  // namespace inferpool::api

@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "worker/api/json.h"
+#include "shared/json_text.h"
 
 namespace inferpool::api {
 namespace {
@@ -120,10 +120,10 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
 fcgi::Response Render(const Problem& problem, std::string_view request_id) {
   std::string body =
       fmt::format(R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
-                  Quoted(Title(problem.type)), problem.status, Quoted(problem.detail));
+                  QuotedJson(Title(problem.type)), problem.status, QuotedJson(problem.detail));
   if (!problem.parameter.empty())
-    body += fmt::format(R"(,"parameter":{})", Quoted(problem.parameter));
-  body += fmt::format(",\"request_id\":{}}}\n", Quoted(request_id));
+    body += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
+  body += fmt::format(",\"request_id\":{}}}\n", QuotedJson(request_id));
   fcgi::Response response;
   response.status = problem.status;
   response.headers.emplace_back("Content-Type", "application/problem+json");

@@ -9,34 +9,51 @@ Catalog::Catalog(const Client& client, Clock::duration max_age)
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
                                                           Deadline deadline) {
-  std::shared_ptr<const Model> known;
   {
-    const std::lock_guard lock(mutex_);
-    const auto it = entries_.find(name);
-    if (it != entries_.end()) {
-      const TimePoint now = Clock::now();
-      if (now < it->second.ask_again) return it->second.model;
-      known = it->second.model;
-      // This thread asks; the others go on with what is known.
-      it->second.ask_again = now + max_age_;
+    std::unique_lock lock(mutex_);
+    while (true) {
+      Entry& entry = entries_[name];
+      const bool fresh = Clock::now() < entry.ask_again;
+      if (entry.model != nullptr && (fresh || entry.asking)) return entry.model;
+      if (!entry.asking) {
+        entry.asking = true;
+        break;
+      }
+      if (answered_.wait_until(lock, deadline.at()) == std::cv_status::timeout) {
+        return absl::DeadlineExceededError("the model server did not describe the model in time");
+      }
     }
   }
+  return Ask(name, deadline);
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& name,
+                                                          Deadline deadline) {
   absl::StatusOr<vision::ModelDescription> description = client_.Describe(name, deadline);
-  if (!description.ok()) {
-    if (known != nullptr && !absl::IsNotFound(description.status())) return known;
-    Forget(name);
-    return description.status();
+  std::shared_ptr<const Model> model;
+  if (description.ok()) {
+    absl::StatusOr<vision::Plan> plan = vision::MakePlan(*description);
+    model = std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
   }
-  absl::StatusOr<vision::Plan> plan = vision::MakePlan(*description);
-  auto model = std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
   const std::lock_guard lock(mutex_);
-  entries_[name] = {model, Clock::now() + max_age_};
-  return model;
+  answered_.notify_all();
+  Entry& entry = entries_[name];
+  entry.asking = false;
+  if (model != nullptr) {
+    entry.model = model;
+    entry.ask_again = Clock::now() + max_age_;
+    return model;
+  }
+  // While the server is away, what is known serves on; the next Get asks again.
+  if (entry.model != nullptr && !absl::IsNotFound(description.status())) return entry.model;
+  entries_.erase(name);
+  return description.status();
 }
 
 void Catalog::Forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  entries_.erase(name);
+  const auto it = entries_.find(name);
+  if (it != entries_.end()) it->second.ask_again = {};
 }
 
 }  // namespace inferpool::backend

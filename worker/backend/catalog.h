@@ -2,6 +2,7 @@
 // three. Thread safe.
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,7 +27,8 @@ class Catalog {
   explicit Catalog(const Client& client, Clock::duration max_age = std::chrono::seconds(5));
 
   // The model as it was known at most max_age ago; older only while the server is away. NOT_FOUND
-  // when there is none of that name, and the client's errors.
+  // when there is none of that name, and the client's errors. Of several threads one asks; the
+  // others go on with what is known, or wait for the first answer.
   absl::StatusOr<std::shared_ptr<const Model>> Get(const std::string& name, Deadline deadline);
 
   // The next Get asks the server: its answer did not fit what we know of the model.
@@ -34,13 +36,18 @@ class Catalog {
 
  private:
   struct Entry {
-    std::shared_ptr<const Model> model;
-    TimePoint ask_again;
+    std::shared_ptr<const Model> model;  // null while the first question is under way
+    TimePoint ask_again{};
+    bool asking = false;  // a thread asks the server
   };
+
+  // Asks the server and settles the entry, which the calling thread has marked `asking`.
+  absl::StatusOr<std::shared_ptr<const Model>> Ask(const std::string& name, Deadline deadline);
 
   const Client& client_;
   const Clock::duration max_age_;
   std::mutex mutex_;
+  std::condition_variable answered_;
   std::map<std::string, Entry> entries_;  // guarded by mutex_; only models that the server has
 };
 

@@ -67,8 +67,9 @@ struct Plan {
 // otherwise. The family, when not given:
 // 1. outputs named num_dets, det_boxes, det_scores and det_classes: end_to_end;
 // 2. the one output of two dimensions (of several, the others being masks or the like):
-//    [N <= 1000, 6] is nms_free; 4 + class names first is yolov8; 5 + class names last is yolov5;
-//    without class names the longer dimension is the anchors';
+//    [N <= 1000, 6] is nms_free, and so is [-1, 6] with several class names; 4 + class names first
+//    is yolov8; 5 + class names last is yolov5; without class names the longer dimension, or the
+//    one of -1, is the anchors';
 // 3. the one output of one dimension: embedding when its name contains "embed" or "feature",
 //    otherwise classification.
 // Lengths of -1 are settled by the class names, or by the answer where the family is given.

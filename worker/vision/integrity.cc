@@ -19,14 +19,15 @@ absl::Status CutOff(Format format) {
 
 // The most pixels that one byte can stand for.
 // JPEG: a Huffman code has at least one bit, and the first scan has one for each block of 64
-//   pixels; arithmetic coding goes below a bit, but not far below with its adaptive states.
+//   pixels. Arithmetic coding, which hardly anybody writes, gets below a bit, but only for pictures
+//   of next to one colour; such are turned down as well.
 // PNG: deflate yields at most 1032 bytes from one (zlib's technical notes), of 8 pixels each at
 //   1 bit a pixel.
 // WebP: a lossless picture of one colour takes no bits at all, so nothing can be said.
 std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
   switch (format) {
     case Format::kJpeg:
-      return 64 * 8 * 64;
+      return 8 * 64;
     case Format::kPng:
       return 1032 * 8;
     case Format::kWebp:

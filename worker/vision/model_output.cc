@@ -75,8 +75,11 @@ bool NamesAnEmbedding(std::string name) {
 
 // The family of an output [first, last], by the rules of family.h; nothing when they leave it open.
 std::optional<Family> GuessDetector(std::int64_t first, std::int64_t last, std::int64_t names) {
-  if (last == 6 && ((first > 0 && first <= kMostNmsFreeRows) || (first == kAny && names > 1))) {
+  if (last == 6 && first > 0 && first <= kMostNmsFreeRows) {
     return Family::kNmsFree;
+  }
+  if (last == 6 && first == kAny) {  // yolov5 of one class looks the same
+    return names > 1 ? std::optional(Family::kNmsFree) : std::nullopt;
   }
   if (names > 0) {
     const bool v8 = first == 4 + names;
@@ -93,8 +96,7 @@ std::optional<Family> GuessDetector(std::int64_t first, std::int64_t last, std::
   if (last_is_longer && first >= 5) {
     return Family::kYoloV8;
   }
-  const bool may_be_nms_free = first == kAny && last == 6;
-  if (first_is_longer && last >= 6 && !may_be_nms_free) {
+  if (first_is_longer && last >= 6) {
     return Family::kYoloV5;
   }
   return std::nullopt;

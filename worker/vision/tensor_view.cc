@@ -49,8 +49,8 @@ absl::StatusOr<std::vector<std::size_t>> RowShape(const TensorView& tensor, std:
     shape = shape.first(shape.size() - 1);
   }
   if (shape.size() != rank) {
-    return Wrong(tensor,
-                 fmt::format("has not {} dimension{} for one picture", rank, rank == 1 ? "" : "s"));
+    return Wrong(tensor, fmt::format("does not have {} dimension{} for one picture", rank,
+                                     rank == 1 ? "" : "s"));
   }
   return std::vector<std::size_t>(shape.begin(), shape.end());
 }
