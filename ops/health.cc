@@ -1,16 +1,16 @@
 #include "ops/health.h"
 
 #include <fmt/format.h>
-#include <json/json.h>
 
 #include <numeric>
+
+#include "shared/json_text.h"
 
 namespace inferpool::ops {
 namespace {
 
 std::string ToJson(const Part& part) {
-  return fmt::format(R"({{"ready":{},"detail":{}}})", part.ready,
-                     Json::valueToQuotedString(part.detail.c_str()));
+  return fmt::format(R"({{"ready":{},"detail":{}}})", part.ready, QuotedJson(part.detail));
 }
 
 }  // namespace

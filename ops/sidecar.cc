@@ -126,8 +126,7 @@ absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
   ipv4.sin_family = AF_INET;
   ipv4.sin_port = htons(static_cast<std::uint16_t>(port));
   if (inet_pton(AF_INET, address.c_str(), &ipv4.sin_addr) != 1) {
-    return absl::InvalidArgumentError(
-        fmt::format("sidecar.address is \"{}\", allowed is an IPv4 address", address));
+    return absl::InvalidArgumentError(fmt::format("{} is no IPv4 address", address));
   }
   FileDescriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;

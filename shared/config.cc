@@ -1,5 +1,6 @@
 #include "shared/config.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <json/json.h>
 
@@ -124,14 +125,17 @@ struct Assign {
     return true;
   }
   bool operator()(const PathKey& key) const {
-    if (!IsText(value)) return false;
+    if (!IsText(value) || (value.asString().empty() && !key.may_be_empty)) return false;
     key.field(config) = Absolute(value.asString(), folder);
     return true;
   }
   bool operator()(const TextListKey& key) const {
     if (!value.isArray() || !std::all_of(value.begin(), value.end(), IsText)) return false;
     key.field(config).clear();
-    for (const Json::Value& item : value) key.field(config).push_back(item.asString());
+    for (const Json::Value& item : value) {
+      if (item.asString().empty()) return false;
+      key.field(config).push_back(item.asString());
+    }
     return true;
   }
 
@@ -143,6 +147,11 @@ struct Assign {
         text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
   }
 };
+
+bool IsHostCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '-' || c == '_' || c == '*';
+}
 
 class Parser {
  public:
@@ -299,6 +308,14 @@ class Parser {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
     }
+    // worker/backend joins several into one gRPC target, which only plain addresses can be.
+    if (c.backend.targets.size() > 1 &&
+        !std::ranges::all_of(c.backend.targets, [](const std::string& target) {
+          return target.starts_with("ipv4:") && target.find(',') == std::string::npos;
+        })) {
+      Add(LineOf("backend.targets"), "backend.targets",
+          "has several targets, each of which must then be an address such as ipv4:10.0.0.1:8001");
+    }
     if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
       const bool missing_key = c.nginx.certificate_key.empty();
       const char* key = missing_key ? "nginx.certificate_key" : "nginx.certificate";
@@ -314,9 +331,14 @@ class Parser {
         Add(LineOf(key), key, fmt::format("is {}, the same port as sidecar.port", port));
       }
     }
-    if (c.nginx.server_name.find_first_of(" ;{}\"'\\$") != std::string::npos) {
+    if (c.nginx.server_name.empty() || !std::ranges::all_of(c.nginx.server_name, IsHostCharacter)) {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
-          "has a character that no host name has");
+          fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
+    }
+    in_addr address{};
+    if (inet_pton(AF_INET, c.sidecar.address.c_str(), &address) != 1) {
+      Add(LineOf("sidecar.address"), "sidecar.address",
+          fmt::format("is \"{}\", allowed is an IPv4 address", c.sidecar.address));
     }
     for (const auto& [key, path] :
          {std::pair("state", &c.state), std::pair("nginx.certificate", &c.nginx.certificate),

@@ -33,9 +33,10 @@ struct TextKey {
   std::span<const std::string_view> words = {};
 };
 
-// A path; relative ones are made absolute. Empty stays empty.
+// A path; relative ones are made absolute. Empty, where it may be, stays empty.
 struct PathKey {
   std::string& (*field)(Config&);
+  bool may_be_empty = false;
 };
 
 struct TextListKey {
