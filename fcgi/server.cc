@@ -22,31 +22,35 @@ namespace {
 class Flag {
  public:
   void Raise() {
+    raised_ = true;
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(fd_.get(), &one, sizeof(one));
   }
+  bool raised() const { return raised_; }
   int fd() const { return fd_.get(); }
 
  private:
+  std::atomic<bool> raised_ = false;
   FileDescriptor fd_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 };
 
 // What a thread waits on: the shared listener, woken one thread at a time, and the stop flag.
 class AcceptQueue {
  public:
-  AcceptQueue(int listener, const Flag& stop) : listener_(listener), stop_(stop.fd()) {
+  AcceptQueue(int listener, const Flag& stop) : listener_(listener), stop_(stop) {
     Watch(listener, EPOLLIN | EPOLLEXCLUSIVE);
-    Watch(stop_, EPOLLIN);
+    Watch(stop.fd(), EPOLLIN);
   }
 
   // The next connection; none once the stop flag is up.
   FileDescriptor Next() {
-    while (true) {
+    while (!stop_.raised()) {
       std::array<epoll_event, 2> events{};
       const int count = epoll_wait(epoll_.get(), events.data(), 2, -1);
       if (count <= 0) continue;
-      // A connection before the stop: its one wake-up was ours, so nobody else has heard of it.
-      if (events[0].data.fd != listener_ && events[1].data.fd != listener_) return {};
+      // A connection that came while this thread waited is taken even if the stop came with it: its
+      // one wake-up was ours, so no other worker has heard of it.
+      if (events[0].data.fd != listener_ && events[1].data.fd != listener_) continue;
       FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
       if (connection) return connection;
       // EAGAIN: another thread was faster. Out of descriptors or memory: others have to finish
@@ -56,6 +60,7 @@ class AcceptQueue {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
     }
+    return {};
   }
 
  private:
@@ -68,7 +73,7 @@ class AcceptQueue {
 
   FileDescriptor epoll_{epoll_create1(EPOLL_CLOEXEC)};
   int listener_;
-  int stop_;
+  const Flag& stop_;
 };
 
 // Ends a lane's in-work mark on every path.

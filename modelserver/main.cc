@@ -4,6 +4,7 @@
 // SIGTERM and SIGINT drain: no more calls, those in progress end (--drain-s), exit 0. Exit 1 with a
 // sentence in the log when it cannot start; a model that fails to load is no reason.
 
+#include <grpc/grpc.h>
 #include <pthread.h>
 
 #include <CLI/CLI.hpp>
@@ -37,6 +38,10 @@ int Serve(const Options& options) {
   sigaddset(&stop_signals, SIGTERM);
   sigaddset(&stop_signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+
+  // Held to the end: when the last user of the library goes, gRPC 1.51 joins a thread that may be
+  // in an epoll of 10 s, and the process would take that long to exit.
+  grpc_init();
 
   // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
   cv::setNumThreads(1);

@@ -6,9 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <exception>
-#include <iterator>
 #include <optional>
-#include <ranges>
 
 #include "modelserver/backends.h"
 #include "modelserver/config_file.h"
@@ -132,7 +130,9 @@ void Repository::Load(const std::function<bool()>& stopped) {
   std::vector<std::string> names;
   {
     const std::lock_guard lock(mutex_);
-    std::ranges::copy(std::views::keys(entries_), std::back_inserter(names));
+    for (const auto& [name, entry] : entries_) {
+      names.push_back(name);
+    }
   }
   for (const std::string& name : names) {
     if (stopped()) {

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -112,12 +111,7 @@ void Server::Shutdown(std::chrono::milliseconds grace) {
   }
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
-  server_.reset();
-  for (const std::string& address : addresses_) {
-    if (const std::optional<std::string> path = UnixPath(address)) {
-      unlink(path->c_str());
-    }
-  }
+  server_.reset();  // removes unix sockets
 }
 
 }  // namespace inferpool::modelserver

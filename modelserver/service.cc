@@ -1,5 +1,6 @@
 #include "modelserver/service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <string>
@@ -22,6 +23,23 @@ grpc::Status ToGrpc(const absl::Status& status) {
 grpc::Status Unimplemented(const std::string& what) {
   return {grpc::StatusCode::UNIMPLEMENTED, "inferpool-modelserver does not offer " + what};
 }
+
+// A part of the bytes in flight, given back at the end of its life.
+class BytesPermit {
+ public:
+  BytesPermit(std::atomic<std::size_t>& in_flight, std::size_t bytes)
+      : in_flight_(in_flight), bytes_(bytes), total_(in_flight.fetch_add(bytes) + bytes) {}
+  ~BytesPermit() { in_flight_.fetch_sub(bytes_); }
+  BytesPermit(const BytesPermit&) = delete;
+  BytesPermit& operator=(const BytesPermit&) = delete;
+
+  bool Granted() const { return total_ <= kMaxBytesInFlight; }
+
+ private:
+  std::atomic<std::size_t>& in_flight_;
+  const std::size_t bytes_;
+  const std::size_t total_;
+};
 
 Caller CallerOf(const grpc::ServerContext& context) {
   // A call without a deadline has one in the far future, which the clocks' difference would
@@ -147,6 +165,10 @@ grpc::Status Service::ModelInfer(grpc::ServerContext* context,
   // Memory for a request of up to the message limit can run out anywhere below; that is this
   // request's failure and not the process'.
   try {
+    const BytesPermit permit(bytes_in_flight_, request->ByteSizeLong());
+    if (!permit.Granted()) {
+      return {grpc::StatusCode::UNAVAILABLE, "too many bytes of requests are in flight"};
+    }
     const absl::Status status = Infer(repository_, CallerOf(*context), *request, *response);
     if (absl::IsInternal(status)) {
       log::Error("inference failed",

@@ -118,8 +118,12 @@ absl::Status Draw(const std::string& picture, const Json::Value& answer, const s
     cv::putText(image, label, {from.x, top + size.height}, cv::FONT_HERSHEY_SIMPLEX, 0.5 * scale,
                 text_colour, std::max(1, thickness / 2), cv::LINE_AA);
   }
-  if (!cv::imwrite(file, image)) return absl::InternalError("cannot be written");
-  return absl::OkStatus();
+  try {
+    if (cv::imwrite(file, image)) return absl::OkStatus();
+  } catch (const cv::Exception&) {
+    return absl::InvalidArgumentError("is no picture's name: end it in .jpg or .png");
+  }
+  return absl::InternalError("cannot be written");
 }
 
 // "out.jpg" for the first of one picture; "out-2.jpg" for the second of several.

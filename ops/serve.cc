@@ -148,6 +148,10 @@ int Serve(const Config& config) {
                          {"sidecar_port", config.sidecar.port}});
   const int status = fcgi::RunMaster(roles, options, scoreboard);
   std::filesystem::remove(config.listen.socket, error);
+  // The model server removes its own socket, unless it had to be killed.
+  if (config.modelserver.enabled && config.modelserver.listen.starts_with("unix:")) {
+    std::filesystem::remove(config.modelserver.listen.substr(5), error);
+  }
   return status;
 }
 

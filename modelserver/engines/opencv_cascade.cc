@@ -24,8 +24,9 @@ struct Settings {
 
 class CascadeEngine : public Engine {
  public:
-  CascadeEngine(cv::CascadeClassifier cascade, double last_threshold, const Settings& settings)
-      : cascade_(std::move(cascade)), last_threshold_(last_threshold), settings_(settings) {}
+  CascadeEngine(const cv::CascadeClassifier& cascade, double last_threshold,
+                const Settings& settings)
+      : cascade_(cascade), last_threshold_(last_threshold), settings_(settings) {}
 
   absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
     return GuardOpenCv([&]() -> absl::StatusOr<std::vector<OutputTensor>> {
@@ -79,7 +80,7 @@ class CascadeEngine : public Engine {
     return detections;
   }
 
-  cv::CascadeClassifier cascade_;
+  cv::CascadeClassifier cascade_;  // a handle; nobody else has it
   const double last_threshold_;
   const Settings settings_;
 };
@@ -136,7 +137,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeCascadeEngine(
     }
     const double last_threshold =
         static_cast<double>(stages[static_cast<int>(stages.size()) - 1]["stageThreshold"]);
-    return std::make_unique<CascadeEngine>(std::move(cascade), last_threshold, *settings);
+    return std::make_unique<CascadeEngine>(cascade, last_threshold, *settings);
   });
 }
 

@@ -1,8 +1,9 @@
 // Backend "opencv_cascade": a Haar or LBP cascade through cv::CascadeClassifier, as a picture
 // detector (picture.h).
 //
-// Confidence. A window that passes all stages has a margin: the last stage's sum (detectMultiScale's
-// level weight) less the last stage's threshold (from the cascade's file). A cluster's evidence is
+// Confidence. A window that passes all stages has a margin: the last stage's sum
+// (detectMultiScale's level weight) less the last stage's threshold (from the cascade's file). A
+// cluster's evidence is
 //
 //   E = sum over its windows but the strongest of margin * step^2  *  ln(scale_factor) / ln(1.1)
 //
@@ -13,10 +14,10 @@
 //   confidence = E^1.5 / (E^1.5 + h^1.5),  h = confidence_half, 50
 //
 // so h is the evidence at which a detection is as likely as not. Measured with the default cascade
-// on 100 faces of LFW (skimage's lfw_subset), enlarged to faces of 29, 38, 52 and 70 pixels: 84, 85,
-// 90 and 92 score over 0.5, and 89, 89, 92 and 96 over 0.25; of its 100 pictures of no face one is
-// over 0.25, at each size. In 120 other pictures without faces chance finds score up to 0.6 and are
-// over 0.25 in one of ten. Under 0.05 nothing is reported.
+// on 100 faces of LFW (skimage's lfw_subset), enlarged to faces of 29, 38, 52 and 70 pixels: 84,
+// 85, 90 and 92 score over 0.5, and 89, 89, 92 and 96 over 0.25; of its 100 pictures of no face one
+// is over 0.25, at each size. In 120 other pictures without faces chance finds score up to 0.6 and
+// are over 0.25 in one of ten. Under 0.05 nothing is reported.
 //
 // Parameters (parameters { key: ... value: { string_value: ... } }):
 //   cascade          file name, in the version's folder or /usr/share/opencv4/{haar,lbp}cascades;

@@ -41,15 +41,8 @@ class DnnEngine : public Engine {
   }
 
   absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
-    if (net_.empty()) {
-      RETURN_IF_ERROR(Import());
-    }
-    absl::StatusOr<std::vector<OutputTensor>> outputs =
-        GuardOpenCv([&]() -> absl::StatusOr<std::vector<OutputTensor>> { return RunRows(inputs); });
-    if (!outputs.ok() && outputs.status().code() != absl::StatusCode::kInvalidArgument) {
-      net_ = cv::dnn::Net();  // what a failed run leaves inside is not known
-    }
-    return outputs;
+    // A run that fails leaves the net unplanned; the next one plans its memory anew.
+    return GuardOpenCv([&] { return RunRows(inputs); });
   }
 
  private:
@@ -134,7 +127,7 @@ class DnnEngine : public Engine {
   const inference::ModelConfig config_;
   const std::filesystem::path file_;
   std::vector<std::string> output_names_;
-  cv::dnn::Net net_;  // empty after a failed run
+  cv::dnn::Net net_;
 };
 
 template <typename Tensor>

@@ -9,21 +9,10 @@
 #include <string_view>
 
 #include "proto/model_config.pb.h"
+#include "worker/backend/grpc_status.h"
 
 namespace inferpool::backend {
 namespace {
-
-// gRPC's codes and abseil's are the same numbers.
-absl::Status ToStatus(const grpc::Status& status, std::string_view call) {
-  if (status.ok()) return absl::OkStatus();
-  return {static_cast<absl::StatusCode>(status.error_code()),
-          fmt::format("{}: {}", call, status.error_message())};
-}
-
-void SetDeadline(grpc::ClientContext& context, Deadline deadline) {
-  // gRPC takes wall time.
-  context.set_deadline(std::chrono::system_clock::now() + deadline.Left(Clock::now()));
-}
 
 // "ipv4:a:1" and "ipv4:b:1" make the one target "ipv4:a:1,b:1".
 std::string Join(const std::vector<std::string>& targets) {
@@ -41,8 +30,10 @@ std::shared_ptr<grpc::Channel> Connect(const std::vector<std::string>& targets, 
   arguments.SetLoadBalancingPolicyName("round_robin");
   // A restarted server shall be found within a second; gRPC's own defaults go up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // In spite of its name this is how long an attempt to connect may take: long enough for a server
+  // that is busy, short enough to try a hung one again.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   // Retries would hide how long the server has been away, and skip large requests anyway.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   // An idle channel would connect anew on the next request; the default is 30 minutes.
@@ -73,11 +64,12 @@ constexpr const char* kClassNames = "class_names";
 }  // namespace
 
 Client::Client(const std::vector<std::string>& targets, int message_mb)
-    : stub_(inference::GRPCInferenceService::NewStub(Connect(targets, message_mb))) {}
+    : stub_(inference::GRPCInferenceService::NewStub(Connect(targets, message_mb))),
+      infer_calls_(std::make_unique<InferCalls>(*stub_)) {}
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   grpc::ClientContext context;
-  SetDeadline(context, deadline);
+  context.set_deadline(WallTime(deadline));
   inference::ServerReadyResponse response;
   const grpc::Status status = stub_->ServerReady(&context, {}, &response);
   if (!status.ok()) return ToStatus(status, "ServerReady");
@@ -87,7 +79,7 @@ absl::Status Client::ServerReady(Deadline deadline) const {
 
 absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) const {
   grpc::ClientContext context;
-  SetDeadline(context, deadline);
+  context.set_deadline(WallTime(deadline));
   inference::RepositoryIndexRequest request;
   request.set_ready(true);
   inference::RepositoryIndexResponse response;
@@ -103,7 +95,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
   inference::ModelMetadataResponse metadata;
   {
     grpc::ClientContext context;
-    SetDeadline(context, deadline);
+    context.set_deadline(WallTime(deadline));
     inference::ModelMetadataRequest request;
     request.set_name(model);
     RETURN_IF_ERROR(ToStatus(stub_->ModelMetadata(&context, request, &metadata), "ModelMetadata"));
@@ -111,7 +103,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
   inference::ModelConfigResponse answer;
   {
     grpc::ClientContext context;
-    SetDeadline(context, deadline);
+    context.set_deadline(WallTime(deadline));
     inference::ModelConfigRequest request;
     request.set_name(model);
     RETURN_IF_ERROR(ToStatus(stub_->ModelConfig(&context, request, &answer), "ModelConfig"));
@@ -137,11 +129,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
     const inference::ModelInferRequest& request, Deadline deadline) const {
-  grpc::ClientContext context;
-  SetDeadline(context, deadline);
-  inference::ModelInferResponse response;
-  RETURN_IF_ERROR(ToStatus(stub_->ModelInfer(&context, request, &response), "ModelInfer"));
-  return response;
+  return infer_calls_->Infer(request, deadline);
 }
 
 }  // namespace inferpool::backend

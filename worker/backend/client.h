@@ -12,6 +12,7 @@
 #include "proto/kserve.grpc.pb.h"
 #include "shared/deadline.h"
 #include "shared/status.h"
+#include "worker/backend/infer_call.h"
 #include "worker/vision/model.h"
 
 namespace inferpool::backend {
@@ -31,11 +32,13 @@ class Client {
   absl::StatusOr<vision::ModelDescription> Describe(const std::string& model,
                                                     Deadline deadline) const;
 
+  // Returns at the deadline at the latest, even when the server has stopped reading.
   absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
                                                       Deadline deadline) const;
 
  private:
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
+  std::unique_ptr<InferCalls> infer_calls_;
 };
 
 }  // namespace inferpool::backend

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <opencv2/core.hpp>
 #include <opencv2/core/hal/intrin.hpp>
@@ -63,16 +64,17 @@ Margins MarginsOf(const Placement& placement) {
 
 // Writes some of a row's pixels from the start on; returns how many.
 template <typename Value>
-int WriteInBulk(const unsigned char*, int, const InputLayout&, const std::array<Value*, 3>&) {
+std::ptrdiff_t WriteInBulk(const unsigned char*, std::ptrdiff_t, const InputLayout&,
+                           const std::array<Value*, 3>&) {
   return 0;
 }
 
 // Sixteen pixels at a time, the only case that is worth it: at the speed of memory, 2.5 times that
 // of looking up.
-int WriteInBulk(const unsigned char* bgr, int count, const InputLayout& layout,
-                const std::array<float*, 3>& planes) {
+std::ptrdiff_t WriteInBulk(const unsigned char* bgr, std::ptrdiff_t count,
+                           const InputLayout& layout, const std::array<float*, 3>& planes) {
   const std::array<int, 3> byte_of_channel = ByteOfChannel(layout);
-  int done = 0;
+  std::ptrdiff_t done = 0;
   for (; done + 16 <= count; done += 16) {
     std::array<cv::v_uint8x16, 3> bytes;
     cv::v_load_deinterleave(bgr + 3 * done, bytes[0], bytes[1], bytes[2]);
@@ -110,11 +112,11 @@ void WritePlanar(const cv::Mat& pixels, const Placement& placement, const InputL
   }
   for (int y = 0; y < pixels.rows; ++y) {
     const unsigned char* bgr = pixels.ptr(y);
-    const int bulk = WriteInBulk(bgr, pixels.cols, layout, planes);
+    const std::ptrdiff_t bulk = WriteInBulk(bgr, pixels.cols, layout, planes);
     for (std::size_t channel = 0; channel < 3; ++channel) {
       Value* plane = planes[channel];
       const unsigned char* from = bgr + byte_of_channel[channel];
-      for (int x = bulk; x < pixels.cols; ++x) {
+      for (std::ptrdiff_t x = bulk; x < pixels.cols; ++x) {
         plane[x] = table[channel][from[3 * x]];
       }
       const bool last = y + 1 == pixels.rows;

@@ -1,0 +1,69 @@
+"""Processes as /proc shows them, and waiting for what they do."""
+
+import os
+import time
+from pathlib import Path
+
+# How long anything may take that should take a second: the machine may be small and busy.
+PATIENCE_S = 60
+
+
+def eventually(condition, what, timeout_s=PATIENCE_S, pause_s=0.02):
+    """Waits until `condition()` is true and returns its value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(pause_s)
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat after the command's name; none when it is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2:].split()
+    return None if fields[0] in "ZX" else fields
+
+
+def is_alive(pid):
+    return _stat(pid) is not None
+
+
+def is_stopped(pid):
+    fields = _stat(pid)
+    return fields is not None and fields[0] == "T"
+
+
+def session(leader):
+    """The living processes of a session. Children keep it, also those whose parent has died."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {pid for pid in pids if (fields := _stat(pid)) and int(fields[3]) == leader}
+
+
+def children(parent):
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {pid for pid in pids if (fields := _stat(pid)) and int(fields[1]) == parent}
+
+
+def program(pid):
+    """The name of the executable, or "" when the process is gone."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def thread_names(pid):
+    return [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def peak_memory_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError(f"no VmHWM for process {pid}")

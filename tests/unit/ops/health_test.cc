@@ -1,0 +1,66 @@
+#include "ops/health.h"
+
+#include <gtest/gtest.h>
+#include <json/json.h>
+
+#include <string>
+
+#include "tests/unit/worker/api/parsed_json.h"
+
+namespace inferpool::ops {
+namespace {
+
+Totals Workers(std::uint64_t empty, std::uint64_t starting, std::uint64_t ready,
+               std::uint64_t draining) {
+  Totals totals;
+  totals.workers_by_state = {empty, starting, ready, draining};
+  return totals;
+}
+
+TEST(HealthTest, IsReadyWhenAWorkerAndTheModelServerAre) {
+  const Health health = Judge(Workers(0, 0, 1, 0), absl::OkStatus());
+  EXPECT_TRUE(health.Ready());
+  EXPECT_TRUE(health.workers.ready);
+  EXPECT_TRUE(health.model_server.ready);
+}
+
+TEST(HealthTest, OneReadyWorkerIsEnough) {
+  EXPECT_TRUE(Judge(Workers(3, 2, 1, 4), absl::OkStatus()).Ready());
+}
+
+TEST(HealthTest, WorkersThatOnlyStartOrDrainAreNotReady) {
+  for (const Totals& totals :
+       {Workers(0, 0, 0, 0), Workers(2, 0, 0, 0), Workers(0, 2, 0, 0), Workers(0, 0, 0, 2)}) {
+    const Health health = Judge(totals, absl::OkStatus());
+    EXPECT_FALSE(health.Ready());
+    EXPECT_FALSE(health.workers.ready);
+    EXPECT_TRUE(health.model_server.ready) << "each part is judged for itself";
+  }
+}
+
+TEST(HealthTest, WithoutTheModelServerItIsNotReady) {
+  const Health health = Judge(Workers(0, 0, 2, 0), absl::UnavailableError("connection refused"));
+  EXPECT_FALSE(health.Ready());
+  EXPECT_TRUE(health.workers.ready);
+  EXPECT_FALSE(health.model_server.ready);
+  EXPECT_EQ(health.model_server.detail, "connection refused");
+}
+
+TEST(HealthTest, TheDetailCountsTheWorkers) {
+  EXPECT_EQ(Judge(Workers(1, 1, 2, 1), absl::OkStatus()).workers.detail, "2 of 5 ready");
+  EXPECT_EQ(Judge(Workers(3, 0, 0, 0), absl::OkStatus()).workers.detail, "0 of 3 ready");
+}
+
+TEST(HealthTest, JsonHasTheVerdictAndEachPartWithItsReason) {
+  const Json::Value json = test::ParseJson(
+      ToJson(Judge(Workers(0, 0, 2, 0), absl::UnavailableError("say \"when\"\n\x01\xff"))));
+  EXPECT_EQ(json["ready"], false);
+  EXPECT_EQ(json["workers"]["ready"], true);
+  EXPECT_EQ(json["workers"]["detail"], "2 of 2 ready");
+  EXPECT_EQ(json["model_server"]["ready"], false);
+  EXPECT_EQ(json["model_server"]["detail"].asString().substr(0, 12), "say \"when\"\n\x01");
+  EXPECT_EQ(test::ParseJson(ToJson(Judge(Workers(0, 0, 1, 0), absl::OkStatus())))["ready"], true);
+}
+
+}  // namespace
+}  // namespace inferpool::ops

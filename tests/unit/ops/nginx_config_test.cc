@@ -1,0 +1,307 @@
+#include "ops/nginx_config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/config.h"
+#include "worker/api/request_id.h"
+
+namespace inferpool::ops {
+namespace {
+
+// A directive with its words, and where it stands: "http/server/location /".
+struct Directive {
+  std::string place;
+  std::vector<std::string> words;
+};
+
+// nginx's own rules: words are parted by blanks, quotes hold them together, '#' at a word's start
+// begins a comment, ';' ends a directive, braces enclose blocks.
+class Reader {
+ public:
+  explicit Reader(const std::string& text) : text_(text) {
+    Block("");
+    EXPECT_EQ(at_, text_.size()) << "a '}' too many";
+  }
+
+  const std::vector<Directive>& directives() const { return directives_; }
+
+  // The words after the name of each directive `name` at `place`, joined by blanks.
+  std::vector<std::string> All(const std::string& place, const std::string& name) const {
+    std::vector<std::string> found;
+    for (const Directive& directive : directives_) {
+      if (directive.place != place || directive.words[0] != name) continue;
+      std::string rest;
+      for (std::size_t i = 1; i < directive.words.size(); ++i) {
+        rest += (i == 1 ? "" : " ") + directive.words[i];
+      }
+      found.push_back(rest);
+    }
+    return found;
+  }
+
+  std::string One(const std::string& place, const std::string& name) const {
+    const auto all = All(place, name);
+    EXPECT_EQ(all.size(), 1U) << place << " " << name;
+    return all.empty() ? "(none)" : all[0];
+  }
+
+ private:
+  void Block(const std::string& place) {
+    std::vector<std::string> words;
+    while (at_ < text_.size()) {
+      const char c = text_[at_];
+      if (c == ' ' || c == '\n' || c == '\t') {
+        ++at_;
+      } else if (c == '#') {
+        at_ = std::min(text_.find('\n', at_), text_.size());
+      } else if (c == ';') {
+        ++at_;
+        EXPECT_FALSE(words.empty()) << "a ';' too many in " << place;
+        if (!words.empty()) directives_.push_back({place, words});
+        words.clear();
+      } else if (c == '{') {
+        ++at_;
+        std::string name;
+        for (const std::string& word : words) name += (name.empty() ? "" : " ") + word;
+        Block(place.empty() ? name : place + "/" + name);
+        words.clear();
+      } else if (c == '}') {
+        EXPECT_TRUE(words.empty()) << "no ';' before '}' in " << place;
+        if (place.empty()) return;
+        ++at_;
+        return;
+      } else {
+        words.push_back(Word());
+      }
+    }
+    EXPECT_TRUE(place.empty()) << "no '}' for " << place;
+    EXPECT_TRUE(words.empty()) << "no ';' at the end";
+  }
+
+  std::string Word() {
+    std::string word;
+    const char quote = text_[at_];
+    if (quote == '"' || quote == '\'') {
+      for (++at_; at_ < text_.size() && text_[at_] != quote; ++at_) {
+        if (text_[at_] == '\\' && at_ + 1 < text_.size()) word += text_[at_++];
+        word += text_[at_];
+      }
+      ++at_;
+      return word;
+    }
+    // "${name}" is no block.
+    while (at_ < text_.size() && std::string(" \n\t;").find(text_[at_]) == std::string::npos) {
+      if (text_[at_] == '{' && (word.empty() || word.back() != '$')) break;
+      word += text_[at_++];
+    }
+    return word;
+  }
+
+  const std::string& text_;
+  std::size_t at_ = 0;
+  std::vector<Directive> directives_;
+};
+
+Config Example() {
+  ConfigResult result = ParseConfig("{}", "/srv/pool", {});
+  EXPECT_TRUE(result.problems.empty());
+  return result.config;
+}
+
+TEST(NginxConfigTest, NoPlaceholderIsLeft) {
+  for (const int rate : {0, 1'000}) {
+    Config config = Example();
+    config.nginx.rate_per_s = rate;
+    for (const char* user : {"", "www-data"}) {
+      const std::string text = NginxConfig(config, user);
+      EXPECT_EQ(text.find('@'), std::string::npos) << text.substr(text.find('@'), 40);
+      EXPECT_NE(text.find("http {"), std::string::npos);
+    }
+  }
+}
+
+TEST(NginxConfigTest, EveryPlaceholderOfTheTemplateHasAValueAndTheOtherWayRound) {
+  // What the header promises is one value each; a misspelt one would abort.
+  std::set<std::string> names;
+  const std::string text(kNginxTemplate);
+  const std::regex placeholder("@([^@]*)@");
+  for (std::sregex_iterator it(text.begin(), text.end(), placeholder), end; it != end; ++it) {
+    names.insert((*it)[1]);
+  }
+  EXPECT_EQ(std::ranges::count(text, '@') % 2, 0);
+  for (const std::string& name : names) {
+    EXPECT_TRUE(std::regex_match(name, std::regex("[A-Z_]+"))) << name;
+  }
+  EXPECT_GE(names.size(), 10U);
+}
+
+TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
+  Config config = Example();
+  config.listen.socket = "/some/where/pool.sock";
+  config.sidecar = {.address = "127.0.0.9", .port = 9191};
+  config.limits.body_mb = 77;
+  config.timeouts.request_s = 41;
+  config.timeouts.io_s = 13;
+  config.nginx = {.port = 1443,
+                  .http_port = 1080,
+                  .server_name = "pool.example.org",
+                  .certificate = "/c/cert.pem",
+                  .certificate_key = "/c/key.pem",
+                  .rate_per_s = 123,
+                  .burst = 456};
+  const std::string text = NginxConfig(config, "www-data");
+  const Reader reader(text);
+
+  EXPECT_EQ(reader.One("", "user"), "www-data");
+  EXPECT_EQ(reader.One("http", "client_max_body_size"), "77m");
+  EXPECT_EQ(reader.All("http/upstream workers", "server"),
+            (std::vector<std::string>(2, "unix:/some/where/pool.sock max_fails=0")));
+  EXPECT_EQ(reader.One("http/upstream sidecar", "server"), "127.0.0.9:9191 max_fails=0");
+  const auto listen = reader.All("http/server", "listen");
+  ASSERT_EQ(listen.size(), 2U);
+  EXPECT_TRUE(listen[0].starts_with("1443 ssl http2")) << listen[0];
+  EXPECT_TRUE(listen[1].starts_with("1080")) << listen[1];
+  EXPECT_EQ(reader.One("http/server", "server_name"), "pool.example.org");
+  EXPECT_EQ(reader.One("http/server", "ssl_certificate"), "/c/cert.pem");
+  EXPECT_EQ(reader.One("http/server", "ssl_certificate_key"), "/c/key.pem");
+  EXPECT_EQ(reader.One("http", "limit_req_zone"),
+            "$binary_remote_addr zone=client:10m rate=123r/s");
+  EXPECT_EQ(reader.One("http/server/location /", "limit_req"), "zone=client burst=456 nodelay");
+  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_send_timeout"), "13s");
+  const std::string read = reader.One("http/server/location /", "fastcgi_read_timeout");
+  EXPECT_GT(std::stoi(read), 41) << "the worker's own 504 comes first";
+  EXPECT_NE(text.find("https://$host:1443$request_uri"), std::string::npos);
+  EXPECT_NE(text.find("more than 77 MB"), std::string::npos);
+}
+
+TEST(NginxConfigTest, TheUserIsNamedOnlyWhenThereIsOne) {
+  const std::string text = NginxConfig(Example(), "");
+  EXPECT_TRUE(Reader(text).All("", "user").empty());
+}
+
+TEST(NginxConfigTest, RateZeroLimitsNothing) {
+  Config config = Example();
+  config.nginx.rate_per_s = 0;
+  const std::string text = NginxConfig(config, "");
+  const Reader reader(text);
+  for (const Directive& directive : reader.directives()) {
+    EXPECT_FALSE(directive.words[0].starts_with("limit_req")) << directive.place;
+  }
+}
+
+TEST(NginxConfigTest, TheRateLimitAnswers429AndNotTheProbes) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  EXPECT_EQ(reader.One("http", "limit_req_status"), "429");
+  for (const char* probe : {"/livez", "/readyz", "/metrics"}) {
+    EXPECT_TRUE(reader.All("http/server/location = " + std::string(probe), "limit_req").empty());
+  }
+  EXPECT_TRUE(reader.All("http/server", "limit_req").empty());
+}
+
+TEST(NginxConfigTest, ABurstOfZeroIsLeftOut) {
+  Config config = Example();
+  config.nginx.burst = 0;
+  const std::string text = NginxConfig(config, "");
+  EXPECT_EQ(Reader(text).One("http/server/location /", "limit_req"), "zone=client nodelay");
+}
+
+// A path that `check` takes must reach nginx as one word.
+TEST(NginxConfigTest, PathsThatTheCheckTakesReachNginxWhole) {
+  for (const std::string state : {"/srv/with space", "/srv/#hash", "/srv/ä", "/srv/a~b,c=d"}) {
+    const ConfigResult result = ParseConfig("{\"state\": \"" + state + "\"}", "/", {});
+    if (!result.problems.empty()) continue;
+    const std::string text = NginxConfig(result.config, "");
+    const Reader reader(text);
+    for (const Directive& directive : reader.directives()) {
+      if (directive.place == "http/upstream workers") {
+        EXPECT_EQ(directive.words,
+                  (std::vector<std::string>{"server", "unix:" + state + "/inferpool.sock",
+                                            "max_fails=0"}));
+      }
+    }
+    EXPECT_EQ(reader.One("http/server", "ssl_certificate"), state + "/tls/certificate.pem");
+  }
+}
+
+// PITFALLS.md: both entries, no marking down, sent again though it is a POST.
+TEST(NginxConfigTest, ARequestWhoseWorkerDiedIsSentAgain) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  const std::string again = reader.One("http/server/location /", "fastcgi_next_upstream");
+  EXPECT_NE(again.find("error"), std::string::npos);
+  EXPECT_NE(again.find("non_idempotent"), std::string::npos);
+  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_next_upstream_tries"), "2");
+  EXPECT_TRUE(reader.All("http/server/location /", "fastcgi_request_buffering").empty())
+      << "on, as it is by default";
+}
+
+TEST(NginxConfigTest, MetricsAreForTheMachineItselfOnly) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  EXPECT_EQ(reader.One("http/server/location = /metrics", "deny"), "all");
+  EXPECT_EQ(reader.All("http/server/location = /metrics", "allow"),
+            (std::vector<std::string>{"127.0.0.1", "::1"}));
+}
+
+TEST(NginxConfigTest, TlsIs12And13Only) {
+  const std::string text = NginxConfig(Example(), "");
+  EXPECT_EQ(Reader(text).One("http/server", "ssl_protocols"), "TLSv1.2 TLSv1.3");
+}
+
+TEST(NginxConfigTest, NoAbsolutePathOfAMachineIsInTheTemplate) {
+  const std::string text(kNginxTemplate);
+  const Reader reader(text);
+  for (const Directive& directive : reader.directives()) {
+    const bool takes_path = directive.words[0].ends_with("_path") ||
+                            directive.words[0].ends_with("_log") || directive.words[0] == "pid" ||
+                            directive.words[0] == "include";
+    EXPECT_TRUE(!takes_path || directive.words[1].front() != '/') << directive.words[0];
+  }
+}
+
+// nginx and the workers must agree on which request ids are sane.
+TEST(NginxConfigTest, TheRuleForRequestIdsIsTheWorkers) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  std::string rule;
+  for (const Directive& directive : reader.directives()) {
+    if (directive.place == "http/map $http_x_request_id $rid" && directive.words[0] != "default") {
+      ASSERT_TRUE(rule.empty()) << "more than one rule";
+      rule = directive.words[0];
+    }
+  }
+  ASSERT_TRUE(rule.starts_with('~')) << rule;
+  const std::regex sane(rule.substr(1), std::regex::ECMAScript);
+  for (int c = 0x20; c < 0x7f; ++c) {
+    const std::string id = "a" + std::string(1, static_cast<char>(c)) + "b";
+    EXPECT_EQ(std::regex_search(id, sane), api::RequestId(id) == id) << id;
+  }
+  for (const std::size_t length : {0U, 1U, 64U, 65U}) {
+    const std::string id(length, 'x');
+    EXPECT_EQ(std::regex_search(id, sane), !id.empty() && api::RequestId(id) == id) << length;
+  }
+}
+
+// Every parameter that a worker reads is passed, and no header of the client's besides.
+TEST(NginxConfigTest, TheWorkerGetsWhatItReadsAndNothingElse) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  std::set<std::string> names;
+  for (const std::string& parameter : reader.All("http/server/location /", "fastcgi_param")) {
+    names.insert(parameter.substr(0, parameter.find(' ')));
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"REQUEST_METHOD", "REQUEST_URI", "CONTENT_TYPE",
+                                          "CONTENT_LENGTH", "REMOTE_ADDR", "HTTP_X_REQUEST_ID",
+                                          "INFERPOOL_HANDED_OFF"}));
+  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_pass_request_headers"), "off");
+}
+
+}  // namespace
+}  // namespace inferpool::ops

@@ -1,0 +1,633 @@
+#include "shared/config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <climits>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "shared/config_keys.h"
+#include "tests/unit/shared/temporary_folder.h"
+
+namespace inferpool {
+namespace {
+
+using test::TemporaryFolder;
+using test::WriteFile;
+
+constexpr const char* kFolder = "/srv/pool";
+
+ConfigResult Parse(std::string_view text, const ConfigOverrides& overrides = {}) {
+  return ParseConfig(text, kFolder, overrides);
+}
+
+std::string Print(const std::vector<ConfigProblem>& problems) {
+  std::string text;
+  for (const ConfigProblem& problem : problems) text += Format(problem, "FILE") + "\n";
+  return text.empty() ? "no problem" : text;
+}
+
+bool Contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+testing::AssertionResult IsGood(const ConfigResult& result) {
+  if (result.problems.empty()) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << Print(result.problems);
+}
+
+// There is exactly this one problem, and its message has `part`.
+testing::AssertionResult HasOnly(const ConfigResult& result, int line, const std::string& key,
+                                 std::string_view part) {
+  if (result.problems.size() == 1 && result.problems[0].line == line &&
+      result.problems[0].key == key && Contains(result.problems[0].message, part)) {
+    return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure()
+         << "wanted only line " << line << ", key \"" << key << "\", \"" << part << "\"; got\n"
+         << Print(result.problems);
+}
+
+// Some problem is about `key`.
+testing::AssertionResult Refuses(const ConfigResult& result, const std::string& key) {
+  for (const ConfigProblem& problem : result.problems) {
+    if (problem.key == key) return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << "no problem with " << key << "; got\n"
+                                     << Print(result.problems);
+}
+
+// A file that sets one key; the value stands in line 3.
+std::string FileWith(std::string_view key, const std::string& json) {
+  const std::size_t dot = key.find('.');
+  if (dot == std::string_view::npos) return "{\n\n\"" + std::string(key) + "\": " + json + "\n}\n";
+  return "{ \"" + std::string(key.substr(0, dot)) + "\": {\n\n\"" +
+         std::string(key.substr(dot + 1)) + "\": " + json + "\n} }\n";
+}
+
+// What else must be set for `key` to make sense, as overrides.
+ConfigOverrides Company(const ConfigKey& key) {
+  if (key.name == "modelserver.enabled") return {R"(backend.targets=["unix:/a"])"};
+  if (key.name == "nginx.certificate") return {"nginx.certificate_key=/k.pem"};
+  if (key.name == "nginx.certificate_key") return {"nginx.certificate=/c.pem"};
+  return {};
+}
+
+// Values that the kind of a key allows, and the text that ValueOf must show for each.
+std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key) {
+  if (const auto* integer = std::get_if<IntegerKey>(&key.kind)) {
+    const std::string least = std::to_string(integer->least);
+    const std::string most = std::to_string(integer->most);
+    // 0 workers stands for the number of cores.
+    if (key.name == "workers") return {{"1", "1"}, {most, most}};
+    return {{least, least}, {most, most}};
+  }
+  if (std::holds_alternative<NumberKey>(key.kind)) return {{"0", "0"}, {"1", "1"}, {"0.5", "0.5"}};
+  if (std::holds_alternative<BooleanKey>(key.kind)) return {{"true", "true"}, {"false", "false"}};
+  if (const auto* text = std::get_if<TextKey>(&key.kind)) {
+    if (key.name == "sidecar.address") return {{"\"10.0.0.1\"", "\"10.0.0.1\""}};
+    if (key.name == "modelserver.listen") return {{"\"unix:/m\"", "\"unix:/m\""}};
+    std::vector<std::pair<std::string, std::string>> good;
+    for (const std::string_view word : text->words) {
+      const std::string quoted = "\"" + std::string(word) + "\"";
+      good.emplace_back(quoted, quoted);
+    }
+    if (good.empty()) good.emplace_back("\"some.host\"", "\"some.host\"");
+    return good;
+  }
+  if (std::holds_alternative<PathKey>(key.kind)) {
+    return {{"\"a/b\"", "\"/srv/pool/a/b\""}, {"\"/a/b\"", "\"/a/b\""}};
+  }
+  return {{R"(["unix:/a"])", R"(["unix:/a"])"},
+          {R"(["ipv4:10.0.0.1:8001", "ipv4:10.0.0.2:8001"])",
+           R"(["ipv4:10.0.0.1:8001", "ipv4:10.0.0.2:8001"])"}};
+}
+
+std::vector<std::string> BadValues(const ConfigKey& key) {
+  if (const auto* integer = std::get_if<IntegerKey>(&key.kind)) {
+    return {std::to_string(integer->least - 1L),
+            std::to_string(integer->most + 1L),
+            "-99999999999999999999",
+            "99999999999999999999999",
+            "1.5",
+            "1e300",
+            "\"1\"",
+            "true",
+            "null",
+            "[1]",
+            "{}"};
+  }
+  if (std::holds_alternative<NumberKey>(key.kind)) {
+    return {"-0.001", "1.001", "1e300", "\"0.5\"", "true", "null", "[]", "{}"};
+  }
+  if (std::holds_alternative<BooleanKey>(key.kind)) {
+    return {"0", "1", "\"true\"", "null", "[]", "{}"};
+  }
+  if (const auto* text = std::get_if<TextKey>(&key.kind)) {
+    std::vector<std::string> bad = {"5",         "true",         "null",         "[\"a\"]", "{}",
+                                    "\"a\\nb\"", "\"a\\u0000\"", "\"a\\u007f\"", "\"a\tb\""};
+    if (!text->words.empty()) bad.insert(bad.end(), {"\"loud\"", "\"\"", "\"INFO\""});
+    return bad;
+  }
+  if (std::holds_alternative<PathKey>(key.kind)) {
+    return {"5", "true", "null", "[]", "{}", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[0m\""};
+  }
+  return {"\"unix:/a\"", "5", "null", "{}", "[5]", "[[\"a\"]]", "[null]", "[\"a\", \"b\\n\"]"};
+}
+
+TEST(ConfigTest, AnEmptyFileGivesTheDocumentedDefaults) {
+  const ConfigResult result = Parse("{}");
+  ASSERT_TRUE(IsGood(result));
+  const Config& config = result.config;
+  EXPECT_EQ(config.state, "/srv/pool/run");
+  EXPECT_GE(config.workers, 1) << "one worker a core";
+  EXPECT_EQ(config.threads, 8);
+  EXPECT_EQ(config.listen.socket, "/srv/pool/run/inferpool.sock");
+  EXPECT_EQ(config.listen.backlog, 511);
+  EXPECT_EQ(config.sidecar.address, "127.0.0.1");
+  EXPECT_EQ(config.sidecar.port, 9090);
+  EXPECT_EQ(config.backend.targets,
+            std::vector<std::string>{"unix:/srv/pool/run/modelserver.sock"});
+  EXPECT_EQ(config.backend.message_mb, 256);
+  EXPECT_TRUE(config.modelserver.enabled);
+  EXPECT_EQ(config.modelserver.repository, "/srv/pool/models");
+  EXPECT_EQ(config.modelserver.listen, "unix:/srv/pool/run/modelserver.sock");
+  EXPECT_EQ(config.limits.body_mb, 50);
+  EXPECT_EQ(config.limits.pixels, 50'000'000);
+  EXPECT_EQ(config.predict.confidence, 0.25);
+  EXPECT_EQ(config.predict.iou, 0.45);
+  EXPECT_EQ(config.predict.max_detections, 300);
+  EXPECT_EQ(config.timeouts.request_s, 30);
+  EXPECT_EQ(config.timeouts.drain_s, 30);
+  EXPECT_EQ(config.timeouts.io_s, 10);
+  EXPECT_EQ(config.recycle.requests, 50'000);
+  EXPECT_EQ(config.recycle.jitter, 5'000);
+  EXPECT_EQ(config.log.level, "info");
+  EXPECT_FALSE(config.log.access);
+  EXPECT_EQ(config.log.slow_ms, 100);
+  EXPECT_EQ(config.nginx.port, 8443);
+  EXPECT_EQ(config.nginx.http_port, 8080);
+  EXPECT_EQ(config.nginx.server_name, "_");
+  EXPECT_EQ(config.nginx.certificate, "/srv/pool/run/tls/certificate.pem");
+  EXPECT_EQ(config.nginx.certificate_key, "/srv/pool/run/tls/key.pem");
+  EXPECT_EQ(config.nginx.rate_per_s, 1'000);
+  EXPECT_EQ(config.nginx.burst, 2'000);
+}
+
+TEST(ConfigTest, EveryKeyIsReadFromItsPlaceInTheFile) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    for (const auto& [json, shown] : GoodValues(key)) {
+      const ConfigResult result = Parse(FileWith(key.name, json), Company(key));
+      EXPECT_TRUE(IsGood(result)) << key.name << " = " << json;
+      EXPECT_EQ(ValueOf(key, result.config), shown) << key.name;
+    }
+  }
+}
+
+TEST(ConfigTest, EveryKeyRefusesWhatItDoesNotAllowAndSaysWhatItDoes) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    for (const std::string& json : BadValues(key)) {
+      SCOPED_TRACE(std::string(key.name) + " = " + json);
+      EXPECT_TRUE(HasOnly(Parse(FileWith(key.name, json)), 3, std::string(key.name), Allowed(key)));
+    }
+  }
+}
+
+TEST(ConfigTest, ARefusedValueIsShownButNotAtAnyLength) {
+  const ConfigResult number = Parse("{\"workers\": 513}");
+  EXPECT_TRUE(HasOnly(number, 1, "workers", "is 513, allowed is a whole number from 0 to 512"));
+  const ConfigResult text = Parse("{\"workers\": \"" + std::string(10'000, 'x') + "\"}");
+  EXPECT_TRUE(HasOnly(text, 1, "workers", "\"xxx"));
+  EXPECT_LT(text.problems[0].message.size(), 300U);
+}
+
+TEST(ConfigTest, ARefusedValueLeavesTheDefault) {
+  EXPECT_EQ(Parse("{\"threads\": 0}").config.threads, 8);
+}
+
+TEST(ConfigTest, AllProblemsComeAtOnceInTheOrderOfTheirLines) {
+  const ConfigResult result = Parse(R"({
+  // a comment counts as a line
+  "workers": -1,
+  "predict": {
+    "iou": 2,
+
+    "confidence": "high",
+    "max_detections": 300
+  },
+  "log": { "level": "loud", "acess": true },
+  "limits": 5,
+  "nginx": { "port": 443,
+             "http_port": 443 },
+  "backend": { "targets": [
+       "unix:/a", 7 ] }
+})");
+  std::vector<std::pair<int, std::string>> got;
+  for (const ConfigProblem& problem : result.problems) got.emplace_back(problem.line, problem.key);
+  // Problems of one line come in no promised order.
+  std::ranges::sort(got);
+  const std::vector<std::pair<int, std::string>> wanted = {
+      {3, "workers"},    {5, "predict.iou"}, {7, "predict.confidence"}, {10, "log.acess"},
+      {10, "log.level"}, {11, "limits"},     {13, "nginx.http_port"},   {14, "backend.targets"}};
+  EXPECT_EQ(got, wanted) << Print(result.problems);
+  EXPECT_TRUE(std::ranges::is_sorted(result.problems, {}, &ConfigProblem::line));
+}
+
+TEST(ConfigTest, LinesAreCountedWithWindowsLineEndsToo) {
+  EXPECT_TRUE(HasOnly(Parse("{\r\n\r\n\"workers\": -1\r\n}"), 3, "workers", "is -1"));
+}
+
+TEST(ConfigTest, AnUnknownKeyNamesTheNearestKnownOne) {
+  EXPECT_TRUE(HasOnly(Parse("{\n\"worker\": 3}"), 2, "worker", "workers"));
+  EXPECT_TRUE(
+      HasOnly(Parse("{\"limits\": {\n\"body_mbs\": 3}}"), 2, "limits.body_mbs", "limits.body_mb"));
+  EXPECT_TRUE(HasOnly(Parse("{\"timeouts\": {\"drian_s\": 3}}"), 1, "timeouts.drian_s",
+                      "timeouts.drain_s"));
+  EXPECT_TRUE(HasOnly(Parse("{\"nginx\": {\"burst\": {\"size\": 3}}}"), 1, "nginx.burst",
+                      "a whole number"));
+  EXPECT_TRUE(HasOnly(Parse("{\"\": 3}"), 1, "", "unknown key"));
+}
+
+TEST(ConfigTest, AMisspeltSectionNamesTheNearestSection) {
+  EXPECT_TRUE(HasOnly(Parse(R"({"limit": {"body_mb": 3}})"), 1, "limit", "limits"));
+  EXPECT_TRUE(HasOnly(Parse(R"({"timeout": {"drain_s": 3}})"), 1, "timeout", "timeouts"));
+  EXPECT_TRUE(
+      HasOnly(Parse(R"({"model_server": {"enabled": true}})"), 1, "model_server", "modelserver"));
+}
+
+TEST(ConfigTest, AKeyOutsideItsSectionNamesTheOneInIt) {
+  EXPECT_TRUE(HasOnly(Parse(R"({"body_mb": 3})"), 1, "body_mb", "limits.body_mb"));
+  EXPECT_TRUE(HasOnly(Parse(R"({"slow_ms": 3})"), 1, "slow_ms", "log.slow_ms"));
+}
+
+TEST(ConfigTest, ASectionMustBeAnObject) {
+  for (const char* value : {"5", "null", "\"text\"", "[]", "true"}) {
+    EXPECT_TRUE(HasOnly(Parse("{\n\"limits\": " + std::string(value) + "}"), 2, "limits", value));
+  }
+  EXPECT_TRUE(IsGood(Parse("{\"limits\": {}}")));
+}
+
+TEST(ConfigTest, CommentsMayStandAnywhere) {
+  const ConfigResult result = Parse(R"(// before
+/* and
+   so */ { // here
+  "workers": /* there */ 3, // "threads": 9
+  /* "threads": 10, */
+  "state": "/a//b/*c*/" // "in text it is text"
+} // after
+/* the end */
+)");
+  EXPECT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.workers, 3);
+  EXPECT_EQ(result.config.threads, 8);
+}
+
+TEST(ConfigTest, AKeyThatStandsTwiceIsAProblem) {
+  const ConfigResult flat = Parse("{\n\"workers\": 3,\n\"workers\": 4\n}");
+  ASSERT_FALSE(flat.problems.empty());
+  EXPECT_EQ(flat.problems[0].line, 3) << Print(flat.problems);
+  EXPECT_TRUE(Contains(Print(flat.problems), "workers")) << Print(flat.problems);
+  const ConfigResult section = Parse("{\"limits\": {},\n\n\"limits\": {\"body_mb\": 3}}");
+  ASSERT_FALSE(section.problems.empty());
+  EXPECT_EQ(section.problems[0].line, 3) << Print(section.problems);
+  EXPECT_TRUE(Contains(Print(section.problems), "limits")) << Print(section.problems);
+}
+
+TEST(ConfigTest, AKeyGivenBothDottedAndInItsSectionIsAProblem) {
+  EXPECT_FALSE(Parse(R"({"limits.body_mb": 5, "limits": {"body_mb": 6}})").problems.empty());
+}
+
+TEST(ConfigTest, ASyntaxErrorHasItsLine) {
+  const std::vector<std::pair<std::string, int>> broken = {
+      {"{\n\"workers\": 3\n\"threads\": 4\n}", 3},
+      {"{\n\"workers\" 3\n}", 2},
+      {"{\n\n\"workers\": tru\n}", 3},
+      {"{\n\"workers\": 3,\n", 3},
+      {"{\n\"state\": \"open\n}", 2},
+      {"{\n'state': 'single'\n}", 2},
+      {"{\n\"workers\": 1.2.3\n}", 2},
+      {"{\n}\n}", 3},
+      {"{\n\"a\": [1, 2\n}", 3},
+  };
+  for (const auto& [text, line] : broken) {
+    const ConfigResult result = Parse(text);
+    ASSERT_EQ(result.problems.size(), 1U) << text << Print(result.problems);
+    EXPECT_EQ(result.problems[0].line, line) << text << Print(result.problems);
+    EXPECT_TRUE(Contains(result.problems[0].message, "JSON")) << Print(result.problems);
+  }
+}
+
+TEST(ConfigTest, WhatIsNoJsonObjectIsAProblem) {
+  for (const std::string text : {"", " \n", "// only a comment", "[]", "5", "\"text\"", "null",
+                                 "true", "{", "}", "\xff\xfe{\0}\0", "/* open {}", "nonsense"}) {
+    EXPECT_FALSE(Parse(text).problems.empty()) << text;
+  }
+}
+
+TEST(ConfigTest, TextAfterTheObjectIsAProblem) {
+  for (const std::string text : {"{} {}", "{}\n5", "{},", "{} x", "{} garbage here", "{}}"}) {
+    EXPECT_FALSE(Parse(text).problems.empty()) << text;
+  }
+}
+
+TEST(ConfigTest, DeepNestingIsAProblemAndNoCrash) {
+  for (const std::string bracket : {"[", "{\"a\":"}) {
+    std::string deep = "{\"state\": ";
+    for (int i = 0; i < 50'000; ++i) deep += bracket;
+    EXPECT_FALSE(Parse(deep).problems.empty());
+  }
+}
+
+TEST(ConfigTest, AnOverrideWinsOverTheFile) {
+  const std::string file = R"({
+    "workers": 2, "predict": {"iou": 0.1}, "log": {"access": false, "level": "info"},
+    "state": "/in/file", "nginx": {"server_name": "file.org"}, "backend": {"targets": ["unix:/f"]}})";
+  const ConfigResult result =
+      Parse(file, {"workers=5", "predict.iou=0.75", "log.access=true", "log.level=error",
+                   "state=/on/line", "nginx.server_name=line.org",
+                   R"(backend.targets=["ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"])"});
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.workers, 5);
+  EXPECT_EQ(result.config.predict.iou, 0.75);
+  EXPECT_TRUE(result.config.log.access);
+  EXPECT_EQ(result.config.log.level, "error");
+  EXPECT_EQ(result.config.state, "/on/line");
+  EXPECT_EQ(result.config.nginx.server_name, "line.org");
+  EXPECT_EQ(result.config.backend.targets,
+            (std::vector<std::string>{"ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"}));
+  EXPECT_EQ(result.config.listen.socket, "/on/line/inferpool.sock");
+}
+
+TEST(ConfigTest, EveryKeyCanBeOverridden) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    for (const auto& [json, shown] : GoodValues(key)) {
+      std::string value = json;
+      if (std::holds_alternative<TextKey>(key.kind) || std::holds_alternative<PathKey>(key.kind)) {
+        value = json.substr(1, json.size() - 2);  // plain text
+      }
+      ConfigOverrides overrides = Company(key);
+      overrides.push_back(std::string(key.name) + "=" + value);
+      const ConfigResult result = Parse("{}", overrides);
+      EXPECT_TRUE(IsGood(result)) << key.name << "=" << value;
+      if (std::holds_alternative<PathKey>(key.kind) && !value.starts_with('/')) continue;
+      EXPECT_EQ(ValueOf(key, result.config), shown) << key.name;
+    }
+  }
+}
+
+TEST(ConfigTest, AnOverridesProblemNamesItsKeyAndNoLine) {
+  EXPECT_TRUE(HasOnly(Parse("{}", {"workers=many"}), 0, "workers", "whole number from 0 to 512"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"workers=-1"}), 0, "workers", "is -1"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"workers="}), 0, "workers", "whole number"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"log.access=yes"}), 0, "log.access", "true or false"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"log.level=loud"}), 0, "log.level", "one of debug"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"predict.iou=1.5"}), 0, "predict.iou", "from 0 to 1"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"backend.targets=unix:/a"}), 0, "backend.targets", "a list"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"nginx.server_name=a\nb"}), 0, "nginx.server_name", "text"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"limits.bodymb=5"}), 0, "limits.bodymb", "limits.body_mb"));
+  EXPECT_TRUE(HasOnly(Parse("{}", {"workers"}), 0, "workers", "key=value"));
+}
+
+TEST(ConfigTest, AnOverridesProblemsComeTogetherWithTheFiles) {
+  const ConfigResult result =
+      Parse("{\"workers\": -1,\n\"threads\": 0}", {"log.level=x", "nope=1"});
+  EXPECT_EQ(result.problems.size(), 4U) << Print(result.problems);
+}
+
+TEST(ConfigTest, AnOverrideMustBeJsonToItsEnd) {
+  for (const char* value : {"4 5", "4abc", "4]", "4,5", "4 workers"}) {
+    EXPECT_TRUE(Refuses(Parse("{}", {"workers=" + std::string(value)}), "workers")) << value;
+  }
+  EXPECT_TRUE(Refuses(Parse("{}", {"log.access=true false"}), "log.access"));
+}
+
+TEST(ConfigTest, ADeeplyNestedOverrideIsAProblemAndNoCrash) {
+  EXPECT_TRUE(
+      Refuses(Parse("{}", {"backend.targets=" + std::string(50'000, '[')}), "backend.targets"));
+}
+
+TEST(ConfigTest, AnOverridesTextIsTakenAsItStands) {
+  const ConfigResult result = Parse("{}", {"nginx.server_name=5", "modelserver.listen=unix:/a=b"});
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.nginx.server_name, "5");
+  EXPECT_EQ(result.config.modelserver.listen, "unix:/a=b");
+}
+
+TEST(ConfigTest, AnOverridesRelativePathIsBelowTheWorkingDirectory) {
+  const ConfigResult result = Parse("{}", {"state=over/here"});
+  EXPECT_EQ(result.config.state, (std::filesystem::current_path() / "over/here").string());
+}
+
+TEST(ConfigTest, RelativePathsOfTheFileAreBelowItsFolder) {
+  const ConfigResult result = Parse(R"({
+    "state": "../other/./state", "modelserver": {"repository": "models/here"},
+    "listen": {"socket": "/abs/pool.sock"},
+    "nginx": {"certificate": "c.pem", "certificate_key": "../k.pem"}})");
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.state, "/srv/other/state");
+  EXPECT_EQ(result.config.modelserver.repository, "/srv/pool/models/here");
+  EXPECT_EQ(result.config.listen.socket, "/abs/pool.sock");
+  EXPECT_EQ(result.config.nginx.certificate, "/srv/pool/c.pem");
+  EXPECT_EQ(result.config.nginx.certificate_key, "/srv/k.pem");
+}
+
+TEST(ConfigTest, EveryPathIsAbsoluteAfterLoading) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (!std::holds_alternative<PathKey>(key.kind)) continue;
+    for (const char* json : {"\"x\"", "\".\"", "\"\""}) {
+      const ConfigResult result = Parse(FileWith(key.name, json));
+      if (!result.problems.empty()) continue;  // refusing it is as good
+      EXPECT_TRUE(ValueOf(key, result.config).starts_with("\"/"))
+          << key.name << " = " << json << " became " << ValueOf(key, result.config);
+    }
+  }
+}
+
+TEST(ConfigTest, AnEmptyStateFolderIsNotTheRootOfTheDisk) {
+  const ConfigResult result = Parse(R"({"state": ""})");
+  EXPECT_TRUE(!result.problems.empty() || result.config.listen.socket != "/inferpool.sock");
+}
+
+TEST(ConfigTest, SocketsAndCertificateFollowTheStateFolder) {
+  const ConfigResult result = Parse(R"({"state": "/var/lib/pool"})");
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.listen.socket, "/var/lib/pool/inferpool.sock");
+  EXPECT_EQ(result.config.modelserver.listen, "unix:/var/lib/pool/modelserver.sock");
+  EXPECT_EQ(result.config.backend.targets,
+            std::vector<std::string>{"unix:/var/lib/pool/modelserver.sock"});
+  EXPECT_EQ(result.config.nginx.certificate, "/var/lib/pool/tls/certificate.pem");
+}
+
+TEST(ConfigTest, TargetsThatAreNamedWinOverTheEmbeddedServer) {
+  const ConfigResult result = Parse(R"({"backend": {"targets": ["dns:triton:8001"]}})");
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.backend.targets, std::vector<std::string>{"dns:triton:8001"});
+}
+
+TEST(ConfigTest, WithoutTheEmbeddedServerATargetMustBeNamed) {
+  EXPECT_TRUE(HasOnly(Parse(R"({"modelserver": {"enabled": false}})"), 0, "backend.targets",
+                      "at least one"));
+  EXPECT_TRUE(HasOnly(Parse("{\"modelserver\": {\"enabled\": false},\n"
+                            "\"backend\": {\"targets\": []}}"),
+                      2, "backend.targets", "at least one"));
+  EXPECT_TRUE(
+      IsGood(Parse(R"({"modelserver": {"enabled": false}, "backend": {"targets": ["unix:/a"]}})")));
+}
+
+TEST(ConfigTest, AnEmptyTargetIsAProblem) {
+  EXPECT_TRUE(Refuses(Parse(R"({"backend": {"targets": [""]}})"), "backend.targets"));
+  EXPECT_TRUE(
+      Refuses(Parse(R"({"backend": {"targets": ["ipv4:10.0.0.1:1", ""]}})"), "backend.targets"));
+}
+
+// backend::Client joins several targets into one, which only plain addresses allow.
+TEST(ConfigTest, SeveralTargetsMustBePlainAddresses) {
+  EXPECT_TRUE(Refuses(Parse(R"({"backend": {"targets": ["dns:a:8001", "dns:b:8001"]}})"),
+                      "backend.targets"));
+  EXPECT_TRUE(Refuses(Parse(R"({"backend": {"targets": ["unix:/a", "ipv4:10.0.0.1:1"]}})"),
+                      "backend.targets"));
+}
+
+TEST(ConfigTest, ACertificateNeedsItsKeyAndTheOtherWayRound) {
+  EXPECT_TRUE(HasOnly(Parse(R"({"nginx": {"certificate": "/c.pem"}})"), 0, "nginx.certificate_key",
+                      "together"));
+  EXPECT_TRUE(HasOnly(Parse(R"({"nginx": {"certificate_key": "/k.pem"}})"), 0, "nginx.certificate",
+                      "together"));
+}
+
+TEST(ConfigTest, PortsMustDiffer) {
+  EXPECT_TRUE(HasOnly(Parse("{\"nginx\": {\"port\": 99,\n\"http_port\": 99}}"), 2,
+                      "nginx.http_port", "nginx.port"));
+  EXPECT_TRUE(HasOnly(Parse("{\"nginx\":\n{\"port\": 9090}}"), 2, "nginx.port", "sidecar.port"));
+  EXPECT_TRUE(
+      HasOnly(Parse(R"({"sidecar": {"port": 8080}})"), 0, "nginx.http_port", "sidecar.port"));
+}
+
+TEST(ConfigTest, ASocketPathThatFitsNoAddressIsAProblem) {
+  const std::string fits = "/" + std::string(106, 's');
+  const std::string too_long = "/" + std::string(107, 's');
+  EXPECT_TRUE(IsGood(Parse("{\"listen\": {\"socket\": \"" + fits + "\"}}")));
+  EXPECT_TRUE(HasOnly(Parse("{\"listen\": {\n\"socket\": \"" + too_long + "\"}}"), 2,
+                      "listen.socket", "107"));
+  EXPECT_TRUE(IsGood(Parse("{\"modelserver\": {\"listen\": \"unix:" + fits + "\"}}")));
+  EXPECT_TRUE(HasOnly(Parse("{\"modelserver\": {\n\"listen\": \"unix:" + too_long + "\"}}"), 2,
+                      "modelserver.listen", "107"));
+}
+
+TEST(ConfigTest, AStateFolderTooLongForItsSocketsIsAProblem) {
+  const ConfigResult result = Parse("{\"state\": \"/" + std::string(100, 'd') + "\"}");
+  EXPECT_TRUE(Refuses(result, "listen.socket"));
+  EXPECT_TRUE(Refuses(result, "modelserver.listen"));
+  EXPECT_TRUE(Contains(Print(result.problems), "shorter state folder"));
+}
+
+TEST(ConfigTest, AServerNameThatWouldEndNginxsDirectiveIsAProblem) {
+  for (const char* name : {"a;b", "a{", "a}", "a b", "a'", "a$b", "a\\\\b", "a\\\"b", "#a", ""}) {
+    EXPECT_TRUE(Refuses(Parse("{\"nginx\": {\"server_name\": \"" + std::string(name) + "\"}}"),
+                        "nginx.server_name"))
+        << name;
+  }
+  for (const char* name : {"_", "example.org", "*.example.org", "xn--bcher-kva.example"}) {
+    EXPECT_TRUE(IsGood(Parse("{\"nginx\": {\"server_name\": \"" + std::string(name) + "\"}}")))
+        << name;
+  }
+}
+
+TEST(ConfigTest, APathThatNginxCannotTakeIsAProblem) {
+  for (const char* path : {"/a;b", "/a{", "/a}", "/a'b", "/a$b", "/a\\\\b", "/a\\\"b"}) {
+    const std::string json = "\"" + std::string(path) + "\"";
+    EXPECT_TRUE(Refuses(Parse("{\"state\": " + json + "}"), "state")) << path;
+    EXPECT_TRUE(Refuses(Parse("{\"listen\": {\"socket\": " + json + "}}"), "listen.socket"))
+        << path;
+    const ConfigResult pair =
+        Parse("{\"nginx\": {\"certificate\": " + json + ", \"certificate_key\": " + json + "}}");
+    EXPECT_TRUE(Refuses(pair, "nginx.certificate")) << path;
+    EXPECT_TRUE(Refuses(pair, "nginx.certificate_key")) << path;
+  }
+}
+
+TEST(ConfigTest, ASidecarAddressThatIsNoneIsAProblem) {
+  for (const char* address : {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80"}) {
+    EXPECT_TRUE(Refuses(Parse("{\"sidecar\": {\"address\": \"" + std::string(address) + "\"}}"),
+                        "sidecar.address"))
+        << address;
+  }
+  EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "0.0.0.0"}})")));
+}
+
+TEST(ConfigTest, LoadReadsAFileAndResolvesPathsAgainstIt) {
+  const TemporaryFolder folder;
+  WriteFile(folder / "etc/pool.json", R"({"workers": 7, "state": "../state"})");
+  const ConfigResult result = LoadConfig(folder / "etc/pool.json", {"threads=3"});
+  ASSERT_TRUE(IsGood(result));
+  EXPECT_EQ(result.config.workers, 7);
+  EXPECT_EQ(result.config.threads, 3);
+  EXPECT_EQ(result.config.state, folder / "state");
+}
+
+TEST(ConfigTest, LoadTakesARelativePathToTheFile) {
+  const TemporaryFolder folder;
+  WriteFile(folder / "pool.json", "{}");
+  const std::string relative = std::filesystem::relative(folder / "pool.json");
+  EXPECT_EQ(LoadConfig(relative, {}).config.state, folder / "run");
+}
+
+TEST(ConfigTest, AFileThatCannotBeReadIsTheOneProblem) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(HasOnly(LoadConfig(folder / "none.json", {}), 0, "", "read"));
+  EXPECT_TRUE(HasOnly(LoadConfig(folder.path(), {}), 0, "", "read"));
+  EXPECT_TRUE(HasOnly(LoadConfig("", {}), 0, "", "read"));
+}
+
+TEST(ConfigTest, AProblemIsFormattedAsCompilersDo) {
+  EXPECT_EQ(Format({12, "limits.body_mb", "is 0"}, "FILE"), "FILE:12: limits.body_mb: is 0");
+  EXPECT_EQ(Format({0, "limits.body_mb", "is 0"}, "FILE"), "FILE: limits.body_mb: is 0");
+  EXPECT_EQ(Format({3, "", "is not JSON"}, "FILE"), "FILE:3: is not JSON");
+  EXPECT_EQ(Format({0, "", "cannot be read"}, "FILE"), "FILE: cannot be read");
+}
+
+// Whatever a file holds, reading it ends in a good configuration or in problems at lines it has.
+TEST(ConfigTest, DamagedFilesGiveProblemsAndNeverACrash) {
+  const std::string good =
+      test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/inferpool.json");
+  ASSERT_FALSE(good.empty());
+  std::mt19937 random(20'261'121);
+  const auto below = [&random](std::size_t end) {
+    return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
+  };
+  const std::vector<std::string> tokens = {"{",     "}",    "[",       "]",    ",",    ":",
+                                           "\"",    "//",   "/*",      "*/",   "null", "-1",
+                                           "1e999", "true", "\\u0000", "\xff", "\n"};
+  for (int round = 0; round < 500; ++round) {
+    std::string text = good;
+    for (std::size_t i = 0; i <= below(4); ++i) {
+      const std::size_t at = below(text.size());
+      switch (below(3)) {
+        case 0:
+          text[at] = static_cast<char>(below(256));
+          break;
+        case 1:
+          text.insert(at, tokens[below(tokens.size())]);
+          break;
+        default:
+          text.erase(at, below(40));
+          break;
+      }
+      if (text.empty()) text = "{";
+    }
+    const ConfigResult result = Parse(text);
+    const auto lines = 1 + std::ranges::count(text, '\n');
+    for (const ConfigProblem& problem : result.problems) {
+      ASSERT_GE(problem.line, 0);
+      ASSERT_LE(problem.line, lines) << text;
+      ASSERT_FALSE(problem.message.empty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace inferpool

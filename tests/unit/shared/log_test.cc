@@ -1,0 +1,261 @@
+#include "shared/log.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <json/json.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "shared/file_descriptor.h"
+
+namespace inferpool::log {
+namespace {
+
+// Takes what the process writes to stderr: one entry a write(), because the socket keeps messages
+// apart.
+class Captured {
+ public:
+  Captured() {
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) abort();
+    ours_ = FileDescriptor(pair[0]);
+    before_ = FileDescriptor(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+    dup2(pair[1], STDERR_FILENO);
+    close(pair[1]);
+  }
+  ~Captured() { Restore(); }
+  Captured(const Captured&) = delete;
+  Captured& operator=(const Captured&) = delete;
+
+  // All that was written until now.
+  std::vector<std::string> Writes() {
+    std::vector<std::string> writes;
+    std::string message(256 * 1024, '\0');
+    ssize_t got = 0;
+    while ((got = recv(ours_.get(), message.data(), message.size(), MSG_DONTWAIT)) > 0) {
+      writes.push_back(message.substr(0, static_cast<std::size_t>(got)));
+    }
+    return writes;
+  }
+
+ private:
+  void Restore() {
+    if (before_) dup2(before_.get(), STDERR_FILENO);
+    before_.Reset();
+  }
+
+  FileDescriptor ours_;
+  FileDescriptor before_;
+};
+
+// One line of JSON, with nothing around it; null when it is none.
+Json::Value ParseLine(const std::string& write) {
+  EXPECT_FALSE(write.empty());
+  if (write.empty()) return {};
+  EXPECT_EQ(write.find('\n'), write.size() - 1) << "not exactly one line: " << write;
+  Json::CharReaderBuilder builder;
+  Json::CharReaderBuilder::strictMode(&builder.settings_);
+  const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+  Json::Value value;
+  std::string errors;
+  EXPECT_TRUE(reader->parse(write.data(), write.data() + write.size(), &value, &errors))
+      << errors << " in " << write;
+  return value;
+}
+
+// What Info writes for these fields.
+Json::Value Logged(std::string_view event, Fields fields) {
+  Captured captured;
+  Info(event, fields);
+  const auto writes = captured.Writes();
+  EXPECT_EQ(writes.size(), 1U);
+  return writes.empty() ? Json::Value() : ParseLine(writes[0]);
+}
+
+class LogTest : public testing::Test {
+ protected:
+  void SetUp() override { Init(Level::kDebug, "test"); }
+};
+
+TEST_F(LogTest, ALineNamesTimeLevelRoleProcessAndEvent) {
+  Init(Level::kInfo, "worker 3");
+  const Json::Value line = Logged("worker ready", {{"took_ms", 12.5}});
+  EXPECT_TRUE(std::regex_match(line["time"].asString(),
+                               std::regex(R"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ)")))
+      << line["time"];
+  EXPECT_EQ(line["level"], "info");
+  EXPECT_EQ(line["role"], "worker 3");
+  EXPECT_EQ(line["pid"].asInt(), getpid());
+  EXPECT_EQ(line["event"], "worker ready");
+  EXPECT_EQ(line["took_ms"].asDouble(), 12.5);
+}
+
+TEST_F(LogTest, TheTimeIsUtc) {
+  const std::time_t before = std::time(nullptr);
+  const std::string time = Logged("now", {})["time"].asString();
+  std::tm utc{};
+  ASSERT_NE(strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &utc), nullptr);
+  EXPECT_GE(timegm(&utc), before);
+  EXPECT_LE(timegm(&utc), before + 5);
+}
+
+TEST_F(LogTest, EveryLevelHasItsName) {
+  Captured captured;
+  Debug("d");
+  Info("i");
+  Warning("w");
+  Error("e");
+  std::vector<std::string> levels;
+  for (const std::string& write : captured.Writes()) {
+    levels.push_back(ParseLine(write)["level"].asString());
+  }
+  EXPECT_EQ(levels, (std::vector<std::string>{"debug", "info", "warning", "error"}));
+}
+
+TEST_F(LogTest, TextsSurviveWhateverTheyHold) {
+  for (const std::string text :
+       {"", "plain", "\"quoted\"", "back\\slash", "\\\"", "line\nbreak\r\n", "tab\t",
+        "\x01\x1f\x7f", "{} {0} {:>9}", "%v %s %n %% %", "</script>", "caf\xc3\xa9", "\xe2\x82\xac",
+        "\xf0\x9f\x98\x80", "', \"role\": \"master"}) {
+    const Json::Value line = Logged(text, {{"field", text}, {"c_text", text.c_str()}});
+    EXPECT_EQ(line["event"], text);
+    EXPECT_EQ(line["field"], text);
+    EXPECT_EQ(line["c_text"], text);
+    EXPECT_EQ(line["role"], "test");
+  }
+}
+
+TEST_F(LogTest, TextThatIsNoUtf8IsStillOneLineOfJson) {
+  for (const std::string text :
+       {"\xff\xfe", "\x80", "cut \xe2\x82", "cut \xf0\x9f\x98", "overlong \xc0\xaf",
+        "surrogate \xed\xa0\x80", "mixed \xc3( \xa0\xa1 ok", "\xf8\x88\x80\x80\x80"}) {
+    Captured captured;
+    Info(text, {{"field", text}});
+    const auto writes = captured.Writes();
+    ASSERT_EQ(writes.size(), 1U);
+    const Json::Value line = ParseLine(writes[0]);
+    EXPECT_TRUE(line["field"].isString());
+    EXPECT_EQ(line["level"], "info");
+    for (const char c : writes[0].substr(0, writes[0].size() - 1)) {
+      ASSERT_TRUE(c >= ' ' && c < 0x7f) << "a byte that is no UTF-8 went through: " << writes[0];
+    }
+  }
+}
+
+TEST_F(LogTest, AZeroByteDoesNotCutTheText) {
+  using std::string_literals::operator""s;
+  const Json::Value line = Logged("an event", {{"field", "before\0after"s}, {"next", 1}});
+  EXPECT_EQ(line["field"].asString(), "before\0after"s);
+  EXPECT_EQ(line["next"], 1);
+}
+
+TEST_F(LogTest, TheRoleMayHoldAnything) {
+  for (const std::string role : {"100% %v %l", "a \"quoted\" role", "%", "back\\slash", "{}", ""}) {
+    Init(Level::kInfo, role);
+    const Json::Value line = Logged("event", {});
+    EXPECT_EQ(line["role"], role);
+    EXPECT_EQ(line["event"], "event");
+  }
+}
+
+TEST_F(LogTest, NumbersKeepTheirValue) {
+  const Json::Value line = Logged("numbers", {{"least", std::numeric_limits<std::int64_t>::min()},
+                                              {"most", std::numeric_limits<std::int64_t>::max()},
+                                              {"size", std::size_t{123'456'789'012}},
+                                              {"small", static_cast<short>(-7)},
+                                              {"real", 0.125},
+                                              {"single", 2.5F},
+                                              {"yes", true},
+                                              {"no", false}});
+  EXPECT_EQ(line["least"].asInt64(), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(line["most"].asInt64(), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(line["size"].asInt64(), 123'456'789'012);
+  EXPECT_EQ(line["small"].asInt(), -7);
+  EXPECT_EQ(line["real"].asDouble(), 0.125);
+  EXPECT_EQ(line["single"].asDouble(), 2.5);
+  EXPECT_TRUE(line["yes"].isBool() && line["yes"].asBool());
+  EXPECT_TRUE(line["no"].isBool() && !line["no"].asBool());
+}
+
+TEST_F(LogTest, WhatJsonHasNoNumberForIsNull) {
+  const Json::Value line = Logged("odd", {{"inf", std::numeric_limits<double>::infinity()},
+                                          {"nan", std::numeric_limits<double>::quiet_NaN()},
+                                          {"after", 1}});
+  EXPECT_TRUE(line["inf"].isNull() && line.isMember("inf"));
+  EXPECT_TRUE(line["nan"].isNull() && line.isMember("nan"));
+  EXPECT_EQ(line["after"], 1);
+}
+
+TEST_F(LogTest, ALevelThatIsOffWritesNothing) {
+  Init(Level::kWarning, "test");
+  EXPECT_FALSE(Enabled(Level::kDebug));
+  EXPECT_FALSE(Enabled(Level::kInfo));
+  EXPECT_TRUE(Enabled(Level::kWarning));
+  EXPECT_TRUE(Enabled(Level::kError));
+  Captured captured;
+  Debug("off");
+  Info("off", {{"field", "value"}});
+  EXPECT_TRUE(captured.Writes().empty());
+  Warning("on");
+  Error("on");
+  EXPECT_EQ(captured.Writes().size(), 2U);
+}
+
+TEST_F(LogTest, ALineLeavesWithOneWriteHoweverLongItIs) {
+  for (const std::size_t length : {100U, 5'000U, 70'000U}) {
+    Captured captured;
+    Info("long", {{"text", std::string(length, 'x')}});
+    const auto writes = captured.Writes();
+    ASSERT_EQ(writes.size(), 1U) << length;
+    EXPECT_EQ(ParseLine(writes[0])["text"].asString().size(), length);
+  }
+}
+
+TEST_F(LogTest, LinesOfManyThreadsDoNotMix) {
+  constexpr int kThreads = 4;
+  constexpr int kLines = 50;
+  Captured captured;
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([thread] {
+        for (int i = 0; i < kLines; ++i) Info("line", {{"thread", thread}, {"i", i}});
+      });
+    }
+  }
+  std::vector<int> next(kThreads);
+  for (const std::string& write : captured.Writes()) {
+    const Json::Value line = ParseLine(write);
+    EXPECT_EQ(line["i"].asInt(), next.at(line["thread"].asUInt())++);
+  }
+  EXPECT_EQ(next, std::vector<int>(kThreads, kLines));
+}
+
+TEST(LogLevelTest, WordsAndLevelsBelongTogether) {
+  Level level = Level::kError;
+  EXPECT_TRUE(ParseLevel("debug", level) && level == Level::kDebug);
+  EXPECT_TRUE(ParseLevel("info", level) && level == Level::kInfo);
+  EXPECT_TRUE(ParseLevel("warning", level) && level == Level::kWarning);
+  EXPECT_TRUE(ParseLevel("error", level) && level == Level::kError);
+}
+
+TEST(LogLevelTest, AnotherWordIsRefusedAndLeavesTheLevelAlone) {
+  for (const char* word : {"", "INFO", "warn", "info ", "trace", "off"}) {
+    Level level = Level::kWarning;
+    EXPECT_FALSE(ParseLevel(word, level)) << word;
+    EXPECT_EQ(level, Level::kWarning);
+  }
+}
+
+}  // namespace
+}  // namespace inferpool::log

@@ -1,0 +1,247 @@
+#include "shared/scoreboard.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <functional>
+#include <numeric>
+#include <set>
+#include <vector>
+
+namespace inferpool {
+namespace {
+
+using std::chrono::microseconds;
+
+// Runs `body` in a child process until it returns or is killed.
+pid_t Fork(const std::function<void()>& body) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    body();
+    _exit(0);
+  }
+  return pid;
+}
+
+void Join(pid_t pid) {
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "wait status " << status;
+}
+
+std::uint64_t Sum(const auto& numbers) {
+  return std::accumulate(numbers.begin(), numbers.end(), std::uint64_t{0});
+}
+
+const Totals::HistogramTotal& Of(const Totals& totals, Stage stage) {
+  return totals.stages[static_cast<std::size_t>(stage)];
+}
+
+std::uint64_t Of(const Totals& totals, WorkerState state) {
+  return totals.workers_by_state[static_cast<std::size_t>(state)];
+}
+
+// Every number of the totals that may never fall.
+std::vector<std::uint64_t> Counters(const Totals& totals) {
+  std::vector<std::uint64_t> all(totals.by_status.begin(), totals.by_status.end());
+  all.insert(all.end(), {totals.bytes_in, totals.bytes_out, totals.worker_starts,
+                         totals.worker_crashes, totals.worker_recycles});
+  for (const auto& stage : totals.stages) {
+    all.insert(all.end(), stage.buckets.begin(), stage.buckets.end());
+    all.push_back(stage.sum_us);
+  }
+  return all;
+}
+
+TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
+  const Scoreboard board(3, 2);
+  const Totals totals = board.Sum();
+  EXPECT_EQ(Sum(Counters(totals)), 0U);
+  EXPECT_EQ(totals.in_work, 0U);
+  EXPECT_EQ(Of(totals, WorkerState::kEmpty), 3U);
+  EXPECT_EQ(Sum(totals.workers_by_state), 3U);
+  EXPECT_EQ(board.workers(), 3);
+}
+
+TEST(ScoreboardTest, EveryThreadHasALaneOfItsOwnOnItsOwnCacheLines) {
+  const Scoreboard board(5, 3);
+  std::set<const Lane*> seen;
+  for (int worker = 0; worker < 5; ++worker) {
+    ASSERT_EQ(board.lanes(worker).size(), 3U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&board.slot(worker)) % 64, 0U);
+    for (Lane& lane : board.lanes(worker)) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&lane) % 64, 0U);
+      EXPECT_TRUE(seen.insert(&lane).second);
+      lane.CountStatus(200);
+    }
+  }
+  EXPECT_EQ(board.Sum().by_status[0], 15U);
+  for (int worker = 0; worker < 5; ++worker) {
+    for (const Lane& lane : board.lanes(worker)) EXPECT_EQ(lane.by_status[0].load(), 1U);
+  }
+}
+
+TEST(ScoreboardTest, WhatAChildWritesTheParentReads) {
+  const Scoreboard board(2, 2);
+  Join(Fork([&board] {
+    board.slot(1).state = WorkerState::kReady;
+    board.slot(1).pid = getpid();
+    Lane& lane = board.lanes(1)[1];
+    lane.busy = 1;
+    lane.CountStatus(404);
+    lane.CountBytes(10, 20);
+    lane.CountStage(Stage::kInfer, microseconds(700));
+  }));
+  const Totals totals = board.Sum();
+  EXPECT_EQ(totals.by_status[2], 1U);
+  EXPECT_EQ(totals.bytes_in, 10U);
+  EXPECT_EQ(totals.bytes_out, 20U);
+  EXPECT_EQ(Of(totals, Stage::kInfer).sum_us, 700U);
+  EXPECT_EQ(totals.in_work, 1U);
+  EXPECT_EQ(Of(totals, WorkerState::kReady), 1U);
+  EXPECT_GT(board.slot(1).pid.load(), 0);
+}
+
+TEST(ScoreboardTest, WhatTheParentWritesAfterTheForkAChildReads) {
+  const Scoreboard board(1, 1);
+  const pid_t child = Fork([&board] {
+    for (int i = 0; i < 2000; ++i) {
+      if (board.Sum().worker_starts == 1) _exit(0);
+      usleep(1000);
+    }
+    _exit(1);
+  });
+  board.CountStart();
+  Join(child);
+}
+
+TEST(ScoreboardTest, VacateClearsTheGaugesAndKeepsTheCounters) {
+  const Scoreboard board(2, 2);
+  for (int worker = 0; worker < 2; ++worker) {
+    board.slot(worker).state = WorkerState::kReady;
+    board.slot(worker).pid = 100 + worker;
+    for (Lane& lane : board.lanes(worker)) {
+      lane.busy = 1;
+      lane.CountStatus(200);
+      lane.CountStatus(503);
+      lane.CountBytes(3, 4);
+      lane.CountStage(Stage::kTotal, microseconds(999));
+    }
+  }
+  board.CountStart();
+  const auto before = Counters(board.Sum());
+
+  board.Vacate(1);
+
+  const Totals totals = board.Sum();
+  EXPECT_EQ(Counters(totals), before);
+  EXPECT_EQ(totals.in_work, 2U) << "the other worker's requests are still in work";
+  EXPECT_EQ(Of(totals, WorkerState::kReady), 1U);
+  EXPECT_EQ(Of(totals, WorkerState::kEmpty), 1U);
+  EXPECT_EQ(board.slot(1).pid.load(), 0);
+  EXPECT_EQ(board.slot(0).pid.load(), 100);
+}
+
+TEST(ScoreboardTest, TheNextTenantCountsOn) {
+  const Scoreboard board(1, 1);
+  for (int tenant = 0; tenant < 3; ++tenant) {
+    Join(Fork([&board] { board.lanes(0)[0].CountStatus(200); }));
+    board.Vacate(0);
+  }
+  EXPECT_EQ(board.Sum().by_status[0], 3U);
+}
+
+TEST(ScoreboardTest, ABucketTakesItsUpperBoundAndNothingAbove) {
+  for (std::size_t i = 0; i < kBucketBoundsUs.size(); ++i) {
+    const Scoreboard board(1, 1);
+    Lane& lane = board.lanes(0)[0];
+    lane.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i]));
+    lane.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i] + 1));
+    const Totals totals = board.Sum();
+    EXPECT_EQ(Of(totals, Stage::kDecode).buckets[i], 1U) << kBucketBoundsUs[i];
+    EXPECT_EQ(Of(totals, Stage::kDecode).buckets[i + 1], 1U) << kBucketBoundsUs[i];
+    EXPECT_EQ(Sum(Of(totals, Stage::kRead).buckets), 0U) << "another stage's";
+  }
+}
+
+TEST(ScoreboardTest, DurationsBeyondTheBoundsGoIntoTheFirstAndTheLastBucket) {
+  const Scoreboard board(1, 1);
+  Lane& lane = board.lanes(0)[0];
+  lane.CountStage(Stage::kQueue, microseconds(0));
+  lane.CountStage(Stage::kQueue, microseconds(-5));
+  lane.CountStage(Stage::kQueue, std::chrono::hours(2));
+  const Totals totals = board.Sum();
+  EXPECT_EQ(Of(totals, Stage::kQueue).buckets.front(), 2U);
+  EXPECT_EQ(Of(totals, Stage::kQueue).buckets.back(), 1U);
+  EXPECT_EQ(Of(totals, Stage::kQueue).sum_us, 7'200'000'000U) << "a negative time counts as none";
+}
+
+TEST(ScoreboardTest, BucketBoundsRise) {
+  for (std::size_t i = 1; i < kBucketBoundsUs.size(); ++i) {
+    EXPECT_LT(kBucketBoundsUs[i - 1], kBucketBoundsUs[i]);
+  }
+}
+
+TEST(ScoreboardTest, EveryCountedStatusHasItsOwnCounter) {
+  const Scoreboard board(1, 1);
+  for (const int status : kCountedStatuses) board.lanes(0)[0].CountStatus(status);
+  for (const std::uint64_t count : board.Sum().by_status) EXPECT_EQ(count, 1U);
+}
+
+TEST(ScoreboardTest, AnUnknownStatusCountsAsTheLast) {
+  const Scoreboard board(1, 1);
+  for (const int status : {0, -1, 201, 418, 599, 1'000'000}) board.lanes(0)[0].CountStatus(status);
+  const Totals totals = board.Sum();
+  EXPECT_EQ(totals.by_status.back(), 6U);
+  EXPECT_EQ(Sum(totals.by_status), 6U);
+}
+
+TEST(ScoreboardTest, StartsAndEndsAreCountedByKind) {
+  const Scoreboard board(1, 1);
+  for (int i = 0; i < 5; ++i) board.CountStart();
+  board.CountEnd(/*crashed=*/true);
+  board.CountEnd(/*crashed=*/false);
+  board.CountEnd(/*crashed=*/false);
+  const Totals totals = board.Sum();
+  EXPECT_EQ(totals.worker_starts, 5U);
+  EXPECT_EQ(totals.worker_crashes, 1U);
+  EXPECT_EQ(totals.worker_recycles, 2U);
+}
+
+TEST(ScoreboardTest, SumNeverFallsWhileOthersWrite) {
+  const Scoreboard board(2, 2);
+  std::vector<pid_t> writers;
+  for (int worker = 0; worker < 2; ++worker) {
+    writers.push_back(Fork([&board, worker] {
+      for (int i = 0;; ++i) {
+        Lane& lane = board.lanes(worker)[static_cast<std::size_t>(i % 2)];
+        lane.CountStatus(i % 3 == 0 ? 200 : 503);
+        lane.CountBytes(1'000, 3);
+        lane.CountStage(static_cast<Stage>(i % 7), microseconds(i % 20'000));
+      }
+    }));
+  }
+  auto before = Counters(board.Sum());
+  const auto first = before;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
+  bool fell = false;
+  while (std::chrono::steady_clock::now() < end || (before == first && !fell)) {
+    const auto now = Counters(board.Sum());
+    for (std::size_t i = 0; i < now.size(); ++i) fell = fell || now[i] < before[i];
+    before = now;
+  }
+  for (const pid_t pid : writers) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  EXPECT_FALSE(fell);
+  // A writer that was killed in the midst of its work leaves whole numbers.
+  const auto last = Counters(board.Sum());
+  for (std::size_t i = 0; i < last.size(); ++i) EXPECT_GE(last[i], before[i]);
+}
+
+}  // namespace
+}  // namespace inferpool

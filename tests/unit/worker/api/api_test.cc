@@ -1,0 +1,327 @@
+#include "worker/api/api.h"
+
+#include <gtest/gtest.h>
+
+#include <regex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tests/unit/shared/temporary_folder.h"
+#include "tests/unit/worker/api/parsed_json.h"
+#include "worker/api/request_id.h"
+
+namespace inferpool::api {
+namespace {
+
+using std::chrono::microseconds;
+using test::ParseJson;
+
+// Nobody listens at the client's target: whatever is answered here needs no model server.
+class ApiTest : public testing::Test {
+ protected:
+  fcgi::Request Make(std::string method, std::string path, std::string_view body = "") {
+    fcgi::Request request;
+    request.method = std::move(method);
+    request.path = std::move(path);
+    request.body = body;
+    request.accepted = Clock::now();
+    return request;
+  }
+  fcgi::Response Handle(const fcgi::Request& request) { return api_.Handle(request, lane()); }
+  fcgi::Response Handle(std::string method, std::string path, std::string_view body = "") {
+    return Handle(Make(std::move(method), std::move(path), body));
+  }
+  Lane& lane() { return board_.lanes(0)[0]; }
+
+  static std::string Header(const fcgi::Response& response, const std::string& name) {
+    std::string found = "(none)";
+    for (const auto& [key, value] : response.headers) {
+      if (key != name) continue;
+      EXPECT_EQ(found, "(none)") << name << " is there twice";
+      found = value;
+    }
+    return found;
+  }
+
+  // A well-formed problem of this status and type, with the headers of every answer.
+  static testing::AssertionResult IsProblem(const fcgi::Response& response, int status,
+                                            const std::string& type) {
+    const Json::Value json = ParseJson(response.body);
+    if (response.status == status && json["status"] == status &&
+        json["type"] == "urn:inferpool:" + type &&
+        Header(response, "Content-Type") == "application/problem+json" &&
+        json["request_id"] == Header(response, "X-Request-ID") &&
+        !json["detail"].asString().empty() && !json["title"].asString().empty()) {
+      return testing::AssertionSuccess();
+    }
+    return testing::AssertionFailure() << response.status << " " << response.body;
+  }
+
+  const std::string picture_ =
+      test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
+  Config config_;
+  const backend::Client client_{{"unix:/nonexistent/inferpool.sock"}, 16};
+  backend::Catalog catalog_{client_};
+  const Api api_{config_, client_, catalog_};
+  const Scoreboard board_{1, 1};
+};
+
+TEST_F(ApiTest, AnUnknownRouteIs404) {
+  for (const char* path :
+       {"", "/", "/v1", "/v1/", "/v1/predict", "/v1/predict/", "/predict/", "/v1/predict/a/b",
+        "/v1/models/", "/v1/models/a/b", "/V1/models", "/v1/models/../models", "//v1/models",
+        "/v2/predict/a", "/predictfaces", "/v1/model", "/v1/modelsx"}) {
+    for (const char* method : {"GET", "POST"}) {
+      EXPECT_TRUE(IsProblem(Handle(method, path), 404, "unknown-route")) << method << " " << path;
+    }
+  }
+}
+
+TEST_F(ApiTest, AnotherMethodIs405WithTheAllowedOnes) {
+  for (const char* method : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "", "post"}) {
+    for (const char* path : {"/v1/predict/faces", "/predict/faces"}) {
+      const fcgi::Response response = Handle(method, path);
+      EXPECT_TRUE(IsProblem(response, 405, "method-not-allowed")) << method << " " << path;
+      EXPECT_EQ(Header(response, "Allow"), "POST");
+    }
+  }
+  for (const char* method : {"POST", "PUT", "DELETE", ""}) {
+    for (const char* path : {"/v1/models", "/v1/models/faces"}) {
+      const fcgi::Response response = Handle(method, path);
+      EXPECT_TRUE(IsProblem(response, 405, "method-not-allowed")) << method << " " << path;
+      EXPECT_EQ(Header(response, "Allow"), "GET, HEAD");
+    }
+  }
+}
+
+TEST_F(ApiTest, TheBodysStatusHasItsHttpStatus) {
+  for (const auto& [status, code, type] :
+       {std::tuple(absl::FailedPreconditionError("no length"), 411, "length-required"),
+        {absl::OutOfRangeError("too long"), 413, "body-too-large"},
+        {absl::InvalidArgumentError("no number"), 400, "bad-request"},
+        {absl::DataLossError("cut off"), 400, "bad-request"}}) {
+    fcgi::Request request = Make("POST", "/v1/predict/faces");
+    request.body_status = status;
+    EXPECT_TRUE(IsProblem(Handle(request), code, type)) << status;
+  }
+}
+
+TEST_F(ApiTest, ABodyIsOfNoInterestToAGet) {
+  fcgi::Request request = Make("GET", "/nowhere");
+  request.body_status = absl::FailedPreconditionError("no length");
+  EXPECT_TRUE(IsProblem(Handle(request), 404, "unknown-route"));
+  request.path = "/v1/models";
+  EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
+}
+
+TEST_F(ApiTest, NoImageIs400) {
+  EXPECT_TRUE(IsProblem(Handle("POST", "/v1/predict/faces", ""), 400, "bad-request"));
+  fcgi::Request request = Make("POST", "/v1/predict/faces", "--B--\r\n");
+  request.content_type = "multipart/form-data; boundary=B";
+  EXPECT_TRUE(IsProblem(Handle(request), 400, "bad-request"));
+  request.content_type = "multipart/form-data";
+  EXPECT_TRUE(IsProblem(Handle(request), 400, "bad-request"));
+  const std::string empty_field =
+      "--B\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n\r\n--B--\r\n";
+  request.content_type = "multipart/form-data; boundary=B";
+  request.body = empty_field;
+  EXPECT_TRUE(IsProblem(Handle(request), 400, "bad-request"));
+}
+
+TEST_F(ApiTest, ABadParameterIs400AndNamed) {
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  for (const auto& [query, parameter] : {std::pair("confidence=2", "confidence"),
+                                         {"iou=x", "iou"},
+                                         {"max_detections=0", "max_detections"},
+                                         {"coordinates=miles", "coordinates"},
+                                         {"colour=red", "colour"}}) {
+    request.query = query;
+    const fcgi::Response response = Handle(request);
+    EXPECT_TRUE(IsProblem(response, 400, "bad-parameter")) << query;
+    EXPECT_EQ(ParseJson(response.body)["parameter"], parameter);
+  }
+}
+
+TEST_F(ApiTest, MaxDetectionsIsBoundedByTheConfiguration) {
+  config_.predict.max_detections = 10;
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  request.query = "max_detections=11";
+  EXPECT_TRUE(IsProblem(Handle(request), 400, "bad-parameter"));
+  request.query = "max_detections=10";
+  EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
+}
+
+TEST_F(ApiTest, AContentTypeThatIsNoPicturesIs415) {
+  for (const char* type : {"text/plain", "application/json", "application/x-www-form-urlencoded",
+                           "multipart/mixed; boundary=B", "nonsense"}) {
+    fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+    request.content_type = type;
+    const fcgi::Response response = Handle(request);
+    EXPECT_TRUE(IsProblem(response, 415, "unsupported-media")) << type;
+    EXPECT_NE(ParseJson(response.body)["detail"].asString().find("image/png"), std::string::npos);
+  }
+}
+
+TEST_F(ApiTest, ABodyThatIsNoPictureIs415) {
+  for (const std::string_view body : {"hello", "GIF89a......................", "%PDF-1.4", "{}"}) {
+    EXPECT_TRUE(IsProblem(Handle("POST", "/v1/predict/faces", body), 415, "unsupported-media"))
+        << body;
+  }
+}
+
+TEST_F(ApiTest, ADamagedPictureIs422) {
+  EXPECT_TRUE(
+      IsProblem(Handle("POST", "/v1/predict/faces", std::string_view(picture_).substr(0, 20)), 422,
+                "bad-picture"));
+}
+
+TEST_F(ApiTest, APictureWithTooManyPixelsIs422) {
+  config_.limits.pixels = 100;
+  const fcgi::Response response = Handle("POST", "/v1/predict/faces", picture_);
+  EXPECT_TRUE(IsProblem(response, 422, "bad-picture"));
+  EXPECT_NE(response.body.find("100"), std::string::npos) << "what is allowed";
+}
+
+TEST_F(ApiTest, APictureIsTakenInEveryWayThatIsDocumentedAndThenTheServerIsAway) {
+  for (const char* type : {"", "image/jpeg", "image/png", "image/webp", "Image/JPEG; q=1",
+                           "application/octet-stream"}) {
+    fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+    request.content_type = type;
+    EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away")) << type;
+  }
+  const std::string form =
+      "--B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.jpg\"\r\n"
+      "Content-Type: image/jpeg\r\n\r\n" +
+      picture_ + "\r\n--B--\r\n";
+  fcgi::Request request = Make("POST", "/predict/faces", form);
+  request.content_type = "multipart/form-data; boundary=B";
+  EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
+}
+
+TEST_F(ApiTest, WhenTheServerIsAwayTheClientIsToldWhenToTryAgain) {
+  for (const auto& [method, path] : {std::pair("POST", "/v1/predict/faces"),
+                                     {"GET", "/v1/models"},
+                                     {"HEAD", "/v1/models"},
+                                     {"GET", "/v1/models/faces"}}) {
+    const TimePoint start = Clock::now();
+    const fcgi::Response response = Handle(method, path, picture_);
+    EXPECT_TRUE(IsProblem(response, 503, "model-server-away")) << method << " " << path;
+    EXPECT_TRUE(std::regex_match(Header(response, "Retry-After"), std::regex("[1-9][0-9]*")));
+    EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(1'500));
+  }
+}
+
+TEST_F(ApiTest, AModelNameThatCannotBeOneIs404WithoutAskingTheServer) {
+  for (const std::string& name :
+       {std::string("a%20b"), std::string("%00"), std::string("a%2Fb"), std::string("caf%C3%A9"),
+        std::string("%0D%0A"), std::string("%7f"), std::string(129, 'x'), std::string("a b")}) {
+    EXPECT_TRUE(IsProblem(Handle("POST", "/v1/predict/" + name, picture_), 404, "unknown-model"))
+        << name;
+    EXPECT_TRUE(IsProblem(Handle("GET", "/v1/models/" + name), 404, "unknown-model")) << name;
+  }
+}
+
+TEST_F(ApiTest, AModelNameMayHaveEveryPrintableCharacter) {
+  for (const std::string& name : {std::string("faces"), std::string("yolo11n.v2-int8_a"),
+                                  std::string("%66aces"), std::string(128, 'x')}) {
+    EXPECT_TRUE(IsProblem(Handle("GET", "/v1/models/" + name), 503, "model-server-away")) << name;
+  }
+}
+
+// '+' is a blank in a query, and itself in a path (RFC 3986).
+TEST_F(ApiTest, APlusInAPathIsAPlus) {
+  EXPECT_TRUE(IsProblem(Handle("GET", "/v1/models/c++"), 503, "model-server-away"));
+}
+
+TEST_F(ApiTest, EveryAnswerHasItsHeaders) {
+  for (const auto& [method, path] : {std::pair("GET", "/nowhere"),
+                                     {"PUT", "/v1/models"},
+                                     {"POST", "/v1/predict/faces"},
+                                     {"GET", "/v1/models"}}) {
+    fcgi::Request request = Make(method, path);
+    request.queue = microseconds(1'500);
+    request.read = microseconds(250);
+    request.accepted -= std::chrono::milliseconds(20);
+    const fcgi::Response response = Handle(request);
+    const std::string id = Header(response, "X-Request-ID");
+    EXPECT_EQ(RequestId(id), id) << "not sane: " << id;
+    const std::string time = Header(response, "X-Process-Time");
+    EXPECT_TRUE(std::regex_match(time, std::regex(R"([0-9]+\.[0-9]{2}ms)"))) << time;
+    EXPECT_GE(std::stod(time), 20);
+    const std::string timing = Header(response, "Server-Timing");
+    EXPECT_NE(timing.find("queue;dur=1.500"), std::string::npos) << timing;
+    EXPECT_NE(timing.find("read;dur=0.250"), std::string::npos) << timing;
+    EXPECT_NE(timing.find("total;dur="), std::string::npos) << timing;
+    EXPECT_NE(Header(response, "Content-Type"), "(none)");
+  }
+}
+
+TEST_F(ApiTest, ASaneRequestIdIsKeptAndAnotherReplaced) {
+  fcgi::Request request = Make("GET", "/nowhere");
+  request.request_id = "Client-1.2_3";
+  fcgi::Response response = Handle(request);
+  EXPECT_EQ(Header(response, "X-Request-ID"), "Client-1.2_3");
+  EXPECT_EQ(ParseJson(response.body)["request_id"], "Client-1.2_3");
+  request.request_id = "evil\r\nSet-Cookie: a=b";
+  response = Handle(request);
+  EXPECT_EQ(Header(response, "X-Request-ID").find("evil"), std::string::npos);
+  EXPECT_EQ(response.body.find("evil"), std::string::npos);
+}
+
+TEST_F(ApiTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
+  fcgi::Request request = Make("GE\r\nX: y", "/\r\nX: y\"");
+  request.query = "a\r\nX: y";
+  request.content_type = "text/\r\nX: y";
+  request.request_id = "a\r\nX: y";
+  for (const char* path : {"/\r\nX: y\"", "/v1/models", "/v1/predict/faces", "/v1/models/\r\nX"}) {
+    request.path = path;
+    const fcgi::Response response = Handle(request);
+    ParseJson(response.body);
+    for (const auto& [name, value] : response.headers) {
+      EXPECT_EQ((name + value).find_first_of("\r\n"), std::string::npos) << name << ": " << value;
+    }
+  }
+}
+
+TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
+  const auto count = [this](int status) {
+    const auto at = std::ranges::find(kCountedStatuses, status) - kCountedStatuses.begin();
+    return board_.Sum().by_status[static_cast<std::size_t>(at)];
+  };
+  const std::string_view body = "hello";
+  const std::size_t bytes_out = Handle("POST", "/v1/predict/faces", body).body.size();
+  EXPECT_EQ(count(415), 1U);
+  EXPECT_EQ(board_.Sum().bytes_in, body.size());
+  EXPECT_EQ(board_.Sum().bytes_out, bytes_out);
+  Handle("GET", "/nowhere");
+  Handle("GET", "/nowhere");
+  Handle("PUT", "/v1/models");
+  Handle("GET", "/v1/models");
+  EXPECT_EQ(count(404), 2U);
+  EXPECT_EQ(count(405), 1U);
+  EXPECT_EQ(count(503), 1U);
+  const auto samples = [this](Stage stage) {
+    std::uint64_t sum = 0;
+    for (const auto bucket : board_.Sum().stages[static_cast<std::size_t>(stage)].buckets) {
+      sum += bucket;
+    }
+    return sum;
+  };
+  EXPECT_EQ(samples(Stage::kTotal), 5U);
+  EXPECT_EQ(samples(Stage::kRead), 5U);
+  EXPECT_EQ(samples(Stage::kDecode), 0U) << "none was reached";
+}
+
+TEST_F(ApiTest, ARequestWhoseTimeIsOverIsAnsweredAndNotWorkedOn) {
+  config_.timeouts.request_s = 1;
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  request.accepted -= std::chrono::seconds(5);
+  const TimePoint start = Clock::now();
+  const fcgi::Response response = Handle(request);
+  EXPECT_TRUE(response.status == 503 || response.status == 504) << response.status;
+  EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(900));
+}
+
+}  // namespace
+}  // namespace inferpool::api

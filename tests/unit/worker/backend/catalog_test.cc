@@ -1,0 +1,227 @@
+#include "worker/backend/catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/worker/backend/fake_model_server.h"
+
+namespace inferpool::backend {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::FakeDetector;
+using test::FakeModel;
+using test::FakeModelServer;
+
+FakeModel Version(const std::string& version) {
+  FakeModel model = FakeDetector("faces");
+  model.metadata.set_versions(0, version);
+  return model;
+}
+
+class CatalogTest : public testing::Test {
+ protected:
+  CatalogTest() { server_.Set("faces", Version("1")); }
+
+  absl::StatusOr<std::shared_ptr<const Model>> Get(Catalog& catalog,
+                                                   const std::string& name = "faces") {
+    return catalog.Get(name, Deadline::After(seconds(5)));
+  }
+  // The version that the catalog knows of the model; its error otherwise.
+  std::string GetVersion(Catalog& catalog) {
+    const auto model = Get(catalog);
+    return model.ok() ? (*model)->description.version : model.status().ToString();
+  }
+  static void Sleep(milliseconds time) { std::this_thread::sleep_for(time); }
+
+  FakeModelServer server_;
+  const Client client_{{server_.target()}, 16};
+};
+
+TEST_F(CatalogTest, KnowsTheModelAndThePlanForIt) {
+  Catalog catalog(client_);
+  const auto model = Get(catalog);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->description.name, "faces");
+  EXPECT_EQ((*model)->description.class_names, std::vector<std::string>{"face"});
+  ASSERT_TRUE((*model)->plan.ok()) << (*model)->plan.status();
+  EXPECT_EQ((*model)->plan->family, vision::Family::kEndToEnd);
+}
+
+TEST_F(CatalogTest, AModelThatCannotBeUsedIsKnownWithTheReason) {
+  server_.Set("odd", FakeModel{});
+  Catalog catalog(client_);
+  const auto model = Get(catalog, "odd");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_TRUE(absl::IsFailedPrecondition((*model)->plan.status())) << (*model)->plan.status();
+}
+
+TEST_F(CatalogTest, AsksOnceForManyRequests) {
+  Catalog catalog(client_);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(Get(catalog).ok());
+  EXPECT_EQ(server_.metadata_calls, 1);
+  EXPECT_EQ(server_.config_calls, 1);
+}
+
+TEST_F(CatalogTest, ModelsAreKnownApart) {
+  server_.Set("people", FakeDetector("people"));
+  Catalog catalog(client_);
+  EXPECT_EQ((*Get(catalog, "faces"))->description.name, "faces");
+  EXPECT_EQ((*Get(catalog, "people"))->description.name, "people");
+  EXPECT_EQ((*Get(catalog, "faces"))->description.name, "faces");
+}
+
+TEST_F(CatalogTest, AsksAnewAfterMaxAge) {
+  Catalog catalog(client_, milliseconds(100));
+  EXPECT_EQ(GetVersion(catalog), "1");
+  server_.Set("faces", Version("2"));
+  EXPECT_EQ(GetVersion(catalog), "1");
+  Sleep(milliseconds(110));
+  EXPECT_EQ(GetVersion(catalog), "2");
+  EXPECT_EQ(server_.metadata_calls, 2);
+}
+
+TEST_F(CatalogTest, ForgetAsksAnewAtOnce) {
+  Catalog catalog(client_, std::chrono::hours(1));
+  EXPECT_EQ(GetVersion(catalog), "1");
+  server_.Set("faces", Version("2"));
+  catalog.Forget("faces");
+  EXPECT_EQ(GetVersion(catalog), "2");
+  catalog.Forget("a model that nobody knows");
+  EXPECT_EQ(server_.metadata_calls, 2);
+}
+
+TEST_F(CatalogTest, WhatWasHandedOutOutlivesForgetAndChange) {
+  Catalog catalog(client_, milliseconds(1));
+  const auto model = *Get(catalog);
+  server_.Set("faces", Version("2"));
+  catalog.Forget("faces");
+  Sleep(milliseconds(5));
+  EXPECT_EQ(GetVersion(catalog), "2");
+  EXPECT_EQ(model->description.version, "1");
+}
+
+TEST_F(CatalogTest, AnUnknownModelIsNotFoundAndIsFoundAsSoonAsItIsThere) {
+  Catalog catalog(client_, std::chrono::hours(1));
+  EXPECT_TRUE(absl::IsNotFound(Get(catalog, "new").status()));
+  server_.Set("new", FakeDetector("new"));
+  EXPECT_TRUE(Get(catalog, "new").ok());
+}
+
+TEST_F(CatalogTest, AModelThatWasRemovedIsNotFoundAfterMaxAge) {
+  Catalog catalog(client_, milliseconds(50));
+  EXPECT_TRUE(Get(catalog).ok());
+  server_.Remove("faces");
+  Sleep(milliseconds(60));
+  EXPECT_TRUE(absl::IsNotFound(Get(catalog).status()));
+  EXPECT_TRUE(absl::IsNotFound(Get(catalog).status())) << "and stays so";
+}
+
+TEST_F(CatalogTest, WhileTheServerIsAwayItGoesOnWithWhatItKnows) {
+  Catalog catalog(client_, milliseconds(50));
+  EXPECT_EQ(GetVersion(catalog), "1");
+  server_.Stop();
+  for (int i = 0; i < 5; ++i) {
+    Sleep(milliseconds(60));
+    EXPECT_EQ(GetVersion(catalog), "1");
+  }
+}
+
+TEST_F(CatalogTest, WhatItNeverKnewIsUnavailableWhileTheServerIsAway) {
+  server_.Stop();
+  Catalog catalog(client_);
+  EXPECT_TRUE(absl::IsUnavailable(Get(catalog).status()));
+}
+
+TEST_F(CatalogTest, AServerThatIsTooSlowForTheFirstQuestionIsDeadlineExceeded) {
+  server_.SetDelay(seconds(2));
+  Catalog catalog(client_);
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(catalog.Get("faces", Deadline::After(milliseconds(100))).status()));
+}
+
+// "As it was known at most max_age ago; older only while the server is away."
+TEST_F(CatalogTest, AfterTheServersReturnNothingOlderThanMaxAgeIsHandedOut) {
+  Catalog catalog(client_, milliseconds(500));
+  EXPECT_EQ(GetVersion(catalog), "1");
+  Sleep(milliseconds(510));
+  server_.Stop();
+  EXPECT_EQ(GetVersion(catalog), "1") << "away: the old one will do";
+  server_.Set("faces", Version("2"));
+  server_.Start();
+  while (!client_.ServerReady(Deadline::After(seconds(5))).ok()) Sleep(milliseconds(5));
+  EXPECT_EQ(GetVersion(catalog), "2");
+}
+
+// Asks from many threads at once; returns the number of good answers.
+int AskFromManyThreads(Catalog& catalog, int threads) {
+  std::atomic<int> good = 0;
+  std::vector<std::jthread> all;
+  for (int i = 0; i < threads; ++i) {
+    all.emplace_back(
+        [&] { good += catalog.Get("faces", Deadline::After(seconds(5))).ok() ? 1 : 0; });
+  }
+  all.clear();
+  return good;
+}
+
+TEST_F(CatalogTest, ManyRequestsAtOnceAskOnceWhenWhatIsKnownIsTooOld) {
+  Catalog catalog(client_, milliseconds(300));
+  EXPECT_TRUE(Get(catalog).ok());
+  Sleep(milliseconds(310));
+  server_.SetDelay(milliseconds(50));
+  EXPECT_EQ(AskFromManyThreads(catalog, 16), 16);
+  EXPECT_EQ(server_.metadata_calls, 2);
+}
+
+TEST_F(CatalogTest, ManyRequestsAtOnceAskOnceWhenNothingIsKnown) {
+  Catalog catalog(client_);
+  server_.SetDelay(milliseconds(50));
+  EXPECT_EQ(AskFromManyThreads(catalog, 16), 16);
+  EXPECT_EQ(server_.metadata_calls, 1);
+}
+
+TEST_F(CatalogTest, WhileOneAsksTheOthersDoNotWait) {
+  Catalog catalog(client_, milliseconds(100));
+  EXPECT_TRUE(Get(catalog).ok());
+  Sleep(milliseconds(110));
+  server_.SetDelay(milliseconds(400));
+  std::thread first([&] { EXPECT_TRUE(Get(catalog).ok()); });
+  while (server_.metadata_calls < 2) Sleep(milliseconds(1));
+  const TimePoint start = Clock::now();
+  EXPECT_TRUE(Get(catalog).ok());
+  EXPECT_LT(Clock::now() - start, milliseconds(80));
+  server_.SetDelay(milliseconds(0));
+  first.join();
+}
+
+TEST_F(CatalogTest, IsSharedByManyThreadsWhateverTheyDo) {
+  Catalog catalog(client_, milliseconds(2));
+  std::atomic<int> wrong = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 6; ++i) {
+      threads.emplace_back([&, i] {
+        for (int j = 0; j < 60; ++j) {
+          if (i == 0) {
+            catalog.Forget("faces");
+          } else if (i == 1) {
+            server_.Set("faces", Version(std::to_string(j)));
+          } else if (!Get(catalog).ok()) {
+            ++wrong;
+          }
+        }
+      });
+    }
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace inferpool::backend

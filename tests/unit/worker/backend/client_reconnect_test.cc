@@ -1,0 +1,150 @@
+// backend::Client and a model server that comes and goes, each in a process of its own: a server in
+// the client's process would poll the client's connections for it.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <thread>
+
+#include "tests/unit/fcgi/child_process.h"
+#include "tests/unit/shared/temporary_folder.h"
+#include "tests/unit/worker/backend/fake_model_server.h"
+#include "worker/backend/client.h"
+
+namespace inferpool::backend {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::ChildProcess;
+using test::Eventually;
+
+// How long a server may be back before the client finds it, and some time for a busy machine.
+constexpr milliseconds kFound{1'000};
+constexpr milliseconds kSlack{400};
+
+// What the processes tell each other.
+struct Shared {
+  std::atomic<int> servers_up;     // that have been started so far
+  std::atomic<int> calls_refused;  // by a server that is away
+  std::atomic<bool> was_connected;
+};
+
+class ClientReconnectTest : public testing::Test {
+ protected:
+  ClientReconnectTest() {
+    void* memory =
+        mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared_ = new (memory) Shared{};
+  }
+  ~ClientReconnectTest() override { munmap(shared_, sizeof(Shared)); }
+
+  std::unique_ptr<ChildProcess> Server() {
+    const int before = shared_->servers_up;
+    auto server = std::make_unique<ChildProcess>([this] {
+      const test::FakeModelServer fake(path_);
+      ++shared_->servers_up;
+      pause();
+      return 0;
+    });
+    EXPECT_TRUE(Eventually([&] { return shared_->servers_up > before; }));
+    return server;
+  }
+
+  // A process with a client; `body` returns what its exit status is.
+  std::unique_ptr<ChildProcess> WithClient(const std::function<int(const Client&)>& body) {
+    return std::make_unique<ChildProcess>([this, body]() -> int {
+      const Client client({"unix:" + path_}, 16);
+      _exit(body(client));  // the channel's destruction is not what is tested
+    });
+  }
+
+  // One question, as the sidecar asks it.
+  bool Ask(const Client& client) const {
+    const absl::Status status = client.ServerReady(Deadline::After(milliseconds(500)));
+    if (absl::IsUnavailable(status)) ++shared_->calls_refused;
+    return status.ok();
+  }
+
+  static void Sleep(milliseconds time) { std::this_thread::sleep_for(time); }
+
+  const test::TemporaryFolder folder_;
+  const std::string path_ = folder_ / "server.sock";
+  Shared* shared_ = nullptr;
+};
+
+TEST_F(ClientReconnectTest, ACallNowAndThenFindsAServerThatCameLate) {
+  const auto client = WithClient([this](const Client& c) {
+    while (!Ask(c)) Sleep(milliseconds(250));
+    return 0;
+  });
+  ASSERT_TRUE(Eventually([&] { return shared_->calls_refused >= 2; }));
+  const auto server = Server();
+  EXPECT_TRUE(client->Exited(0, kFound + kSlack));
+}
+
+TEST_F(ClientReconnectTest, TheFirstCallAfterALongSilenceFindsAServerThatCameMeanwhile) {
+  const auto client = WithClient([this](const Client& c) {
+    if (Ask(c)) return 2;
+    while (shared_->servers_up == 0) Sleep(milliseconds(1));
+    Sleep(kFound + kSlack);
+    return Ask(c) ? 0 : 1;
+  });
+  ASSERT_TRUE(Eventually([&] { return shared_->calls_refused == 1; }));
+  Sleep(milliseconds(300));
+  const auto server = Server();
+  EXPECT_TRUE(client->Exited(0));
+}
+
+TEST_F(ClientReconnectTest, AServerThatWasKilledIsFoundAgain) {
+  auto server = Server();
+  const auto client = WithClient([this](const Client& c) {
+    if (!Ask(c)) return 2;
+    shared_->was_connected = true;
+    while (Ask(c)) Sleep(milliseconds(20));
+    while (!Ask(c)) Sleep(milliseconds(250));
+    return 0;
+  });
+  ASSERT_TRUE(Eventually([&] { return shared_->was_connected.load(); }));
+  server->Signal(SIGKILL);
+  // Long enough for the pauses between attempts to have grown to their bound.
+  ASSERT_TRUE(Eventually([&] { return shared_->calls_refused >= 5; }));
+  server = Server();
+  EXPECT_TRUE(client->Exited(0, kFound + kSlack));
+}
+
+TEST_F(ClientReconnectTest, CallsDoNotWaitWhileTheServerIsAway) {
+  const auto client = WithClient([](const Client& c) {
+    const TimePoint start = Clock::now();
+    for (int i = 0; i < 10; ++i) {
+      if (!absl::IsUnavailable(c.ServerReady(Deadline::After(seconds(20))))) return 1;
+      Sleep(milliseconds(20));
+    }
+    return Clock::now() - start < milliseconds(1'500) ? 0 : 2;
+  });
+  EXPECT_TRUE(client->Exited(0));
+}
+
+TEST_F(ClientReconnectTest, AServerThatHangsIsTooSlowAndThenGoesOn) {
+  const auto server = Server();
+  const auto client = WithClient([this, &server](const Client& c) {
+    if (!Ask(c)) return 2;
+    server->Signal(SIGSTOP);
+    const TimePoint start = Clock::now();
+    if (!absl::IsDeadlineExceeded(c.ServerReady(Deadline::After(milliseconds(200))))) return 3;
+    if (Clock::now() - start > milliseconds(700)) return 4;
+    server->Signal(SIGCONT);
+    return c.ServerReady(Deadline::After(seconds(5))).ok() ? 0 : 5;
+  });
+  EXPECT_TRUE(client->Exited(0));
+}
+
+}  // namespace
+}  // namespace inferpool::backend

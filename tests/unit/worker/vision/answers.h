@@ -1,0 +1,66 @@
+// Tensors as a model server answers them.
+#pragma once
+
+#include <json/json.h>
+
+#include <cstdint>
+#include <cstring>
+#include <list>
+#include <opencv2/core.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "worker/vision/tensor_view.h"
+
+namespace inferpool::vision {
+
+// Owns names and bytes that its views borrow.
+class Answer {
+ public:
+  void Add(std::string name, std::string datatype, std::vector<std::int64_t> shape,
+           const std::vector<float>& values) {
+    const int type = datatype == "FP16" ? CV_16F : datatype == "INT32" ? CV_32S : CV_32F;
+    cv::Mat converted;
+    cv::Mat(1, static_cast<int>(values.size()), CV_32F, const_cast<float*>(values.data()))
+        .convertTo(converted, type);
+    std::vector<std::byte> bytes(converted.total() * converted.elemSize());
+    if (!bytes.empty()) {
+      std::memcpy(bytes.data(), converted.data, bytes.size());
+    }
+    owned_.push_back({std::move(name), std::move(datatype), std::move(bytes)});
+    const Owned& owned = owned_.back();
+    views_.push_back({owned.name, owned.datatype, std::move(shape), owned.bytes});
+  }
+
+  std::vector<TensorView>& views() { return views_; }
+  const std::vector<TensorView>& views() const { return views_; }
+
+ private:
+  struct Owned {
+    std::string name;
+    std::string datatype;
+    std::vector<std::byte> bytes;
+  };
+  std::list<Owned> owned_;
+  std::vector<TensorView> views_;
+};
+
+// "outputs" of an entry of answers.json.
+inline Answer AnswerOf(const Json::Value& known) {
+  Answer answer;
+  for (const Json::Value& output : known["outputs"]) {
+    std::vector<std::int64_t> shape;
+    for (const Json::Value& length : output["shape"]) {
+      shape.push_back(length.asInt64());
+    }
+    std::vector<float> values;
+    for (const Json::Value& value : output["values"]) {
+      values.push_back(value.asFloat());
+    }
+    answer.Add(output["name"].asString(), output["datatype"].asString(), std::move(shape), values);
+  }
+  return answer;
+}
+
+}  // namespace inferpool::vision

@@ -1,0 +1,76 @@
+#include "worker/vision/final_boxes.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/worker/vision/answers.h"
+
+namespace inferpool::vision {
+namespace {
+
+Plan EndToEnd() {
+  Plan plan;
+  plan.family = Family::kEndToEnd;
+  plan.outputs = {"num_dets", "det_boxes", "det_scores", "det_classes"};
+  return plan;
+}
+
+Answer TwoRows(std::vector<std::int64_t> count_shape, float count,
+               std::vector<std::int64_t> scores_shape = {2}) {
+  Answer answer;
+  answer.Add("det_classes", "INT32", {2}, {3, 4});
+  answer.Add("num_dets", "INT32", std::move(count_shape), {count});
+  answer.Add("det_scores", "FP32", std::move(scores_shape), {0.9F, 0.8F});
+  answer.Add("det_boxes", "FP32", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+  return answer;
+}
+
+TEST(FinalBoxesTest, ReadsAsManyRowsAsAreCounted) {
+  for (const float count : {0.0F, 1.0F, 2.0F}) {
+    Answer answer = TwoRows({1}, count);
+    const auto detections = ReadEndToEnd(EndToEnd(), answer.views(), 0.25F);
+    ASSERT_TRUE(detections.ok()) << detections.status();
+    EXPECT_EQ(detections->size(), static_cast<std::size_t>(count));
+  }
+  Answer answer = TwoRows({1, 1}, 2);
+  const auto detections = ReadEndToEnd(EndToEnd(), answer.views(), 0.25F);
+  ASSERT_TRUE(detections.ok());
+  EXPECT_EQ(detections->back().y2, 8);
+  EXPECT_EQ(detections->back().class_id, 4);
+}
+
+TEST(FinalBoxesTest, ACountBeyondTheRowsIsAnInternalError) {
+  for (const float count : {3.0F, -1.0F, 2e9F}) {
+    Answer answer = TwoRows({1}, count);
+    EXPECT_EQ(ReadEndToEnd(EndToEnd(), answer.views(), 0.25F).status().code(),
+              absl::StatusCode::kInternal);
+  }
+}
+
+TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
+  Answer answer = TwoRows({1}, 1);
+  answer.views()[3].shape = {4, 2};
+  EXPECT_EQ(ReadEndToEnd(EndToEnd(), answer.views(), 0.25F).status().code(),
+            absl::StatusCode::kInternal);
+  Answer missing = TwoRows({1}, 1);
+  missing.views().pop_back();
+  EXPECT_EQ(ReadEndToEnd(EndToEnd(), missing.views(), 0.25F).status().code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoClassAreLeftOut) {
+  Plan plan;
+  plan.family = Family::kNmsFree;
+  plan.outputs = {"rows"};
+  Answer answer;
+  answer.Add("rows", "FP16", {1, 4, 6}, {1, 2, 3, 4, 0.5F,  7,   //
+                                         1, 2, 3, 4, 0.25F, 7,   //
+                                         1, 2, 3, 4, 0.5F,  -1,  //
+                                         0, 0, 0, 0, 0,     0});
+  const auto detections = ReadNmsFree(plan, answer.views(), 0.25F);
+  ASSERT_TRUE(detections.ok()) << detections.status();
+  ASSERT_EQ(detections->size(), 1U);
+  EXPECT_EQ(detections->front().class_id, 7);
+}
+
+}  // namespace
+}  // namespace inferpool::vision

@@ -1,0 +1,41 @@
+#include "worker/vision/integrity.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/unit/worker/vision/data.h"
+
+namespace inferpool::vision {
+namespace {
+
+TEST(IntegrityTest, WholePicturesPass) {
+  for (const KnownPicture& picture : KnownPictures()) {
+    const std::string bytes = ReadData(picture.name);
+    EXPECT_TRUE(CheckIntegrity(bytes, *ReadHeader(bytes)).ok()) << picture.name;
+  }
+}
+
+TEST(IntegrityTest, APngWithoutItsEndOrAShortWebpIsCutOff) {
+  for (const char* name : {"rgb.png", "interlaced.png", "lossy.webp", "alpha.webp"}) {
+    const std::string bytes = ReadData(name);
+    const Header header = *ReadHeader(bytes);
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      const absl::Status status = CheckIntegrity(std::string(bytes, 0, length), header);
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << name << " at " << length;
+    }
+  }
+}
+
+TEST(IntegrityTest, ASizeThatSoFewBytesCannotHoldIsALie) {
+  const std::string jpeg = ReadData("grey.jpg");
+  const std::string png = ReadData("rgb.png");
+  EXPECT_TRUE(CheckIntegrity(jpeg, {Format::kJpeg, 300, 300, 1}).ok());
+  EXPECT_EQ(CheckIntegrity(jpeg, {Format::kJpeg, 3000, 3000, 1}).code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(CheckIntegrity(png, {Format::kPng, 60000, 60000, 1}).code(),
+            absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace inferpool::vision
