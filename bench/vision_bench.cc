@@ -1,5 +1,5 @@
-// What a worker's own work costs: header, decode, letterbox, YOLO head. Each beside what it replaces
-// or is bounded by, in one run, because only ratios mean something on a shared machine.
+// What a worker's own work costs: header, decode, letterbox, YOLO head. Each beside what it
+// replaces or is bounded by, in one run, because only ratios mean something on a shared machine.
 
 #include <benchmark/benchmark.h>
 
@@ -33,8 +33,12 @@ std::string Jpeg(int width, int height) {
   return {bytes.begin(), bytes.end()};
 }
 
-int Width(const benchmark::State& state) { return static_cast<int>(state.range(0)); }
-int Height(const benchmark::State& state) { return static_cast<int>(state.range(1)); }
+int Width(const benchmark::State& state) {
+  return static_cast<int>(state.range(0));
+}
+int Height(const benchmark::State& state) {
+  return static_cast<int>(state.range(1));
+}
 
 void Header(benchmark::State& state) {
   const std::string bytes = Jpeg(Width(state), Height(state));
@@ -113,7 +117,10 @@ void YoloHead(benchmark::State& state) {
 }
 
 void Sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->Args({640, 480})->Args({1920, 1080})->Args({3840, 2160})->Unit(benchmark::kMillisecond);
+  benchmark->Args({640, 480})
+      ->Args({1920, 1080})
+      ->Args({3840, 2160})
+      ->Unit(benchmark::kMillisecond);
 }
 
 BENCHMARK(Header)->Args({1920, 1080});

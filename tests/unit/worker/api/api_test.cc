@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "shared/log.h"
 #include "tests/unit/shared/temporary_folder.h"
 #include "tests/unit/worker/api/parsed_json.h"
 #include "worker/api/request_id.h"
@@ -20,6 +21,8 @@ using test::ParseJson;
 // Nobody listens at the client's target: whatever is answered here needs no model server.
 class ApiTest : public testing::Test {
  protected:
+  static void SetUpTestSuite() { log::Init(log::Level::kError, "test"); }
+
   fcgi::Request Make(std::string method, std::string path, std::string_view body = "") {
     fcgi::Request request;
     request.method = std::move(method);

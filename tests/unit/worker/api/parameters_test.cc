@@ -113,6 +113,8 @@ TEST(ParametersTest, OneThatIsGivenTwiceIsRefused) {
 TEST(ParametersTest, NamesAndValuesAreDecoded) {
   EXPECT_EQ(Parsed("i%6Fu=0%2e5").iou, 0.5);
   EXPECT_TRUE(Refuses("a%26b=1", "a&b", "a&b"));
+  EXPECT_TRUE(Refuses("a+b=1", "a b", "a b"));
+  EXPECT_TRUE(Refuses("a%2Bb=1", "a+b", "a+b"));
 }
 
 TEST(ParametersTest, TheFirstProblemIsTold) {
