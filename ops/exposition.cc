@@ -15,7 +15,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-constexpr double kMicro = 1e-6;
+constexpr double kMicrosPerSecond = 1e6;  // a division rounds right: 0.1, not 0.09999999999999999
 
 MetricFamily Family(std::string name, std::string help, MetricType type) {
   MetricFamily family;
@@ -59,12 +59,12 @@ MetricFamily Stages(const Totals& totals) {
     for (std::size_t i = 0; i < kBuckets; ++i) {
       cumulative += total.buckets[i];
       const double bound = i < kBucketBoundsUs.size()
-                               ? static_cast<double>(kBucketBoundsUs[i]) * kMicro
+                               ? static_cast<double>(kBucketBoundsUs[i]) / kMicrosPerSecond
                                : std::numeric_limits<double>::infinity();
       metric.histogram.bucket.push_back({cumulative, bound});
     }
     metric.histogram.sample_count = cumulative;
-    metric.histogram.sample_sum = static_cast<double>(total.sum_us) * kMicro;
+    metric.histogram.sample_sum = static_cast<double>(total.sum_us) / kMicrosPerSecond;
     family.metric.push_back(std::move(metric));
   }
   return family;

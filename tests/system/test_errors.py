@@ -334,6 +334,26 @@ class AwayTest(SystemTest):
         self.assert_problem(instance.predict("faces", ASTRONAUT), 503, "overloaded")
 
 
+    def test_503_when_more_requests_wait_than_may(self):
+        instance = self.start({"workers": 1, "threads": 1, "listen.backlog": 1}, self.addCleanup)
+        self.assert_good(instance.predict("faces", ASTRONAUT))
+        frozen = instance.stop_modelserver()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            pending = [pool.submit(instance.predict, "faces", ASTRONAUT) for _ in range(8)]
+            try:
+                # The worker has one in hand and the backlog holds one or two.
+                eventually(lambda: sum(request.done() for request in pending) >= 4, "some are refused")
+                for request in pending:
+                    if request.done():
+                        self.assert_problem(request.result(), 503, "overloaded")
+                self.assertTrue(any(not request.done() for request in pending))
+            finally:
+                os.kill(frozen, signal.SIGCONT)
+            answers = [request.result() for request in pending]
+        self.assertEqual({200, 503}, {answer.status for answer in answers})
+        self.assert_good(instance.predict("faces", ASTRONAUT))
+
+
 class SlowTest(SystemTest):
     """One worker, so that its connection is known to be there when the model server freezes."""
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import unittest
 
 import harness
 import http_client
+import pictures
 import processes
 from exposition import Metrics
 from harness import SystemTest
@@ -213,6 +215,32 @@ class EmbeddedTest(HealthTest):
                 self.assert_good(request.result())
 
 
+class LogTest(SystemTest):
+    SETTINGS = {"log.slow_ms": 100}
+
+    def test_a_slow_request_has_its_line_and_others_have_none(self):
+        large = pictures.encode(pictures.astronaut().resize((1600, 1600)), "JPEG")
+        answer = self.instance.predict("faces", large)
+        self.assertGreater(self.assert_good(answer)["timing_ms"]["total"], 100)
+        for _ in range(5):
+            self.instance.predict("faces", b"text")
+        lines = {line["request_id"]: line for line in self.instance.log() if "request_id" in line}
+        slow = lines[answer.header("X-Request-ID")]
+        self.assertEqual(("warning", "slow request", "POST", "/v1/predict/faces", 200),
+                         tuple(slow[key] for key in ("level", "event", "method", "path", "status")))
+        for line in lines.values():
+            self.assertGreaterEqual(line["total_ms"], 100, line)
+
+    def test_every_line_of_the_pool_is_one_json_object(self):
+        self.instance.predict("faces", ASTRONAUT, headers={"X-Request-ID": "x"})
+        self.instance.fastcgi(method="GET", uri="/\"\\\n\xff%s{}", HTTP_X_REQUEST_ID="\"%n\n")
+        lines = (self.instance.state / "logs/serve.log").read_text().splitlines()
+        for line in lines:
+            self.assertLessEqual({"time", "level", "role", "pid", "event"}, set(json.loads(line)))
+        self.assertLessEqual({"master", "sidecar", "worker 0", "worker 1", "modelserver"},
+                             {json.loads(line)["role"] for line in lines})
+
+
 class SidecarTest(HealthTest):
     SETTINGS = {}
 
@@ -240,8 +268,6 @@ class SidecarTest(HealthTest):
             with socket.create_connection(("127.0.0.1", self.instance.sidecar_port), timeout=60) as raw:
                 try:
                     raw.sendall(data)
-                    raw.shutdown(socket.SHUT_WR)
-                    raw.recv(1000)
                 except ConnectionError:
                     pass
         self.assertEqual(200, self.instance.probe("/readyz").status)

@@ -1,6 +1,7 @@
 """A picture in, its detections out: the happy path, and what every answer carries."""
 
 import http.client
+import random
 import ssl
 import unittest
 
@@ -57,6 +58,18 @@ class PredictTest(SystemTest):
         blocks = iter([ASTRONAUT[:10_000], ASTRONAUT[10_000:]])
         answer = self.instance.predict("faces", blocks, headers={"Transfer-Encoding": "chunked"})
         self.assertEqual(self.faces()["detections"], self.assert_good(answer)["detections"])
+
+    def test_a_body_larger_than_nginx_keeps_in_memory_is_taken(self):
+        noise = pictures.Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
+        noise.paste(pictures.astronaut(), (100, 200))
+        picture = pictures.encode(noise, "PNG", compress_level=1)
+        self.assertGreater(len(picture), 5_000_000)
+        answer = self.faces(picture, "confidence=0.5")
+        moved = {edge: value + (100 if edge[0] == "x" else 200) for edge, value in ASTRONAUT_FACE.items()}
+        self.assertTrue(any(intersection_over_union(item["box"], moved) > 0.5
+                            for item in answer["detections"]), answer["detections"])
+        left = [path for path in (self.instance.state / "tmp").rglob("*") if path.is_file()]
+        self.assertEqual([], left)
 
     def test_the_same_pixels_as_png_and_webp_give_the_same_detections(self):
         image = pictures.astronaut()

@@ -1,8 +1,9 @@
 // The one gRPC channel between a worker and the model server, and the KServe v2 calls made on it.
 //
-// Make it after the fork. Thread safe: all threads of the worker share it. Every call carries a
-// deadline. Errors keep the code that the server or gRPC gave: UNAVAILABLE when the server is away,
-// DEADLINE_EXCEEDED when it is too slow, NOT_FOUND for an unknown model.
+// Make it after the fork and before threads (it sets an environment variable for gRPC). Thread
+// safe: all threads of the worker share it. Every call carries a deadline. Errors keep the code
+// that the server or gRPC gave: UNAVAILABLE when the server is away, DEADLINE_EXCEEDED when it is
+// too slow, NOT_FOUND for an unknown model.
 #pragma once
 
 #include <memory>
