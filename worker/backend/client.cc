@@ -48,6 +48,12 @@ std::shared_ptr<grpc::Channel> Connect(const std::vector<std::string>& targets, 
   return grpc::CreateCustomChannel(Join(targets), grpc::InsecureChannelCredentials(), arguments);
 }
 
+// gRPC may answer a call whose deadline was over before it began.
+absl::Status CheckNotOver(Deadline deadline) {
+  return deadline.Expired(Clock::now()) ? absl::DeadlineExceededError("no time was left")
+                                        : absl::OkStatus();
+}
+
 vision::TensorSpec ToSpec(const inference::ModelMetadataResponse::TensorMetadata& tensor) {
   return {tensor.name(), tensor.datatype(), {tensor.shape().begin(), tensor.shape().end()}};
 }
@@ -73,6 +79,7 @@ Client::Client(const std::vector<std::string>& targets, int message_mb)
       infer_calls_(std::make_unique<InferCalls>(*stub_)) {}
 
 absl::Status Client::ServerReady(Deadline deadline) const {
+  RETURN_IF_ERROR(CheckNotOver(deadline));
   grpc::ClientContext context;
   context.set_deadline(WallTime(deadline));
   inference::ServerReadyResponse response;
@@ -83,6 +90,7 @@ absl::Status Client::ServerReady(Deadline deadline) const {
 }
 
 absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) const {
+  RETURN_IF_ERROR(CheckNotOver(deadline));
   grpc::ClientContext context;
   context.set_deadline(WallTime(deadline));
   inference::RepositoryIndexRequest request;
@@ -97,6 +105,7 @@ absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) 
 
 absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& model,
                                                           Deadline deadline) const {
+  RETURN_IF_ERROR(CheckNotOver(deadline));
   inference::ModelMetadataResponse metadata;
   {
     grpc::ClientContext context;
@@ -134,6 +143,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
     const inference::ModelInferRequest& request, Deadline deadline) const {
+  RETURN_IF_ERROR(CheckNotOver(deadline));
   return infer_calls_->Infer(request, deadline);
 }
 

@@ -44,23 +44,24 @@ struct Plan {
 // config.pbtxt (`parameters { key: "family" value: { string_value: "yolov8" } }`). Others are left
 // alone: Triton and its backends have their own.
 //
-// | parameter       | values                                  | default | | --------------- |
-// --------------------------------------- | ---------------------------------- | | family | yolov8,
-// yolov5, end_to_end, nms_free,   | by the outputs, see below          | |                 |
-// classification, embedding               |                                    | | input_size |
-// 640, or 640x480 (width x height)        | the input's shape; needed when     | | | | that is open
-// and not UINT8         | | resize          | letterbox, stretch, crop                | crop for
-// classification and        | |                 |                                         |
-// embedding, otherwise letterbox     | | max_side        | pixels of a picture's longer side, for
-// | 1280                               | |                 | UINT8 inputs of any size | | |
-// channels        | rgb, bgr                                | rgb                                |
-// | scale           | factor on the bytes                     | 1/255; none for UINT8 | | mean, std
-// | one number or three ("0.485,0.456,      | 0 and 1, for classification too:   | | | 0.406"), in
-// the model's channel order,  | Ultralytics' -cls wants these;     | |                 | in units
-// after `scale`                  | torchvision's models want them set | | box_coordinates | pixel,
-// normalized (0..1 of the input)   | pixel                              | | scores          | auto,
-// probabilities, logits; of a       | auto: logits unless all are in     | |                 |
-// classification                          | 0..1 and their sum is 1            |
+// | parameter       | values                                | default                           |
+// | --------------- | ------------------------------------- | --------------------------------- |
+// | family          | yolov8, yolov5, end_to_end, nms_free, | by the outputs, see below         |
+// |                 | classification, embedding             |                                   |
+// | input_size      | 640, or 640x480 (width x height)      | the input's shape; to be given    |
+// |                 |                                       | where that is open and not UINT8  |
+// | resize          | letterbox, stretch, crop              | letterbox; classification and     |
+// |                 |                                       | embedding: crop                   |
+// | max_side        | a picture's longer side in pixels,    | 1280                              |
+// |                 | for UINT8 inputs of any size          |                                   |
+// | channels        | rgb, bgr                              | rgb                               |
+// | scale           | factor on the bytes                   | 1/255; none for UINT8             |
+// | mean, std       | one number or three with commas, in   | 0 and 1, as Ultralytics' models   |
+// |                 | the model's channel order and in      | (-cls too) want it; torchvision's |
+// |                 | units after `scale`                   | want theirs set                   |
+// | box_coordinates | pixel, normalized (0..1 of the input) | pixel                             |
+// | scores          | auto, probabilities, logits; of a     | auto: logits unless all are in    |
+// |                 | classification                        | 0..1 and add up to 1              |
 //
 // The input is FP32, FP16 or UINT8, [3, height, width] or [height, width, 3]. max_batch_size > 0
 // puts a batch before every shape; so does a leading 1 or -1 on an input of four dimensions

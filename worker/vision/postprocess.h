@@ -47,7 +47,7 @@ using Result = std::variant<Detections, Classification, Embedding>;
 // end_to_end and nms_free get no second suppression. Thread safe.
 //
 // INTERNAL: the server's answer is not what the plan says: a tensor is missing, or of another
-//   datatype, shape or length; or an embedding is not finite.
+//   datatype, shape or length; or an embedding is not finite. RESOURCE_EXHAUSTED: out of memory.
 absl::StatusOr<Result> Postprocess(const Plan& plan, std::span<const TensorView> outputs,
                                    const Placement& placement, const Options& options);
 

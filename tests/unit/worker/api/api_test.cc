@@ -6,10 +6,13 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "proto/tensor.h"
 #include "shared/log.h"
 #include "tests/unit/shared/temporary_folder.h"
 #include "tests/unit/worker/api/parsed_json.h"
+#include "tests/unit/worker/backend/fake_model_server.h"
 #include "worker/api/request_id.h"
 
 namespace inferpool::api {
@@ -316,14 +319,83 @@ TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
   EXPECT_EQ(samples(Stage::kDecode), 0U) << "none was reached";
 }
 
-TEST_F(ApiTest, ARequestWhoseTimeIsOverIsAnsweredAndNotWorkedOn) {
+// The same with a model server there.
+class ApiWithServerTest : public ApiTest {
+ protected:
+  ApiWithServerTest() {
+    test::FakeModel model = test::FakeDetector("faces");
+    model.infer = [](const auto&, inference::ModelInferResponse* response) {
+      const std::vector<std::int64_t> one = {1};
+      const std::vector<std::int64_t> none = {0};
+      const std::vector<std::int64_t> no_boxes = {0, 4};
+      AddRawOutput(*response, "num_dets", inference::TYPE_INT32, one).assign(4, '\0');
+      AddRawOutput(*response, "det_boxes", inference::TYPE_FP32, no_boxes);
+      AddRawOutput(*response, "det_scores", inference::TYPE_FP32, none);
+      AddRawOutput(*response, "det_classes", inference::TYPE_INT32, none);
+      return grpc::Status::OK;
+    };
+    server_.Set("faces", model);
+    server_.Set("odd", test::FakeModel{});
+    server_.index = {{"faces", "1"}, {"odd", "1"}, {"unloaded meanwhile", "1"}};
+  }
+
+  fcgi::Response Ask(const fcgi::Request& request) { return api_with_.Handle(request, lane()); }
+
+  test::FakeModelServer server_;
+  const backend::Client client_with_{{server_.target()}, 16};
+  backend::Catalog catalog_with_{client_with_};
+  const Api api_with_{config_, client_with_, catalog_with_};
+};
+
+TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
+  const fcgi::Response response = Ask(Make("POST", "/v1/predict/faces", picture_));
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(Header(response, "Content-Type"), "application/json");
+  const Json::Value json = ParseJson(response.body);
+  EXPECT_EQ(json["model"]["name"], "faces");
+  EXPECT_TRUE(json["detections"].isArray());
+  EXPECT_EQ(json["request_id"], Header(response, "X-Request-ID"));
+  EXPECT_GT(json["timing_ms"]["total"].asDouble(), 0);
+  EXPECT_GE(json["timing_ms"]["total"].asDouble(), json["timing_ms"]["infer"].asDouble());
+  EXPECT_NE(Header(response, "Server-Timing").find("infer;dur="), std::string::npos);
+  EXPECT_EQ(board_.Sum().by_status[0], 1U);
+}
+
+TEST_F(ApiWithServerTest, TheModelsAreListedAndDescribed) {
+  const fcgi::Response list = Ask(Make("GET", "/v1/models"));
+  ASSERT_EQ(list.status, 200);
+  const Json::Value json = ParseJson(list.body);
+  ASSERT_EQ(json["models"].size(), 2U) << "the one that went is left out";
+  EXPECT_EQ(json["models"][0]["family"], "end_to_end");
+  EXPECT_TRUE(json["models"][1]["family"].isNull());
+  const fcgi::Response one = Ask(Make("GET", "/v1/models/faces"));
+  ASSERT_EQ(one.status, 200);
+  EXPECT_EQ(ParseJson(one.body), json["models"][0]);
+  EXPECT_TRUE(IsProblem(Ask(Make("GET", "/v1/models/none")), 404, "unknown-model"));
+  EXPECT_TRUE(IsProblem(Ask(Make("POST", "/v1/predict/none", picture_)), 404, "unknown-model"));
+  EXPECT_TRUE(IsProblem(Ask(Make("POST", "/v1/predict/odd", picture_)), 501, "unusable-model"));
+}
+
+TEST_F(ApiWithServerTest, ARequestWhoseTimeIsOverIsNotWorkedOn) {
   config_.timeouts.request_s = 1;
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  ASSERT_EQ(Ask(request).status, 200);
+  const int before = server_.infer_calls;
   request.accepted -= std::chrono::seconds(5);
   const TimePoint start = Clock::now();
-  const fcgi::Response response = Handle(request);
+  const fcgi::Response response = Ask(request);
   EXPECT_TRUE(response.status == 503 || response.status == 504) << response.status;
   EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(900));
+  EXPECT_EQ(server_.infer_calls, before);
+}
+
+TEST_F(ApiWithServerTest, AModelThatIsTooSlowIs504) {
+  config_.timeouts.request_s = 1;
+  ASSERT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
+  server_.SetDelay(std::chrono::seconds(5));
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  request.accepted -= std::chrono::milliseconds(700);
+  EXPECT_TRUE(IsProblem(Ask(request), 504, "model-too-slow"));
 }
 
 }  // namespace

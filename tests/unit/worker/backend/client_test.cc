@@ -205,7 +205,9 @@ TEST_F(ClientTest, ACallInWorkIsUnavailableWhenTheServerEnds) {
     status = client_.Infer(InferRequest(), In(seconds(20))).status();
     ended = Clock::now();
   });
-  while (server_.infer_calls == 0) std::this_thread::sleep_for(milliseconds(1));
+  for (int i = 0; i < 5'000 && server_.infer_calls == 0; ++i) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
   const TimePoint stopped = Clock::now();
   server_.Stop();
   call.join();
