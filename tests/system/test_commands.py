@@ -239,7 +239,7 @@ class NginxTest(unittest.TestCase):
 
     def test_the_rendered_file_has_no_path_but_those_configured(self):
         state, text = self.rendered({})
-        paths = set(re.findall(r"(?<![\w/])/(?:usr|etc|var|tmp|work|home|root|opt)/[^\s;"]*", text))
+        paths = set(re.findall(r"(?<![\w/])/(?:usr|etc|var|tmp|work|home|root|opt)/[^\s;\x22]*", text))
         self.assertEqual({f"{state}/inferpool.sock", *(str(harness.certificate() / name)
                                                        for name in ("certificate.pem", "key.pem"))},
                          {path.rstrip(":") for path in paths})
