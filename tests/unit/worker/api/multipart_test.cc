@@ -323,7 +323,7 @@ TEST(MultipartTest, TakesTimeInProportionToTheBody) {
   const std::string body = Form(Field("image", content));
   const auto start = std::chrono::steady_clock::now();
   EXPECT_TRUE(FindPart(kType, body, "image").ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
 }  // namespace
