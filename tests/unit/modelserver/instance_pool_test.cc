@@ -32,6 +32,7 @@ class OneAtATime : public Engine {
 
 std::vector<std::unique_ptr<Engine>> Engines(int count) {
   std::vector<std::unique_ptr<Engine>> engines;
+  engines.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     engines.push_back(std::make_unique<OneAtATime>());
   }
@@ -47,11 +48,13 @@ TEST(InstancePool, LeasesEachInstanceToOneCallerAtATime) {
   constexpr int kCalls = 500;
   std::vector<std::unique_ptr<Engine>> engines = Engines(3);
   std::vector<OneAtATime*> seen;
+  seen.reserve(engines.size());
   for (const auto& engine : engines) {
     seen.push_back(static_cast<OneAtATime*>(engine.get()));
   }
   InstancePool pool(std::move(engines), kThreads);
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       for (int call = 0; call < kCalls; ++call) {
@@ -76,6 +79,7 @@ TEST(InstancePool, ServesInTheOrderOfArrival) {
   std::array<std::atomic<bool>, kCallers> waits = {};
   std::vector<std::size_t> order;  // guarded by the lease
   std::vector<std::jthread> threads;
+  threads.reserve(kCallers);
   for (std::size_t i = 0; i < kCallers; ++i) {
     threads.emplace_back([&, i] {
       // Only a caller that is in the queue is asked whether it is still there.
@@ -144,6 +148,7 @@ TEST(InstancePool, LosesNoInstanceToDeadlinesAndDepartures) {
   constexpr int kThreads = 12;
   InstancePool pool(Engines(2), kThreads);
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&pool, i] {
       for (int call = 0; call < 300; ++call) {

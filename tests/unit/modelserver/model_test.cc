@@ -176,7 +176,7 @@ TEST(SampleModels, ShapesGivesARowTheSameAnswerInAnyBatch) {
   }
   auto model = LoadFrom(folder);
   ASSERT_TRUE(model.ok()) << model.status();
-  constexpr std::size_t kRow = 3 * 320 * 320;
+  constexpr std::size_t kRow = std::size_t{3} * 320 * 320;
   const std::vector<float> x = Numbers(16 * kRow, 5);
   std::vector<std::vector<float>> alone;
   for (std::size_t row = 0; row < 16; ++row) {

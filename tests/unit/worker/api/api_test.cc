@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <regex>
 #include <string>
 #include <string_view>
@@ -308,11 +309,9 @@ TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
   EXPECT_EQ(count(405), 1U);
   EXPECT_EQ(count(503), 1U);
   const auto samples = [this](Stage stage) {
-    std::uint64_t sum = 0;
-    for (const auto bucket : board_.Sum().stages[static_cast<std::size_t>(stage)].buckets) {
-      sum += bucket;
-    }
-    return sum;
+    const Totals totals = board_.Sum();
+    const auto& buckets = totals.stages[static_cast<std::size_t>(stage)].buckets;
+    return std::accumulate(buckets.begin(), buckets.end(), std::uint64_t{0});
   };
   EXPECT_EQ(samples(Stage::kTotal), 5U);
   EXPECT_EQ(samples(Stage::kRead), 5U);

@@ -28,7 +28,7 @@ void AddOutput(inference::ModelInferResponse& response, const std::string& name,
                const std::vector<std::int64_t>& shape, const std::vector<T>& values) {
   std::string& raw = AddRawOutput(response, name, DatatypeOf<T>, shape);
   raw.resize(values.size() * sizeof(T));
-  std::memcpy(raw.data(), values.data(), raw.size());
+  if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
 }
 
 // A detector that finds these boxes, in its input's pixels.

@@ -265,7 +265,7 @@ TEST(ClientTargetsTest, OneOfTwoThatIsAwayIsLeftOut) {
 TEST(ClientTargetsTest, AWebProxyOfTheEnvironmentIsNotUsed) {
   const FakeModelServer server;
   setenv("http_proxy", "http://127.0.0.1:9", 1);
-  const Client client({"dns:localhost:" + std::to_string(server.port())}, 16);
+  const Client client({"ipv4:127.0.0.1:" + std::to_string(server.port())}, 16);
   EXPECT_TRUE(client.ServerReady(In(seconds(5))).ok());
   unsetenv("http_proxy");
 }
