@@ -165,6 +165,11 @@ class Parser {
   }
 
   void ReadText() {
+    // jsoncpp takes a zero byte for the end and would believe what stands before it.
+    if (const std::size_t zero = text_.find('\0'); zero != std::string_view::npos) {
+      Add(LineAt(static_cast<std::ptrdiff_t>(zero)), "", "is not JSON: there is a zero byte");
+      return;
+    }
     Json::Value root;
     std::string errors;
     if (!ReadJson(text_, root, errors)) {

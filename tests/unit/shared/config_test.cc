@@ -629,5 +629,10 @@ TEST(ConfigTest, DamagedFilesGiveProblemsAndNeverACrash) {
   }
 }
 
+TEST(ParseConfig, AZeroByteDoesNotEndTheText) {
+  using namespace std::literals;
+  EXPECT_TRUE(HasOnly(Parse("{\"workers\": 2}\n\0 and more"sv), 2, "", "zero byte"));
+}
+
 }  // namespace
 }  // namespace inferpool
