@@ -629,7 +629,7 @@ TEST(ConfigTest, DamagedFilesGiveProblemsAndNeverACrash) {
   }
 }
 
-TEST(ParseConfig, AZeroByteDoesNotEndTheText) {
+TEST(ConfigTest, AZeroByteDoesNotEndTheText) {
   using namespace std::literals;
   EXPECT_TRUE(HasOnly(Parse("{\"workers\": 2}\n\0 and more"sv), 2, "", "zero byte"));
 }
