@@ -1,12 +1,21 @@
 #include "fcgi/child.h"
 
+#include <bsd/unistd.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <exception>
+#include <system_error>
 
 #include "shared/log.h"
 
@@ -16,11 +25,73 @@ namespace {
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : std::array{SIGTERM, SIGINT, SIGCHLD, SIGHUP}) sigaddset(&set, signal);
+  for (const int signal : std::array{SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2}) {
+    sigaddset(&set, signal);
+  }
   return set;
 }
 
+bool Become(const Identity& identity) {
+  return initgroups(identity.name.c_str(), identity.group) == 0 && setgid(identity.group) == 0 &&
+         setuid(identity.user) == 0;
+}
+
+void AllowCoreDumps(bool allow) {
+  rlimit limit{};
+  getrlimit(RLIMIT_CORE, &limit);
+  limit.rlim_cur = allow ? limit.rlim_max : 0;
+  setrlimit(RLIMIT_CORE, &limit);
+  // The kernel takes the permission away from a process that has changed its user.
+  if (allow) prctl(PR_SET_DUMPABLE, 1);
+}
+
+// Everything between the fork and the child's own work; false: it must not go on.
+bool Prepare(const ChildOptions& options, pid_t master) {
+  if (options.identity && !Become(*options.identity)) {
+    log::Error("cannot change the user", {{"user", options.identity->name},
+                                          {"reason", std::generic_category().message(errno)}});
+    return false;
+  }
+  // After the change of user, which clears it.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != master) return false;  // the master died before the line above
+  AllowCoreDumps(options.core_dumps);
+  // A terminal's Ctrl-C goes to the whole foreground group; only the master shall act on it.
+  setpgid(0, 0);
+  CloseOthers(options.keep);
+  setproctitle("%s", options.title.c_str());
+  return true;
+}
+
 }  // namespace
+
+absl::StatusOr<Identity> FindIdentity(const std::string& user, const std::string& group) {
+  // One thread calls this, at the start.
+  const passwd* entry = getpwnam(user.c_str());  // NOLINT(concurrency-mt-unsafe)
+  if (entry == nullptr) {
+    return absl::NotFoundError(fmt::format("there is no user {}", user));
+  }
+  Identity identity{.user = entry->pw_uid, .group = entry->pw_gid, .name = user};
+  if (group.empty()) return identity;
+  const ::group* other = getgrnam(group.c_str());  // NOLINT(concurrency-mt-unsafe)
+  if (other == nullptr) {
+    return absl::NotFoundError(fmt::format("there is no group {}", group));
+  }
+  identity.group = other->gr_gid;
+  return identity;
+}
+
+void CloseOthers(std::vector<int> keep) {
+  std::ranges::sort(keep);
+  unsigned int next = STDERR_FILENO + 1;
+  for (const int fd : keep) {
+    const auto kept = static_cast<unsigned int>(fd);
+    if (fd < 0 || kept < next) continue;
+    if (kept > next) close_range(next, kept - 1, 0);
+    next = kept + 1;
+  }
+  close_range(next, UINT_MAX, 0);
+}
 
 void BlockSignals() {
   const sigset_t set = HandledSignals();
@@ -32,20 +103,16 @@ void UnblockSignals() {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-pid_t StartChild(const ChildRole& role) {
+pid_t StartChild(const ChildOptions& options, const std::function<int()>& run) {
   const pid_t master = getpid();
   const pid_t pid = fork();
   if (pid != 0) return pid;
 
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != master) _exit(EXIT_FAILURE);  // the master died before the line above
-  // A terminal's Ctrl-C goes to the whole foreground group; only the master shall act on it.
-  setpgid(0, 0);
   int status = EXIT_FAILURE;
   try {
-    status = role.run();
+    if (Prepare(options, master)) status = run();
   } catch (const std::exception& error) {
-    log::Error("child failed", {{"child", role.name}, {"reason", error.what()}});
+    log::Error("child failed", {{"child", options.title}, {"reason", error.what()}});
   }
   // No destructors of what was inherited from the master.
   _exit(status);

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <iterator>
-#include <limits>
 #include <span>
 #include <string>
 
@@ -38,6 +37,12 @@ std::chrono::microseconds Between(std::string_view handed_off,
   const double until = std::chrono::duration<double>(accepted.time_since_epoch()).count();
   const double waited = std::clamp(until - seconds, 0.0, 3600.0);
   return std::chrono::microseconds(std::llround(waited * 1e6));
+}
+
+// The peer has closed its end: nginx does when its client leaves.
+bool HasClosed(int socket) {
+  pollfd event{.fd = socket, .events = POLLRDHUP, .revents = 0};
+  return poll(&event, 1, 0) > 0 && (event.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 }  // namespace
@@ -98,6 +103,10 @@ const char* Connection::Parameter(const char* name) const {
 absl::StatusOr<Request> Connection::Read() {
   const TimePoint accepted = Clock::now();
   const auto accepted_wall = std::chrono::system_clock::now();
+  if (HasClosed(fcgx_.ipcFd)) {
+    broken_ = true;
+    return absl::CancelledError("the client left while the request waited");
+  }
   if (!AwaitPreamble() || FCGX_Accept_r(&fcgx_) != 0) {
     broken_ = true;
     return absl::UnavailableError("no FastCGI request came");
@@ -113,7 +122,18 @@ absl::StatusOr<Request> Connection::Read() {
   request.content_type = Parameter("CONTENT_TYPE");
   request.request_id = Parameter("HTTP_X_REQUEST_ID");
   request.client = Parameter("REMOTE_ADDR");
-  ReadBody(request);
+  // A request that is sent again, because its worker died, has not waited for a thread all the
+  // time.
+  const bool waited_too_long = limits_.queue.count() > 0 && request.queue > limits_.queue &&
+                               std::string_view(Parameter("INFERPOOL_RETRY")).empty();
+  if (waited_too_long) {
+    request.body_status = absl::ResourceExhaustedError(
+        fmt::format("the request waited {} ms for a worker, allowed are {}",
+                    std::chrono::duration_cast<std::chrono::milliseconds>(request.queue).count(),
+                    limits_.queue.count()));
+  } else {
+    ReadBody(request);
+  }
   request.read = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - accepted);
   return request;
 }
@@ -136,13 +156,12 @@ void Connection::ReadBody(Request& request) {
     return;
   }
   request.body_bytes = std::make_unique_for_overwrite<char[]>(bytes);
+  const Deadline deadline(request.accepted + limits_.whole);
   std::size_t got = 0;
-  while (got < bytes) {
-    constexpr std::size_t kMost = std::numeric_limits<int>::max();
-    const int wanted = static_cast<int>(std::min(bytes - got, kMost));
-    const int count = FCGX_GetStr(request.body_bytes.get() + got, wanted, fcgx_.in);
-    if (count <= 0) break;
-    got += static_cast<std::size_t>(count);
+  while (got < bytes && !deadline.Expired(Clock::now())) {
+    const std::size_t count = ReadSome(request.body_bytes.get() + got, bytes - got);
+    if (count == 0) break;
+    got += count;
   }
   if (got < bytes) {
     request.body_bytes.reset();
@@ -151,6 +170,19 @@ void Connection::ReadBody(Request& request) {
     return;
   }
   request.body = {request.body_bytes.get(), bytes};
+}
+
+// What one read() brings, so that the deadline is looked at in between: a byte, which fills
+// libfcgi's buffer, and the rest of that. 0: there is no more.
+std::size_t Connection::ReadSome(char* to, std::size_t most) {
+  const int byte = FCGX_GetChar(fcgx_.in);
+  if (byte < 0) return 0;
+  *to = static_cast<char>(byte);
+  const auto buffered = static_cast<std::size_t>(fcgx_.in->stop - fcgx_.in->rdNext);
+  const std::size_t rest = std::min(buffered, most - 1);
+  std::copy_n(fcgx_.in->rdNext, rest, to + 1);
+  fcgx_.in->rdNext += rest;
+  return rest + 1;
 }
 
 bool Connection::Write(const Response& response) {

@@ -13,7 +13,9 @@ namespace inferpool::fcgi {
 
 struct ReadLimits {
   std::size_t body_bytes;
-  std::chrono::seconds io;  // longest pause between two bytes, in both directions
+  std::chrono::seconds io;             // longest pause between two bytes, in both directions
+  std::chrono::seconds whole{30};      // longest time that reading a request may take
+  std::chrono::milliseconds queue{0};  // longest wait before acceptance; 0: any
 };
 
 // Prepares libfcgi. Call it once a process, before any thread.
@@ -27,9 +29,11 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Reads the request; call it once. UNAVAILABLE when the peer went away or spoke no FastCGI: there
-  // is nobody to answer.
+  // Reads the request; call it once. There is nobody to answer when it fails: CANCELLED when the
+  // client had left before, UNAVAILABLE when the peer went away or spoke no FastCGI.
   absl::StatusOr<Request> Read();
+
+  int socket() const { return fcgx_.ipcFd; }
 
   // Writes the answer; false when the peer did not take all of it.
   bool Write(const Response& response);
@@ -37,6 +41,7 @@ class Connection {
  private:
   bool AwaitPreamble() const;
   void ReadBody(Request& request);
+  std::size_t ReadSome(char* to, std::size_t most);
   const char* Parameter(const char* name) const;
 
   ReadLimits limits_;

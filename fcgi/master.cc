@@ -1,83 +1,317 @@
 #include "fcgi/master.h"
 
-#include <poll.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <json/value.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <random>
 #include <system_error>
+#include <utility>
+#include <vector>
 
+#include "fcgi/control.h"
+#include "fcgi/crash_report.h"
+#include "fcgi/supervisor.h"
+#include "shared/config_keys.h"
 #include "shared/file_descriptor.h"
 #include "shared/log.h"
 
 namespace inferpool::fcgi {
 namespace {
 
+using Process = Supervisor::Process;
+
+enum Role : int { kWorker, kSidecar, kModelServer };
+constexpr std::array<std::string_view, 3> kRoleNames = {"worker", "sidecar", "model server"};
+
+// How long a request may be over its time before its thread counts as stuck: the worker itself
+// answers 504 at timeouts.request_s.
+constexpr std::chrono::seconds kStuckMargin{1};
+// How long the next program may take to say that it accepts the configuration.
+constexpr std::chrono::seconds kCheckPatience{20};
+
+std::string Title(Process process) {
+  if (process.role == kWorker) return fmt::format("worker {}", process.place);
+  return process.role == kSidecar ? "sidecar" : "modelserver";
+}
+
+std::string Reason(int error) {
+  return std::generic_category().message(error);
+}
+
+// Resident memory in MiB; 0 when it cannot be read.
+long ResidentMb(pid_t pid) {
+  std::ifstream statm(fmt::format("/proc/{}/statm", pid));
+  long size = 0;
+  long resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE) / (1024 * 1024);
+}
+
+Supervisor::Options OptionsOf(const Config& config) {
+  Supervisor::Options options;
+  options.start = std::chrono::seconds(config.timeouts.start_s);
+  options.drain = std::chrono::seconds(config.timeouts.drain_s);
+  options.concurrent = config.recycle.concurrent;
+  return options;
+}
+
+// What a change of the configuration asks for.
+struct Change {
+  std::vector<std::string> keys;
+  std::vector<std::string> at_start;  // keys that only a new start can change
+  std::vector<std::string> nginx;     // keys that nginx has to be told of
+  std::vector<int> roll;              // roles
+};
+
+Change Compare(const Config& before, const Config& after) {
+  Change change;
+  bool workers = false;
+  bool sidecar = false;
+  bool models = false;
+  for (const ConfigKey* key : ChangedKeys(before, after)) {
+    change.keys.emplace_back(key->name);
+    switch (key->reach) {
+      case Reach::kMaster:
+        break;
+      case Reach::kWorkers:
+        workers = true;
+        break;
+      case Reach::kClients:
+        workers = sidecar = true;
+        break;
+      case Reach::kModels:
+        models = true;
+        break;
+      case Reach::kNginx:
+        change.nginx.emplace_back(key->name);
+        break;
+      case Reach::kStart:
+        change.at_start.emplace_back(key->name);
+        break;
+    }
+  }
+  if (models) change.roll.push_back(kModelServer);
+  if (sidecar) change.roll.push_back(kSidecar);
+  if (workers) change.roll.push_back(kWorker);
+  return change;
+}
+
 class Master {
  public:
-  Master(const std::vector<ChildRole>& roles, const Supervisor::Options& options,
-         const Scoreboard& scoreboard)
-      : roles_(roles), scoreboard_(scoreboard), supervisor_(FirstToLeave(roles), options) {}
+  explicit Master(MasterSetup setup)
+      : setup_(std::move(setup)),
+        board_(setup_.scoreboard),
+        pool_(board_.pool()),
+        config_(setup_.config),
+        generation_(setup_.inheritance ? setup_.inheritance->generation : 1),
+        supervisor_({{.seats = config_.workers,
+                      .places = board_.slots(),
+                      .successor_first = true,
+                      .leaves_last = false},
+                     {.seats = 1,
+                      .places = static_cast<int>(kSidecarRows),
+                      .successor_first = true,
+                      .leaves_last = true},
+                     {.seats = config_.modelserver.enabled ? 1 : 0,
+                      .places = 1,
+                      .successor_first = false,
+                      .leaves_last = true}},
+                    generation_, OptionsOf(config_)) {
+    configs_[generation_] = config_;
+  }
 
   int Run() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP}) sigaddset(&set, signal);
-    const FileDescriptor signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    absl::StatusOr<ControlSocket> control = ControlSocket::Listen(ControlPath(config_.state));
+    if (!control.ok()) {
+      log::Error("cannot start", {{"reason", Message(control.status())}});
+      return EXIT_FAILURE;
+    }
+    control_.emplace(*std::move(control));
+    OpenDescriptors();
+    Publish();
+    if (setup_.inheritance) Adopt(*setup_.inheritance);
+    WritePidFile();
     while (true) {
-      // Acting can fail (no process to be had), which is an event of its own: act until it is
-      // quiet.
-      for (Supervisor::Actions actions = supervisor_.Due(Clock::now()); !actions.empty();
-           actions = supervisor_.Due(Clock::now())) {
-        for (const Supervisor::Action& action : actions) Perform(action);
-      }
+      Act();
       if (supervisor_.Done()) break;
-      pollfd event{.fd = signals.get(), .events = POLLIN, .revents = 0};
-      poll(&event, 1, PollTimeoutMs());
-      ReadSignals(signals.get());
+      std::array<epoll_event, 32> events{};
+      const int count = epoll_wait(epoll_.get(), events.data(), events.size(), PollTimeoutMs());
+      for (int i = 0; i < count; ++i) {
+        const int fd = events[static_cast<std::size_t>(i)].data.fd;
+        if (fd == signals_.get()) ReadSignals();
+        if (fd == timer_.get()) Tick();
+        if (fd == control_->fd()) {
+          control_->Serve([this](const Json::Value& request) { return Answer(request); });
+        }
+      }
+      setup_.notice.Clear();
+      ReadRows();
       Reap();
     }
+    RemoveFiles();
     log::Info("stopped");
     return EXIT_SUCCESS;
   }
 
  private:
-  static std::vector<bool> FirstToLeave(const std::vector<ChildRole>& roles) {
-    std::vector<bool> first;
-    for (const ChildRole& role : roles) first.push_back(role.first_to_leave);
-    return first;
+  struct Running {
+    Process process;
+    FileDescriptor pidfd;
+    std::uint32_t generation;
+    bool ready = false;
+    bool leaving = false;
+    bool stuck = false;
+    bool same_program = true;  // forked by this program, not by the one before
+  };
+
+  // ------------------------------------------------------------------- set-up
+
+  void OpenDescriptors() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2}) {
+      sigaddset(&set, signal);
+    }
+    signals_ = FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    timer_ = FileDescriptor(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    const itimerspec every_second{.it_interval = {.tv_sec = 1, .tv_nsec = 0},
+                                  .it_value = {.tv_sec = 1, .tv_nsec = 0}};
+    timerfd_settime(timer_.get(), 0, &every_second, nullptr);
+    epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
+    for (const int fd : {signals_.get(), timer_.get(), setup_.notice.fd(), control_->fd()}) {
+      Watch(fd);
+    }
+  }
+
+  void Watch(int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  }
+
+  // The pool's part of the scoreboard.
+  void Publish() {
+    pool_.master = getpid();
+    if (pool_.started_ns == 0) pool_.started_ns = ToNs(Clock::now());
+    pool_.generation = generation_;
+    pool_.stopping = 0;
+    struct stat info {};
+    if (fstat(setup_.listener, &info) == 0) pool_.listener_inode = info.st_ino;
+    ApplyLive();
+  }
+
+  // What the master alone uses of the configuration.
+  void ApplyLive() {
+    supervisor_.SetOptions(OptionsOf(config_));
+    supervisor_.SetSeats(kWorker, config_.workers);
+    pool_.wanted_workers = static_cast<std::uint32_t>(config_.workers);
+    pool_.quarantine_ttl_ns = static_cast<std::uint64_t>(config_.quarantine.ttl_s) * 1'000'000'000U;
+    listen(setup_.listener, config_.listen.backlog);
+  }
+
+  void Adopt(const Inheritance& inheritance) {
+    for (const Inheritance::Child& child : inheritance.children) {
+      const Process process{child.role, child.place};
+      supervisor_.Adopt(process, child.generation, child.ready, child.leaving, Clock::now());
+      Remember(child.pid, process, child.generation);
+      Running& running = running_.at(child.pid);
+      running.ready = child.ready;
+      running.leaving = child.leaving;
+      running.same_program = false;
+      // Already there, unless the next program's scoreboard is a new one.
+      ProcessRow& row = RowOf(process);
+      row.pid = child.pid;
+      row.generation = child.generation;
+      if (row.started_ns == 0) {
+        row.started_ns = ToNs(Clock::now());
+        row.state = child.ready ? ProcessState::kReady : ProcessState::kStarting;
+      }
+    }
+    configs_[generation_] = config_;
+    generation_ += 1;
+    configs_[generation_] = config_;
+    pool_.generation = generation_;
+    supervisor_.Roll({kSidecar, kWorker}, generation_);
+    RecordReload(ReloadRecord::kRolling, "new program", setup_.program);
+  }
+
+  void WritePidFile() const {
+    const std::string path = config_.state + "/inferpool.pid";
+    const std::string fresh = path + ".new";
+    std::ofstream(fresh) << getpid() << "\n";
+    std::error_code error;
+    std::filesystem::rename(fresh, path, error);
+  }
+
+  void RemoveFiles() const {
+    std::error_code error;
+    std::filesystem::remove(ControlPath(config_.state), error);
+    std::filesystem::remove(config_.state + "/inferpool.pid", error);
+  }
+
+  // --------------------------------------------------------------------- loop
+
+  // Acting can fail (no process to be had), which is an event of its own: until it is quiet.
+  void Act() {
+    for (Supervisor::Actions actions = supervisor_.Due(Clock::now()); !actions.empty();
+         actions = supervisor_.Due(Clock::now())) {
+      for (const Supervisor::Action& action : actions) Perform(action);
+    }
+    pool_.backing_off = static_cast<std::uint32_t>(supervisor_.BackingOff(kWorker, Clock::now()));
+    if (reload_running_ && supervisor_.Settled()) {
+      FinishReload(ReloadRecord::kDone, "");
+    }
+    if (!announced_ && AnyWorkerReady()) {
+      announced_ = true;
+      sd_notify(0, "READY=1");
+    }
   }
 
   int PollTimeoutMs() const {
-    const auto due = supervisor_.NextDue();
+    const auto due = supervisor_.NextDue(Clock::now());
     if (!due) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - Clock::now());
     return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, 60'000));
   }
 
-  void ReadSignals(int fd) {
+  void ReadSignals() {
     signalfd_siginfo info{};
-    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
       switch (info.ssi_signo) {
         case SIGTERM:
         case SIGINT:
-          if (info.ssi_signo == SIGINT && interrupted_) {
-            log::Warning("stopping at once");
-            supervisor_.StopNow(Clock::now());
-          } else {
-            log::Info("stopping", {{"signal", strsignal(static_cast<int>(info.ssi_signo))}});
-            supervisor_.Stop(Clock::now());
-          }
-          stopping_ = true;
-          interrupted_ = interrupted_ || info.ssi_signo == SIGINT;
+          Stop(static_cast<int>(info.ssi_signo));
           break;
         case SIGHUP:
-          log::Warning("SIGHUP: this version does not reload; restart to use a new configuration");
+          if (!stopping_) Reload();
+          break;
+        case SIGUSR1:
+          ReopenLogs();
+          break;
+        case SIGUSR2:
+          if (!stopping_) CheckNextProgram();
           break;
         default:
           break;  // SIGCHLD: Reap follows
@@ -85,41 +319,208 @@ class Master {
     }
   }
 
+  void Stop(int signal) {
+    if (signal == SIGINT && interrupted_) {
+      log::Warning("stopping at once");
+      supervisor_.StopNow(Clock::now());
+    } else {
+      log::Info("stopping", {{"signal", strsignal(signal)}});  // NOLINT(concurrency-mt-unsafe)
+      sd_notify(0, "STOPPING=1");
+      // Nobody new is let in, and the workers take those who wait before they leave.
+      if (!setup_.socket_activated) unlink(config_.listen.socket.c_str());
+      pool_.stopping = 1;
+      supervisor_.Stop(Clock::now());
+    }
+    stopping_ = true;
+    interrupted_ = interrupted_ || signal == SIGINT;
+  }
+
+  void ReopenLogs() {
+    const bool reopened = log::Reopen();
+    const int error = errno;
+    if (!reopened) log::Error("cannot open the log file again", {{"reason", Reason(error)}});
+    for (const auto& [pid, running] : running_) Send(running, SIGUSR1);
+    if (reopened) log::Info("log file opened again");
+  }
+
+  void Tick() {
+    std::uint64_t expired = 0;
+    [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
+    const TimePoint now = Clock::now();
+    for (auto& [pid, running] : running_) {
+      if (running.process.role == kWorker && running.ready) Inspect(pid, running, now);
+    }
+    if (check_ && now > check_->deadline) kill(check_->pid, SIGKILL);
+    const Totals totals = board_.Sum(now);
+    sd_notifyf(0, "WATCHDOG=1\nSTATUS=%lu of %d workers ready, %lu requests in work",
+               totals.workers_by_state[static_cast<std::size_t>(ProcessState::kReady)],
+               config_.workers, totals.in_work);
+  }
+
+  // Is the worker stuck, too old or too large?
+  void Inspect(pid_t pid, Running& running, TimePoint now) {
+    const auto limit =
+        std::chrono::seconds(ConfigOf(running.generation).timeouts.request_s) + kStuckMargin;
+    int busy = 0;
+    int over = 0;
+    for (const Lane& lane : board_.used_lanes(running.process.place)) {
+      const std::int64_t since = lane.busy_since_ns;
+      if (since == 0) continue;
+      ++busy;
+      if (now - FromNs(since) <= limit) continue;
+      ++over;
+      if (const auto task = lane.task.Load(); task && pool_.quarantine_ttl_ns > 0) {
+        pool_.quarantine.Enter(
+            {.digest = task->digest,
+             .model = task->model,
+             .request_id = task->request_id,
+             .until_ns = ToNs(now) + static_cast<std::int64_t>(pool_.quarantine_ttl_ns.load())});
+      }
+    }
+    if (over > 0) {
+      if (!running.stuck) {
+        log::Error("worker has stuck threads, it is being replaced",
+                   {{"worker", running.process.place}, {"child_pid", pid}, {"stuck", over}});
+      }
+      running.stuck = true;
+      supervisor_.Stuck(running.process, now);
+      if (over == busy) supervisor_.NothingElseInWork(running.process, now);
+      return;
+    }
+    const Config::Recycle& recycle = config_.recycle;
+    const auto age = now - FromNs(RowOf(running.process).started_ns);
+    const bool old = recycle.age_s > 0 && age >= std::chrono::seconds(recycle.age_s);
+    if (old || (recycle.rss_mb > 0 && ResidentMb(pid) > recycle.rss_mb)) {
+      supervisor_.Replace(running.process);
+    }
+  }
+
+  // What the children have written into their rows.
+  void ReadRows() {
+    for (auto& [pid, running] : running_) {
+      const ProcessRow& row = RowOf(running.process);
+      const ProcessState state = row.state.load(std::memory_order_acquire);
+      if (!running.ready && state == ProcessState::kReady) {
+        running.ready = true;
+        supervisor_.Ready(running.process, Clock::now());
+      }
+      if (running.process.role == kWorker && board_.slot(running.process.place).due != 0) {
+        supervisor_.Replace(running.process);
+      }
+    }
+  }
+
+  // ----------------------------------------------------------------- children
+
+  ProcessRow& RowOf(Process process) const {
+    if (process.role == kWorker) return board_.slot(process.place).process;
+    if (process.role == kSidecar) return pool_.sidecars[static_cast<std::size_t>(process.place)];
+    return pool_.model_server;
+  }
+
+  const Config& ConfigOf(std::uint32_t generation) const {
+    const auto config = configs_.find(generation);
+    return config == configs_.end() ? config_ : config->second;
+  }
+
+  bool AnyWorkerReady() const {
+    return std::ranges::any_of(running_, [](const auto& entry) {
+      return entry.second.process.role == kWorker && entry.second.ready;
+    });
+  }
+
+  static void Send(const Running& running, int signal) {
+    syscall(SYS_pidfd_send_signal, running.pidfd.get(), signal, nullptr, 0);
+  }
+
+  Running* Find(Process process) {
+    const auto found = std::ranges::find_if(
+        running_, [&](const auto& entry) { return entry.second.process == process; });
+    return found == running_.end() ? nullptr : &found->second;
+  }
+
   void Perform(const Supervisor::Action& action) {
-    const ChildRole& role = roles_[action.child];
+    if (action.act == Supervisor::Act::kStart) {
+      Start(action.process, action.generation, action.successor);
+      return;
+    }
+    if (action.act == Supervisor::Act::kGiveUp) {
+      GiveUp(action);
+      return;
+    }
+    Running* running = Find(action.process);
+    if (running == nullptr) return;
     switch (action.act) {
-      case Supervisor::Act::kStart:
-        Start(action.child);
-        break;
       case Supervisor::Act::kTerminate:
-        kill(pid_of_.at(action.child), SIGTERM);
+        running->leaving = true;
+        Send(*running, SIGTERM);
         break;
-      case Supervisor::Act::kKill:
-        log::Warning("child did not leave in time, killed", {{"child", role.name}});
-        kill(pid_of_.at(action.child), SIGKILL);
+      case Supervisor::Act::kAbort:
+        log::Error("aborting the stuck worker", {{"child", Title(action.process)}});
+        Send(*running, SIGABRT);
+        break;
+      default:
+        log::Warning(running->ready ? "child did not leave in time, killed"
+                                    : "child did not get ready in time, killed",
+                     {{"child", Title(action.process)}});
+        Send(*running, SIGKILL);
         break;
     }
   }
 
-  void Start(std::size_t child) {
-    const ChildRole& role = roles_[child];
-    if (role.worker >= 0) {
-      scoreboard_.slot(role.worker).state.store(WorkerState::kStarting, std::memory_order_relaxed);
+  void Start(Process process, std::uint32_t generation, bool successor) {
+    const Config& config = ConfigOf(generation);
+    ProcessRow& row = RowOf(process);
+    if (process.role == kWorker) {
+      board_.Occupy(process.place, generation, config.threads, Clock::now());
+      board_.slot(process.place).quota = Quota();
+    } else {
+      row.generation = generation;
+      row.started_ns = ToNs(Clock::now());
+      row.state = ProcessState::kStarting;
     }
-    const pid_t pid = StartChild(role);
+    const ChildOptions options{
+        .title = Title(process),
+        .keep = {setup_.listener, setup_.sidecar_listener, setup_.notice.fd()},
+        .identity = setup_.identity,
+        .core_dumps = config.core_dumps};
+    const pid_t pid = StartChild(options, [&] { return RunChild(process, config, successor); });
     if (pid < 0) {
-      log::Error("cannot fork",
-                 {{"child", role.name}, {"reason", std::generic_category().message(errno)}});
-      if (role.worker >= 0) scoreboard_.Vacate(role.worker);
-      supervisor_.Ended(child, /*planned=*/false, Clock::now());
+      log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
+      ClearRow(process);
+      supervisor_.Ended(process, /*planned=*/false, Clock::now());
       return;
     }
-    child_of_[pid] = child;
-    pid_of_[child] = pid;
-    if (role.worker >= 0) {
-      scoreboard_.slot(role.worker).pid.store(pid, std::memory_order_relaxed);
-      scoreboard_.CountStart();
+    row.pid = pid;
+    Remember(pid, process, generation);
+    // It cannot say so itself: it does not know that we exist.
+    if (process.role == kModelServer) row.state = ProcessState::kReady;
+    if (process.role == kModelServer) setup_.notice.Ring();
+  }
+
+  int RunChild(Process process, const Config& config, bool successor) const {
+    const Programs& programs = setup_.programs;
+    if (process.role == kWorker) {
+      return programs.worker(config, setup_.notice, process.place, successor);
     }
+    if (process.role == kSidecar) return programs.sidecar(config, setup_.notice, process.place);
+    return programs.model_server(config);
+  }
+
+  void Remember(pid_t pid, Process process, std::uint32_t generation) {
+    FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    Watch(pidfd.get());
+    running_.insert_or_assign(
+        pid, Running{.process = process, .pidfd = std::move(pidfd), .generation = generation});
+  }
+
+  // The planned number of requests of one worker's life; 0: no end.
+  std::uint64_t Quota() {
+    const Config::Recycle& recycle = config_.recycle;
+    if (recycle.requests == 0) return 0;
+    std::uniform_int_distribution<std::uint64_t> jitter(0,
+                                                        static_cast<std::uint64_t>(recycle.jitter));
+    return static_cast<std::uint64_t>(recycle.requests) + jitter(random_);
   }
 
   // Also reaps orphans, which come to us when we are a container's first process.
@@ -127,44 +528,306 @@ class Master {
     int status = 0;
     pid_t pid = 0;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-      const auto it = child_of_.find(pid);
-      if (it == child_of_.end()) continue;
-      const std::size_t child = it->second;
-      child_of_.erase(it);
-      pid_of_.erase(child);
-      const ChildRole& role = roles_[child];
-      // Only workers leave by themselves, to be recycled.
-      const bool planned =
-          role.worker >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
-      if (!planned && !stopping_) {
-        log::Error("child ended unexpectedly",
-                   {{"child", role.name},
-                    {"child_pid", pid},
-                    {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
-                    {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
+      if (check_ && pid == check_->pid) {
+        FinishCheck(status);
+        continue;
       }
-      if (role.worker >= 0) {
-        scoreboard_.Vacate(role.worker);
-        scoreboard_.CountEnd(/*crashed=*/!planned);
-      }
-      supervisor_.Ended(child, planned, Clock::now());
+      const auto found = running_.find(pid);
+      if (found == running_.end()) continue;
+      const Running running = std::move(found->second);
+      running_.erase(found);
+      Ended(pid, running, status);
     }
   }
 
-  const std::vector<ChildRole>& roles_;
-  const Scoreboard& scoreboard_;
+  void Ended(pid_t pid, const Running& running, int status) {
+    const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS &&
+                         (running.process.role == kWorker || running.leaving);
+    if (!planned && !stopping_) {
+      log::Error("child ended unexpectedly",
+                 {{"child", Title(running.process)},
+                  {"child_pid", pid},
+                  {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
+                  {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
+    }
+    if (running.process.role == kWorker) {
+      if (!planned) {
+        board_.Record(ReportCrash(board_,
+                                  {.slot = running.process.place,
+                                   .pid = pid,
+                                   .wait_status = status,
+                                   .stuck = running.stuck,
+                                   .same_program = running.same_program},
+                                  config_.state + "/crashes", Clock::now()));
+      }
+      board_.CountEnd(/*crashed=*/!planned);
+    }
+    ClearRow(running.process);
+    supervisor_.Ended(running.process, planned, Clock::now());
+  }
+
+  void ClearRow(Process process) const {
+    if (process.role == kWorker) {
+      board_.Vacate(process.place);
+    } else {
+      RowOf(process).pid = 0;
+      RowOf(process).state = ProcessState::kEmpty;
+    }
+  }
+
+  // ------------------------------------------------------------------- reload
+
+  void RecordReload(decltype(ReloadRecord::outcome) outcome, std::string_view what,
+                    std::string_view detail) {
+    reload_ = {.at_s = std::time(nullptr),
+               .generation = generation_,
+               .outcome = outcome,
+               .what = FixedText<48>(what),
+               .detail = FixedText<400>(detail)};
+    reload_running_ = outcome == ReloadRecord::kRolling;
+    pool_.reload.Store(reload_);
+    if (reload_running_) {
+      timespec now{};
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%ld",
+                 now.tv_sec * 1'000'000L + now.tv_nsec / 1'000);
+    }
+  }
+
+  void FinishReload(decltype(ReloadRecord::outcome) outcome, std::string_view detail) {
+    reload_.outcome = outcome;
+    if (!detail.empty()) reload_.detail = FixedText<400>(detail);
+    reload_running_ = false;
+    pool_.reload.Store(reload_);
+    sd_notify(0, "READY=1");
+    const auto write = outcome == ReloadRecord::kDone ? &log::Info : &log::Error;
+    write("reload", {{"what", reload_.what.view()},
+                     {"outcome", kReloadOutcomes[outcome]},
+                     {"generation", reload_.generation},
+                     {"detail", reload_.detail.view()}});
+    std::erase_if(configs_, [this](const auto& entry) {
+      return entry.first != generation_ && std::ranges::none_of(running_, [&](const auto& child) {
+               return child.second.generation == entry.first;
+             });
+    });
+  }
+
+  Json::Value Refuse(std::string_view what, const std::vector<std::string>& problems) {
+    const std::string all = fmt::format("{}", fmt::join(problems, "; "));
+    log::Error("reload", {{"what", what}, {"outcome", "refused"}, {"detail", all}});
+    // One that still runs keeps its place in the record: it will say how it ended.
+    if (!reload_running_) RecordReload(ReloadRecord::kRefused, what, all);
+    Json::Value answer;
+    answer["ok"] = false;
+    answer["problems"] = Json::arrayValue;
+    for (const std::string& problem : problems) answer["problems"].append(problem);
+    return answer;
+  }
+
+  Json::Value Reload() {
+    const ConfigResult result = LoadConfig(setup_.config_file, setup_.overrides);
+    if (!result.problems.empty()) {
+      std::vector<std::string> problems;
+      for (const ConfigProblem& problem : result.problems) {
+        problems.push_back(Format(problem, setup_.config_file));
+      }
+      return Refuse("reload", problems);
+    }
+    scaled_ = false;
+    return Apply("reload", result.config);
+  }
+
+  Json::Value Apply(std::string_view what, const Config& config) {
+    const Change change = Compare(config_, config);
+    if (!change.at_start.empty()) {
+      return Refuse(what, {fmt::format("{}: cannot change while the pool runs; start it again",
+                                       fmt::join(change.at_start, ", "))});
+    }
+    if (!change.roll.empty()) {
+      generation_ = ++last_generation_;
+      pool_.generation = generation_;
+      supervisor_.Roll(change.roll, generation_);
+    }
+    config_ = config;
+    configs_[generation_] = config;
+    ApplyLive();
+    RenewQuotas(change);
+    std::string detail = change.keys.empty()
+                             ? "nothing has changed"
+                             : fmt::format("changed: {}", fmt::join(change.keys, ", "));
+    if (!change.nginx.empty()) {
+      detail += "; nginx needs its configuration rendered again and a reload";
+    }
+    log::Info("reload", {{"what", what},
+                         {"outcome", "begun"},
+                         {"generation", generation_},
+                         {"workers", config_.workers},
+                         {"detail", detail}});
+    RecordReload(ReloadRecord::kRolling, what, detail);
+    Json::Value answer;
+    answer["ok"] = true;
+    answer["generation"] = generation_;
+    answer["detail"] = detail;
+    return answer;
+  }
+
+  void RenewQuotas(const Change& change) {
+    const bool changed = std::ranges::any_of(
+        change.keys, [](const std::string& key) { return key.starts_with("recycle."); });
+    if (!changed) return;
+    for (const auto& [pid, running] : running_) {
+      if (running.process.role == kWorker) board_.slot(running.process.place).quota = Quota();
+    }
+  }
+
+  void GiveUp(const Supervisor::Action& action) {
+    const std::uint32_t failed = generation_;
+    generation_ = action.generation;
+    config_ = ConfigOf(generation_);
+    pool_.generation = generation_;
+    ApplyLive();
+    FinishReload(ReloadRecord::kGivenUp,
+                 fmt::format("generation {}: {} did not get ready within timeouts.start_s ({} s); "
+                             "generation {} stays",
+                             failed, Title(action.process), config_.timeouts.start_s, generation_));
+  }
+
+  Json::Value Scale(int workers) {
+    if (workers < 1 || workers > config_.workers_max) {
+      return Refuse("scale", {fmt::format("{} workers: allowed are 1 to {} (workers_max)", workers,
+                                          config_.workers_max)});
+    }
+    Config config = config_;
+    config.workers = workers;
+    scaled_ = true;
+    return Apply("scale", config);
+  }
+
+  Json::Value Answer(const Json::Value& request) {
+    Json::Value answer;
+    const Json::Value& command = request["command"];
+    const std::string name = command.isString() ? command.asString() : "";
+    if (stopping_) {
+      answer["ok"] = false;
+      answer["problems"].append("the pool is stopping");
+      return answer;
+    }
+    if (name == "reload") return Reload();
+    if (name == "scale" && request["workers"].isInt()) return Scale(request["workers"].asInt());
+    if (name == "quarantine clear") {
+      pool_.quarantine.Clear();
+      log::Info("quarantine cleared");
+      answer["ok"] = true;
+      return answer;
+    }
+    answer["ok"] = false;
+    answer["problems"].append("unknown command");
+    return answer;
+  }
+
+  // -------------------------------------------------------------- new program
+
+  struct Check {
+    pid_t pid;
+    FileDescriptor output;
+    TimePoint deadline;
+  };
+
+  std::vector<std::string> Arguments(const char* command) const {
+    std::vector<std::string> arguments = {setup_.program, command, "-c", setup_.config_file};
+    for (const std::string& text : setup_.overrides) {
+      arguments.emplace_back("--set");
+      arguments.push_back(text);
+    }
+    return arguments;
+  }
+
+  // The next program must at least start and accept the configuration before we become it.
+  void CheckNextProgram() {
+    if (check_) return;
+    FileDescriptor output(memfd_create("inferpool-check", MFD_CLOEXEC));
+    const std::vector<std::string> arguments = Arguments("check");
+    const pid_t pid = StartChild({.title = "check", .keep = {output.get()}}, [&] {
+      UnblockSignals();
+      dup2(output.get(), STDOUT_FILENO);
+      dup2(output.get(), STDERR_FILENO);
+      std::vector<char*> argv;
+      for (const std::string& text : arguments) argv.push_back(const_cast<char*>(text.c_str()));
+      argv.push_back(nullptr);
+      execv(setup_.program.c_str(), argv.data());
+      dprintf(STDERR_FILENO, "%s: %s", setup_.program.c_str(), strerror(errno));
+      return EXIT_FAILURE;
+    });
+    if (pid < 0) {
+      Refuse("new program", {fmt::format("cannot fork: {}", Reason(errno))});
+      return;
+    }
+    check_ = {.pid = pid, .output = std::move(output), .deadline = Clock::now() + kCheckPatience};
+  }
+
+  void FinishCheck(int status) {
+    const Check check = *std::exchange(check_, std::nullopt);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS) {
+      if (!stopping_) BecomeNextProgram();
+      return;
+    }
+    std::string said(300, '\0');
+    const ssize_t got = pread(check.output.get(), said.data(), said.size(), 0);
+    said.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    Refuse("new program", {fmt::format("{} check failed: {}", setup_.program, said)});
+  }
+
+  void BecomeNextProgram() {
+    Inheritance inheritance{.listener = setup_.listener,
+                            .sidecar_listener = setup_.sidecar_listener,
+                            .scoreboard = board_.file(),
+                            .notice = setup_.notice.fd(),
+                            .socket_activated = setup_.socket_activated,
+                            .generation = last_generation_,
+                            .workers = scaled_ ? config_.workers : 0,
+                            .children = {}};
+    for (const auto& [pid, running] : running_) {
+      inheritance.children.push_back({.role = running.process.role,
+                                      .place = running.process.place,
+                                      .pid = pid,
+                                      .generation = running.generation,
+                                      .ready = running.ready,
+                                      .leaving = running.leaving});
+    }
+    log::Info("becoming the new program", {{"program", setup_.program}});
+    ExecWithInheritance(setup_.program, Arguments("serve"), inheritance);
+    Refuse("new program", {fmt::format("{}: {}", setup_.program, Reason(errno))});
+  }
+
+  MasterSetup setup_;
+  const Scoreboard& board_;
+  Pool& pool_;
+  Config config_;  // the wanted one
+  std::uint32_t generation_;
+  std::uint32_t last_generation_ = generation_;
+  std::map<std::uint32_t, Config> configs_;  // by generation, while any of its processes runs
   Supervisor supervisor_;
-  std::map<pid_t, std::size_t> child_of_;
-  std::map<std::size_t, pid_t> pid_of_;
+  std::map<pid_t, Running> running_;
+  std::mt19937_64 random_{std::random_device{}()};
+
+  FileDescriptor epoll_;
+  FileDescriptor signals_;
+  FileDescriptor timer_;
+  std::optional<ControlSocket> control_;
+
+  ReloadRecord reload_;
+  bool reload_running_ = false;
+  bool scaled_ = false;
+  std::optional<Check> check_;
+  bool announced_ = false;
   bool stopping_ = false;
   bool interrupted_ = false;
 };
 
 }  // namespace
 
-int RunMaster(const std::vector<ChildRole>& roles, const Supervisor::Options& options,
-              const Scoreboard& scoreboard) {
-  return Master(roles, options, scoreboard).Run();
+int RunMaster(MasterSetup setup) {
+  return Master(std::move(setup)).Run();
 }
 
 }  // namespace inferpool::fcgi

@@ -1,18 +1,50 @@
-// The master process: starts the children that its roles describe and keeps them running until it
-// is told to stop. One thread, one loop over signals; the Supervisor decides, the master acts.
+// The master process: one thread, one loop over signals, a clock, its children's pidfds, their bell
+// and the control socket. The Supervisor decides, the master acts.
+//
+//   SIGTERM, SIGINT   drain and stop; a second SIGINT: at once
+//   SIGHUP            read the configuration again
+//   SIGUSR1           open the log file again, here and in the children
+//   SIGUSR2           become the program that lies at our path now
 #pragma once
 
-#include <vector>
+#include <functional>
+#include <optional>
+#include <string>
 
 #include "fcgi/child.h"
-#include "fcgi/supervisor.h"
+#include "fcgi/inheritance.h"
+#include "fcgi/notice.h"
+#include "shared/config.h"
 #include "shared/scoreboard.h"
 
 namespace inferpool::fcgi {
 
-// Runs until SIGTERM or SIGINT has stopped all children; a second SIGINT kills them. Call
-// BlockSignals before. The process must have no other thread. Returns the exit status.
-int RunMaster(const std::vector<ChildRole>& roles, const Supervisor::Options& options,
-              const Scoreboard& scoreboard);
+// What the children run: each is the life of a process and returns its exit status. The signals
+// that the master handles are blocked when it is called.
+struct Programs {
+  // `successor`: it replaces a worker that still serves, so it must reach the model server first.
+  std::function<int(const Config&, const Notice&, int slot, bool successor)> worker;
+  std::function<int(const Config&, const Notice&, int row)> sidecar;
+  std::function<int(const Config&)> model_server;
+};
+
+struct MasterSetup {
+  Config config;
+  std::string config_file;
+  ConfigOverrides overrides;
+  std::string program;  // our own path, for SIGUSR2
+  int listener;
+  int sidecar_listener;
+  bool socket_activated;  // the listener is systemd's: it stays when we go
+  const Scoreboard& scoreboard;
+  const Notice& notice;
+  std::optional<Identity> identity;
+  Programs programs;
+  std::optional<Inheritance> inheritance;  // from the program before
+};
+
+// Runs until SIGTERM or SIGINT has stopped all children. Call BlockSignals before. The process must
+// have no other thread. Returns the exit status.
+int RunMaster(MasterSetup setup);
 
 }  // namespace inferpool::fcgi

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,12 +28,15 @@ struct Request {
   //   INVALID_ARGUMENT     the length is not a number
   //   OUT_OF_RANGE         longer than the limit; nothing was read
   //   DATA_LOSS            the connection ended, or paused too long, before the body did
+  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread; nothing was read
   absl::Status body_status;
   std::string_view body;
 
   std::chrono::microseconds queue{0};  // between nginx's hand-off and acceptance; 0 when unknown
   std::chrono::microseconds read{0};   // reading parameters and body
   TimePoint accepted;
+  // Stopped when the client has left: what is done from then on is done for nobody.
+  std::stop_token departed;
 
   // What `body` views. Not a std::string: that would write 50 MB of zeros first.
   std::unique_ptr<char[]> body_bytes;

@@ -1,10 +1,8 @@
 #include "fcgi/server.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -13,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "fcgi/crash_handler.h"
+#include "fcgi/departure_watch.h"
 #include "shared/log.h"
 
 namespace inferpool::fcgi {
@@ -37,12 +37,14 @@ class Flag {
 // What a thread waits on: the shared listener, woken one thread at a time, and the stop flag.
 class AcceptQueue {
  public:
-  AcceptQueue(int listener, const Flag& stop) : listener_(listener), stop_(stop) {
+  AcceptQueue(int listener, const Flag& stop, const Pool& pool)
+      : listener_(listener), stop_(stop), pool_(pool) {
     Watch(listener, EPOLLIN | EPOLLEXCLUSIVE);
     Watch(stop.fd(), EPOLLIN);
   }
 
-  // The next connection; none once the stop flag is up.
+  // The next connection; none once the stop flag is up and, when the whole pool stops, the backlog
+  // is empty: there is nobody else to take what is in it.
   FileDescriptor Next() {
     while (!stop_.raised()) {
       std::array<epoll_event, 2> events{};
@@ -60,7 +62,8 @@ class AcceptQueue {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
     }
-    return {};
+    if (pool_.stopping == 0) return {};
+    return FileDescriptor(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
   }
 
  private:
@@ -74,13 +77,14 @@ class AcceptQueue {
   FileDescriptor epoll_{epoll_create1(EPOLL_CLOEXEC)};
   int listener_;
   const Flag& stop_;
+  const Pool& pool_;
 };
 
 // Ends a lane's in-work mark on every path.
 class Busy {
  public:
-  explicit Busy(Lane& lane) : lane_(lane) { lane_.busy.store(1, std::memory_order_relaxed); }
-  ~Busy() { lane_.busy.store(0, std::memory_order_relaxed); }
+  explicit Busy(Lane& lane) : lane_(lane) { lane_.Begin(Clock::now()); }
+  ~Busy() { lane_.End(); }
   Busy(const Busy&) = delete;
   Busy& operator=(const Busy&) = delete;
 
@@ -88,58 +92,89 @@ class Busy {
   Lane& lane_;
 };
 
-void ServeOne(FileDescriptor socket, const ServeOptions& options, const Handler& handler,
-              Lane& lane) {
-  const Busy busy(lane);
-  Connection connection(std::move(socket), options.limits);
-  absl::StatusOr<Request> request = connection.Read();
-  if (!request.ok()) {
-    log::Debug("connection without a request", {{"reason", Message(request.status())}});
-    return;
-  }
-  const Response response = handler(*request, lane);
-  connection.Write(response);
-}
+class Worker {
+ public:
+  Worker(int listener, const ReadLimits& limits, const Handler& handler, const Station& station)
+      : listener_(listener),
+        limits_(limits),
+        handler_(handler),
+        station_(station),
+        watch_(station.lanes.size()) {}
 
-// SIGTERM as a descriptor.
-FileDescriptor TermSignal() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  return FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
+  void Run() {
+    std::vector<std::jthread> threads;
+    for (std::size_t lane = 0; lane < station_.lanes.size(); ++lane) {
+      threads.emplace_back(
+          [this, lane, queue = AcceptQueue(listener_, stop_, station_.pool)]() mutable {
+            const LaneOwner owner(station_.lanes[lane]);
+            while (FileDescriptor socket = queue.Next()) {
+              ServeOne(std::move(socket), lane);
+              AskForReplacement();
+            }
+          });
+    }
+    log::Info("worker ready", {{"threads", threads.size()}});
+    SetState(ProcessState::kReady);
+    AwaitTerm();
+    SetState(ProcessState::kDraining);
+    stop_.Raise();
+    threads.clear();  // joins
+    log::Info("worker drained", {{"served", served_.load()}});
+  }
+
+ private:
+  void SetState(ProcessState state) {
+    station_.slot.process.state.store(state, std::memory_order_release);
+    station_.notice.Ring();
+  }
+
+  void ServeOne(FileDescriptor socket, std::size_t index) {
+    Lane& lane = station_.lanes[index];
+    const Busy busy(lane);
+    Connection connection(std::move(socket), limits_);
+    absl::StatusOr<Request> request = connection.Read();
+    if (!request.ok()) {
+      if (absl::IsCancelled(request.status())) lane.CountStatus(kClientLeft);
+      log::Debug("connection without a request", {{"reason", Message(request.status())}});
+      return;
+    }
+    request->departed = watch_.Begin(index, connection.socket());
+    const Response response = handler_(*request, lane);
+    watch_.End(index, connection.socket());
+    connection.Write(response);
+  }
+
+  void AskForReplacement() {
+    const std::uint64_t served = served_.fetch_add(1, std::memory_order_relaxed) + 1;
+    const std::uint64_t quota = station_.slot.quota.load(std::memory_order_relaxed);
+    if (quota == 0 || served < quota) return;
+    if (station_.slot.due.exchange(1, std::memory_order_relaxed) == 0) station_.notice.Ring();
+  }
+
+  static void AwaitTerm() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
+    int signal = 0;
+    while (sigwait(&set, &signal) != 0 || signal != SIGTERM) {
+      if (signal == SIGUSR1) log::Reopen();
+    }
+  }
+
+  const int listener_;
+  const ReadLimits limits_;
+  const Handler& handler_;
+  const Station station_;
+  DepartureWatch watch_;
+  Flag stop_;
+  std::atomic<std::uint64_t> served_ = 0;
+};
 
 }  // namespace
 
-void Serve(int listener, const ServeOptions& options, const Handler& handler, Slot& slot,
-           std::span<Lane> lanes) {
-  Flag stop;
-  Flag quota_used;
-  std::atomic<std::uint64_t> served = 0;
-  std::vector<std::jthread> threads;
-  for (Lane& lane : lanes) {
-    threads.emplace_back([&, queue = AcceptQueue(listener, stop)]() mutable {
-      while (FileDescriptor socket = queue.Next()) {
-        ServeOne(std::move(socket), options, handler, lane);
-        if (served.fetch_add(1, std::memory_order_relaxed) + 1 == options.requests) {
-          quota_used.Raise();
-        }
-      }
-    });
-  }
-  slot.state.store(WorkerState::kReady, std::memory_order_relaxed);
-  log::Info("worker ready", {{"threads", threads.size()}});
-
-  const FileDescriptor term = TermSignal();
-  std::array<pollfd, 2> events = {{{.fd = term.get(), .events = POLLIN, .revents = 0},
-                                   {.fd = quota_used.fd(), .events = POLLIN, .revents = 0}}};
-  while (poll(events.data(), events.size(), -1) < 0 && errno == EINTR) {
-  }
-  slot.state.store(WorkerState::kDraining, std::memory_order_relaxed);
-  stop.Raise();
-  threads.clear();  // joins
-  log::Info("worker drained",
-            {{"served", served.load()}, {"recycled", (events[1].revents & POLLIN) != 0}});
+void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station) {
+  Worker(listener, limits, handler, station).Run();
 }
 
 }  // namespace inferpool::fcgi

@@ -3,11 +3,11 @@
 // the only queue, and load finds the idle worker by itself.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <span>
 
 #include "fcgi/connection.h"
+#include "fcgi/notice.h"
 #include "fcgi/request.h"
 #include "shared/scoreboard.h"
 
@@ -17,15 +17,19 @@ namespace inferpool::fcgi {
 // thread's, for counts of its own.
 using Handler = std::function<Response(const Request&, Lane&)>;
 
-struct ServeOptions {
-  ReadLimits limits;
-  std::uint64_t requests = 0;  // end after about this many; 0: never
+// Where a worker works: its rows of the scoreboard, and the master's bell.
+struct Station {
+  Pool& pool;
+  Slot& slot;
+  std::span<Lane> lanes;  // one a thread
+  const Notice& notice;
 };
 
-// Serves connections of `listener` with one thread a lane until SIGTERM or until `options.requests`
-// are answered; then stops accepting, answers every request that it has accepted, and returns.
-// SIGTERM must be blocked in the calling thread. Marks the slot ready and draining.
-void Serve(int listener, const ServeOptions& options, const Handler& handler, Slot& slot,
-           std::span<Lane> lanes);
+// Serves connections of `listener` with one thread a lane until SIGTERM; then stops accepting,
+// answers every request that it has accepted, and returns. When the whole pool stops, what waits in
+// the backlog is accepted first. Says in its slot that it is ready, that it is due once it has
+// served its quota (and serves on), and that it drains. On SIGUSR1 it opens the log file again.
+// SIGTERM and SIGUSR1 must be blocked in the calling thread.
+void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station);
 
 }  // namespace inferpool::fcgi

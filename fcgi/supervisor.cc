@@ -1,92 +1,352 @@
 #include "fcgi/supervisor.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace inferpool::fcgi {
+namespace {
 
-Supervisor::Supervisor(std::vector<bool> first_to_leave, const Options& options)
+// A generation whose processes end this often before they are ready is given up.
+constexpr int kMostFailures = 3;
+// One that ends well sooner than this does not do what it is there for: that counts as a crash.
+constexpr std::chrono::seconds kShortestLife{1};
+
+}  // namespace
+
+Supervisor::Supervisor(const std::vector<Role>& roles, std::uint32_t generation,
+                       const Options& options)
     : options_(options) {
-  for (const bool first : first_to_leave) {
-    Child child{.first_to_leave = first};
-    child.start_at = TimePoint::min();
-    children_.push_back(child);
+  for (const Role& role : roles) {
+    RoleState state{.role = role, .places = {}, .seats = {}, .generation = generation};
+    state.places.resize(static_cast<std::size_t>(role.places));
+    state.seats.resize(static_cast<std::size_t>(role.seats));
+    roles_.push_back(std::move(state));
+  }
+}
+
+void Supervisor::Adopt(Process process, std::uint32_t generation, bool ready, bool leaving,
+                       TimePoint now) {
+  RoleState& role = roles_[static_cast<std::size_t>(process.role)];
+  Place& place = role.places[static_cast<std::size_t>(process.place)];
+  place = {.state = ready ? State::kReady : State::kStarting, .generation = generation};
+  place.since = now;
+  if (!ready) place.start_by = now + options_.start;
+  const auto free = std::ranges::find(role.seats, kNone, &Seat::occupant);
+  if (leaving || free == role.seats.end()) {
+    Leave(place, /*in_turn=*/false);
+  } else {
+    free->occupant = process.place;
   }
 }
 
 Supervisor::Actions Supervisor::Due(TimePoint now) {
-  Actions actions;
-  for (std::size_t i = 0; i < children_.size(); ++i) {
-    Child& child = children_[i];
-    if (!child.running) {
-      if (!child.start_at || *child.start_at > now) continue;
-      child.running = true;
-      child.started = now;
-      child.start_at.reset();
-      actions.push_back({Act::kStart, i});
-      continue;
+  Actions actions = std::exchange(pending_, {});
+  for (int role = 0; role < static_cast<int>(roles_.size()); ++role) {
+    Timers(role, now, actions);
+    if (stopping_) {
+      LeaveInStop(role, now);
+    } else {
+      FillSeats(role, now, actions);
+      ReplaceOccupants(role, now, actions);
+      SettleGeneration(roles_[static_cast<std::size_t>(role)]);
     }
-    if (stopping_ && !child.terminated && (child.first_to_leave || FirstHaveLeft())) {
-      child.terminated = true;
-      child.kill_at = now + (child.first_to_leave ? options_.drain : options_.last_drain);
-      actions.push_back({Act::kTerminate, i});
-    }
-    if (child.kill_at && *child.kill_at <= now && !child.killed) {
-      child.killed = true;
-      actions.push_back({Act::kKill, i});
-    }
+    Terminations(role, now, actions);
   }
   return actions;
 }
 
-void Supervisor::Ended(std::size_t index, bool planned, TimePoint now) {
-  Child& child = children_[index];
-  const bool was_good = now - child.started >= options_.good;
-  child.running = child.terminated = child.killed = false;
-  child.kill_at.reset();
-  if (stopping_) return;
-  if (planned) {
-    child.backoff = {};
-  } else if (was_good || child.backoff.count() == 0) {
-    child.backoff = options_.backoff;
-  } else {
-    child.backoff = std::min(child.backoff * 2, options_.most_backoff);
+void Supervisor::Timers(int index, TimePoint now, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  for (int i = 0; i < role.role.places; ++i) {
+    Place& place = role.places[static_cast<std::size_t>(i)];
+    if (place.state == State::kEmpty || place.killed) continue;
+    const Process process{index, i};
+    if (place.start_by && *place.start_by <= now) {
+      place.start_by.reset();
+      place.killed = true;
+      actions.push_back({Act::kKill, process});
+      StartFailed(index, i, /*too_slow=*/true, actions);
+    } else if (place.kill_at && *place.kill_at <= now) {
+      place.killed = true;
+      actions.push_back({Act::kKill, process});
+    } else if (place.abort_at && *place.abort_at <= now) {
+      place.abort_at.reset();
+      place.kill_at = now + options_.abort_to_kill;
+      actions.push_back({Act::kAbort, process});
+    }
   }
-  child.start_at = now + child.backoff;
+}
+
+void Supervisor::FillSeats(int index, TimePoint now, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  const auto wanted = static_cast<std::size_t>(role.role.seats);
+  for (std::size_t i = wanted; i < role.seats.size(); ++i) {
+    for (const int place : {role.seats[i].occupant, role.seats[i].successor}) {
+      if (place != kNone) Leave(role.places[static_cast<std::size_t>(place)], /*in_turn=*/false);
+    }
+  }
+  role.seats.resize(wanted);
+  for (Seat& seat : role.seats) {
+    if (seat.occupant == kNone) seat.occupant = std::exchange(seat.successor, kNone);
+    if (seat.occupant == kNone && seat.start_at <= now) {
+      seat.occupant = Start(index, /*successor=*/false, now, actions);
+    }
+  }
+}
+
+void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  for (Seat& seat : role.seats) {
+    if (seat.occupant == kNone || seat.successor != kNone || seat.start_at > now) continue;
+    Place& old = role.places[static_cast<std::size_t>(seat.occupant)];
+    const bool outdated = old.generation != role.generation;
+    if (old.state == State::kStarting && outdated && !old.killed) {
+      // It serves nobody yet, so nobody needs a successor first.
+      old.start_by.reset();
+      old.killed = true;
+      actions.push_back({Act::kKill, {index, seat.occupant}});
+      continue;
+    }
+    if (old.state != State::kReady || (!old.stuck && !old.due && !outdated)) continue;
+    if (!old.stuck && OnTheirWay(role) >= options_.concurrent) continue;
+    if (role.role.successor_first) {
+      seat.successor = Start(index, /*successor=*/true, now, actions);
+    } else {
+      Leave(old, /*in_turn=*/true);
+      seat.occupant = kNone;
+    }
+  }
+}
+
+bool Supervisor::AllCurrent(const RoleState& role) {
+  return std::ranges::all_of(role.seats, [&](const Seat& seat) {
+    if (seat.occupant == kNone) return false;
+    const Place& place = role.places[static_cast<std::size_t>(seat.occupant)];
+    return place.state == State::kReady && place.generation == role.generation;
+  });
+}
+
+void Supervisor::SettleGeneration(RoleState& role) {
+  if (role.previous && AllCurrent(role)) role.previous.reset();
+}
+
+void Supervisor::LeaveInStop(int index, TimePoint now) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  if (role.role.leaves_last && !FirstHaveLeft()) return;
+  for (Place& place : role.places) {
+    if (place.state == State::kEmpty || place.state == State::kLeaving) continue;
+    Leave(place, /*in_turn=*/false);
+    if (role.role.leaves_last) place.kill_at = now + options_.last_drain;
+  }
+}
+
+void Supervisor::Terminations(int index, TimePoint now, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  for (int i = 0; i < role.role.places; ++i) {
+    Place& place = role.places[static_cast<std::size_t>(i)];
+    if (place.state != State::kLeaving || place.terminated) continue;
+    place.terminated = true;
+    actions.push_back({Act::kTerminate, {index, i}});
+    if (place.kill_at) continue;
+    if (place.stuck) {
+      place.abort_at = now + std::min(options_.stuck_drain, options_.drain);
+    } else {
+      place.kill_at = now + options_.drain;
+    }
+  }
+}
+
+int Supervisor::Start(int index, bool successor, TimePoint now, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  const auto free = std::ranges::find(role.places, State::kEmpty, &Place::state);
+  if (free == role.places.end()) return kNone;
+  *free = {.state = State::kStarting, .generation = role.generation};
+  free->since = now;
+  free->start_by = now + options_.start;
+  const int place = static_cast<int>(free - role.places.begin());
+  actions.push_back({Act::kStart, {index, place}, role.generation, successor});
+  return place;
+}
+
+void Supervisor::Leave(Place& place, bool in_turn) {
+  if (place.state == State::kEmpty || place.state == State::kLeaving) return;
+  place.state = State::kLeaving;
+  place.start_by.reset();
+  place.in_turn = in_turn;
+}
+
+void Supervisor::StartFailed(int index, int place, bool too_slow, Actions& actions) {
+  RoleState& role = roles_[static_cast<std::size_t>(index)];
+  if (!role.previous ||
+      role.places[static_cast<std::size_t>(place)].generation != role.generation) {
+    return;
+  }
+  ++role.failures;
+  if (!too_slow && role.failures < kMostFailures) return;
+  // All roles of that roll go back together: they were meant to fit each other.
+  const std::uint32_t failed = role.generation;
+  for (RoleState& other : roles_) {
+    if (other.generation != failed || !other.previous) continue;
+    other.generation = *std::exchange(other.previous, std::nullopt);
+    other.failures = 0;
+    for (Seat& seat : other.seats) seat.start_at = TimePoint::min();
+  }
+  actions.push_back({Act::kGiveUp, {index, place}, role.generation});
+}
+
+int Supervisor::OnTheirWay(const RoleState& role) const {
+  const auto leaving = std::ranges::count_if(role.places, [](const Place& place) {
+    return place.state == State::kLeaving && place.in_turn && !place.stuck;
+  });
+  const auto arriving = std::ranges::count_if(role.seats, [&](const Seat& seat) {
+    return seat.successor != kNone && seat.occupant != kNone &&
+           !role.places[static_cast<std::size_t>(seat.occupant)].stuck;
+  });
+  return static_cast<int>(leaving + arriving);
+}
+
+Supervisor::Place* Supervisor::Find(Process process) {
+  Place& place = roles_[static_cast<std::size_t>(process.role)]
+                     .places[static_cast<std::size_t>(process.place)];
+  return place.state == State::kEmpty ? nullptr : &place;
+}
+
+void Supervisor::Ready(Process process, TimePoint) {
+  Place* place = Find(process);
+  if (place == nullptr || place->state != State::kStarting || place->killed) return;
+  place->state = State::kReady;
+  place->start_by.reset();
+  RoleState& role = roles_[static_cast<std::size_t>(process.role)];
+  const auto seat = std::ranges::find(role.seats, process.place, &Seat::successor);
+  if (seat == role.seats.end()) return;
+  const int old = std::exchange(seat->occupant, std::exchange(seat->successor, kNone));
+  if (old != kNone) Leave(role.places[static_cast<std::size_t>(old)], /*in_turn=*/true);
+}
+
+void Supervisor::Replace(Process process) {
+  if (Place* place = Find(process)) place->due = true;
+}
+
+void Supervisor::Stuck(Process process, TimePoint now) {
+  Place* place = Find(process);
+  if (place == nullptr || place->stuck) return;
+  place->stuck = true;
+  if (place->state == State::kLeaving && place->kill_at) {
+    // It was leaving anyway, with more time than it gets now.
+    place->abort_at = std::min(*place->kill_at, now + options_.stuck_drain);
+    place->kill_at.reset();
+  }
+}
+
+void Supervisor::NothingElseInWork(Process process, TimePoint now) {
+  Place* place = Find(process);
+  if (place != nullptr && place->stuck && place->abort_at) place->abort_at = now;
+}
+
+void Supervisor::Ended(Process process, bool planned, TimePoint now) {
+  if (Find(process) == nullptr) return;
+  RoleState& role = roles_[static_cast<std::size_t>(process.role)];
+  Place& place = role.places[static_cast<std::size_t>(process.place)];
+  if (!stopping_ && place.state == State::kStarting && !place.killed) {
+    StartFailed(process.role, process.place, /*too_slow=*/false, pending_);
+  }
+  const Place was = std::exchange(place, Place{});
+  const auto seat = std::ranges::find_if(role.seats, [&](const Seat& candidate) {
+    return candidate.occupant == process.place || candidate.successor == process.place;
+  });
+  if (seat == role.seats.end()) return;  // it was leaving
+  (seat->occupant == process.place ? seat->occupant : seat->successor) = kNone;
+  const auto lived = now - was.since;
+  if ((planned && lived >= kShortestLife) || was.generation != role.generation) {
+    seat->backoff = {};
+  } else if (lived >= options_.good || seat->backoff.count() == 0) {
+    seat->backoff = options_.backoff;
+  } else {
+    seat->backoff = std::min(seat->backoff * 2, options_.most_backoff);
+  }
+  seat->start_at = now + seat->backoff;
+}
+
+void Supervisor::SetSeats(int index, int seats) {
+  Role& role = roles_[static_cast<std::size_t>(index)].role;
+  role.seats = std::clamp(seats, 0, role.places);
+}
+
+void Supervisor::Roll(const std::vector<int>& roles, std::uint32_t generation) {
+  for (const int index : roles) {
+    RoleState& role = roles_[static_cast<std::size_t>(index)];
+    const bool proved = std::ranges::any_of(role.places, [&](const Place& place) {
+      return place.state == State::kReady && place.generation == role.generation;
+    });
+    if (!role.previous || proved) role.previous = role.generation;
+    role.generation = generation;
+    role.failures = 0;
+    for (Seat& seat : role.seats) seat.start_at = TimePoint::min();
+  }
 }
 
 void Supervisor::Stop(TimePoint) {
   stopping_ = true;
-  for (Child& child : children_) child.start_at.reset();
 }
 
 void Supervisor::StopNow(TimePoint now) {
-  Stop(now);
-  for (Child& child : children_) {
-    if (!child.running) continue;
-    child.terminated = true;
-    child.kill_at = now;
+  stopping_ = true;
+  for (RoleState& role : roles_) {
+    for (Place& place : role.places) {
+      if (place.state == State::kEmpty) continue;
+      place.state = State::kLeaving;
+      place.terminated = true;
+      place.start_by.reset();
+      place.abort_at.reset();
+      place.kill_at = now;
+    }
   }
 }
 
-std::optional<TimePoint> Supervisor::NextDue() const {
+std::optional<TimePoint> Supervisor::NextDue(TimePoint now) const {
   std::optional<TimePoint> next;
-  const auto consider = [&next](const std::optional<TimePoint>& at) {
-    if (at && (!next || *at < *next)) next = at;
+  const auto consider = [&](const std::optional<TimePoint>& at) {
+    if (at && *at > now && (!next || *at < *next)) next = at;
   };
-  for (const Child& child : children_) {
-    consider(child.start_at);
-    if (!child.killed) consider(child.kill_at);
+  for (const RoleState& role : roles_) {
+    for (const Seat& seat : role.seats) {
+      if (!stopping_) consider(seat.start_at);
+    }
+    for (const Place& place : role.places) {
+      if (place.state == State::kEmpty || place.killed) continue;
+      consider(place.start_by);
+      consider(place.abort_at);
+      consider(place.kill_at);
+    }
   }
   return next;
 }
 
+bool Supervisor::Settled() const {
+  return std::ranges::all_of(roles_, [](const RoleState& role) {
+    return role.seats.size() == static_cast<std::size_t>(role.role.seats) && AllCurrent(role);
+  });
+}
+
+int Supervisor::BackingOff(int index, TimePoint now) const {
+  const RoleState& role = roles_[static_cast<std::size_t>(index)];
+  return static_cast<int>(std::ranges::count_if(
+      role.seats, [&](const Seat& seat) { return seat.occupant == kNone && seat.start_at > now; }));
+}
+
 bool Supervisor::Done() const {
-  return stopping_ && std::ranges::none_of(children_, &Child::running);
+  return stopping_ && std::ranges::all_of(roles_, [](const RoleState& role) {
+           return std::ranges::all_of(
+               role.places, [](const Place& place) { return place.state == State::kEmpty; });
+         });
 }
 
 bool Supervisor::FirstHaveLeft() const {
-  return std::ranges::none_of(
-      children_, [](const Child& child) { return child.first_to_leave && child.running; });
+  return std::ranges::all_of(roles_, [](const RoleState& role) {
+    return role.role.leaves_last || std::ranges::all_of(role.places, [](const Place& place) {
+             return place.state == State::kEmpty;
+           });
+  });
 }
 
 }  // namespace inferpool::fcgi

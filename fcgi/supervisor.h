@@ -1,17 +1,28 @@
-// Decides which children run: who is started, asked to leave and killed, and when. Pure: it is told
-// what happened and what time it is, and answers with what to do. The master does it.
+// Decides which processes run: who is started, asked to leave and killed, and when. Pure: it is
+// told what happened and what time it is, and answers with what to do. The master does it.
 //
-// A child that ends is started again: at once when it ended as planned, after a back-off when it
-// crashed. The back-off is each child's own, doubles with every crash up to a bound, and starts
-// anew after a good minute.
+// A role (the workers, the sidecar, the model server) has `seats`, the processes that it shall
+// have, and `places`, the processes that may exist at once: rows of the scoreboard. A seat has an
+// occupant and, while that one is being replaced, a successor; both sit at a place. A process that
+// was asked to leave has lost its seat but keeps its place until it has ended.
 //
-// Stopping goes in two steps, because a draining worker still needs the model server and the load
-// balancer still asks the sidecar: the children marked `first_to_leave` are asked first and have
-// `drain`; the others follow, with `last_drain`.
+//   Crash        the seat stays empty for its back-off, which doubles with every crash up to a
+//                bound and starts anew after a good minute.
+//   Replacement  (recycling, a new generation) the successor is started, gets ready, takes the
+//                seat, and only then the old one is asked to leave. At most `concurrent` of a role
+//                are on their way at once, the leaving ones included.
+//   Stuck        the same, but out of turn; the old one has a shorter time to leave, then it is
+//                aborted, which writes its threads' stacks, and then killed.
+//   Generation   a roll replaces all processes of a role by ones of a new generation. When one of
+//                them does not get ready in time, or three end before they are, the generation is
+//                given up: the old one stays, and what was already replaced is rolled back.
+//   Stop         first the roles that serve, with `drain`; then those marked `leaves_last`, which
+//                the first still need, with `last_drain`.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -21,61 +32,140 @@ namespace inferpool::fcgi {
 
 class Supervisor {
  public:
-  struct Options {
-    std::chrono::seconds drain{30};
-    std::chrono::seconds last_drain{5};
-    std::chrono::milliseconds backoff{100};
-    std::chrono::milliseconds most_backoff{10'000};
-    std::chrono::seconds good{60};  // a child that lived this long starts with no back-off
+  struct Role {
+    int seats;
+    int places;
+    bool successor_first;  // otherwise the old one leaves first, because both cannot run at once
+    bool leaves_last;
   };
 
-  enum class Act { kStart, kTerminate, kKill };
+  struct Options {
+    std::chrono::milliseconds start{10'000};  // from its start until it is ready
+    std::chrono::milliseconds drain{30'000};
+    std::chrono::milliseconds last_drain{5'000};
+    std::chrono::milliseconds stuck_drain{5'000};
+    std::chrono::milliseconds abort_to_kill{2'000};
+    std::chrono::milliseconds backoff{100};
+    std::chrono::milliseconds most_backoff{10'000};
+    std::chrono::milliseconds good{60'000};  // one that lived this long starts with no back-off
+    int concurrent = 1;
+  };
+
+  struct Process {
+    int role;
+    int place;
+    bool operator==(const Process&) const = default;
+  };
+
+  enum class Act {
+    kStart,      // `generation`, `successor`: it replaces one that still runs
+    kTerminate,  // ask it to drain and leave
+    kAbort,      // make it write its stacks and die
+    kKill,
+    kGiveUp,  // the role went back to the generation named; `process` could not become ready
+  };
 
   struct Action {
     Act act;
-    std::size_t child;
+    Process process;
+    std::uint32_t generation = 0;
+    bool successor = false;
     bool operator==(const Action&) const = default;
   };
   using Actions = std::vector<Action>;
 
-  // One entry a child: whether it leaves with the first when all stop.
-  Supervisor(std::vector<bool> first_to_leave, const Options& options);
+  Supervisor(const std::vector<Role>& roles, std::uint32_t generation, const Options& options);
 
-  // What is due at `now`; call it at the start, after each event and at NextDue.
+  // A process that runs already, from before this supervisor was: it takes a free seat, or is
+  // leaving when there is none or it was told to.
+  void Adopt(Process process, std::uint32_t generation, bool ready, bool leaving, TimePoint now);
+
+  // What is due at `now`. Call it at the start, after each event and at NextDue, and again until it
+  // is empty.
   Actions Due(TimePoint now);
 
-  // A child has ended. `planned`: it left by itself, or because it was asked to.
-  void Ended(std::size_t child, bool planned, TimePoint now);
+  // Events. Of processes that do not run (any more) they are ignored.
+  void Ready(Process process, TimePoint now);
+  void Replace(Process process);
+  void Stuck(Process process, TimePoint now);
+  // The stuck process has nothing left but what is stuck: no reason to wait.
+  void NothingElseInWork(Process process, TimePoint now);
+  // `planned`: with a good exit status.
+  void Ended(Process process, bool planned, TimePoint now);
 
-  // Everything shall stop; once is enough.
+  // Wishes.
+  void SetSeats(int role, int seats);
+  void SetOptions(const Options& options) { options_ = options; }
+  void Roll(const std::vector<int>& roles, std::uint32_t generation);
   void Stop(TimePoint now);
-
-  // Everything shall stop without waiting.
   void StopNow(TimePoint now);
 
   // When Due has something to say even if nothing happens; none: never.
-  std::optional<TimePoint> NextDue() const;
+  std::optional<TimePoint> NextDue(TimePoint now) const;
 
-  // Stop was called and no child is left.
+  // Every seat has a ready process of the wanted generation.
+  bool Settled() const;
+
+  // Seats of the role that are empty because their processes crashed.
+  int BackingOff(int role, TimePoint now) const;
+
+  // Stop was called and no process is left.
   bool Done() const;
 
  private:
-  struct Child {
-    bool first_to_leave = false;
-    bool running = false;
-    bool terminated = false;  // asked to leave
+  enum class State { kEmpty, kStarting, kReady, kLeaving };
+  static constexpr int kNone = -1;
+
+  struct Place {
+    State state = State::kEmpty;
+    std::uint32_t generation = 0;
+    TimePoint since{};  // start
+    bool due = false;   // shall be replaced
+    bool stuck = false;
+    bool in_turn = false;     // leaves because it was replaced: counts against `concurrent`
+    bool terminated = false;  // kTerminate was said
     bool killed = false;
-    TimePoint started{};
-    std::chrono::milliseconds backoff{0};  // of the latest crash; 0: none
-    std::optional<TimePoint> start_at{};   // none: it shall not run
+    std::optional<TimePoint> start_by{};
+    std::optional<TimePoint> abort_at{};
     std::optional<TimePoint> kill_at{};
   };
 
-  bool FirstHaveLeft() const;
+  struct Seat {
+    int occupant = kNone;                  // a place
+    int successor = kNone;                 // a place
+    std::chrono::milliseconds backoff{0};  // of the latest crash; 0: none
+    TimePoint start_at = TimePoint::min();
+  };
 
-  std::vector<Child> children_;
+  struct RoleState {
+    Role role;
+    std::vector<Place> places;
+    std::vector<Seat> seats;
+    std::uint32_t generation;
+    std::optional<std::uint32_t> previous{};  // to go back to, while rolling
+    int failures = 0;                         // of the generation, before a process was ready
+  };
+
+  void Timers(int role, TimePoint now, Actions& actions);
+  void FillSeats(int role, TimePoint now, Actions& actions);
+  void ReplaceOccupants(int role, TimePoint now, Actions& actions);
+  static bool AllCurrent(const RoleState& role);
+  static void SettleGeneration(RoleState& role);
+  void LeaveInStop(int role, TimePoint now);
+  void Terminations(int role, TimePoint now, Actions& actions);
+
+  // Starts a process; its place, or kNone when all are taken.
+  int Start(int role, bool successor, TimePoint now, Actions& actions);
+  void Leave(Place& place, bool in_turn);
+  void StartFailed(int role, int place, bool too_slow, Actions& actions);
+  int OnTheirWay(const RoleState& role) const;
+  bool FirstHaveLeft() const;
+  Place* Find(Process process);
+
+  std::vector<RoleState> roles_;
   Options options_;
   bool stopping_ = false;
+  Actions pending_;  // made by events, said by the next Due
 };
 
 }  // namespace inferpool::fcgi

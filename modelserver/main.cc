@@ -1,8 +1,9 @@
 // modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
 // networks. It answers at once that it is live, loads its models, and is ready when that is done.
 //
-// SIGTERM and SIGINT drain: no more calls, those in progress end (--drain-s), exit 0. Exit 1 with a
-// sentence in the log when it cannot start; a model that fails to load is no reason.
+// SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: no more calls, those in progress end
+// (--drain-s), exit 0. Exit 1 with a sentence in the log when it cannot start; a model that fails
+// to load is no reason.
 
 #include <grpc/grpc.h>
 #include <pthread.h>
@@ -28,16 +29,16 @@ struct Options {
   std::string repository;
   std::vector<std::string> listen;
   std::string log_level = "info";
+  std::string log_file;
   int drain_s = 20;
 };
 
 int Serve(const Options& options) {
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
-  sigset_t stop_signals;
-  sigemptyset(&stop_signals);
-  sigaddset(&stop_signals, SIGTERM);
-  sigaddset(&stop_signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   // Held to the end: when the last user of the library goes, gRPC 1.51 joins a thread that may be
   // in an epoll of 10 s, and the process would take that long to exit.
@@ -67,7 +68,9 @@ int Serve(const Options& options) {
       }
     });
     int signal = 0;
-    sigwait(&stop_signals, &signal);
+    while (sigwait(&signals, &signal) != 0 || signal == SIGUSR1) {
+      if (signal == SIGUSR1) log::Reopen();
+    }
     log::Info("draining", {{"signal", signal}});
     (*server)->Shutdown(std::chrono::seconds(options.drain_s));
   }
@@ -90,6 +93,7 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--log-file", options.log_file, "instead of stderr; opened again on SIGUSR1");
   app.add_option("--drain-s", options.drain_s, "seconds that calls in progress have at the end")
       ->capture_default_str()
       ->check(CLI::Range(0, 3600));
@@ -99,5 +103,9 @@ int main(int argc, char** argv) {
   log::Level level = log::Level::kInfo;
   log::ParseLevel(options.log_level, level);
   log::Init(level, "modelserver");
+  if (!log::OpenFile(options.log_file)) {
+    log::Error("cannot open the log file", {{"file", options.log_file}});
+    return EXIT_FAILURE;
+  }
   return inferpool::modelserver::Serve(options);
 }

@@ -52,7 +52,7 @@ MetricFamily Stages(const Totals& totals) {
   MetricFamily family = Family("inferpool_stage_seconds", "Time that requests spent in each stage",
                                MetricType::Histogram);
   for (std::size_t stage = 0; stage < kStages; ++stage) {
-    const Totals::HistogramTotal& total = totals.stages[stage];
+    const HistogramTotal& total = totals.stages[stage];
     ClientMetric metric;
     metric.label = {{"stage", std::string(kStageNames[stage])}};
     std::uint64_t cumulative = 0;
@@ -71,9 +71,10 @@ MetricFamily Stages(const Totals& totals) {
 }
 
 MetricFamily Workers(const Totals& totals) {
-  MetricFamily family = Family("inferpool_workers", "Worker slots, by state", MetricType::Gauge);
-  for (std::size_t i = 0; i < kWorkerStateNames.size(); ++i) {
-    Add(family, {{"state", std::string(kWorkerStateNames[i])}},
+  MetricFamily family = Family("inferpool_workers", "Workers, by state", MetricType::Gauge);
+  // The first state is no process at all.
+  for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+    Add(family, {{"state", std::string(kProcessStateNames[i])}},
         static_cast<double>(totals.workers_by_state[i]));
   }
   return family;
@@ -104,6 +105,13 @@ std::string Exposition(const Totals& totals, const Health& health) {
       Single("inferpool_worker_starts_total", "Worker processes started", MetricType::Counter,
              value(totals.worker_starts)),
       Ends(totals),
+      Single("inferpool_workers_wanted", "Workers that the configuration asks for",
+             MetricType::Gauge, value(totals.wanted_workers)),
+      Single("inferpool_workers_backing_off", "Workers that wait to be started after a crash",
+             MetricType::Gauge, value(totals.backing_off)),
+      Single("inferpool_quarantined_inputs",
+             "Pictures that are refused because they crashed a worker", MetricType::Gauge,
+             value(totals.quarantined)),
       Single("inferpool_model_server_ready", "1 when the model server answers that it is ready",
              MetricType::Gauge, health.model_server.ready ? 1 : 0),
       Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,

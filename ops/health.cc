@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <numeric>
-
 #include "shared/json_text.h"
 
 namespace inferpool::ops {
@@ -16,10 +14,12 @@ std::string ToJson(const Part& part) {
 }  // namespace
 
 Health Judge(const Totals& totals, const absl::Status& model_server) {
-  const auto ready = totals.workers_by_state[static_cast<std::size_t>(WorkerState::kReady)];
-  const auto all = std::accumulate(totals.workers_by_state.begin(), totals.workers_by_state.end(),
-                                   std::uint64_t{0});
-  return {.workers = {ready > 0, fmt::format("{} of {} ready", ready, all)},
+  const auto ready = totals.workers_by_state[static_cast<std::size_t>(ProcessState::kReady)];
+  std::string workers = fmt::format("{} of {} ready", ready, totals.wanted_workers);
+  if (totals.backing_off > 0) {
+    workers += fmt::format(", {} waiting to be started again after a crash", totals.backing_off);
+  }
+  return {.workers = {ready > 0, workers},
           .model_server = {model_server.ok(),
                            model_server.ok() ? "ready" : std::string(Message(model_server))}};
 }

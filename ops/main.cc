@@ -1,5 +1,6 @@
 // The `inferpool` command.
 
+#include <bsd/unistd.h>
 #include <fmt/format.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -70,7 +72,12 @@ int Main(int argc, char** argv) {
 
   CLI11_PARSE(app, argc, argv);
 
-  if (*serve) return WithConfig(options, Serve);
+  if (*serve) {
+    setproctitle("master");
+    return WithConfig(options, [&](const Config& config) {
+      return Serve(config, std::filesystem::absolute(options.file), options.overrides);
+    });
+  }
   if (*check) {
     return WithConfig(options, [&](const Config&) {
       fmt::print("{}: good\n", options.file);
@@ -94,6 +101,7 @@ int Main(int argc, char** argv) {
 }  // namespace inferpool::ops
 
 int main(int argc, char** argv) {
+  setproctitle_init(argc, argv, environ);
   try {
     return inferpool::ops::Main(argc, argv);
   } catch (const std::exception& error) {

@@ -7,8 +7,9 @@
 namespace inferpool::ops {
 namespace {
 
-// nginx gives up this much later than the worker, whose answer says more.
-constexpr int kReadMarginSeconds = 5;
+// nginx gives up this much later than the worker, whose answer says more; a stuck worker is
+// replaced and killed within it, so that what it had in work can be sent again.
+constexpr int kReadMarginSeconds = 10;
 
 }  // namespace
 
@@ -44,11 +45,16 @@ std::string NginxConfig(const Config& config, std::string_view user) {
     text += rest.substr(0, begin);
     if (begin == std::string_view::npos) return text;
     const std::size_t end = rest.find('@', begin + 1);
-    const auto value = values.find(rest.substr(begin + 1, end - begin - 1));
+    const std::string_view name = rest.substr(begin + 1, end - begin - 1);
+    rest.remove_prefix(end + 1);
+    if (name.empty()) {
+      text += '@';
+      continue;
+    }
+    const auto value = values.find(name);
     // A placeholder without a value is a mistake in the template, which a unit test finds first.
     if (value == values.end()) std::abort();
     text += value->second;
-    rest.remove_prefix(end + 1);
   }
 }
 

@@ -1,21 +1,26 @@
 #include "ops/serve.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <opencv2/core/utility.hpp>
-#include <random>
+#include <opencv2/imgcodecs.hpp>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
 
 #include "fcgi/child.h"
 #include "fcgi/connection.h"
+#include "fcgi/crash_handler.h"
 #include "fcgi/listener.h"
 #include "fcgi/master.h"
 #include "fcgi/server.h"
@@ -25,6 +30,8 @@
 #include "worker/api/api.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
+#include "worker/vision/decode.h"
+#include "worker/vision/header.h"
 
 namespace inferpool::ops {
 namespace {
@@ -35,30 +42,73 @@ log::Level LogLevel(const Config& config) {
   return level;
 }
 
-// The planned number of requests of one worker's life; 0: no end.
-std::uint64_t Quota(const Config::Recycle& recycle) {
-  if (recycle.requests == 0) return 0;
-  std::random_device random;
-  std::uniform_int_distribution<int> jitter(0, recycle.jitter);
-  return static_cast<std::uint64_t>(recycle.requests) + static_cast<std::uint64_t>(jitter(random));
+fcgi::ReadLimits ReadLimitsOf(const Config& config) {
+  return {.body_bytes = static_cast<std::size_t>(config.limits.body_mb) * 1024 * 1024,
+          .io = std::chrono::seconds(config.timeouts.io_s),
+          .whole = std::chrono::seconds(config.timeouts.request_s),
+          .queue = std::chrono::milliseconds(config.limits.queue_ms)};
 }
 
-int RunWorker(const Config& config, const Scoreboard& scoreboard, int listener, int index) {
+// The first decoding loads tables and code that the first request shall not wait for.
+void DecodeOnce() {
+  std::vector<unsigned char> jpeg;
+  cv::imencode(".jpg", cv::Mat(16, 16, CV_8UC3, cv::Scalar(90, 120, 150)), jpeg);
+  const std::string_view bytes(reinterpret_cast<const char*>(jpeg.data()), jpeg.size());
+  const auto header = vision::ReadHeader(bytes);
+  if (header.ok()) static_cast<void>(vision::Decode(bytes, *header));
+}
+
+// Connects the channel. A successor has to reach the model server, because the worker that it
+// replaces may well reach it; it tries until the master's patience ends. Any other worker is better
+// there, to say that the model server is away, than not. False: the master asks us to leave.
+bool Connect(const backend::Client& client, bool successor) {
+  constexpr auto kAttempt = std::chrono::milliseconds(500);
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000'000};
+  const Deadline patience = Deadline::After(kAttempt);
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  while (true) {
+    const absl::Status ready = client.ServerReady(Deadline::After(kAttempt));
+    if (ready.ok()) return true;
+    if (!successor && patience.Expired(Clock::now())) {
+      log::Warning("serving without a model server", {{"reason", Message(ready)}});
+      return true;
+    }
+    if (sigtimedwait(&term, nullptr, &kPause) == SIGTERM) return false;
+  }
+}
+
+int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard& scoreboard,
+              int listener, int index, bool successor) {
   log::Init(LogLevel(config), fmt::format("worker {}", index));
+  const fcgi::Station station{
+      .pool = scoreboard.pool(),
+      .slot = scoreboard.slot(index),
+      .lanes = scoreboard.lanes(index).first(static_cast<std::size_t>(config.threads)),
+      .notice = notice};
+  fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
+  DecodeOnce();
   const backend::Client client(config.backend.targets, config.backend.message_mb);
+  if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
-  const api::Api api(config, client, catalog);
-  const fcgi::ServeOptions options{
-      .limits = {.body_bytes = static_cast<std::size_t>(config.limits.body_mb) * 1024 * 1024,
-                 .io = std::chrono::seconds(config.timeouts.io_s)},
-      .requests = Quota(config.recycle)};
+  const api::Api api(config, client, catalog, station.pool.quarantine);
   fcgi::Serve(
-      listener, options,
+      listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },
-      scoreboard.slot(index), scoreboard.lanes(index));
+      station);
   return EXIT_SUCCESS;
+}
+
+int RunSidecarProcess(const Config& config, const fcgi::Notice& notice,
+                      const Scoreboard& scoreboard, int listener, int row) {
+  log::Init(LogLevel(config), "sidecar");
+  return RunSidecar(config, scoreboard, listener, [&] {
+    scoreboard.pool().sidecars[static_cast<std::size_t>(row)].state = ProcessState::kReady;
+    notice.Ring();
+  });
 }
 
 // Becomes the model server. It is a program of its own, so nothing of the pool comes with it.
@@ -66,14 +116,18 @@ int ExecModelServer(const Config& config, const std::string& program) {
   fcgi::UnblockSignals();
   execl(program.c_str(), program.c_str(), "--repository", config.modelserver.repository.c_str(),
         "--listen", config.modelserver.listen.c_str(), "--log-level", config.log.level.c_str(),
-        static_cast<char*>(nullptr));
+        "--log-file", config.log.file.c_str(), static_cast<char*>(nullptr));
   log::Error("cannot start the model server", {{"program", program}, {"errno", errno}});
   return EXIT_FAILURE;
 }
 
+std::string OwnProgram() {
+  return std::filesystem::read_symlink("/proc/self/exe");
+}
+
 // The model server's program lies beside ours.
 std::string ModelServerProgram() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "modelserver";
+  return std::filesystem::path(OwnProgram()).parent_path() / "modelserver";
 }
 
 int Refuse(std::string_view why) {
@@ -89,9 +143,131 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// What a pool is built on: made here at a first start, or taken over from the program before.
+struct Ground {
+  FileDescriptor listener;
+  FileDescriptor sidecar_listener;
+  bool socket_activated = false;
+  Scoreboard scoreboard;
+  fcgi::Notice notice;
+};
+
+// Slots for the workers that there may be and for those on their way in and out.
+absl::StatusOr<Scoreboard> NewScoreboard(const Config& config) {
+  constexpr int kLeastLanes = 64;  // so that `threads` can be raised while the pool runs
+  return Scoreboard::Create(config.workers_max + config.recycle.concurrent + 1,
+                            std::max(config.threads, kLeastLanes));
+}
+
+// The sockets that systemd has opened for us: the unix one is for nginx, the other one for probes.
+void TakeActivatedSockets(Ground& ground) {
+  const int count = sd_listen_fds(/*unset_environment=*/1);
+  for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) > 0) {
+      ground.listener = FileDescriptor(fd);
+      ground.socket_activated = true;
+    } else {
+      ground.sidecar_listener = FileDescriptor(fd);
+    }
+  }
+}
+
+absl::Status OpenSockets(const Config& config, Ground& ground) {
+  TakeActivatedSockets(ground);
+  if (!ground.sidecar_listener) {
+    auto listener = ListenTcp(config.sidecar.address, config.sidecar.port);
+    if (!listener.ok()) return listener.status();
+    ground.sidecar_listener = *std::move(listener);
+  }
+  if (!ground.listener) {
+    auto listener = fcgi::ListenUnix(config.listen.socket, config.listen.backlog);
+    if (!listener.ok()) return listener.status();
+    ground.listener = *std::move(listener);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Ground> NewGround(const Config& config) {
+  absl::StatusOr<Scoreboard> scoreboard = NewScoreboard(config);
+  if (!scoreboard.ok()) return scoreboard.status();
+  Ground ground{.listener = {},
+                .sidecar_listener = {},
+                .scoreboard = *std::move(scoreboard),
+                .notice = fcgi::Notice()};
+  RETURN_IF_ERROR(OpenSockets(config, ground));
+  return ground;
+}
+
+absl::StatusOr<Scoreboard> InheritedScoreboard(const Config& config, int file) {
+  absl::StatusOr<Scoreboard> inherited =
+      Scoreboard::Open(FileDescriptor(file), Scoreboard::Access::kWrite);
+  if (inherited.ok()) return inherited;
+  log::Warning("counters begin anew", {{"reason", Message(inherited.status())}});
+  return NewScoreboard(config);
+}
+
+absl::StatusOr<Ground> InheritedGround(const Config& config, const fcgi::Inheritance& inheritance) {
+  absl::StatusOr<Scoreboard> scoreboard = InheritedScoreboard(config, inheritance.scoreboard);
+  if (!scoreboard.ok()) return scoreboard.status();
+  return Ground{.listener = FileDescriptor(inheritance.listener),
+                .sidecar_listener = FileDescriptor(inheritance.sidecar_listener),
+                .socket_activated = inheritance.socket_activated,
+                .scoreboard = *std::move(scoreboard),
+                .notice = fcgi::Notice(FileDescriptor(inheritance.notice))};
+}
+
+// What those who are not root must be able to write to.
+absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
+  for (const std::string& path : {config.state, config.listen.socket, config.log.file}) {
+    if (path.empty()) continue;
+    if (chown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
+      return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
+                                             std::generic_category().message(errno)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
+  if (config.user.empty() || geteuid() != 0) return std::nullopt;
+  auto identity = fcgi::FindIdentity(config.user, config.group);
+  if (!identity.ok()) return identity.status();
+  RETURN_IF_ERROR(GiveTo(*identity, config));
+  return *std::move(identity);
+}
+
+absl::Status CheckModelServer(const Config& config, const std::string& program) {
+  if (!config.modelserver.enabled) return absl::OkStatus();
+  if (access(program.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(
+        fmt::format("there is no program {}: build the target modelserver, or set "
+                    "modelserver.enabled to false and name backend.targets",
+                    program));
+  }
+  std::error_code error;
+  if (!std::filesystem::is_directory(config.modelserver.repository, error)) {
+    return absl::NotFoundError(
+        fmt::format("modelserver.repository {} is no folder", config.modelserver.repository));
+  }
+  return absl::OkStatus();
+}
+
+// The descriptors that whoever started us forgot to close would reach every child.
+void CloseForgottenDescriptors() {
+  std::vector<int> keep;
+  for (int i = 0; i < sd_listen_fds(/*unset_environment=*/0); ++i) {
+    keep.push_back(SD_LISTEN_FDS_START + i);
+  }
+  fcgi::CloseOthers(keep);
+}
+
 }  // namespace
 
-int Serve(const Config& config) {
+int Serve(Config config, const std::string& config_file, const ConfigOverrides& overrides) {
+  std::optional<fcgi::Inheritance> inheritance = fcgi::TakeInheritance();
+  if (inheritance && inheritance->workers > 0) config.workers = inheritance->workers;
+  if (!inheritance) CloseForgottenDescriptors();
   std::error_code error;
   std::filesystem::create_directories(config.state, error);
   if (error) {
@@ -99,55 +275,52 @@ int Serve(const Config& config) {
         fmt::format("cannot make the state folder {}: {}", config.state, error.message()));
   }
   const std::string modelserver = ModelServerProgram();
-  if (config.modelserver.enabled) {
-    if (access(modelserver.c_str(), X_OK) != 0) {
-      return Refuse(
-          fmt::format("there is no program {}: build the target modelserver, or set "
-                      "modelserver.enabled to false and name backend.targets",
-                      modelserver));
-    }
-    if (!std::filesystem::is_directory(config.modelserver.repository, error)) {
-      return Refuse(
-          fmt::format("modelserver.repository {} is no folder", config.modelserver.repository));
-    }
+  if (const absl::Status status = CheckModelServer(config, modelserver); !status.ok()) {
+    return Refuse(Message(status));
   }
-  absl::StatusOr<FileDescriptor> probe_port =
-      ListenTcp(config.sidecar.address, config.sidecar.port);
-  if (!probe_port.ok()) return Refuse(Message(probe_port.status()));
-  absl::StatusOr<FileDescriptor> listener =
-      fcgi::ListenUnix(config.listen.socket, config.listen.backlog);
-  if (!listener.ok()) return Refuse(Message(listener.status()));
+  absl::StatusOr<Ground> ground =
+      inheritance ? InheritedGround(config, *inheritance) : NewGround(config);
+  if (!ground.ok()) return Refuse(Message(ground.status()));
+  if (!log::OpenFile(config.log.file)) {
+    return Refuse(fmt::format("cannot open the log file {}: {}", config.log.file,
+                              std::generic_category().message(errno)));
+  }
+  const auto identity = IdentityOf(config);
+  if (!identity.ok()) return Refuse(Message(identity.status()));
 
   RaiseDescriptorLimit();
   log::Init(LogLevel(config), "master");
   fcgi::BlockSignals();
-  const Scoreboard scoreboard(config.workers, config.threads);
-  std::vector<fcgi::ChildRole> roles;
-  if (config.modelserver.enabled) {
-    roles.push_back({.name = "modelserver", .first_to_leave = false, .run = [&] {
-                       return ExecModelServer(config, modelserver);
-                     }});
-  }
-  roles.push_back({.name = "sidecar", .first_to_leave = false, .run = [&] {
-                     log::Init(LogLevel(config), "sidecar");
-                     return RunSidecar(config, scoreboard, probe_port->get());
-                   }});
-  for (int worker = 0; worker < config.workers; ++worker) {
-    roles.push_back({.name = fmt::format("worker {}", worker),
-                     .first_to_leave = true,
-                     .worker = worker,
-                     .run = [&config, &scoreboard, &listener, worker] {
-                       return RunWorker(config, scoreboard, listener->get(), worker);
-                     }});
-  }
-  fcgi::Supervisor::Options options;
-  options.drain = std::chrono::seconds(config.timeouts.drain_s);
+  fcgi::Programs programs;
+  programs.worker = [&](const Config& of_generation, const fcgi::Notice& notice, int slot,
+                        bool successor) {
+    return RunWorker(of_generation, notice, ground->scoreboard, ground->listener.get(), slot,
+                     successor);
+  };
+  programs.sidecar = [&](const Config& of_generation, const fcgi::Notice& notice, int row) {
+    return RunSidecarProcess(of_generation, notice, ground->scoreboard,
+                             ground->sidecar_listener.get(), row);
+  };
+  programs.model_server = [&](const Config& of_generation) {
+    return ExecModelServer(of_generation, modelserver);
+  };
   log::Info("starting", {{"workers", config.workers},
                          {"threads", config.threads},
                          {"socket", config.listen.socket},
                          {"sidecar_port", config.sidecar.port}});
-  const int status = fcgi::RunMaster(roles, options, scoreboard);
-  std::filesystem::remove(config.listen.socket, error);
+  const int status = fcgi::RunMaster({.config = config,
+                                      .config_file = config_file,
+                                      .overrides = overrides,
+                                      .program = OwnProgram(),
+                                      .listener = ground->listener.get(),
+                                      .sidecar_listener = ground->sidecar_listener.get(),
+                                      .socket_activated = ground->socket_activated,
+                                      .scoreboard = ground->scoreboard,
+                                      .notice = ground->notice,
+                                      .identity = *identity,
+                                      .programs = std::move(programs),
+                                      .inheritance = std::move(inheritance)});
+  if (!ground->socket_activated) std::filesystem::remove(config.listen.socket, error);
   // The model server removes its own socket, unless it had to be killed.
   if (config.modelserver.enabled && config.modelserver.listen.starts_with("unix:")) {
     std::filesystem::remove(config.modelserver.listen.substr(5), error);

@@ -81,7 +81,7 @@ Answer Route(const Context& context, std::string_view method, std::string_view p
     return {MHD_HTTP_METHOD_NOT_ALLOWED, "{\"detail\":\"only GET and HEAD are allowed\"}\n"};
   }
   if (path == "/livez") return {MHD_HTTP_OK, "{\"alive\":true}\n"};
-  const Totals totals = context.scoreboard.Sum();
+  const Totals totals = context.scoreboard.Sum(Clock::now());
   const Health health = Judge(totals, context.prober.Latest());
   if (path == "/readyz") {
     const unsigned int status = health.Ready() ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -139,7 +139,8 @@ absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
   return listener;
 }
 
-int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener) {
+int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
+               const std::function<void()>& ready) {
   const Prober prober(config);
   Context context{scoreboard, prober};
   MHD_Daemon* daemon = MHD_start_daemon(
@@ -151,11 +152,15 @@ int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener)
     return EXIT_FAILURE;
   }
   log::Info("sidecar ready", {{"port", config.sidecar.port}});
-  sigset_t term;
-  sigemptyset(&term);
-  sigaddset(&term, SIGTERM);
+  ready();
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGUSR1);
   int signal = 0;
-  sigwait(&term, &signal);
+  while (sigwait(&signals, &signal) != 0 || signal != SIGTERM) {
+    if (signal == SIGUSR1) log::Reopen();
+  }
   MHD_stop_daemon(daemon);
   return EXIT_SUCCESS;
 }

@@ -326,6 +326,13 @@ class Parser {
       const char* key = missing_key ? "nginx.certificate_key" : "nginx.certificate";
       Add(LineOf(key), key, "must be set together with the other half of the pair");
     }
+    if (c.workers > c.workers_max) {
+      Add(LineOf("workers"), "workers",
+          fmt::format("is {}, more than workers_max allows ({})", c.workers, c.workers_max));
+    }
+    if (c.user.empty() && !c.group.empty()) {
+      Add(LineOf("group"), "group", "is set, but user is not");
+    }
     if (c.nginx.port == c.nginx.http_port) {
       Add(LineOf("nginx.http_port"), "nginx.http_port",
           fmt::format("is {}, the same port as nginx.port", c.nginx.http_port));

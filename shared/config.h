@@ -16,7 +16,11 @@ namespace inferpool {
 struct Config {
   std::string state = "run";
   int workers = 0;
+  int workers_max = 128;
   int threads = 8;
+  std::string user;
+  std::string group;
+  bool core_dumps = false;
 
   struct Listen {
     std::string socket;
@@ -42,6 +46,7 @@ struct Config {
   struct Limits {
     int body_mb = 50;
     int pixels = 50'000'000;
+    int queue_ms = 1'000;
   } limits;
 
   struct Predict {
@@ -53,16 +58,25 @@ struct Config {
   struct Timeouts {
     int request_s = 30;
     int drain_s = 30;
+    int start_s = 10;
     int io_s = 10;
   } timeouts;
 
   struct Recycle {
     int requests = 50'000;
     int jitter = 5'000;
+    int age_s = 0;
+    int rss_mb = 0;
+    int concurrent = 1;
   } recycle;
+
+  struct Quarantine {
+    int ttl_s = 600;
+  } quarantine;
 
   struct Log {
     std::string level = "info";
+    std::string file;
     bool access = false;
     int slow_ms = 100;
   } log;

@@ -19,63 +19,99 @@ constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning",
 // clang-format on
 
 const ConfigKey kKeys[] = {
-    {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files"},
-    {"workers", IntegerKey{FIELD(workers), 0, 512}, "worker processes; 0: one a core"},
-    {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once"},
+    {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files",
+     Reach::kStart},
+    {"workers", IntegerKey{FIELD(workers), 0, 512}, "worker processes; 0: one a core",
+     Reach::kMaster},
+    {"workers_max", IntegerKey{FIELD(workers_max), 1, 512},
+     "most workers that `workers` may be raised to without a new start", Reach::kStart},
+    {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once",
+     Reach::kWorkers},
+    {"user", TextKey{FIELD(user)},
+     "user that workers, sidecar and model server run as when started by root; empty: root",
+     Reach::kStart},
+    {"group", TextKey{FIELD(group)}, "their group; empty: the user's", Reach::kStart},
+    {"core_dumps", BooleanKey{FIELD(core_dumps)}, "let a crashing process write a core dump",
+     Reach::kClients},
     {"listen.socket", PathKey{FIELD(listen.socket), /*may_be_empty=*/true},
-     "FastCGI socket between nginx and the workers; empty: inferpool.sock in the state folder"},
+     "FastCGI socket between nginx and the workers; empty: inferpool.sock in the state folder",
+     Reach::kStart},
     {"listen.backlog", IntegerKey{FIELD(listen.backlog), 1, 65535},
-     "connections that wait in the kernel for a free worker"},
-    {"sidecar.address", TextKey{FIELD(sidecar.address)}, "address of the health and metrics port"},
+     "connections that wait in the kernel for a free worker", Reach::kMaster},
+    {"sidecar.address", TextKey{FIELD(sidecar.address)}, "address of the health and metrics port",
+     Reach::kStart},
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
-     "port of /livez, /readyz and /metrics"},
+     "port of /livez, /readyz and /metrics", Reach::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
      "gRPC addresses of the model server, such as \"dns:triton:8001\" (several: \"ipv4:\" each); "
-     "empty: the embedded one"},
+     "empty: the embedded one",
+     Reach::kClients},
     {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
-     "largest gRPC message to or from the model server"},
+     "largest gRPC message to or from the model server", Reach::kClients},
     {"modelserver.enabled", BooleanKey{FIELD(modelserver.enabled)},
-     "start the embedded model server"},
+     "start the embedded model server", Reach::kStart},
     {"modelserver.repository", PathKey{FIELD(modelserver.repository)},
-     "its model repository, in Triton's layout"},
+     "its model repository, in Triton's layout", Reach::kModels},
     {"modelserver.listen", TextKey{FIELD(modelserver.listen)},
-     "its gRPC address; empty: a socket in the state folder"},
-    {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body"},
+     "its gRPC address; empty: a socket in the state folder", Reach::kStart},
+    {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body",
+     Reach::kWorkers},
     {"limits.pixels", IntegerKey{FIELD(limits.pixels), 1, INT_MAX},
-     "largest picture, width times height, judged before it is decoded"},
+     "largest picture, width times height, judged before it is decoded", Reach::kWorkers},
+    {"limits.queue_ms", IntegerKey{FIELD(limits.queue_ms), 0, 600'000},
+     "longest wait for a worker; a request that waited longer is answered 503 at once; 0: no limit",
+     Reach::kWorkers},
     {"predict.confidence", NumberKey{FIELD(predict.confidence), 0, 1},
-     "least confidence of a detection when the request names none"},
+     "least confidence of a detection when the request names none", Reach::kWorkers},
     {"predict.iou", NumberKey{FIELD(predict.iou), 0, 1},
      "overlap above which non-maximum suppression drops the weaker box, when the request names "
-     "none"},
+     "none",
+     Reach::kWorkers},
     {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
-     "most detections in an answer; a request may ask for fewer"},
+     "most detections in an answer; a request may ask for fewer", Reach::kWorkers},
     {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
-     "time a request may take in a worker, the model included; then 504"},
+     "time a request may take in a worker, the model included; then 504", Reach::kWorkers},
     {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
-     "time that requests in work have to finish when the pool stops; then they are killed"},
+     "time that requests in work have to finish when the pool stops; then they are killed",
+     Reach::kMaster},
+    {"timeouts.start_s", IntegerKey{FIELD(timeouts.start_s), 1, 3'600},
+     "time that a started worker has to get ready; then it is killed, and a new configuration "
+     "given up",
+     Reach::kMaster},
     {"timeouts.io_s", IntegerKey{FIELD(timeouts.io_s), 1, 600},
-     "time that nginx may leave a worker waiting for the next bytes"},
+     "time that nginx may leave a worker waiting for the next bytes", Reach::kWorkers},
     {"recycle.requests", IntegerKey{FIELD(recycle.requests), 0, INT_MAX},
-     "requests after which a worker is replaced; 0: never"},
+     "requests after which a worker is replaced; 0: never", Reach::kMaster},
     {"recycle.jitter", IntegerKey{FIELD(recycle.jitter), 0, INT_MAX},
-     "up to this many requests more, by chance, so that workers do not leave together"},
-    {"log.level", TextKey{FIELD(log.level), kLevels}, "least level that is logged"},
-    {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request"},
+     "up to this many requests more, by chance, so that workers do not leave together",
+     Reach::kMaster},
+    {"recycle.age_s", IntegerKey{FIELD(recycle.age_s), 0, INT_MAX},
+     "age in seconds at which a worker is replaced; 0: never", Reach::kMaster},
+    {"recycle.rss_mb", IntegerKey{FIELD(recycle.rss_mb), 0, INT_MAX},
+     "resident memory in MiB above which a worker is replaced; 0: never", Reach::kMaster},
+    {"recycle.concurrent", IntegerKey{FIELD(recycle.concurrent), 1, 64},
+     "workers that are being replaced at once, however many are due", Reach::kMaster},
+    {"quarantine.ttl_s", IntegerKey{FIELD(quarantine.ttl_s), 0, INT_MAX},
+     "time for which a picture that crashed a worker is refused; 0: it is not", Reach::kMaster},
+    {"log.level", TextKey{FIELD(log.level), kLevels}, "least level that is logged",
+     Reach::kClients},
+    {"log.file", PathKey{FIELD(log.file), /*may_be_empty=*/true},
+     "log file, opened again on SIGUSR1; empty: stderr", Reach::kStart},
+    {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request", Reach::kWorkers},
     {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
-     "log a warning for a request that takes longer; 0: never"},
-    {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port"},
+     "log a warning for a request that takes longer; 0: never", Reach::kWorkers},
+    {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", Reach::kNginx},
     {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
-     "HTTP port: health probes, and a redirect to HTTPS"},
-    {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any"},
+     "HTTP port: health probes, and a redirect to HTTPS", Reach::kNginx},
+    {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any", Reach::kNginx},
     {"nginx.certificate", PathKey{FIELD(nginx.certificate), /*may_be_empty=*/true},
-     "TLS certificate (PEM); empty: tls/certificate.pem in the state folder"},
+     "TLS certificate (PEM); empty: tls/certificate.pem in the state folder", Reach::kNginx},
     {"nginx.certificate_key", PathKey{FIELD(nginx.certificate_key), /*may_be_empty=*/true},
-     "its private key (PEM); empty: tls/key.pem in the state folder"},
+     "its private key (PEM); empty: tls/key.pem in the state folder", Reach::kNginx},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
-     "requests per second and client address before 429; 0: no limit"},
+     "requests per second and client address before 429; 0: no limit", Reach::kNginx},
     {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
-     "requests above that rate that are let through at once"},
+     "requests above that rate that are let through at once", Reach::kNginx},
 };
 
 #undef FIELD
@@ -102,6 +138,32 @@ std::string Allowed(const ConfigKey& key) {
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
   };
   return std::visit(Visitor{}, key.kind);
+}
+
+std::string_view Effect(Reach reach) {
+  switch (reach) {
+    case Reach::kMaster:
+      return "at once";
+    case Reach::kWorkers:
+      return "replaces workers";
+    case Reach::kClients:
+      return "replaces workers and sidecar";
+    case Reach::kModels:
+      return "restarts the model server";
+    case Reach::kNginx:
+      return "nginx";
+    case Reach::kStart:
+      return "at the start";
+  }
+  return "";
+}
+
+std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& after) {
+  std::vector<const ConfigKey*> changed;
+  for (const ConfigKey& key : kKeys) {
+    if (ValueOf(key, before) != ValueOf(key, after)) changed.push_back(&key);
+  }
+  return changed;
 }
 
 std::string ValueOf(const ConfigKey& key, const Config& config) {

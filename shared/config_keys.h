@@ -45,16 +45,33 @@ struct TextListKey {
 
 using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey>;
 
+// How a changed value takes effect when a running pool reads its configuration again.
+enum class Reach {
+  kMaster,   // at once: the master alone uses it
+  kWorkers,  // the workers are replaced, one by one
+  kClients,  // the workers and the sidecar are
+  kModels,   // the model server is
+  kNginx,    // render nginx's configuration again and reload nginx
+  kStart,    // not before a new start: the reload is refused
+};
+
 struct ConfigKey {
   std::string_view name;  // dotted: "limits.body_mb"
   KeyKind kind;
   std::string_view meaning;
+  Reach reach;
 };
 
 std::span<const ConfigKey> ConfigKeys();
 
 // What the key allows: "a whole number from 1 to 1024".
 std::string Allowed(const ConfigKey& key);
+
+// "at once", "replaces the workers": for the README's table and for people.
+std::string_view Effect(Reach reach);
+
+// The keys whose values differ.
+std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& after);
 
 // The key's value in `config`, as JSON text.
 std::string ValueOf(const ConfigKey& key, const Config& config);

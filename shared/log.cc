@@ -1,5 +1,6 @@
 #include "shared/log.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -12,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "shared/file_descriptor.h"
 #include "shared/json_text.h"
 
 namespace inferpool::log {
@@ -67,7 +69,25 @@ void Write(Level level, std::string_view event, Fields fields) {
   Logger().log(entry.spdlog_level, spdlog::string_view_t(line.data(), line.size()));
 }
 
+std::string& FilePath() {
+  static std::string path;
+  return path;
+}
+
 }  // namespace
+
+bool OpenFile(const std::string& path) {
+  FilePath() = path;
+  return Reopen();
+}
+
+bool Reopen() {
+  if (FilePath().empty()) return true;
+  // dup2 changes what stderr is in one step: a line goes whole to the one file or to the other.
+  const FileDescriptor file(
+      open(FilePath().c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  return file && dup2(file.get(), STDERR_FILENO) >= 0;
+}
 
 void Init(Level level, std::string_view role) {
   Logger().set_level(Entry(level).spdlog_level);

@@ -30,7 +30,10 @@ inline constexpr std::array<long, 14> kBucketBoundsUs = {
 inline constexpr std::size_t kBuckets = kBucketBoundsUs.size() + 1;
 
 // The HTTP statuses that are counted one by one; another one counts as the last.
-inline constexpr std::array<int, 13> kCountedStatuses = {200, 400, 404, 405, 411, 413, 415,
-                                                         422, 501, 502, 503, 504, 500};
+inline constexpr std::array<int, 14> kCountedStatuses = {200, 400, 404, 405, 411, 413, 415,
+                                                         422, 499, 501, 502, 503, 504, 500};
+
+// The client left before it had its answer (nginx's number for it). Nobody is ever sent it.
+inline constexpr int kClientLeft = 499;
 
 }  // namespace inferpool

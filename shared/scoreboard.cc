@@ -1,17 +1,48 @@
 #include "shared/scoreboard.h"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <memory>
+#include <cstddef>
 #include <new>
+#include <numeric>
 #include <system_error>
+#include <utility>
 
 namespace inferpool {
+
+// What a reader checks before it believes the rest. Its own layout never changes.
+struct alignas(64) Scoreboard::Head {
+  std::atomic<std::uint64_t> magic;
+  std::atomic<std::uint64_t> layout;
+  std::atomic<std::uint32_t> slots;
+  std::atomic<std::uint32_t> lanes_per_slot;
+};
+
 namespace {
+
+constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
+// Raise it when a member's meaning changes without its size or place.
+constexpr std::uint64_t kLayoutVersion = 1;
+
+// Tells layouts apart by what differs between builds of different versions (FNV-1a).
+constexpr std::uint64_t LayoutHash() {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const std::uint64_t part :
+       {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
+        std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
+        std::uint64_t{sizeof(ReloadRecord)}, std::uint64_t{sizeof(CrashRecord)},
+        std::uint64_t{offsetof(Lane, stages)}, std::uint64_t{offsetof(Lane, task)},
+        std::uint64_t{offsetof(Slot, total_before)}, std::uint64_t{offsetof(Pool, reload)},
+        std::uint64_t{kBuckets}, std::uint64_t{kStages}, std::uint64_t{kCountedStatuses.size()}}) {
+    hash = (hash ^ part) * 0x100000001b3;
+  }
+  return hash;
+}
 
 // A single writer needs no atomic addition: a load and a store leave the lane's cache line alone.
 void Add(std::atomic<std::uint64_t>& counter, std::uint64_t amount) {
@@ -22,16 +53,30 @@ std::uint64_t Get(const std::atomic<std::uint64_t>& counter) {
   return counter.load(std::memory_order_relaxed);
 }
 
+void Add(HistogramTotal& total, const Histogram& histogram) {
+  for (std::size_t i = 0; i < kBuckets; ++i) total.buckets[i] += Get(histogram.buckets[i]);
+  total.sum_us += Get(histogram.sum_us);
+}
+
+absl::Status Failed(const char* what) {
+  return absl::InternalError(
+      fmt::format("scoreboard: {}: {}", what, std::generic_category().message(errno)));
+}
+
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(std::atomic<WorkerState>::is_always_lock_free);
+static_assert(std::atomic<ProcessState>::is_always_lock_free);
 
 }  // namespace
 
-struct alignas(64) Scoreboard::Head {
-  std::atomic<std::uint64_t> worker_starts;
-  std::atomic<std::uint64_t> worker_crashes;
-  std::atomic<std::uint64_t> worker_recycles;
-};
+void Lane::Begin(TimePoint accepted) {
+  task.Store({});  // a crash from here on is not the latest request's doing
+  busy_since_ns.store(ToNs(accepted), std::memory_order_relaxed);
+}
+
+void Lane::End() {
+  Add(served, 1);
+  busy_since_ns.store(0, std::memory_order_relaxed);
+}
 
 void Lane::CountStatus(int status) {
   const auto found = std::ranges::find(kCountedStatuses, status);
@@ -53,73 +98,170 @@ void Lane::CountStage(Stage stage, std::chrono::microseconds duration) {
   Add(histogram.sum_us, static_cast<std::uint64_t>(us));
 }
 
-Scoreboard::Scoreboard(int workers, int threads) : workers_(workers), threads_(threads) {
-  const auto slots = static_cast<std::size_t>(workers);
-  const std::size_t lanes = slots * static_cast<std::size_t>(threads);
-  bytes_ = sizeof(Head) + slots * sizeof(Slot) + lanes * sizeof(Lane);
-  const int fd = memfd_create("inferpool-scoreboard", MFD_CLOEXEC);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
-  void* memory = MAP_FAILED;
-  if (ftruncate(fd, static_cast<off_t>(bytes_)) == 0) {
-    memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  }
-  const int error = errno;
-  close(fd);
-  if (memory == MAP_FAILED) throw std::system_error(error, std::generic_category(), "scoreboard");
-  // The memory is zero, and zero is every member's start.
-  auto* bytes = static_cast<std::byte*>(memory);
-  head_ = new (bytes) Head{};
-  auto* slot = reinterpret_cast<Slot*>(bytes + sizeof(Head));
-  slots_ = {slot, slots};
-  std::uninitialized_value_construct_n(slot, slots);
-  auto* lane = reinterpret_cast<Lane*>(slot + slots);
-  lanes_ = {lane, lanes};
-  std::uninitialized_value_construct_n(lane, lanes);
+HistogramTotal Read(const Histogram& histogram) {
+  HistogramTotal total;
+  Add(total, histogram);
+  return total;
 }
+
+absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int lanes) {
+  const auto slot_count = static_cast<std::size_t>(slots);
+  const std::size_t lane_count = slot_count * static_cast<std::size_t>(lanes);
+  const std::size_t bytes =
+      sizeof(Head) + sizeof(Pool) + slot_count * sizeof(Slot) + lane_count * sizeof(Lane);
+  FileDescriptor file(memfd_create("inferpool-scoreboard", MFD_CLOEXEC));
+  if (!file) return Failed("memfd_create");
+  if (ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return Failed("ftruncate");
+  {
+    void* memory = mmap(nullptr, sizeof(Head), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    if (memory == MAP_FAILED) return Failed("mmap");
+    auto* head = new (memory) Head{};
+    head->magic = kMagic;
+    head->layout = LayoutHash();
+    head->slots = static_cast<std::uint32_t>(slots);
+    head->lanes_per_slot = static_cast<std::uint32_t>(lanes);
+    munmap(memory, sizeof(Head));
+  }
+  return Open(std::move(file), Access::kWrite);
+}
+
+absl::StatusOr<Scoreboard> Scoreboard::Open(FileDescriptor file, Access access) {
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) return Failed("fstat");
+  const auto bytes = static_cast<std::size_t>(info.st_size);
+  if (bytes < sizeof(Head)) return absl::FailedPreconditionError("this is no scoreboard");
+  const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
+  void* memory = mmap(nullptr, bytes, protection, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED) return Failed("mmap");
+  const auto* head = static_cast<const Head*>(memory);
+  const std::size_t expected = sizeof(Head) + sizeof(Pool) +
+                               head->slots * (sizeof(Slot) + head->lanes_per_slot * sizeof(Lane));
+  if (head->magic != kMagic || head->layout != LayoutHash() || bytes != expected) {
+    munmap(memory, bytes);
+    return absl::FailedPreconditionError("the scoreboard is of another version of inferpool");
+  }
+  return Scoreboard(std::move(file), memory, bytes);
+}
+
+// The memory starts as zeros, and zero is every member's start, so nothing is constructed: that
+// would touch, and so take, memory that may never be used.
+Scoreboard::Scoreboard(FileDescriptor file, void* memory, std::size_t bytes)
+    : file_(std::move(file)), bytes_(bytes), head_(static_cast<Head*>(memory)) {
+  auto* next = static_cast<std::byte*>(memory) + sizeof(Head);
+  pool_ = std::launder(reinterpret_cast<Pool*>(next));
+  next += sizeof(Pool);
+  slots_ = {std::launder(reinterpret_cast<Slot*>(next)), head_->slots.load()};
+  next += slots_.size_bytes();
+  lanes_per_slot_ = static_cast<int>(head_->lanes_per_slot.load());
+  lanes_ = {std::launder(reinterpret_cast<Lane*>(next)),
+            slots_.size() * head_->lanes_per_slot.load()};
+}
+
+Scoreboard::Scoreboard(Scoreboard&& other) noexcept
+    : file_(std::move(other.file_)),
+      bytes_(other.bytes_),
+      lanes_per_slot_(other.lanes_per_slot_),
+      head_(std::exchange(other.head_, nullptr)),
+      pool_(other.pool_),
+      slots_(other.slots_),
+      lanes_(other.lanes_) {}
 
 Scoreboard::~Scoreboard() {
-  munmap(head_, bytes_);
+  if (head_ != nullptr) munmap(head_, bytes_);
 }
 
-std::span<Lane> Scoreboard::lanes(int worker) const {
-  const auto threads = static_cast<std::size_t>(threads_);
-  return lanes_.subspan(static_cast<std::size_t>(worker) * threads, threads);
+std::span<Lane> Scoreboard::lanes(int slot) const {
+  const auto lanes = static_cast<std::size_t>(lanes_per_slot_);
+  return lanes_.subspan(static_cast<std::size_t>(slot) * lanes, lanes);
 }
 
-void Scoreboard::CountStart() const {
-  Add(head_->worker_starts, 1);
+std::span<Lane> Scoreboard::used_lanes(int slot) const {
+  return lanes(slot).first(this->slot(slot).lanes_used.load(std::memory_order_relaxed));
+}
+
+std::uint64_t Scoreboard::Served(int slot) const {
+  const std::span<Lane> all = used_lanes(slot);
+  return std::accumulate(
+      all.begin(), all.end(), std::uint64_t{0},
+      [](std::uint64_t sum, const Lane& lane) { return sum + Get(lane.served); });
+}
+
+HistogramTotal Scoreboard::Times(int slot) const {
+  HistogramTotal total;
+  for (const Lane& lane : used_lanes(slot)) {
+    Add(total, lane.stages[static_cast<std::size_t>(Stage::kTotal)]);
+  }
+  return total;
+}
+
+void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePoint now) const {
+  Slot& tenant = slot(index);
+  tenant.served_before = Served(index);
+  const HistogramTotal times = Times(index);
+  for (std::size_t i = 0; i < kBuckets; ++i) tenant.total_before.buckets[i] = times.buckets[i];
+  tenant.total_before.sum_us = times.sum_us;
+  tenant.process.generation = generation;
+  tenant.process.started_ns = ToNs(now);
+  tenant.process.state = ProcessState::kStarting;
+  tenant.lanes_used = std::max(tenant.lanes_used.load(), static_cast<std::uint32_t>(threads));
+  Add(pool_->worker_starts, 1);
+}
+
+void Scoreboard::Vacate(int index) const {
+  Slot& tenant = slot(index);
+  tenant.process.pid = 0;
+  tenant.process.state = ProcessState::kEmpty;
+  tenant.due = 0;
+  tenant.crash_signal = 0;
+  tenant.backtrace.count = 0;
+  for (Lane& lane : used_lanes(index)) {
+    lane.busy_since_ns = 0;
+    lane.thread = 0;
+    lane.backtrace.count = 0;
+  }
 }
 
 void Scoreboard::CountEnd(bool crashed) const {
-  Add(crashed ? head_->worker_crashes : head_->worker_recycles, 1);
+  Add(crashed ? pool_->worker_crashes : pool_->worker_recycles, 1);
 }
 
-void Scoreboard::Vacate(int worker) const {
-  slot(worker).pid.store(0, std::memory_order_relaxed);
-  slot(worker).state.store(WorkerState::kEmpty, std::memory_order_relaxed);
-  for (Lane& lane : lanes(worker)) lane.busy.store(0, std::memory_order_relaxed);
+void Scoreboard::Record(const CrashRecord& crash) const {
+  pool_->crashes[Get(pool_->crash_records) % kCrashRecords].Store(crash);
+  Add(pool_->crash_records, 1);
 }
 
-Totals Scoreboard::Sum() const {
-  Totals totals;
-  totals.worker_starts = Get(head_->worker_starts);
-  totals.worker_crashes = Get(head_->worker_crashes);
-  totals.worker_recycles = Get(head_->worker_recycles);
-  for (const Slot& slot : slots_) {
-    ++totals.workers_by_state[static_cast<std::size_t>(slot.state.load(std::memory_order_relaxed))];
+std::vector<CrashRecord> Scoreboard::Crashes() const {
+  std::vector<CrashRecord> crashes;
+  const std::uint64_t count = Get(pool_->crash_records);
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, kCrashRecords); ++i) {
+    const auto crash = pool_->crashes[(count - 1 - i) % kCrashRecords].Load();
+    if (crash) crashes.push_back(*crash);
   }
-  for (const Lane& lane : lanes_) {
-    for (std::size_t i = 0; i < lane.by_status.size(); ++i) {
-      totals.by_status[i] += Get(lane.by_status[i]);
-    }
-    totals.bytes_in += Get(lane.bytes_in);
-    totals.bytes_out += Get(lane.bytes_out);
-    totals.in_work += lane.busy.load(std::memory_order_relaxed);
-    for (std::size_t stage = 0; stage < kStages; ++stage) {
-      for (std::size_t i = 0; i < kBuckets; ++i) {
-        totals.stages[stage].buckets[i] += Get(lane.stages[stage].buckets[i]);
+  return crashes;
+}
+
+Totals Scoreboard::Sum(TimePoint now) const {
+  Totals totals;
+  totals.worker_starts = Get(pool_->worker_starts);
+  totals.worker_crashes = Get(pool_->worker_crashes);
+  totals.worker_recycles = Get(pool_->worker_recycles);
+  totals.wanted_workers = pool_->wanted_workers.load(std::memory_order_relaxed);
+  totals.backing_off = pool_->backing_off.load(std::memory_order_relaxed);
+  totals.quarantined = pool_->quarantine.List(now).size();
+  for (int i = 0; i < slots(); ++i) {
+    const Slot& tenant = slot(i);
+    const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);
+    if (state != ProcessState::kEmpty) ++totals.workers_by_state[static_cast<std::size_t>(state)];
+    for (const Lane& lane : used_lanes(i)) {
+      for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
+        totals.by_status[s] += Get(lane.by_status[s]);
       }
-      totals.stages[stage].sum_us += Get(lane.stages[stage].sum_us);
+      totals.bytes_in += Get(lane.bytes_in);
+      totals.bytes_out += Get(lane.bytes_out);
+      totals.in_work += lane.busy_since_ns.load(std::memory_order_relaxed) == 0 ? 0 : 1;
+      for (std::size_t stage = 0; stage < kStages; ++stage) {
+        Add(totals.stages[stage], lane.stages[stage]);
+      }
     }
   }
   return totals;

@@ -11,6 +11,7 @@
 
 #include "shared/log.h"
 #include "worker/api/answer.h"
+#include "worker/api/faults.h"
 #include "worker/api/models.h"
 #include "worker/api/multipart.h"
 #include "worker/api/parameters.h"
@@ -69,6 +70,7 @@ std::variant<std::string_view, Problem> FindPicture(const fcgi::Request& request
 
 struct Api::Exchange {
   const fcgi::Request& request;
+  Lane& lane;
   std::string id;
   Timings timings;
 
@@ -78,11 +80,12 @@ struct Api::Exchange {
   }
 };
 
-Api::Api(const Config& config, const backend::Client& client, backend::Catalog& catalog)
-    : config_(config), client_(client), catalog_(catalog) {}
+Api::Api(const Config& config, const backend::Client& client, backend::Catalog& catalog,
+         const Quarantine& quarantine)
+    : config_(config), client_(client), catalog_(catalog), quarantine_(quarantine) {}
 
 fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
-  Exchange exchange{request, RequestId(request.request_id), {}};
+  Exchange exchange{request, lane, RequestId(request.request_id), {}};
   Timings& timings = exchange.timings;
   timings.Set(Stage::kQueue, request.queue);
   timings.Set(Stage::kRead, request.read);
@@ -112,6 +115,9 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
 
 fcgi::Response Api::Route(Exchange& exchange) const {
   const fcgi::Request& request = exchange.request;
+  if (absl::IsResourceExhausted(request.body_status)) {
+    return exchange.Fail(BodyProblem(request.body_status));
+  }
   const std::string_view path = request.path;
   const bool reads = request.method == "GET" || request.method == "HEAD";
   for (const std::string_view prefix : {"/v1/predict/", "/predict/"}) {
@@ -142,11 +148,20 @@ fcgi::Response Api::Predict(Exchange& exchange, const std::string& model) const 
   const auto picture = FindPicture(exchange.request);
   if (const auto* problem = std::get_if<Problem>(&picture)) return exchange.Fail(*problem);
 
+  const auto& bytes = std::get<std::string_view>(picture);
+  const Digest digest = DigestOf(bytes);
+  if (quarantine_.Has(digest, model, Clock::now())) return exchange.Fail(Quarantined());
+  // From here on, a crash is this picture's doing.
+  exchange.lane.task.Store(
+      {.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
+  InjectFault(bytes);
+
   const auto& wanted = std::get<PredictParameters>(parameters);
   const auto prediction =
       Predictor(config_, client_, catalog_)
-          .Predict(model, std::get<std::string_view>(picture), wanted,
-                   exchange.Until(config_.timeouts.request_s), exchange.timings);
+          .Predict(model, bytes, wanted,
+                   {exchange.Until(config_.timeouts.request_s), exchange.request.departed},
+                   exchange.timings);
   if (const auto* problem = std::get_if<Problem>(&prediction)) return exchange.Fail(*problem);
   exchange.timings.Set(Stage::kTotal, std::chrono::duration_cast<Timings::Duration>(
                                           Clock::now() - exchange.request.accepted));

@@ -12,7 +12,8 @@ namespace inferpool::api {
 // Thread safe. Everything passed by reference must outlive it.
 class Api {
  public:
-  Api(const Config& config, const backend::Client& client, backend::Catalog& catalog);
+  Api(const Config& config, const backend::Client& client, backend::Catalog& catalog,
+      const Quarantine& quarantine);
 
   // Never throws and never fails: what goes wrong is an answer. Counts into the lane.
   fcgi::Response Handle(const fcgi::Request& request, Lane& lane) const;
@@ -29,6 +30,7 @@ class Api {
   const Config& config_;
   const backend::Client& client_;
   backend::Catalog& catalog_;
+  const Quarantine& quarantine_;
 };
 
 }  // namespace inferpool::api

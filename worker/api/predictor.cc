@@ -66,12 +66,13 @@ absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan,
 std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
                                                      std::string_view picture,
                                                      const PredictParameters& parameters,
-                                                     Deadline deadline, Timings& timings) const {
+                                                     const backend::CallLimits& limits,
+                                                     Timings& timings) const {
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);
   if (!header.ok()) return PictureProblem(header.status());
   if (auto problem = CheckPixels(*header, config_.limits.pixels)) return *std::move(problem);
 
-  const auto known = catalog_.Get(model, deadline);
+  const auto known = catalog_.Get(model, limits.deadline);
   if (!known.ok()) return BackendProblem(known.status(), model);
   const absl::StatusOr<vision::Plan>& plan = (*known)->plan;
   if (!plan.ok()) return BackendProblem(plan.status(), model);
@@ -82,6 +83,8 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     pixels = vision::Decode(picture, *header);
   }
   if (!pixels.ok()) return PictureProblem(pixels.status());
+
+  if (limits.departed.stop_requested()) return ClientLeft();
 
   const vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   absl::StatusOr<inference::ModelInferRequest> request;
@@ -94,11 +97,13 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   absl::StatusOr<inference::ModelInferResponse> response;
   {
     const StageTimer timer(timings, Stage::kInfer);
-    response = client_.Infer(*request, deadline);
+    response = client_.Infer(*request, limits);
   }
   if (!response.ok()) {
     // The model may be gone, or another one by now.
-    if (!absl::IsUnavailable(response.status())) catalog_.Forget(model);
+    if (!absl::IsUnavailable(response.status()) && !absl::IsCancelled(response.status())) {
+      catalog_.Forget(model);
+    }
     return BackendProblem(response.status(), model);
   }
 

@@ -31,9 +31,11 @@ class Predictor {
   Predictor(const Config& config, const backend::Client& client, backend::Catalog& catalog)
       : config_(config), client_(client), catalog_(catalog) {}
 
-  // `picture`: the bytes as uploaded. Sets the stages that it reaches.
+  // `picture`: the bytes as uploaded. Sets the stages that it reaches. Gives up, with ClientLeft,
+  // when the call's token is stopped.
   std::variant<Prediction, Problem> Predict(const std::string& model, std::string_view picture,
-                                            const PredictParameters& parameters, Deadline deadline,
+                                            const PredictParameters& parameters,
+                                            const backend::CallLimits& limits,
                                             Timings& timings) const;
 
  private:

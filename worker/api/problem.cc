@@ -27,10 +27,13 @@ constexpr std::array kKinds = {
     Kind{"body-too-large", 413, "The body is too large"},
     Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
     Kind{"bad-picture", 422, "The picture cannot be used"},
+    Kind{"quarantined", 422, "This input crashed a worker"},
+    Kind{"client-left", 499, "The client left"},
     Kind{"internal", 500, "The worker failed"},
     Kind{"unusable-model", 501, "The model cannot be used for prediction"},
     Kind{"bad-model-answer", 502, "The model server answered with an error"},
     Kind{"model-server-away", 503, "The model server is away"},
+    Kind{"overloaded", 503, "There are more requests than can be answered"},
     Kind{"model-too-slow", 504, "The model did not answer in time"},
 };
 
@@ -87,7 +90,20 @@ Problem Internal(std::string detail) {
   return Make("internal", std::move(detail));
 }
 
+Problem Overloaded(std::string detail) {
+  return Make("overloaded", std::move(detail));
+}
+
+Problem Quarantined() {
+  return Make("quarantined", "this input crashed a worker, so it is not tried again for a while");
+}
+
+Problem ClientLeft() {
+  return Make("client-left", "the client left before it had its answer");
+}
+
 Problem BodyProblem(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return Overloaded(std::string(Message(status)));
   const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
                                 : absl::IsOutOfRange(status)       ? "body-too-large"
                                                                    : "bad-request";
@@ -105,8 +121,9 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
       return Make(
           "unknown-model",
           fmt::format("the model server has no model {} ready; GET /v1/models lists them", model));
-    case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kCancelled:
+      return ClientLeft();
+    case absl::StatusCode::kUnavailable:
       return Make("model-server-away", "the model server cannot be reached now; try again");
     case absl::StatusCode::kDeadlineExceeded:
       return Make("model-too-slow", "the model did not answer within the request's time");

@@ -27,14 +27,17 @@ Problem BadParameter(std::string parameter, std::string detail);
 Problem BadRequest(std::string detail);
 Problem UnsupportedMedia(std::string detail);
 Problem Internal(std::string detail);
+Problem Overloaded(std::string detail);
+Problem Quarantined();
+Problem ClientLeft();
 
-// Request::body_status: 411, 413 or 400.
+// Request::body_status: 411, 413, 503 or 400.
 Problem BodyProblem(const absl::Status& status);
 
 // worker/vision on the uploaded picture: 415 when it is none that we decode, else 422.
 Problem PictureProblem(const absl::Status& status);
 
-// worker/backend: 404, 501, 502, 503 or 504.
+// worker/backend: 404, 499, 501, 502, 503 or 504.
 Problem BackendProblem(const absl::Status& status, std::string_view model);
 
 fcgi::Response Render(const Problem& problem, std::string_view request_id);

@@ -142,9 +142,9 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
 }
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
-    const inference::ModelInferRequest& request, Deadline deadline) const {
-  RETURN_IF_ERROR(CheckNotOver(deadline));
-  return infer_calls_->Infer(request, deadline);
+    const inference::ModelInferRequest& request, const CallLimits& limits) const {
+  RETURN_IF_ERROR(CheckNotOver(limits.deadline));
+  return infer_calls_->Infer(request, limits);
 }
 
 }  // namespace inferpool::backend

@@ -33,9 +33,10 @@ class Client {
   absl::StatusOr<vision::ModelDescription> Describe(const std::string& model,
                                                     Deadline deadline) const;
 
-  // Returns at the deadline at the latest, even when the server has stopped reading.
+  // Returns at the deadline at the latest, even when the server has stopped reading, and soon after
+  // the client has left.
   absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
-                                                      Deadline deadline) const;
+                                                      const CallLimits& limits) const;
 
  private:
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;

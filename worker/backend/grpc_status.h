@@ -12,10 +12,12 @@
 
 namespace inferpool::backend {
 
-// gRPC's codes and abseil's are the same numbers. `call` names the call in the message.
+// gRPC's codes and abseil's are the same numbers. `call` names the call in the message. A call that
+// the server's end cancelled is one that it cannot take now: CANCELLED is kept for our own doing.
 inline absl::Status ToStatus(const grpc::Status& status, std::string_view call) {
   if (status.ok()) return absl::OkStatus();
-  return {static_cast<absl::StatusCode>(status.error_code()),
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  return {code == absl::StatusCode::kCancelled ? absl::StatusCode::kUnavailable : code,
           fmt::format("{}: {}", call, status.error_message())};
 }
 

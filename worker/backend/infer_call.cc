@@ -41,20 +41,27 @@ InferCalls::~InferCalls() {
 }
 
 absl::StatusOr<inference::ModelInferResponse> InferCalls::Infer(
-    const inference::ModelInferRequest& request, Deadline deadline) {
+    const inference::ModelInferRequest& request, const CallLimits& limits) {
   if (!Sweep()) {
     return absl::UnavailableError("the model server has stopped reading what it is sent");
   }
   auto call = std::make_unique<Call>();
-  const auto until = WallTime(deadline);
+  const auto until = WallTime(limits.deadline);
   call->context.set_deadline(until);
   call->reader = stub_.AsyncModelInfer(&call->context, request, &call->queue);
   call->reader->Finish(&call->response, &call->status, call.get());
-  if (!call->EndsBy(until + kGrace)) {
+  const bool ended = [&] {
+    const std::stop_callback cancel(limits.departed, [&] { call->context.TryCancel(); });
+    return call->EndsBy(until + kGrace);
+  }();
+  if (!ended) {
     call->context.TryCancel();
     const std::lock_guard lock(mutex_);
     abandoned_.push_back(std::move(call));
     return absl::DeadlineExceededError("the model server did not take the request in time");
+  }
+  if (!call->status.ok() && limits.departed.stop_requested()) {
+    return absl::CancelledError("nobody waits for the answer any more");
   }
   RETURN_IF_ERROR(ToStatus(call->status, "ModelInfer"));
   return std::move(call->response);

@@ -9,12 +9,19 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 
 #include "proto/kserve.grpc.pb.h"
 #include "shared/deadline.h"
 #include "shared/status.h"
 
 namespace inferpool::backend {
+
+// How long a call is worth making.
+struct CallLimits {
+  Deadline deadline;
+  std::stop_token departed = {};  // stopped when nobody waits for the answer any more
+};
 
 // The calls of one channel. Thread safe.
 class InferCalls {
@@ -24,10 +31,10 @@ class InferCalls {
   InferCalls(const InferCalls&) = delete;
   InferCalls& operator=(const InferCalls&) = delete;
 
-  // Errors: the server's and gRPC's; UNAVAILABLE when too many calls are abandoned, so that a hung
-  // server costs bounded memory.
+  // Errors: the server's and gRPC's; CANCELLED when `departed` was stopped; UNAVAILABLE when too
+  // many calls are abandoned, so that a hung server costs bounded memory.
   absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
-                                                      Deadline deadline);
+                                                      const CallLimits& limits);
 
  private:
   struct Call;

@@ -1,0 +1,46 @@
+// What a master hands to its next program when it replaces itself (SIGUSR2): execve keeps the
+// process, its children and the descriptors named here; the rest is in the scoreboard.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shared/status.h"
+
+namespace inferpool::fcgi {
+
+struct Inheritance {
+  struct Child {
+    int role;
+    int place;
+    pid_t pid;
+    std::uint32_t generation;
+    bool ready;
+    bool leaving;
+  };
+
+  int listener;
+  int sidecar_listener;
+  int scoreboard;
+  int notice;
+  bool socket_activated;
+  std::uint32_t generation;
+  int workers;  // when their number was changed by `inferpool scale`; otherwise 0
+  std::vector<Child> children;
+};
+
+std::string ToText(const Inheritance& inheritance);
+absl::StatusOr<Inheritance> ParseInheritance(const std::string& text);
+
+// Takes what the environment holds, if this program was started by an older self.
+std::optional<Inheritance> TakeInheritance();
+
+// Becomes `program`; returns, with errno, only when that fails.
+void ExecWithInheritance(const std::string& program, const std::vector<std::string>& arguments,
+                         const Inheritance& inheritance);
+
+}  // namespace inferpool::fcgi

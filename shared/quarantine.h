@@ -1,0 +1,82 @@
+// The inputs that have crashed a worker, in shared memory: every worker looks here before it
+// touches a picture, so that a poisonous one costs one worker, once.
+//
+// A worker that crashes enters its own input, in the signal handler, before its connections close:
+// nginx's retry would otherwise reach the next worker first. So there are several writers; an entry
+// is claimed with one atomic exchange and a writer's death blocks nobody. Bounded: the oldest entry
+// makes room. Times are of the steady clock, which all processes of a machine share.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/deadline.h"
+#include "shared/fixed_text.h"
+#include "shared/seqlock.h"
+
+namespace inferpool {
+
+// XXH3-128 of the picture's bytes, as `xxhsum -H128` prints it. All zero: not known.
+struct Digest {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  bool operator==(const Digest&) const = default;
+  bool known() const { return high != 0 || low != 0; }
+};
+
+Digest DigestOf(std::string_view bytes);
+
+// 32 hexadecimal digits.
+std::string ToHex(const Digest& digest);
+
+using ModelName = FixedText<136>;
+using RequestName = FixedText<72>;
+
+struct Quarantined {
+  Digest digest;
+  ModelName model;
+  RequestName request_id;  // of the request that crashed the worker
+  std::int64_t until_ns = 0;
+};
+
+class Quarantine {
+ public:
+  static constexpr std::size_t kEntries = 256;
+
+  // Safe in a signal handler. Entering what is there already extends its time.
+  void Enter(const Quarantined& entry);
+
+  bool Has(const Digest& digest, std::string_view model, TimePoint now) const;
+
+  // Those whose time is not over.
+  std::vector<Quarantined> List(TimePoint now) const;
+
+  void Clear();
+
+ private:
+  struct alignas(64) Entry {
+    std::atomic<std::uint64_t> low;      // of the digest: what Has looks at first
+    std::atomic<std::int64_t> until_ns;  // 0: empty
+    std::atomic<std::uint32_t> being_written;
+    Seqlock<Quarantined> value;
+  };
+
+  std::atomic<std::uint64_t> entered_;  // since the start; the next entry's place
+  std::array<Entry, kEntries> entries_;
+};
+
+// A point in time as shared memory holds it, and back.
+inline std::int64_t ToNs(TimePoint at) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
+}
+inline TimePoint FromNs(std::int64_t ns) {
+  return TimePoint(std::chrono::nanoseconds(ns));
+}
+
+}  // namespace inferpool
