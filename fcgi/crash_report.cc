@@ -39,8 +39,13 @@ std::string SignalName(int signal) {
   return name == nullptr ? fmt::format("{}", signal) : fmt::format("SIG{}", name);
 }
 
-// "program(_Z3foov+0x12) [0x55d0]" with the name as it was written.
+// "program(_Z3foov+0x12) [0x55d0]" with the name as it was written, and without our process title,
+// which took the place of the program's name.
 std::string Readable(std::string_view symbol) {
+  constexpr std::string_view kTitle = "inferpool: ";
+  if (symbol.starts_with(kTitle) && symbol.find('(') != std::string_view::npos) {
+    return Readable("inferpool" + std::string(symbol.substr(symbol.find('('))));
+  }
   const std::size_t open = symbol.find('(');
   const std::size_t plus = symbol.find('+', open);
   if (open == std::string_view::npos || plus == std::string_view::npos) return std::string(symbol);
@@ -142,6 +147,7 @@ void WriteReport(const std::string& folder, const std::string& name, const Json:
   std::ofstream file(path);
   Json::StreamWriterBuilder builder;
   builder["indentation"] = "  ";
+  builder["precision"] = 6;
   file << Json::writeString(builder, report) << "\n";
   file.flush();
   if (!file) log::Error("cannot write the crash report", {{"file", path.string()}});

@@ -117,6 +117,33 @@ Change Compare(const Config& before, const Config& after) {
   return change;
 }
 
+std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& board,
+                                    std::uint32_t generation,
+                                    const std::optional<Inheritance>& inheritance) {
+  // A new program of ours is no reason to replace the model server, which is another one.
+  std::uint32_t of_model_server = generation;
+  if (inheritance) {
+    for (const Inheritance::Child& child : inheritance->children) {
+      if (child.role == kModelServer) of_model_server = child.generation;
+    }
+  }
+  return {{.seats = config.workers,
+           .places = board.slots(),
+           .generation = generation,
+           .successor_first = true,
+           .leaves_last = false},
+          {.seats = 1,
+           .places = static_cast<int>(kSidecarRows),
+           .generation = generation,
+           .successor_first = true,
+           .leaves_last = true},
+          {.seats = config.modelserver.enabled ? 1 : 0,
+           .places = 1,
+           .generation = of_model_server,
+           .successor_first = false,
+           .leaves_last = true}};
+}
+
 class Master {
  public:
   explicit Master(MasterSetup setup)
@@ -125,19 +152,7 @@ class Master {
         pool_(board_.pool()),
         config_(setup_.config),
         generation_(setup_.inheritance ? setup_.inheritance->generation : 1),
-        supervisor_({{.seats = config_.workers,
-                      .places = board_.slots(),
-                      .successor_first = true,
-                      .leaves_last = false},
-                     {.seats = 1,
-                      .places = static_cast<int>(kSidecarRows),
-                      .successor_first = true,
-                      .leaves_last = true},
-                     {.seats = config_.modelserver.enabled ? 1 : 0,
-                      .places = 1,
-                      .successor_first = false,
-                      .leaves_last = true}},
-                    generation_, OptionsOf(config_)) {
+        supervisor_(Roles(config_, board_, generation_, setup_.inheritance), OptionsOf(config_)) {
     configs_[generation_] = config_;
   }
 
@@ -250,8 +265,9 @@ class Master {
       }
     }
     configs_[generation_] = config_;
-    generation_ += 1;
+    generation_ = ++last_generation_;
     configs_[generation_] = config_;
+    scaled_ = inheritance.workers > 0;
     pool_.generation = generation_;
     supervisor_.Roll({kSidecar, kWorker}, generation_);
     RecordReload(ReloadRecord::kRolling, "new program", setup_.program);

@@ -13,11 +13,9 @@ constexpr std::chrono::seconds kShortestLife{1};
 
 }  // namespace
 
-Supervisor::Supervisor(const std::vector<Role>& roles, std::uint32_t generation,
-                       const Options& options)
-    : options_(options) {
+Supervisor::Supervisor(const std::vector<Role>& roles, const Options& options) : options_(options) {
   for (const Role& role : roles) {
-    RoleState state{.role = role, .places = {}, .seats = {}, .generation = generation};
+    RoleState state{.role = role, .places = {}, .seats = {}, .generation = role.generation};
     state.places.resize(static_cast<std::size_t>(role.places));
     state.seats.resize(static_cast<std::size_t>(role.seats));
     roles_.push_back(std::move(state));

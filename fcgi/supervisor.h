@@ -35,6 +35,7 @@ class Supervisor {
   struct Role {
     int seats;
     int places;
+    std::uint32_t generation;
     bool successor_first;  // otherwise the old one leaves first, because both cannot run at once
     bool leaves_last;
   };
@@ -74,7 +75,7 @@ class Supervisor {
   };
   using Actions = std::vector<Action>;
 
-  Supervisor(const std::vector<Role>& roles, std::uint32_t generation, const Options& options);
+  Supervisor(const std::vector<Role>& roles, const Options& options);
 
   // A process that runs already, from before this supervisor was: it takes a free seat, or is
   // leaving when there is none or it was told to.
@@ -141,7 +142,7 @@ class Supervisor {
     Role role;
     std::vector<Place> places;
     std::vector<Seat> seats;
-    std::uint32_t generation;
+    std::uint32_t generation;                 // the wanted one
     std::optional<std::uint32_t> previous{};  // to go back to, while rolling
     int failures = 0;                         // of the generation, before a process was ready
   };

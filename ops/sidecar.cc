@@ -144,7 +144,7 @@ int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
   const Prober prober(config);
   Context context{scoreboard, prober};
   MHD_Daemon* daemon = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &Handle, &context,
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &Handle, &context,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, kMaxConnections,
       MHD_OPTION_CONNECTION_TIMEOUT, kConnectionTimeoutSeconds, MHD_OPTION_END);
   if (daemon == nullptr) {
@@ -161,6 +161,8 @@ int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
   while (sigwait(&signals, &signal) != 0 || signal != SIGTERM) {
     if (signal == SIGUSR1) log::Reopen();
   }
+  // The listener is shared with our successor: the library must not shut it down.
+  MHD_quiesce_daemon(daemon);
   MHD_stop_daemon(daemon);
   return EXIT_SUCCESS;
 }
