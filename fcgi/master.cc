@@ -716,7 +716,14 @@ class Master {
     Config config = config_;
     config.workers = workers;
     scaled_ = true;
-    return Apply("scale", config);
+    Json::Value answer = Apply("scale", config);
+    const ConfigResult file = LoadConfig(setup_.config_file, setup_.overrides);
+    if (answer["ok"].asBool() && file.problems.empty() && file.config.workers != workers) {
+      answer["detail"] =
+          fmt::format("{}; {} says {} workers, and a reload goes back to that",
+                      answer["detail"].asString(), setup_.config_file, file.config.workers);
+    }
+    return answer;
   }
 
   Json::Value Answer(const Json::Value& request) {

@@ -90,7 +90,8 @@ MetricFamily Ends(const Totals& totals) {
 
 }  // namespace
 
-std::string Exposition(const Totals& totals, const Health& health) {
+std::string Exposition(const Totals& totals, const Health& health,
+                       const std::optional<ListenQueue>& queue) {
   const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
   return prometheus::TextSerializer().Serialize({
       Requests(totals),
@@ -101,6 +102,10 @@ std::string Exposition(const Totals& totals, const Health& health) {
              value(totals.bytes_out)),
       Single("inferpool_requests_in_work", "Requests that workers have in work", MetricType::Gauge,
              value(totals.in_work)),
+      Single("inferpool_listen_queue", "Connections that wait in the kernel for a worker",
+             MetricType::Gauge, queue ? queue->waiting : 0),
+      Single("inferpool_listen_queue_limit", "Connections that may wait; more are refused",
+             MetricType::Gauge, queue ? queue->most : 0),
       Workers(totals),
       Single("inferpool_worker_starts_total", "Worker processes started", MetricType::Counter,
              value(totals.worker_starts)),

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ops/nginx_config.h"
+#include "ops/pool_command.h"
 #include "ops/predict_command.h"
 #include "ops/serve.h"
 #include "shared/config.h"
@@ -65,6 +66,28 @@ int Main(int argc, char** argv) {
   AddConfigOptions(*check, options);
   CLI::App* nginx = app.add_subcommand("nginx", "Print nginx's configuration");
   AddConfigOptions(*nginx, options);
+  PoolCommand pool;
+  CLI::App* status = app.add_subcommand("status", "Show what a running pool does");
+  AddPoolOptions(*status, pool);
+  status->add_flag("--json", pool.json, "As JSON");
+  status->add_flag("--watch", pool.watch, "Again every second, until Ctrl-C");
+  CLI::App* reload =
+      app.add_subcommand("reload", "Have a running pool read its configuration again");
+  AddPoolOptions(*reload, pool);
+  reload->add_option("--patience", pool.patience_s, "Seconds to wait for the outcome")
+      ->capture_default_str();
+  CLI::App* scale = app.add_subcommand("scale", "Change a running pool's number of workers");
+  AddPoolOptions(*scale, pool);
+  scale->add_option("workers", pool.workers, "Worker processes")->required();
+  scale->add_option("--patience", pool.patience_s, "Seconds to wait for the outcome")
+      ->capture_default_str();
+  CLI::App* quarantine =
+      app.add_subcommand("quarantine", "Show or clear the pictures that crashed a worker");
+  AddPoolOptions(*quarantine, pool);
+  CLI::App* list = quarantine->add_subcommand("list", "Show them (the default)");
+  CLI::App* clear = quarantine->add_subcommand("clear", "Let them be tried again");
+  list->fallthrough();
+  clear->fallthrough();
   CLI::App* version = app.add_subcommand("version", "Print the version");
   CLI::App* predict = app.add_subcommand("predict", "Send pictures and print what is in them");
   PredictCommand request;
@@ -78,6 +101,10 @@ int Main(int argc, char** argv) {
       return Serve(config, std::filesystem::absolute(options.file), options.overrides);
     });
   }
+  if (*status) return Status(pool);
+  if (*reload) return Reload(pool);
+  if (*scale) return Scale(pool);
+  if (*quarantine) return *clear ? ClearQuarantine(pool) : ListQuarantine(pool);
   if (*check) {
     return WithConfig(options, [&](const Config&) {
       fmt::print("{}: good\n", options.file);

@@ -88,7 +88,9 @@ Answer Route(const Context& context, std::string_view method, std::string_view p
     return {status, ToJson(health)};
   }
   if (path == "/metrics") {
-    return {MHD_HTTP_OK, Exposition(totals, health), "text/plain; version=0.0.4; charset=utf-8"};
+    return {MHD_HTTP_OK,
+            Exposition(totals, health, ReadListenQueue(context.scoreboard.pool().listener_inode)),
+            "text/plain; version=0.0.4; charset=utf-8"};
   }
   return {MHD_HTTP_NOT_FOUND, "{\"detail\":\"there are /livez, /readyz and /metrics\"}\n"};
 }
