@@ -108,6 +108,8 @@ class Instance:
     """`settings`: configuration keys, dotted. `wait_ready`: return when /readyz says 200; otherwise
     when the processes answer at all. Use stop(), or have a SystemTest do it."""
 
+    program = INFERPOOL
+
     def __init__(self, settings=None, nginx=True, wait_ready=True):
         self.state = Path(tempfile.mkdtemp(prefix="ip", dir="/tmp"))
         for folder in ("logs", "tmp", "tls"):
@@ -139,7 +141,7 @@ class Instance:
     def start_serve(self):
         with open(self.state / "logs/serve.log", "ab") as log:
             self.serve = subprocess.Popen(
-                [*_DIE_WITH_US, INFERPOOL, "serve", "-c", self.config_file],
+                [*_DIE_WITH_US, self.program, "serve", "-c", self.config_file],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.session = self.serve.pid
 

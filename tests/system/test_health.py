@@ -196,7 +196,8 @@ class EmbeddedTest(HealthTest):
             eventually(lambda: not processes.is_alive(worker), "the worker is gone")
         content = self.wait_ready(503)
         self.assertFalse(content["workers"]["ready"])
-        self.assertEqual("0 of 1 ready", content["workers"]["detail"])
+        self.assertEqual("0 of 1 ready, 1 waiting to be started again after a crash",
+                         content["workers"]["detail"])
         self.assertTrue(content["model_server"]["ready"])
         self.wait_ready(200)
 

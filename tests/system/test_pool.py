@@ -381,8 +381,8 @@ class MasterTest(SystemTest):
 
     def test_sighup_stops_nothing(self):
         os.kill(self.instance.serve.pid, signal.SIGHUP)
-        eventually(lambda: any("SIGHUP" in line.get("event", "") for line in self.instance.log()),
-                   "SIGHUP is noticed")
+        eventually(lambda: any((line.get("event"), line.get("outcome")) == ("reload", "done")
+                               for line in self.instance.log()), "SIGHUP is noticed")
         self.assert_undisturbed()
 
     def test_two_instances_run_side_by_side(self):
