@@ -20,7 +20,7 @@ using test::ChildProcess;
 
 // The wait status of a child that runs `run`.
 int StatusOf(const std::function<int()>& run) {
-  const pid_t pid = StartChild({.name = "test", .first_to_leave = false, .run = run});
+  const pid_t pid = StartChild({.title = "test", .keep = {}}, run);
   EXPECT_GT(pid, 0);
   int status = -1;
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
@@ -85,7 +85,7 @@ TEST(ChildTest, UnblockUndoesBlock) {
     BlockSignals();
     UnblockSignals();
     pthread_sigmask(SIG_BLOCK, nullptr, &after);
-    for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP}) {
+    for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2}) {
       if (sigismember(&before, signal) != 0 || sigismember(&after, signal) != 0) return 1;
     }
     return 0;
@@ -100,16 +100,16 @@ TEST(ChildTest, GetsSigtermWhenTheMasterDies) {
   FileDescriptor writer(ends[1]);
   ChildProcess master([&writer] {
     BlockSignals();
-    StartChild({.name = "test", .first_to_leave = false, .run = [&writer] {
-                  sigset_t term;
-                  sigemptyset(&term);
-                  sigaddset(&term, SIGTERM);
-                  [[maybe_unused]] ssize_t n = write(writer.get(), "r", 1);
-                  int signal = 0;
-                  sigwait(&term, &signal);
-                  n = write(writer.get(), "t", 1);
-                  return 0;
-                }});
+    StartChild({.title = "test", .keep = {writer.get()}}, [&writer] {
+      sigset_t term;
+      sigemptyset(&term);
+      sigaddset(&term, SIGTERM);
+      [[maybe_unused]] ssize_t n = write(writer.get(), "r", 1);
+      int signal = 0;
+      sigwait(&term, &signal);
+      n = write(writer.get(), "t", 1);
+      return 0;
+    });
     pause();
     return 0;
   });

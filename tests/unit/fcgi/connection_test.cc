@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -66,10 +67,13 @@ class ConnectionTest : public testing::Test {
     peer_ = std::thread([this, body = std::move(body)] { body(client_); });
   }
 
-  // The peer sends `bytes` and no more, and reads what comes back.
+  // The peer sends `bytes` and, while they are being read, says that no more will come; it reads
+  // what comes back.
   void PeerSends(std::string bytes) {
     Peer([this, bytes = std::move(bytes)](FastCgiClient& client) {
       client.Send(bytes);
+      reading_.wait(false);
+      std::this_thread::sleep_for(milliseconds(30));
       client.FinishSending();
       answer_ = client.Read();
     });
@@ -80,6 +84,8 @@ class ConnectionTest : public testing::Test {
     absl::StatusOr<Request> request;
     {
       Connection connection(std::move(server_), limits);
+      reading_ = true;
+      reading_.notify_all();
       request = connection.Read();
       if (request.ok()) written_ = connection.Write(response);
     }
@@ -96,6 +102,7 @@ class ConnectionTest : public testing::Test {
   FileDescriptor server_;
   FastCgiClient client_{FileDescriptor()};
   std::thread peer_;
+  std::atomic<bool> reading_ = false;
   FastCgiAnswer answer_;
   bool written_ = false;
 };
@@ -372,20 +379,40 @@ TEST_F(ConnectionTest, ASlowPeerIsGivenUpAfterTheIoTime) {
   EXPECT_FALSE(peers[3].written);
 }
 
-TEST_F(ConnectionTest, APeerThatIsGoneIsUnavailable) {
-  client_.Close();
+TEST_F(ConnectionTest, AClientThatHadLeftBeforeIsCancelledWhateverItSent) {
+  for (const std::string& bytes :
+       {std::string(), EncodeRequest("body"), EncodeRequest("body").substr(0, 30)}) {
+    std::array<int, 2> pair{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+    FastCgiClient client(FileDescriptor{pair[1]});
+    ASSERT_TRUE(client.Send(bytes));
+    client.Close();
+    Connection connection(FileDescriptor{pair[0]}, kLimits);
+    const absl::Status status = connection.Read().status();
+    EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  }
+}
+
+TEST_F(ConnectionTest, APeerThatLeavesInTheMidstIsUnavailable) {
+  Peer([this](FastCgiClient& client) {
+    client.Send(EncodeRequest("body").substr(0, 30));
+    reading_.wait(false);
+    std::this_thread::sleep_for(milliseconds(30));
+    client.Close();
+  });
   EXPECT_TRUE(absl::IsUnavailable(Serve().status()));
 }
 
 TEST_F(ConnectionTest, APeerThatIsGoneBeforeTheAnswerDoesNotHarmTheProcess) {
   client_.Send(EncodeRequest("body"));
+  Connection connection(std::move(server_), kLimits);
+  const auto request = connection.Read();
+  ASSERT_TRUE(request.ok());
+  EXPECT_EQ(request->body, "body");
   client_.Close();
   Response response;
   response.body = Bytes(1'000'000);
-  const auto request = Serve(kLimits, response);
-  ASSERT_TRUE(request.ok());
-  EXPECT_EQ(request->body, "body");
-  EXPECT_FALSE(written_);
+  EXPECT_FALSE(connection.Write(response));
 }
 
 class GarbageTest : public ConnectionTest, public testing::WithParamInterface<std::string> {};
@@ -420,7 +447,6 @@ TEST_P(HugeParameterTest, IsUnavailable) {
     const FastCgiClient client(FileDescriptor{pair[1]});
     client.Send(EncodeBegin() + Encode(Record::kParams, GetParam() + "name") +
                 Encode(Record::kParams, "") + Encode(Record::kStdin, ""));
-    client.FinishSending();
     Connection connection(FileDescriptor{pair[0]}, kLimits);
     return absl::IsUnavailable(connection.Read().status()) ? 0 : 1;
   });
@@ -451,7 +477,6 @@ TEST_F(ConnectionTest, MoreThan64KiBOfParametersAreUnavailable) {
     FastCgiClient client(FileDescriptor{pair[1]});
     std::thread peer([&] {
       client.Send(EncodeRequest("body", {{"REQUEST_URI", std::string(bytes, 'u')}}));
-      client.Close();
     });
     {
       Connection connection(FileDescriptor{pair[0]}, kLimits);
@@ -564,6 +589,7 @@ TEST_F(ConnectionTest, DamagedRequestsNeverHangOrCrash) {
   const auto below = [&random](std::size_t end) {
     return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
   };
+  int too_late = 0;  // rounds that this test has lost, on a busy machine
   for (int round = 0; round < 400; ++round) {
     std::string bytes = good;
     for (std::size_t i = 0; i <= below(3); ++i) {
@@ -585,17 +611,23 @@ TEST_F(ConnectionTest, DamagedRequestsNeverHangOrCrash) {
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
     const FastCgiClient client(FileDescriptor{pair[1]});
     ASSERT_TRUE(client.Send(bytes));
-    client.FinishSending();
+    std::jthread finish([&client] {
+      std::this_thread::sleep_for(milliseconds(5));
+      client.FinishSending();
+    });
     Connection connection(FileDescriptor{pair[0]}, kLimits);
     const auto request = connection.Read();
     if (!request.ok()) {
-      ASSERT_TRUE(absl::IsUnavailable(request.status())) << request.status();
+      if (absl::IsCancelled(request.status())) ++too_late;
+      ASSERT_TRUE(absl::IsUnavailable(request.status()) || absl::IsCancelled(request.status()))
+          << request.status();
       continue;
     }
     ASSERT_TRUE(request->body_status.ok() || request->body.empty());
     ASSERT_LE(request->body.size(), kLimits.body_bytes);
     connection.Write({});
   }
+  EXPECT_LT(too_late, 100) << "nothing was read";
 }
 
 }  // namespace

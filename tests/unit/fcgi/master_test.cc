@@ -1,184 +1,168 @@
+// The master's children: their start, their end, and what it does when they crash or hang.
 #include "fcgi/master.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <memory>
-#include <new>
+#include <filesystem>
+#include <stdexcept>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "shared/log.h"
-#include "tests/unit/fcgi/child_process.h"
+#include "tests/unit/fcgi/master_fixture.h"
 
 namespace inferpool::fcgi {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
-using test::ChildProcess;
+using test::AwaitTerm;
 using test::Eventually;
 
-constexpr Supervisor::Options kOptions{.drain = seconds(1),
-                                       .last_drain = seconds(1),
-                                       .backoff = milliseconds(20),
-                                       .most_backoff = milliseconds(80),
-                                       .good = seconds(60)};
+class MasterTest : public test::MasterFixture {};
 
-void AwaitTerm() {
-  sigset_t term;
-  sigemptyset(&term);
-  sigaddset(&term, SIGTERM);
-  int signal = 0;
-  sigwait(&term, &signal);
-}
-
-// What the children tell the test, in memory that all share.
-struct Shared {
-  std::atomic<int> starts;
-  std::atomic<int> ready;
-  std::atomic<int> next;                  // the order in which they were asked to leave
-  std::array<std::atomic<int>, 8> asked;  // by child; 0: not yet
-};
-
-class MasterTest : public testing::Test {
- protected:
-  MasterTest() {
-    void* memory =
-        mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    shared_ = new (memory) Shared{};
-  }
-  ~MasterTest() override {
-    master_.reset();
-    munmap(shared_, sizeof(Shared));
-  }
-
-  // A child that stays until it is asked to leave.
-  ChildRole Staying(std::size_t child, bool first_to_leave, int worker = -1,
-                    milliseconds leaving = milliseconds(0)) {
-    return {.name = "child " + std::to_string(child),
-            .first_to_leave = first_to_leave,
-            .worker = worker,
-            .run = [this, child, leaving] {
-              ++shared_->ready;
-              AwaitTerm();
-              shared_->asked[child] = ++shared_->next;
-              usleep(static_cast<useconds_t>(leaving.count() * 1000));
-              return 0;
-            }};
-  }
-
-  void Start(std::vector<ChildRole> roles) {
-    master_ = std::make_unique<ChildProcess>([this, roles = std::move(roles)] {
-      fclose(stderr);
-      BlockSignals();
-      return RunMaster(roles, kOptions, board_);
-    });
-  }
-
-  bool AllReady(int children) {
-    return Eventually([&] { return shared_->ready == children; });
-  }
-
-  Shared* shared_ = nullptr;
-  const Scoreboard board_{2, 1};
-  std::unique_ptr<ChildProcess> master_;
-};
-
-TEST_F(MasterTest, StartsAllChildrenAndStopsThemOnSigterm) {
-  Start({Staying(0, false), Staying(1, true, 0), Staying(2, true, 1)});
-  ASSERT_TRUE(AllReady(3));
-  EXPECT_EQ(board_.Sum().worker_starts, 2U) << "only two of them are workers";
-  EXPECT_NE(board_.slot(0).pid.load(), board_.slot(1).pid.load());
+TEST_F(MasterTest, StartsAllChildrenAndStopsThoseThatServeFirst) {
+  config_.workers = 2;
+  config_.modelserver.enabled = true;
+  ASSERT_TRUE(StartAndWait());
+  ASSERT_TRUE(Eventually([&] { return board_->pool().model_server.pid != 0; }));
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_starts, 2U);
+  EXPECT_EQ(board_->Sum(Clock::now()).wanted_workers, 2U);
+  EXPECT_EQ(board_->pool().master.load(), master_->pid());
+  EXPECT_NE(board_->slot(0).process.pid.load(), board_->slot(1).process.pid.load());
   master_->Signal(SIGTERM);
   EXPECT_TRUE(master_->Exited(0, milliseconds(900)));
-  EXPECT_EQ(shared_->asked[0], 3) << "the last was asked when the first two were gone";
-  EXPECT_EQ(board_.slot(0).pid.load(), 0);
+  EXPECT_EQ(shared_->worker_asked[0] + shared_->worker_asked[1], 1 + 2);
+  EXPECT_EQ(shared_->sidecar_asked + shared_->model_server_asked, 3 + 4);
+  EXPECT_EQ(board_->slot(0).process.pid.load(), 0);
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_crashes, 0U);
 }
 
 TEST_F(MasterTest, SigintStopsItToo) {
-  Start({Staying(0, true)});
-  ASSERT_TRUE(AllReady(1));
+  ASSERT_TRUE(StartAndWait());
   master_->Signal(SIGINT);
   EXPECT_TRUE(master_->Exited(0, milliseconds(900)));
-  EXPECT_EQ(shared_->asked[0], 1);
+  EXPECT_EQ(shared_->worker_asked[0], 1);
 }
 
-TEST_F(MasterTest, TheOthersStayUntilTheFirstHaveDrained) {
-  Start({Staying(0, false), Staying(1, true, 0, milliseconds(300))});
-  ASSERT_TRUE(AllReady(2));
+TEST_F(MasterTest, TheSidecarStaysUntilTheWorkersHaveDrained) {
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool successor) {
+    const int status = Stay(slot, successor);
+    usleep(300'000);
+    return status;
+  };
+  ASSERT_TRUE(StartAndWait());
   master_->Signal(SIGTERM);
-  ASSERT_TRUE(Eventually([&] { return shared_->asked[1] != 0; }));
+  ASSERT_TRUE(Eventually([&] { return shared_->worker_asked[0] != 0; }));
   usleep(100'000);
-  EXPECT_EQ(shared_->asked[0], 0);
+  EXPECT_EQ(shared_->sidecar_asked, 0);
   EXPECT_TRUE(master_->Exited(0));
-  EXPECT_EQ(shared_->asked[0], 2);
+  EXPECT_EQ(shared_->sidecar_asked, 2);
 }
 
-TEST_F(MasterTest, ACrashedChildIsStartedAgainAndCounted) {
-  Start({{.name = "crasher", .first_to_leave = true, .worker = 0, .run = [this] {
-            const int start = ++shared_->starts;
-            if (start == 1) return 3;
-            if (start == 2) raise(SIGKILL);
-            if (start == 3) throw std::runtime_error("crash");
-            ++shared_->ready;
-            AwaitTerm();
-            return 0;
-          }}});
-  ASSERT_TRUE(AllReady(1));
-  EXPECT_EQ(board_.Sum().worker_starts, 4U);
-  EXPECT_EQ(board_.Sum().worker_crashes, 3U);
-  EXPECT_EQ(board_.Sum().worker_recycles, 0U);
+TEST_F(MasterTest, WhenItStopsTheWorkersAreToldToEmptyTheBacklog) {
+  ASSERT_TRUE(StartAndWait());
+  EXPECT_EQ(board_->pool().stopping.load(), 0U);
   master_->Signal(SIGTERM);
   EXPECT_TRUE(master_->Exited(0));
-  EXPECT_EQ(board_.Sum().worker_recycles, 1U);
-  EXPECT_EQ(board_.Sum().worker_crashes, 3U);
+  EXPECT_EQ(board_->pool().stopping.load(), 1U);
+  EXPECT_FALSE(std::filesystem::exists(config_.listen.socket)) << "nobody new is let in";
 }
 
-TEST_F(MasterTest, AChildThatLeavesAsPlannedIsStartedAgainAtOnce) {
-  const auto before = std::chrono::steady_clock::now();
-  Start({{.name = "recycled", .first_to_leave = true, .worker = 0, .run = [this] {
-            if (++shared_->starts <= 20) return 0;
-            ++shared_->ready;
-            AwaitTerm();
-            return 0;
-          }}});
-  ASSERT_TRUE(AllReady(1));
-  EXPECT_EQ(board_.Sum().worker_recycles, 20U);
-  EXPECT_EQ(board_.Sum().worker_crashes, 0U);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, milliseconds(1'000));
+TEST_F(MasterTest, ASocketOfSystemdsStaysWhenItGoes) {
+  socket_activated_ = true;
+  ASSERT_TRUE(StartAndWait());
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+  EXPECT_TRUE(std::filesystem::exists(config_.listen.socket));
+}
+
+TEST_F(MasterTest, ItsFilesAreThereWhileItRunsAndNoLonger) {
+  ASSERT_TRUE(StartAndWait());
+  EXPECT_EQ(test::ReadFile(folder_ / "inferpool.pid"), std::to_string(master_->pid()) + "\n");
+  EXPECT_TRUE(std::filesystem::exists(ControlPath(folder_.path())));
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "inferpool.pid"));
+  EXPECT_FALSE(std::filesystem::exists(ControlPath(folder_.path())));
+}
+
+TEST_F(MasterTest, ACrashedWorkerIsStartedAgainAndCounted) {
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    const int start = ++shared_->starts;
+    if (start == 1) return 3;
+    if (start == 2) raise(SIGKILL);
+    if (start == 3) throw std::runtime_error("crash");
+    SayReady(slot);
+    AwaitTerm();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
+  Totals totals = board_->Sum(Clock::now());
+  EXPECT_EQ(totals.worker_starts, 4U);
+  EXPECT_EQ(totals.worker_crashes, 3U);
+  EXPECT_EQ(totals.worker_recycles, 0U);
+  ASSERT_EQ(board_->Crashes().size(), 3U);
+  EXPECT_EQ(board_->Crashes()[2].exit_status, 3);
+  EXPECT_EQ(board_->Crashes()[1].signal, SIGKILL);
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+  totals = board_->Sum(Clock::now());
+  EXPECT_EQ(totals.worker_recycles, 1U);
+  EXPECT_EQ(totals.worker_crashes, 3U);
+}
+
+TEST_F(MasterTest, AWorkerThatWaitsForItsRestartIsCountedAsBackingOff) {
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    if (++shared_->starts <= 4) return 1;
+    SayReady(slot);
+    AwaitTerm();
+    return 0;
+  };
+  Start();
+  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).backing_off == 1; }));
+  ASSERT_TRUE(WaitForReady(1));
+  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).backing_off == 0; }));
+}
+
+TEST_F(MasterTest, AWorkerThatLeavesByItselfWithAGoodStatusIsNoCrash) {
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    if (++shared_->starts == 1) return 0;
+    SayReady(slot);
+    AwaitTerm();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_recycles, 1U);
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_crashes, 0U);
+  EXPECT_TRUE(board_->Crashes().empty());
 }
 
 TEST_F(MasterTest, TheGaugesOfACrashedWorkerAreCleared) {
-  Start({{.name = "crasher", .first_to_leave = true, .worker = 0, .run = [this] {
-            if (++shared_->starts > 1) {
-              ++shared_->ready;
-              AwaitTerm();
-              return 0;
-            }
-            board_.slot(0).state = WorkerState::kReady;
-            board_.lanes(0)[0].busy = 1;
-            board_.lanes(0)[0].CountStatus(200);
-            return 1;
-          }}});
-  ASSERT_TRUE(AllReady(1));
-  EXPECT_EQ(board_.Sum().in_work, 0U);
-  EXPECT_EQ(board_.slot(0).state.load(), WorkerState::kStarting);
-  EXPECT_EQ(board_.Sum().by_status[0], 1U) << "its counts stay";
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    if (++shared_->starts > 1) {
+      AwaitTerm();
+      return 0;
+    }
+    SayReady(slot);
+    board_->lanes(slot)[0].Begin(Clock::now());
+    board_->lanes(slot)[0].CountStatus(200);
+    return 1;
+  };
+  Start();
+  ASSERT_TRUE(Eventually([&] { return shared_->starts == 2; }));
+  EXPECT_EQ(board_->Sum(Clock::now()).in_work, 0U);
+  EXPECT_EQ(board_->slot(0).process.state.load(), ProcessState::kStarting);
+  EXPECT_EQ(board_->Sum(Clock::now()).by_status[0], 1U) << "its counts stay";
 }
 
 TEST_F(MasterTest, WhoDoesNotLeaveIsKilledAfterTheDrain) {
-  Start({{.name = "stubborn", .first_to_leave = true, .worker = 0, .run = [this] {
-            ++shared_->ready;
-            while (true) pause();
-            return 0;
-          }}});
-  ASSERT_TRUE(AllReady(1));
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    SayReady(slot);
+    while (true) pause();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
   const auto before = std::chrono::steady_clock::now();
   master_->Signal(SIGTERM);
   EXPECT_TRUE(master_->Exited(0));
@@ -188,30 +172,81 @@ TEST_F(MasterTest, WhoDoesNotLeaveIsKilledAfterTheDrain) {
 }
 
 TEST_F(MasterTest, ASecondSigintKillsAtOnce) {
-  Start({{.name = "stubborn",
-          .first_to_leave = true,
-          .worker = 0,
-          .run =
-              [this] {
-                ++shared_->ready;
-                while (true) pause();
-                return 0;
-              }},
-         Staying(1, false)});
-  ASSERT_TRUE(AllReady(2));
+  config_.timeouts.drain_s = 30;
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    SayReady(slot);
+    while (true) pause();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
   master_->Signal(SIGINT);
   usleep(50'000);
   master_->Signal(SIGINT);
-  EXPECT_TRUE(master_->Exited(0, milliseconds(700)));
+  EXPECT_TRUE(master_->Exited(0, milliseconds(900)));
 }
 
-TEST_F(MasterTest, SighupStopsNothing) {
-  Start({Staying(0, true)});
-  ASSERT_TRUE(AllReady(1));
-  master_->Signal(SIGHUP);
-  EXPECT_FALSE(master_->Wait(milliseconds(100)));
-  master_->Signal(SIGTERM);
-  EXPECT_TRUE(master_->Exited(0));
+TEST_F(MasterTest, AWorkerThatDoesNotGetReadyInTimeIsKilledAndStartedAgain) {
+  config_.timeouts.start_s = 1;
+  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+    if (++shared_->starts > 1) SayReady(slot);
+    AwaitTerm();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
+  EXPECT_EQ(shared_->starts, 2);
+  EXPECT_EQ(board_->Crashes().at(0).signal, SIGKILL);
+}
+
+TEST_F(MasterTest, AWorkerThatIsDueIsReplacedBeforeItIsAskedToLeave) {
+  ASSERT_TRUE(StartAndWait());
+  const pid_t old = board_->slot(0).process.pid;
+  board_->slot(0).due = 1;
+  notice_.Ring();
+  ASSERT_TRUE(Eventually([&] { return shared_->worker_asked[0] == 1; }));
+  EXPECT_EQ(shared_->successors, 1) << "it was told that it replaces one that serves";
+  EXPECT_EQ(board_->slot(1).process.state.load(), ProcessState::kReady);
+  EXPECT_NE(board_->slot(1).process.pid.load(), old);
+  EXPECT_TRUE(Eventually([&] { return board_->slot(0).process.pid == 0; }));
+  EXPECT_EQ(board_->slot(0).due.load(), 0U);
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_recycles, 1U);
+  EXPECT_EQ(board_->Sum(Clock::now()).worker_crashes, 0U);
+}
+
+TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
+  config_.timeouts.request_s = 1;
+  const Digest digest = DigestOf("poison");
+  programs_.worker = [&, this](const Config&, const Notice&, int slot, bool successor) {
+    if (successor) return Stay(slot, successor);
+    Lane& lane = board_->lanes(slot)[0];
+    lane.Begin(Clock::now() - std::chrono::seconds(10));
+    lane.task.Store(
+        {.request_id = RequestName("r-1"), .model = ModelName("faces"), .digest = digest});
+    lane.thread = getpid();
+    SayReady(slot);
+    while (true) pause();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
+  ASSERT_TRUE(Eventually([&] { return !board_->Crashes().empty(); }));
+  EXPECT_EQ(shared_->successors, 1);
+  const CrashRecord crash = board_->Crashes()[0];
+  EXPECT_EQ(crash.signal, SIGABRT);
+  EXPECT_EQ(crash.stuck, 1U);
+  EXPECT_EQ(crash.task.request_id.view(), "r-1");
+  EXPECT_TRUE(board_->pool().quarantine.Has(digest, "faces", Clock::now()));
+  EXPECT_FALSE(std::filesystem::is_empty(folder_ / "crashes"));
+  EXPECT_TRUE(WaitForReady(1));
+}
+
+TEST_F(MasterTest, EveryWorkerIsGivenItsQuotaWithinTheJitter) {
+  config_.workers = 3;
+  config_.recycle.requests = 100;
+  config_.recycle.jitter = 10;
+  ASSERT_TRUE(StartAndWait());
+  for (int slot = 0; slot < 3; ++slot) {
+    EXPECT_GE(board_->slot(slot).quota.load(), 100U);
+    EXPECT_LE(board_->slot(slot).quota.load(), 110U);
+  }
 }
 
 }  // namespace

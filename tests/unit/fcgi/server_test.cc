@@ -1,13 +1,17 @@
 #include "fcgi/server.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,6 +23,7 @@
 #include "shared/scoreboard.h"
 #include "tests/unit/fcgi/child_process.h"
 #include "tests/unit/fcgi/fastcgi_client.h"
+#include "tests/unit/shared/occupied_board.h"
 #include "tests/unit/shared/temporary_folder.h"
 
 namespace inferpool::fcgi {
@@ -32,11 +37,20 @@ using test::Eventually;
 using test::FastCgiAnswer;
 using test::FastCgiClient;
 
-// Answers with the request's body; a path "/sleep/MS" takes that long first.
-Response Echo(const Request& request, Lane& lane) {
+// Answers with the request's body; a path "/sleep/MS" takes that long first, "/wait" until the
+// client has left.
+Response Handle(const Request& request, Lane& lane) {
   constexpr std::string_view kSleep = "/sleep/";
   if (request.path.starts_with(kSleep)) {
     std::this_thread::sleep_for(milliseconds(std::stoi(request.path.substr(kSleep.size()))));
+  }
+  if (request.path == "/wait") {
+    const Deadline patience = Deadline::After(seconds(5));
+    while (!request.departed.stop_requested() && !patience.Expired(Clock::now())) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    lane.CountStatus(request.departed.stop_requested() ? kClientLeft : 500);
+    return {};
   }
   lane.CountStatus(200);
   return {.status = 200, .headers = {}, .body = std::string(request.body)};
@@ -56,27 +70,43 @@ class ServerTest : public testing::Test {
     InitLibrary();
   }
 
+  Station StationOf(int worker, int threads = kThreads) const {
+    return {.pool = board_.pool(),
+            .slot = board_.slot(worker),
+            .lanes = board_.lanes(worker).first(static_cast<std::size_t>(threads)),
+            .notice = notice_};
+  }
+
   // A worker with `threads` threads in the scoreboard's slot `worker`.
   std::unique_ptr<ChildProcess> Worker(
-      int worker, int threads = kThreads, std::uint64_t requests = 0,
+      int worker, int threads = kThreads, std::uint64_t quota = 0,
       const std::function<void()>& prepare = [] {}) {
+    board_.slot(worker).quota = quota;
     auto child = std::make_unique<ChildProcess>([&, this] {
       prepare();
       Prepare();
-      Serve(listener_->get(),
-            {.limits = {.body_bytes = 1024 * 1024, .io = seconds(1)}, .requests = requests}, Echo,
-            board_.slot(worker), board_.lanes(worker).first(static_cast<std::size_t>(threads)));
+      Serve(listener_->get(), {.body_bytes = 1024 * 1024, .io = seconds(1)}, Handle,
+            StationOf(worker, threads));
       return 0;
     });
-    EXPECT_TRUE(WaitFor(worker, WorkerState::kReady));
+    EXPECT_TRUE(WaitFor(worker, ProcessState::kReady));
     return child;
   }
 
-  bool WaitFor(int worker, WorkerState state) {
-    return Eventually([&] { return board_.slot(worker).state.load() == state; });
+  bool WaitFor(int worker, ProcessState state) {
+    return Eventually([&] { return board_.slot(worker).process.state.load() == state; });
   }
   bool WaitForBusy(std::uint64_t requests) {
-    return Eventually([&] { return board_.Sum().in_work == requests; });
+    return Eventually([&] { return board_.Sum(Clock::now()).in_work == requests; });
+  }
+
+  bool HasRung() const {
+    pollfd event{.fd = notice_.fd(), .events = POLLIN, .revents = 0};
+    return poll(&event, 1, 0) == 1;
+  }
+  std::uint64_t CountOf(int status) const {
+    const auto at = std::ranges::find(kCountedStatuses, status) - kCountedStatuses.begin();
+    return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
   }
 
   // A connection on which a request has been sent.
@@ -98,7 +128,8 @@ class ServerTest : public testing::Test {
   const test::TemporaryFolder folder_;
   const std::string path_ = folder_ / "pool.sock";
   const absl::StatusOr<FileDescriptor> listener_ = ListenUnix(path_, 511);
-  const Scoreboard board_{2, kThreads};
+  const Scoreboard board_ = test::OccupiedBoard(2, kThreads);
+  const Notice notice_;
 };
 
 TEST_F(ServerTest, AnswersARequest) {
@@ -124,7 +155,7 @@ TEST_F(ServerTest, EveryOneOfManyConnectionsGetsItsOwnAnswer) {
     }
   }
   EXPECT_EQ(right, 320);
-  EXPECT_EQ(board_.Sum().by_status[0], 320U);
+  EXPECT_EQ(board_.Sum(Clock::now()).by_status[0], 320U);
 }
 
 TEST_F(ServerTest, TwoWorkersShareOneSocket) {
@@ -147,13 +178,13 @@ TEST_F(ServerTest, ABusyWorkerLeavesConnectionsToTheIdleOne) {
     FastCgiClient client = Ask("quick");
     EXPECT_TRUE(IsAnswered(client, "quick"));
   }
-  EXPECT_EQ(board_.lanes(0)[0].busy.load(), 1U) << "nobody waited for the slow one";
+  EXPECT_NE(board_.lanes(0)[0].busy_since_ns.load(), 0) << "nobody waited for the slow one";
   EXPECT_TRUE(IsAnswered(slow, "slow"));
 }
 
 TEST_F(ServerTest, InWorkIsMarkedForAsLongAsARequestIs) {
   const auto worker = Worker(0);
-  EXPECT_EQ(board_.Sum().in_work, 0U);
+  EXPECT_EQ(board_.Sum(Clock::now()).in_work, 0U);
   FastCgiClient one = Ask("1", "/sleep/150");
   FastCgiClient two = Ask("2", "/sleep/150");
   EXPECT_TRUE(WaitForBusy(2));
@@ -201,8 +232,7 @@ TEST_F(ServerTest, SigtermWhileItStartsIsNotLost) {
   ChildProcess child([this] {
     Prepare();
     raise(SIGTERM);
-    Serve(listener_->get(), {.limits = {.body_bytes = 1, .io = seconds(1)}}, Echo, board_.slot(0),
-          board_.lanes(0));
+    Serve(listener_->get(), {.body_bytes = 1, .io = seconds(1)}, Handle, StationOf(0));
     return 0;
   });
   EXPECT_TRUE(child.Exited(0, milliseconds(2'000)));
@@ -216,12 +246,12 @@ TEST_F(ServerTest, SigtermLetsItAnswerWhatItHasAcceptedAndLeavesTheRestToOthers)
   FastCgiClient waiting = Ask("waiting");  // both threads are busy: it stays in the backlog
 
   first->Signal(SIGTERM);
-  EXPECT_TRUE(WaitFor(0, WorkerState::kDraining));
+  EXPECT_TRUE(WaitFor(0, ProcessState::kDraining));
   FastCgiClient late = Ask("late");
   EXPECT_TRUE(IsAnswered(slow, "slow"));
   EXPECT_TRUE(IsAnswered(slower, "slower"));
   EXPECT_TRUE(first->Exited(0));
-  EXPECT_EQ(board_.Sum().by_status[0], 2U) << "nothing else was taken";
+  EXPECT_EQ(board_.Sum(Clock::now()).by_status[0], 2U) << "nothing else was taken";
 
   const auto second = Worker(1, 2);
   EXPECT_TRUE(IsAnswered(waiting, "waiting"));
@@ -255,27 +285,119 @@ TEST_F(ServerTest, SigtermUnderLoadLosesNothing) {
   EXPECT_GT(right, 20);
 }
 
-TEST_F(ServerTest, EndsAfterItsQuota) {
-  const auto worker = Worker(0, 1, /*requests=*/5);
+TEST_F(ServerTest, AsksToBeReplacedAfterItsQuotaAndServesOn) {
+  const auto worker = Worker(0, 1, /*quota=*/5);
+  notice_.Clear();
   for (int i = 0; i < 5; ++i) {
-    EXPECT_EQ(worker->Wait(milliseconds(0)), std::nullopt) << "ended after " << i;
+    EXPECT_EQ(board_.slot(0).due.load(), 0U) << "asked after " << i;
+    EXPECT_FALSE(HasRung());
     FastCgiClient client = Ask("x");
     EXPECT_TRUE(IsAnswered(client, "x"));
+  }
+  EXPECT_TRUE(Eventually([&] { return board_.slot(0).due == 1; }));
+  EXPECT_TRUE(Eventually([&] { return HasRung(); }));
+  for (int i = 0; i < 5; ++i) {
+    FastCgiClient client = Ask("y");
+    EXPECT_TRUE(IsAnswered(client, "y"));
+  }
+  EXPECT_EQ(worker->Wait(milliseconds(0)), std::nullopt);
+  EXPECT_EQ(board_.slot(0).process.state.load(), ProcessState::kReady);
+}
+
+TEST_F(ServerTest, WithoutAQuotaItNeverAsksToBeReplaced) {
+  const auto worker = Worker(0, 1, /*quota=*/0);
+  for (int i = 0; i < 20; ++i) {
+    FastCgiClient client = Ask("x");
+    EXPECT_TRUE(IsAnswered(client, "x"));
+  }
+  ASSERT_TRUE(Eventually([&] { return board_.Served(0) == 20; }));
+  EXPECT_EQ(board_.slot(0).due.load(), 0U);
+}
+
+TEST_F(ServerTest, RingsWhenItIsReadyAndWhenItDrains) {
+  const auto worker = Worker(0);
+  EXPECT_TRUE(Eventually([&] { return HasRung(); }));
+  notice_.Clear();
+  worker->Signal(SIGTERM);
+  EXPECT_TRUE(WaitFor(0, ProcessState::kDraining));
+  EXPECT_TRUE(Eventually([&] { return HasRung(); }));
+}
+
+TEST_F(ServerTest, WhenThePoolStopsWhoWaitsInTheBacklogIsAnsweredToo) {
+  const auto worker = Worker(0, 2);
+  FastCgiClient slow = Ask("slow", "/sleep/200");
+  FastCgiClient slower = Ask("slower", "/sleep/300");
+  ASSERT_TRUE(WaitForBusy(2));
+  std::vector<FastCgiClient> waiting;
+  for (int i = 0; i < 20; ++i) waiting.push_back(Ask(std::to_string(i)));
+
+  board_.pool().stopping = 1;
+  worker->Signal(SIGTERM);
+
+  EXPECT_TRUE(IsAnswered(slow, "slow"));
+  EXPECT_TRUE(IsAnswered(slower, "slower"));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(IsAnswered(waiting[static_cast<std::size_t>(i)], std::to_string(i)));
   }
   EXPECT_TRUE(worker->Exited(0));
 }
 
-TEST_F(ServerTest, WhoComesAfterTheQuotaIsAnsweredByTheNextWorker) {
-  const auto first = Worker(0, 2, /*requests=*/4);
-  std::vector<FastCgiClient> clients;
-  for (int i = 0; i < 12; ++i) clients.push_back(Ask(std::to_string(i)));
-  EXPECT_TRUE(first->Exited(0));
-  // "About": each thread may finish the request that it has in hand.
-  EXPECT_GE(board_.Sum().by_status[0], 4U);
-  EXPECT_LE(board_.Sum().by_status[0], 7U);
-  const auto second = Worker(1);
-  for (int i = 0; i < 12; ++i) {
-    EXPECT_TRUE(IsAnswered(clients[static_cast<std::size_t>(i)], std::to_string(i)));
+TEST_F(ServerTest, AnIdleWorkerLeavesAtOnceWhenThePoolStops) {
+  const auto worker = Worker(0);
+  board_.pool().stopping = 1;
+  worker->Signal(SIGTERM);
+  EXPECT_TRUE(worker->Exited(0, milliseconds(1'000)));
+}
+
+TEST_F(ServerTest, TheHandlerLearnsThatTheClientHasLeft) {
+  const auto worker = Worker(0, 1);
+  FastCgiClient client = Ask("x", "/wait");
+  ASSERT_TRUE(WaitForBusy(1));
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_TRUE(WaitForBusy(1)) << "it waits while the client does";
+  client.Close();
+  EXPECT_TRUE(
+      Eventually([&] { return board_.Sum(Clock::now()).in_work == 0; }, milliseconds(2'000)));
+  EXPECT_EQ(CountOf(kClientLeft), 1U);
+}
+
+TEST_F(ServerTest, ARequestWhoseClientHasLeftBeforeIsNotWorkedOn) {
+  const auto worker = Worker(0, 1);
+  FastCgiClient slow = Ask("slow", "/sleep/200");
+  ASSERT_TRUE(WaitForBusy(1));
+  for (int i = 0; i < 3; ++i) {
+    FastCgiClient gone = Ask("gone");
+    gone.Close();
+  }
+  EXPECT_TRUE(IsAnswered(slow, "slow"));
+  FastCgiClient after = Ask("after");
+  EXPECT_TRUE(IsAnswered(after, "after"));
+  EXPECT_EQ(CountOf(200), 2U);
+  EXPECT_EQ(CountOf(kClientLeft), 3U);
+}
+
+TEST_F(ServerTest, OpensTheLogFileAgainOnSigusr1) {
+  const std::string file = folder_ / "log";
+  const auto worker = Worker(0, 1, 0, [&] { log::OpenFile(file); });
+  ASSERT_TRUE(std::filesystem::exists(file));
+  std::filesystem::rename(file, file + ".1");
+  worker->Signal(SIGUSR1);
+  EXPECT_TRUE(Eventually([&] { return std::filesystem::exists(file); }));
+  FastCgiClient client = Ask("x");
+  EXPECT_TRUE(IsAnswered(client, "x")) << "and serves on";
+}
+
+TEST_F(ServerTest, EveryThreadIsNamedInItsLane) {
+  const auto worker = Worker(0, kThreads);
+  const auto lanes = board_.lanes(0);
+  ASSERT_TRUE(Eventually([&] {
+    return std::ranges::all_of(lanes, [](const Lane& lane) { return lane.thread != 0; });
+  }));
+  std::set<pid_t> threads;
+  for (const Lane& lane : lanes) {
+    EXPECT_TRUE(std::filesystem::exists("/proc/" + std::to_string(worker->pid()) + "/task/" +
+                                        std::to_string(lane.thread)));
+    EXPECT_TRUE(threads.insert(lane.thread).second);
   }
 }
 

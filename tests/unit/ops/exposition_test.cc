@@ -83,6 +83,9 @@ Totals Numbered() {
   totals.bytes_out = ++next;
   totals.in_work = ++next;
   for (auto& count : totals.workers_by_state) count = ++next;
+  totals.wanted_workers = ++next;
+  totals.backing_off = ++next;
+  totals.quarantined = ++next;
   totals.worker_starts = ++next;
   totals.worker_crashes = ++next;
   totals.worker_recycles = ++next;
@@ -95,12 +98,19 @@ Totals Numbered() {
 
 TEST(ExpositionTest, EveryMetricIsThereFromTheStartAtZero) {
   const Page page = Parse(Exposition(Totals(), Health{}));
-  const std::map<std::string, std::string> wanted = {
-      {"inferpool_requests_total", "counter"},       {"inferpool_stage_seconds", "histogram"},
-      {"inferpool_received_bytes_total", "counter"}, {"inferpool_sent_bytes_total", "counter"},
-      {"inferpool_requests_in_work", "gauge"},       {"inferpool_workers", "gauge"},
-      {"inferpool_worker_starts_total", "counter"},  {"inferpool_worker_ends_total", "counter"},
-      {"inferpool_model_server_ready", "gauge"},     {"inferpool_ready", "gauge"}};
+  const std::map<std::string, std::string> wanted = {{"inferpool_requests_total", "counter"},
+                                                     {"inferpool_stage_seconds", "histogram"},
+                                                     {"inferpool_received_bytes_total", "counter"},
+                                                     {"inferpool_sent_bytes_total", "counter"},
+                                                     {"inferpool_requests_in_work", "gauge"},
+                                                     {"inferpool_workers", "gauge"},
+                                                     {"inferpool_worker_starts_total", "counter"},
+                                                     {"inferpool_worker_ends_total", "counter"},
+                                                     {"inferpool_workers_wanted", "gauge"},
+                                                     {"inferpool_workers_backing_off", "gauge"},
+                                                     {"inferpool_quarantined_inputs", "gauge"},
+                                                     {"inferpool_model_server_ready", "gauge"},
+                                                     {"inferpool_ready", "gauge"}};
   for (const auto& [family, type] : wanted) {
     ASSERT_TRUE(page.types.contains(family)) << family;
     EXPECT_EQ(page.types.at(family), type) << family;
@@ -128,14 +138,19 @@ TEST(ExpositionTest, TheOtherNumbersAreWhereTheyBelong) {
   EXPECT_EQ(page.Number("inferpool_received_bytes_total"), number(totals.bytes_in));
   EXPECT_EQ(page.Number("inferpool_sent_bytes_total"), number(totals.bytes_out));
   EXPECT_EQ(page.Number("inferpool_requests_in_work"), number(totals.in_work));
+  EXPECT_EQ(page.Number("inferpool_workers_wanted"), number(totals.wanted_workers));
+  EXPECT_EQ(page.Number("inferpool_workers_backing_off"), number(totals.backing_off));
+  EXPECT_EQ(page.Number("inferpool_quarantined_inputs"), number(totals.quarantined));
   EXPECT_EQ(page.Number("inferpool_worker_starts_total"), number(totals.worker_starts));
   EXPECT_EQ(page.Number(R"(inferpool_worker_ends_total{reason="crash"})"),
             number(totals.worker_crashes));
   EXPECT_EQ(page.Number(R"(inferpool_worker_ends_total{reason="planned"})"),
             number(totals.worker_recycles));
-  for (std::size_t i = 0; i < kWorkerStateNames.size(); ++i) {
-    EXPECT_EQ(page.Number("inferpool_workers{state=\"" + std::string(kWorkerStateNames[i]) + "\"}"),
-              number(totals.workers_by_state[i]));
+  // The first state is that of no process.
+  for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+    EXPECT_EQ(
+        page.Number("inferpool_workers{state=\"" + std::string(kProcessStateNames[i]) + "\"}"),
+        number(totals.workers_by_state[i]));
   }
 }
 

@@ -14,6 +14,7 @@ Totals Workers(std::uint64_t empty, std::uint64_t starting, std::uint64_t ready,
                std::uint64_t draining) {
   Totals totals;
   totals.workers_by_state = {empty, starting, ready, draining};
+  totals.wanted_workers = empty + starting + ready + draining;
   return totals;
 }
 
@@ -49,6 +50,13 @@ TEST(HealthTest, WithoutTheModelServerItIsNotReady) {
 TEST(HealthTest, TheDetailCountsTheWorkers) {
   EXPECT_EQ(Judge(Workers(1, 1, 2, 1), absl::OkStatus()).workers.detail, "2 of 5 ready");
   EXPECT_EQ(Judge(Workers(3, 0, 0, 0), absl::OkStatus()).workers.detail, "0 of 3 ready");
+}
+
+TEST(HealthTest, TheDetailNamesThoseThatWaitAfterACrash) {
+  Totals totals = Workers(2, 0, 1, 0);
+  totals.backing_off = 2;
+  EXPECT_EQ(Judge(totals, absl::OkStatus()).workers.detail,
+            "1 of 3 ready, 2 waiting to be started again after a crash");
 }
 
 TEST(HealthTest, JsonHasTheVerdictAndEachPartWithItsReason) {

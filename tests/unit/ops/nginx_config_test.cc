@@ -120,7 +120,7 @@ TEST(NginxConfigTest, NoPlaceholderIsLeft) {
     config.nginx.rate_per_s = rate;
     for (const char* user : {"", "www-data"}) {
       const std::string text = NginxConfig(config, user);
-      EXPECT_EQ(text.find('@'), std::string::npos) << text.substr(text.find('@'), 40);
+      EXPECT_FALSE(std::regex_search(text, std::regex("@[A-Z_]*@"))) << text;
       EXPECT_NE(text.find("http {"), std::string::npos);
     }
   }
@@ -132,7 +132,7 @@ TEST(NginxConfigTest, EveryPlaceholderOfTheTemplateHasAValueAndTheOtherWayRound)
   const std::string text(kNginxTemplate);
   const std::regex placeholder("@([^@]*)@");
   for (std::sregex_iterator it(text.begin(), text.end(), placeholder), end; it != end; ++it) {
-    names.insert((*it)[1]);
+    if ((*it)[1].length() > 0) names.insert((*it)[1]);  // two at signs are one
   }
   EXPECT_EQ(std::ranges::count(text, '@') % 2, 0);
   for (const std::string& name : names) {
@@ -161,7 +161,7 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("", "user"), "www-data");
   EXPECT_EQ(reader.One("http", "client_max_body_size"), "77m");
   EXPECT_EQ(reader.All("http/upstream workers", "server"),
-            (std::vector<std::string>(2, "unix:/some/where/pool.sock max_fails=0")));
+            (std::vector<std::string>(4, "unix:/some/where/pool.sock max_fails=0")));
   EXPECT_EQ(reader.One("http/upstream sidecar", "server"), "127.0.0.9:9191 max_fails=0");
   const auto listen = reader.All("http/server", "listen");
   ASSERT_EQ(listen.size(), 2U);
@@ -173,8 +173,8 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("http", "limit_req_zone"),
             "$binary_remote_addr zone=client:10m rate=123r/s");
   EXPECT_EQ(reader.One("http/server/location /", "limit_req"), "zone=client burst=456 nodelay");
-  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_send_timeout"), "13s");
-  const std::string read = reader.One("http/server/location /", "fastcgi_read_timeout");
+  EXPECT_EQ(reader.One("http/server", "fastcgi_send_timeout"), "13s");
+  const std::string read = reader.One("http/server", "fastcgi_read_timeout");
   EXPECT_GT(std::stoi(read), 41) << "the worker's own 504 comes first";
   EXPECT_NE(text.find("https://$host:1443$request_uri"), std::string::npos);
   EXPECT_NE(text.find("more than 77 MB"), std::string::npos);
@@ -230,16 +230,40 @@ TEST(NginxConfigTest, PathsThatTheCheckTakesReachNginxWhole) {
   }
 }
 
-// PITFALLS.md: both entries, no marking down, sent again though it is a POST.
+// PITFALLS.md: no marking down, sent again though it is a POST; and marked as such.
 TEST(NginxConfigTest, ARequestWhoseWorkerDiedIsSentAgain) {
   const std::string text = NginxConfig(Example(), "");
   const Reader reader(text);
-  const std::string again = reader.One("http/server/location /", "fastcgi_next_upstream");
+  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_next_upstream"), "off");
+  const auto pages = reader.All("http/server/location /", "error_page");
+  EXPECT_NE(std::ranges::find(pages, "502 = @again"), pages.end());
+  EXPECT_EQ(reader.One("http/server/location @again", "fastcgi_pass"), "workers");
+  EXPECT_EQ(reader.One("http/server/location @again", "set"), "$again 1");
+  const std::string again = reader.One("http/server/location @again", "fastcgi_next_upstream");
   EXPECT_NE(again.find("error"), std::string::npos);
   EXPECT_NE(again.find("non_idempotent"), std::string::npos);
-  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_next_upstream_tries"), "2");
-  EXPECT_TRUE(reader.All("http/server/location /", "fastcgi_request_buffering").empty())
-      << "on, as it is by default";
+  EXPECT_EQ(reader.One("http/server/location @again", "fastcgi_next_upstream_tries"),
+            std::to_string(reader.All("http/upstream workers", "server").size()));
+  for (const char* place : {"http", "http/server", "http/server/location /"}) {
+    EXPECT_TRUE(reader.All(place, "fastcgi_request_buffering").empty())
+        << "on, as it is by default";
+  }
+}
+
+// A location that has one directive of these kinds itself inherits none of them.
+TEST(NginxConfigTest, TheLocationsOfTheWorkersKeepTheErrorsAndParametersOfTheServer) {
+  const std::string text = NginxConfig(Example(), "");
+  const Reader reader(text);
+  const auto own = reader.All("http/server/location /", "error_page");
+  for (const std::string& page : reader.All("http/server", "error_page")) {
+    if (page.starts_with("502 ")) continue;
+    EXPECT_NE(std::ranges::find(own, page), own.end()) << page;
+  }
+  EXPECT_TRUE(reader.All("http/server/location @again", "error_page").empty());
+  for (const char* place : {"http/server/location /", "http/server/location @again"}) {
+    EXPECT_TRUE(reader.All(place, "fastcgi_param").empty()) << place;
+    EXPECT_TRUE(reader.All(place, "add_header").empty()) << place;
+  }
 }
 
 TEST(NginxConfigTest, MetricsAreForTheMachineItselfOnly) {
@@ -294,13 +318,13 @@ TEST(NginxConfigTest, TheWorkerGetsWhatItReadsAndNothingElse) {
   const std::string text = NginxConfig(Example(), "");
   const Reader reader(text);
   std::set<std::string> names;
-  for (const std::string& parameter : reader.All("http/server/location /", "fastcgi_param")) {
+  for (const std::string& parameter : reader.All("http/server", "fastcgi_param")) {
     names.insert(parameter.substr(0, parameter.find(' ')));
   }
   EXPECT_EQ(names, (std::set<std::string>{"REQUEST_METHOD", "REQUEST_URI", "CONTENT_TYPE",
                                           "CONTENT_LENGTH", "REMOTE_ADDR", "HTTP_X_REQUEST_ID",
-                                          "INFERPOOL_HANDED_OFF"}));
-  EXPECT_EQ(reader.One("http/server/location /", "fastcgi_pass_request_headers"), "off");
+                                          "INFERPOOL_HANDED_OFF", "INFERPOOL_RETRY"}));
+  EXPECT_EQ(reader.One("http/server", "fastcgi_pass_request_headers"), "off");
 }
 
 }  // namespace

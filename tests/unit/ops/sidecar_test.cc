@@ -15,6 +15,7 @@
 #include "fcgi/child.h"
 #include "shared/log.h"
 #include "tests/unit/fcgi/child_process.h"
+#include "tests/unit/shared/occupied_board.h"
 #include "tests/unit/worker/api/parsed_json.h"
 #include "tests/unit/worker/backend/fake_model_server.h"
 
@@ -79,7 +80,7 @@ class SidecarTest : public testing::Test {
     sidecar_ = std::make_unique<ChildProcess>([this] {
       log::Init(log::Level::kError, "test");
       fcgi::BlockSignals();
-      return RunSidecar(config_, board_, listener_.get());
+      return RunSidecar(config_, board_, listener_.get(), [] {});
     });
   }
 
@@ -133,7 +134,7 @@ class SidecarTest : public testing::Test {
   }
 
   const test::TemporaryFolder folder_;
-  const Scoreboard board_{2, 1};
+  const Scoreboard board_ = test::OccupiedBoard(2, 1);
   Config config_;
   FileDescriptor listener_;
   std::unique_ptr<ChildProcess> sidecar_;
@@ -154,17 +155,17 @@ TEST_F(SidecarTest, IsReadyOnlyWhileAWorkerAndTheModelServerAre) {
   EXPECT_FALSE(json["workers"]["detail"].asString().empty());
   EXPECT_FALSE(json["model_server"]["detail"].asString().empty());
 
-  board_.slot(1).state = WorkerState::kReady;
+  board_.slot(1).process.state = ProcessState::kReady;
   const auto server = ModelServer();
   EXPECT_TRUE(BecomesReady(200));
-  board_.slot(1).state = WorkerState::kDraining;
+  board_.slot(1).process.state = ProcessState::kDraining;
   answer = Ask("/readyz");
   EXPECT_EQ(answer.status, 503);
   json = test::ParseJson(answer.body);
   EXPECT_EQ(json["model_server"]["ready"], true);
   EXPECT_EQ(json["workers"]["ready"], false);
 
-  board_.slot(1).state = WorkerState::kReady;
+  board_.slot(1).process.state = ProcessState::kReady;
   EXPECT_EQ(Ask("/readyz").status, 200);
   server->Signal(SIGKILL);
   EXPECT_TRUE(BecomesReady(503));
@@ -175,7 +176,7 @@ TEST_F(SidecarTest, IsReadyOnlyWhileAWorkerAndTheModelServerAre) {
 }
 
 TEST_F(SidecarTest, AModelServerThatHangsIsNotReady) {
-  board_.slot(0).state = WorkerState::kReady;
+  board_.slot(0).process.state = ProcessState::kReady;
   const auto server = ModelServer();
   ASSERT_TRUE(BecomesReady(200));
   server->Signal(SIGSTOP);
@@ -185,7 +186,7 @@ TEST_F(SidecarTest, AModelServerThatHangsIsNotReady) {
 }
 
 TEST_F(SidecarTest, AModelServerThatSaysItIsNotReadyIsNot) {
-  board_.slot(0).state = WorkerState::kReady;
+  board_.slot(0).process.state = ProcessState::kReady;
   const auto server = ModelServer(/*ready=*/false);
   EXPECT_TRUE(Eventually(
       [&] { return Ask("/readyz").body.find("says it is not ready") != std::string::npos; }));

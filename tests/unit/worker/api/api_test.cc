@@ -11,6 +11,7 @@
 
 #include "proto/tensor.h"
 #include "shared/log.h"
+#include "tests/unit/shared/occupied_board.h"
 #include "tests/unit/shared/temporary_folder.h"
 #include "tests/unit/worker/api/parsed_json.h"
 #include "tests/unit/worker/backend/fake_model_server.h"
@@ -40,6 +41,7 @@ class ApiTest : public testing::Test {
     return Handle(Make(std::move(method), std::move(path), body));
   }
   Lane& lane() { return board_.lanes(0)[0]; }
+  Quarantine& quarantine() { return board_.pool().quarantine; }
 
   static std::string Header(const fcgi::Response& response, const std::string& name) {
     std::string found = "(none)";
@@ -70,8 +72,8 @@ class ApiTest : public testing::Test {
   Config config_;
   const backend::Client client_{{"unix:/nonexistent/inferpool.sock"}, 16};
   backend::Catalog catalog_{client_};
-  const Api api_{config_, client_, catalog_};
-  const Scoreboard board_{1, 1};
+  const Scoreboard board_ = test::OccupiedBoard(1, 1);
+  const Api api_{config_, client_, catalog_, quarantine()};
 };
 
 TEST_F(ApiTest, AnUnknownRouteIs404) {
@@ -294,13 +296,13 @@ TEST_F(ApiTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
 TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
   const auto count = [this](int status) {
     const auto at = std::ranges::find(kCountedStatuses, status) - kCountedStatuses.begin();
-    return board_.Sum().by_status[static_cast<std::size_t>(at)];
+    return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
   };
   const std::string_view body = "hello";
   const std::size_t bytes_out = Handle("POST", "/v1/predict/faces", body).body.size();
   EXPECT_EQ(count(415), 1U);
-  EXPECT_EQ(board_.Sum().bytes_in, body.size());
-  EXPECT_EQ(board_.Sum().bytes_out, bytes_out);
+  EXPECT_EQ(board_.Sum(Clock::now()).bytes_in, body.size());
+  EXPECT_EQ(board_.Sum(Clock::now()).bytes_out, bytes_out);
   Handle("GET", "/nowhere");
   Handle("GET", "/nowhere");
   Handle("PUT", "/v1/models");
@@ -309,7 +311,7 @@ TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
   EXPECT_EQ(count(405), 1U);
   EXPECT_EQ(count(503), 1U);
   const auto samples = [this](Stage stage) {
-    const Totals totals = board_.Sum();
+    const Totals totals = board_.Sum(Clock::now());
     const auto& buckets = totals.stages[static_cast<std::size_t>(stage)].buckets;
     return std::accumulate(buckets.begin(), buckets.end(), std::uint64_t{0});
   };
@@ -343,7 +345,7 @@ class ApiWithServerTest : public ApiTest {
   test::FakeModelServer server_;
   const backend::Client client_with_{{server_.target()}, 16};
   backend::Catalog catalog_with_{client_with_};
-  const Api api_with_{config_, client_with_, catalog_with_};
+  const Api api_with_{config_, client_with_, catalog_with_, quarantine()};
 };
 
 TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
@@ -357,7 +359,7 @@ TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
   EXPECT_GT(json["timing_ms"]["total"].asDouble(), 0);
   EXPECT_GE(json["timing_ms"]["total"].asDouble(), json["timing_ms"]["infer"].asDouble());
   EXPECT_NE(Header(response, "Server-Timing").find("infer;dur="), std::string::npos);
-  EXPECT_EQ(board_.Sum().by_status[0], 1U);
+  EXPECT_EQ(board_.Sum(Clock::now()).by_status[0], 1U);
 }
 
 TEST_F(ApiWithServerTest, TheModelsAreListedAndDescribed) {

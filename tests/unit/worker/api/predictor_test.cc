@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <stop_token>
 #include <string>
 #include <variant>
 #include <vector>
@@ -55,7 +56,8 @@ class PredictorTest : public testing::Test {
                                             Clock::duration time = seconds(10)) {
     timings_ = {};
     return Predictor(config_, client_, catalog_)
-        .Predict("faces", picture_, parameters, Deadline::After(time), timings_);
+        .Predict("faces", picture_, parameters, {Deadline::After(time), departed_.get_token()},
+                 timings_);
   }
 
   // The status of the problem; 200 when there is none.
@@ -76,6 +78,7 @@ class PredictorTest : public testing::Test {
   const backend::Client client_{{server_.target()}, 64};
   backend::Catalog catalog_{client_};
   Timings timings_;
+  std::stop_source departed_;
 };
 
 TEST_F(PredictorTest, TheModelGetsThePictureAndItsBoxesComeBack) {

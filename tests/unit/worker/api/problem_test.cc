@@ -37,6 +37,10 @@ std::vector<Kind> EveryKind() {
       {BadRequest("why"), "bad-request", 400},
       {UnsupportedMedia("why"), "unsupported-media", 415},
       {Internal("why"), "internal", 500},
+      {Overloaded("why"), "overloaded", 503},
+      {Quarantined(), "quarantined", 422},
+      {ClientLeft(), "client-left", 499},
+      {BodyProblem(absl::ResourceExhaustedError("why")), "overloaded", 503},
       {BodyProblem(absl::FailedPreconditionError("why")), "length-required", 411},
       {BodyProblem(absl::OutOfRangeError("why")), "body-too-large", 413},
       {BodyProblem(absl::InvalidArgumentError("why")), "bad-request", 400},
@@ -49,7 +53,7 @@ std::vector<Kind> EveryKind() {
       {BackendProblem(absl::InternalError("why"), "m"), "bad-model-answer", 502},
       {BackendProblem(absl::InvalidArgumentError("why"), "m"), "bad-model-answer", 502},
       {BackendProblem(absl::UnavailableError("why"), "m"), "model-server-away", 503},
-      {BackendProblem(absl::CancelledError("why"), "m"), "model-server-away", 503},
+      {BackendProblem(absl::CancelledError("why"), "m"), "client-left", 499},
       {BackendProblem(absl::DeadlineExceededError("why"), "m"), "model-too-slow", 504},
   };
 }
@@ -105,7 +109,8 @@ TEST(ProblemTest, NoStatusOfTheModelServerIsOurFault) {
   for (int code = 1; code <= 16; ++code) {
     const Problem problem =
         BackendProblem(absl::Status(static_cast<absl::StatusCode>(code), "why"), "m");
-    EXPECT_TRUE(problem.status == 404 || (problem.status >= 501 && problem.status <= 504))
+    EXPECT_TRUE(problem.status == 404 || problem.status == 499 ||
+                (problem.status >= 501 && problem.status <= 504))
         << code << " is " << problem.status;
   }
 }
