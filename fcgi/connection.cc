@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -49,8 +50,9 @@ bool HasClosed(int socket) {
 
 void InitLibrary() {
   // libfcgi waits up to 2 s for a mute peer at the start and for a slow one at the end. We accept
-  // connections ourselves, so only the end is left.
-  setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "200", /*overwrite=*/0);
+  // connections ourselves, and an answer that was written to a unix socket stays readable when we
+  // close it: a thread that waited for nginx to close first would be lost to the next request.
+  setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", /*overwrite=*/0);
   FCGX_Init();
 }
 
@@ -69,7 +71,24 @@ Connection::~Connection() {
     FCGX_Free(&fcgx_, /*close=*/1);  // unlike FCGX_Finish_r it writes nothing
   } else {
     fcgx_.keepConnection = 0;
+    if (unread_) Linger();
     FCGX_Finish_r(&fcgx_);
+  }
+}
+
+// A peer that still sends would lose the answer if we closed now: it gets the whole of it, and a
+// moment to take it.
+void Connection::Linger() {
+  constexpr std::chrono::milliseconds kPatience{200};
+  FCGX_FClose(fcgx_.err);
+  FCGX_FClose(fcgx_.out);
+  shutdown(fcgx_.ipcFd, SHUT_WR);
+  const Deadline deadline = Deadline::After(kPatience);
+  std::array<char, 16 * 1024> scrap{};
+  pollfd event{.fd = fcgx_.ipcFd, .events = POLLIN, .revents = 0};
+  while (!deadline.Expired(Clock::now()) &&
+         poll(&event, 1, static_cast<int>(kPatience.count())) > 0 &&
+         recv(fcgx_.ipcFd, scrap.data(), scrap.size(), MSG_DONTWAIT) > 0) {
   }
 }
 
@@ -126,19 +145,18 @@ absl::StatusOr<Request> Connection::Read() {
   // time.
   const bool waited_too_long = limits_.queue.count() > 0 && request.queue > limits_.queue &&
                                std::string_view(Parameter("INFERPOOL_RETRY")).empty();
+  ReadBody(request, /*keep=*/!waited_too_long);
   if (waited_too_long) {
     request.body_status = absl::ResourceExhaustedError(
         fmt::format("the request waited {} ms for a worker, allowed are {}",
                     std::chrono::duration_cast<std::chrono::milliseconds>(request.queue).count(),
                     limits_.queue.count()));
-  } else {
-    ReadBody(request);
   }
   request.read = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - accepted);
   return request;
 }
 
-void Connection::ReadBody(Request& request) {
+void Connection::ReadBody(Request& request, bool keep) {
   const std::string_view length = Parameter("CONTENT_LENGTH");
   if (length.empty()) {
     request.body_status = absl::FailedPreconditionError("the request names no Content-Length");
@@ -151,8 +169,13 @@ void Connection::ReadBody(Request& request) {
     return;
   }
   if (error == std::errc::result_out_of_range || bytes > limits_.body_bytes) {
+    unread_ = true;
     request.body_status = absl::OutOfRangeError(
         fmt::format("the body has {} bytes, allowed are {}", length, limits_.body_bytes));
+    return;
+  }
+  if (!keep) {
+    Discard(bytes, request.accepted);
     return;
   }
   request.body_bytes = std::make_unique_for_overwrite<char[]>(bytes);
@@ -170,6 +193,18 @@ void Connection::ReadBody(Request& request) {
     return;
   }
   request.body = {request.body_bytes.get(), bytes};
+}
+
+// Reads the body of a request that is refused: a client that still sends when we close would not
+// see why.
+void Connection::Discard(std::size_t bytes, TimePoint accepted) {
+  const Deadline deadline(accepted + limits_.whole);
+  std::array<char, 16 * 1024> scrap{};
+  while (bytes > 0 && !deadline.Expired(Clock::now())) {
+    const std::size_t count = ReadSome(scrap.data(), std::min(bytes, scrap.size()));
+    if (count == 0) break;
+    bytes -= count;
+  }
 }
 
 // What one read() brings, so that the deadline is looked at in between: a byte, which fills

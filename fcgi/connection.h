@@ -40,12 +40,15 @@ class Connection {
 
  private:
   bool AwaitPreamble() const;
-  void ReadBody(Request& request);
+  void ReadBody(Request& request, bool keep);
+  void Discard(std::size_t bytes, TimePoint accepted);
+  void Linger();
   std::size_t ReadSome(char* to, std::size_t most);
   const char* Parameter(const char* name) const;
 
   ReadLimits limits_;
   FCGX_Request fcgx_;
+  bool unread_ = false;  // the peer may still be sending
   bool broken_ = false;  // the peer is gone or does not keep up: no more is written
 };
 

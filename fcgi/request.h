@@ -28,7 +28,7 @@ struct Request {
   //   INVALID_ARGUMENT     the length is not a number
   //   OUT_OF_RANGE         longer than the limit; nothing was read
   //   DATA_LOSS            the connection ended, or paused too long, before the body did
-  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread; nothing was read
+  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread
   absl::Status body_status;
   std::string_view body;
 
