@@ -9,10 +9,10 @@ from processes import eventually
 class RecycleTest(ChaosTest):
     def assert_replaced_first(self, watch, wanted):
         """Guarantees 1 and 2: never fewer ready ones than wanted, and departures take turns."""
-        self.assertEqual([], watch.lasting(lambda gauges: gauges["ready"] < wanted))
-        self.assertEqual([], watch.lasting(lambda gauges: gauges["draining"] > 1))
-        self.assertEqual([], watch.lasting(
-            lambda gauges: gauges["ready"] + gauges["starting"] + gauges["draining"] > wanted + 1))
+        self.assert_never(watch, lambda gauges: gauges["ready"] < wanted, "a worker missing")
+        self.assert_never(watch, lambda gauges: gauges["draining"] > 1, "two leave")
+        self.assert_never(watch, lambda gauges: gauges["ready"] + gauges["starting"]
+                          + gauges["draining"] > wanted + 1, "more than one on its way")
 
     def replaced(self):
         return self.pool.metrics().value("inferpool_worker_ends_total", reason="planned")

@@ -88,8 +88,18 @@ class ScaleTest(ChaosTest):
                 before = after
             self.assertFalse(self.pool.command("scale", workers=0)["ok"])
             self.assertFalse(self.pool.command("scale", workers=1000)["ok"])
-        self.assertEqual([], watch.lasting(lambda gauges: gauges["ready"] < 1))
+        self.assert_never(watch, lambda gauges: gauges["ready"] < 1, "no worker")
         self.assertEqual(0, self.pool.crashes())
+
+    def test_a_reload_while_new_workers_start_is_no_crash(self):
+        self.begin({"workers": 2})
+        with self.chaos():
+            self.assertTrue(self.pool.command("scale", workers=8)["ok"])
+            answer = self.pool.reload(workers=8, predict__confidence=0.3)
+            self.assertTrue(answer["ok"], answer)
+            self.pool.wait_reloaded(answer["generation"])
+        self.assertEqual(8, len(self.pool.worker_pids()))
+        self.assertEqual([], self.pool.status()["crashes"])
 
 
 class GivenUpTest(ChaosTest):
@@ -105,8 +115,8 @@ class GivenUpTest(ChaosTest):
             self.assertEqual("given up", self.pool.status()["reload"]["outcome"])
             self.pool.wait_settled(idle=False)
         self.assertEqual(workers, set(self.pool.worker_pids()))
-        self.assertEqual([], watch.lasting(lambda gauges: gauges["ready"] < 3))
-        self.assertEqual([], watch.lasting(lambda gauges: gauges["pool ready"] == 0))
+        self.assert_never(watch, lambda gauges: gauges["ready"] < 3, "a worker missing")
+        self.assert_never(watch, lambda gauges: gauges["pool ready"] == 0, "not ready")
         # Nothing of it is left: the next good one is as good as ever.
         with self.chaos():
             answer = self.pool.reload(backend__targets=[], predict__confidence=0.3)
