@@ -1,6 +1,5 @@
 #include "fcgi/child.h"
 
-#include <bsd/unistd.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
@@ -17,6 +16,7 @@
 #include <exception>
 #include <system_error>
 
+#include "fcgi/process_title.h"
 #include "shared/log.h"
 
 namespace inferpool::fcgi {
@@ -59,7 +59,7 @@ bool Prepare(const ChildOptions& options, pid_t master) {
   // A terminal's Ctrl-C goes to the whole foreground group; only the master shall act on it.
   setpgid(0, 0);
   CloseOthers(options.keep);
-  setproctitle("%s", options.title.c_str());
+  SetProcessTitle(options.title);
   return true;
 }
 

@@ -1,6 +1,5 @@
 // The `inferpool` command.
 
-#include <bsd/unistd.h>
 #include <fmt/format.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "fcgi/process_title.h"
 #include "ops/nginx_config.h"
 #include "ops/pool_command.h"
 #include "ops/predict_command.h"
@@ -96,7 +96,7 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   if (*serve) {
-    setproctitle("master");
+    fcgi::SetProcessTitle("master");
     return WithConfig(options, [&](const Config& config) {
       return Serve(config, std::filesystem::absolute(options.file), options.overrides);
     });
@@ -128,7 +128,7 @@ int Main(int argc, char** argv) {
 }  // namespace inferpool::ops
 
 int main(int argc, char** argv) {
-  setproctitle_init(argc, argv, environ);
+  inferpool::fcgi::InitProcessTitle(argc, argv);
   try {
     return inferpool::ops::Main(argc, argv);
   } catch (const std::exception& error) {
