@@ -179,7 +179,6 @@ class World {
     }
     Fake& fake = At(action.process);
     EXPECT_EQ(fake.running, action.act != Supervisor::Act::kStart) << name;
-    EXPECT_FALSE(fake.killed) << name << " was killed already";
     switch (action.act) {
       case Supervisor::Act::kStart:
         fake = {.running = true, .generation = action.generation, .started = now_};
@@ -191,10 +190,11 @@ class World {
         fake.asked_at = now_;
         return "terminate " + name;
       case Supervisor::Act::kAbort:
-        EXPECT_FALSE(fake.aborted) << name << " was aborted already";
+        EXPECT_FALSE(fake.aborted || fake.killed) << name << " was aborted or killed already";
         fake.aborted = true;
         return "abort " + name;
       default:
+        EXPECT_FALSE(fake.killed) << name << " was killed already";
         fake.killed = true;
         return "kill " + name;
     }

@@ -212,7 +212,7 @@ TEST(SupervisorTest, WhoDoesNotLeaveIsKilledAfterItsDrain) {
 }
 
 TEST(SupervisorTest, ARoleThatCannotRunTwiceLeavesFirst) {
-  World world({ModelServer()});
+  World world({Workers(1, 2), Sidecar(), ModelServer()});
   world.Begin();
   world.Replace("m0");
   EXPECT_EQ(world.Step(), "terminate m0");
