@@ -659,6 +659,11 @@ class Master {
       return Refuse(what, {fmt::format("{}: cannot change while the pool runs; start it again",
                                        fmt::join(change.at_start, ", "))});
     }
+    if (config.threads > board_.lanes_per_slot()) {
+      return Refuse(
+          what, {fmt::format("threads: is {}, allowed are {} while the pool runs; start it again",
+                             config.threads, board_.lanes_per_slot())});
+    }
     if (!change.roll.empty()) {
       generation_ = ++last_generation_;
       pool_.generation = generation_;

@@ -34,6 +34,10 @@ class Flag {
   FileDescriptor fd_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 };
 
+// One thread is woken for a connection. When that one cannot run, because its process was stopped or
+// killed at that moment, the connection waits until somebody looks: so everybody does, now and then.
+constexpr int kLookAgainMs = 500;
+
 // What a thread waits on: the shared listener, woken one thread at a time, and the stop flag.
 class AcceptQueue {
  public:
@@ -48,7 +52,7 @@ class AcceptQueue {
   FileDescriptor Next() {
     while (!stop_.raised()) {
       std::array<epoll_event, 2> events{};
-      const int count = epoll_wait(epoll_.get(), events.data(), 2, -1);
+      const int count = epoll_wait(epoll_.get(), events.data(), 2, kLookAgainMs);
       if (count <= 0) continue;
       // A connection that came while this thread waited is taken even if the stop came with it: its
       // one wake-up was ours, so no other worker has heard of it.

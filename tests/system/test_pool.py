@@ -391,5 +391,44 @@ class MasterTest(SystemTest):
         self.assert_undisturbed()
 
 
+class DepartureTest(SystemTest):
+    """A client that leaves costs nothing from then on."""
+
+    def send_and_leave(self, instance, leave):
+        with instance.connect_tls() as connection:
+            connection.sendall(b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+                               b"Content-Length: %d\r\n\r\n" % len(ASTRONAUT) + ASTRONAUT)
+            leave()
+
+    def left(self, instance):
+        return instance.metrics().value("inferpool_requests_total", status="499")
+
+    def test_a_client_that_leaves_in_mid_request_frees_its_thread_at_once(self):
+        self.instance = instance = self.start({"workers": 1}, self.addCleanup)
+        instance.wait_workers()
+        self.assert_good(instance.predict("faces", ASTRONAUT))
+        instance.stop_modelserver()
+        self.send_and_leave(instance, lambda: instance.wait_in_work(1))
+        left = time.monotonic()
+        instance.wait_in_work(0)  # long before timeouts.request_s
+        self.assertLess(time.monotonic() - left, 20)
+        self.assertEqual(1, self.left(instance))
+        os.kill(instance.modelserver(), signal.SIGCONT)
+        self.assert_good(instance.predict("faces", ASTRONAUT))
+
+    def test_a_request_whose_client_left_while_it_waited_is_dropped_without_work(self):
+        self.instance = instance = self.start({"workers": 1, "limits.queue_ms": 0}, self.addCleanup)
+        [worker] = instance.wait_workers()
+        os.kill(worker, signal.SIGSTOP)
+        for count in (1, 2, 3):
+            self.send_and_leave(instance, lambda count=count: eventually(
+                lambda: instance.metrics().value("inferpool_listen_queue") == count, "it waits"))
+        time.sleep(0.2)  # nginx has noticed that they left
+        os.kill(worker, signal.SIGCONT)
+        eventually(lambda: self.left(instance) == 3, "they are dropped")
+        received = instance.metrics().value("inferpool_received_bytes_total")
+        self.assertEqual(0, received)
+
+
 if __name__ == "__main__":
     unittest.main()

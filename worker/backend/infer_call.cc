@@ -1,7 +1,12 @@
 #include "worker/backend/infer_call.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <optional>
 #include <utility>
 
 #include "worker/backend/grpc_status.h"
@@ -12,6 +17,7 @@ namespace {
 // gRPC ends a call by itself at its deadline, with more to say than we have; usually within this.
 constexpr std::chrono::milliseconds kGrace{200};
 constexpr std::size_t kMaxAbandoned = 32;
+constexpr const char* kNobodyWaits = "nobody waits for the answer any more";
 
 }  // namespace
 
@@ -24,10 +30,39 @@ struct InferCalls::Call {
   std::unique_ptr<grpc::ClientAsyncResponseReaderInterface<inference::ModelInferResponse>> reader;
 
   // Whether the call has ended by `until`.
-  bool EndsBy(std::chrono::system_clock::time_point until) {
+  bool EndsBy(std::chrono::system_clock::time_point until) { return Next(until) == this; }
+
+  // Whether the call has ended by `until`, or soon after the client has left: then it is cancelled.
+  bool EndsBy(std::chrono::system_clock::time_point until, const std::stop_token& departed) {
+    grpc::Alarm alarm;
+    std::atomic<bool> rings = false;
+    std::optional<std::stop_callback<std::function<void()>>> on_departure(
+        std::in_place, departed, [&] {
+          context.TryCancel();
+          rings = true;
+          alarm.Set(&queue, std::chrono::system_clock::now(), &alarm);
+        });
+    void* tag = Next(until);
+    if (tag == &alarm) {
+      rings = false;
+      tag = Next(std::min(until, std::chrono::system_clock::now() + kGrace));
+    }
+    on_departure.reset();
+    // The queue must be empty of it before the alarm's end.
+    while (rings.exchange(false)) {
+      if (void* other = Next(std::chrono::system_clock::time_point::max()); other != &alarm) {
+        tag = other;
+        rings = true;
+      }
+    }
+    return tag == this;
+  }
+
+  // The tag of what comes next, or none by `until`.
+  void* Next(std::chrono::system_clock::time_point until) {
     void* tag = nullptr;
     bool ok = false;
-    return queue.AsyncNext(&tag, &ok, until) == grpc::CompletionQueue::GOT_EVENT;
+    return queue.AsyncNext(&tag, &ok, until) == grpc::CompletionQueue::GOT_EVENT ? tag : nullptr;
   }
 };
 
@@ -50,18 +85,15 @@ absl::StatusOr<inference::ModelInferResponse> InferCalls::Infer(
   call->context.set_deadline(until);
   call->reader = stub_.AsyncModelInfer(&call->context, request, &call->queue);
   call->reader->Finish(&call->response, &call->status, call.get());
-  const bool ended = [&] {
-    const std::stop_callback cancel(limits.departed, [&] { call->context.TryCancel(); });
-    return call->EndsBy(until + kGrace);
-  }();
-  if (!ended) {
+  if (!call->EndsBy(until + kGrace, limits.departed)) {
     call->context.TryCancel();
     const std::lock_guard lock(mutex_);
     abandoned_.push_back(std::move(call));
+    if (limits.departed.stop_requested()) return absl::CancelledError(kNobodyWaits);
     return absl::DeadlineExceededError("the model server did not take the request in time");
   }
   if (!call->status.ok() && limits.departed.stop_requested()) {
-    return absl::CancelledError("nobody waits for the answer any more");
+    return absl::CancelledError(kNobodyWaits);
   }
   RETURN_IF_ERROR(ToStatus(call->status, "ModelInfer"));
   return std::move(call->response);
