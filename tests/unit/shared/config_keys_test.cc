@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace inferpool {
@@ -104,6 +105,82 @@ TEST(ConfigKeysTest, ValuesAreJsonThatReadsBack) {
   EXPECT_EQ(values["limits.body_mb"].asInt(), 50);
   ASSERT_EQ(values["backend.targets"].size(), 2U);
   EXPECT_EQ(values["backend.targets"][1], "t\"wo");
+}
+
+TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
+  std::set<std::string_view> effects;
+  for (const Reach reach : {Reach::kMaster, Reach::kWorkers, Reach::kClients, Reach::kModels,
+                            Reach::kNginx, Reach::kStart}) {
+    EXPECT_FALSE(Effect(reach).empty());
+    EXPECT_TRUE(effects.insert(Effect(reach)).second) << Effect(reach);
+  }
+}
+
+TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
+  const auto reach = [](std::string_view name) {
+    return std::ranges::find(ConfigKeys(), name, &ConfigKey::name)->reach;
+  };
+  for (const char* name : {"workers", "listen.backlog", "timeouts.drain_s", "recycle.requests",
+                           "recycle.concurrent", "quarantine.ttl_s"}) {
+    EXPECT_EQ(reach(name), Reach::kMaster) << name;
+  }
+  for (const char* name : {"threads", "limits.body_mb", "limits.queue_ms", "predict.iou",
+                           "timeouts.request_s", "log.access", "log.slow_ms"}) {
+    EXPECT_EQ(reach(name), Reach::kWorkers) << name;
+  }
+  // The sidecar talks to the model server, and logs.
+  for (const char* name : {"backend.targets", "backend.message_mb", "log.level"}) {
+    EXPECT_EQ(reach(name), Reach::kClients) << name;
+  }
+  EXPECT_EQ(reach("modelserver.repository"), Reach::kModels);
+  for (const ConfigKey& key : ConfigKeys()) {
+    EXPECT_EQ(key.reach == Reach::kNginx, key.name.starts_with("nginx.")) << key.name;
+  }
+  // What sockets, files and identities are made of.
+  for (const char* name :
+       {"state", "workers_max", "user", "group", "listen.socket", "sidecar.address", "sidecar.port",
+        "modelserver.enabled", "modelserver.listen", "log.file"}) {
+    EXPECT_EQ(reach(name), Reach::kStart) << name;
+  }
+}
+
+TEST(ConfigKeysTest, ChangedKeysAreThoseWhoseValuesDiffer) {
+  const Config before;
+  EXPECT_TRUE(ChangedKeys(before, before).empty());
+  Config after = before;
+  after.predict.iou = 0.46;
+  after.backend.targets = {"unix:/a"};
+  after.log.access = true;
+  after.state = "/elsewhere";
+  std::set<std::string_view> names;
+  for (const ConfigKey* key : ChangedKeys(before, after)) names.insert(key->name);
+  EXPECT_EQ(names,
+            (std::set<std::string_view>{"predict.iou", "backend.targets", "log.access", "state"}));
+}
+
+TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
+  const Config before;
+  for (const ConfigKey& key : ConfigKeys()) {
+    Config after = before;
+    std::visit(
+        [&after](const auto& kind) {
+          auto& field = kind.field(after);
+          using T = std::remove_reference_t<decltype(field)>;
+          if constexpr (std::is_same_v<T, bool>) {
+            field = !field;
+          } else if constexpr (std::is_arithmetic_v<T>) {
+            field += 1;
+          } else if constexpr (std::is_same_v<T, std::string>) {
+            field += "x";
+          } else {
+            field.emplace_back("x");
+          }
+        },
+        key.kind);
+    const auto changed = ChangedKeys(before, after);
+    ASSERT_EQ(changed.size(), 1U) << key.name;
+    EXPECT_EQ(changed[0]->name, key.name);
+  }
 }
 
 TEST(ExampleFileTest, NamesEveryKeyWithItsDefault) {

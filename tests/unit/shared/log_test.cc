@@ -4,19 +4,24 @@
 #include <gtest/gtest.h>
 #include <json/json.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <regex>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "shared/file_descriptor.h"
+#include "tests/unit/shared/temporary_folder.h"
 
 namespace inferpool::log {
 namespace {
@@ -255,6 +260,101 @@ TEST(LogLevelTest, AnotherWordIsRefusedAndLeavesTheLevelAlone) {
     EXPECT_FALSE(ParseLevel(word, level)) << word;
     EXPECT_EQ(level, Level::kWarning);
   }
+}
+
+// In a process of its own: it is stderr that goes to the file.
+class LogFileTest : public testing::Test {
+ protected:
+  static bool Exits(const std::function<bool()>& body) {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(body() ? 0 : 1);
+    int status = 1;
+    waitpid(pid, &status, 0);
+    return status == 0;
+  }
+  std::string Read(const std::string& name) const { return test::ReadFile(folder_ / name); }
+
+  const test::TemporaryFolder folder_;
+};
+
+TEST_F(LogFileTest, IsMadeAndAppendedTo) {
+  test::WriteFile(folder_ / "log", "before\n");
+  EXPECT_TRUE(Exits([this] {
+    if (!OpenFile(folder_ / "log")) return false;
+    Init(Level::kInfo, "test");
+    Info("one");
+    Info("two");
+    return OpenFile(folder_ / "new");
+  }));
+  const std::string text = Read("log");
+  EXPECT_TRUE(text.starts_with("before\n"));
+  EXPECT_LT(text.find("\"one\""), text.find("\"two\""));
+  EXPECT_EQ(Read("new"), "");
+}
+
+TEST_F(LogFileTest, TakesWhatOthersWriteToStderr) {
+  EXPECT_TRUE(Exits([this] {
+    return OpenFile(folder_ / "log") && write(STDERR_FILENO, "from a library", 14) == 14;
+  }));
+  EXPECT_EQ(Read("log"), "from a library");
+}
+
+TEST_F(LogFileTest, ReopenFollowsItsNameAfterAMove) {
+  EXPECT_TRUE(Exits([this] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile(folder_ / "log")) return false;
+    Info("old");
+    std::filesystem::rename(folder_ / "log", folder_ / "log.1");
+    Info("still old");
+    if (!Reopen()) return false;
+    Info("new");
+    return true;
+  }));
+  EXPECT_NE(Read("log.1").find("still old"), std::string::npos);
+  EXPECT_EQ(Read("log.1").find("\"new\""), std::string::npos);
+  EXPECT_NE(Read("log").find("\"new\""), std::string::npos);
+  EXPECT_EQ(Read("log").find("old"), std::string::npos);
+}
+
+TEST_F(LogFileTest, AnEmptyPathLeavesStderrAsItIs) {
+  EXPECT_TRUE(Exits([this] {
+    if (!OpenFile(folder_ / "log") || !OpenFile("") || !Reopen()) return false;
+    return write(STDERR_FILENO, "x", 1) == 1;
+  }));
+  EXPECT_EQ(Read("log"), "x");
+}
+
+TEST_F(LogFileTest, OneThatCannotBeOpenedIsSaidAndStderrStays) {
+  EXPECT_TRUE(Exits([this] {
+    if (!OpenFile(folder_ / "log")) return false;
+    errno = 0;
+    if (OpenFile(folder_ / "no/such/folder/log") || errno != ENOENT) return false;
+    return write(STDERR_FILENO, "x", 1) == 1;
+  }));
+  EXPECT_EQ(Read("log"), "x");
+}
+
+TEST_F(LogFileTest, NoLineIsLostOrCutWhileItIsOpenedAgain) {
+  constexpr int kLines = 3'000;
+  EXPECT_TRUE(Exits([this] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile(folder_ / "log")) return false;
+    std::jthread writer([] {
+      for (int i = 0; i < kLines; ++i) Info("line", {{"text", std::string(200, 'x')}});
+    });
+    for (int i = 0; i < 100; ++i) {
+      std::filesystem::rename(folder_ / "log", folder_ / ("log." + std::to_string(i)));
+      if (!Reopen()) return false;
+      usleep(500);
+    }
+    return true;
+  }));
+  int lines = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    std::istringstream file(test::ReadFile(entry.path()));
+    for (std::string line; std::getline(file, line); ++lines) ParseLine(line + "\n");
+  }
+  EXPECT_EQ(lines, kLines);
 }
 
 }  // namespace
