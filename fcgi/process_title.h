@@ -1,5 +1,5 @@
-// What ps shows of a process: "inferpool: worker 3". Linux shows the memory of the arguments, so the
-// title is written there.
+// What ps shows of a process: "inferpool: worker 3". Linux shows the memory of the arguments, so
+// the title is written there.
 #pragma once
 
 #include <string_view>

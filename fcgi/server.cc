@@ -34,8 +34,9 @@ class Flag {
   FileDescriptor fd_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 };
 
-// One thread is woken for a connection. When that one cannot run, because its process was stopped or
-// killed at that moment, the connection waits until somebody looks: so everybody does, now and then.
+// One thread is woken for a connection. When that one cannot run, because its process was stopped
+// or killed at that moment, the connection waits until somebody looks: so everybody does, now and
+// then.
 constexpr int kLookAgainMs = 500;
 
 // What a thread waits on: the shared listener, woken one thread at a time, and the stop flag.
