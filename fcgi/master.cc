@@ -5,7 +5,6 @@
 #include <json/value.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,10 +28,13 @@
 #include <utility>
 #include <vector>
 
+#include "fcgi/config_change.h"
 #include "fcgi/control.h"
 #include "fcgi/crash_report.h"
+#include "fcgi/inspection.h"
+#include "fcgi/next_program.h"
+#include "fcgi/roles.h"
 #include "fcgi/supervisor.h"
-#include "shared/config_keys.h"
 #include "shared/file_descriptor.h"
 #include "shared/log.h"
 
@@ -41,31 +43,11 @@ namespace {
 
 using Process = Supervisor::Process;
 
-enum Role : int { kWorker, kSidecar, kModelServer };
-constexpr std::array<std::string_view, 3> kRoleNames = {"worker", "sidecar", "model server"};
-
 // How long a request may be over its time before its thread counts as stuck: the worker itself
 // answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
-// How long the next program may take to say that it accepts the configuration.
-constexpr std::chrono::seconds kCheckPatience{20};
-
-std::string Title(Process process) {
-  if (process.role == kWorker) return fmt::format("worker {}", process.place);
-  return process.role == kSidecar ? "sidecar" : "modelserver";
-}
-
 std::string Reason(int error) {
   return std::generic_category().message(error);
-}
-
-// Resident memory in MiB; 0 when it cannot be read.
-long ResidentMb(pid_t pid) {
-  std::ifstream statm(fmt::format("/proc/{}/statm", pid));
-  long size = 0;
-  long resident = 0;
-  statm >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE) / (1024 * 1024);
 }
 
 Supervisor::Options OptionsOf(const Config& config) {
@@ -74,47 +56,6 @@ Supervisor::Options OptionsOf(const Config& config) {
   options.drain = std::chrono::seconds(config.timeouts.drain_s);
   options.concurrent = config.recycle.concurrent;
   return options;
-}
-
-// What a change of the configuration asks for.
-struct Change {
-  std::vector<std::string> keys;
-  std::vector<std::string> at_start;  // keys that only a new start can change
-  std::vector<std::string> nginx;     // keys that nginx has to be told of
-  std::vector<int> roll;              // roles
-};
-
-Change Compare(const Config& before, const Config& after) {
-  Change change;
-  bool workers = false;
-  bool sidecar = false;
-  bool models = false;
-  for (const ConfigKey* key : ChangedKeys(before, after)) {
-    change.keys.emplace_back(key->name);
-    switch (key->reach) {
-      case Reach::kMaster:
-        break;
-      case Reach::kWorkers:
-        workers = true;
-        break;
-      case Reach::kClients:
-        workers = sidecar = true;
-        break;
-      case Reach::kModels:
-        models = true;
-        break;
-      case Reach::kNginx:
-        change.nginx.emplace_back(key->name);
-        break;
-      case Reach::kStart:
-        change.at_start.emplace_back(key->name);
-        break;
-    }
-  }
-  if (models) change.roll.push_back(kModelServer);
-  if (sidecar) change.roll.push_back(kSidecar);
-  if (workers) change.roll.push_back(kWorker);
-  return change;
 }
 
 std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& board,
@@ -364,51 +305,44 @@ class Master {
     [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
     const TimePoint now = Clock::now();
     for (auto& [pid, running] : running_) {
-      if (running.process.role == kWorker && running.ready) Inspect(pid, running, now);
+      if (running.process.role == kWorker && running.ready) Look(pid, running, now);
     }
-    if (check_ && now > check_->deadline) kill(check_->pid, SIGKILL);
+    if (check_) check_->Tick(now);
     const Totals totals = board_.Sum(now);
     sd_notifyf(0, "WATCHDOG=1\nSTATUS=%lu of %d workers ready, %lu requests in work",
                totals.workers_by_state[static_cast<std::size_t>(ProcessState::kReady)],
                config_.workers, totals.in_work);
   }
 
-  // Is the worker stuck, too old or too large?
-  void Inspect(pid_t pid, Running& running, TimePoint now) {
+  void Look(pid_t pid, Running& running, TimePoint now) {
     const auto limit =
         std::chrono::seconds(ConfigOf(running.generation).timeouts.request_s) + kStuckMargin;
-    int busy = 0;
-    int over = 0;
-    for (const Lane& lane : board_.used_lanes(running.process.place)) {
-      const std::int64_t since = lane.busy_since_ns;
-      if (since == 0) continue;
-      ++busy;
-      if (now - FromNs(since) <= limit) continue;
-      ++over;
-      if (const auto task = lane.task.Load(); task && pool_.quarantine_ttl_ns > 0) {
-        pool_.quarantine.Enter(
-            {.digest = task->digest,
-             .model = task->model,
-             .request_id = task->request_id,
-             .until_ns = ToNs(now) + static_cast<std::int64_t>(pool_.quarantine_ttl_ns.load())});
-      }
-    }
-    if (over > 0) {
-      if (!running.stuck) {
-        log::Error("worker has stuck threads, it is being replaced",
-                   {{"worker", running.process.place}, {"child_pid", pid}, {"stuck", over}});
-      }
-      running.stuck = true;
-      supervisor_.Stuck(running.process, now);
-      if (over == busy) supervisor_.NothingElseInWork(running.process, now);
+    const InWork in_work = Inspect(board_.used_lanes(running.process.place), limit, now);
+    if (in_work.stuck.empty()) {
+      const auto age = now - FromNs(RowOf(running.process).started_ns);
+      if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
       return;
     }
-    const Config::Recycle& recycle = config_.recycle;
-    const auto age = now - FromNs(RowOf(running.process).started_ns);
-    const bool old = recycle.age_s > 0 && age >= std::chrono::seconds(recycle.age_s);
-    if (old || (recycle.rss_mb > 0 && ResidentMb(pid) > recycle.rss_mb)) {
-      supervisor_.Replace(running.process);
+    if (!running.stuck) {
+      log::Error(
+          "worker has stuck threads, it is being replaced",
+          {{"worker", running.process.place}, {"child_pid", pid}, {"stuck", in_work.stuck.size()}});
     }
+    running.stuck = true;
+    for (const Task& task : in_work.stuck) Quarantine(task, now);
+    supervisor_.Stuck(running.process, now);
+    if (in_work.busy == static_cast<int>(in_work.stuck.size())) {
+      supervisor_.NothingElseInWork(running.process, now);
+    }
+  }
+
+  void Quarantine(const Task& task, TimePoint now) const {
+    const std::uint64_t ttl = pool_.quarantine_ttl_ns;
+    if (ttl == 0) return;
+    pool_.quarantine.Enter({.digest = task.digest,
+                            .model = task.model,
+                            .request_id = task.request_id,
+                            .until_ns = ToNs(now) + static_cast<std::int64_t>(ttl)});
   }
 
   // What the children have written into their rows.
@@ -544,7 +478,7 @@ class Master {
     int status = 0;
     pid_t pid = 0;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-      if (check_ && pid == check_->pid) {
+      if (check_ && pid == check_->pid()) {
         FinishCheck(status);
         continue;
       }
@@ -654,7 +588,7 @@ class Master {
   }
 
   Json::Value Apply(std::string_view what, const Config& config) {
-    const Change change = Compare(config_, config);
+    const ConfigChange change = Compare(config_, config);
     if (!change.at_start.empty()) {
       return Refuse(what, {fmt::format("{}: cannot change while the pool runs; start it again",
                                        fmt::join(change.at_start, ", "))});
@@ -673,12 +607,7 @@ class Master {
     configs_[generation_] = config;
     ApplyLive();
     RenewQuotas(change);
-    std::string detail = change.keys.empty()
-                             ? "nothing has changed"
-                             : fmt::format("changed: {}", fmt::join(change.keys, ", "));
-    if (!change.nginx.empty()) {
-      detail += "; nginx needs its configuration rendered again and a reload";
-    }
+    const std::string detail = change.Describe();
     log::Info("reload", {{"what", what},
                          {"outcome", "begun"},
                          {"generation", generation_},
@@ -692,7 +621,7 @@ class Master {
     return answer;
   }
 
-  void RenewQuotas(const Change& change) {
+  void RenewQuotas(const ConfigChange& change) {
     const bool changed = std::ranges::any_of(
         change.keys, [](const std::string& key) { return key.starts_with("recycle."); });
     if (!changed) return;
@@ -755,54 +684,28 @@ class Master {
 
   // -------------------------------------------------------------- new program
 
-  struct Check {
-    pid_t pid;
-    FileDescriptor output;
-    TimePoint deadline;
-  };
-
   std::vector<std::string> Arguments(const char* command) const {
-    std::vector<std::string> arguments = {setup_.program, command, "-c", setup_.config_file};
-    for (const std::string& text : setup_.overrides) {
-      arguments.emplace_back("--set");
-      arguments.push_back(text);
-    }
-    return arguments;
+    return CommandLine(setup_.program, command, setup_.config_file, setup_.overrides);
   }
 
-  // The next program must at least start and accept the configuration before we become it.
   void CheckNextProgram() {
     if (check_) return;
-    FileDescriptor output(memfd_create("inferpool-check", MFD_CLOEXEC));
-    const std::vector<std::string> arguments = Arguments("check");
-    const pid_t pid = StartChild({.title = "check", .keep = {output.get()}}, [&] {
-      UnblockSignals();
-      dup2(output.get(), STDOUT_FILENO);
-      dup2(output.get(), STDERR_FILENO);
-      std::vector<char*> argv;
-      for (const std::string& text : arguments) argv.push_back(const_cast<char*>(text.c_str()));
-      argv.push_back(nullptr);
-      execv(setup_.program.c_str(), argv.data());
-      dprintf(STDERR_FILENO, "%s: %s", setup_.program.c_str(), strerror(errno));
-      return EXIT_FAILURE;
-    });
-    if (pid < 0) {
-      Refuse("new program", {fmt::format("cannot fork: {}", Reason(errno))});
+    absl::StatusOr<ProgramCheck> check = ProgramCheck::Start(Arguments("check"));
+    if (!check.ok()) {
+      Refuse("new program", {std::string(Message(check.status()))});
       return;
     }
-    check_ = {.pid = pid, .output = std::move(output), .deadline = Clock::now() + kCheckPatience};
+    check_.emplace(*std::move(check));
   }
 
-  void FinishCheck(int status) {
-    const Check check = *std::exchange(check_, std::nullopt);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS) {
-      if (!stopping_) BecomeNextProgram();
-      return;
+  void FinishCheck(int wait_status) {
+    const absl::Status result = check_->Result(wait_status);
+    check_.reset();
+    if (!result.ok()) {
+      Refuse("new program", {std::string(Message(result))});
+    } else if (!stopping_) {
+      BecomeNextProgram();
     }
-    std::string said(300, '\0');
-    const ssize_t got = pread(check.output.get(), said.data(), said.size(), 0);
-    said.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    Refuse("new program", {fmt::format("{} check failed: {}", setup_.program, said)});
   }
 
   void BecomeNextProgram() {
@@ -846,7 +749,7 @@ class Master {
   ReloadRecord reload_;
   bool reload_running_ = false;
   bool scaled_ = false;
-  std::optional<Check> check_;
+  std::optional<ProgramCheck> check_;
   bool announced_ = false;
   bool stopping_ = false;
   bool interrupted_ = false;

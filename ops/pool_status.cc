@@ -5,23 +5,15 @@
 #include <json/value.h>
 #include <json/writer.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <numeric>
+
+#include "shared/resident_memory.h"
 
 namespace inferpool::ops {
 namespace {
-
-long ResidentMb(pid_t pid) {
-  std::ifstream statm(fmt::format("/proc/{}/statm", pid));
-  long size = 0;
-  long resident = 0;
-  statm >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE) / (1024 * 1024);
-}
 
 double SecondsSince(std::int64_t ns, TimePoint now) {
   return ns == 0 ? 0 : std::max(0.0, std::chrono::duration<double>(now - FromNs(ns)).count());

@@ -1,0 +1,23 @@
+#include "fcgi/inspection.h"
+
+#include "shared/resident_memory.h"
+
+namespace inferpool::fcgi {
+
+InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoint now) {
+  InWork in_work;
+  for (const Lane& lane : lanes) {
+    const std::int64_t since = lane.busy_since_ns.load(std::memory_order_relaxed);
+    if (since == 0) continue;
+    ++in_work.busy;
+    if (now - FromNs(since) > limit) in_work.stuck.push_back(lane.task.Load().value_or(Task{}));
+  }
+  return in_work;
+}
+
+bool IsDue(const Config::Recycle& recycle, std::chrono::nanoseconds age, pid_t pid) {
+  if (recycle.age_s > 0 && age >= std::chrono::seconds(recycle.age_s)) return true;
+  return recycle.rss_mb > 0 && ResidentMb(pid) > recycle.rss_mb;
+}
+
+}  // namespace inferpool::fcgi

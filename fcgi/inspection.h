@@ -1,0 +1,23 @@
+// What the master sees of a worker once a second.
+#pragma once
+
+#include <chrono>
+#include <span>
+#include <vector>
+
+#include "shared/config.h"
+#include "shared/scoreboard.h"
+
+namespace inferpool::fcgi {
+
+// The requests that a worker has in work. One that is over `limit` counts as stuck.
+struct InWork {
+  int busy = 0;
+  std::vector<Task> stuck;  // what is not known of a task is empty
+};
+InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoint now);
+
+// The worker is over one of the bounds of `recycle` that only the master looks at: age and memory.
+bool IsDue(const Config::Recycle& recycle, std::chrono::nanoseconds age, pid_t pid);
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,18 @@
+#include "shared/resident_memory.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace inferpool {
+
+long ResidentMb(pid_t pid) {
+  std::ifstream statm(fmt::format("/proc/{}/statm", pid));
+  long size = 0;
+  long resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE) / (1024 * 1024);
+}
+
+}  // namespace inferpool
