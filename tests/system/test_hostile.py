@@ -21,6 +21,9 @@ MIB = 1024 * 1024
 
 
 class HostileTest(EnduringTest):
+    # Whom hostile peers delay is not refused for that.
+    SETTINGS = {**EnduringTest.SETTINGS, "limits.queue_ms": 0}
+
     def assert_no_fault_of_ours(self, answer):
         self.assertIsNotNone(answer, "closed without an answer")
         self.assertLess(answer.status, 500, answer.body[:300])
