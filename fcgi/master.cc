@@ -28,11 +28,13 @@
 #include <utility>
 #include <vector>
 
+#include "fcgi/children.h"
 #include "fcgi/config_change.h"
 #include "fcgi/control.h"
 #include "fcgi/crash_report.h"
 #include "fcgi/inspection.h"
 #include "fcgi/next_program.h"
+#include "fcgi/reload_log.h"
 #include "fcgi/roles.h"
 #include "fcgi/supervisor.h"
 #include "shared/file_descriptor.h"
@@ -131,16 +133,6 @@ class Master {
   }
 
  private:
-  struct Running {
-    Process process;
-    FileDescriptor pidfd;
-    std::uint32_t generation;
-    bool ready = false;
-    bool leaving = false;
-    bool stuck = false;
-    bool same_program = true;  // forked by this program, not by the one before
-  };
-
   // ------------------------------------------------------------------- set-up
 
   void OpenDescriptors() {
@@ -191,13 +183,12 @@ class Master {
     for (const Inheritance::Child& child : inheritance.children) {
       const Process process{child.role, child.place};
       supervisor_.Adopt(process, child.generation, child.ready, child.leaving, Clock::now());
-      Remember(child.pid, process, child.generation);
-      Running& running = running_.at(child.pid);
+      Running& running = Remember(child.pid, process, child.generation);
       running.ready = child.ready;
       running.leaving = child.leaving;
       running.same_program = false;
       // Already there, unless the next program's scoreboard is a new one.
-      ProcessRow& row = RowOf(process);
+      ProcessRow& row = children_.RowOf(process);
       row.pid = child.pid;
       row.generation = child.generation;
       if (row.started_ns == 0) {
@@ -211,7 +202,7 @@ class Master {
     scaled_ = inheritance.workers > 0;
     pool_.generation = generation_;
     supervisor_.Roll({kSidecar, kWorker}, generation_);
-    RecordReload(ReloadRecord::kRolling, "new program", setup_.program);
+    reload_.Begin(generation_, "new program", setup_.program);
   }
 
   void WritePidFile() const {
@@ -237,10 +228,8 @@ class Master {
       for (const Supervisor::Action& action : actions) Perform(action);
     }
     pool_.backing_off = static_cast<std::uint32_t>(supervisor_.BackingOff(kWorker, Clock::now()));
-    if (reload_running_ && supervisor_.Settled()) {
-      FinishReload(ReloadRecord::kDone, "");
-    }
-    if (!announced_ && AnyWorkerReady()) {
+    if (reload_.running() && supervisor_.Settled()) EndReload(ReloadRecord::kDone);
+    if (!announced_ && children_.AnyWorkerReady()) {
       announced_ = true;
       sd_notify(0, "READY=1");
     }
@@ -296,7 +285,7 @@ class Master {
     const bool reopened = log::Reopen();
     const int error = errno;
     if (!reopened) log::Error("cannot open the log file again", {{"reason", Reason(error)}});
-    for (const auto& [pid, running] : running_) Send(running, SIGUSR1);
+    for (const auto& [pid, running] : children_.all()) Signal(running, SIGUSR1);
     if (reopened) log::Info("log file opened again");
   }
 
@@ -304,7 +293,7 @@ class Master {
     std::uint64_t expired = 0;
     [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
     const TimePoint now = Clock::now();
-    for (auto& [pid, running] : running_) {
+    for (auto& [pid, running] : children_.all()) {
       if (running.process.role == kWorker && running.ready) Look(pid, running, now);
     }
     if (check_) check_->Tick(now);
@@ -319,7 +308,7 @@ class Master {
         std::chrono::seconds(ConfigOf(running.generation).timeouts.request_s) + kStuckMargin;
     const InWork in_work = Inspect(board_.used_lanes(running.process.place), limit, now);
     if (in_work.stuck.empty()) {
-      const auto age = now - FromNs(RowOf(running.process).started_ns);
+      const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
       if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
       return;
     }
@@ -347,8 +336,8 @@ class Master {
 
   // What the children have written into their rows.
   void ReadRows() {
-    for (auto& [pid, running] : running_) {
-      const ProcessRow& row = RowOf(running.process);
+    for (auto& [pid, running] : children_.all()) {
+      const ProcessRow& row = children_.RowOf(running.process);
       const ProcessState state = row.state.load(std::memory_order_acquire);
       if (!running.ready && state == ProcessState::kReady) {
         running.ready = true;
@@ -362,31 +351,9 @@ class Master {
 
   // ----------------------------------------------------------------- children
 
-  ProcessRow& RowOf(Process process) const {
-    if (process.role == kWorker) return board_.slot(process.place).process;
-    if (process.role == kSidecar) return pool_.sidecars[static_cast<std::size_t>(process.place)];
-    return pool_.model_server;
-  }
-
   const Config& ConfigOf(std::uint32_t generation) const {
     const auto config = configs_.find(generation);
     return config == configs_.end() ? config_ : config->second;
-  }
-
-  bool AnyWorkerReady() const {
-    return std::ranges::any_of(running_, [](const auto& entry) {
-      return entry.second.process.role == kWorker && entry.second.ready;
-    });
-  }
-
-  static void Send(const Running& running, int signal) {
-    syscall(SYS_pidfd_send_signal, running.pidfd.get(), signal, nullptr, 0);
-  }
-
-  Running* Find(Process process) {
-    const auto found = std::ranges::find_if(
-        running_, [&](const auto& entry) { return entry.second.process == process; });
-    return found == running_.end() ? nullptr : &found->second;
   }
 
   void Perform(const Supervisor::Action& action) {
@@ -398,29 +365,29 @@ class Master {
       GiveUp(action);
       return;
     }
-    Running* running = Find(action.process);
+    Running* running = children_.Find(action.process);
     if (running == nullptr) return;
     switch (action.act) {
       case Supervisor::Act::kTerminate:
         running->leaving = true;
-        Send(*running, SIGTERM);
+        Signal(*running, SIGTERM);
         break;
       case Supervisor::Act::kAbort:
         log::Error("aborting the stuck worker", {{"child", Title(action.process)}});
-        Send(*running, SIGABRT);
+        Signal(*running, SIGABRT);
         break;
       default:
         log::Warning(running->ready ? "child did not leave in time, killed"
                                     : "child did not get ready in time, killed",
                      {{"child", Title(action.process)}});
-        Send(*running, SIGKILL);
+        Signal(*running, SIGKILL);
         break;
     }
   }
 
   void Start(Process process, std::uint32_t generation, bool successor) {
     const Config& config = ConfigOf(generation);
-    ProcessRow& row = RowOf(process);
+    ProcessRow& row = children_.RowOf(process);
     if (process.role == kWorker) {
       board_.Occupy(process.place, generation, config.threads, Clock::now());
       board_.slot(process.place).quota = Quota();
@@ -437,7 +404,7 @@ class Master {
     const pid_t pid = StartChild(options, [&] { return RunChild(process, config, successor); });
     if (pid < 0) {
       log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
-      ClearRow(process);
+      children_.ClearRow(process);
       supervisor_.Ended(process, /*planned=*/false, Clock::now());
       return;
     }
@@ -457,11 +424,10 @@ class Master {
     return programs.model_server(config);
   }
 
-  void Remember(pid_t pid, Process process, std::uint32_t generation) {
-    FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-    Watch(pidfd.get());
-    running_.insert_or_assign(
-        pid, Running{.process = process, .pidfd = std::move(pidfd), .generation = generation});
+  Running& Remember(pid_t pid, Process process, std::uint32_t generation) {
+    Running& running = children_.Add(pid, process, generation);
+    Watch(running.pidfd.get());
+    return running;
   }
 
   // The planned number of requests of one worker's life; 0: no end.
@@ -482,11 +448,7 @@ class Master {
         FinishCheck(status);
         continue;
       }
-      const auto found = running_.find(pid);
-      if (found == running_.end()) continue;
-      const Running running = std::move(found->second);
-      running_.erase(found);
-      Ended(pid, running, status);
+      if (const auto running = children_.Take(pid)) Ended(pid, *running, status);
     }
   }
 
@@ -512,61 +474,22 @@ class Master {
       }
       board_.CountEnd(/*crashed=*/!planned);
     }
-    ClearRow(running.process);
+    children_.ClearRow(running.process);
     supervisor_.Ended(running.process, planned, Clock::now());
-  }
-
-  void ClearRow(Process process) const {
-    if (process.role == kWorker) {
-      board_.Vacate(process.place);
-    } else {
-      RowOf(process).pid = 0;
-      RowOf(process).state = ProcessState::kEmpty;
-    }
   }
 
   // ------------------------------------------------------------------- reload
 
-  void RecordReload(decltype(ReloadRecord::outcome) outcome, std::string_view what,
-                    std::string_view detail) {
-    reload_ = {.at_s = std::time(nullptr),
-               .generation = generation_,
-               .outcome = outcome,
-               .what = FixedText<48>(what),
-               .detail = FixedText<400>(detail)};
-    reload_running_ = outcome == ReloadRecord::kRolling;
-    pool_.reload.Store(reload_);
-    if (reload_running_) {
-      timespec now{};
-      clock_gettime(CLOCK_MONOTONIC, &now);
-      sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%ld",
-                 now.tv_sec * 1'000'000L + now.tv_nsec / 1'000);
-    }
-  }
-
-  void FinishReload(decltype(ReloadRecord::outcome) outcome, std::string_view detail) {
-    reload_.outcome = outcome;
-    if (!detail.empty()) reload_.detail = FixedText<400>(detail);
-    reload_running_ = false;
-    pool_.reload.Store(reload_);
-    sd_notify(0, "READY=1");
-    const auto write = outcome == ReloadRecord::kDone ? &log::Info : &log::Error;
-    write("reload", {{"what", reload_.what.view()},
-                     {"outcome", kReloadOutcomes[outcome]},
-                     {"generation", reload_.generation},
-                     {"detail", reload_.detail.view()}});
+  void EndReload(ReloadRecord::Outcome outcome, std::string_view detail = {}) {
+    reload_.End(outcome, detail);
     std::erase_if(configs_, [this](const auto& entry) {
-      return entry.first != generation_ && std::ranges::none_of(running_, [&](const auto& child) {
-               return child.second.generation == entry.first;
-             });
+      return entry.first != generation_ && !children_.AnyOf(entry.first);
     });
   }
 
   Json::Value Refuse(std::string_view what, const std::vector<std::string>& problems) {
     const std::string all = fmt::format("{}", fmt::join(problems, "; "));
-    log::Error("reload", {{"what", what}, {"outcome", "refused"}, {"detail", all}});
-    // One that still runs keeps its place in the record: it will say how it ended.
-    if (!reload_running_) RecordReload(ReloadRecord::kRefused, what, all);
+    reload_.Refused(generation_, what, all);
     Json::Value answer;
     answer["ok"] = false;
     answer["problems"] = Json::arrayValue;
@@ -608,12 +531,7 @@ class Master {
     ApplyLive();
     RenewQuotas(change);
     const std::string detail = change.Describe();
-    log::Info("reload", {{"what", what},
-                         {"outcome", "begun"},
-                         {"generation", generation_},
-                         {"workers", config_.workers},
-                         {"detail", detail}});
-    RecordReload(ReloadRecord::kRolling, what, detail);
+    reload_.Begin(generation_, what, detail);
     Json::Value answer;
     answer["ok"] = true;
     answer["generation"] = generation_;
@@ -625,7 +543,7 @@ class Master {
     const bool changed = std::ranges::any_of(
         change.keys, [](const std::string& key) { return key.starts_with("recycle."); });
     if (!changed) return;
-    for (const auto& [pid, running] : running_) {
+    for (const auto& [pid, running] : children_.all()) {
       if (running.process.role == kWorker) board_.slot(running.process.place).quota = Quota();
     }
   }
@@ -636,10 +554,10 @@ class Master {
     config_ = ConfigOf(generation_);
     pool_.generation = generation_;
     ApplyLive();
-    FinishReload(ReloadRecord::kGivenUp,
-                 fmt::format("generation {}: {} did not get ready within timeouts.start_s ({} s); "
-                             "generation {} stays",
-                             failed, Title(action.process), config_.timeouts.start_s, generation_));
+    EndReload(ReloadRecord::kGivenUp,
+              fmt::format("generation {}: {} did not get ready within timeouts.start_s ({} s); "
+                          "generation {} stays",
+                          failed, Title(action.process), config_.timeouts.start_s, generation_));
   }
 
   Json::Value Scale(int workers) {
@@ -717,7 +635,7 @@ class Master {
                             .generation = last_generation_,
                             .workers = scaled_ ? config_.workers : 0,
                             .children = {}};
-    for (const auto& [pid, running] : running_) {
+    for (const auto& [pid, running] : children_.all()) {
       inheritance.children.push_back({.role = running.process.role,
                                       .place = running.process.place,
                                       .pid = pid,
@@ -738,7 +656,7 @@ class Master {
   std::uint32_t last_generation_ = generation_;
   std::map<std::uint32_t, Config> configs_;  // by generation, while any of its processes runs
   Supervisor supervisor_;
-  std::map<pid_t, Running> running_;
+  Children children_{board_};
   std::mt19937_64 random_{std::random_device{}()};
 
   FileDescriptor epoll_;
@@ -746,8 +664,7 @@ class Master {
   FileDescriptor timer_;
   std::optional<ControlSocket> control_;
 
-  ReloadRecord reload_;
-  bool reload_running_ = false;
+  ReloadLog reload_{pool_};
   bool scaled_ = false;
   std::optional<ProgramCheck> check_;
   bool announced_ = false;

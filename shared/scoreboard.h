@@ -107,7 +107,7 @@ struct alignas(64) Slot {
 struct ReloadRecord {
   std::int64_t at_s = 0;  // since the epoch; 0: there was none
   std::uint32_t generation = 0;
-  enum : std::uint32_t { kNone, kRolling, kDone, kRefused, kGivenUp } outcome = kNone;
+  enum Outcome : std::uint32_t { kNone, kRolling, kDone, kRefused, kGivenUp } outcome = kNone;
   FixedText<48> what;
   FixedText<400> detail;
 };
