@@ -11,7 +11,6 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -179,16 +178,6 @@ TEST(CloseOthersTest, WithNothingToKeepOnlyTheStandardThreeStay) {
     return IsOpen(0) && IsOpen(1) && IsOpen(2) ? 0 : 1;
   });
   EXPECT_TRUE(child.Exited(0));
-}
-
-TEST(ChildTest, PsShowsItsTitle) {
-  EXPECT_EQ(ExitOf([] {
-              std::ifstream file("/proc/self/cmdline");
-              std::string line;
-              std::getline(file, line, '\0');
-              return line.ends_with(": test") ? 0 : 1;
-            }),
-            0);
 }
 
 TEST(ChildTest, DumpsNoCoreUnlessItIsAllowed) {
