@@ -81,6 +81,13 @@ absl::StatusOr<Identity> FindIdentity(const std::string& user, const std::string
   return identity;
 }
 
+void Exec(const std::vector<std::string>& command_line) {
+  std::vector<char*> argv(command_line.size() + 1, nullptr);
+  std::ranges::transform(command_line, argv.begin(),
+                         [](const std::string& word) { return const_cast<char*>(word.c_str()); });
+  execv(argv[0], argv.data());
+}
+
 void CloseOthers(std::vector<int> keep) {
   std::ranges::sort(keep);
   unsigned int next = STDERR_FILENO + 1;

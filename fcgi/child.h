@@ -34,6 +34,10 @@ struct ChildOptions {
 // child gets SIGTERM when the master dies. Returns the pid, or -1 with errno.
 pid_t StartChild(const ChildOptions& options, const std::function<int()>& run);
 
+// Becomes the program that the command line's first word names; returns, with errno, only when that
+// fails.
+void Exec(const std::vector<std::string>& command_line);
+
 // Closes every descriptor from 3 on that is not in `keep`.
 void CloseOthers(std::vector<int> keep);
 

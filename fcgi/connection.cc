@@ -22,6 +22,8 @@ namespace {
 // nginx's parameters fit at the first look; the most leaves room for padding and record headers.
 constexpr std::size_t kFirstLook = std::size_t{8} * 1024;
 constexpr std::size_t kMostLook = 2 * kMaxParameterBytes;
+// What is read and thrown away at a time.
+constexpr std::size_t kScrapBytes = std::size_t{16} * 1024;
 
 void SetTimeout(int fd, int option, std::chrono::seconds time) {
   const timeval value{.tv_sec = time.count(), .tv_usec = 0};
@@ -52,7 +54,7 @@ void InitLibrary() {
   // libfcgi waits up to 2 s for a mute peer at the start and for a slow one at the end. We accept
   // connections ourselves, and an answer that was written to a unix socket stays readable when we
   // close it: a thread that waited for nginx to close first would be lost to the next request.
-  setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", /*overwrite=*/0);
+  setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", /*overwrite=*/0);  // NOLINT(concurrency-mt-unsafe)
   FCGX_Init();
 }
 
@@ -84,7 +86,7 @@ void Connection::Linger() {
   FCGX_FClose(fcgx_.out);
   shutdown(fcgx_.ipcFd, SHUT_WR);
   const Deadline deadline = Deadline::After(kPatience);
-  std::array<char, 16 * 1024> scrap{};
+  std::array<char, kScrapBytes> scrap{};
   pollfd event{.fd = fcgx_.ipcFd, .events = POLLIN, .revents = 0};
   while (!deadline.Expired(Clock::now()) &&
          poll(&event, 1, static_cast<int>(kPatience.count())) > 0 &&
@@ -199,7 +201,7 @@ void Connection::ReadBody(Request& request, bool keep) {
 // see why.
 void Connection::Discard(std::size_t bytes, TimePoint accepted) {
   const Deadline deadline(accepted + limits_.whole);
-  std::array<char, 16 * 1024> scrap{};
+  std::array<char, kScrapBytes> scrap{};
   while (bytes > 0 && !deadline.Expired(Clock::now())) {
     const std::size_t count = ReadSome(scrap.data(), std::min(bytes, scrap.size()));
     if (count == 0) break;

@@ -62,7 +62,9 @@ std::vector<std::string> Frames(const Backtrace& backtrace, bool same_program) {
   std::vector<void*> addresses;
   std::vector<std::string> frames;
   for (std::size_t i = 0; i < count; ++i) {
-    addresses.push_back(reinterpret_cast<void*>(backtrace.addresses[i].load()));
+    // They were pointers in another process.
+    addresses.push_back(reinterpret_cast<void*>(  // NOLINT(performance-no-int-to-ptr)
+        backtrace.addresses[i].load()));
   }
   if (same_program && !addresses.empty()) {
     const std::unique_ptr<char*, decltype(&std::free)> symbols(

@@ -6,11 +6,12 @@
 #include <json/writer.h>
 #include <unistd.h>
 
-#include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 
+#include "fcgi/child.h"
 #include "shared/log.h"
 
 namespace inferpool::fcgi {
@@ -97,16 +98,13 @@ std::optional<Inheritance> TakeInheritance() {
   return *std::move(inheritance);
 }
 
-void ExecWithInheritance(const std::string& program, const std::vector<std::string>& arguments,
+void ExecWithInheritance(const std::vector<std::string>& command_line,
                          const Inheritance& inheritance) {
   KeepAcrossExec(inheritance, true);
-  setenv(kVariable, ToText(inheritance).c_str(), /*overwrite=*/1);
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  execv(program.c_str(), argv.data());
+  setenv(kVariable, ToText(inheritance).c_str(), /*overwrite=*/1);  // NOLINT(concurrency-mt-unsafe)
+  Exec(command_line);
   const int error = errno;
-  unsetenv(kVariable);
+  unsetenv(kVariable);  // NOLINT(concurrency-mt-unsafe)
   KeepAcrossExec(inheritance, false);
   errno = error;
 }

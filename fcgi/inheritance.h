@@ -39,8 +39,8 @@ absl::StatusOr<Inheritance> ParseInheritance(const std::string& text);
 // Takes what the environment holds, if this program was started by an older self.
 std::optional<Inheritance> TakeInheritance();
 
-// Becomes `program`; returns, with errno, only when that fails.
-void ExecWithInheritance(const std::string& program, const std::vector<std::string>& arguments,
+// Becomes the next program, with what it inherits; returns, with errno, only when that fails.
+void ExecWithInheritance(const std::vector<std::string>& command_line,
                          const Inheritance& inheritance);
 
 }  // namespace inferpool::fcgi

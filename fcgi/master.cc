@@ -644,7 +644,7 @@ class Master {
                                       .leaving = running.leaving});
     }
     log::Info("becoming the new program", {{"program", setup_.program}});
-    ExecWithInheritance(setup_.program, Arguments("serve"), inheritance);
+    ExecWithInheritance(Arguments("serve"), inheritance);
     Refuse("new program", {fmt::format("{}: {}", setup_.program, Reason(errno))});
   }
 

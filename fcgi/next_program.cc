@@ -27,10 +27,7 @@ int Become(const std::vector<std::string>& command_line, int output) {
   UnblockSignals();
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
-  std::vector<char*> argv;
-  for (const std::string& text : command_line) argv.push_back(const_cast<char*>(text.c_str()));
-  argv.push_back(nullptr);
-  execv(argv[0], argv.data());
+  Exec(command_line);
   dprintf(STDERR_FILENO, "%s", strerror(errno));  // NOLINT(concurrency-mt-unsafe): one thread
   return EXIT_FAILURE;
 }

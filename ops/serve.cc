@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <optional>
@@ -256,9 +257,8 @@ absl::Status CheckModelServer(const Config& config, const std::string& program) 
 // The descriptors that whoever started us forgot to close would reach every child.
 void CloseForgottenDescriptors() {
   std::vector<int> keep;
-  for (int i = 0; i < sd_listen_fds(/*unset_environment=*/0); ++i) {
-    keep.push_back(SD_LISTEN_FDS_START + i);
-  }
+  keep.resize(static_cast<std::size_t>(std::max(0, sd_listen_fds(/*unset_environment=*/0))));
+  std::iota(keep.begin(), keep.end(), SD_LISTEN_FDS_START);
   fcgi::CloseOthers(keep);
 }
 

@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning",
 
 // A Config member as a function, so that nested members can stand in the table.
 // clang-format off
-#define FIELD(member) [](Config& c) -> auto& { return c.member; }
+#define FIELD(member) [](Config& c) -> auto& { return c.member; }  // NOLINT(bugprone-macro-parentheses)
 // clang-format on
 
 const ConfigKey kKeys[] = {

@@ -12,7 +12,8 @@ long ResidentMb(pid_t pid) {
   long size = 0;
   long resident = 0;
   statm >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE) / (1024 * 1024);
+  constexpr long kMb = 1024L * 1024;
+  return resident * sysconf(_SC_PAGESIZE) / kMb;
 }
 
 }  // namespace inferpool
