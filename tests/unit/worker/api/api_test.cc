@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <regex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -398,6 +400,84 @@ TEST_F(ApiWithServerTest, AModelThatIsTooSlowIs504) {
   request.accepted -= std::chrono::milliseconds(700);
   EXPECT_TRUE(IsProblem(Ask(request), 504, "model-too-slow"));
 }
+
+TEST_F(ApiTest, ARequestThatWaitedTooLongIs503WhateverItAskedFor) {
+  for (const char* path : {"/v1/predict/faces", "/v1/models", "/nowhere"}) {
+    fcgi::Request request = Make("POST", path);
+    request.body_status = absl::ResourceExhaustedError("waited 5000 ms, allowed are 1000");
+    const fcgi::Response response = Handle(request);
+    EXPECT_TRUE(IsProblem(response, 503, "overloaded")) << path;
+    EXPECT_NE(Header(response, "Retry-After"), "(none)");
+  }
+}
+
+TEST_F(ApiWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
+  quarantine().Enter({.digest = DigestOf(picture_),
+                      .model = ModelName("faces"),
+                      .request_id = {},
+                      .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});
+  EXPECT_TRUE(IsProblem(Ask(Make("POST", "/v1/predict/faces", picture_)), 422, "quarantined"));
+  EXPECT_TRUE(IsProblem(Ask(Make("POST", "/predict/faces", picture_)), 422, "quarantined"));
+  EXPECT_EQ(server_.infer_calls, 0);
+  EXPECT_TRUE(IsProblem(Ask(Make("POST", "/v1/predict/odd", picture_)), 501, "unusable-model"))
+      << "another model may take it";
+  quarantine().Clear();
+  EXPECT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
+}
+
+// A form has another boundary every time; the picture in it is the same.
+TEST_F(ApiWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
+  quarantine().Enter({.digest = DigestOf(picture_),
+                      .model = ModelName("faces"),
+                      .request_id = {},
+                      .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});
+  for (const std::string boundary : {"one", "another"}) {
+    const std::string form = "--" + boundary +
+                             "\r\nContent-Disposition: form-data; name=\"image\"; "
+                             "filename=\"a.jpg\"\r\n\r\n" +
+                             picture_ + "\r\n--" + boundary + "--\r\n";
+    fcgi::Request request = Make("POST", "/v1/predict/faces", form);
+    request.content_type = "multipart/form-data; boundary=" + boundary;
+    EXPECT_TRUE(IsProblem(Ask(request), 422, "quarantined")) << boundary;
+  }
+}
+
+TEST_F(ApiWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  request.request_id = "the-id";
+  ASSERT_EQ(Ask(request).status, 200);
+  const auto task = lane().task.Load();
+  ASSERT_TRUE(task);
+  EXPECT_EQ(task->request_id.view(), "the-id");
+  EXPECT_EQ(task->model.view(), "faces");
+  EXPECT_EQ(task->digest, DigestOf(picture_));
+}
+
+TEST_F(ApiWithServerTest, AClientThatHasLeftCosts499AndNoModel) {
+  ASSERT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
+  const int before = server_.infer_calls;
+  std::stop_source departed;
+  departed.request_stop();
+  fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
+  request.departed = departed.get_token();
+  EXPECT_TRUE(IsProblem(Ask(request), kClientLeft, "client-left"));
+  EXPECT_EQ(server_.infer_calls, before);
+  const auto at = std::ranges::find(kCountedStatuses, kClientLeft) - kCountedStatuses.begin();
+  EXPECT_EQ(lane().by_status[static_cast<std::size_t>(at)].load(), 1U);
+}
+
+#ifdef INFERPOOL_FAULTS
+TEST_F(ApiWithServerTest, AFaultOnDemandIsThePicturesOnly) {
+  const auto time = [this](const std::string& picture) {
+    const TimePoint start = Clock::now();
+    Ask(Make("POST", "/v1/predict/faces", picture));
+    return Clock::now() - start;
+  };
+  time(picture_);
+  EXPECT_LT(time(picture_), std::chrono::milliseconds(290));
+  EXPECT_GE(time(picture_ + "inferpool-fault:slow"), std::chrono::milliseconds(300));
+}
+#endif
 
 }  // namespace
 }  // namespace inferpool::api

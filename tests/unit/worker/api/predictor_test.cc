@@ -9,10 +9,12 @@
 #include <cstring>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
 #include "proto/tensor.h"
+#include "shared/metrics.h"
 #include "tests/unit/worker/backend/fake_model_server.h"
 
 namespace inferpool::api {
@@ -223,6 +225,34 @@ TEST_F(PredictorTest, AServerThatGoesAwayIs503AndThenComesBack) {
   server_.Start();
   const TimePoint back = Clock::now();
   while (StatusOfPredict() != 200) ASSERT_LT(Clock::now() - back, milliseconds(1'500));
+}
+
+TEST_F(PredictorTest, WhenTheClientLeavesTheModelIsNotWaitedForAndNotForgotten) {
+  server_.Set("faces", Finding({}, {}));
+  ASSERT_EQ(StatusOfPredict(), 200);
+  const int known = server_.metadata_calls;
+  server_.SetDelay(seconds(5));
+  const TimePoint start = Clock::now();
+  {
+    std::jthread client([this] {
+      std::this_thread::sleep_for(milliseconds(100));
+      departed_.request_stop();
+    });
+    EXPECT_EQ(StatusOfPredict(), kClientLeft);
+  }
+  EXPECT_LT(Clock::now() - start, milliseconds(1'500));
+  server_.SetDelay(milliseconds(0));
+  departed_ = std::stop_source();
+  EXPECT_EQ(StatusOfPredict(), 200);
+  EXPECT_EQ(server_.metadata_calls, known);
+}
+
+TEST_F(PredictorTest, AClientThatHasLeftBeforeCostsNoCall) {
+  server_.Set("faces", Finding({}, {}));
+  ASSERT_EQ(StatusOfPredict(), 200);
+  departed_.request_stop();
+  EXPECT_EQ(StatusOfPredict(), kClientLeft);
+  EXPECT_EQ(server_.infer_calls, 1);
 }
 
 }  // namespace
