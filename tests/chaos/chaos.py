@@ -402,8 +402,8 @@ class ChaosTest(SystemTest):
 
     def assert_never(self, watch, bad, what):
         lasting = watch.lasting(bad)
-        self.assertFalse(lasting, f"{what} at {len(lasting)} of {len(watch.seen)} scrapes, first "
-                                  f"{lasting[:1]}")
+        self.assertFalse(bool(lasting), f"{what} at {len(lasting)} of {len(watch.seen)} scrapes, "
+                                        f"such as {lasting[:1]}")
 
     def every(self, pause_s, act, seconds=None):
         """Calls `act()` again and again for as long as the chaos shall last."""
