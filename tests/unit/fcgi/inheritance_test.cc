@@ -96,7 +96,7 @@ TEST(InheritanceTest, TheNextProgramHasTheDescriptorsAndTheText) {
     if (dup2(open(file.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO) < 0) return 2;
     dprintf(STDOUT_FILENO, "%s\n", ToText(inheritance).c_str());
     dprintf(STDOUT_FILENO, "%d %d %d %d not %d\n", *fds[0], *fds[1], *fds[2], *fds[3], other);
-    ExecWithInheritance("/bin/sh", {"sh", "-c", script}, inheritance);
+    ExecWithInheritance({"/bin/sh", "-c", script}, inheritance);
     return 1;
   });
   ASSERT_TRUE(child.Exited(0));
@@ -146,7 +146,7 @@ TEST(InheritanceTest, WhenTheProgramCannotBeBecomeNothingHasChanged) {
     Inheritance inheritance = Example();
     inheritance.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
     errno = 0;
-    ExecWithInheritance("/no/such/program", {"x"}, inheritance);
+    ExecWithInheritance({"/no/such/program", "x"}, inheritance);
     if (errno != ENOENT) return 1;
     if (getenv("INFERPOOL_INHERITANCE") != nullptr) return 2;
     return (fcntl(inheritance.listener, F_GETFD) & FD_CLOEXEC) != 0 ? 0 : 3;

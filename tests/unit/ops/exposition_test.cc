@@ -109,6 +109,8 @@ TEST(ExpositionTest, EveryMetricIsThereFromTheStartAtZero) {
                                                      {"inferpool_workers_wanted", "gauge"},
                                                      {"inferpool_workers_backing_off", "gauge"},
                                                      {"inferpool_quarantined_inputs", "gauge"},
+                                                     {"inferpool_listen_queue", "gauge"},
+                                                     {"inferpool_listen_queue_limit", "gauge"},
                                                      {"inferpool_model_server_ready", "gauge"},
                                                      {"inferpool_ready", "gauge"}};
   for (const auto& [family, type] : wanted) {
@@ -199,6 +201,12 @@ TEST(ExpositionTest, ReadinessIsOneOnlyWhenBothPartsAre) {
       EXPECT_EQ(page.Number("inferpool_ready"), workers && model_server ? 1 : 0);
     }
   }
+}
+
+TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
+  const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .most = 511}));
+  EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);
+  EXPECT_EQ(page.Number("inferpool_listen_queue_limit"), 511);
 }
 
 }  // namespace
