@@ -1,5 +1,10 @@
 #include "fcgi/inspection.h"
 
+#include <fmt/format.h>
+
+#include <fstream>
+#include <string>
+
 #include "shared/resident_memory.h"
 
 namespace inferpool::fcgi {
@@ -13,6 +18,16 @@ InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoin
     if (now - FromNs(since) > limit) in_work.stuck.push_back(lane.task.Load().value_or(Task{}));
   }
   return in_work;
+}
+
+bool IsStopped(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string stat;
+  std::getline(file, stat);
+  // "PID (name) STATE ...", and the name may hold anything.
+  const std::size_t end = stat.rfind(')');
+  if (end == std::string::npos || end + 2 >= stat.size()) return false;
+  return stat[end + 2] == 'T' || stat[end + 2] == 't';
 }
 
 bool IsDue(const Config::Recycle& recycle, std::chrono::nanoseconds age, pid_t pid) {

@@ -17,6 +17,9 @@ struct InWork {
 };
 InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoint now);
 
+// The process is stopped (SIGSTOP, a debugger): what it has in work waits for it, not it for that.
+bool IsStopped(pid_t pid);
+
 // The worker is over one of the bounds of `recycle` that only the master looks at: age and memory.
 bool IsDue(const Config::Recycle& recycle, std::chrono::nanoseconds age, pid_t pid);
 

@@ -79,7 +79,8 @@ std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& boar
            .places = static_cast<int>(kSidecarRows),
            .generation = generation,
            .successor_first = true,
-           .leaves_last = true},
+           .leaves_last = true,
+           .rolls_last = true},
           {.seats = config.modelserver.enabled ? 1 : 0,
            .places = 1,
            .generation = of_model_server,
@@ -318,7 +319,9 @@ class Master {
           {{"worker", running.process.place}, {"child_pid", pid}, {"stuck", in_work.stuck.size()}});
     }
     running.stuck = true;
-    for (const Task& task : in_work.stuck) Quarantine(task, now);
+    if (!IsStopped(pid)) {
+      for (const Task& task : in_work.stuck) Quarantine(task, now);
+    }
     supervisor_.Stuck(running.process, now);
     if (in_work.busy == static_cast<int>(in_work.stuck.size())) {
       supervisor_.NothingElseInWork(running.process, now);
@@ -405,7 +408,7 @@ class Master {
     if (pid < 0) {
       log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
       children_.ClearRow(process);
-      supervisor_.Ended(process, /*planned=*/false, Clock::now());
+      supervisor_.Ended(process, Supervisor::End::kCrashed, Clock::now());
       return;
     }
     row.pid = pid;
@@ -475,7 +478,12 @@ class Master {
       board_.CountEnd(/*crashed=*/!planned);
     }
     children_.ClearRow(running.process);
-    supervisor_.Ended(running.process, planned, Clock::now());
+    const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck;
+    supervisor_.Ended(running.process,
+                      planned  ? Supervisor::End::kPlanned
+                      : killed ? Supervisor::End::kKilled
+                               : Supervisor::End::kCrashed,
+                      Clock::now());
   }
 
   // ------------------------------------------------------------------- reload

@@ -39,14 +39,18 @@ void Supervisor::Adopt(Process process, std::uint32_t generation, bool ready, bo
 
 Supervisor::Actions Supervisor::Due(TimePoint now) {
   Actions actions = std::exchange(pending_, {});
-  for (int role = 0; role < static_cast<int>(roles_.size()); ++role) {
+  const int roles = static_cast<int>(roles_.size());
+  for (int role = 0; role < roles; ++role) {
     Timers(role, now, actions);
+    if (!stopping_) FillSeats(role, now, actions);
+  }
+  // Before anything is replaced: a role that rolls last waits for the others.
+  for (RoleState& role : roles_) SettleGeneration(role);
+  for (int role = 0; role < roles; ++role) {
     if (stopping_) {
       LeaveInStop(role, now);
     } else {
-      FillSeats(role, now, actions);
       ReplaceOccupants(role, now, actions);
-      SettleGeneration(roles_[static_cast<std::size_t>(role)]);
     }
     Terminations(role, now, actions);
   }
@@ -97,12 +101,11 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
   for (Seat& seat : role.seats) {
     if (seat.occupant == kNone || seat.successor != kNone || seat.start_at > now) continue;
     Place& old = role.places[static_cast<std::size_t>(seat.occupant)];
-    const bool outdated = old.generation != role.generation;
+    const bool outdated = old.generation != role.generation && !MustWait(role);
     if (old.state == State::kStarting && outdated && !old.killed) {
       // It serves nobody yet, so nobody needs a successor first.
-      old.start_by.reset();
-      old.killed = true;
-      actions.push_back({Act::kKill, {index, seat.occupant}});
+      Leave(old, /*in_turn=*/false);
+      seat.occupant = kNone;
       continue;
     }
     if (old.state != State::kReady || (!old.stuck && !old.due && !outdated)) continue;
@@ -114,6 +117,12 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
       seat.occupant = kNone;
     }
   }
+}
+
+bool Supervisor::MustWait(const RoleState& role) const {
+  return role.role.rolls_last && std::ranges::any_of(roles_, [&](const RoleState& other) {
+           return &other != &role && other.previous && other.generation == role.generation;
+         });
 }
 
 bool Supervisor::AllCurrent(const RoleState& role) {
@@ -158,11 +167,13 @@ int Supervisor::Start(int index, bool successor, TimePoint now, Actions& actions
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   const auto free = std::ranges::find(role.places, State::kEmpty, &Place::state);
   if (free == role.places.end()) return kNone;
-  *free = {.state = State::kStarting, .generation = role.generation};
+  const std::uint32_t generation =
+      role.previous && MustWait(role) ? *role.previous : role.generation;
+  *free = {.state = State::kStarting, .generation = generation};
   free->since = now;
   free->start_by = now + options_.start;
   const int place = static_cast<int>(free - role.places.begin());
-  actions.push_back({Act::kStart, {index, place}, role.generation, successor});
+  actions.push_back({Act::kStart, {index, place}, generation, successor});
   return place;
 }
 
@@ -241,7 +252,7 @@ void Supervisor::NothingElseInWork(Process process, TimePoint now) {
   if (place != nullptr && place->stuck && place->abort_at) place->abort_at = now;
 }
 
-void Supervisor::Ended(Process process, bool planned, TimePoint now) {
+void Supervisor::Ended(Process process, End end, TimePoint now) {
   if (Find(process) == nullptr) return;
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
   Place& place = role.places[static_cast<std::size_t>(process.place)];
@@ -255,12 +266,15 @@ void Supervisor::Ended(Process process, bool planned, TimePoint now) {
   if (seat == role.seats.end()) return;  // it was leaving
   (seat->occupant == process.place ? seat->occupant : seat->successor) = kNone;
   const auto lived = now - was.since;
-  if ((planned && lived >= kShortestLife) || was.generation != role.generation) {
+  const bool was_ready = was.state == State::kReady;
+  const auto most =
+      end == End::kKilled && was_ready ? options_.most_backoff_killed : options_.most_backoff;
+  if (end == End::kPlanned && lived >= kShortestLife) {
     seat->backoff = {};
   } else if (lived >= options_.good || seat->backoff.count() == 0) {
     seat->backoff = options_.backoff;
   } else {
-    seat->backoff = std::min(seat->backoff * 2, options_.most_backoff);
+    seat->backoff = std::min(seat->backoff * 2, most);
   }
   seat->start_at = now + seat->backoff;
 }

@@ -7,7 +7,8 @@
 // was asked to leave has lost its seat but keeps its place until it has ended.
 //
 //   Crash        the seat stays empty for its back-off, which doubles with every crash up to a
-//                bound and starts anew after a good minute.
+//                bound (a lower one for a process that somebody killed) and starts anew after a
+//                good minute.
 //   Replacement  (recycling, a new generation) the successor is started, gets ready, takes the
 //                seat, and only then the old one is asked to leave. At most `concurrent` of a role
 //                are on their way at once, the leaving ones included.
@@ -38,6 +39,7 @@ class Supervisor {
     std::uint32_t generation;
     bool successor_first;  // otherwise the old one leaves first, because both cannot run at once
     bool leaves_last;
+    bool rolls_last = false;  // not before the other roles of its generation have settled
   };
 
   struct Options {
@@ -48,6 +50,7 @@ class Supervisor {
     std::chrono::milliseconds abort_to_kill{2'000};
     std::chrono::milliseconds backoff{100};
     std::chrono::milliseconds most_backoff{10'000};
+    std::chrono::milliseconds most_backoff_killed{1'000};
     std::chrono::milliseconds good{60'000};  // one that lived this long starts with no back-off
     int concurrent = 1;
   };
@@ -56,6 +59,12 @@ class Supervisor {
     int role;
     int place;
     bool operator==(const Process&) const = default;
+  };
+
+  enum class End {
+    kPlanned,  // with a good exit status
+    kKilled,   // by somebody's SIGKILL: not its own doing, so the back-off grows less
+    kCrashed,
   };
 
   enum class Act {
@@ -91,8 +100,7 @@ class Supervisor {
   void Stuck(Process process, TimePoint now);
   // The stuck process has nothing left but what is stuck: no reason to wait.
   void NothingElseInWork(Process process, TimePoint now);
-  // `planned`: with a good exit status.
-  void Ended(Process process, bool planned, TimePoint now);
+  void Ended(Process process, End end, TimePoint now);
 
   // Wishes.
   void SetSeats(int role, int seats);
@@ -150,6 +158,7 @@ class Supervisor {
   void Timers(int role, TimePoint now, Actions& actions);
   void FillSeats(int role, TimePoint now, Actions& actions);
   void ReplaceOccupants(int role, TimePoint now, Actions& actions);
+  bool MustWait(const RoleState& role) const;
   static bool AllCurrent(const RoleState& role);
   static void SettleGeneration(RoleState& role);
   void LeaveInStop(int role, TimePoint now);

@@ -13,10 +13,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "ops/exposition.h"
 #include "ops/health.h"
@@ -26,9 +28,13 @@
 namespace inferpool::ops {
 namespace {
 
-// /readyz must show a change within a second: the pause and one unanswered question take 0.75 s.
-constexpr auto kProbePause = std::chrono::milliseconds(250);
+// /readyz must show a change within a second. For the worse: a pause and one unanswered question.
+constexpr auto kProbePause = std::chrono::milliseconds(100);
 constexpr auto kProbeDeadline = std::chrono::milliseconds(500);
+// For the better: the server must have answered for this long, in which the workers, each of which
+// has a connection of its own, find it again too (worker/backend/client.cc: up to 250 ms and a
+// bit).
+constexpr auto kSettle = std::chrono::milliseconds(500);
 // Probes and scrapers hold few connections; more are refused rather than kept.
 constexpr unsigned int kMaxConnections = 128;
 constexpr unsigned int kConnectionTimeoutSeconds = 10;
@@ -40,6 +46,12 @@ class Prober {
       : client_(config.backend.targets, config.backend.message_mb),
         thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
+  // Waits for the first answer, or that there is none: bounded by kProbeDeadline.
+  void AwaitFirst() {
+    std::unique_lock lock(mutex_);
+    asked_.wait(lock, [this] { return asked_once_; });
+  }
+
   absl::Status Latest() const {
     const std::lock_guard lock(mutex_);
     return latest_;
@@ -50,16 +62,33 @@ class Prober {
     while (!stop.stop_requested()) {
       const absl::Status status = client_.ServerReady(Deadline::After(kProbeDeadline));
       std::unique_lock lock(mutex_);
-      if (status.ok() != latest_.ok()) {
-        log::Info("model server", {{"ready", status.ok()}, {"detail", Message(status)}});
-      }
-      latest_ = status;
+      Take(status, Clock::now());
+      asked_.notify_all();
       pause_.wait_for(lock, stop, kProbePause, [] { return false; });
     }
   }
 
+  void Take(const absl::Status& status, TimePoint now) {
+    const bool first = !std::exchange(asked_once_, true);
+    if (!status.ok()) {
+      good_since_.reset();
+    } else if (!good_since_) {
+      good_since_ = now;
+    }
+    // Found ready at the first look, it was ready before.
+    const bool settled = first || (good_since_ && now - *good_since_ >= kSettle);
+    if (status.ok() && !latest_.ok() && !settled) return;
+    if (first || status.ok() != latest_.ok()) {
+      log::Info("model server", {{"ready", status.ok()}, {"detail", Message(status)}});
+    }
+    latest_ = status;
+  }
+
   const backend::Client client_;
   mutable std::mutex mutex_;
+  std::condition_variable asked_;
+  bool asked_once_ = false;              // guarded by mutex_
+  std::optional<TimePoint> good_since_;  // guarded by mutex_
   std::condition_variable_any pause_;
   absl::Status latest_ = absl::UnavailableError("not asked yet");  // guarded by mutex_
   std::jthread thread_;                                            // last: ends before what it uses
@@ -143,7 +172,8 @@ absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
 
 int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
                const std::function<void()>& ready) {
-  const Prober prober(config);
+  Prober prober(config);
+  prober.AwaitFirst();
   Context context{scoreboard, prober};
   MHD_Daemon* daemon = MHD_start_daemon(
       MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &Handle, &context,

@@ -28,14 +28,14 @@ std::string Join(const std::vector<std::string>& targets) {
 std::shared_ptr<grpc::Channel> Connect(const std::vector<std::string>& targets, int message_mb) {
   // While a server is away calls fail at once, so no caller is there to move a new connection
   // along; gRPC then looks at it only this often (read once, when gRPC starts). The default is 5 s.
-  setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "100", /*overwrite=*/0);
+  setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50", /*overwrite=*/0);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(message_mb * 1024 * 1024);
   arguments.SetMaxSendMessageSize(message_mb * 1024 * 1024);
   arguments.SetLoadBalancingPolicyName("round_robin");
   // A restarted server shall be found within a second; gRPC's own defaults go up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
   // In spite of its name this is how long an attempt to connect may take: long enough for a server
   // that is busy, short enough to try a hung one again.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
