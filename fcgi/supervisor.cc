@@ -269,7 +269,9 @@ void Supervisor::Ended(Process process, End end, TimePoint now) {
   const bool was_ready = was.state == State::kReady;
   const auto most =
       end == End::kKilled && was_ready ? options_.most_backoff_killed : options_.most_backoff;
-  if (end == End::kPlanned && lived >= kShortestLife) {
+  // That one of another generation crashed says nothing of those that follow it.
+  const bool another = was.generation != role.generation && !MustWait(role);
+  if ((end == End::kPlanned && lived >= kShortestLife) || another) {
     seat->backoff = {};
   } else if (lived >= options_.good || seat->backoff.count() == 0) {
     seat->backoff = options_.backoff;
