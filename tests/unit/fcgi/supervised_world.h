@@ -26,6 +26,7 @@ inline constexpr fcgi::Supervisor::Options kWorldOptions{
     .abort_to_kill = std::chrono::seconds(2),
     .backoff = std::chrono::milliseconds(100),
     .most_backoff = std::chrono::milliseconds(10'000),
+    .most_backoff_killed = std::chrono::milliseconds(1'000),
     .good = std::chrono::seconds(60),
     .concurrent = 1};
 
@@ -33,7 +34,12 @@ inline fcgi::Supervisor::Role Workers(int seats, int places) {
   return {seats, places, /*generation=*/1, /*successor_first=*/true, /*leaves_last=*/false};
 }
 inline fcgi::Supervisor::Role Sidecar() {
-  return {1, 2, /*generation=*/1, /*successor_first=*/true, /*leaves_last=*/true};
+  return {1,
+          2,
+          /*generation=*/1,
+          /*successor_first=*/true,
+          /*leaves_last=*/true,
+          /*rolls_last=*/true};
 }
 inline fcgi::Supervisor::Role ModelServer() {
   return {1, 1, /*generation=*/1, /*successor_first=*/false, /*leaves_last=*/true};
@@ -98,10 +104,15 @@ class World {
     supervisor_.NothingElseInWork(Parse(name), now_);
   }
   void Crash(std::string_view name) { End(Parse(name), /*planned=*/false); }
+  void Kill(std::string_view name) {
+    At(name) = {};
+    supervisor_.Ended(Parse(name), Supervisor::End::kKilled, now_);
+  }
   void Leave(std::string_view name) { End(Parse(name), /*planned=*/true); }
   void End(Process process, bool planned) {
     At(process) = {};
-    supervisor_.Ended(process, planned, now_);
+    supervisor_.Ended(process, planned ? Supervisor::End::kPlanned : Supervisor::End::kCrashed,
+                      now_);
   }
   void Adopt(std::string_view name, std::uint32_t generation, bool ready, bool leaving) {
     At(name) = {.running = true, .ready = ready, .generation = generation, .started = now_};
@@ -136,13 +147,16 @@ class World {
     return Step();
   }
 
-  // Processes that do what they are asked, until nothing is left to do. What was done.
+  // Processes that do what they are asked, until nothing is left to do. What was done. The master
+  // looks once a second.
   std::string Settle() {
     std::string all;
+    int quiet = 0;
     for (int i = 0; i < 1'000; ++i) {
       const std::string said = Step();
       if (!said.empty()) all += (all.empty() ? "" : ", ") + said;
-      if (!Obey() && said.empty() && !supervisor_.NextDue(now_)) return all;
+      quiet = !Obey() && said.empty() && !supervisor_.NextDue(now_) ? quiet + 1 : 0;
+      if (quiet > 1) return all;
       Pass(std::chrono::seconds(1));
     }
     ADD_FAILURE() << "it does not come to rest";

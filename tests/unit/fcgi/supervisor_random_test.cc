@@ -28,8 +28,8 @@ class RandomPool {
  public:
   explicit RandomPool(unsigned seed)
       : random_(seed),
-        places_(2 + Below(7)),
-        seats_(1 + Below(places_ - 1)),
+        places_(3 + Below(8)),
+        seats_(Seats()),
         options_(Options()),
         world_({Workers(seats_, places_), Sidecar(), ModelServer()}, options_) {
     stuck_.resize(static_cast<std::size_t>(places_));
@@ -50,6 +50,9 @@ class RandomPool {
 
  private:
   int Below(int end) { return std::uniform_int_distribution<int>(0, end - 1)(random_); }
+
+  // As in a pool, some places are left for those on their way in and out.
+  int Seats() { return 1 + Below(places_ - 2); }
 
   Supervisor::Options Options() {
     Supervisor::Options options = test::kWorldOptions;
@@ -82,7 +85,7 @@ class RandomPool {
     for (int place = 0; place < places_; ++place) {
       const auto at = static_cast<std::size_t>(place);
       const World::Fake& worker = Worker(place);
-      if (worker.asked && !asked_before_[at]) planned_leaver_[at] = in_turn;
+      if (worker.asked && !asked_before_[at]) planned_leaver_[at] = in_turn && worker.ready;
       asked_before_[at] = worker.asked;
       if (worker.killed && worker.ready) {
         EXPECT_TRUE(worker.asked) << "killed in the midst of its work\n" << history_;
@@ -143,7 +146,7 @@ class RandomPool {
         }
         break;
       case 11:
-        seats_ = 1 + Below(places_ - 1);
+        seats_ = Seats();
         supervisor().SetSeats(kWorkers, seats_);
         complete_ = false;
         in_turn = false;

@@ -69,7 +69,7 @@ TEST(SupervisorTest, EventsOfProcessesThatDoNotRunAreIgnored) {
   world.Replace("w2");
   world.Stuck("w2");
   world.NothingElseInWork("w2");
-  world.supervisor().Ended({kWorkers, 2}, /*planned=*/false, world.now());
+  world.supervisor().Ended({kWorkers, 2}, Supervisor::End::kCrashed, world.now());
   EXPECT_EQ(world.Step(), "");
   EXPECT_TRUE(world.supervisor().Settled());
   EXPECT_EQ(world.UntilDue(), std::nullopt);
@@ -128,6 +128,29 @@ TEST(SupervisorTest, AGoodMinuteLetsTheBackOffStartAnew) {
   world.Pass(seconds(60));
   EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(100));
   EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(200));
+}
+
+// Somebody's SIGKILL is not its own doing.
+TEST(SupervisorTest, TheBackOffOfOneThatIsKilledGrowsLess) {
+  World world({Workers(1, 2)});
+  world.Begin();
+  for (const long wait : {100, 200, 400, 800, 1'000, 1'000, 1'000}) {
+    world.Kill("w0");
+    EXPECT_EQ(world.Step(), "");
+    EXPECT_EQ(world.UntilDue(), milliseconds(wait));
+    EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
+    world.Ready("w0");
+  }
+}
+
+TEST(SupervisorTest, OneThatIsKilledBeforeItIsReadyCountsAsAnyOther) {
+  World world({Workers(1, 2)});
+  world.Step();
+  for (const long wait : {100, 200, 400, 800, 1'600}) {
+    world.Kill("w0");
+    EXPECT_EQ(world.UntilDue(), milliseconds(wait));
+    EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
+  }
 }
 
 TEST(SupervisorTest, TheMinuteCountsFromTheStartAndNotFromTheCrash) {
