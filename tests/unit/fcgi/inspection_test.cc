@@ -1,10 +1,12 @@
 #include "fcgi/inspection.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <string>
 
+#include "tests/unit/fcgi/child_process.h"
 #include "tests/unit/shared/occupied_board.h"
 
 namespace inferpool::fcgi {
@@ -63,6 +65,20 @@ TEST_F(InspectionTest, AWorkerIsDueAboveItsMemory) {
   EXPECT_TRUE(IsDue(recycle, seconds(0), getpid()));
   recycle.rss_mb = 1'000'000;
   EXPECT_FALSE(IsDue(recycle, seconds(0), getpid()));
+}
+
+TEST_F(InspectionTest, AStoppedProcessIsKnownFromOneThatRuns) {
+  test::ChildProcess child([] {
+    while (true) pause();
+    return 0;
+  });
+  EXPECT_FALSE(IsStopped(getpid()));
+  EXPECT_FALSE(IsStopped(child.pid()));
+  child.Signal(SIGSTOP);
+  EXPECT_TRUE(test::Eventually([&] { return IsStopped(child.pid()); }));
+  child.Signal(SIGCONT);
+  EXPECT_TRUE(test::Eventually([&] { return !IsStopped(child.pid()); }));
+  EXPECT_FALSE(IsStopped(2'000'000'000)) << "there is no such process";
 }
 
 }  // namespace
