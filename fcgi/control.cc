@@ -54,6 +54,11 @@ absl::Status Failed(const std::string& path, int error) {
                                          std::generic_category().message(error)));
 }
 
+absl::Status DoesNotAnswer(const std::string& state) {
+  return absl::DeadlineExceededError(
+      fmt::format("the master in {} does not answer: is it stopped?", state));
+}
+
 }  // namespace
 
 std::string ControlPath(const std::string& state) {
@@ -129,16 +134,15 @@ absl::StatusOr<Json::Value> AskMaster(const std::string& state, const Json::Valu
     if (errno == ENOENT || errno == ECONNREFUSED) {
       return absl::UnavailableError(fmt::format("no inferpool runs in {}", state));
     }
+    if (errno == EAGAIN) return DoesNotAnswer(state);  // it has not even accepted those before us
     return Failed(path, errno);
   }
   const std::string text = ToText(request);
   send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
   std::string answer(kMostBytes, '\0');
   const ssize_t got = recv(socket.get(), answer.data(), answer.size(), 0);
-  if (got < 0) {
-    return absl::DeadlineExceededError(
-        fmt::format("the master in {} does not answer: is it stopped?", state));
-  }
+  if (got < 0 && errno == EAGAIN) return DoesNotAnswer(state);
+  if (got < 0) return absl::UnavailableError(fmt::format("the master in {} has gone", state));
   Json::Value value;
   if (!FromText(std::string_view(answer).substr(0, static_cast<std::size_t>(got)), value)) {
     return absl::UnavailableError(fmt::format("the master in {} gave no answer", state));

@@ -111,7 +111,7 @@ const Thread* Culprit(const std::vector<Thread>& threads, const Slot& slot, cons
     const auto longest = std::ranges::max_element(threads, {}, &Thread::busy_s);
     return longest->busy_s > 0 ? &*longest : nullptr;
   }
-  if (slot.crash_signal == 0) return nullptr;
+  if (slot.crash_signal == 0 || slot.crash_lane < 0) return nullptr;
   const auto thread = std::ranges::find(threads, slot.crash_lane.load(), &Thread::lane);
   return thread == threads.end() ? nullptr : &*thread;
 }

@@ -45,7 +45,7 @@ Supervisor::Actions Supervisor::Due(TimePoint now) {
     if (!stopping_) FillSeats(role, now, actions);
   }
   // Before anything is replaced: a role that rolls last waits for the others.
-  for (RoleState& role : roles_) SettleGeneration(role);
+  SettleGenerations();
   for (int role = 0; role < roles; ++role) {
     if (stopping_) {
       LeaveInStop(role, now);
@@ -121,8 +121,13 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
 
 bool Supervisor::MustWait(const RoleState& role) const {
   return role.role.rolls_last && std::ranges::any_of(roles_, [&](const RoleState& other) {
-           return &other != &role && other.previous && other.generation == role.generation;
+           return &other != &role && OfOneRoll(role, other) && !AllCurrent(other);
          });
+}
+
+// Both are on their way to the same generation. The roles of one roll settle, or go back, together.
+bool Supervisor::OfOneRoll(const RoleState& role, const RoleState& other) {
+  return role.previous && other.previous && role.generation == other.generation;
 }
 
 bool Supervisor::AllCurrent(const RoleState& role) {
@@ -133,8 +138,17 @@ bool Supervisor::AllCurrent(const RoleState& role) {
   });
 }
 
-void Supervisor::SettleGeneration(RoleState& role) {
-  if (role.previous && AllCurrent(role)) role.previous.reset();
+void Supervisor::SettleGenerations() {
+  for (RoleState& role : roles_) {
+    const bool settled = std::ranges::all_of(roles_, [&](const RoleState& other) {
+      return !OfOneRoll(role, other) || AllCurrent(other);
+    });
+    if (!role.previous || !settled) continue;
+    const std::uint32_t generation = role.generation;
+    for (RoleState& other : roles_) {
+      if (other.generation == generation) other.previous.reset();
+    }
+  }
 }
 
 void Supervisor::LeaveInStop(int index, TimePoint now) {

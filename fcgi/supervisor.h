@@ -160,7 +160,8 @@ class Supervisor {
   void ReplaceOccupants(int role, TimePoint now, Actions& actions);
   bool MustWait(const RoleState& role) const;
   static bool AllCurrent(const RoleState& role);
-  static void SettleGeneration(RoleState& role);
+  static bool OfOneRoll(const RoleState& role, const RoleState& other);
+  void SettleGenerations();
   void LeaveInStop(int role, TimePoint now);
   void Terminations(int role, TimePoint now, Actions& actions);
 

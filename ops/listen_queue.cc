@@ -25,6 +25,9 @@ struct Question {
 std::optional<ListenQueue> FindLengths(const nlmsghdr& header) {
   if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
   const auto* body = reinterpret_cast<const std::byte*>(&header) + NLMSG_LENGTH(0);
+  unix_diag_msg socket{};
+  std::memcpy(&socket, body, sizeof(socket));
+  if (socket.udiag_state != TCP_LISTEN) return std::nullopt;
   auto left = static_cast<unsigned int>(header.nlmsg_len - NLMSG_LENGTH(sizeof(unix_diag_msg)));
   const auto* attribute =
       reinterpret_cast<const rtattr*>(body + NLMSG_ALIGN(sizeof(unix_diag_msg)));

@@ -288,7 +288,8 @@ class Parser {
   void FillIn() {
     Config& c = result_.config;
     if (c.workers == 0) {
-      c.workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 512u));
+      const int cores = static_cast<int>(std::min(std::thread::hardware_concurrency(), 512u));
+      c.workers = std::clamp(cores, 1, c.workers_max);
     }
     const std::string state = c.state + "/";
     if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";

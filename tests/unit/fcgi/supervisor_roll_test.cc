@@ -312,6 +312,20 @@ TEST(SupervisorRollTest, ARoleThatRollsLastComesBackAsTheOldGenerationMeanwhile)
   EXPECT_EQ(world.Step(), "start s0 g1");
 }
 
+TEST(SupervisorRollTest, ARoleThatRollsLastAndFailsTakesTheOthersBack) {
+  World world({Workers(1, 3), Sidecar()});
+  world.Begin();
+  world.supervisor().Roll({kSidecar, kWorkers}, 2);
+  EXPECT_EQ(world.Step(), "successor w1 g2");
+  world.Ready("w1");
+  EXPECT_EQ(world.Step(), "terminate w0, successor s1 g2");
+  world.Leave("w0");
+  EXPECT_EQ(world.StepAtNextDue(), "kill s1, give up s1 for g1, successor w0 g1");
+  world.Crash("s1");
+  world.Settle();
+  EXPECT_EQ(world.Running(), "w0g1 s0g1");
+}
+
 TEST(SupervisorRollTest, ARollWithoutSeatsIsSettled) {
   World world({Workers(0, 3)});
   world.Begin();
