@@ -54,10 +54,12 @@ class AcceptQueue {
     while (!stop_.raised()) {
       std::array<epoll_event, 2> events{};
       const int count = epoll_wait(epoll_.get(), events.data(), 2, kLookAgainMs);
-      if (count <= 0) continue;
+      if (count < 0) continue;
       // A connection that came while this thread waited is taken even if the stop came with it: its
       // one wake-up was ours, so no other worker has heard of it.
-      if (events[0].data.fd != listener_ && events[1].data.fd != listener_) continue;
+      // After a silence everybody tries: epoll itself would not look at the listener again.
+      const bool woken = events[0].data.fd == listener_ || events[1].data.fd == listener_;
+      if (count > 0 && !woken) continue;
       FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
       if (connection) return connection;
       // EAGAIN: another thread was faster. Out of descriptors or memory: others have to finish

@@ -82,6 +82,7 @@ void Supervisor::Timers(int index, TimePoint now, Actions& actions) {
 void Supervisor::FillSeats(int index, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   const auto wanted = static_cast<std::size_t>(role.role.seats);
+  if (wanted < role.seats.size()) PreferReady(role);
   for (std::size_t i = wanted; i < role.seats.size(); ++i) {
     for (const int place : {role.seats[i].occupant, role.seats[i].successor}) {
       if (place != kNone) Leave(role.places[static_cast<std::size_t>(place)], /*in_turn=*/false);
@@ -90,16 +91,25 @@ void Supervisor::FillSeats(int index, TimePoint now, Actions& actions) {
   role.seats.resize(wanted);
   for (Seat& seat : role.seats) {
     if (seat.occupant == kNone) seat.occupant = std::exchange(seat.successor, kNone);
-    if (seat.occupant == kNone && seat.start_at <= now) {
+    if (seat.occupant == kNone && seat.start.until <= now) {
       seat.occupant = Start(index, /*successor=*/false, now, actions);
     }
   }
 }
 
+// The seats whose processes serve come first: those at the end are given up.
+void Supervisor::PreferReady(RoleState& role) {
+  const auto rank = [&role](const Seat& seat) {
+    if (seat.occupant == kNone) return 2;
+    return role.places[static_cast<std::size_t>(seat.occupant)].state == State::kReady ? 0 : 1;
+  };
+  std::ranges::stable_sort(role.seats, {}, rank);
+}
+
 void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   for (Seat& seat : role.seats) {
-    if (seat.occupant == kNone || seat.successor != kNone || seat.start_at > now) continue;
+    if (seat.occupant == kNone || seat.successor != kNone || seat.replace.until > now) continue;
     Place& old = role.places[static_cast<std::size_t>(seat.occupant)];
     const bool outdated = old.generation != role.generation && !MustWait(role);
     if (old.state == State::kStarting && outdated && !old.killed) {
@@ -155,6 +165,9 @@ void Supervisor::LeaveInStop(int index, TimePoint now) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   if (role.role.leaves_last && !FirstHaveLeft()) return;
   for (Place& place : role.places) {
+    if (place.state == State::kLeaving && place.kill_at) {
+      place.kill_at = std::min(*place.kill_at, now + options_.drain);
+    }
     if (place.state == State::kEmpty || place.state == State::kLeaving) continue;
     Leave(place, /*in_turn=*/false);
     if (role.role.leaves_last) place.kill_at = now + options_.last_drain;
@@ -172,7 +185,7 @@ void Supervisor::Terminations(int index, TimePoint now, Actions& actions) {
     if (place.stuck) {
       place.abort_at = now + std::min(options_.stuck_drain, options_.drain);
     } else {
-      place.kill_at = now + options_.drain;
+      place.kill_at = now + (stopping_ ? options_.drain : options_.leave);
     }
   }
 }
@@ -212,7 +225,7 @@ void Supervisor::StartFailed(int index, int place, bool too_slow, Actions& actio
     if (other.generation != failed || !other.previous) continue;
     other.generation = *std::exchange(other.previous, std::nullopt);
     other.failures = 0;
-    for (Seat& seat : other.seats) seat.start_at = TimePoint::min();
+    for (Seat& seat : other.seats) seat.start.until = seat.replace.until = TimePoint::min();
   }
   actions.push_back({Act::kGiveUp, {index, place}, role.generation});
 }
@@ -240,6 +253,7 @@ void Supervisor::Ready(Process process, TimePoint) {
   place->state = State::kReady;
   place->start_by.reset();
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
+  if (place->generation == role.generation) role.failures = 0;
   const auto seat = std::ranges::find(role.seats, process.place, &Seat::successor);
   if (seat == role.seats.end()) return;
   const int old = std::exchange(seat->occupant, std::exchange(seat->successor, kNone));
@@ -270,7 +284,7 @@ void Supervisor::Ended(Process process, End end, TimePoint now) {
   if (Find(process) == nullptr) return;
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
   Place& place = role.places[static_cast<std::size_t>(process.place)];
-  if (!stopping_ && place.state == State::kStarting && !place.killed) {
+  if (!stopping_ && place.state == State::kStarting && !place.killed && end != End::kKilled) {
     StartFailed(process.role, process.place, /*too_slow=*/false, pending_);
   }
   const Place was = std::exchange(place, Place{});
@@ -278,21 +292,30 @@ void Supervisor::Ended(Process process, End end, TimePoint now) {
     return candidate.occupant == process.place || candidate.successor == process.place;
   });
   if (seat == role.seats.end()) return;  // it was leaving
+  const bool another = was.generation != role.generation && !MustWait(role);
+  Backoff& backoff = seat->occupant == process.place ? seat->start : seat->replace;
   (seat->occupant == process.place ? seat->occupant : seat->successor) = kNone;
+  // That one of another generation crashed says nothing of those that follow it.
+  if (another) {
+    backoff = {.pause = {}, .until = now};
+  } else {
+    GrowBackoff(backoff, was, end, now);
+  }
+}
+
+void Supervisor::GrowBackoff(Backoff& backoff, const Place& was, End end, TimePoint now) const {
   const auto lived = now - was.since;
   const bool was_ready = was.state == State::kReady;
   const auto most =
       end == End::kKilled && was_ready ? options_.most_backoff_killed : options_.most_backoff;
-  // That one of another generation crashed says nothing of those that follow it.
-  const bool another = was.generation != role.generation && !MustWait(role);
-  if ((end == End::kPlanned && lived >= kShortestLife) || another) {
-    seat->backoff = {};
-  } else if (lived >= options_.good || seat->backoff.count() == 0) {
-    seat->backoff = options_.backoff;
+  if (end == End::kPlanned && lived >= kShortestLife) {
+    backoff.pause = {};
+  } else if (lived >= options_.good || backoff.pause.count() == 0) {
+    backoff.pause = options_.backoff;
   } else {
-    seat->backoff = std::min(seat->backoff * 2, most);
+    backoff.pause = std::min(backoff.pause * 2, most);
   }
-  seat->start_at = now + seat->backoff;
+  backoff.until = now + backoff.pause;
 }
 
 void Supervisor::SetSeats(int index, int seats) {
@@ -309,7 +332,7 @@ void Supervisor::Roll(const std::vector<int>& roles, std::uint32_t generation) {
     if (!role.previous || proved) role.previous = role.generation;
     role.generation = generation;
     role.failures = 0;
-    for (Seat& seat : role.seats) seat.start_at = TimePoint::min();
+    for (Seat& seat : role.seats) seat.start.until = seat.replace.until = TimePoint::min();
   }
 }
 
@@ -338,7 +361,9 @@ std::optional<TimePoint> Supervisor::NextDue(TimePoint now) const {
   };
   for (const RoleState& role : roles_) {
     for (const Seat& seat : role.seats) {
-      if (!stopping_) consider(seat.start_at);
+      if (stopping_) continue;
+      consider(seat.start.until);
+      consider(seat.replace.until);
     }
     for (const Place& place : role.places) {
       if (place.state == State::kEmpty || place.killed) continue;
@@ -358,8 +383,9 @@ bool Supervisor::Settled() const {
 
 int Supervisor::BackingOff(int index, TimePoint now) const {
   const RoleState& role = roles_[static_cast<std::size_t>(index)];
-  return static_cast<int>(std::ranges::count_if(
-      role.seats, [&](const Seat& seat) { return seat.occupant == kNone && seat.start_at > now; }));
+  return static_cast<int>(std::ranges::count_if(role.seats, [&](const Seat& seat) {
+    return seat.occupant == kNone && seat.start.until > now;
+  }));
 }
 
 bool Supervisor::Done() const {

@@ -44,7 +44,8 @@ class Supervisor {
 
   struct Options {
     std::chrono::milliseconds start{10'000};  // from its start until it is ready
-    std::chrono::milliseconds drain{30'000};
+    std::chrono::milliseconds leave{30'000};  // for one that was replaced
+    std::chrono::milliseconds drain{30'000};  // for all, when the pool stops
     std::chrono::milliseconds last_drain{5'000};
     std::chrono::milliseconds stuck_drain{5'000};
     std::chrono::milliseconds abort_to_kill{2'000};
@@ -139,11 +140,17 @@ class Supervisor {
     std::optional<TimePoint> kill_at{};
   };
 
+  // When the next try may be made.
+  struct Backoff {
+    std::chrono::milliseconds pause{0};  // of the latest failure; 0: none
+    TimePoint until = TimePoint::min();
+  };
+
   struct Seat {
-    int occupant = kNone;                  // a place
-    int successor = kNone;                 // a place
-    std::chrono::milliseconds backoff{0};  // of the latest crash; 0: none
-    TimePoint start_at = TimePoint::min();
+    int occupant = kNone;   // a place
+    int successor = kNone;  // a place
+    Backoff start;          // of occupants that crashed
+    Backoff replace;        // of successors that did not get ready, while the occupant is well
   };
 
   struct RoleState {
@@ -156,6 +163,7 @@ class Supervisor {
   };
 
   void Timers(int role, TimePoint now, Actions& actions);
+  static void PreferReady(RoleState& role);
   void FillSeats(int role, TimePoint now, Actions& actions);
   void ReplaceOccupants(int role, TimePoint now, Actions& actions);
   bool MustWait(const RoleState& role) const;
@@ -164,6 +172,8 @@ class Supervisor {
   void SettleGenerations();
   void LeaveInStop(int role, TimePoint now);
   void Terminations(int role, TimePoint now, Actions& actions);
+
+  void GrowBackoff(Backoff& backoff, const Place& was, End end, TimePoint now) const;
 
   // Starts a process; its place, or kNone when all are taken.
   int Start(int role, bool successor, TimePoint now, Actions& actions);

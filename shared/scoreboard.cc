@@ -176,7 +176,8 @@ std::span<Lane> Scoreboard::lanes(int slot) const {
 }
 
 std::span<Lane> Scoreboard::used_lanes(int slot) const {
-  return lanes(slot).first(this->slot(slot).lanes_used.load(std::memory_order_relaxed));
+  const std::span<Lane> all = lanes(slot);
+  return all.first(std::min<std::size_t>(this->slot(slot).lanes_used, all.size()));
 }
 
 std::uint64_t Scoreboard::Served(int slot) const {

@@ -20,6 +20,7 @@ enum WorldRole : int { kWorkers, kSidecar, kModels };
 
 inline constexpr fcgi::Supervisor::Options kWorldOptions{
     .start = std::chrono::seconds(10),
+    .leave = std::chrono::seconds(30),
     .drain = std::chrono::seconds(30),
     .last_drain = std::chrono::seconds(5),
     .stuck_drain = std::chrono::seconds(4),
