@@ -51,7 +51,8 @@ class Load {
 
   void Run() {
     const auto start = Clock::now();
-    const auto end = start + std::chrono::duration<double>(options_.seconds);
+    const auto end = start + Seconds(options_.seconds);
+    end_ = end;
     std::mt19937_64 random(1);
     std::exponential_distribution<double> gap(options_.rate > 0 ? options_.rate : 1);
     auto next = start;
@@ -81,7 +82,9 @@ class Load {
       statuses += fmt::format(
           R"({}"{}":{{"count":{},"per_s":{:.2f},"p50_ms":{:.2f},"p99_ms":{:.2f},"max_ms":{:.2f}}})",
           statuses.empty() ? "" : ",", status, sorted.size(),
-          static_cast<double>(sorted.size()) / options_.seconds, at(0.5), at(0.99), sorted.back());
+          static_cast<double>(in_time_.contains(status) ? in_time_.at(status) : 0) /
+              options_.seconds,
+          at(0.5), at(0.99), sorted.back());
     }
     fmt::print("{{\"sent\":{},\"not_sent\":{},\"statuses\":{{{}}}}}\n", sent_, not_sent_, statuses);
   }
@@ -131,6 +134,7 @@ class Load {
       }
       curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &us);
       times_[status].push_back(static_cast<double>(us) / 1000);
+      if (Clock::now() <= end_) ++in_time_[status];
       curl_multi_remove_handle(multi_, easy);
       idle_.push_back(easy);
       --open_;
@@ -143,6 +147,8 @@ class Load {
   curl_slist* headers_ = nullptr;
   std::vector<CURL*> idle_;
   std::map<long, std::vector<double>> times_;  // milliseconds, by status
+  std::map<long, long> in_time_;               // those that came while the load went on
+  Clock::time_point end_;
   int open_ = 0;
   long sent_ = 0;
   long not_sent_ = 0;

@@ -38,11 +38,6 @@ bool Children::AnyWorkerReady() const {
   });
 }
 
-bool Children::AnyOf(std::uint32_t generation) const {
-  return std::ranges::any_of(
-      running_, [&](const auto& entry) { return entry.second.generation == generation; });
-}
-
 ProcessRow& Children::RowOf(Supervisor::Process process) const {
   if (process.role == kWorker) return board_.slot(process.place).process;
   if (process.role == kModelServer) return board_.pool().model_server;

@@ -20,6 +20,7 @@ struct Running {
   bool ready = false;
   bool leaving = false;      // it was asked to
   bool stuck = false;        // it had a request that was over its time
+  bool was_stopped = false;  // when that was noticed
   bool same_program = true;  // forked by this program, not by the one before
 };
 
@@ -38,7 +39,6 @@ class Children {
   const std::map<pid_t, Running>& all() const { return running_; }
 
   bool AnyWorkerReady() const;
-  bool AnyOf(std::uint32_t generation) const;
 
   ProcessRow& RowOf(Supervisor::Process process) const;
   // The row of a process that has ended.

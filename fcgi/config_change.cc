@@ -3,10 +3,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "fcgi/roles.h"
 #include "shared/config_keys.h"
 
 namespace inferpool::fcgi {
+
+namespace {
+
+// Keys of the workers that nginx's configuration is made from as well.
+constexpr std::array<std::string_view, 4> kAlsoNginx = {"limits.body_mb", "timeouts.request_s",
+                                                        "timeouts.start_s", "timeouts.io_s"};
+
+}  // namespace
 
 ConfigChange Compare(const Config& before, const Config& after) {
   ConfigChange change;
@@ -15,6 +27,9 @@ ConfigChange Compare(const Config& before, const Config& after) {
   bool models = false;
   for (const ConfigKey* key : ChangedKeys(before, after)) {
     change.keys.emplace_back(key->name);
+    if (std::ranges::find(kAlsoNginx, key->name) != kAlsoNginx.end()) {
+      change.nginx.emplace_back(key->name);
+    }
     switch (key->reach) {
       case Reach::kMaster:
         break;

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdlib>
 
 namespace inferpool::fcgi {
 namespace {
@@ -21,7 +22,7 @@ Slot* handler_slot = nullptr;
 Pool* handler_pool = nullptr;
 std::span<Lane> handler_lanes;
 thread_local Lane* own_lane = nullptr;
-std::atomic_flag crashed;
+std::atomic<pid_t> crashed_thread;
 
 int StackSignal() {
   return SIGRTMIN + 1;
@@ -75,8 +76,23 @@ void QuarantineOwnTask() {
                                   .until_ns = ToNs(Clock::now()) + static_cast<std::int64_t>(ttl)});
 }
 
+// Ends the process as if there were no handler, with a core dump where those are allowed.
+void DieOf(int signal) {
+  ::signal(signal, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  syscall(SYS_tgkill, getpid(), static_cast<pid_t>(syscall(SYS_gettid)), signal);
+  _exit(EXIT_FAILURE);
+}
+
 void OnCrash(int signal, siginfo_t* info, void*) {
-  if (crashed.test_and_set()) {
+  pid_t nobody = 0;
+  const auto self = static_cast<pid_t>(syscall(SYS_gettid));
+  if (!crashed_thread.compare_exchange_strong(nobody, self)) {
+    // The handler itself has crashed: what it wrote so far must do.
+    if (nobody == self) DieOf(signal);
     // A second thread crashes while the first one's handler is at work, which ends the process.
     while (true) pause();
   }
@@ -97,10 +113,7 @@ void OnCrash(int signal, siginfo_t* info, void*) {
   } else {
     CaptureOwn();
   }
-  // Ends the process as if there were no handler, with a core dump where those are allowed: the
-  // signal stays blocked until we return.
-  ::signal(signal, SIG_DFL);
-  syscall(SYS_tgkill, getpid(), static_cast<pid_t>(syscall(SYS_gettid)), signal);
+  DieOf(signal);
 }
 
 }  // namespace

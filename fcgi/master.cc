@@ -48,6 +48,10 @@ using Process = Supervisor::Process;
 // How long a request may be over its time before its thread counts as stuck: the worker itself
 // answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
+// Configurations that are kept, the latest ones: a role may go back to an older generation.
+constexpr std::size_t kMostConfigs = 32;
+// Ticks come every second.
+constexpr std::chrono::seconds kLateTick{3};
 std::string Reason(int error) {
   return std::generic_category().message(error);
 }
@@ -56,6 +60,10 @@ Supervisor::Options OptionsOf(const Config& config) {
   Supervisor::Options options;
   options.start = std::chrono::seconds(config.timeouts.start_s);
   options.drain = std::chrono::seconds(config.timeouts.drain_s);
+  // Who is replaced while the pool goes on may finish whatever a request may take.
+  options.leave =
+      std::max(options.drain,
+               std::chrono::milliseconds(std::chrono::seconds(config.timeouts.request_s + 2)));
   options.concurrent = config.recycle.concurrent;
   return options;
 }
@@ -173,6 +181,9 @@ class Master {
 
   // What the master alone uses of the configuration.
   void ApplyLive() {
+    log::Level level = log::Level::kInfo;
+    log::ParseLevel(config_.log.level, level);
+    log::Init(level, "master");
     supervisor_.SetOptions(OptionsOf(config_));
     supervisor_.SetSeats(kWorker, config_.workers);
     pool_.wanted_workers = static_cast<std::uint32_t>(config_.workers);
@@ -181,8 +192,15 @@ class Master {
   }
 
   void Adopt(const Inheritance& inheritance) {
-    for (const Inheritance::Child& child : inheritance.children) {
+    // Those that serve take their seats before those that are still on their way.
+    std::vector<Inheritance::Child> children = inheritance.children;
+    std::ranges::stable_sort(children, std::ranges::greater(), &Inheritance::Child::ready);
+    for (const Inheritance::Child& child : children) {
       const Process process{child.role, child.place};
+      if (!supervisor_.HasPlace(process)) {
+        kill(child.pid, SIGTERM);  // a scoreboard with fewer rows: it is only awaited
+        continue;
+      }
       supervisor_.Adopt(process, child.generation, child.ready, child.leaving, Clock::now());
       Running& running = Remember(child.pid, process, child.generation);
       running.ready = child.ready;
@@ -275,7 +293,8 @@ class Master {
       sd_notify(0, "STOPPING=1");
       // Nobody new is let in, and the workers take those who wait before they leave.
       if (!setup_.socket_activated) unlink(config_.listen.socket.c_str());
-      pool_.stopping = 1;
+      // Not when the backlog is systemd's: it never ends, and the next pool takes it.
+      pool_.stopping = setup_.socket_activated ? 0 : 1;
       supervisor_.Stop(Clock::now());
     }
     stopping_ = true;
@@ -285,6 +304,11 @@ class Master {
   void ReopenLogs() {
     const bool reopened = log::Reopen();
     const int error = errno;
+    // The children open it as the user that they are.
+    if (reopened && setup_.identity && !config_.log.file.empty() &&
+        fchown(STDERR_FILENO, setup_.identity->user, setup_.identity->group) != 0) {
+      log::Error("cannot give the log file to the user", {{"reason", Reason(errno)}});
+    }
     if (!reopened) log::Error("cannot open the log file again", {{"reason", Reason(error)}});
     for (const auto& [pid, running] : children_.all()) Signal(running, SIGUSR1);
     if (reopened) log::Info("log file opened again");
@@ -294,8 +318,12 @@ class Master {
     std::uint64_t expired = 0;
     [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
     const TimePoint now = Clock::now();
+    // A tick that comes late comes to a pool that was frozen as a whole, which has not worked
+    // either: it gets this second to answer what is over its time.
+    const bool frozen = now - latest_tick_ > kLateTick;
+    latest_tick_ = now;
     for (auto& [pid, running] : children_.all()) {
-      if (running.process.role == kWorker && running.ready) Look(pid, running, now);
+      if (running.process.role == kWorker && running.ready && !frozen) Look(pid, running, now);
     }
     if (check_) check_->Tick(now);
     const Totals totals = board_.Sum(now);
@@ -306,7 +334,7 @@ class Master {
 
   void Look(pid_t pid, Running& running, TimePoint now) {
     const auto limit =
-        std::chrono::seconds(ConfigOf(running.generation).timeouts.request_s) + kStuckMargin;
+        std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
     const InWork in_work = Inspect(board_.used_lanes(running.process.place), limit, now);
     if (in_work.stuck.empty()) {
       const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
@@ -314,12 +342,16 @@ class Master {
       return;
     }
     if (!running.stuck) {
-      log::Error(
-          "worker has stuck threads, it is being replaced",
-          {{"worker", running.process.place}, {"child_pid", pid}, {"stuck", in_work.stuck.size()}});
+      // What a stopped process has in work is late for no reason of its own.
+      running.was_stopped = IsStopped(pid);
+      log::Error("worker has stuck threads, it is being replaced",
+                 {{"worker", running.process.place},
+                  {"child_pid", pid},
+                  {"stuck", in_work.stuck.size()},
+                  {"stopped", running.was_stopped}});
     }
     running.stuck = true;
-    if (!IsStopped(pid)) {
+    if (!running.was_stopped) {
       for (const Task& task : in_work.stuck) Quarantine(task, now);
     }
     supervisor_.Stuck(running.process, now);
@@ -394,6 +426,7 @@ class Master {
     if (process.role == kWorker) {
       board_.Occupy(process.place, generation, config.threads, Clock::now());
       board_.slot(process.place).quota = Quota();
+      board_.slot(process.place).request_s = static_cast<std::uint32_t>(config.timeouts.request_s);
     } else {
       row.generation = generation;
       row.started_ns = ToNs(Clock::now());
@@ -490,9 +523,7 @@ class Master {
 
   void EndReload(ReloadRecord::Outcome outcome, std::string_view detail = {}) {
     reload_.End(outcome, detail);
-    std::erase_if(configs_, [this](const auto& entry) {
-      return entry.first != generation_ && !children_.AnyOf(entry.first);
-    });
+    while (configs_.size() > kMostConfigs) configs_.erase(configs_.begin());
   }
 
   Json::Value Refuse(std::string_view what, const std::vector<std::string>& problems) {
@@ -514,15 +545,20 @@ class Master {
       }
       return Refuse("reload", problems);
     }
-    scaled_ = false;
-    return Apply("reload", result.config);
+    return Apply("reload", result.config, /*scaled=*/false);
   }
 
-  Json::Value Apply(std::string_view what, const Config& config) {
+  Json::Value Apply(std::string_view what, const Config& config, bool scaled) {
     const ConfigChange change = Compare(config_, config);
     if (!change.at_start.empty()) {
       return Refuse(what, {fmt::format("{}: cannot change while the pool runs; start it again",
                                        fmt::join(change.at_start, ", "))});
+    }
+    std::error_code error;
+    if (config.modelserver.enabled &&
+        !std::filesystem::is_directory(config.modelserver.repository, error)) {
+      return Refuse(what, {fmt::format("modelserver.repository: {} is no folder",
+                                       config.modelserver.repository)});
     }
     if (config.threads > board_.lanes_per_slot()) {
       return Refuse(
@@ -530,10 +566,12 @@ class Master {
                              config.threads, board_.lanes_per_slot())});
     }
     if (!change.roll.empty()) {
+      if (!reload_.running()) proved_generation_ = generation_;
       generation_ = ++last_generation_;
       pool_.generation = generation_;
       supervisor_.Roll(change.roll, generation_);
     }
+    scaled_before_ = std::exchange(scaled_, scaled);
     config_ = config;
     configs_[generation_] = config;
     ApplyLive();
@@ -558,8 +596,10 @@ class Master {
 
   void GiveUp(const Supervisor::Action& action) {
     const std::uint32_t failed = generation_;
-    generation_ = action.generation;
+    // A role may go further back than this, having had nothing to change in between.
+    generation_ = proved_generation_;
     config_ = ConfigOf(generation_);
+    scaled_ = scaled_before_;
     pool_.generation = generation_;
     ApplyLive();
     EndReload(ReloadRecord::kGivenUp,
@@ -575,8 +615,7 @@ class Master {
     }
     Config config = config_;
     config.workers = workers;
-    scaled_ = true;
-    Json::Value answer = Apply("scale", config);
+    Json::Value answer = Apply("scale", config, /*scaled=*/true);
     const ConfigResult file = LoadConfig(setup_.config_file, setup_.overrides);
     if (answer["ok"].asBool() && file.problems.empty() && file.config.workers != workers) {
       answer["detail"] =
@@ -662,7 +701,8 @@ class Master {
   Config config_;  // the wanted one
   std::uint32_t generation_;
   std::uint32_t last_generation_ = generation_;
-  std::map<std::uint32_t, Config> configs_;  // by generation, while any of its processes runs
+  std::uint32_t proved_generation_ = generation_;  // what a given-up one goes back to
+  std::map<std::uint32_t, Config> configs_;        // by generation, while any of its processes runs
   Supervisor supervisor_;
   Children children_{board_};
   std::mt19937_64 random_{std::random_device{}()};
@@ -673,8 +713,10 @@ class Master {
   std::optional<ControlSocket> control_;
 
   ReloadLog reload_{pool_};
-  bool scaled_ = false;
+  bool scaled_ = false;  // `workers` is not the file's
+  bool scaled_before_ = false;
   std::optional<ProgramCheck> check_;
+  TimePoint latest_tick_ = Clock::now();
   bool announced_ = false;
   bool stopping_ = false;
   bool interrupted_ = false;

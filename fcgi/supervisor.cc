@@ -22,6 +22,12 @@ Supervisor::Supervisor(const std::vector<Role>& roles, const Options& options) :
   }
 }
 
+bool Supervisor::HasPlace(Process process) const {
+  return process.role >= 0 && process.role < static_cast<int>(roles_.size()) &&
+         process.place >= 0 &&
+         process.place < roles_[static_cast<std::size_t>(process.role)].role.places;
+}
+
 void Supervisor::Adopt(Process process, std::uint32_t generation, bool ready, bool leaving,
                        TimePoint now) {
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];

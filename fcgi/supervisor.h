@@ -87,6 +87,9 @@ class Supervisor {
 
   Supervisor(const std::vector<Role>& roles, const Options& options);
 
+  // Whether there is such a place at all.
+  bool HasPlace(Process process) const;
+
   // A process that runs already, from before this supervisor was: it takes a free seat, or is
   // leaving when there is none or it was told to.
   void Adopt(Process process, std::uint32_t generation, bool ready, bool leaving, TimePoint now);

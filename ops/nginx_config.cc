@@ -7,8 +7,9 @@
 namespace inferpool::ops {
 namespace {
 
-// nginx gives up this much later than the worker, whose answer says more; a stuck worker is
-// replaced and killed within it, so that what it had in work can be sent again.
+// nginx gives up this much later than the worker, whose answer says more. In that time and
+// timeouts.start_s a stuck worker is replaced and killed, so that what it had in work is sent
+// again.
 constexpr int kReadMarginSeconds = 10;
 
 }  // namespace
@@ -36,7 +37,8 @@ std::string NginxConfig(const Config& config, std::string_view user) {
       {"CERTIFICATE", nginx.certificate},
       {"CERTIFICATE_KEY", nginx.certificate_key},
       {"IO_S", fmt::format("{}", config.timeouts.io_s)},
-      {"READ_S", fmt::format("{}", config.timeouts.request_s + kReadMarginSeconds)},
+      {"READ_S",
+       fmt::format("{}", config.timeouts.request_s + config.timeouts.start_s + kReadMarginSeconds)},
   };
   std::string text;
   std::string_view rest = kNginxTemplate;

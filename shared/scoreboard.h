@@ -92,6 +92,7 @@ struct alignas(64) Slot {
   ProcessRow process;
   std::atomic<std::uint32_t> lanes_used;  // by the tenant with the most threads so far
   std::atomic<std::uint64_t> quota;       // the worker asks to be replaced after as many; 0: never
+  std::atomic<std::uint32_t> request_s;   // timeouts.request_s of the tenant's configuration
   std::atomic<std::uint32_t> due;         // 1: it asks
   // Set by a crashing worker.
   std::atomic<std::uint32_t> crash_signal;   // 0: none
