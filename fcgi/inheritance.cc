@@ -37,6 +37,8 @@ std::string ToText(const Inheritance& inheritance) {
   json["socket_activated"] = inheritance.socket_activated;
   json["generation"] = inheritance.generation;
   json["workers"] = inheritance.workers;
+  json["at_start"] = Json::arrayValue;
+  for (const std::string& text : inheritance.at_start) json["at_start"].append(text);
   json["children"] = Json::arrayValue;
   for (const Inheritance::Child& child : inheritance.children) {
     Json::Value entry;
@@ -68,8 +70,12 @@ absl::StatusOr<Inheritance> ParseInheritance(const std::string& text) {
                             .notice = json["notice"].asInt(),
                             .socket_activated = json["socket_activated"].asBool(),
                             .generation = json["generation"].asUInt(),
+                            .at_start = {},
                             .workers = json["workers"].asInt(),
                             .children = {}};
+    for (const Json::Value& entry : json["at_start"]) {
+      inheritance.at_start.push_back(entry.asString());
+    }
     for (const Json::Value& entry : json["children"]) {
       inheritance.children.push_back({.role = entry["role"].asInt(),
                                       .place = entry["place"].asInt(),

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "shared/config.h"
 #include "shared/status.h"
 
 namespace inferpool::fcgi {
@@ -29,6 +30,8 @@ struct Inheritance {
   int notice;
   bool socket_activated;
   std::uint32_t generation;
+  // What only a start can change, as overrides of the configuration: it stays as it is.
+  ConfigOverrides at_start;
   int workers;  // when their number was changed by `inferpool scale`; otherwise 0
   std::vector<Child> children;
 };

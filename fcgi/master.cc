@@ -37,6 +37,7 @@
 #include "fcgi/reload_log.h"
 #include "fcgi/roles.h"
 #include "fcgi/supervisor.h"
+#include "shared/config_keys.h"
 #include "shared/file_descriptor.h"
 #include "shared/log.h"
 
@@ -680,8 +681,12 @@ class Master {
                             .notice = setup_.notice.fd(),
                             .socket_activated = setup_.socket_activated,
                             .generation = last_generation_,
+                            .at_start = {},
                             .workers = scaled_ ? config_.workers : 0,
                             .children = {}};
+    for (const ConfigKey& key : ConfigKeys()) {
+      if (key.reach == Reach::kStart) inheritance.at_start.push_back(ToOverride(key, config_));
+    }
     for (const auto& [pid, running] : children_.all()) {
       inheritance.children.push_back({.role = running.process.role,
                                       .place = running.process.place,

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -218,14 +219,20 @@ absl::StatusOr<Ground> InheritedGround(const Config& config, const fcgi::Inherit
                 .notice = fcgi::Notice(FileDescriptor(inheritance.notice))};
 }
 
-// What those who are not root must be able to write to.
+// What the children, who are not root, must be able to use. The state folder stays ours: root works
+// in it by path, and whoever may write there could lead it elsewhere.
 absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
-  for (const std::string& path : {config.state, config.listen.socket, config.log.file}) {
-    if (path.empty()) continue;
-    if (chown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
+  const std::string folder = config.state + "/children";
+  mkdir(folder.c_str(), 0750);
+  for (const std::string& path : {folder, config.listen.socket}) {
+    if (lchown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
       return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
                                              std::generic_category().message(errno)));
     }
+  }
+  if (!config.log.file.empty() && fchown(STDERR_FILENO, identity.user, identity.group) != 0) {
+    return absl::InternalError(fmt::format("cannot give {} to {}: {}", config.log.file,
+                                           identity.name, std::generic_category().message(errno)));
   }
   return absl::OkStatus();
 }
@@ -254,6 +261,17 @@ absl::Status CheckModelServer(const Config& config, const std::string& program) 
   return absl::OkStatus();
 }
 
+// A program that takes over serves on the sockets, in the folders and as the user that are there,
+// and with the number of workers that was asked for, whatever the file says by now.
+void KeepWhatWasStarted(Config& config, const std::string& config_file,
+                        const ConfigOverrides& overrides, const fcgi::Inheritance& inheritance) {
+  ConfigOverrides all = overrides;
+  all.insert(all.end(), inheritance.at_start.begin(), inheritance.at_start.end());
+  ConfigResult result = LoadConfig(config_file, all);
+  if (result.problems.empty()) config = std::move(result.config);
+  if (inheritance.workers > 0) config.workers = inheritance.workers;
+}
+
 // The descriptors that whoever started us forgot to close would reach every child.
 void CloseForgottenDescriptors() {
   std::vector<int> keep;
@@ -265,9 +283,14 @@ void CloseForgottenDescriptors() {
 }  // namespace
 
 int Serve(Config config, const std::string& config_file, const ConfigOverrides& overrides) {
+  // Whoever reads our log may go away; that must not end us.
+  signal(SIGPIPE, SIG_IGN);
   std::optional<fcgi::Inheritance> inheritance = fcgi::TakeInheritance();
-  if (inheritance && inheritance->workers > 0) config.workers = inheritance->workers;
-  if (!inheritance) CloseForgottenDescriptors();
+  if (inheritance) {
+    KeepWhatWasStarted(config, config_file, overrides, *inheritance);
+  } else {
+    CloseForgottenDescriptors();
+  }
   std::error_code error;
   std::filesystem::create_directories(config.state, error);
   if (error) {
@@ -275,13 +298,16 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
         fmt::format("cannot make the state folder {}: {}", config.state, error.message()));
   }
   const std::string modelserver = ModelServerProgram();
-  if (const absl::Status status = CheckModelServer(config, modelserver); !status.ok()) {
+  // One that runs already is not given up for this.
+  if (const absl::Status status = CheckModelServer(config, modelserver);
+      !status.ok() && !inheritance) {
     return Refuse(Message(status));
   }
   absl::StatusOr<Ground> ground =
       inheritance ? InheritedGround(config, *inheritance) : NewGround(config);
   if (!ground.ok()) return Refuse(Message(ground.status()));
-  if (!log::OpenFile(config.log.file)) {
+  config.threads = std::min(config.threads, ground->scoreboard.lanes_per_slot());
+  if (!log::OpenFile(config.log.file) && !inheritance) {
     return Refuse(fmt::format("cannot open the log file {}: {}", config.log.file,
                               std::generic_category().message(errno)));
   }

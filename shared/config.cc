@@ -293,7 +293,11 @@ class Parser {
     }
     const std::string state = c.state + "/";
     if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";
-    if (c.modelserver.listen.empty()) c.modelserver.listen = "unix:" + state + "modelserver.sock";
+    if (c.modelserver.listen.empty()) {
+      // Who is not root may make sockets in a folder of its own alone.
+      const std::string folder = c.user.empty() ? state : state + "children/";
+      c.modelserver.listen = "unix:" + folder + "modelserver.sock";
+    }
     if (c.backend.targets.empty() && c.modelserver.enabled) {
       c.backend.targets = {c.modelserver.listen};
     }

@@ -166,6 +166,19 @@ std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& af
   return changed;
 }
 
+std::string ToOverride(const ConfigKey& key, const Config& config) {
+  Config copy = config;
+  std::string value;
+  if (const auto* text = std::get_if<TextKey>(&key.kind)) {
+    value = text->field(copy);
+  } else if (const auto* path = std::get_if<PathKey>(&key.kind)) {
+    value = path->field(copy);
+  } else {
+    value = ValueOf(key, config);
+  }
+  return fmt::format("{}={}", key.name, value);
+}
+
 std::string ValueOf(const ConfigKey& key, const Config& config) {
   Config copy = config;
   struct Visitor {

@@ -73,6 +73,9 @@ std::string_view Effect(Reach reach);
 // The keys whose values differ.
 std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& after);
 
+// The key's value in `config` as an override, "key=value".
+std::string ToOverride(const ConfigKey& key, const Config& config);
+
 // The key's value in `config`, as JSON text.
 std::string ValueOf(const ConfigKey& key, const Config& config);
 

@@ -2,7 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <poll.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cmath>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <type_traits>
 #include <utility>
 
@@ -36,9 +38,40 @@ const LevelName& Entry(Level level) {
   return kLevels[static_cast<std::size_t>(level)];
 }
 
+// stderr, a line with one write(), so that lines of several processes never mix. When stderr is a
+// pipe that nobody empties, lines are dropped and counted: a pool must not stop for its log.
+class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    if (!Writable()) {
+      ++dropped_;
+      return;
+    }
+    spdlog::memory_buf_t line;
+    if (dropped_ > 0) {
+      const std::string text =
+          fmt::format("\"event\":\"log lines dropped\",\"count\":{}", dropped_);
+      dropped_ = 0;
+      formatter_->format(spdlog::details::log_msg(message.time, {}, message.logger_name,
+                                                  spdlog::level::warn, text),
+                         line);
+    }
+    formatter_->format(message, line);
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  }
+  void flush_() override {}
+
+ private:
+  static bool Writable() {
+    pollfd event{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    return poll(&event, 1, 0) > 0 && (event.revents & POLLOUT) != 0;
+  }
+
+  std::uint64_t dropped_ = 0;
+};
+
 spdlog::logger& Logger() {
-  // stderr is unbuffered, so a line leaves in one write() and lines of several processes never mix.
-  static spdlog::logger logger("inferpool", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  static spdlog::logger logger("inferpool", std::make_shared<StderrSink>());
   return logger;
 }
 

@@ -4,7 +4,8 @@
 //   {"time":"2026-11-21T02:10:00.123Z","level":"info","role":"worker 3","pid":71,"event":"worker
 //   ready","worker":3,...}
 //
-// Nothing is formatted when the level is off. Thread safe after Init.
+// Never waits: when stderr is a pipe that nobody empties, lines are dropped, and how many is said
+// later. Nothing is formatted when the level is off. Thread safe after Init.
 #pragma once
 
 #include <concepts>

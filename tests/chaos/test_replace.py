@@ -45,6 +45,19 @@ class ProgramTest(ChaosTest):
         self.assert_never(watch, lambda gauges: gauges["pool ready"] == 0, "not ready")
         self.assertIsNone(self.pool.serve.poll())
 
+    def test_what_only_a_start_can_change_stays_when_the_program_is_replaced(self):
+        self.begin({"workers": 2}, own_program=True)
+        workers = self.pool.wait_settled()
+        with self.chaos() as (load, _):
+            self.pool.configure(sidecar__port=self.pool.sidecar_port + 1, workers_max=3,
+                                listen__socket=str(self.pool.state / "other.sock"),
+                                modelserver__listen="unix:" + str(self.pool.state / "models.sock"))
+            self.pool.replace_program()
+            self.assertFalse(self.become_next() & workers)
+            load.wait_right()
+        self.assertEqual(200, self.pool.probe("/readyz").status)
+        self.assertFalse((self.pool.state / "other.sock").exists())
+
     def test_a_program_that_cannot_run_is_refused(self):
         self.begin({"workers": 2}, own_program=True)
         workers = self.pool.wait_settled()

@@ -206,7 +206,23 @@ class ProcessTest(SystemTest):
     @unittest.skipUnless(os.geteuid() == 0, "only root can change the user")
     def test_root_drops_to_the_user_of_the_configuration(self):
         nobody = pwd.getpwnam("nobody")
-        self.instance = instance = self.start({"workers": 1, "user": "nobody"}, self.addCleanup)
+        # The checkout may lie where nobody else may look.
+        folder = Path(tempfile.mkdtemp(prefix="ip-user-"))
+        self.addCleanup(shutil.rmtree, folder)
+        folder.chmod(0o755)
+        for name in ("inferpool", "modelserver"):
+            shutil.copy2(harness.BIN / name, folder / name)
+        shutil.copytree(harness.MODELS, folder / "models")
+
+        class Copied(Instance):
+            program = str(folder / "inferpool")
+
+            def start_serve(self):
+                self.state.chmod(0o755)
+                super().start_serve()
+        self.instance = instance = Copied(
+            {"workers": 1, "user": "nobody", "modelserver.repository": str(folder / "models")})
+        self.addCleanup(instance.stop)
         [worker] = instance.wait_workers()
         self.assertEqual(0, uid(instance.serve.pid))
         for pid in (worker, instance.sidecar(), instance.modelserver()):

@@ -27,7 +27,7 @@ static bool operator==(const Inheritance& a, const Inheritance& b) {
   return a.listener == b.listener && a.sidecar_listener == b.sidecar_listener &&
          a.scoreboard == b.scoreboard && a.notice == b.notice &&
          a.socket_activated == b.socket_activated && a.generation == b.generation &&
-         a.workers == b.workers && a.children == b.children;
+         a.at_start == b.at_start && a.workers == b.workers && a.children == b.children;
 }
 
 namespace {
@@ -40,6 +40,7 @@ Inheritance Example() {
       .notice = 14,
       .socket_activated = true,
       .generation = std::numeric_limits<std::uint32_t>::max(),
+      .at_start = {"state=/srv/a \"pool\"", "user="},
       .workers = 7,
       .children = {
           {.role = 0,

@@ -443,5 +443,17 @@ TEST_F(ServerTest, AConnectionAtTheMomentOfADrainIsTakenByTheOther) {
   }
 }
 
+TEST_F(ServerTest, AStoppedWorkerTakesNoRequestWithIt) {
+  const auto stopped = Worker(0);
+  const auto other = Worker(1);
+  kill(stopped->pid(), SIGSTOP);
+  // More than its threads could have been woken for.
+  for (int i = 0; i < 2 * kThreads; ++i) {
+    FastCgiClient client = Ask("picture");
+    EXPECT_TRUE(IsAnswered(client, "picture")) << i;
+  }
+  kill(stopped->pid(), SIGCONT);
+}
+
 }  // namespace
 }  // namespace inferpool::fcgi

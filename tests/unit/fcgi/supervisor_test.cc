@@ -479,5 +479,47 @@ TEST(SupervisorTest, SeatsThatComeBackWaitForThePlacesOfThoseThatLeave) {
   EXPECT_EQ(world.Step(), "start w1 g1");
 }
 
+TEST(SupervisorTest, WhoServesStaysWhenThePoolShrinks) {
+  World world({Workers(3, 5)});
+  world.Begin();
+  world.Crash("w0");
+  world.supervisor().SetSeats(kWorkers, 1);
+  EXPECT_EQ(world.Step(), "terminate w2");
+  world.Leave("w2");
+  world.Settle();
+  EXPECT_EQ(world.Running(), "w1g1");
+}
+
+TEST(SupervisorTest, ASuccessorThatFailsDoesNotHoldTheSeatBack) {
+  World world({Workers(1, 3)});
+  world.Begin();
+  world.Replace("w0");
+  EXPECT_EQ(world.Step(), "successor w1 g1");
+  for (int i = 0; i < 6; ++i) {
+    world.Crash("w1");
+    EXPECT_EQ(world.StepAtNextDue(), "successor w1 g1");
+  }
+  world.Crash("w1");
+  world.Crash("w0");
+  EXPECT_EQ(world.Step(), "");
+  EXPECT_EQ(world.UntilDue(), test::kWorldOptions.backoff);
+}
+
+TEST(SupervisorTest, WhoIsReplacedMayTakeLongerThanAStopAllows) {
+  Supervisor::Options options = test::kWorldOptions;
+  options.leave = std::chrono::seconds(40);
+  options.drain = std::chrono::seconds(5);
+  World world({Workers(1, 3)}, options);
+  world.Begin();
+  world.Replace("w0");
+  world.Step();
+  world.Ready("w1");
+  EXPECT_EQ(world.Step(), "terminate w0");
+  EXPECT_EQ(world.UntilDue(), options.leave);
+  world.supervisor().Stop(world.now());
+  EXPECT_EQ(world.Step(), "terminate w1");
+  EXPECT_EQ(world.UntilDue(), options.drain);
+}
+
 }  // namespace
 }  // namespace inferpool::fcgi
