@@ -51,29 +51,34 @@ class AcceptQueue {
   // The next connection; none once the stop flag is up and, when the whole pool stops, the backlog
   // is empty: there is nobody else to take what is in it.
   FileDescriptor Next() {
-    while (!stop_.raised()) {
+    bool look = !stop_.raised();
+    while (true) {
+      // Looked at before it is waited on: under load that saves the wait, and connections that
+      // nobody was woken for are taken one after the other.
+      if (look) {
+        FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
+        if (connection) return connection;
+        PauseIfExhausted(errno);
+      }
+      if (stop_.raised()) break;
       std::array<epoll_event, 2> events{};
       const int count = epoll_wait(epoll_.get(), events.data(), 2, kLookAgainMs);
-      if (count < 0) continue;
       // A connection that came while this thread waited is taken even if the stop came with it: its
       // one wake-up was ours, so no other worker has heard of it.
-      // After a silence everybody tries: epoll itself would not look at the listener again.
-      const bool woken = events[0].data.fd == listener_ || events[1].data.fd == listener_;
-      if (count > 0 && !woken) continue;
-      FileDescriptor connection(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
-      if (connection) return connection;
-      // EAGAIN: another thread was faster. Out of descriptors or memory: others have to finish
-      // first; without the pause this loop would spin.
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        log::Error("cannot accept", {{"errno", errno}});
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      }
+      look = count == 0 || events[0].data.fd == listener_ || events[1].data.fd == listener_;
     }
     if (pool_.stopping == 0) return {};
     return FileDescriptor(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
   }
 
  private:
+  // Out of descriptors or memory: others have to finish first; without the pause we would spin.
+  static void PauseIfExhausted(int error) {
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return;
+    log::Error("cannot accept", {{"errno", error}});
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+
   void Watch(int fd, std::uint32_t events) {
     epoll_event event{};
     event.events = events;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fcgi/child.h"
+#include "fcgi/inspection.h"
 #include "fcgi/listener.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
@@ -447,6 +448,7 @@ TEST_F(ServerTest, AStoppedWorkerTakesNoRequestWithIt) {
   const auto stopped = Worker(0);
   const auto other = Worker(1);
   kill(stopped->pid(), SIGSTOP);
+  EXPECT_TRUE(Eventually([&] { return IsStopped(stopped->pid()); }));
   // More than its threads could have been woken for.
   for (int i = 0; i < 2 * kThreads; ++i) {
     FastCgiClient client = Ask("picture");
