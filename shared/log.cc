@@ -5,9 +5,11 @@
 #include <poll.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <iterator>
 #include <memory>
@@ -38,33 +40,42 @@ const LevelName& Entry(Level level) {
   return kLevels[static_cast<std::size_t>(level)];
 }
 
+// How long a line may wait for room on stderr.
+constexpr int kPatienceMs = 100;
+
 // stderr, a line with one write(), so that lines of several processes never mix. When stderr is a
-// pipe that nobody empties, lines are dropped and counted: a pool must not stop for its log.
+// pipe or socket that nobody empties, lines are dropped and counted: a pool must not stop for its
+// log.
 class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    if (!Writable()) {
-      ++dropped_;
-      return;
-    }
     spdlog::memory_buf_t line;
     if (dropped_ > 0) {
       const std::string text =
           fmt::format("\"event\":\"log lines dropped\",\"count\":{}", dropped_);
-      dropped_ = 0;
       formatter_->format(spdlog::details::log_msg(message.time, {}, message.logger_name,
                                                   spdlog::level::warn, text),
                          line);
     }
     formatter_->format(message, line);
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+    // Once lines are being dropped there is no point in waiting for each.
+    dropped_ = Write(line, dropped_ == 0 ? kPatienceMs : 0) ? 0 : dropped_ + 1;
   }
   void flush_() override {}
 
  private:
-  static bool Writable() {
+  static bool Write(const spdlog::memory_buf_t& line, int patience_ms) {
+    // A socket (journald's) knows a write that does not wait; it counts as ready for an ordinary
+    // one only while it is nearly empty.
+    if (send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+      return true;
+    const bool socket = errno != ENOTSOCK;
     pollfd event{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    return poll(&event, 1, 0) > 0 && (event.revents & POLLOUT) != 0;
+    if (poll(&event, 1, patience_ms) <= 0 || (event.revents & POLLOUT) == 0) return false;
+    if (socket) {
+      return send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+    }
+    return write(STDERR_FILENO, line.data(), line.size()) >= 0;
   }
 
   std::uint64_t dropped_ = 0;
