@@ -238,7 +238,7 @@ TEST(NginxConfigTest, ARequestWhoseWorkerDiedIsSentAgain) {
   const auto pages = reader.All("http/server/location /", "error_page");
   EXPECT_NE(std::ranges::find(pages, "502 = @again"), pages.end());
   EXPECT_EQ(reader.One("http/server/location @again", "fastcgi_pass"), "workers");
-  EXPECT_EQ(reader.One("http/server/location @again", "set"), "$again 1");
+  EXPECT_EQ(reader.One("http/server/location @again", "set"), "$again $was_connected");
   const std::string again = reader.One("http/server/location @again", "fastcgi_next_upstream");
   EXPECT_NE(again.find("error"), std::string::npos);
   EXPECT_NE(again.find("non_idempotent"), std::string::npos);
