@@ -524,6 +524,7 @@ class Master {
 
   void EndReload(ReloadRecord::Outcome outcome, std::string_view detail = {}) {
     reload_.End(outcome, detail);
+    if (outcome == ReloadRecord::kDone) proved_generation_ = generation_;
     while (configs_.size() > kMostConfigs) configs_.erase(configs_.begin());
   }
 
@@ -567,7 +568,6 @@ class Master {
                              config.threads, board_.lanes_per_slot())});
     }
     if (!change.roll.empty()) {
-      if (!reload_.running()) proved_generation_ = generation_;
       generation_ = ++last_generation_;
       pool_.generation = generation_;
       supervisor_.Roll(change.roll, generation_);
@@ -597,8 +597,9 @@ class Master {
 
   void GiveUp(const Supervisor::Action& action) {
     const std::uint32_t failed = generation_;
-    // A role may go further back than this, having had nothing to change in between.
-    generation_ = proved_generation_;
+    // The role that failed may go further back than the pool, having had nothing to change in
+    // between, or less far, to a generation that was on its way when this one began.
+    generation_ = std::max(proved_generation_, action.generation);
     config_ = ConfigOf(generation_);
     scaled_ = scaled_before_;
     pool_.generation = generation_;
