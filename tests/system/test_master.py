@@ -145,6 +145,22 @@ class CommandTest(SystemTest):
         self.assertEqual(before, sorted(slot["pid"] for slot in self.status()["slots"]))
         self.assert_good(instance.predict("faces", ASTRONAUT))
 
+    def test_giving_up_goes_back_to_what_was_proved_though_a_scale_was_under_way(self):
+        instance = self.start_one({"timeouts.start_s": 2})
+        instance.wait_workers()
+        self.write_config(**{"limits.pixels": 1000, "timeouts.start_s": 2})
+        self.assertEqual(0, self.command("reload").returncode)
+        self.write_config(**{"limits.pixels": 1000, "timeouts.start_s": 2,
+                             "backend.targets": ["ipv4:127.0.0.1:9"]})
+        self.command("scale", 3, "--patience", 0)  # does not wait for its end
+        done = self.command("reload")
+        self.assertEqual(1, done.returncode)
+        self.assertIn("generation 2 stays", done.stderr)
+        for slot in self.status()["slots"]:
+            os.kill(slot["pid"], signal.SIGKILL)
+        eventually(lambda: self.status()["workers"]["ready"] >= 2, "others have taken their place")
+        self.assert_problem(instance.predict("faces", ASTRONAUT), 422, "bad-picture")
+
     def test_without_a_pool_the_commands_say_so(self):
         empty = tempfile.mkdtemp(prefix="ip-none-")
         self.addCleanup(shutil.rmtree, empty)
