@@ -1,36 +1,48 @@
 // What runs a model. One engine is one instance: it is leased to one caller at a time (see
-// instance_pool.h) and need not be thread safe. Several instances of a model share nothing mutable.
+// scheduler.h) and need not be thread safe. Several instances of a model share nothing mutable.
 #pragma once
 
-#include <cstdint>
 #include <span>
-#include <string>
-#include <vector>
 
-#include "proto/model_config.pb.h"
+#include "modelserver/outputs.h"
 #include "proto/tensor.h"
 #include "shared/status.h"
 
 namespace inferpool::modelserver {
 
-// A tensor the engine made; `data` is raw, as the wire wants it.
-struct OutputTensor {
-  std::string name;
-  inference::DataType datatype = inference::TYPE_INVALID;
-  std::vector<std::int64_t> shape;
-  std::string data;
+// One request of a batch. `inputs` are the configuration's, in its order, with its datatypes and
+// shapes (request.h checks them); when the model batches, the first dimension is the request's own
+// number of rows. The inputs' memory is only read, and only during the run.
+struct Execution {
+  std::span<const TensorView> inputs;
+  Outputs* outputs = nullptr;
+  // How it went: INVALID_ARGUMENT when the input is at fault, INTERNAL when the library is,
+  // RESOURCE_EXHAUSTED when memory is. An error of one request is not the others'.
+  absl::Status status;
 };
 
 class Engine {
  public:
   virtual ~Engine() = default;
 
-  // Runs one request or batch. `inputs` are the configuration's, in its order, with its datatypes
-  // and shapes (request.h checks them); when the model batches, the first dimension is the batch.
-  // Answers all outputs of the configuration, in its order. The inputs' memory is only read, and
-  // only during the call. Errors: INVALID_ARGUMENT when the input is at fault, INTERNAL when the
-  // library is, RESOURCE_EXHAUSTED when memory is; the engine stays usable. Never throws.
-  virtual absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) = 0;
+  // Runs the requests of a batch, at least one and max_batch_size rows in all (a model that does
+  // not batch: one request): puts all wanted outputs of each, or sets its status. The requests are
+  // not joined into one tensor: an engine whose library gains from that joins them itself.
+  // The engine stays usable after an error. Never throws.
+  virtual void Run(std::span<Execution> batch) = 0;
+};
+
+// An engine that takes its requests one after the other, as OpenCV's gain nothing from a batch.
+class OneByOneEngine : public Engine {
+ public:
+  void Run(std::span<Execution> batch) final {
+    for (Execution& execution : batch) {
+      execution.status = RunOne(execution.inputs, *execution.outputs);
+    }
+  }
+
+ private:
+  virtual absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) = 0;
 };
 
 }  // namespace inferpool::modelserver

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "modelserver/backends.h"
 #include "modelserver/class_names.h"
 #include "modelserver/config_file.h"
+#include "modelserver/instance_pool.h"
 #include "modelserver/request.h"
 
 namespace inferpool::modelserver {
@@ -15,6 +14,25 @@ namespace {
 // Callers that may wait for one model: enough for the busiest pool of workers (each has some ten
 // threads), few enough that the last is served before its client has given up.
 constexpr std::size_t kMaxWaiting = 256;
+
+class PoolRunner : public Runner {
+ public:
+  explicit PoolRunner(std::vector<std::unique_ptr<Engine>> instances)
+      : instances_(std::move(instances), kMaxWaiting) {}
+
+  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
+                   Timings& /*timings*/) override {
+    const absl::StatusOr<InstancePool::Lease> lease =
+        instances_.Acquire(caller.deadline, caller.cancelled);
+    RETURN_IF_ERROR(lease.status());
+    Execution execution{.inputs = inputs, .outputs = &outputs, .status = {}};
+    lease->engine().Run({&execution, 1});
+    return execution.status;
+  }
+
+ private:
+  InstancePool instances_;
+};
 
 }  // namespace
 
@@ -38,39 +56,25 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
     RETURN_IF_ERROR(instance.status());
     instances.push_back(*std::move(instance));
   }
-  return std::make_unique<Model>(std::move(config), version, std::move(instances));
+  return std::make_unique<Model>(std::move(config), version,
+                                 std::make_unique<PoolRunner>(std::move(instances)));
 }
 
-Model::Model(inference::ModelConfig config, std::int64_t version,
-             std::vector<std::unique_ptr<Engine>> instances)
-    : config_(std::move(config)),
-      version_(version),
-      instances_(std::move(instances), kMaxWaiting) {}
+Model::Model(inference::ModelConfig config, std::int64_t version, std::unique_ptr<Runner> runner)
+    : config_(std::move(config)), version_(version), runner_(std::move(runner)) {}
 
-absl::StatusOr<std::vector<OutputTensor>> Model::Infer(const TensorList& inputs,
-                                                       std::span<const std::string_view> requested,
-                                                       const Caller& caller) {
+absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller) {
   const absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
   RETURN_IF_ERROR(ordered.status());
-  RETURN_IF_ERROR(CheckRequestedOutputs(config_, requested));
-
-  absl::StatusOr<std::vector<OutputTensor>> outputs = [&] {
-    const absl::StatusOr<InstancePool::Lease> lease =
-        instances_.Acquire(caller.deadline, caller.cancelled);
-    return lease.ok() ? lease->engine().Run(*ordered) : lease.status();
-  }();
-  if (!outputs.ok() || requested.empty()) {
-    return outputs;
-  }
-  std::vector<OutputTensor> chosen;
-  for (const std::string_view name : requested) {
-    const auto found = std::ranges::find(*outputs, name, &OutputTensor::name);
-    if (found == outputs->end()) {
-      return absl::InternalError(fmt::format("the engine made no output '{}'", name));
+  Timings timings;
+  RETURN_IF_ERROR(runner_->Run(*ordered, outputs, caller, timings));
+  for (const Outputs::Output& output : outputs.wanted()) {
+    if (!output.added) {
+      return absl::InternalError(
+          fmt::format("the engine made no output '{}'", config_.output(output.index).name()));
     }
-    chosen.push_back(std::move(*found));
   }
-  return chosen;
+  return absl::OkStatus();
 }
 
 }  // namespace inferpool::modelserver

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_set>
+#include <numeric>
 
 namespace inferpool::modelserver {
 namespace {
@@ -64,21 +64,28 @@ absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig
   return ordered;
 }
 
-absl::Status CheckRequestedOutputs(const inference::ModelConfig& config,
-                                   std::span<const std::string_view> requested) {
-  std::unordered_set<std::string_view> seen;
+absl::StatusOr<std::vector<int>> ChooseOutputs(const inference::ModelConfig& config,
+                                               std::span<const std::string_view> requested) {
+  std::vector<int> chosen;
+  if (requested.empty()) {
+    chosen.resize(static_cast<std::size_t>(config.output_size()));
+    std::iota(chosen.begin(), chosen.end(), 0);
+    return chosen;
+  }
   for (const std::string_view name : requested) {
-    if (std::ranges::find(config.output(), name, &inference::ModelOutput::name) ==
-        config.output().end()) {
+    const auto found = std::ranges::find(config.output(), name, &inference::ModelOutput::name);
+    if (found == config.output().end()) {
       return absl::InvalidArgumentError(
           fmt::format("unexpected inference output '{}' for model '{}'", name, config.name()));
     }
-    if (!seen.insert(name).second) {
+    const auto index = static_cast<int>(found - config.output().begin());
+    if (std::ranges::find(chosen, index) != chosen.end()) {
       return absl::InvalidArgumentError(
           fmt::format("output '{}' of model '{}' is requested twice", name, config.name()));
     }
+    chosen.push_back(index);
   }
-  return absl::OkStatus();
+  return chosen;
 }
 
 std::vector<std::int64_t> WireShape(const inference::ModelConfig& config,

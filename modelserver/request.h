@@ -18,9 +18,10 @@ namespace inferpool::modelserver {
 absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig& config,
                                                     const TensorList& inputs);
 
-// Every requested output is the model's, and asked for once.
-absl::Status CheckRequestedOutputs(const inference::ModelConfig& config,
-                                   std::span<const std::string_view> requested);
+// The configuration's outputs that a request asks for, by index and in its order: `requested`, or
+// all when it names none. Error: one that is not the model's, or is asked for twice.
+absl::StatusOr<std::vector<int>> ChooseOutputs(const inference::ModelConfig& config,
+                                               std::span<const std::string_view> requested);
 
 // The shape clients see: `dims`, with -1 for the batch before it when the model batches.
 std::vector<std::int64_t> WireShape(const inference::ModelConfig& config,

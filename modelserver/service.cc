@@ -80,13 +80,18 @@ absl::Status Infer(const Repository& repository, const Caller& caller,
     }
     requested.emplace_back(output.name());
   }
-  absl::StatusOr<std::vector<OutputTensor>> outputs = (*model)->Infer(*inputs, requested, caller);
-  RETURN_IF_ERROR(outputs.status());
+  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs((*model)->config(), requested);
+  RETURN_IF_ERROR(chosen.status());
+  Outputs outputs((*model)->config());
+  for (const int index : *chosen) outputs.Want(index);
+  RETURN_IF_ERROR((*model)->Infer(*inputs, outputs, caller));
   response.set_model_name(request.model_name());
   response.set_model_version(std::to_string((*model)->version()));
   response.set_id(request.id());
-  for (OutputTensor& output : *outputs) {
-    AddRawOutput(response, output.name, output.datatype, output.shape) = std::move(output.data);
+  for (Outputs::Output& output : outputs.wanted()) {
+    const inference::ModelOutput& configured = (*model)->config().output(output.index);
+    AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =
+        std::move(output.own);
   }
   return absl::OkStatus();
 }

@@ -22,25 +22,25 @@ struct Settings {
   double confidence_half = 0;
 };
 
-class CascadeEngine : public Engine {
+class CascadeEngine : public OneByOneEngine {
  public:
   CascadeEngine(const cv::CascadeClassifier& cascade, double last_threshold,
                 const Settings& settings)
       : cascade_(cascade), last_threshold_(last_threshold), settings_(settings) {}
 
-  absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
-    return GuardOpenCv([&]() -> absl::StatusOr<std::vector<OutputTensor>> {
+ private:
+  absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
+    return GuardOpenCv([&] {
       const absl::StatusOr<cv::Mat> picture = PictureOf(inputs.front());
       RETURN_IF_ERROR(picture.status());
       std::vector<Detection> detections;
       if (!picture->empty()) {
         detections = Detect(*picture);
       }
-      return EncodeDetections(std::move(detections), picture->size());
+      return PutDetections(std::move(detections), picture->size(), outputs);
     });
   }
 
- private:
   std::vector<Detection> Detect(const cv::Mat& picture) {
     double scale = 1;
     cv::Mat gray;

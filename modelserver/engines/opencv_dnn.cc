@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <opencv2/dnn.hpp>
 
@@ -22,7 +23,7 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
   return shape;
 }
 
-class DnnEngine : public Engine {
+class DnnEngine : public OneByOneEngine {
  public:
   DnnEngine(const inference::ModelConfig& config, std::filesystem::path file)
       : config_(config), file_(std::move(file)) {
@@ -40,26 +41,26 @@ class DnnEngine : public Engine {
     });
   }
 
-  absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
-    // A run that fails leaves the net unplanned; the next one plans its memory anew.
-    return GuardOpenCv([&] { return RunRows(inputs); });
-  }
-
  private:
   bool Batches() const { return config_.max_batch_size() > 0; }
 
-  absl::StatusOr<std::vector<OutputTensor>> RunRows(std::span<const TensorView> inputs) {
+  absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
+    // A run that fails leaves the net unplanned; the next one plans its memory anew.
+    return GuardOpenCv([&] { return RunRows(inputs, outputs); });
+  }
+
+  absl::Status RunRows(std::span<const TensorView> inputs, Outputs& outputs) {
     const std::int64_t rows = Batches() ? inputs.front().shape[0] : 1;
-    std::vector<OutputTensor> outputs;
+    std::vector<std::span<std::byte>> memory(output_names_.size());
     for (std::int64_t row = 0; row < rows; ++row) {
       for (const TensorView& input : inputs) {
         RETURN_IF_ERROR(SetInput(input, row, rows));
       }
       std::vector<cv::Mat> blobs;
       net_.forward(blobs, output_names_);
-      RETURN_IF_ERROR(Append(blobs, row, rows, outputs));
+      RETURN_IF_ERROR(PutRow(blobs, row, rows, outputs, memory));
     }
-    return outputs;
+    return absl::OkStatus();
   }
 
   absl::Status SetInput(const TensorView& input, std::int64_t row, std::int64_t rows) {
@@ -81,11 +82,15 @@ class DnnEngine : public Engine {
     return absl::OkStatus();
   }
 
-  // Appends a row's outputs; the first row makes the tensors.
-  absl::Status Append(const std::vector<cv::Mat>& blobs, std::int64_t row, std::int64_t rows,
-                      std::vector<OutputTensor>& outputs) const {
+  // Writes a row's outputs; the first row asks for their memory, of all rows.
+  absl::Status PutRow(const std::vector<cv::Mat>& blobs, std::int64_t row, std::int64_t rows,
+                      Outputs& outputs, std::vector<std::span<std::byte>>& memory) const {
     for (std::size_t i = 0; i < blobs.size(); ++i) {
-      const inference::ModelOutput& output = config_.output(static_cast<int>(i));
+      const auto index = static_cast<int>(i);
+      if (!outputs.Wanted(index)) {
+        continue;
+      }
+      const inference::ModelOutput& output = config_.output(index);
       const cv::Mat blob = blobs[i].isContinuous() ? blobs[i] : blobs[i].clone();
       if (blob.depth() != CV_32F) {
         return absl::InternalError(fmt::format("output '{}' is not FP32", output.name()));
@@ -97,10 +102,17 @@ class DnnEngine : public Engine {
         if (Batches()) {
           shape->insert(shape->begin(), rows);
         }
-        outputs.push_back({output.name(), inference::TYPE_FP32, *std::move(shape), {}});
-        outputs.back().data.reserve(bytes * static_cast<std::size_t>(rows));
+        const absl::StatusOr<std::span<std::byte>> added =
+            outputs.Add(index, *shape, bytes * static_cast<std::size_t>(rows));
+        RETURN_IF_ERROR(added.status());
+        memory[i] = *added;
       }
-      outputs[i].data.append(reinterpret_cast<const char*>(blob.data), bytes);
+      if (memory[i].size() < bytes) {
+        return absl::InternalError(
+            fmt::format("output '{}' differs in size between rows", output.name()));
+      }
+      std::memcpy(memory[i].data(), blob.data, bytes);
+      memory[i] = memory[i].subspan(bytes);
     }
     return absl::OkStatus();
   }
@@ -165,7 +177,13 @@ absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
                       .shape = shapes[at],
                       .data = std::as_bytes(std::span(zeros[at]))});
   }
-  return engine.Run(inputs).status();
+  Outputs outputs(config);
+  for (int i = 0; i < config.output_size(); ++i) {
+    outputs.Want(i);
+  }
+  Execution zero_run{.inputs = inputs, .outputs = &outputs, .status = {}};
+  engine.Run({&zero_run, 1});
+  return zero_run.status;
 }
 
 }  // namespace

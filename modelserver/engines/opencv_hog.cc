@@ -26,25 +26,25 @@ cv::Rect2f Person(const cv::Rect2f& window, float up) {
           (1 - 2 * kEndMargin) * window.height * up};
 }
 
-class HogEngine : public Engine {
+class HogEngine : public OneByOneEngine {
  public:
   explicit HogEngine(const Settings& settings) : settings_(settings) {
     hog_.setSVMDetector(cv::HOGDescriptor::getDefaultPeopleDetector());
   }
 
-  absl::StatusOr<std::vector<OutputTensor>> Run(std::span<const TensorView> inputs) override {
-    return GuardOpenCv([&]() -> absl::StatusOr<std::vector<OutputTensor>> {
+ private:
+  absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
+    return GuardOpenCv([&] {
       const absl::StatusOr<cv::Mat> picture = PictureOf(inputs.front());
       RETURN_IF_ERROR(picture.status());
       std::vector<Detection> detections;
       if (!picture->empty()) {
         detections = Detect(*picture);
       }
-      return EncodeDetections(std::move(detections), picture->size());
+      return PutDetections(std::move(detections), picture->size(), outputs);
     });
   }
 
- private:
   // The features take the strongest channel's gradient, so the channels' order does not matter.
   std::vector<Detection> Detect(const cv::Mat& picture) const {
     double scale = 1;

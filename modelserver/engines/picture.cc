@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <opencv2/imgproc.hpp>
 #include <string_view>
@@ -45,13 +46,6 @@ template <typename Tensor>
 bool Same(const TensorSpec& spec, const Tensor& tensor) {
   return tensor.name() == spec.name && tensor.data_type() == spec.datatype &&
          std::ranges::equal(tensor.dims(), spec.dims);
-}
-
-template <typename T>
-OutputTensor Encode(const TensorSpec& spec, const std::vector<T>& values) {
-  const auto bytes = std::as_bytes(std::span(values));
-  return {std::string(spec.name), spec.datatype, spec.dims,
-          std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
 }
 
 }  // namespace
@@ -106,7 +100,7 @@ cv::Mat Shrink(const cv::Mat& picture, int max_side, double& scale) {
   return shrunk;
 }
 
-std::vector<OutputTensor> EncodeDetections(std::vector<Detection> detections, cv::Size picture) {
+absl::Status PutDetections(std::vector<Detection> detections, cv::Size picture, Outputs& outputs) {
   std::ranges::stable_sort(detections, std::ranges::greater(), &Detection::score);
   if (detections.size() > kMaxDetections) {
     detections.resize(kMaxDetections);
@@ -125,12 +119,14 @@ std::vector<OutputTensor> EncodeDetections(std::vector<Detection> detections, cv
     boxes[4 * i + 3] = std::clamp(box.y + box.height, 0.0F, height);
     scores[i] = detections[i].score;
   }
-  std::vector<OutputTensor> outputs;
-  outputs.push_back(Encode(OutputSpecs()[0], count));
-  outputs.push_back(Encode(OutputSpecs()[1], boxes));
-  outputs.push_back(Encode(OutputSpecs()[2], scores));
-  outputs.push_back(Encode(OutputSpecs()[3], classes));
-  return outputs;
+  // Outputs stand in this order in the configuration (CompletePictureDetector).
+  const std::array<std::span<const std::byte>, 4> values = {
+      std::as_bytes(std::span(count)), std::as_bytes(std::span(boxes)),
+      std::as_bytes(std::span(scores)), std::as_bytes(std::span(classes))};
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    RETURN_IF_ERROR(outputs.Put(static_cast<int>(i), OutputSpecs()[i].dims, values[i]));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace inferpool::modelserver

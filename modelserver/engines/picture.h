@@ -36,7 +36,8 @@ absl::StatusOr<cv::Mat> PictureOf(const TensorView& image);
 // size over the original's. What a detector costs is bounded by this, whatever is sent.
 cv::Mat Shrink(const cv::Mat& picture, int max_side, double& scale);
 
-// The outputs above. Takes the best kMaxDetections, sorted by score, clipped to `picture`.
-std::vector<OutputTensor> EncodeDetections(std::vector<Detection> detections, cv::Size picture);
+// Puts the outputs above: the best kMaxDetections, sorted by score, clipped to `picture`. Error: as
+// Outputs::Put.
+absl::Status PutDetections(std::vector<Detection> detections, cv::Size picture, Outputs& outputs);
 
 }  // namespace inferpool::modelserver

@@ -2,23 +2,19 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <random>
 #include <thread>
 
 #include "modelserver/class_names.h"
 #include "modelserver/config_file.h"
 #include "tests/unit/modelserver/folder.h"
+#include "tests/unit/modelserver/infer.h"
 #include "tests/unit/modelserver/tiny_onnx.h"
 
 namespace inferpool::modelserver {
 namespace {
 
 using Shape = std::vector<std::int64_t>;
-
-Caller Patient() {
-  return {Deadline::After(std::chrono::minutes(1)), [] { return false; }};
-}
 
 absl::StatusOr<std::unique_ptr<Model>> LoadFrom(const std::filesystem::path& folder) {
   const auto config = ReadConfigFile(folder / "config.pbtxt", folder.filename());
@@ -52,15 +48,7 @@ absl::StatusOr<std::vector<OutputTensor>> InferFloats(
   inference::ModelInferRequest request;
   AddRawInput(request, model.config().input(0).name(), inference::TYPE_FP32, shape)
       .assign(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-  const auto inputs = ReadInputs(request);
-  RETURN_IF_ERROR(inputs.status());
-  return model.Infer(*inputs, requested, Patient());
-}
-
-std::vector<float> Floats(const OutputTensor& tensor) {
-  std::vector<float> values(tensor.data.size() / sizeof(float));
-  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  return values;
+  return Infer(model, request, requested);
 }
 
 TEST(OnnxModels, RunWithoutAConfiguration) {
@@ -77,12 +65,12 @@ TEST(OnnxModels, RunWithoutAConfiguration) {
     EXPECT_EQ((*outputs)[0].name, "sum");
     EXPECT_EQ((*outputs)[0].shape, (Shape{batch, 2, 4}));
     EXPECT_EQ((*outputs)[1].shape, (Shape{batch, 8}));
-    const std::vector<float> sum = Floats((*outputs)[0]);
+    const std::vector<float> sum = Values<float>((*outputs)[0]);
     ASSERT_EQ(sum.size(), x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
       EXPECT_FLOAT_EQ(sum[i], 2 * x[i]);
     }
-    EXPECT_EQ(Floats((*outputs)[1]), sum);
+    EXPECT_EQ(Values<float>((*outputs)[1]), sum);
   }
   EXPECT_EQ(InferFloats(**model, {5, 2, 4}, Numbers(40, 7)).status().code(),
             absl::StatusCode::kInvalidArgument);
@@ -95,7 +83,7 @@ TEST(OnnxModels, ABatchThatTheExportForgotWorksRowByRow) {
   const auto outputs = InferFloats(**model, {3, 2, 4}, x);
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_EQ((*outputs)[1].shape, (Shape{3, 8}));
-  EXPECT_EQ(Floats((*outputs)[1]), Floats((*outputs)[0]));
+  EXPECT_EQ(Values<float>((*outputs)[1]), Values<float>((*outputs)[0]));
 }
 
 TEST(OnnxModels, AFixedBatchIsServedAsItIs) {
@@ -133,7 +121,7 @@ TEST(OnnxModels, AFailedRunLeavesAModelThatWorks) {
     EXPECT_EQ(InferFloats(**model, {2, 2, 4}, x).status().code(), absl::StatusCode::kInternal);
     const auto outputs = InferFloats(**model, {1, 2, 4}, std::span(x).first(8));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
-    EXPECT_FLOAT_EQ(Floats((*outputs)[0])[7], 2 * x[7]);
+    EXPECT_FLOAT_EQ(Values<float>((*outputs)[0])[7], 2 * x[7]);
   }
 }
 
@@ -163,7 +151,7 @@ TEST(OnnxModels, AreSafeUnderManyCallers) {
         const std::vector<float> x = Numbers(static_cast<std::size_t>(batch) * 8, i * 100 + call);
         const auto outputs = InferFloats(**model, {batch, 2, 4}, x);
         ASSERT_TRUE(outputs.ok()) << outputs.status();
-        EXPECT_FLOAT_EQ(Floats((*outputs)[0]).back(), 2 * x.back());
+        EXPECT_FLOAT_EQ(Values<float>((*outputs)[0]).back(), 2 * x.back());
       }
     });
   }
@@ -183,7 +171,7 @@ TEST(SampleModels, ShapesGivesARowTheSameAnswerInAnyBatch) {
     const auto outputs =
         InferFloats(**model, {1, 3, 320, 320}, std::span(x).subspan(row * kRow, kRow));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
-    alone.push_back(Floats((*outputs)[0]));
+    alone.push_back(Values<float>((*outputs)[0]));
     ASSERT_EQ(alone.back().size(), 8U * 2100U);
   }
   EXPECT_NE(alone[0], alone[1]);
@@ -192,7 +180,7 @@ TEST(SampleModels, ShapesGivesARowTheSameAnswerInAnyBatch) {
                                      std::span(x).first(batch * kRow));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     EXPECT_EQ((*outputs)[0].shape, (Shape{static_cast<std::int64_t>(batch), 8, 2100}));
-    const std::vector<float> together = Floats((*outputs)[0]);
+    const std::vector<float> together = Values<float>((*outputs)[0]);
     for (std::size_t row = 0; row < batch; ++row) {
       const auto* start = together.data() + row * alone[row].size();
       EXPECT_EQ(std::vector<float>(start, start + alone[row].size()), alone[row]) << batch;

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <thread>
@@ -10,6 +9,7 @@
 #include "modelserver/config_file.h"
 #include "modelserver/model.h"
 #include "tests/unit/modelserver/folder.h"
+#include "tests/unit/modelserver/infer.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -25,23 +25,13 @@ absl::StatusOr<std::unique_ptr<Model>> LoadSample(const std::string& name) {
   return Model::Load(folder, 1, *config);
 }
 
-template <typename T>
-std::vector<T> Values(const OutputTensor& tensor) {
-  std::vector<T> values(tensor.data.size() / sizeof(T));
-  std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  return values;
-}
-
 // Runs the model and checks what every answer must satisfy.
 std::vector<Found> Detect(Model& model, const cv::Mat& rgb) {
   inference::ModelInferRequest request;
   AddRawInput(request, "image", inference::TYPE_UINT8,
               std::vector<std::int64_t>{rgb.rows, rgb.cols, 3})
       .assign(reinterpret_cast<const char*>(rgb.data), rgb.total() * 3);
-  const auto inputs = ReadInputs(request);
-  EXPECT_TRUE(inputs.ok()) << inputs.status();
-  const auto outputs =
-      model.Infer(*inputs, {}, {Deadline::After(std::chrono::minutes(1)), [] { return false; }});
+  const auto outputs = Infer(model, request);
   EXPECT_TRUE(outputs.ok()) << outputs.status();
   if (!outputs.ok()) {
     return {};

@@ -77,12 +77,15 @@ TEST(Requests, TheTextSaysWhatIsExpected) {
 
 TEST(RequestedOutputs, MustBeTheModelsAndAskedForOnce) {
   const auto check = [](std::vector<std::string_view> names) {
-    return CheckRequestedOutputs(Config(0), names).code();
+    return ChooseOutputs(Config(0), names).status().code();
   };
   EXPECT_EQ(check({}), absl::StatusCode::kOk);
   EXPECT_EQ(check({"z", "y"}), absl::StatusCode::kOk);
   EXPECT_EQ(check({"z", "z"}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(check({"x"}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(*ChooseOutputs(Config(0), std::vector<std::string_view>{"z", "y"}),
+            (std::vector<int>{1, 0}));
+  EXPECT_EQ(*ChooseOutputs(Config(0), {}), (std::vector<int>{0, 1}));
 }
 
 }  // namespace

@@ -1,0 +1,44 @@
+// What answers the checked requests of a model: instances behind a queue (scheduler.h), or other
+// models one after the other (ensemble.h).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "modelserver/outputs.h"
+#include "proto/tensor.h"
+#include "shared/deadline.h"
+#include "shared/status.h"
+
+namespace inferpool::modelserver {
+
+// Who waits for an answer, and for how long. `cancelled` may be asked from the calling thread at
+// any time. `priority` and `timeout` are the request's own parameters, 0 when it has none; they
+// matter where the model's queue policy says so.
+struct Caller {
+  Deadline deadline;
+  std::function<bool()> cancelled;
+  std::uint64_t priority = 0;
+  std::chrono::microseconds timeout{0};
+};
+
+// Where the time of one request went, for the statistics.
+struct Timings {
+  Clock::duration queue{};
+  Clock::duration compute_input{};
+  Clock::duration compute_infer{};
+  Clock::duration compute_output{};
+};
+
+class Runner {
+ public:
+  virtual ~Runner() = default;
+
+  // `inputs` as in Execution. Puts all wanted outputs, or says why not. Thread safe.
+  virtual absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
+                           const Caller& caller, Timings& timings) = 0;
+};
+
+}  // namespace inferpool::modelserver
