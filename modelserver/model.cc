@@ -5,37 +5,10 @@
 #include "modelserver/backends.h"
 #include "modelserver/class_names.h"
 #include "modelserver/config_file.h"
-#include "modelserver/instance_pool.h"
 #include "modelserver/request.h"
+#include "modelserver/scheduler.h"
 
 namespace inferpool::modelserver {
-namespace {
-
-// Callers that may wait for one model: enough for the busiest pool of workers (each has some ten
-// threads), few enough that the last is served before its client has given up.
-constexpr std::size_t kMaxWaiting = 256;
-
-class PoolRunner : public Runner {
- public:
-  explicit PoolRunner(std::vector<std::unique_ptr<Engine>> instances)
-      : instances_(std::move(instances), kMaxWaiting) {}
-
-  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
-                   Timings& /*timings*/) override {
-    const absl::StatusOr<InstancePool::Lease> lease =
-        instances_.Acquire(caller.deadline, caller.cancelled);
-    RETURN_IF_ERROR(lease.status());
-    Execution execution{.inputs = inputs, .outputs = &outputs, .status = {}};
-    lease->engine().Run({&execution, 1});
-    return execution.status;
-  }
-
- private:
-  InstancePool instances_;
-};
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
                                                    std::int64_t version,
                                                    inference::ModelConfig config) {
@@ -56,18 +29,41 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
     RETURN_IF_ERROR(instance.status());
     instances.push_back(*std::move(instance));
   }
-  return std::make_unique<Model>(std::move(config), version,
-                                 std::make_unique<PoolRunner>(std::move(instances)));
+  auto statistics = std::make_unique<ModelStatistics>();
+  auto scheduler = std::make_unique<Scheduler>(config, std::move(instances), *statistics);
+  return std::make_unique<Model>(std::move(config), version, std::move(statistics),
+                                 std::move(scheduler));
 }
 
-Model::Model(inference::ModelConfig config, std::int64_t version, std::unique_ptr<Runner> runner)
-    : config_(std::move(config)), version_(version), runner_(std::move(runner)) {}
+Model::Model(inference::ModelConfig config, std::int64_t version,
+             std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner)
+    : config_(std::move(config)),
+      version_(version),
+      statistics_(std::move(statistics)),
+      runner_(std::move(runner)) {}
 
 absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller) {
+  const TimePoint start = Clock::now();
   const absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
-  RETURN_IF_ERROR(ordered.status());
   Timings timings;
-  RETURN_IF_ERROR(runner_->Run(*ordered, outputs, caller, timings));
+  absl::Status status = ordered.status();
+  if (status.ok()) {
+    status = runner_->Run(*ordered, outputs, caller, timings);
+  }
+  if (status.ok()) {
+    status = CheckComplete(outputs);
+  }
+  const Clock::duration total = Clock::now() - start;
+  if (status.ok()) {
+    const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
+    statistics_->Success(rows, total, timings);
+  } else {
+    statistics_->Failure(total);
+  }
+  return status;
+}
+
+absl::Status Model::CheckComplete(const Outputs& outputs) const {
   for (const Outputs::Output& output : outputs.wanted()) {
     if (!output.added) {
       return absl::InternalError(

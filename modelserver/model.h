@@ -9,6 +9,7 @@
 #include "modelserver/engine.h"
 #include "modelserver/outputs.h"
 #include "modelserver/runner.h"
+#include "modelserver/statistics.h"
 #include "proto/model_config.pb.h"
 #include "proto/tensor.h"
 #include "shared/status.h"
@@ -25,7 +26,8 @@ class Model {
                                                      inference::ModelConfig config);
 
   // `config` is complete.
-  Model(inference::ModelConfig config, std::int64_t version, std::unique_ptr<Runner> runner);
+  Model(inference::ModelConfig config, std::int64_t version,
+        std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner);
 
   const inference::ModelConfig& config() const { return config_; }
   std::int64_t version() const { return version_; }
@@ -35,9 +37,16 @@ class Model {
   // the engine's.
   absl::Status Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller);
 
+  ModelStatistics::Values statistics() const { return statistics_->Get(); }
+  std::size_t pending() const { return runner_->pending(); }
+
  private:
+  // INTERNAL when the runner left a wanted output out.
+  absl::Status CheckComplete(const Outputs& outputs) const;
+
   const inference::ModelConfig config_;
   const std::int64_t version_;
+  const std::unique_ptr<ModelStatistics> statistics_;
   const std::unique_ptr<Runner> runner_;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -39,6 +40,9 @@ class Runner {
   // `inputs` as in Execution. Puts all wanted outputs, or says why not. Thread safe.
   virtual absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
                            const Caller& caller, Timings& timings) = 0;
+
+  // Requests that wait.
+  virtual std::size_t pending() const { return 0; }
 };
 
 }  // namespace inferpool::modelserver

@@ -1,0 +1,203 @@
+#include "modelserver/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace inferpool::modelserver {
+namespace {
+
+// How long a caller that has gone away keeps its place at most.
+constexpr std::chrono::milliseconds kCancelCheck{50};
+
+bool HasOpenShapes(const inference::ModelConfig& config) {
+  return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
+    return std::ranges::find(input.dims(), -1) != input.dims().end();
+  });
+}
+
+// What the inputs of one batch must have in common: their shapes but for the rows.
+std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
+  std::vector<std::int64_t> shapes;
+  for (const TensorView& input : inputs) {
+    shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+  }
+  return shapes;
+}
+
+}  // namespace
+
+// A request, on the stack of its thread. Guarded by mutex_, but for the execution, which belongs to
+// the leader while the batch runs.
+struct Scheduler::Waiter : Queued {
+  enum class State { kWaiting, kLeads, kRuns, kDone };
+
+  State state = State::kWaiting;
+  Execution execution;
+  Timings timings;
+  std::condition_variable changed;
+  // Of the leader:
+  Engine* engine = nullptr;
+  std::uint64_t batch = 0;
+  std::vector<Waiter*> members;  // itself among them
+
+  void Become(State next) {
+    state = next;
+    changed.notify_one();  // under the lock: the memory goes when its thread wakes
+  }
+};
+
+Scheduler::Scheduler(const inference::ModelConfig& config,
+                     std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics)
+    : batches_(config.max_batch_size() > 0),
+      same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
+      preserve_ordering_(config.dynamic_batching().preserve_ordering()),
+      instances_(std::move(instances)),
+      statistics_(statistics),
+      queue_(PolicyOf(config)) {
+  for (const std::unique_ptr<Engine>& instance : instances_) {
+    idle_.push_back(instance.get());
+  }
+}
+
+absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
+                            const Caller& caller, Timings& timings) {
+  Waiter self;
+  self.rows = batches_ ? inputs.front().shape[0] : 1;
+  if (!same_shapes_) {
+    self.shapes = RowShapes(inputs);
+  }
+  self.execution = {.inputs = inputs, .outputs = &outputs, .status = {}};
+  const TimePoint now = Clock::now();
+  if (caller.deadline.Expired(now)) {
+    return absl::DeadlineExceededError("the deadline was over before the request ran");
+  }
+  std::unique_lock lock(mutex_);
+  RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
+  Pump(now, &self);
+  while (self.state == Waiter::State::kWaiting) {
+    Wait(self, caller, lock);
+  }
+  if (self.state == Waiter::State::kLeads) {
+    Lead(self, lock);
+  }
+  self.changed.wait(lock, [&self] { return self.state == Waiter::State::kDone; });
+  timings = self.timings;
+  return std::move(self.execution.status);
+}
+
+void Scheduler::Wait(Waiter& waiter, const Caller& caller, std::unique_lock<std::mutex>& lock) {
+  const TimePoint now = Clock::now();
+  TimePoint wake = std::min(caller.deadline.at(), now + kCancelCheck);
+  if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, now)) {
+    wake = std::min(wake, *event);
+  }
+  waiter.changed.wait_until(lock, wake);
+  if (waiter.state != Waiter::State::kWaiting) {
+    return;
+  }
+  const TimePoint later = Clock::now();
+  Pump(later, &waiter);
+  const auto give_up = [&](absl::Status status) {
+    queue_.Remove(waiter);
+    waiter.execution.status = std::move(status);
+    waiter.state = Waiter::State::kDone;
+  };
+  if (waiter.state == Waiter::State::kWaiting && caller.deadline.Expired(later)) {
+    give_up(absl::DeadlineExceededError("the deadline was over while the request waited"));
+  }
+  if (waiter.state != Waiter::State::kWaiting || later < now + kCancelCheck) {
+    return;
+  }
+  lock.unlock();
+  const bool gone = caller.cancelled();
+  lock.lock();
+  if (gone && waiter.state == Waiter::State::kWaiting) {
+    give_up(absl::CancelledError("the caller went away while the request waited"));
+  }
+}
+
+void Scheduler::Pump(TimePoint now, Waiter* self) {
+  for (Queued* expired : queue_.Expire(now)) {
+    auto& waiter = static_cast<Waiter&>(*expired);
+    waiter.execution.status = absl::UnavailableError("Request timeout expired");
+    waiter.Become(Waiter::State::kDone);
+  }
+  while (!idle_.empty()) {
+    const std::vector<Queued*> batch = queue_.Take(now);
+    if (batch.empty()) {
+      return;
+    }
+    // The calling thread is awake: where it can, it leads.
+    Queued* chosen = std::ranges::find(batch, self) == batch.end() ? batch.front() : self;
+    auto& leader = static_cast<Waiter&>(*chosen);
+    for (Queued* member : batch) {
+      auto& waiter = static_cast<Waiter&>(*member);
+      waiter.state = Waiter::State::kRuns;
+      leader.members.push_back(&waiter);
+    }
+    leader.engine = idle_.back();
+    idle_.pop_back();
+    leader.batch = next_batch_++;
+    if (preserve_ordering_) {
+      running_.insert(leader.batch);
+    }
+    leader.Become(Waiter::State::kLeads);
+  }
+}
+
+void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  const TimePoint start = Clock::now();
+  std::int64_t rows = 0;
+  if (leader.members.size() == 1) {
+    leader.engine->Run({&leader.execution, 1});
+    rows = leader.rows;
+  } else {
+    std::vector<Execution> batch;
+    batch.reserve(leader.members.size());
+    for (const Waiter* member : leader.members) {
+      batch.push_back(member->execution);
+      rows += member->rows;
+    }
+    leader.engine->Run(batch);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      leader.members[i]->execution.status = std::move(batch[i].status);
+    }
+  }
+  const TimePoint end = Clock::now();
+  for (Waiter* member : leader.members) {
+    member->timings.queue = start - member->since;
+    member->timings.compute_infer = end - start;
+  }
+  statistics_.Execution(rows, leader.timings);
+
+  lock.lock();
+  idle_.push_back(leader.engine);
+  Release(leader);
+  Pump(end, nullptr);
+}
+
+void Scheduler::Release(Waiter& leader) {
+  if (!preserve_ordering_) {
+    for (Waiter* member : leader.members) {
+      member->Become(Waiter::State::kDone);
+    }
+    return;
+  }
+  running_.erase(leader.batch);
+  held_.emplace(leader.batch, leader.members);
+  while (!held_.empty() && (running_.empty() || held_.begin()->first < *running_.begin())) {
+    for (Waiter* member : held_.begin()->second) {
+      member->Become(Waiter::State::kDone);
+    }
+    held_.erase(held_.begin());
+  }
+}
+
+std::size_t Scheduler::pending() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
+}  // namespace inferpool::modelserver
