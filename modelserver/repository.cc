@@ -250,6 +250,19 @@ std::vector<std::int64_t> Repository::ReadyVersions(const std::string& name) con
   return ready;
 }
 
+std::vector<std::shared_ptr<Model>> Repository::ReadyModels() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Model>> ready;
+  for (const auto& [name, entry] : entries_) {
+    for (const auto& [version, loaded] : entry.versions) {
+      if (loaded.state == ModelState::kReady) {
+        ready.push_back(loaded.model);
+      }
+    }
+  }
+  return ready;
+}
+
 std::vector<IndexEntry> Repository::Index() const {
   const std::lock_guard lock(mutex_);
   std::vector<IndexEntry> index;

@@ -63,6 +63,9 @@ class Repository {
   // The versions that are ready, ascending; empty for an unknown model.
   std::vector<std::int64_t> ReadyVersions(const std::string& name) const;
 
+  // The models that are ready, by name, then version.
+  std::vector<std::shared_ptr<Model>> ReadyModels() const;
+
   // By name, then version.
   std::vector<IndexEntry> Index() const;
 

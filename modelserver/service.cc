@@ -5,7 +5,9 @@
 #include <exception>
 #include <string>
 
+#include "modelserver/inference.h"
 #include "modelserver/request.h"
+#include "modelserver/stream.h"
 #include "proto/tensor.h"
 #include "shared/log.h"
 
@@ -65,37 +67,6 @@ void AddMetadata(
   }
 }
 
-absl::Status Infer(const Repository& repository, const Caller& caller,
-                   const inference::ModelInferRequest& request,
-                   inference::ModelInferResponse& response) {
-  const absl::StatusOr<std::shared_ptr<Model>> model =
-      repository.Find(request.model_name(), request.model_version());
-  RETURN_IF_ERROR(model.status());
-  const absl::StatusOr<TensorList> inputs = ReadInputs(request);
-  RETURN_IF_ERROR(inputs.status());
-  std::vector<std::string_view> requested;
-  for (const auto& output : request.outputs()) {
-    if (output.parameters().contains("shared_memory_region")) {
-      return absl::UnimplementedError("outputs in shared memory are not supported");
-    }
-    requested.emplace_back(output.name());
-  }
-  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs((*model)->config(), requested);
-  RETURN_IF_ERROR(chosen.status());
-  Outputs outputs((*model)->config());
-  for (const int index : *chosen) outputs.Want(index);
-  RETURN_IF_ERROR((*model)->Infer(*inputs, outputs, caller));
-  response.set_model_name(request.model_name());
-  response.set_model_version(std::to_string((*model)->version()));
-  response.set_id(request.id());
-  for (Outputs::Output& output : outputs.wanted()) {
-    const inference::ModelOutput& configured = (*model)->config().output(output.index);
-    AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =
-        std::move(output.own);
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 grpc::Status Service::ServerLive(grpc::ServerContext* /*context*/,
@@ -130,6 +101,9 @@ grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
   response->set_name("inferpool-modelserver");
   response->set_version(INFERPOOL_VERSION);
   response->add_extensions("model_configuration");
+  response->add_extensions("model_repository");
+  response->add_extensions("statistics");
+  response->add_extensions("system_shared_memory");
   return grpc::Status::OK;
 }
 
@@ -167,23 +141,45 @@ grpc::Status Service::ModelConfig(grpc::ServerContext* /*context*/,
 grpc::Status Service::ModelInfer(grpc::ServerContext* context,
                                  const inference::ModelInferRequest* request,
                                  inference::ModelInferResponse* response) {
+  return ToGrpc(Infer(*request, *context, *response));
+}
+
+absl::Status Service::Infer(const inference::ModelInferRequest& request,
+                            const grpc::ServerContext& context,
+                            inference::ModelInferResponse& response) {
   // Memory for a request of up to the message limit can run out anywhere below; that is this
   // request's failure and not the process'.
   try {
-    const BytesPermit permit(bytes_in_flight_, request->ByteSizeLong());
+    const BytesPermit permit(bytes_in_flight_, request.ByteSizeLong());
     if (!permit.Granted()) {
-      return {grpc::StatusCode::UNAVAILABLE, "too many bytes of requests are in flight"};
+      return absl::UnavailableError("too many bytes of requests are in flight");
     }
-    const absl::Status status = Infer(repository_, CallerOf(*context), *request, *response);
+    absl::Status status =
+        modelserver::Infer(repository_, shared_memory_, request, CallerOf(context), response);
     if (absl::IsInternal(status)) {
       log::Error("inference failed",
-                 {{"model", request->model_name()}, {"reason", Message(status)}});
+                 {{"model", request.model_name()}, {"reason", Message(status)}});
     }
-    return ToGrpc(status);
+    return status;
   } catch (const std::exception& error) {
-    log::Error("inference failed", {{"model", request->model_name()}, {"reason", error.what()}});
-    return {grpc::StatusCode::INTERNAL, error.what()};
+    log::Error("inference failed", {{"model", request.model_name()}, {"reason", error.what()}});
+    return absl::InternalError(error.what());
   }
+}
+
+grpc::Status Service::ModelStreamInfer(grpc::ServerContext* context, InferStream* stream) {
+  // An error is an answer, and the stream goes on.
+  ServeStream(*stream, [this, context](const inference::ModelInferRequest& request) {
+    inference::ModelStreamInferResponse answer;
+    const absl::Status status = Infer(request, *context, *answer.mutable_infer_response());
+    if (!status.ok()) {
+      answer.mutable_infer_response()->Clear();
+      answer.mutable_infer_response()->set_id(request.id());
+      answer.set_error_message(std::string(Message(status).substr(0, kMaxMessage)));
+    }
+    return answer;
+  });
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::RepositoryIndex(grpc::ServerContext* /*context*/,
@@ -205,17 +201,27 @@ grpc::Status Service::RepositoryIndex(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelStreamInfer(
-    grpc::ServerContext* /*context*/,
-    grpc::ServerReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest>*
-    /*stream*/) {
-  return Unimplemented("streams; use ModelInfer");
-}
-
 grpc::Status Service::ModelStatistics(grpc::ServerContext* /*context*/,
-                                      const inference::ModelStatisticsRequest* /*request*/,
-                                      inference::ModelStatisticsResponse* /*response*/) {
-  return Unimplemented("statistics");
+                                      const inference::ModelStatisticsRequest* request,
+                                      inference::ModelStatisticsResponse* response) {
+  if (!request->name().empty()) {
+    const absl::StatusOr<std::shared_ptr<Model>> model =
+        repository_.Find(request->name(), request->version());
+    if (!model.ok()) {
+      return ToGrpc(model.status());
+    }
+  }
+  for (const std::shared_ptr<Model>& model : repository_.ReadyModels()) {
+    const std::string version = std::to_string(model->version());
+    if ((request->name().empty() || request->name() == model->config().name()) &&
+        (request->version().empty() || request->version() == version)) {
+      inference::ModelStatistics& statistics = *response->add_model_stats();
+      statistics = ToProto(model->statistics());
+      statistics.set_name(model->config().name());
+      statistics.set_version(version);
+    }
+  }
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::RepositoryModelLoad(grpc::ServerContext* /*context*/,
@@ -231,23 +237,36 @@ grpc::Status Service::RepositoryModelUnload(
 }
 
 grpc::Status Service::SystemSharedMemoryStatus(
-    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryStatusRequest* /*request*/,
-    inference::SystemSharedMemoryStatusResponse* /*response*/) {
-  return Unimplemented("shared memory");
+    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryStatusRequest* request,
+    inference::SystemSharedMemoryStatusResponse* response) {
+  const auto regions = shared_memory_.Status(request->name());
+  if (!regions.ok()) {
+    return ToGrpc(regions.status());
+  }
+  for (const SharedMemoryDescription& region : *regions) {
+    auto& status = (*response->mutable_regions())[region.name];
+    status.set_name(region.name);
+    status.set_key(region.key);
+    status.set_offset(region.offset);
+    status.set_byte_size(region.byte_size);
+  }
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::SystemSharedMemoryRegister(
-    grpc::ServerContext* /*context*/,
-    const inference::SystemSharedMemoryRegisterRequest* /*request*/,
+    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryRegisterRequest* request,
     inference::SystemSharedMemoryRegisterResponse* /*response*/) {
-  return Unimplemented("shared memory");
+  return ToGrpc(shared_memory_.Register({.name = request->name(),
+                                         .key = request->key(),
+                                         .offset = request->offset(),
+                                         .byte_size = request->byte_size()}));
 }
 
 grpc::Status Service::SystemSharedMemoryUnregister(
-    grpc::ServerContext* /*context*/,
-    const inference::SystemSharedMemoryUnregisterRequest* /*request*/,
+    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryUnregisterRequest* request,
     inference::SystemSharedMemoryUnregisterResponse* /*response*/) {
-  return Unimplemented("shared memory");
+  shared_memory_.Unregister(request->name());
+  return grpc::Status::OK;
 }
 
 }  // namespace inferpool::modelserver

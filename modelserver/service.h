@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "modelserver/repository.h"
+#include "modelserver/shared_memory.h"
 #include "proto/kserve.grpc.pb.h"
 
 namespace inferpool::modelserver {
@@ -72,7 +73,11 @@ class Service final : public inference::GRPCInferenceService::Service {
       inference::SystemSharedMemoryUnregisterResponse* response) override;
 
  private:
+  absl::Status Infer(const inference::ModelInferRequest& request,
+                     const grpc::ServerContext& context, inference::ModelInferResponse& response);
+
   Repository& repository_;
+  SharedMemoryTable shared_memory_;
   std::atomic<std::size_t> bytes_in_flight_ = 0;
 };
 

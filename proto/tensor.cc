@@ -120,6 +120,23 @@ absl::StatusOr<std::span<const std::byte>> TypedData(inference::DataType datatyp
   }
 }
 
+// A parameter that is a size; none when it is absent.
+absl::StatusOr<std::optional<std::uint64_t>> ReadSize(const TensorParameters& parameters,
+                                                      const std::string& key) {
+  const auto found = parameters.find(key);
+  if (found == parameters.end()) {
+    return std::nullopt;
+  }
+  const inference::InferParameter& parameter = found->second;
+  if (parameter.has_uint64_param()) {
+    return parameter.uint64_param();
+  }
+  if (parameter.has_int64_param() && parameter.int64_param() >= 0) {
+    return static_cast<std::uint64_t>(parameter.int64_param());
+  }
+  return Invalid("'{}' is not a whole number from 0", key);
+}
+
 absl::Status CheckSize(const TensorView& tensor) {
   if (tensor.datatype == inference::TYPE_STRING) {
     const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
@@ -141,9 +158,10 @@ absl::Status CheckSize(const TensorView& tensor) {
 class TensorListBuilder {
  public:
   template <typename Tensor>
-  static absl::StatusOr<TensorList> Read(
-      std::string_view kind, const google::protobuf::RepeatedPtrField<Tensor>& tensors,
-      const google::protobuf::RepeatedPtrField<std::string>& raw) {
+  static absl::StatusOr<TensorList> Read(std::string_view kind,
+                                         const google::protobuf::RepeatedPtrField<Tensor>& tensors,
+                                         const google::protobuf::RepeatedPtrField<std::string>& raw,
+                                         const SharedMemoryLookup& lookup) {
     TensorList list;
     list.tensors_.reserve(static_cast<std::size_t>(tensors.size()));
     std::unordered_set<std::string_view> names;
@@ -156,8 +174,10 @@ class TensorListBuilder {
       if (!names.insert(tensor.name()).second) {
         return failed(absl::InvalidArgumentError("it is given twice"));
       }
-      if (tensor.parameters().contains("shared_memory_region")) {
-        return failed(absl::UnimplementedError("shared memory is not supported"));
+      const absl::StatusOr<std::optional<SharedMemoryReference>> shared =
+          ReadSharedMemory(tensor.parameters());
+      if (!shared.ok()) {
+        return failed(shared.status());
       }
       if (!raw.empty() && tensor.has_contents()) {
         return failed(absl::InvalidArgumentError("contents together with raw contents"));
@@ -169,7 +189,18 @@ class TensorListBuilder {
       if (view.datatype == inference::TYPE_INVALID) {
         return failed(Invalid("unknown datatype '{}'", tensor.datatype()));
       }
-      if (!raw.empty()) {
+      if (shared->has_value()) {
+        if (tensor.has_contents()) {
+          return failed(absl::InvalidArgumentError("contents together with shared memory"));
+        }
+        const auto data = lookup == nullptr
+                              ? absl::UnimplementedError("shared memory is not supported")
+                              : lookup(**shared);
+        if (!data.ok()) {
+          return failed(data.status());
+        }
+        view.data = *data;
+      } else if (!raw.empty()) {
         if (raw_used == raw.size()) {
           return failed(absl::InvalidArgumentError("no raw contents are left for it"));
         }
@@ -293,12 +324,38 @@ const TensorView* TensorList::Find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &*found;
 }
 
-absl::StatusOr<TensorList> ReadInputs(const inference::ModelInferRequest& request) {
-  return TensorListBuilder::Read("input", request.inputs(), request.raw_input_contents());
+absl::StatusOr<std::optional<SharedMemoryReference>> ReadSharedMemory(
+    const TensorParameters& parameters) {
+  const auto region = parameters.find("shared_memory_region");
+  if (region == parameters.end()) {
+    return std::nullopt;
+  }
+  SharedMemoryReference reference;
+  reference.region = region->second.string_param();
+  if (!region->second.has_string_param() || reference.region.empty()) {
+    return absl::InvalidArgumentError("'shared_memory_region' is not a text");
+  }
+  const auto byte_size = ReadSize(parameters, "shared_memory_byte_size");
+  RETURN_IF_ERROR(byte_size.status());
+  if (!byte_size->has_value()) {
+    return absl::InvalidArgumentError(
+        "'shared_memory_byte_size' must be given along with 'shared_memory_region'");
+  }
+  reference.byte_size = **byte_size;
+  const auto offset = ReadSize(parameters, "shared_memory_offset");
+  RETURN_IF_ERROR(offset.status());
+  reference.offset = offset->value_or(0);
+  return reference;
+}
+
+absl::StatusOr<TensorList> ReadInputs(const inference::ModelInferRequest& request,
+                                      const SharedMemoryLookup& lookup) {
+  return TensorListBuilder::Read("input", request.inputs(), request.raw_input_contents(), lookup);
 }
 
 absl::StatusOr<TensorList> ReadOutputs(const inference::ModelInferResponse& response) {
-  return TensorListBuilder::Read("output", response.outputs(), response.raw_output_contents());
+  return TensorListBuilder::Read("output", response.outputs(), response.raw_output_contents(),
+                                 nullptr);
 }
 
 std::string& AddRawInput(inference::ModelInferRequest& request, std::string_view name,

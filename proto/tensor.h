@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -116,13 +118,34 @@ class TensorList {
   std::deque<std::string> rewritten_;  // elements never move
 };
 
-// The request's inputs: raw contents are not copied. Each name is there once, each datatype is
-// known, each shape has no negative dimension and its data's size matches. Errors besides:
-// `contents` together with raw contents, contents of another datatype's list, too many or too few
-// raw entries; UNIMPLEMENTED for an input in shared memory.
-absl::StatusOr<TensorList> ReadInputs(const inference::ModelInferRequest& request);
+// Where a tensor in shared memory lies: the parameters shared_memory_region,
+// shared_memory_byte_size and shared_memory_offset (0 when absent) of the extension.
+struct SharedMemoryReference {
+  std::string region;
+  std::uint64_t offset = 0;
+  std::uint64_t byte_size = 0;
+};
 
-// The response's outputs, with the same promises.
+using TensorParameters = google::protobuf::Map<std::string, inference::InferParameter>;
+
+// What a tensor's parameters say of shared memory; none without shared_memory_region. Error: a
+// parameter of another type, or no byte size.
+absl::StatusOr<std::optional<SharedMemoryReference>> ReadSharedMemory(
+    const TensorParameters& parameters);
+
+// Gives the memory that a reference means; the list built with it views that memory.
+using SharedMemoryLookup =
+    std::function<absl::StatusOr<std::span<const std::byte>>(const SharedMemoryReference&)>;
+
+// The request's inputs: raw contents are not copied. Each name is there once, each datatype is
+// known, each shape has no negative dimension and its data's size matches. Raw entries belong, in
+// order, to the inputs that are not in shared memory. Errors besides: `contents` together with raw
+// contents, contents of another datatype's list, too many or too few raw entries; the lookup's;
+// UNIMPLEMENTED for an input in shared memory where there is no lookup.
+absl::StatusOr<TensorList> ReadInputs(const inference::ModelInferRequest& request,
+                                      const SharedMemoryLookup& lookup = nullptr);
+
+// The response's outputs, with the same promises; each has a raw entry.
 absl::StatusOr<TensorList> ReadOutputs(const inference::ModelInferResponse& response);
 
 // Adds an input, an output, with raw contents; the caller fills the returned string, which lives

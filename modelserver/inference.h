@@ -1,0 +1,19 @@
+// One ModelInfer: from the request's message to the reply's. No gRPC.
+#pragma once
+
+#include "modelserver/repository.h"
+#include "modelserver/shared_memory.h"
+#include "proto/kserve.pb.h"
+#include "shared/status.h"
+
+namespace inferpool::modelserver {
+
+// Finds the model, reads the inputs where they lie (message or shared memory), runs it and puts the
+// outputs where they are asked for. `caller` carries the call's own deadline; `priority` and
+// `timeout` are filled in from the request's parameters of these names. `response` is only written
+// to when this is OK. Errors: as the protocol's status table.
+absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
+                   const inference::ModelInferRequest& request, Caller caller,
+                   inference::ModelInferResponse& response);
+
+}  // namespace inferpool::modelserver

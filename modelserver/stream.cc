@@ -1,0 +1,80 @@
+#include "modelserver/stream.h"
+
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace inferpool::modelserver {
+namespace {
+
+using Answer = std::future<inference::ModelStreamInferResponse>;
+
+// Answers to come, in order, between the thread that reads and the one that writes.
+class Line {
+ public:
+  // Waits for room.
+  void Push(Answer answer) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return size_ < kMaxInStream; });
+    answers_.push_back(std::move(answer));
+    ++size_;
+    changed_.notify_all();
+  }
+
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  // The next; invalid when there are no more.
+  Answer Pop() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !answers_.empty(); });
+    if (answers_.empty()) return {};
+    Answer answer = std::move(answers_.front());
+    answers_.pop_front();
+    return answer;
+  }
+
+  // The popped one has been written.
+  void Done() {
+    const std::lock_guard lock(mutex_);
+    --size_;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_.
+  std::deque<Answer> answers_;
+  std::size_t size_ = 0;  // with the one that is being written
+  bool closed_ = false;
+};
+
+}  // namespace
+
+void ServeStream(InferStream& stream, const std::function<inference::ModelStreamInferResponse(
+                                          const inference::ModelInferRequest&)>& infer) {
+  Line line;
+  std::jthread writer([&] {
+    for (Answer answer = line.Pop(); answer.valid(); answer = line.Pop()) {
+      // To a client that has gone this fails at once; what runs ends first all the same.
+      stream.Write(answer.get());
+      line.Done();
+    }
+  });
+  inference::ModelInferRequest request;
+  while (stream.Read(&request)) {
+    auto run = [&infer, next = std::move(request)] { return infer(next); };
+    line.Push(std::async(std::launch::async, std::move(run)));
+    request = {};
+  }
+  line.Close();
+}
+
+}  // namespace inferpool::modelserver
