@@ -12,12 +12,14 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <opencv2/core.hpp>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "modelserver/metrics.h"
 #include "modelserver/repository.h"
 #include "modelserver/server.h"
 #include "shared/log.h"
@@ -28,6 +30,7 @@ namespace {
 struct Options {
   std::string repository;
   std::vector<std::string> listen;
+  std::string metrics_listen;
   std::string log_level = "info";
   std::string log_file;
   int drain_s = 20;
@@ -60,10 +63,21 @@ int Serve(const Options& options) {
   for (const std::string& address : (*server)->addresses()) {
     log::Info("listening", {{"address", address}});
   }
+  std::unique_ptr<MetricsServer> metrics;
+  if (!options.metrics_listen.empty()) {
+    auto started = MetricsServer::Start(repository, options.metrics_listen);
+    if (!started.ok()) {
+      log::Error("cannot start", {{"reason", Message(started.status())}});
+      return EXIT_FAILURE;
+    }
+    metrics = *std::move(started);
+    log::Info("metrics", {{"address", metrics->address()}});
+  }
   {
-    const std::jthread loader([&repository](const std::stop_token& stop) {
+    const std::jthread loader([&](const std::stop_token& stop) {
       repository.Load([&stop] { return stop.stop_requested(); });
       if (repository.Ready()) {
+        (*server)->SetReady(true);
         log::Info("ready", {{"models", repository.Index().size()}});
       }
     });
@@ -90,6 +104,8 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--listen", options.listen, "unix:/path or host:port; may be repeated")
       ->required();
+  app.add_option("--metrics-listen", options.metrics_listen,
+                 "host:port of /metrics for Prometheus; none when absent");
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

@@ -1,6 +1,7 @@
 #include "modelserver/server.h"
 
 #include <fmt/format.h>
+#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -70,6 +71,8 @@ absl::Status CheckAddress(const std::string& address) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
                                                       const std::vector<std::string>& addresses) {
+  // grpc.health.v1 with Check and Watch comes with the library; the setting is the process'.
+  grpc::EnableDefaultHealthCheckService(true);
   std::unique_ptr<Server> server(new Server(repository));
   grpc::ServerBuilder builder;
   std::vector<int> ports(addresses.size());
@@ -98,7 +101,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
             ? addresses[i]
             : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
   }
+  server->SetReady(repository.Ready());
   return server;
+}
+
+void Server::SetReady(bool ready) {
+  server_->GetHealthCheckService()->SetServingStatus(ready);
 }
 
 Server::~Server() {

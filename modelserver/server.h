@@ -36,6 +36,9 @@ class Server {
   // The addresses, with the ports that were chosen.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
+  // What grpc.health.v1 says of the server and its service; at first as the repository is ready.
+  void SetReady(bool ready);
+
   // Takes no more calls, lets those in progress end until `grace` is over, cancels the rest, and
   // returns when they have ended. Unix sockets are removed. Once.
   void Shutdown(std::chrono::milliseconds grace);
