@@ -31,9 +31,10 @@ absl::StatusOr<inference::ModelInferRequest> MakeRequest(const std::string& mode
                                                          const cv::Mat& pixels) {
   inference::ModelInferRequest request;
   request.set_model_name(model);
+  std::vector<std::int64_t> shape = vision::RowShape(plan, placement.input, 0);
+  if (plan.has_batch_dimension) shape.insert(shape.begin(), 1);
   std::string& row =
-      AddRawInput(request, plan.input_name, ParseDatatype(vision::Name(plan.input.datatype)),
-                  vision::InputShape(plan, placement.input, 1));
+      AddRawInput(request, plan.input_name, ParseDatatype(vision::WireDatatype(plan)), shape);
   row.resize(vision::RowBytes(plan.input, placement.input));
   RETURN_IF_ERROR(
       vision::WriteInput(pixels, placement, plan.input, std::as_writable_bytes(std::span(row))));

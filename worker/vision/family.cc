@@ -23,13 +23,21 @@ absl::StatusOr<Plan> MakePlan(const ModelDescription& model) {
   return plan;
 }
 
-std::vector<std::int64_t> InputShape(const Plan& plan, cv::Size input, std::int64_t pictures) {
-  Shape shape = plan.input.channels_first ? Shape{3, input.height, input.width}
-                                          : Shape{input.height, input.width, 3};
-  if (plan.has_batch_dimension) {
-    shape.insert(shape.begin(), pictures);
+std::vector<std::int64_t> RowShape(const Plan& plan, cv::Size input, std::size_t file_bytes) {
+  switch (plan.feed) {
+    case Feed::kBytes:
+      return {1};
+    case Feed::kOctets:
+      return {static_cast<std::int64_t>(file_bytes)};
+    case Feed::kPixels:
+      break;
   }
-  return shape;
+  return plan.input.channels_first ? Shape{3, input.height, input.width}
+                                   : Shape{input.height, input.width, 3};
+}
+
+std::string_view WireDatatype(const Plan& plan) {
+  return plan.feed == Feed::kBytes ? "BYTES" : Name(plan.input.datatype);
 }
 
 std::string_view Name(Datatype datatype) {

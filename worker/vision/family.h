@@ -25,11 +25,19 @@ enum class Family {
   kEmbedding,       // [dimensions]
 };
 
+// What a model is fed with.
+enum class Feed {
+  kPixels,  // decoded and placed here, as InputLayout says
+  kBytes,   // the picture's file as it came, one BYTES element: the server decodes
+  kOctets,  // the same as UINT8 [bytes]
+};
+
 enum class Scores { kAuto, kProbabilities, kLogits };
 
 struct Plan {
   std::string input_name;
-  InputLayout input;
+  Feed feed = Feed::kPixels;
+  InputLayout input;  // unless kPixels: where the server puts the pixels, for the boxes' way back
   bool has_batch_dimension = false;  // the input's shape starts with the number of pictures
   Family family = Family::kYoloV8;
   std::size_t classes = 0;  // 0: whatever the answer has
@@ -63,7 +71,10 @@ struct Plan {
 // | scores          | auto, probabilities, logits; of a     | auto: logits unless all are in    |
 // |                 | classification                        | 0..1 and add up to 1              |
 //
-// The input is FP32, FP16 or UINT8, [3, height, width] or [height, width, 3]. max_batch_size > 0
+// The input is FP32, FP16 or UINT8, [3, height, width] or [height, width, 3]; or it takes the
+// picture's file: BYTES [1], or UINT8 [-1]. Then input_size and resize say how the server places
+// the picture, so that boxes find their way back; without input_size boxes are in the picture's own
+// pixels, upright. max_batch_size > 0
 // puts a batch before every shape; so does a leading 1 or -1 on an input of four dimensions
 // otherwise. The family, when not given:
 // 1. outputs named num_dets, det_boxes, det_scores and det_classes: end_to_end;
@@ -79,11 +90,15 @@ struct Plan {
 // config.pbtxt.
 absl::StatusOr<Plan> MakePlan(const ModelDescription& model);
 
-// The input tensor's shape for `pictures` pictures of Placement::input's size.
-std::vector<std::int64_t> InputShape(const Plan& plan, cv::Size input, std::int64_t pictures);
+// The shape of one picture's row in the input tensor, without a batch dimension: of pixels of
+// Placement::input's size, or of a file of `file_bytes`.
+std::vector<std::int64_t> RowShape(const Plan& plan, cv::Size input, std::size_t file_bytes);
 
 // "FP32", "FP16", "UINT8".
 std::string_view Name(Datatype datatype);
+
+// The input tensor's datatype on the wire.
+std::string_view WireDatatype(const Plan& plan);
 
 // As parameter `family` has it.
 std::string_view Name(Family family);

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <optional>
 
 #include "shared/status.h"
@@ -16,7 +17,9 @@ absl::StatusOr<Datatype> ReadDatatype(const ModelDescription& model, const Tenso
       return datatype;
     }
   }
-  return Unusable(model, "input {} is {}; FP32, FP16 and UINT8 can be fed with pictures",
+  return Unusable(model,
+                  "input {} is {}; FP32, FP16 and UINT8 can be fed with pictures, and BYTES [1] or "
+                  "UINT8 [-1] with their files",
                   input.name, input.datatype);
 }
 
@@ -72,6 +75,33 @@ absl::Status ReadSize(const ModelDescription& model, const TensorSpec& input, co
   return absl::OkStatus();
 }
 
+// The picture's file: BYTES [1], or UINT8 [any].
+std::optional<Feed> ReadFeed(const TensorSpec& input, const Shape& row) {
+  if (input.datatype == "BYTES" && (row.empty() || row == Shape{1} || row == Shape{kAny})) {
+    return Feed::kBytes;
+  }
+  if (input.datatype == Name(Datatype::kUint8) && row == Shape{kAny}) {
+    return Feed::kOctets;
+  }
+  return std::nullopt;
+}
+
+absl::Status ReadServerSide(const ModelDescription& model, const Parameters& parameters,
+                            InputLayout& layout) {
+  if (parameters.scale || parameters.mean || parameters.std_deviation || parameters.max_side) {
+    return Unusable(model,
+                    "takes the picture's file, so parameters scale, mean, std and max_side are the "
+                    "server's");
+  }
+  if (parameters.resize && !parameters.input_size) {
+    return Unusable(model, "parameter resize needs an input of fixed size or input_size");
+  }
+  layout.datatype = Datatype::kUint8;
+  layout.size = parameters.input_size.value_or(cv::Size());
+  layout.max_side = std::numeric_limits<int>::max();
+  return absl::OkStatus();
+}
+
 absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& parameters,
                                InputLayout& layout) {
   if (layout.datatype == Datatype::kUint8) {
@@ -105,6 +135,10 @@ absl::Status ReadInput(const ModelDescription& model, const Parameters& paramete
       model.max_batch_size > 0 || (row.size() == 4 && (row.front() == 1 || row.front() == kAny));
   if (plan.has_batch_dimension && !row.empty()) {
     row.erase(row.begin());
+  }
+  if (const std::optional<Feed> file = ReadFeed(input, row)) {
+    plan.feed = *file;
+    return ReadServerSide(model, parameters, plan.input);
   }
   absl::StatusOr<Datatype> datatype = ReadDatatype(model, input);
   if (!datatype.ok()) {

@@ -140,7 +140,9 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
   EXPECT_EQ(plan->input.datatype, Datatype::kFp32);
   EXPECT_FLOAT_EQ(plan->input.scale[0], 1.0F / 255);
   EXPECT_EQ(plan->input.offset[0], 0);
-  EXPECT_EQ(InputShape(*plan, {640, 480}, 1), (Shape{1, 3, 480, 640}));
+  EXPECT_TRUE(plan->has_batch_dimension);
+  EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{3, 480, 640}));
+  EXPECT_EQ(WireDatatype(*plan), "FP32");
 
   model.inputs = {{"images", "FP16", {480, 640, 3}}};
   model.parameters = {{"channels", "bgr"}, {"mean", "0.5,0.25,0"}, {"std", "0.5"}};
@@ -153,7 +155,7 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
   EXPECT_FLOAT_EQ(plan->input.offset[0], -1);
   EXPECT_FLOAT_EQ(plan->input.offset[1], -0.5);
   EXPECT_FALSE(plan->has_batch_dimension);
-  EXPECT_EQ(InputShape(*plan, {640, 480}, 1), (Shape{480, 640, 3}));
+  EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{480, 640, 3}));
 }
 
 TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
@@ -164,13 +166,44 @@ TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
   EXPECT_EQ(plan->family, Family::kNmsFree);
   EXPECT_TRUE(plan->input.size.empty());
   EXPECT_EQ(plan->input.max_side, 1280);
-  EXPECT_EQ(InputShape(*plan, {20, 10}, 1), (Shape{10, 20, 3}));
+  EXPECT_EQ(RowShape(*plan, {20, 10}, 9), (Shape{10, 20, 3}));
   model.parameters["max_side"] = "500";
   EXPECT_EQ(MakePlan(model)->input.max_side, 500);
   model.parameters["resize"] = "crop";
   EXPECT_NE(Complaint(model).find("resize needs an input of fixed size"), std::string::npos);
   model.parameters = {{"scale", "1"}};
   EXPECT_NE(Complaint(model).find("for FP32 and FP16"), std::string::npos);
+}
+
+TEST(FamilyTest, AModelMayTakeThePicturesFile) {
+  ModelDescription model = Model({-1, 6}, 80);
+  for (const Shape& shape : {Shape{1}, Shape{-1}, Shape{}}) {
+    model.inputs = {{"image", "BYTES", shape}};
+    const auto plan = MakePlan(model);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->feed, Feed::kBytes);
+    EXPECT_EQ(WireDatatype(*plan), "BYTES");
+    EXPECT_EQ(RowShape(*plan, {20, 10}, 77), (Shape{1}));
+    // Boxes are in the picture's own pixels.
+    EXPECT_EQ(Place(plan->input, {4000, 3000}).input, cv::Size(4000, 3000));
+  }
+  model.inputs = {{"image", "UINT8", {-1}}};
+  EXPECT_EQ(MakePlan(model)->feed, Feed::kOctets);
+  EXPECT_EQ(WireDatatype(*MakePlan(model)), "UINT8");
+  EXPECT_EQ(RowShape(*MakePlan(model), {20, 10}, 77), (Shape{77}));
+  model.max_batch_size = 4;
+  model.inputs = {{"image", "BYTES", {-1, 1}}};
+  model.outputs[0].shape = {-1, -1, 6};
+  EXPECT_TRUE(MakePlan(model)->has_batch_dimension);
+
+  // The server letterboxes; boxes come in the letterbox's pixels.
+  model.parameters["input_size"] = "640";
+  EXPECT_EQ(Place(MakePlan(model)->input, {1280, 640}).content, cv::Rect(0, 160, 640, 320));
+  model.parameters["scale"] = "1";
+  EXPECT_NE(Complaint(model).find("scale, mean, std and max_side are the server's"),
+            std::string::npos);
+  model.parameters = {{"resize", "crop"}};
+  EXPECT_NE(Complaint(model).find("resize needs"), std::string::npos);
 }
 
 // As ops/models/faces and ops/models/shapes describe themselves.
@@ -188,7 +221,7 @@ TEST(FamilyTest, PlansTheSampleModels) {
   shapes.max_batch_size = 16;
   shapes.inputs = {{"images", "FP32", {-1, 3, 320, 320}}};
   ExpectFamily(shapes, Family::kYoloV8, 4);
-  EXPECT_EQ(InputShape(*MakePlan(shapes), {320, 320}, 3), (Shape{3, 3, 320, 320}));
+  EXPECT_EQ(RowShape(*MakePlan(shapes), {320, 320}, 9), (Shape{3, 320, 320}));
 }
 
 TEST(FamilyTest, FloatsOfAnySizeNeedOneSet) {
