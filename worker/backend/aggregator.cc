@@ -11,6 +11,7 @@ namespace {
 constexpr std::chrono::milliseconds kLongestWrite{50};
 
 constexpr const char* kNobodyWaits = "nobody waits for the answer any more";
+constexpr const char* kTooLong = "the batch took too long";
 
 // Errors that one row of a batch can bring upon all.
 bool MayBeOneRows(const absl::Status& status) {
@@ -145,8 +146,10 @@ Aggregator::Row::~Row() {
 absl::StatusOr<Aggregator::RowAnswer> Aggregator::Row::Infer() {
   if (row_ == 0) {
     aggregator_->Lead(*this);
-  } else {
-    aggregator_->Follow(*this);
+  } else if (!aggregator_->Follow(*this)) {
+    aggregator_->Leave(*std::exchange(batch_, nullptr), row_);
+    if (departed_.stop_requested()) return absl::CancelledError(kNobodyWaits);
+    return absl::DeadlineExceededError(kTooLong);
   }
   absl::StatusOr<RowAnswer> answer = aggregator_->Settle(*this);
   batch_.reset();
@@ -187,20 +190,16 @@ void Aggregator::LeadOut(Batch& batch) {
   batch.changed.notify_all();  // for those who are not in it
 }
 
-// Returns when there is an outcome for the row, when the row is on its own, or when it has left.
-void Aggregator::Follow(const Row& row) {
+// True when there is an outcome for the row, or the row is on its own; false when its time is over,
+// or its client has left.
+bool Aggregator::Follow(const Row& row) {
   Batch& batch = *row.batch_;
-  {
-    std::unique_lock lock(mutex_);
-    batch.state(row.row_) = Batch::State::kWaiting;
-    batch.changed.notify_all();
-    if (batch.changed.wait_until(lock, row.departed_, row.deadline_.at(), [&] {
-          return batch.outcome.has_value() || (batch.sent && row.row_ >= *batch.sent);
-        })) {
-      return;
-    }
-  }
-  Leave(batch, row.row_);
+  std::unique_lock lock(mutex_);
+  batch.state(row.row_) = Batch::State::kWaiting;
+  batch.changed.notify_all();
+  return batch.changed.wait_until(lock, row.departed_, row.deadline_.at(), [&] {
+    return batch.outcome.has_value() || (batch.sent && row.row_ >= *batch.sent);
+  });
 }
 
 void Aggregator::Leave(Batch& batch, int row) {
@@ -208,10 +207,9 @@ void Aggregator::Leave(Batch& batch, int row) {
     const std::lock_guard lock(mutex_);
     batch.state(row) = Batch::State::kLeft;
     batch.changed.notify_all();
-    const auto members = std::span(batch.states)
-                             .first(static_cast<std::size_t>(
-                                 batch.sent.value_or(static_cast<int>(batch.states.size()))));
-    if (!batch.sent || std::ranges::find(members, Batch::State::kWaiting) != members.end()) return;
+    if (!batch.sent) return;
+    const auto members = std::span(batch.states).first(static_cast<std::size_t>(*batch.sent));
+    if (std::ranges::find(members, Batch::State::kWaiting) != members.end()) return;
   }
   batch.nobody_waits.request_stop();  // runs what Send has hung on it, in this thread
 }
@@ -235,24 +233,22 @@ absl::StatusOr<Aggregator::RowAnswer> Aggregator::Settle(const Row& row) {
   if (row.departed_.stop_requested()) return absl::CancelledError(kNobodyWaits);
   const Batch& batch = *row.batch_;
   std::optional<absl::StatusOr<Answer>> outcome;
-  std::optional<int> sent;
+  int sent = 0;
   {
     const std::lock_guard lock(mutex_);
     outcome = batch.outcome;
-    sent = batch.sent;
+    sent = *batch.sent;
   }
-  if (sent && row.row_ >= *sent) return SendAlone(row);
-  if (!outcome) return absl::DeadlineExceededError("the batch took too long");
-  if (outcome->ok()) return RowAnswer{**outcome, *sent, row.row_};
+  if (row.row_ >= sent) return SendAlone(row);
+  if (outcome->ok()) return RowAnswer{**outcome, sent, row.row_};
   const absl::Status& status = outcome->status();
   const TimePoint now = Clock::now();
-  const bool by_another_row = *sent > 1 && MayBeOneRows(status);
+  const bool by_another_row = sent > 1 && MayBeOneRows(status);
   const bool by_the_leaders_deadline =
       row.row_ > 0 && absl::IsDeadlineExceeded(status) && batch.deadline.Expired(now);
-  if ((by_another_row || by_the_leaders_deadline) && !row.deadline_.Expired(now)) {
-    return SendAlone(row);
-  }
-  return status;
+  if (!by_another_row && !by_the_leaders_deadline) return status;
+  if (row.deadline_.Expired(now)) return absl::DeadlineExceededError(kTooLong);
+  return SendAlone(row);
 }
 
 absl::StatusOr<Aggregator::RowAnswer> Aggregator::SendAlone(const Row& row) const {

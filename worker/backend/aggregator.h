@@ -89,8 +89,8 @@ class Aggregator {
   Aggregator(const Aggregator&) = delete;
   Aggregator& operator=(const Aggregator&) = delete;
 
-  // A place for a row of that shape and size, which is not 0, in a batch or alone. RESOURCE_EXHAUSTED when there is
-  // no memory for it.
+  // A place for a row of that shape and size, which is not 0, in a batch or alone.
+  // RESOURCE_EXHAUSTED when there is no memory for it.
   absl::StatusOr<Row> Join(std::span<const std::int64_t> row_shape, std::size_t row_bytes,
                            Deadline deadline, std::stop_token departed);
 
@@ -99,7 +99,7 @@ class Aggregator {
                                               std::size_t row_bytes, int rows, Deadline deadline);
   void Lead(const Row& row);
   void LeadOut(Batch& batch);
-  void Follow(const Row& row);
+  bool Follow(const Row& row);
   void Leave(Batch& batch, int row);
   void End(Batch& batch, absl::StatusOr<Answer> outcome);
   absl::StatusOr<RowAnswer> Settle(const Row& row);
