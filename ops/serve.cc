@@ -93,7 +93,11 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   fcgi::InitLibrary();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
-  const backend::Client client(config.backend.targets, config.backend.message_mb);
+  const backend::Client client(
+      config.backend.targets, config.backend.message_mb,
+      {.channels = config.backend.channels,
+       .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
+       .counts = &station.slot.model_calls});
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   const api::Api api(config, client, catalog, station.pool.quarantine);

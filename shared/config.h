@@ -34,8 +34,13 @@ struct Config {
 
   struct Backend {
     std::vector<std::string> targets;
+    int channels = 1;
     int message_mb = 256;
   } backend;
+
+  struct Breaker {
+    int open_s = 30;
+  } breaker;
 
   struct ModelServer {
     bool enabled = true;

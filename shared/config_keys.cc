@@ -43,11 +43,17 @@ const ConfigKey kKeys[] = {
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
      "port of /livez, /readyz and /metrics", Reach::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
-     "gRPC addresses of the model server, such as \"dns:triton:8001\" (several: \"ipv4:\" each); "
-     "empty: the embedded one",
+     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; empty: the "
+     "embedded one",
      Reach::kClients},
+    {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
+     "connections of a worker to each address of a model server", Reach::kWorkers},
     {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
      "largest gRPC message to or from the model server", Reach::kClients},
+    {"breaker.open_s", IntegerKey{FIELD(breaker.open_s), 1, 3'600},
+     "time for which a model server that is away is spared requests, unless a probe finds it ready "
+     "before",
+     Reach::kWorkers},
     {"modelserver.enabled", BooleanKey{FIELD(modelserver.enabled)},
      "start the embedded model server", Reach::kStart},
     {"modelserver.repository", PathKey{FIELD(modelserver.repository)},
