@@ -80,6 +80,17 @@ MetricFamily Workers(const Totals& totals) {
   return family;
 }
 
+MetricFamily ModelCalls(const Totals& totals) {
+  MetricFamily family =
+      Family("inferpool_model_calls_total", "What happened to the workers' calls to model servers",
+             MetricType::Counter);
+  for (std::size_t i = 0; i < kModelCalls; ++i) {
+    Add(family, {{"event", std::string(kModelCallNames[i])}},
+        static_cast<double>(totals.model_calls[i]));
+  }
+  return family;
+}
+
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family = Family("inferpool_worker_ends_total",
                                "Worker processes that ended, by reason", MetricType::Counter);
@@ -96,6 +107,7 @@ std::string Exposition(const Totals& totals, const Health& health,
   return prometheus::TextSerializer().Serialize({
       Requests(totals),
       Stages(totals),
+      ModelCalls(totals),
       Single("inferpool_received_bytes_total", "Bytes of request bodies", MetricType::Counter,
              value(totals.bytes_in)),
       Single("inferpool_sent_bytes_total", "Bytes of answer bodies", MetricType::Counter,

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,6 +33,7 @@
 #include "worker/api/api.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
+#include "worker/backend/inference.h"
 #include "worker/vision/decode.h"
 #include "worker/vision/header.h"
 
@@ -81,6 +83,20 @@ bool Connect(const backend::Client& client, bool successor) {
   }
 }
 
+backend::InferenceOptions InferenceOptionsOf(const Config& config) {
+  using backend::Transport;
+  backend::InferenceOptions options;
+  options.transport = config.backend.transport == "shm"      ? Transport::kShm
+                      : config.backend.transport == "inline" ? Transport::kInline
+                                                             : Transport::kAuto;
+  options.arena_bytes = static_cast<std::size_t>(config.backend.arena_mb) << 20;
+  options.batch = {.max_rows = config.batch.max,
+                   .wait = std::chrono::microseconds(config.batch.wait_us)};
+  // A pool sweeps its own segments, not those of another one on this host.
+  options.domain = fmt::format("{} {}", config.state, fmt::join(config.backend.targets, " "));
+  return options;
+}
+
 int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard& scoreboard,
               int listener, int index, bool successor) {
   log::Init(LogLevel(config), fmt::format("worker {}", index));
@@ -93,10 +109,15 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   fcgi::InitLibrary();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
-  const backend::Client client(config.backend.targets, config.backend.message_mb);
+  const backend::Client client(
+      config.backend.targets, config.backend.message_mb,
+      {.channels = config.backend.channels,
+       .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
+       .counts = &station.slot.model_calls});
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
-  const api::Api api(config, client, catalog, station.pool.quarantine);
+  backend::Inference inference(client, InferenceOptionsOf(config));
+  const api::Api api(config, client, inference, catalog, station.pool.quarantine);
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

@@ -318,14 +318,6 @@ class Parser {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
     }
-    // worker/backend joins several into one gRPC target, which only plain addresses can be.
-    if (c.backend.targets.size() > 1 &&
-        !std::ranges::all_of(c.backend.targets, [](const std::string& target) {
-          return target.starts_with("ipv4:") && target.find(',') == std::string::npos;
-        })) {
-      Add(LineOf("backend.targets"), "backend.targets",
-          "has several targets, each of which must then be an address such as ipv4:10.0.0.1:8001");
-    }
     if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
       const bool missing_key = c.nginx.certificate_key.empty();
       const char* key = missing_key ? "nginx.certificate_key" : "nginx.certificate";

@@ -34,8 +34,20 @@ struct Config {
 
   struct Backend {
     std::vector<std::string> targets;
+    int channels = 1;
     int message_mb = 256;
+    std::string transport = "auto";
+    int arena_mb = 64;
   } backend;
+
+  struct Batch {
+    int max = 1;
+    int wait_us = 2'000;
+  } batch;
+
+  struct Breaker {
+    int open_s = 30;
+  } breaker;
 
   struct ModelServer {
     bool enabled = true;

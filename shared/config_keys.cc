@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
+constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
+
 // A Config member as a function, so that nested members can stand in the table.
 // clang-format off
 #define FIELD(member) [](Config& c) -> auto& { return c.member; }  // NOLINT(bugprone-macro-parentheses)
@@ -43,11 +45,31 @@ const ConfigKey kKeys[] = {
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
      "port of /livez, /readyz and /metrics", Reach::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
-     "gRPC addresses of the model server, such as \"dns:triton:8001\" (several: \"ipv4:\" each); "
-     "empty: the embedded one",
+     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; empty: the "
+     "embedded one",
      Reach::kClients},
+    {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
+     "connections of a worker to each address of a model server", Reach::kWorkers},
     {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
      "largest gRPC message to or from the model server", Reach::kClients},
+    {"backend.transport", TextKey{FIELD(backend.transport), kTransports},
+     "how tensors travel: by shared memory (shm), in the messages (inline), or by shared memory "
+     "where the model server can (auto)",
+     Reach::kWorkers},
+    {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
+     "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
+     Reach::kWorkers},
+    {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
+     "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
+     "goes alone",
+     Reach::kWorkers},
+    {"batch.wait_us", IntegerKey{FIELD(batch.wait_us), 0, 1'000'000},
+     "longest wait of a picture for others while a call is out; a lone one never waits",
+     Reach::kWorkers},
+    {"breaker.open_s", IntegerKey{FIELD(breaker.open_s), 1, 3'600},
+     "time for which a model server that is away is spared requests, unless a probe finds it ready "
+     "before",
+     Reach::kWorkers},
     {"modelserver.enabled", BooleanKey{FIELD(modelserver.enabled)},
      "start the embedded model server", Reach::kStart},
     {"modelserver.repository", PathKey{FIELD(modelserver.repository)},

@@ -33,6 +33,18 @@ inline constexpr std::size_t kBuckets = kBucketBoundsUs.size() + 1;
 inline constexpr std::array<int, 14> kCountedStatuses = {200, 400, 404, 405, 411, 413, 415,
                                                          422, 499, 501, 502, 503, 504, 500};
 
+// What happens to a worker's calls to the model servers.
+enum class ModelCall {
+  kMade,           // first tries, those included that the breakers refuse
+  kRetried,        // second ones
+  kRefused,        // by the breakers of all targets
+  kBreakerOpened,  // not a call: one target's breaker opened
+};
+
+inline constexpr std::array<std::string_view, 4> kModelCallNames = {"made", "retried", "refused",
+                                                                    "breaker_opened"};
+inline constexpr std::size_t kModelCalls = kModelCallNames.size();
+
 // The client left before it had its answer (nginx's number for it). Nobody is ever sent it.
 inline constexpr int kClientLeft = 499;
 

@@ -38,7 +38,8 @@ constexpr std::uint64_t LayoutHash() {
         std::uint64_t{sizeof(ReloadRecord)}, std::uint64_t{sizeof(CrashRecord)},
         std::uint64_t{offsetof(Lane, stages)}, std::uint64_t{offsetof(Lane, task)},
         std::uint64_t{offsetof(Slot, total_before)}, std::uint64_t{offsetof(Pool, reload)},
-        std::uint64_t{kBuckets}, std::uint64_t{kStages}, std::uint64_t{kCountedStatuses.size()}}) {
+        std::uint64_t{kBuckets}, std::uint64_t{kStages}, std::uint64_t{kModelCalls},
+        std::uint64_t{kCountedStatuses.size()}}) {
     hash = (hash ^ part) * 0x100000001b3;
   }
   return hash;
@@ -253,6 +254,9 @@ Totals Scoreboard::Sum(TimePoint now) const {
     const Slot& tenant = slot(i);
     const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);
     if (state != ProcessState::kEmpty) ++totals.workers_by_state[static_cast<std::size_t>(state)];
+    for (std::size_t call = 0; call < kModelCalls; ++call) {
+      totals.model_calls[call] += Get(tenant.model_calls.events[call]);
+    }
     for (const Lane& lane : used_lanes(i)) {
       for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
         totals.by_status[s] += Get(lane.by_status[s]);

@@ -87,6 +87,15 @@ struct alignas(64) Lane {
   void CountStage(Stage stage, std::chrono::microseconds duration);
 };
 
+// Counted by all threads of a worker.
+struct ModelCallCounts {
+  std::array<std::atomic<std::uint64_t>, kModelCalls> events;
+
+  void Count(ModelCall what) {
+    events[static_cast<std::size_t>(what)].fetch_add(1, std::memory_order_relaxed);
+  }
+};
+
 // What a worker process and the master say to each other.
 struct alignas(64) Slot {
   ProcessRow process;
@@ -102,6 +111,7 @@ struct alignas(64) Slot {
   // The slot's counts when this worker began: what came since is its own.
   std::atomic<std::uint64_t> served_before;
   Histogram total_before;
+  ModelCallCounts model_calls;
 };
 
 // The outcome of the latest reload, scale or change of program.
@@ -155,6 +165,7 @@ struct Totals {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::array<HistogramTotal, kStages> stages{};
+  std::array<std::uint64_t, kModelCalls> model_calls{};
   std::uint64_t in_work = 0;
   std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
   std::uint64_t wanted_workers = 0;

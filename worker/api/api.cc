@@ -80,9 +80,13 @@ struct Api::Exchange {
   }
 };
 
-Api::Api(const Config& config, const backend::Client& client, backend::Catalog& catalog,
-         const Quarantine& quarantine)
-    : config_(config), client_(client), catalog_(catalog), quarantine_(quarantine) {}
+Api::Api(const Config& config, const backend::Client& client, backend::Inference& inference,
+         backend::Catalog& catalog, const Quarantine& quarantine)
+    : config_(config),
+      client_(client),
+      inference_(inference),
+      catalog_(catalog),
+      quarantine_(quarantine) {}
 
 fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
   Exchange exchange{request, lane, RequestId(request.request_id), {}};
@@ -158,7 +162,7 @@ fcgi::Response Api::Predict(Exchange& exchange, const std::string& model) const 
 
   const auto& wanted = std::get<PredictParameters>(parameters);
   const auto prediction =
-      Predictor(config_, client_, catalog_)
+      Predictor(config_, inference_, catalog_)
           .Predict(model, bytes, wanted,
                    {exchange.Until(config_.timeouts.request_s), exchange.request.departed},
                    exchange.timings);

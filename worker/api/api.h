@@ -6,14 +6,15 @@
 #include "shared/scoreboard.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
+#include "worker/backend/inference.h"
 
 namespace inferpool::api {
 
 // Thread safe. Everything passed by reference must outlive it.
 class Api {
  public:
-  Api(const Config& config, const backend::Client& client, backend::Catalog& catalog,
-      const Quarantine& quarantine);
+  Api(const Config& config, const backend::Client& client, backend::Inference& inference,
+      backend::Catalog& catalog, const Quarantine& quarantine);
 
   // Never throws and never fails: what goes wrong is an answer. Counts into the lane.
   fcgi::Response Handle(const fcgi::Request& request, Lane& lane) const;
@@ -29,6 +30,7 @@ class Api {
 
   const Config& config_;
   const backend::Client& client_;
+  backend::Inference& inference_;
   backend::Catalog& catalog_;
   const Quarantine& quarantine_;
 };

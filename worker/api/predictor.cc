@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,42 +27,66 @@ std::optional<Problem> CheckPixels(const vision::Header& header, int most) {
                                         header.width, header.height, pixels, most)));
 }
 
-// The request for one picture; its tensor is written where gRPC will send it from.
-absl::StatusOr<inference::ModelInferRequest> MakeRequest(const std::string& model,
-                                                         const vision::Plan& plan,
-                                                         const vision::Placement& placement,
-                                                         const cv::Mat& pixels) {
-  inference::ModelInferRequest request;
-  request.set_model_name(model);
-  std::vector<std::int64_t> shape = vision::RowShape(plan, placement.input, 0);
-  if (plan.has_batch_dimension) shape.insert(shape.begin(), 1);
-  std::string& row =
-      AddRawInput(request, plan.input_name, ParseDatatype(vision::WireDatatype(plan)), shape);
-  row.resize(vision::RowBytes(plan.input, placement.input));
-  RETURN_IF_ERROR(
-      vision::WriteInput(pixels, placement, plan.input, std::as_writable_bytes(std::span(row))));
-  for (const std::string& output : plan.outputs) request.add_outputs()->set_name(output);
-  return request;
+// Writes one picture's input. `pixels` is empty for a model that takes the file.
+absl::Status Write(const vision::Plan& plan, std::string_view picture, const cv::Mat& pixels,
+                   const vision::Placement& placement, std::span<std::byte> row) {
+  if (plan.feed == vision::Feed::kPixels) {
+    return vision::WriteInput(pixels, placement, plan.input, row);
+  }
+  if (plan.feed == vision::Feed::kBytes) {
+    const auto length = static_cast<std::uint32_t>(picture.size());
+    std::memcpy(row.data(), &length, sizeof length);
+    row = row.subspan(sizeof length);
+  }
+  std::memcpy(row.data(), picture.data(), picture.size());
+  return absl::OkStatus();
+}
+
+std::size_t InputBytes(const vision::Plan& plan, std::string_view picture,
+                       const vision::Placement& placement) {
+  switch (plan.feed) {
+    case vision::Feed::kBytes:
+      return sizeof(std::uint32_t) + picture.size();
+    case vision::Feed::kOctets:
+      return picture.size();
+    case vision::Feed::kPixels:
+      break;
+  }
+  return vision::RowBytes(plan.input, placement.input);
 }
 
 absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan,
-                                          const inference::ModelInferResponse& response,
+                                          const backend::Aggregator::RowAnswer& row,
                                           const vision::Placement& placement,
                                           const PredictParameters& parameters) {
-  const absl::StatusOr<TensorList> outputs = ReadOutputs(response);
-  if (!outputs.ok()) return outputs.status();
   std::vector<vision::TensorView> views;
-  for (const TensorView& tensor : outputs->tensors()) {
-    views.push_back({.name = tensor.name,
-                     .datatype = DatatypeName(tensor.datatype),
-                     .shape = {tensor.shape.begin(), tensor.shape.end()},
-                     .data = tensor.data});
+  for (const TensorView& tensor : row.answer->tensors()) {
+    vision::TensorView& view = views.emplace_back();
+    view = {.name = tensor.name,
+            .datatype = DatatypeName(tensor.datatype),
+            .shape = {tensor.shape.begin(), tensor.shape.end()},
+            .data = tensor.data};
+    if (row.rows > 1) {
+      const auto own = backend::RowOf(tensor, row.rows, row.row);
+      RETURN_IF_ERROR(own.status());
+      view.data = *own;
+      view.shape[0] = 1;
+    }
   }
   return vision::Postprocess(
       plan, views, placement,
       {.confidence = static_cast<float>(parameters.confidence),
        .iou = static_cast<float>(parameters.iou),
        .max_detections = static_cast<std::size_t>(parameters.max_detections)});
+}
+
+// What the model server says of a picture that it was to decode itself.
+Problem InferProblem(const vision::Plan& plan, const absl::Status& status,
+                     const std::string& model) {
+  if (plan.feed != vision::Feed::kPixels && absl::IsInvalidArgument(status)) {
+    return PictureProblem(status);
+  }
+  return BackendProblem(status, model);
 }
 
 }  // namespace
@@ -78,46 +105,50 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   const absl::StatusOr<vision::Plan>& plan = (*known)->plan;
   if (!plan.ok()) return BackendProblem(plan.status(), model);
 
-  absl::StatusOr<cv::Mat> pixels;
-  {
+  cv::Mat pixels;
+  if (plan->feed == vision::Feed::kPixels) {
     const StageTimer timer(timings, Stage::kDecode);
-    pixels = vision::Decode(picture, *header);
+    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header);
+    if (!decoded.ok()) return PictureProblem(decoded.status());
+    pixels = *std::move(decoded);
   }
-  if (!pixels.ok()) return PictureProblem(pixels.status());
 
   if (limits.departed.stop_requested()) return ClientLeft();
 
   const vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
-  absl::StatusOr<inference::ModelInferRequest> request;
-  {
-    const StageTimer timer(timings, Stage::kPreprocess);
-    request = MakeRequest(model, *plan, placement, *pixels);
-  }
-  if (!request.ok()) return PictureProblem(request.status());
+  std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
+  absl::StatusOr<backend::Inference::Row> row =
+      inference_.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
+                       InputBytes(*plan, picture, placement), limits);
+  if (!row.ok()) return Overloaded(std::string(Message(row.status())));
+  const absl::Status written = Write(*plan, picture, pixels, placement, row->bytes());
+  if (!written.ok()) return PictureProblem(written);
+  preprocess.reset();
 
-  absl::StatusOr<inference::ModelInferResponse> response;
+  absl::StatusOr<backend::Aggregator::RowAnswer> answer;
   {
     const StageTimer timer(timings, Stage::kInfer);
-    response = client_.Infer(*request, limits);
+    answer = row->Infer();
   }
-  if (!response.ok()) {
+  if (!answer.ok()) {
     // The model may be gone, or another one by now.
-    if (!absl::IsUnavailable(response.status()) && !absl::IsCancelled(response.status())) {
+    if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status())) {
       catalog_.Forget(model);
     }
-    return BackendProblem(response.status(), model);
+    return InferProblem(*plan, answer.status(), model);
   }
 
   absl::StatusOr<vision::Result> result;
   {
     const StageTimer timer(timings, Stage::kPostprocess);
-    result = ReadResult(*plan, *response, placement, parameters);
+    result = ReadResult(*plan, *answer, placement, parameters);
   }
   if (!result.ok()) {
     catalog_.Forget(model);
     return BackendProblem(result.status(), model);
   }
-  return Prediction{*known, response->model_version(), placement.picture, *std::move(result)};
+  return Prediction{*known, answer->answer->message().model_version(), placement.picture,
+                    *std::move(result)};
 }
 
 }  // namespace inferpool::api

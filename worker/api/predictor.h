@@ -13,7 +13,7 @@
 #include "worker/api/problem.h"
 #include "worker/api/timings.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/client.h"
+#include "worker/backend/inference.h"
 #include "worker/vision/postprocess.h"
 
 namespace inferpool::api {
@@ -28,8 +28,8 @@ struct Prediction {
 // Thread safe. Everything passed by reference must outlive it.
 class Predictor {
  public:
-  Predictor(const Config& config, const backend::Client& client, backend::Catalog& catalog)
-      : config_(config), client_(client), catalog_(catalog) {}
+  Predictor(const Config& config, backend::Inference& inference, backend::Catalog& catalog)
+      : config_(config), inference_(inference), catalog_(catalog) {}
 
   // `picture`: the bytes as uploaded. Sets the stages that it reaches. Gives up, with ClientLeft,
   // when the call's token is stopped.
@@ -40,7 +40,7 @@ class Predictor {
 
  private:
   const Config& config_;
-  const backend::Client& client_;
+  backend::Inference& inference_;
   backend::Catalog& catalog_;
 };
 

@@ -1,52 +1,18 @@
 #include "worker/backend/client.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
+#include <chrono>
 #include <set>
-#include <string_view>
+#include <utility>
 
 #include "proto/model_config.pb.h"
-#include "worker/backend/grpc_status.h"
+#include "worker/backend/ready_questions.h"
 
 namespace inferpool::backend {
 namespace {
-
-// "ipv4:a:1" and "ipv4:b:1" make the one target "ipv4:a:1,b:1".
-std::string Join(const std::vector<std::string>& targets) {
-  std::string joined = targets.front();
-  for (std::size_t i = 1; i < targets.size(); ++i) {
-    joined += "," + targets[i].substr(targets[i].find(':') + 1);
-  }
-  return joined;
-}
-
-std::shared_ptr<grpc::Channel> Connect(const std::vector<std::string>& targets, int message_mb) {
-  // While a server is away calls fail at once, so no caller is there to move a new connection
-  // along; gRPC then looks at it only this often (read once, when gRPC starts). The default is 5 s.
-  setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50", /*overwrite=*/0);
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(message_mb * 1024 * 1024);
-  arguments.SetMaxSendMessageSize(message_mb * 1024 * 1024);
-  arguments.SetLoadBalancingPolicyName("round_robin");
-  // A restarted server shall be found within a second; gRPC's own defaults go up to two minutes.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
-  // In spite of its name this is how long an attempt to connect may take: long enough for a server
-  // that is busy, short enough to try a hung one again.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
-  // Retries would hide how long the server has been away, and skip large requests anyway.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  // An idle channel would connect anew on the next request; the default is 30 minutes.
-  arguments.SetInt(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);
-  // Model servers are reached directly, never through a web proxy of the environment.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(Join(targets), grpc::InsecureChannelCredentials(), arguments);
-}
 
 // gRPC may answer a call whose deadline was over before it began.
 absl::Status CheckNotOver(Deadline deadline) {
@@ -72,65 +38,91 @@ std::vector<std::string> Lines(const std::string& text) {
 // Where the class names are in a model's config: KServe has no call that fetches labels.
 constexpr const char* kClassNames = "class_names";
 
+constexpr std::string_view kInfer = "ModelInfer";
+
+// gRPC ends a call at its deadline, usually within this.
+constexpr std::chrono::milliseconds kGrace{200};
+
+bool MayRepeat(Breaker::Outcome outcome) {
+  return outcome == Breaker::Outcome::kFailed || outcome == Breaker::Outcome::kDoubtful;
+}
+
+// A message of ours as the bytes that go over the wire.
+absl::StatusOr<grpc::ByteBuffer> ToBytes(const google::protobuf::Message& message) {
+  grpc::ByteBuffer bytes;
+  bool own = false;
+  const grpc::Status status =
+      grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::Message>(message, &bytes,
+                                                                                 &own);
+  if (!status.ok()) return absl::InternalError("the request cannot be encoded");
+  return bytes;
+}
+
+std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>& names,
+                                                 int message_mb, const ClientOptions& options,
+                                                 Doorbell& bell) {
+  std::vector<std::unique_ptr<Target>> targets;
+  for (const std::string& name : names) {
+    targets.push_back(std::make_unique<Target>(name, message_mb, options, bell));
+  }
+  return targets;
+}
+
 }  // namespace
 
-Client::Client(const std::vector<std::string>& targets, int message_mb)
-    : stub_(inference::GRPCInferenceService::NewStub(Connect(targets, message_mb))),
-      infer_calls_(std::make_unique<InferCalls>(*stub_)) {}
+Client::Client(const std::vector<std::string>& targets, int message_mb,
+               const ClientOptions& options)
+    : counts_(options.counts),
+      targets_(MakeTargets(targets, message_mb, options, bell_)),
+      prober_(targets_, bell_) {}
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
-  grpc::ClientContext context;
-  context.set_deadline(WallTime(deadline));
-  inference::ServerReadyResponse response;
-  const grpc::Status status = stub_->ServerReady(&context, {}, &response);
-  if (!status.ok()) return ToStatus(status, "ServerReady");
-  if (!response.ready()) return absl::UnavailableError("the model server says it is not ready");
-  return absl::OkStatus();
+  ReadyQuestions questions(targets_.size());
+  for (std::size_t i = 0; i < targets_.size(); ++i) questions.Ask(i, stub(i), deadline);
+  const Deadline end(deadline.at() + kGrace);
+  absl::Status first_error;
+  while (questions.AnyOut()) {
+    const auto answer = questions.Next(end);
+    if (!answer) return absl::DeadlineExceededError("the model server does not read any more");
+    if (answer->ready.ok()) return answer->ready;
+    if (first_error.ok()) first_error = answer->ready;
+  }
+  return first_error;
 }
 
 absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) const {
-  RETURN_IF_ERROR(CheckNotOver(deadline));
-  grpc::ClientContext context;
-  context.set_deadline(WallTime(deadline));
   inference::RepositoryIndexRequest request;
   request.set_ready(true);
-  inference::RepositoryIndexResponse response;
-  RETURN_IF_ERROR(
-      ToStatus(stub_->RepositoryIndex(&context, request, &response), "RepositoryIndex"));
+  const auto response =
+      Ask<inference::RepositoryIndexResponse>("RepositoryIndex", request, {deadline});
+  if (!response.ok()) return response.status();
   std::set<std::string> names;  // a model is listed once a version
-  for (const auto& model : response.models()) names.insert(model.name());
+  for (const auto& model : response->models()) names.insert(model.name());
   return std::vector<std::string>(names.begin(), names.end());
 }
 
 absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& model,
                                                           Deadline deadline) const {
-  RETURN_IF_ERROR(CheckNotOver(deadline));
-  inference::ModelMetadataResponse metadata;
-  {
-    grpc::ClientContext context;
-    context.set_deadline(WallTime(deadline));
-    inference::ModelMetadataRequest request;
-    request.set_name(model);
-    RETURN_IF_ERROR(ToStatus(stub_->ModelMetadata(&context, request, &metadata), "ModelMetadata"));
-  }
-  inference::ModelConfigResponse answer;
-  {
-    grpc::ClientContext context;
-    context.set_deadline(WallTime(deadline));
-    inference::ModelConfigRequest request;
-    request.set_name(model);
-    RETURN_IF_ERROR(ToStatus(stub_->ModelConfig(&context, request, &answer), "ModelConfig"));
-  }
-  const inference::ModelConfig& config = answer.config();
+  inference::ModelMetadataRequest metadata_request;
+  metadata_request.set_name(model);
+  const auto metadata =
+      Ask<inference::ModelMetadataResponse>("ModelMetadata", metadata_request, {deadline});
+  if (!metadata.ok()) return metadata.status();
+  inference::ModelConfigRequest config_request;
+  config_request.set_name(model);
+  const auto answer =
+      Ask<inference::ModelConfigResponse>("ModelConfig", config_request, {deadline});
+  if (!answer.ok()) return answer.status();
+  const inference::ModelConfig& config = answer->config();
   vision::ModelDescription description;
-  description.name = metadata.name();
-  if (metadata.versions_size() > 0) {
-    description.version = metadata.versions(metadata.versions_size() - 1);
+  description.name = metadata->name();
+  if (metadata->versions_size() > 0) {
+    description.version = metadata->versions(metadata->versions_size() - 1);
   }
   description.max_batch_size = config.max_batch_size();
-  std::ranges::transform(metadata.inputs(), std::back_inserter(description.inputs), ToSpec);
-  std::ranges::transform(metadata.outputs(), std::back_inserter(description.outputs), ToSpec);
+  std::ranges::transform(metadata->inputs(), std::back_inserter(description.inputs), ToSpec);
+  std::ranges::transform(metadata->outputs(), std::back_inserter(description.outputs), ToSpec);
   for (const auto& [key, value] : config.parameters()) {
     if (key == kClassNames) {
       description.class_names = Lines(value.string_value());
@@ -143,8 +135,90 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
     const inference::ModelInferRequest& request, const CallLimits& limits) const {
-  RETURN_IF_ERROR(CheckNotOver(limits.deadline));
-  return infer_calls_->Infer(request, limits);
+  return Ask<inference::ModelInferResponse>(kInfer, request, limits);
+}
+
+Answer Client::Infer(const Encoder& encode, const CallLimits& limits) const {
+  return Call(kInfer, encode, limits);
+}
+
+TargetState Client::State(std::size_t target) const {
+  const Target& of = *targets_[target];
+  return {of.name(), of.MayConnect(), of.breaker().state(Clock::now()), of.openings()};
+}
+
+template <typename Response>
+absl::StatusOr<Response> Client::Ask(std::string_view method,
+                                     const google::protobuf::Message& request,
+                                     const CallLimits& limits) const {
+  Answer answer = Call(
+      method, [&request](const Attempt&) { return ToBytes(request); }, limits);
+  if (!answer.message.ok()) return answer.message.status();
+  Response response;
+  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, Response>(&*answer.message, &response)
+           .ok()) {
+    return absl::InternalError(fmt::format("{}: the answer cannot be decoded", method));
+  }
+  return response;
+}
+
+Answer Client::Call(std::string_view method, const Encoder& encode, const CallLimits& limits) const {
+  if (absl::Status status = CheckNotOver(limits.deadline); !status.ok()) return {status};
+  Count(ModelCall::kMade);
+  budget_.CountCall();
+  std::optional<Pick> pick = Choose(std::nullopt);
+  if (!pick) {
+    Count(ModelCall::kRefused);
+    return {absl::UnavailableError("no model server can take a call now")};
+  }
+  Try first = Make(*std::move(pick), /*settled=*/true, method, encode, limits);
+  const std::size_t target = first.answer.target;
+  if (!absl::IsUnavailable(first.answer.message.status()) || !MayRepeat(first.outcome) ||
+      limits.deadline.Expired(Clock::now())) {
+    return std::move(first.answer);
+  }
+  std::optional<Pick> other = Choose(target);
+  // What is busy is not asked twice, nor is a server to which there is no connection.
+  const bool elsewhere = other && other->target != target;
+  const bool again =
+      other && first.outcome == Breaker::Outcome::kFailed && targets_[target]->MayConnect();
+  if ((!elsewhere && !again) || !budget_.Take()) return std::move(first.answer);
+  Count(ModelCall::kRetried);
+  Try second = Make(*std::move(other), first.answer.settled, method, encode, limits);
+  second.answer.settled &= first.answer.settled;
+  return std::move(second.answer);
+}
+
+Client::Try Client::Make(Pick pick, bool settled, std::string_view method, const Encoder& encode,
+                         const CallLimits& limits) const {
+  absl::StatusOr<grpc::ByteBuffer> request = encode({pick.target, settled});
+  if (!request.ok()) return {{request.status(), pick.target}, Breaker::Outcome::kNothing};
+  Target::Result result =
+      targets_[pick.target]->Call(std::move(pick.permit), method, *request, limits);
+  return {{std::move(result.reply.message), pick.target, result.reply.settled}, result.outcome};
+}
+
+std::optional<Client::Pick> Client::Choose(std::optional<std::size_t> avoid) const {
+  const std::size_t first = avoid ? *avoid + 1 : turn_.fetch_add(1, std::memory_order_relaxed);
+  const auto find = [&](const auto& suits) -> std::optional<Pick> {
+    for (std::size_t i = 0; i < targets_.size(); ++i) {
+      const std::size_t target = (first + i) % targets_.size();
+      if (!suits(target)) continue;
+      if (auto permit = targets_[target]->Admit(Clock::now())) {
+        return Pick{target, *std::move(permit)};
+      }
+    }
+    return std::nullopt;
+  };
+  if (auto pick = find([&](std::size_t i) { return i != avoid && targets_[i]->MayConnect(); })) {
+    return pick;
+  }
+  if (auto pick = find([&](std::size_t i) { return i != avoid; })) return pick;
+  return find([&](std::size_t i) { return i == avoid; });
+}
+
+void Client::Count(ModelCall what) const {
+  if (counts_ != nullptr) counts_->Count(what);
 }
 
 }  // namespace inferpool::backend

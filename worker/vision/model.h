@@ -15,6 +15,8 @@ struct TensorSpec {
   std::string name;
   std::string datatype;
   std::vector<std::int64_t> shape;
+
+  bool operator==(const TensorSpec&) const = default;
 };
 
 struct ModelDescription {
@@ -25,6 +27,8 @@ struct ModelDescription {
   std::vector<TensorSpec> outputs;
   std::vector<std::string> class_names;           // by class id; empty when unknown
   std::map<std::string, std::string> parameters;  // config.pbtxt's `parameters`, as text
+
+  bool operator==(const ModelDescription&) const = default;
 };
 
 }  // namespace inferpool::vision

@@ -79,6 +79,7 @@ Totals Numbered() {
   Totals totals;
   std::uint64_t next = 1'000;
   for (auto& count : totals.by_status) count = ++next;
+  for (auto& count : totals.model_calls) count = ++next;
   totals.bytes_in = ++next;
   totals.bytes_out = ++next;
   totals.in_work = ++next;
@@ -100,6 +101,7 @@ TEST(ExpositionTest, EveryMetricIsThereFromTheStartAtZero) {
   const Page page = Parse(Exposition(Totals(), Health{}));
   const std::map<std::string, std::string> wanted = {{"inferpool_requests_total", "counter"},
                                                      {"inferpool_stage_seconds", "histogram"},
+                                                     {"inferpool_model_calls_total", "counter"},
                                                      {"inferpool_received_bytes_total", "counter"},
                                                      {"inferpool_sent_bytes_total", "counter"},
                                                      {"inferpool_requests_in_work", "gauge"},
@@ -130,6 +132,16 @@ TEST(ExpositionTest, RequestsAreCountedByStatus) {
     EXPECT_EQ(page.Number("inferpool_requests_total{status=\"" +
                           std::to_string(kCountedStatuses[i]) + "\"}"),
               static_cast<double>(totals.by_status[i]));
+  }
+}
+
+TEST(ExpositionTest, ModelCallsAreCountedByEvent) {
+  const Totals totals = Numbered();
+  const Page page = Parse(Exposition(totals, Ready()));
+  for (std::size_t i = 0; i < kModelCalls; ++i) {
+    EXPECT_EQ(page.Number("inferpool_model_calls_total{event=\"" + std::string(kModelCallNames[i]) +
+                          "\"}"),
+              static_cast<double>(totals.model_calls[i]));
   }
 }
 

@@ -55,12 +55,10 @@ TEST(ConfigChecksTest, AnEmptyTargetIsAProblem) {
       Refuses(Parse(R"({"backend": {"targets": ["ipv4:10.0.0.1:1", ""]}})"), "backend.targets"));
 }
 
-// backend::Client joins several targets into one, which only plain addresses allow.
-TEST(ConfigChecksTest, SeveralTargetsMustBePlainAddresses) {
-  EXPECT_TRUE(Refuses(Parse(R"({"backend": {"targets": ["dns:a:8001", "dns:b:8001"]}})"),
-                      "backend.targets"));
-  EXPECT_TRUE(Refuses(Parse(R"({"backend": {"targets": ["unix:/a", "ipv4:10.0.0.1:1"]}})"),
-                      "backend.targets"));
+TEST(ConfigChecksTest, SeveralTargetsMayBeOfAnyKind) {
+  EXPECT_TRUE(IsGood(Parse(R"({"backend": {"targets": ["dns:a:8001", "dns:b:8001"]}})")));
+  EXPECT_TRUE(
+      IsGood(Parse(R"({"backend": {"targets": ["unix:/a", "ipv4:10.0.0.1:1,10.0.0.2:1"]}})")));
 }
 
 TEST(ConfigChecksTest, ACertificateNeedsItsKeyAndTheOtherWayRound) {

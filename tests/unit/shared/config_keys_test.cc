@@ -124,8 +124,9 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
                            "recycle.concurrent", "quarantine.ttl_s"}) {
     EXPECT_EQ(reach(name), Reach::kMaster) << name;
   }
-  for (const char* name : {"threads", "limits.body_mb", "limits.queue_ms", "predict.iou",
-                           "timeouts.request_s", "log.access", "log.slow_ms"}) {
+  for (const char* name :
+       {"threads", "limits.body_mb", "limits.queue_ms", "predict.iou", "timeouts.request_s",
+        "log.access", "log.slow_ms", "backend.channels", "breaker.open_s"}) {
     EXPECT_EQ(reach(name), Reach::kWorkers) << name;
   }
   // The sidecar talks to the model server, and logs.

@@ -52,6 +52,7 @@ std::vector<std::uint64_t> Counters(const Totals& totals) {
   std::vector<std::uint64_t> all(totals.by_status.begin(), totals.by_status.end());
   all.insert(all.end(), {totals.bytes_in, totals.bytes_out, totals.worker_starts,
                          totals.worker_crashes, totals.worker_recycles});
+  all.insert(all.end(), totals.model_calls.begin(), totals.model_calls.end());
   for (const auto& stage : totals.stages) {
     all.insert(all.end(), stage.buckets.begin(), stage.buckets.end());
     all.push_back(stage.sum_us);
@@ -161,6 +162,18 @@ TEST(ScoreboardTest, TheNextTenantCountsOn) {
     board.Vacate(0);
   }
   EXPECT_EQ(board.Sum(Clock::now()).by_status[0], 3U);
+}
+
+TEST(ScoreboardTest, ModelCallsAreSummedOverSlotsAndTenants) {
+  const Scoreboard board = OccupiedBoard(2, 1);
+  board.slot(0).model_calls.Count(ModelCall::kRetried);
+  board.slot(1).model_calls.Count(ModelCall::kRetried);
+  board.slot(1).model_calls.Count(ModelCall::kRefused);
+  board.Vacate(0);
+  const Totals totals = board.Sum(Clock::now());
+  EXPECT_EQ(totals.model_calls[static_cast<std::size_t>(ModelCall::kRetried)], 2U);
+  EXPECT_EQ(totals.model_calls[static_cast<std::size_t>(ModelCall::kRefused)], 1U);
+  EXPECT_EQ(Sum(totals.model_calls), 3U);
 }
 
 TEST(ScoreboardTest, ABucketTakesItsUpperBoundAndNothingAbove) {

@@ -57,7 +57,7 @@ class PredictorTest : public testing::Test {
   std::variant<Prediction, Problem> Predict(const PredictParameters& parameters = kParameters,
                                             Clock::duration time = seconds(10)) {
     timings_ = {};
-    return Predictor(config_, client_, catalog_)
+    return Predictor(config_, inference_, catalog_)
         .Predict("faces", picture_, parameters, {Deadline::After(time), departed_.get_token()},
                  timings_);
   }
@@ -78,6 +78,7 @@ class PredictorTest : public testing::Test {
   Config config_;
   FakeModelServer server_;
   const backend::Client client_{{server_.target()}, 64};
+  backend::Inference inference_{client_, {.domain = "predictor_test"}};
   backend::Catalog catalog_{client_};
   Timings timings_;
   std::stop_source departed_;

@@ -274,36 +274,7 @@ TEST_F(ClientTest, IsSharedByManyThreads) {
   EXPECT_EQ(good, 400);
 }
 
-TEST(ClientTargetsTest, SeveralAreUsedInTurn) {
-  FakeModelServer first;
-  FakeModelServer second;
-  first.Set("faces", FakeDetector("faces"));
-  second.Set("faces", FakeDetector("faces"));
-  const Client client({"ipv4:127.0.0.1:" + std::to_string(first.port()),
-                       "ipv4:127.0.0.1:" + std::to_string(second.port())},
-                      16);
-  for (int i = 0; i < 200 && (first.infer_calls < 5 || second.infer_calls < 5); ++i) {
-    EXPECT_TRUE(client.Infer(InferRequest(), {In(seconds(5))}).ok());
-  }
-  EXPECT_GE(first.infer_calls, 5);
-  EXPECT_GE(second.infer_calls, 5);
-}
-
-TEST(ClientTargetsTest, OneOfTwoThatIsAwayIsLeftOut) {
-  FakeModelServer server;
-  server.Set("faces", FakeDetector("faces"));
-  FakeModelServer away;
-  const Client client({"ipv4:127.0.0.1:" + std::to_string(away.port()),
-                       "ipv4:127.0.0.1:" + std::to_string(server.port())},
-                      16);
-  away.Stop();
-  EXPECT_TRUE(client.ServerReady(In(seconds(5))).ok());
-  for (int i = 0; i < 20; ++i) {
-    EXPECT_TRUE(client.Infer(InferRequest(), {In(seconds(5))}).ok()) << i;
-  }
-}
-
-TEST(ClientTargetsTest, AWebProxyOfTheEnvironmentIsNotUsed) {
+TEST(ClientProxyTest, AWebProxyOfTheEnvironmentIsNotUsed) {
   const FakeModelServer server;
   setenv("http_proxy", "http://127.0.0.1:9", 1);
   const Client client({"ipv4:127.0.0.1:" + std::to_string(server.port())}, 16);

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -101,7 +102,14 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     failure_ = std::move(failure);
   }
 
+  // The connections that have asked for inference.
+  std::set<std::string> Peers() {
+    const std::lock_guard lock(mutex_);
+    return peers_;
+  }
+
   std::atomic<bool> ready = true;
+  std::atomic<int> ready_calls = 0;
   std::atomic<int> metadata_calls = 0;
   std::atomic<int> config_calls = 0;
   std::atomic<int> infer_calls = 0;
@@ -132,6 +140,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
 
   grpc::Status ServerReady(grpc::ServerContext* context, const inference::ServerReadyRequest*,
                            inference::ServerReadyResponse* response) override {
+    ++ready_calls;
     response->set_ready(ready);
     return Begin(*context);
   }
@@ -161,6 +170,10 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   grpc::Status ModelInfer(grpc::ServerContext* context, const inference::ModelInferRequest* request,
                           inference::ModelInferResponse* response) override {
     ++infer_calls;
+    {
+      const std::lock_guard lock(mutex_);
+      peers_.insert(context->peer());
+    }
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
     if (const grpc::Status status = Find(request->model_name(), model); !status.ok()) return status;
@@ -196,6 +209,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::mutex mutex_;
   std::map<std::string, FakeModel> models_;  // guarded by mutex_
   grpc::Status failure_;                     // guarded by mutex_
+  std::set<std::string> peers_;              // guarded by mutex_
   std::unique_ptr<grpc::Server> server_;
 };
 
