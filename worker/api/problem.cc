@@ -49,7 +49,7 @@ Problem Make(std::string_view type, std::string detail) {
   return {kind.status, kind.type, std::move(detail), "", ""};
 }
 
-// Reconnecting takes at most half a second, see worker/backend.
+// A model server that is back is found within a second, see worker/backend/prober.h.
 constexpr int kRetryAfterSeconds = 1;
 
 }  // namespace

@@ -29,6 +29,14 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int messag
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   // An idle channel would connect anew on the next request; the default is 30 minutes.
   arguments.SetInt(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);
+  // What is not set, and why:
+  // Keepalive pings: a stock Triton takes one without data every 300 s for abuse. A hung server is
+  // found by the prober, which asks it (prober.h).
+  // HTTP/2 windows, frame and write buffer sizes, the probing for bandwidth and delay: gRPC makes
+  // the window as large as a message that is being read, so none of them changed the time of a
+  // call of 4.9 MB by more than its noise, 5 %, on a unix socket or loopback TCP; and on a long
+  // line the probing is what opens the window.
+  //
   // Model servers are reached directly, never through a web proxy of the environment.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);

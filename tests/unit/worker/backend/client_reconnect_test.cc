@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <new>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/unit/fcgi/child_process.h"
 #include "tests/unit/shared/temporary_folder.h"
@@ -35,6 +37,8 @@ struct Shared {
   std::atomic<int> servers_up;     // that have been started so far
   std::atomic<int> calls_refused;  // by a server that is away
   std::atomic<bool> was_connected;
+  std::atomic<bool> all_connected;
+  std::atomic<bool> enough;
 };
 
 class ClientReconnectTest : public testing::Test {
@@ -46,10 +50,11 @@ class ClientReconnectTest : public testing::Test {
   }
   ~ClientReconnectTest() override { munmap(shared_, sizeof(Shared)); }
 
-  std::unique_ptr<ChildProcess> Server() {
+  std::unique_ptr<ChildProcess> Server() { return Server(path_); }
+  std::unique_ptr<ChildProcess> Server(const std::string& path) {
     const int before = shared_->servers_up;
-    auto server = std::make_unique<ChildProcess>([this] {
-      const test::FakeModelServer fake(path_);
+    auto server = std::make_unique<ChildProcess>([this, path] {
+      const test::FakeModelServer fake(path);
       ++shared_->servers_up;
       pause();
       return 0;
@@ -60,8 +65,14 @@ class ClientReconnectTest : public testing::Test {
 
   // A process with a client; `body` returns what its exit status is.
   std::unique_ptr<ChildProcess> WithClient(const std::function<int(const Client&)>& body) {
-    return std::make_unique<ChildProcess>([this, body]() -> int {
-      const Client client({"unix:" + path_}, 16);
+    return WithClient({path_}, body);
+  }
+  std::unique_ptr<ChildProcess> WithClient(const std::vector<std::string>& paths,
+                                           const std::function<int(const Client&)>& body) {
+    return std::make_unique<ChildProcess>([paths, body]() -> int {
+      std::vector<std::string> targets;
+      for (const std::string& path : paths) targets.push_back("unix:" + path);
+      const Client client(targets, 16);
       _exit(body(client));  // the channel's destruction is not what is tested
     });
   }
@@ -77,6 +88,7 @@ class ClientReconnectTest : public testing::Test {
 
   const test::TemporaryFolder folder_;
   const std::string path_ = folder_ / "server.sock";
+  const std::string other_path_ = folder_ / "other.sock";
   Shared* shared_ = nullptr;
 };
 
@@ -150,6 +162,78 @@ TEST_F(ClientReconnectTest, AServerThatHangsIsTooSlowAndThenGoesOn) {
     return c.ServerReady(Deadline::After(seconds(5))).ok() ? 0 : 5;
   });
   EXPECT_TRUE(client->Exited(0));
+}
+
+TEST_F(ClientReconnectTest, AnOpenBreakerLetsCallsThroughWithinASecondOfTheServersReturn) {
+  auto server = Server();
+  const auto client = WithClient([this](const Client& c) {
+    const auto call = [&c] { return c.ReadyModels(Deadline::After(seconds(5))).ok(); };
+    if (!call()) return 2;
+    shared_->was_connected = true;
+    while (c.State(0).breaker == Breaker::State::kClosed) call();
+    ++shared_->calls_refused;
+    while (!call()) Sleep(milliseconds(1));
+    return 0;
+  });
+  ASSERT_TRUE(Eventually([&] { return shared_->was_connected.load(); }));
+  server->Signal(SIGKILL);
+  ASSERT_TRUE(Eventually([&] { return shared_->calls_refused == 1; }));
+  Sleep(milliseconds(700));  // the pauses between attempts grow to their bound
+  server = Server();
+  EXPECT_TRUE(client->Exited(0, kFound + kSlack));
+}
+
+TEST_F(ClientReconnectTest, OfTwoServersOneMayDieAtAnyTime) {
+  auto first = Server(path_);
+  auto second = Server(other_path_);
+  const auto client = WithClient({path_, other_path_}, [this](const Client& c) {
+    std::atomic<int> failures = 0;
+    {
+      std::vector<std::jthread> threads;
+      for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+          while (!shared_->enough) {
+            failures += c.ReadyModels(Deadline::After(seconds(20))).ok() ? 0 : 1;
+            shared_->all_connected = c.State(0).may_connect && c.State(1).may_connect;
+            Sleep(milliseconds(1));
+          }
+        });
+      }
+    }
+    return std::min(failures.load(), 100);
+  });
+  for (int i = 0; i < 3; ++i) {
+    for (auto* server : {&first, &second}) {
+      ASSERT_TRUE(Eventually([&] { return shared_->all_connected.load(); }));
+      Sleep(milliseconds(100));  // for some calls
+      (*server)->Signal(SIGKILL);
+      ASSERT_TRUE(Eventually([&] { return !shared_->all_connected; }));
+      *server = Server(server == &first ? path_ : other_path_);
+    }
+  }
+  shared_->enough = true;
+  EXPECT_TRUE(client->Exited(0));
+}
+
+TEST_F(ClientReconnectTest, OfTwoServersOneMayHang) {
+  const auto first = Server(path_);
+  const auto second = Server(other_path_);
+  const auto client = WithClient({path_, other_path_}, [&first](const Client& c) {
+    const auto call = [&c] { return c.ReadyModels(Deadline::After(seconds(60))).ok(); };
+    for (int i = 0; i < 4; ++i) {
+      if (!call()) return 2;
+    }
+    first->Signal(SIGSTOP);
+    while (c.State(0).breaker != Breaker::State::kOpen) {
+      if (!call()) return 3;
+    }
+    first->Signal(SIGCONT);
+    while (c.State(0).breaker != Breaker::State::kClosed) {
+      if (!call()) return 4;
+    }
+    return 0;
+  });
+  EXPECT_TRUE(client->Exited(0, seconds(20)));
 }
 
 }  // namespace
