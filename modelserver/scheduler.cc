@@ -75,8 +75,9 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   std::unique_lock lock(mutex_);
   RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
   Pump(now, &self);
+  TimePoint looked = now;
   while (self.state == Waiter::State::kWaiting) {
-    Wait(self, caller, lock);
+    looked = Wait(self, caller, looked, lock);
   }
   if (self.state == Waiter::State::kLeads) {
     Lead(self, lock);
@@ -86,28 +87,29 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   return std::move(self.execution.status);
 }
 
-void Scheduler::Wait(Waiter& waiter, const Caller& caller, std::unique_lock<std::mutex>& lock) {
-  const TimePoint now = Clock::now();
-  TimePoint wake = std::min(caller.deadline.at(), now + kCancelCheck);
-  if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, now)) {
+TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+                          std::unique_lock<std::mutex>& lock) {
+  TimePoint wake = std::min(caller.deadline.at(), looked + kCancelCheck);
+  if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
   waiter.changed.wait_until(lock, wake);
+  const TimePoint now = Clock::now();
   if (waiter.state != Waiter::State::kWaiting) {
-    return;
+    return now;
   }
-  const TimePoint later = Clock::now();
-  Pump(later, &waiter);
+  Pump(now, &waiter);
   const auto give_up = [&](absl::Status status) {
     queue_.Remove(waiter);
     waiter.execution.status = std::move(status);
     waiter.state = Waiter::State::kDone;
+    Pump(now, nullptr);  // without it, those behind may make a batch
   };
-  if (waiter.state == Waiter::State::kWaiting && caller.deadline.Expired(later)) {
+  if (waiter.state == Waiter::State::kWaiting && caller.deadline.Expired(now)) {
     give_up(absl::DeadlineExceededError("the deadline was over while the request waited"));
   }
-  if (waiter.state != Waiter::State::kWaiting || later < now + kCancelCheck) {
-    return;
+  if (waiter.state != Waiter::State::kWaiting || now < looked + kCancelCheck) {
+    return now;
   }
   lock.unlock();
   const bool gone = caller.cancelled();
@@ -115,6 +117,7 @@ void Scheduler::Wait(Waiter& waiter, const Caller& caller, std::unique_lock<std:
   if (gone && waiter.state == Waiter::State::kWaiting) {
     give_up(absl::CancelledError("the caller went away while the request waited"));
   }
+  return now;
 }
 
 void Scheduler::Pump(TimePoint now, Waiter* self) {

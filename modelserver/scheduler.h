@@ -43,8 +43,10 @@ class Scheduler : public Runner {
   // Fails what has expired and gives due batches to idle instances. `self` is the calling thread's
   // own request, if it has one that waits.
   void Pump(TimePoint now, Waiter* self);
-  // Waits for news of `waiter`, or until it gives up.
-  void Wait(Waiter& waiter, const Caller& caller, std::unique_lock<std::mutex>& lock);
+  // Waits for news of `waiter`, or until it gives up. `looked` is the last Pump's time, so that no
+  // event falls between a look and a wait; returns the next one.
+  TimePoint Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+                 std::unique_lock<std::mutex>& lock);
   // Runs the batch that `leader` was given, without the lock.
   void Lead(Waiter& leader, std::unique_lock<std::mutex>& lock);
   // Lets a finished batch's requests go; with preserve_ordering not before those before it.

@@ -1,0 +1,132 @@
+"""Tensors in and out: every datatype, raw and typed, and the arithmetic of the simple models."""
+
+import unittest
+
+import numpy as np
+
+from kserve import DATATYPES, add_input, add_output, infer_request, output_arrays, pack_bytes, pb
+from serving import ServerTest, add_sub, identity
+
+# Edges of each datatype.
+VALUES = {
+    "BOOL": [True, False, True],
+    **{f"UINT{bits}": [0, 1, 2 ** bits - 1] for bits in (8, 16, 32, 64)},
+    **{f"INT{bits}": [-2 ** (bits - 1), -1, 2 ** (bits - 1) - 1] for bits in (8, 16, 32, 64)},
+    "FP16": [0.5, -65504.0, np.inf],
+    "FP32": [0.1, -3e38, np.nan],
+    "FP64": [0.1, -1e308, np.nan],
+    "BYTES": [b"", b"\0\xff" * 40, "text \N{SNOWMAN}".encode()],
+    "BF16": [0x3f80, 0xff80, 0x7fc0],
+}
+
+
+def raw_of(datatype):
+    values = VALUES[datatype]
+    return (pack_bytes(values) if datatype == "BYTES"
+            else np.array(values, DATATYPES[datatype][1]).tobytes())
+
+
+class DatatypeTests(ServerTest):
+    MODELS = {**{f"id_{datatype}": identity(datatype, (-1, -1)) for datatype in DATATYPES},
+              "any": identity("INT32", (-1, -1, -1), batch=4), "scalar": identity("FP32", (1,))}
+
+    def ask(self, datatype, shape, **contents):
+        request = pb.ModelInferRequest(model_name=f"id_{datatype}")
+        add_input(request, "INPUT0", datatype, shape, **contents)
+        response = self.client.ModelInfer(request)
+        (output,) = response.outputs
+        self.assertEqual((datatype, shape), (output.datatype, list(output.shape)))
+        self.assertFalse(output.HasField("contents"), "answers are raw")
+        return response.raw_output_contents[0]
+
+    def test_raw_contents_come_back_bit_by_bit(self):
+        for datatype in DATATYPES:
+            with self.subTest(datatype):
+                raw = raw_of(datatype)
+                self.assertEqual(raw, self.ask(datatype, [1, 3], raw=raw))
+                self.assertEqual(raw, self.ask(datatype, [3, 1], raw=raw))
+
+    def test_typed_contents_come_back_raw(self):
+        for datatype, (_, _, field) in DATATYPES.items():
+            if field is not None:
+                with self.subTest(datatype):
+                    self.assertEqual(raw_of(datatype),
+                                     self.ask(datatype, [1, 3], typed=VALUES[datatype]))
+
+    def test_tensors_of_no_elements(self):
+        for datatype in DATATYPES:
+            with self.subTest(datatype):
+                self.assertEqual(b"", self.ask(datatype, [0, 5], raw=b""))
+
+    def test_every_shape_that_fits(self):
+        for shape in ((1, 1, 1, 1), (4, 2, 3, 5), (2, 7, 1, 1)):
+            array = np.random.default_rng(1).integers(-9, 9, shape, np.int32)
+            answer = self.client.infer("any", {"INPUT0": array})["OUTPUT0"]
+            np.testing.assert_array_equal(array, answer)
+
+    def test_a_large_tensor(self):
+        array = np.random.default_rng(2).random((3, 2_000_000), np.float32)  # 24 MB
+        answer = self.client.infer("id_FP32", {"INPUT0": array})["OUTPUT0"]
+        self.assertTrue(np.array_equal(array, answer))
+
+    def test_many_strings(self):
+        strings = [str(i).encode() * (i % 50) for i in range(20_000)]
+        array = np.array(strings, dtype=object).reshape(100, 200)
+        answer = self.client.infer("id_BYTES", {"INPUT0": array})["OUTPUT0"]
+        self.assertEqual(strings, list(answer.flatten()))
+
+
+class SimpleTests(ServerTest):
+    """What the example clients of Triton's "simple" models do."""
+
+    MODELS = {"simple": add_sub(), "simple_fp32": add_sub("FP32"),
+              "simple_string": add_sub("BYTES")}
+
+    def test_simple(self):
+        a = np.arange(16, dtype=np.int32).reshape(1, 16)
+        b = np.full((1, 16), 3, np.int32)
+        answer = self.client.infer("simple", {"INPUT0": a, "INPUT1": b})
+        np.testing.assert_array_equal(a + b, answer["OUTPUT0"])
+        np.testing.assert_array_equal(a - b, answer["OUTPUT1"])
+
+    def test_simple_fp32_in_a_batch_of_its_own(self):
+        a = np.random.default_rng(3).random((8, 16), np.float32)
+        b = np.random.default_rng(4).random((8, 16), np.float32)
+        answer = self.client.infer("simple_fp32", {"INPUT0": a, "INPUT1": b})
+        np.testing.assert_array_equal(a + b, answer["OUTPUT0"])
+        np.testing.assert_array_equal(a - b, answer["OUTPUT1"])
+
+    def test_simple_string(self):
+        def strings(values):
+            return np.array([str(value).encode() for value in values], object).reshape(1, 16)
+        answer = self.client.infer("simple_string", {"INPUT0": strings(range(16)),
+                                                     "INPUT1": strings([1] * 16)})
+        self.assertEqual([i + 1 for i in range(16)], [int(one) for one in answer["OUTPUT0"][0]])
+        self.assertEqual([i - 1 for i in range(16)], [int(one) for one in answer["OUTPUT1"][0]])
+
+    def test_typed_contents_of_two_inputs(self):
+        request = pb.ModelInferRequest(model_name="simple")
+        add_input(request, "INPUT0", "INT32", [1, 16], typed=range(16))
+        add_input(request, "INPUT1", "INT32", [1, 16], typed=[1] * 16)
+        answer = output_arrays(self.client.ModelInfer(request))
+        self.assertEqual(list(range(1, 17)), list(answer["OUTPUT0"][0]))
+
+    def test_inputs_in_any_order(self):
+        a, b = (np.full((1, 16), value, np.int32) for value in (7, 5))
+        answer = self.client.infer("simple", {"INPUT1": b, "INPUT0": a})
+        self.assertEqual(2, answer["OUTPUT1"][0, 0])
+
+    def test_only_the_outputs_asked_for_and_in_that_order(self):
+        arrays = {f"INPUT{i}": np.full((1, 16), i, np.int32) for i in (0, 1)}
+        for names in (["OUTPUT1"], ["OUTPUT1", "OUTPUT0"], ["OUTPUT0"]):
+            request = infer_request("simple", arrays)
+            for name in names:
+                add_output(request, name)
+            response = self.client.ModelInfer(request)
+            self.assertEqual(names, [output.name for output in response.outputs])
+            self.assertEqual(-1 if names[0] == "OUTPUT1" else 1,
+                             output_arrays(response)[names[0]][0, 0])
+
+
+if __name__ == "__main__":
+    unittest.main()
