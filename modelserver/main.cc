@@ -1,6 +1,9 @@
 // modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
 // networks. It answers at once that it is live, loads its models, and is ready when that is done.
 //
+// After the start, --model-control-mode says who decides what is loaded, in Triton's words: nobody
+// (none), requests (explicit), or the folder, looked at every --repository-poll-secs (poll).
+//
 // SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: no more calls, those in progress end
 // (--drain-s), exit 0. Exit 1 with a sentence in the log when it cannot start; a model that fails
 // to load is no reason.
@@ -10,8 +13,10 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <mutex>
 #include <opencv2/core.hpp>
 #include <stop_token>
 #include <string>
@@ -31,7 +36,26 @@ struct Options {
   std::string log_level = "info";
   std::string log_file;
   int drain_s = 20;
+  std::string control = "none";
+  std::vector<std::string> load;
+  int poll_s = 15;
 };
+
+// Loads the models, and looks for changes as long as the control asks for it.
+void Load(Repository& repository, const Options& options, const std::stop_token& stop) {
+  const auto stopped = [&stop] { return stop.stop_requested(); };
+  repository.Load(stopped);
+  if (repository.Ready()) {
+    log::Info("ready", {{"models", repository.Index().size()}});
+  }
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (options.control == "poll" && !stopped()) {
+    wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
+    if (!stopped()) repository.Poll(stopped);
+  }
+}
 
 int Serve(const Options& options) {
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
@@ -47,7 +71,10 @@ int Serve(const Options& options) {
   // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
   cv::setNumThreads(1);
 
-  Repository repository(options.repository);
+  Repository repository(
+      options.repository,
+      {.control = ParseModelControl(options.control).value_or(ModelControl::kNone),
+       .load = options.load});
   if (const absl::Status status = repository.Scan(); !status.ok()) {
     log::Error("cannot start", {{"reason", Message(status)}});
     return EXIT_FAILURE;
@@ -61,12 +88,8 @@ int Serve(const Options& options) {
     log::Info("listening", {{"address", address}});
   }
   {
-    const std::jthread loader([&repository](const std::stop_token& stop) {
-      repository.Load([&stop] { return stop.stop_requested(); });
-      if (repository.Ready()) {
-        log::Info("ready", {{"models", repository.Index().size()}});
-      }
-    });
+    const std::jthread loader(
+        [&](const std::stop_token& stop) { Load(repository, options, stop); });
     int signal = 0;
     while (sigwait(&signals, &signal) != 0 || signal == SIGUSR1) {
       if (signal == SIGUSR1) log::Reopen();
@@ -90,6 +113,16 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--listen", options.listen, "unix:/path or host:port; may be repeated")
       ->required();
+  app.add_option("--model-control-mode", options.control, "none, explicit or poll")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "explicit", "poll"}));
+  app.add_option("--load-model", options.load,
+                 "with explicit control: a model to load at the start; may be repeated; * for all");
+  app.add_option("--repository-poll-secs", options.poll_s,
+                 "with poll: seconds between looks at the repository; a change is acted upon when "
+                 "two looks agree")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

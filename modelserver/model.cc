@@ -4,9 +4,11 @@
 
 #include "modelserver/backends.h"
 #include "modelserver/class_names.h"
+#include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
 #include "modelserver/instance_pool.h"
 #include "modelserver/request.h"
+#include "modelserver/warmup.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -56,6 +58,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
     RETURN_IF_ERROR(instance.status());
     instances.push_back(*std::move(instance));
   }
+  RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   return std::make_unique<Model>(std::move(config), version,
                                  std::make_unique<PoolRunner>(std::move(instances)));
 }
