@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <array>
 
+#include "modelserver/engines/add_sub.h"
+#include "modelserver/engines/identity.h"
 #include "modelserver/engines/opencv_cascade.h"
+#include "modelserver/engines/opencv_decode.h"
 #include "modelserver/engines/opencv_dnn.h"
 #include "modelserver/engines/opencv_hog.h"
+#include "modelserver/engines/opencv_letterbox.h"
 #include "modelserver/engines/picture.h"
 #include "modelserver/onnx_file.h"
 
@@ -37,21 +41,27 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeOnnx(const inference::ModelConfig& c
   return MakeDnnEngine(config, OnnxPath(config, version_folder));
 }
 
-absl::Status CompletePicture(const std::filesystem::path& /*version_folder*/,
-                             inference::ModelConfig& config,
-                             std::vector<std::string>& /*class_names*/) {
-  return CompletePictureDetector(config);
+// A backend that has no model file: what it completes and makes is the configuration's alone.
+template <absl::Status (*kComplete)(inference::ModelConfig&)>
+absl::Status Complete(const std::filesystem::path& /*version_folder*/,
+                      inference::ModelConfig& config, std::vector<std::string>& /*class_names*/) {
+  return kComplete(config);
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeHog(const inference::ModelConfig& config,
-                                                const std::filesystem::path& /*version_folder*/) {
-  return MakeHogEngine(config);
+template <absl::StatusOr<std::unique_ptr<Engine>> (*kMake)(const inference::ModelConfig&)>
+absl::StatusOr<std::unique_ptr<Engine>> Make(const inference::ModelConfig& config,
+                                             const std::filesystem::path& /*version_folder*/) {
+  return kMake(config);
 }
 
-constexpr std::array<Backend, 3> kBackends = {{
+constexpr std::array<Backend, 7> kBackends = {{
     {"opencv_dnn", true, CompleteOnnx, MakeOnnx},
-    {"opencv_cascade", false, CompletePicture, MakeCascadeEngine},
-    {"opencv_hog", false, CompletePicture, MakeHog},
+    {"opencv_cascade", false, Complete<CompletePictureDetector>, MakeCascadeEngine},
+    {"opencv_hog", false, Complete<CompletePictureDetector>, Make<MakeHogEngine>},
+    {"opencv_decode", false, Complete<CompleteDecode>, Make<MakeDecodeEngine>},
+    {"opencv_letterbox", false, Complete<CompleteLetterbox>, Make<MakeLetterboxEngine>},
+    {"identity", false, Complete<CompleteIdentity>, Make<MakeIdentityEngine>},
+    {"add_sub", false, Complete<CompleteAddSub>, Make<MakeAddSubEngine>},
 }};
 
 }  // namespace

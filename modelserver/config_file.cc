@@ -4,22 +4,17 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <google/protobuf/text_format.h>
+#include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <unordered_set>
-
-#include "proto/tensor.h"
 
 namespace inferpool::modelserver {
 namespace {
 
-constexpr int kMaxMistakes = 5;     // named in one error; the rest usually follows from them
-constexpr int kMaxInstances = 64;   // each holds its own weights
-constexpr int kMaxBatch = 1024;     // far past where a larger batch pays on a CPU
-constexpr int kMaxTensors = 256;    // inputs, outputs
-constexpr int kMaxDimensions = 16;  // OpenCV takes 32, batch and reserve included
+constexpr int kMaxMistakes = 5;  // named in one error; the rest usually follows from them
+constexpr std::size_t kMaxJsonBytes = std::size_t{1} << 20U;
 
 class Mistakes : public google::protobuf::io::ErrorCollector {
  public:
@@ -45,35 +40,6 @@ class Mistakes : public google::protobuf::io::ErrorCollector {
 template <typename... Args>
 absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
   return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
-
-template <typename Tensor>
-absl::Status CheckTensors(std::string_view kind,
-                          const google::protobuf::RepeatedPtrField<Tensor>& tensors) {
-  if (tensors.empty() || tensors.size() > kMaxTensors) {
-    return Invalid("a model has 1 to {} {}s, this one {}", kMaxTensors, kind, tensors.size());
-  }
-  std::unordered_set<std::string_view> names;
-  for (const Tensor& tensor : tensors) {
-    if (tensor.name().empty() || !names.insert(tensor.name()).second) {
-      return Invalid("{} '{}' needs a name of its own", kind, tensor.name());
-    }
-    if (DatatypeName(tensor.data_type()).empty()) {
-      return Invalid("{} '{}' has no data_type", kind, tensor.name());
-    }
-    if (tensor.dims_size() > kMaxDimensions) {
-      return Invalid("{} '{}' has over {} dims", kind, tensor.name(), kMaxDimensions);
-    }
-    if (std::ranges::any_of(tensor.dims(),
-                            [](std::int64_t size) { return size < -1 || size == 0; })) {
-      return Invalid("{} '{}': a dimension is positive, or -1 when its size is free", kind,
-                     tensor.name());
-    }
-    if (tensor.has_reshape() || tensor.is_shape_tensor()) {
-      return Invalid("{} '{}': reshape and shape tensors are not supported", kind, tensor.name());
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -103,50 +69,21 @@ absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::pat
   return config;
 }
 
-absl::Status CheckConfig(const inference::ModelConfig& config) {
-  if (config.has_ensemble_scheduling()) {
-    return Invalid("ensembles are not supported");
+absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
+                                                       const std::string& name) {
+  if (json.size() > kMaxJsonBytes) {
+    return Invalid("the configuration is larger than 1 MiB");
   }
-  if (config.max_batch_size() < 0 || config.max_batch_size() > kMaxBatch) {
-    return Invalid("max_batch_size is {}, allowed is 0 to {}", config.max_batch_size(), kMaxBatch);
+  inference::ModelConfig config;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &config);
+  if (!parsed.ok()) {
+    return Invalid("the configuration is not understood: {}", parsed.ToString());
   }
-  RETURN_IF_ERROR(CheckTensors("input", config.input()));
-  RETURN_IF_ERROR(CheckTensors("output", config.output()));
-  for (const inference::ModelInput& input : config.input()) {
-    if (input.allow_ragged_batch() || input.optional()) {
-      return Invalid("input '{}': ragged batches and optional inputs are not supported",
-                     input.name());
-    }
+  if (!config.name().empty() && config.name() != name) {
+    return Invalid("the configuration is for '{}', not for '{}'", config.name(), name);
   }
-  for (const inference::ModelInstanceGroup& group : config.instance_group()) {
-    if (group.count() < 0 || group.count() > kMaxInstances) {
-      return Invalid("an instance_group's count is {}, allowed is 0 to {}", group.count(),
-                     kMaxInstances);
-    }
-  }
-  if (InstanceCount(config) > kMaxInstances) {
-    return Invalid("more than {} instances", kMaxInstances);
-  }
-  return absl::OkStatus();
-}
-
-std::vector<std::string> UnusedSettings(const inference::ModelConfig& config) {
-  std::vector<std::string> unused;
-  if (config.has_dynamic_batching()) {
-    unused.emplace_back("dynamic_batching");
-  }
-  if (!config.model_warmup().empty()) {
-    unused.emplace_back("model_warmup");
-  }
-  if (config.response_cache().enable()) {
-    unused.emplace_back("response_cache");
-  }
-  if (std::ranges::any_of(config.instance_group(), [](const inference::ModelInstanceGroup& group) {
-        return group.kind() == inference::ModelInstanceGroup::KIND_GPU;
-      })) {
-    unused.emplace_back("instance_group.kind: KIND_GPU");
-  }
-  return unused;
+  config.set_name(name);
+  return config;
 }
 
 int InstanceCount(const inference::ModelConfig& config) {

@@ -1,4 +1,5 @@
-// A model's config.pbtxt: reading it, and what it must say once it is complete.
+// A model's configuration: reading config.pbtxt or JSON, and what is asked of it. What it must say
+// is config_check.h's.
 #pragma once
 
 #include <filesystem>
@@ -17,14 +18,10 @@ namespace inferpool::modelserver {
 absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::path& file,
                                                       const std::string& name);
 
-// Whether a completed configuration can be served: every tensor has a name, a datatype and
-// dimensions; sizes and counts are in range; nothing asks for what this server does not do
-// (ensembles, reshape, ragged batches, shape tensors, optional inputs). What is only unused
-// (dynamic batching, warm-up, response cache, GPUs) is allowed; UnusedSettings names it.
-absl::Status CheckConfig(const inference::ModelConfig& config);
-
-// Settings that the configuration has and this server does not act on yet, for the log.
-std::vector<std::string> UnusedSettings(const inference::ModelConfig& config);
+// The same of a load request's JSON, with protobuf's names (max_batch_size or maxBatchSize). A
+// field that is not known is an error. Error: INVALID_ARGUMENT; a megabyte is the most.
+absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
+                                                       const std::string& name);
 
 // Instances of all groups together; 1 when none is configured.
 int InstanceCount(const inference::ModelConfig& config);

@@ -1,6 +1,9 @@
 // modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
 // networks. It answers at once that it is live, loads its models, and is ready when that is done.
 //
+// After the start, --model-control-mode says who decides what is loaded, in Triton's words: nobody
+// (none), requests (explicit), or the folder, looked at every --repository-poll-secs (poll).
+//
 // SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: no more calls, those in progress end
 // (--drain-s), exit 0. Exit 1 with a sentence in the log when it cannot start; a model that fails
 // to load is no reason.
@@ -11,9 +14,11 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <opencv2/core.hpp>
 #include <stop_token>
 #include <string>
@@ -35,6 +40,9 @@ struct Options {
   std::string log_level = "info";
   std::string log_file;
   int drain_s = 20;
+  std::string control = "none";
+  std::vector<std::string> load;
+  int poll_s = 15;
 };
 
 // Tensors of some megabytes come and go with every call. glibc gives each back to the kernel and
@@ -44,6 +52,24 @@ void KeepMemory() {
   constexpr int kMebi = 1 << 20;
   mallopt(M_MMAP_THRESHOLD, 32 * kMebi);  // the most that glibc allows
   mallopt(M_TRIM_THRESHOLD, 256 * kMebi);
+}
+
+// Loads the models, and looks for changes as long as the control asks for it.
+void Load(Repository& repository, Server& server, const Options& options,
+          const std::stop_token& stop) {
+  const auto stopped = [&stop] { return stop.stop_requested(); };
+  repository.Load(stopped);
+  if (repository.Ready()) {
+    server.SetReady(true);
+    log::Info("ready", {{"models", repository.Index().size()}});
+  }
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (options.control == "poll" && !stopped()) {
+    wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
+    if (!stopped()) repository.Poll(stopped);
+  }
 }
 
 int Serve(const Options& options) {
@@ -61,7 +87,10 @@ int Serve(const Options& options) {
   // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
   cv::setNumThreads(1);
 
-  Repository repository(options.repository);
+  Repository repository(
+      options.repository,
+      {.control = ParseModelControl(options.control).value_or(ModelControl::kNone),
+       .load = options.load});
   if (const absl::Status status = repository.Scan(); !status.ok()) {
     log::Error("cannot start", {{"reason", Message(status)}});
     return EXIT_FAILURE;
@@ -85,13 +114,8 @@ int Serve(const Options& options) {
     log::Info("metrics", {{"address", metrics->address()}});
   }
   {
-    const std::jthread loader([&](const std::stop_token& stop) {
-      repository.Load([&stop] { return stop.stop_requested(); });
-      if (repository.Ready()) {
-        (*server)->SetReady(true);
-        log::Info("ready", {{"models", repository.Index().size()}});
-      }
-    });
+    const std::jthread loader(
+        [&](const std::stop_token& stop) { Load(repository, **server, options, stop); });
     int signal = 0;
     while (sigwait(&signals, &signal) != 0 || signal == SIGUSR1) {
       if (signal == SIGUSR1) log::Reopen();
@@ -117,6 +141,16 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--metrics-listen", options.metrics_listen,
                  "host:port of /metrics for Prometheus; none when absent");
+  app.add_option("--model-control-mode", options.control, "none, explicit or poll")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "explicit", "poll"}));
+  app.add_option("--load-model", options.load,
+                 "with explicit control: a model to load at the start; may be repeated; * for all");
+  app.add_option("--repository-poll-secs", options.poll_s,
+                 "with poll: seconds between looks at the repository; a change is acted upon when "
+                 "two looks agree")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

@@ -4,9 +4,11 @@
 
 #include "modelserver/backends.h"
 #include "modelserver/class_names.h"
+#include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
 #include "modelserver/request.h"
 #include "modelserver/scheduler.h"
+#include "modelserver/warmup.h"
 
 namespace inferpool::modelserver {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
@@ -29,6 +31,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
     RETURN_IF_ERROR(instance.status());
     instances.push_back(*std::move(instance));
   }
+  RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
   auto scheduler = std::make_unique<Scheduler>(config, std::move(instances), *statistics);
   return std::make_unique<Model>(std::move(config), version, std::move(statistics),
@@ -57,6 +60,7 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Call
   if (status.ok()) {
     const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
     statistics_->Success(rows, total, timings);
+    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, timings);
   } else {
     statistics_->Failure(total);
   }

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <atomic>
+#include <cctype>
 #include <chrono>
 #include <exception>
-#include <optional>
+#include <thread>
+#include <utility>
 
-#include "modelserver/backends.h"
+#include "modelserver/class_names.h"
+#include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
 #include "shared/log.h"
 
@@ -16,77 +19,8 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::size_t kMaxModels = 1000;
-constexpr std::size_t kMaxVersions = 1000;
-
-std::optional<std::int64_t> ParseVersion(std::string_view text) {
-  std::int64_t version = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (error != std::errc() || rest != text.data() + text.size() || version < 1) {
-    return std::nullopt;
-  }
-  return version;
-}
-
-// The names of the folders in `folder`, sorted, without hidden ones.
-absl::StatusOr<std::vector<std::string>> Folders(const std::filesystem::path& folder,
-                                                 std::size_t most) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (auto entry = std::filesystem::directory_iterator(folder, error);
-       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    std::error_code unreadable;
-    if (name.front() != '.' && entry->is_directory(unreadable)) {
-      names.push_back(std::move(name));
-    }
-  }
-  if (error) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", folder.string(), error.message()));
-  }
-  if (names.size() > most) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
-struct Plan {
-  inference::ModelConfig config;
-  std::vector<std::int64_t> versions;
-};
-
-// What of a model is to be loaded.
-absl::StatusOr<Plan> MakePlan(const std::filesystem::path& folder, const std::string& name) {
-  Plan plan;
-  absl::StatusOr<inference::ModelConfig> config = ReadConfigFile(folder / "config.pbtxt", name);
-  RETURN_IF_ERROR(config.status());
-  plan.config = *std::move(config);
-
-  const absl::StatusOr<std::vector<std::string>> folders = Folders(folder, kMaxVersions);
-  RETURN_IF_ERROR(folders.status());
-  std::vector<std::int64_t> available;
-  for (const std::string& version : *folders) {
-    // "01" is no version: its folder would not be found by its number.
-    if (const auto number = ParseVersion(version); number && std::to_string(*number) == version) {
-      available.push_back(*number);
-    }
-  }
-  const absl::StatusOr<const Backend*> backend = FindBackend(plan.config);
-  RETURN_IF_ERROR(backend.status());
-  if (available.empty() && !(*backend)->needs_version_folder) {
-    available.push_back(1);
-  }
-  absl::StatusOr<std::vector<std::int64_t>> versions =
-      ChooseVersions(plan.config.version_policy(), std::move(available));
-  RETURN_IF_ERROR(versions.status());
-  if (versions->empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: there is no version folder (1, 2, ...)", folder.string()));
-  }
-  plan.versions = *std::move(versions);
-  return plan;
-}
+constexpr unsigned kLoadThreads = 4;  // a load is one core's work
+constexpr std::string_view kEveryModel = "*";
 
 // Libraries' exceptions are caught where they are thrown; this keeps one that was overlooked (and
 // memory that ran out) from taking the other models away.
@@ -102,27 +36,50 @@ absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& 
   }
 }
 
+// A request's model name becomes a path.
+bool IsModelName(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name.front() != '.' &&
+         std::ranges::none_of(
+             name, [](char c) { return c == '/' || std::iscntrl(static_cast<unsigned char>(c)); });
+}
+
+absl::StatusOr<inference::ModelConfig> ReadConfig(const std::string& name,
+                                                  const std::filesystem::path& model_folder,
+                                                  const LoadParameters& parameters) {
+  return parameters.config ? ParseConfigJson(*parameters.config, name)
+                           : ReadConfigFile(model_folder / "config.pbtxt", name);
+}
+
 }  // namespace
 
-std::string_view ModelStateName(ModelState state) {
-  switch (state) {
-    case ModelState::kLoading:
-      return "LOADING";
-    case ModelState::kReady:
-      return "READY";
-    case ModelState::kUnavailable:
-      break;
-  }
-  return "UNAVAILABLE";
+std::optional<ModelControl> ParseModelControl(std::string_view word) {
+  if (word == "none") return ModelControl::kNone;
+  if (word == "explicit") return ModelControl::kExplicit;
+  if (word == "poll") return ModelControl::kPoll;
+  return std::nullopt;
 }
 
 absl::Status Repository::Scan() {
-  const absl::StatusOr<std::vector<std::string>> names = Folders(folder_, kMaxModels);
+  absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels);
   RETURN_IF_ERROR(names.status());
-  const std::lock_guard lock(mutex_);
-  for (const std::string& name : *names) {
-    entries_[name];
+  const bool every = std::ranges::find(options_.load, kEveryModel) != options_.load.end();
+  if (every && options_.load.size() > 1) {
+    return absl::InvalidArgumentError("\"*\" loads every model, so nothing else is to be named");
   }
+  if (options_.control != ModelControl::kExplicit && !options_.load.empty()) {
+    return absl::InvalidArgumentError("models to load are named under explicit model control only");
+  }
+  if (options_.control == ModelControl::kExplicit && !every) {
+    names = options_.load;
+  }
+  for (const std::string& name : *names) {
+    if (!IsModelName(name)) {
+      return absl::InvalidArgumentError(fmt::format("'{}' is no model's name", name));
+    }
+    RETURN_IF_ERROR(table_.Expect(name, kMaxModels));
+  }
+  const std::lock_guard lock(mutex_);
+  at_start_ = *std::move(names);
   return absl::OkStatus();
 }
 
@@ -130,67 +87,76 @@ void Repository::Load(const std::function<bool()>& stopped) {
   std::vector<std::string> names;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [name, entry] : entries_) {
-      names.push_back(name);
-    }
+    names = at_start_;
   }
-  for (const std::string& name : names) {
-    if (stopped()) {
-      return;
-    }
-    LoadModel(name);
+  LoadEach(names, stopped);
+  if (!stopped()) {
+    const std::lock_guard lock(mutex_);
+    loaded_ = true;
   }
-  const std::lock_guard lock(mutex_);
-  loaded_ = true;
 }
 
-void Repository::LoadModel(const std::string& name) {
-  const absl::StatusOr<Plan> plan = MakePlan(folder_ / name, name);
-  if (!plan.ok()) {
-    Fail(name, plan.status());
+absl::Status Repository::Load(const std::string& name, const LoadParameters& parameters) {
+  RETURN_IF_ERROR(CheckExplicit());
+  if (!IsModelName(name)) {
+    return absl::InvalidArgumentError("a model's name is the plain name of a folder");
+  }
+  if (!parameters.files.empty() && !parameters.config) {
+    return absl::InvalidArgumentError(
+        fmt::format("failed to load '{}', files need a configuration to go with them", name));
+  }
+  std::vector<std::string> visited;
+  return LoadWithSteps(name, parameters, visited);
+}
+
+absl::Status Repository::Unload(const std::string& name, bool unload_dependents) {
+  RETURN_IF_ERROR(CheckExplicit());
+  std::vector<std::string> names{name};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string unloading = names[i];
+    if (unload_dependents) {
+      for (std::string& step : table_.OwnSteps(unloading)) {
+        if (std::ranges::find(names, step) == names.end()) {
+          names.push_back(std::move(step));
+        }
+      }
+    }
+    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(unloading, LoadTurns::Kind::kUnload);
+    RETURN_IF_ERROR(turn.status());
+    UnloadNow(unloading);
+  }
+  return absl::OkStatus();
+}
+
+void Repository::Poll(const std::function<bool()>& stopped) {
+  const absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels);
+  if (!names.ok()) {
+    log::Warning("cannot poll the repository", {{"reason", Message(names.status())}});
     return;
   }
+  std::map<std::string, std::optional<Fingerprint>> looks;
   {
     const std::lock_guard lock(mutex_);
-    for (const std::int64_t version : plan->versions) {
-      entries_[name].versions[version];
-    }
+    for (const auto& [name, watch] : watches_) looks[name];
   }
-  for (const std::string& setting : UnusedSettings(plan->config)) {
-    log::Warning("model setting has no effect", {{"model", name}, {"setting", setting}});
+  for (const std::string& name : *names) {
+    looks[name] = FingerprintOf(folder_ / name);
   }
-  bool any = false;
-  for (const std::int64_t version : plan->versions) {
-    const TimePoint start = Clock::now();
-    absl::StatusOr<std::shared_ptr<Model>> model =
-        LoadVersion(folder_ / name, version, plan->config);
-    const std::chrono::duration<double, std::milli> took = Clock::now() - start;
-    if (model.ok()) {
-      log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});
-    } else {
-      log::Error("model failed to load",
-                 {{"model", name}, {"version", version}, {"reason", Message(model.status())}});
-    }
+  std::vector<std::string> load;
+  std::vector<std::string> unload;
+  {
     const std::lock_guard lock(mutex_);
-    Version& entry = entries_[name].versions[version];
-    any = any || model.ok();
-    if (model.ok()) {
-      entry.state = ModelState::kReady;
-      entry.model = *std::move(model);
-    } else {
-      entry.state = ModelState::kUnavailable;
-      entry.reason = std::string(Message(model.status()));
+    for (const auto& [name, state] : looks) {
+      const FolderWatch::Change change = watches_[name].Look(state);
+      if (change == FolderWatch::Change::kLoad) load.push_back(name);
+      if (change == FolderWatch::Change::kUnload) unload.push_back(name);
     }
   }
-  const std::lock_guard lock(mutex_);
-  entries_[name].state = any ? ModelState::kReady : ModelState::kUnavailable;
-}
-
-void Repository::Fail(const std::string& name, const absl::Status& status) {
-  log::Error("model failed to load", {{"model", name}, {"reason", Message(status)}});
-  const std::lock_guard lock(mutex_);
-  entries_[name].state = ModelState::kUnavailable;
-  entries_[name].reason = std::string(Message(status));
+  for (const std::string& name : unload) {
+    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kUnload);
+    UnloadNow(name);
+  }
+  LoadEach(load, stopped);
 }
 
 bool Repository::Ready() const {
@@ -198,83 +164,195 @@ bool Repository::Ready() const {
   return loaded_;
 }
 
-absl::StatusOr<std::shared_ptr<Model>> Repository::Find(const std::string& name,
-                                                        const std::string& version) const {
-  const std::optional<std::int64_t> number = ParseVersion(version);
-  if (!version.empty() && !number) {
-    return absl::InvalidArgumentError(
-        fmt::format("the version '{}' of model '{}' is no positive number", version, name));
-  }
-  const std::lock_guard lock(mutex_);
-  const auto entry = entries_.find(name);
-  if (entry == entries_.end()) {
-    return absl::NotFoundError(fmt::format("Request for unknown model: '{}' is not found", name));
-  }
-  if (!number) {
-    const auto& versions = entry->second.versions;
-    const auto latest = std::find_if(versions.rbegin(), versions.rend(), [](const auto& item) {
-      return item.second.state == ModelState::kReady;
-    });
-    if (latest != versions.rend()) {
-      return latest->second.model;
-    }
-    if (entry->second.state == ModelState::kLoading) {
-      return absl::UnavailableError(fmt::format("model '{}' is loading", name));
-    }
-    return absl::NotFoundError(
-        fmt::format("Request for unknown model: '{}' has no available versions", name));
-  }
-  const auto found = entry->second.versions.find(*number);
-  if (found == entry->second.versions.end()) {
-    return absl::NotFoundError(
-        fmt::format("Request for unknown model: '{}' version {} is not found", name, *number));
-  }
-  if (found->second.state != ModelState::kReady) {
-    return absl::UnavailableError(fmt::format(
-        "model '{}' version {} is not at ready state: {}", name, *number,
-        found->second.state == ModelState::kLoading ? "it is loading" : found->second.reason));
-  }
-  return found->second.model;
-}
-
-std::vector<std::int64_t> Repository::ReadyVersions(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::int64_t> ready;
-  if (const auto entry = entries_.find(name); entry != entries_.end()) {
-    for (const auto& [version, loaded] : entry->second.versions) {
-      if (loaded.state == ModelState::kReady) {
-        ready.push_back(version);
-      }
-    }
-  }
-  return ready;
-}
-
-std::vector<std::shared_ptr<Model>> Repository::ReadyModels() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<Model>> ready;
-  for (const auto& [name, entry] : entries_) {
-    for (const auto& [version, loaded] : entry.versions) {
-      if (loaded.state == ModelState::kReady) {
-        ready.push_back(loaded.model);
-      }
-    }
-  }
-  return ready;
-}
-
 std::vector<IndexEntry> Repository::Index() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<IndexEntry> index;
-  for (const auto& [name, entry] : entries_) {
-    if (entry.versions.empty()) {
-      index.push_back({name, "", entry.state, entry.reason});
+  std::vector<IndexEntry> index = table_.Index();
+  if (options_.control != ModelControl::kExplicit) {
+    return index;
+  }
+  const absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels);
+  if (names.ok()) {
+    std::vector<IndexEntry> unloaded;
+    for (const std::string& name : *names) {
+      if (!std::ranges::binary_search(index, name, {}, &IndexEntry::name)) {
+        unloaded.push_back({name, "", ModelState::kUnavailable, "unloaded"});
+      }
     }
-    for (const auto& [version, loaded] : entry.versions) {
-      index.push_back({name, std::to_string(version), loaded.state, loaded.reason});
-    }
+    index.insert(index.end(), unloaded.begin(), unloaded.end());
+    std::ranges::stable_sort(index, {}, &IndexEntry::name);
   }
   return index;
+}
+
+absl::Status Repository::CheckExplicit() const {
+  if (options_.control == ModelControl::kExplicit) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(fmt::format(
+      "models are loaded and unloaded on request only under explicit model control; this server "
+      "{}",
+      options_.control == ModelControl::kPoll ? "polls its repository"
+                                              : "has none: it loads models when it starts"));
+}
+
+absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParameters& parameters,
+                                       std::vector<std::string>& visited) {
+  visited.push_back(name);
+  std::error_code error;
+  if (parameters.files.empty() && !std::filesystem::is_directory(folder_ / name, error)) {
+    return absl::InternalError(
+        fmt::format("failed to load '{}', failed to poll from model repository", name));
+  }
+  if (const auto config = ReadConfig(name, folder_ / name, parameters);
+      config.ok() && IsEnsemble(*config)) {
+    for (const auto& step : config->ensemble_scheduling().step()) {
+      const std::string& model = step.model_name();
+      if (IsModelName(model) && !table_.Serving(model) &&
+          std::ranges::find(visited, model) == visited.end()) {
+        // What went wrong is in the log and the index; the ensemble says what it lacks.
+        LoadWithSteps(model, {}, visited).IgnoreError();
+      }
+    }
+  }
+  const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kLoad);
+  RETURN_IF_ERROR(turn.status());
+  if (!parameters.config && table_.Sound(name)) {
+    const std::lock_guard lock(mutex_);
+    const auto watch = watches_.find(name);
+    if (watch != watches_.end() && watch->second.acted() &&
+        watch->second.acted() == FingerprintOf(folder_ / name)) {
+      return absl::OkStatus();
+    }
+  }
+  const absl::Status status = LoadNow(name, parameters);
+  return status.ok() ? status
+                     : absl::InvalidArgumentError(
+                           fmt::format("failed to load '{}', {}", name, Message(status)));
+}
+
+absl::Status Repository::LoadNow(const std::string& name, const LoadParameters& parameters) {
+  absl::Status status = table_.Expect(name, kMaxModels);
+  if (status.ok()) {
+    try {
+      status = TryLoad(name, parameters);
+    } catch (const std::exception& error) {
+      status = absl::InternalError(error.what());
+      table_.Fail(name, error.what());
+    }
+  }
+  if (!status.ok()) {
+    log::Error("model failed to load",
+               {{"model", name}, {"reason", Message(status)}, {"serves_on", table_.Serving(name)}});
+  }
+  return status;
+}
+
+absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& parameters) {
+  const auto failed = [&](const absl::Status& status) {
+    table_.Fail(name, Message(status));
+    return status;
+  };
+  std::unique_ptr<FileOverride> files;  // removed when all is loaded
+  std::filesystem::path model_folder = folder_ / name;
+  if (!parameters.files.empty()) {
+    absl::StatusOr<std::unique_ptr<FileOverride>> written = FileOverride::Write(parameters.files);
+    if (!written.ok()) return failed(written.status());
+    files = *std::move(written);
+    model_folder = files->folder();
+  }
+  // Before the files are read: what changes meanwhile is a change.
+  Remember(name, parameters.config ? std::nullopt : FingerprintOf(model_folder));
+  absl::StatusOr<inference::ModelConfig> config = ReadConfig(name, model_folder, parameters);
+  if (!config.ok()) return failed(config.status());
+  for (const std::string& setting : UnusedSettings(*config)) {
+    log::Warning("model setting has no effect", {{"model", name}, {"setting", setting}});
+  }
+  if (!IsEnsemble(*config)) {
+    return LoadVersions(name, model_folder, *config);
+  }
+  absl::Status status = CheckConfig(*config);
+  if (status.ok()) status = AddClassNames(model_folder, {}, *config);
+  if (!status.ok()) return failed(status);
+  config->set_platform("ensemble");
+  const absl::StatusOr<std::vector<std::int64_t>> versions = VersionsToLoad(model_folder, *config);
+  if (!versions.ok()) return failed(versions.status());
+  RETURN_IF_ERROR(table_.PublishEnsemble(name, *versions, *config));
+  log::Info("model ready", {{"model", name}, {"ensemble", true}});
+  return absl::OkStatus();
+}
+
+absl::Status Repository::LoadVersions(const std::string& name,
+                                      const std::filesystem::path& model_folder,
+                                      const inference::ModelConfig& config) {
+  const absl::StatusOr<std::vector<std::int64_t>> versions = VersionsToLoad(model_folder, config);
+  if (!versions.ok()) {
+    table_.Fail(name, Message(versions.status()));
+    return versions.status();
+  }
+  // A first load shows each version as soon as it is there; another one replaces all together.
+  const bool replaces = table_.Serving(name);
+  if (!replaces) {
+    table_.ExpectVersions(name, *versions);
+  }
+  absl::Status first_error;
+  ModelTable::Loaded loaded;
+  for (const std::int64_t version : *versions) {
+    const TimePoint start = Clock::now();
+    absl::StatusOr<std::shared_ptr<Model>> model = LoadVersion(model_folder, version, config);
+    const std::chrono::duration<double, std::milli> took = Clock::now() - start;
+    if (model.ok()) {
+      log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});
+    } else {
+      first_error.Update(absl::Status(
+          model.status().code(), fmt::format("version {}: {}", version, Message(model.status()))));
+    }
+    if (replaces) {
+      loaded.emplace(version, std::move(model));
+    } else {
+      table_.Publish(name, version, std::move(model));
+    }
+  }
+  if (replaces && first_error.ok()) {
+    table_.Replace(name, std::move(loaded));
+  } else if (replaces) {
+    table_.Fail(name, Message(first_error));
+  }
+  return first_error;
+}
+
+void Repository::UnloadNow(const std::string& name) {
+  if (table_.Serving(name)) {
+    log::Info("model unloaded", {{"model", name}});
+  }
+  table_.Unload(name);
+  const std::lock_guard lock(mutex_);
+  watches_.erase(name);
+}
+
+void Repository::LoadEach(const std::vector<std::string>& names,
+                          const std::function<bool()>& stopped) {
+  std::atomic<std::size_t> next = 0;
+  const auto load = [&] {
+    for (std::size_t i = next++; i < names.size() && !stopped(); i = next++) {
+      const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(names[i], LoadTurns::Kind::kLoad);
+      if (turn.ok()) {
+        LoadNow(names[i], {}).IgnoreError();
+      } else {
+        table_.Fail(names[i], Message(turn.status()));
+      }
+    }
+  };
+  const std::size_t threads = std::min<std::size_t>(
+      names.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kLoadThreads));
+  std::vector<std::jthread> helpers;
+  for (std::size_t i = 1; i < threads; ++i) {
+    helpers.emplace_back(load);
+  }
+  load();
+}
+
+void Repository::Remember(const std::string& name, std::optional<Fingerprint> state) {
+  const std::lock_guard lock(mutex_);
+  watches_[name].Acted(state);
 }
 
 }  // namespace inferpool::modelserver

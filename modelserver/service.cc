@@ -67,6 +67,23 @@ void AddMetadata(
   }
 }
 
+absl::StatusOr<LoadParameters> ReadLoadParameters(
+    const inference::RepositoryModelLoadRequest& request) {
+  constexpr std::string_view kFile = "file:";
+  LoadParameters parameters;
+  for (const auto& [key, value] : request.parameters()) {
+    if (key == "config" && value.has_string_param()) {
+      parameters.config = value.string_param();
+    } else if (key.starts_with(kFile) && value.has_bytes_param()) {
+      parameters.files[key.substr(kFile.size())] = value.bytes_param();
+    } else {
+      return absl::InvalidArgumentError("load parameter '" + key +
+                                        "' is neither `config`, a text, nor `file:...`, bytes");
+    }
+  }
+  return parameters;
+}
+
 }  // namespace
 
 grpc::Status Service::ServerLive(grpc::ServerContext* /*context*/,
@@ -102,6 +119,7 @@ grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
   response->set_version(INFERPOOL_VERSION);
   response->add_extensions("model_configuration");
   response->add_extensions("model_repository");
+  response->add_extensions("model_repository(unload_dependents)");
   response->add_extensions("statistics");
   response->add_extensions("system_shared_memory");
   return grpc::Status::OK;
@@ -225,15 +243,30 @@ grpc::Status Service::ModelStatistics(grpc::ServerContext* /*context*/,
 }
 
 grpc::Status Service::RepositoryModelLoad(grpc::ServerContext* /*context*/,
-                                          const inference::RepositoryModelLoadRequest* /*request*/,
+                                          const inference::RepositoryModelLoadRequest* request,
                                           inference::RepositoryModelLoadResponse* /*response*/) {
-  return Unimplemented("loading on request; models load when it starts");
+  if (!request->repository_name().empty()) {
+    return Unimplemented("named repositories; leave repository_name empty");
+  }
+  try {
+    const absl::StatusOr<LoadParameters> parameters = ReadLoadParameters(*request);
+    return ToGrpc(parameters.ok() ? repository_.Load(request->model_name(), *parameters)
+                                  : parameters.status());
+  } catch (const std::exception& error) {  // files of any size: memory can run out
+    return {grpc::StatusCode::INTERNAL, error.what()};
+  }
 }
 
 grpc::Status Service::RepositoryModelUnload(
-    grpc::ServerContext* /*context*/, const inference::RepositoryModelUnloadRequest* /*request*/,
+    grpc::ServerContext* /*context*/, const inference::RepositoryModelUnloadRequest* request,
     inference::RepositoryModelUnloadResponse* /*response*/) {
-  return Unimplemented("unloading on request");
+  if (!request->repository_name().empty()) {
+    return Unimplemented("named repositories; leave repository_name empty");
+  }
+  const auto dependents = request->parameters().find("unload_dependents");
+  return ToGrpc(repository_.Unload(
+      request->model_name(),
+      dependents != request->parameters().end() && dependents->second.bool_param()));
 }
 
 grpc::Status Service::SystemSharedMemoryStatus(

@@ -103,6 +103,8 @@ absl::StatusOr<std::span<const T>> Elements(const TensorView& tensor) {
 class TensorList {
  public:
   TensorList() = default;
+  // Tensors of somebody else's, each sound and of a name of its own.
+  explicit TensorList(std::vector<TensorView> tensors) : tensors_(std::move(tensors)) {}
   TensorList(TensorList&&) = default;
   TensorList& operator=(TensorList&&) = default;
 

@@ -13,19 +13,6 @@ std::string Text(const absl::Status& status) {
   return std::string(Message(status));
 }
 
-inference::ModelConfig Complete() {
-  inference::ModelConfig config;
-  auto& input = *config.add_input();
-  input.set_name("x");
-  input.set_data_type(inference::TYPE_FP32);
-  input.add_dims(-1);
-  auto& output = *config.add_output();
-  output.set_name("y");
-  output.set_data_type(inference::TYPE_STRING);
-  output.add_dims(3);
-  return config;
-}
-
 TEST(ConfigFile, IsReadAsTritonWritesIt) {
   const Folder folder;
   const auto config = ReadConfigFile(folder.Write("config.pbtxt", R"(
@@ -46,9 +33,6 @@ TEST(ConfigFile, IsReadAsTritonWritesIt) {
   EXPECT_EQ(InstanceCount(*config), 3);
   EXPECT_EQ(*FindParameter(*config, "k"), "v");
   EXPECT_EQ(FindParameter(*config, "other"), nullptr);
-  EXPECT_EQ(UnusedSettings(*config), (std::vector<std::string>{"dynamic_batching", "model_warmup",
-                                                               "instance_group.kind: KIND_GPU"}));
-  EXPECT_TRUE(CheckConfig(*config).ok());
 }
 
 TEST(ConfigFile, ThatIsNotThereIsEmpty) {
@@ -71,26 +55,59 @@ TEST(ConfigFile, MistakesSayFileLineAndCause) {
   EXPECT_NE(mistake("name: \"other\"").find("'other' is not the folder's, 'm'"), std::string::npos);
 }
 
-TEST(CheckedConfigs, SayWhatIsWrong) {
-  const auto wrong = [](auto change) {
-    inference::ModelConfig config = Complete();
-    change(config);
-    return Text(CheckConfig(config));
-  };
-  EXPECT_EQ(wrong([](auto&) {}), "");
-  EXPECT_NE(wrong([](auto& c) { c.clear_input(); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_output(0)->clear_name(); }), "");
-  EXPECT_NE(wrong([](auto& c) { *c.add_input() = c.input(0); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_input(0)->clear_data_type(); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_input(0)->set_dims(0, 0); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_input(0)->set_dims(0, -2); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.set_max_batch_size(-1); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.set_max_batch_size(1 << 30); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_input(0)->mutable_reshape(); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_input(0)->set_optional(true); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.mutable_ensemble_scheduling(); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.add_instance_group()->set_count(1 << 30); }), "");
-  EXPECT_NE(wrong([](auto& c) { c.add_instance_group()->set_count(-1); }), "");
+TEST(ConfigFile, TakesWhatRealConfigurationsHold) {
+  const Folder folder;
+  const auto config = ReadConfigFile(folder.Write("config.pbtxt", R"(
+      backend: "onnxruntime"
+      max_batch_size: 4
+      optimization {
+        graph { level: 1 } priority: PRIORITY_MAX input_pinned_memory { enable: false }
+        execution_accelerators { gpu_execution_accelerator: [ {
+          name: "tensorrt" parameters { key: "precision_mode" value: "FP16" } } ] }
+        cuda { graphs: true graph_spec { batch_size: 1 input { key: "x" value { dim: [ 3 ] } } } }
+      }
+      cc_model_filenames { key: "8.6" value: "model86.onnx" }
+      model_transaction_policy { decoupled: false }
+      metric_tags { key: "team" value: "vision" }
+      instance_group [ { kind: KIND_GPU gpus: [ 0, 1 ] rate_limiter { resources [ {
+        name: "R" global: true count: 2 } ] priority: 2 } host_policy: "cpu" } ]
+      response_cache { enable: true })"),
+                                     "m");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->optimization().graph().level(), 1);
+  const auto sequences = ReadConfigFile(folder.Write("config.pbtxt", R"(
+      sequence_batching {
+        max_sequence_idle_microseconds: 5000000
+        direct { max_queue_delay_microseconds: 100 }
+        control_input [ { name: "START" control [ {
+          kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] } ]
+        state [ { input_name: "i" output_name: "o" data_type: TYPE_FP32 dims: [ -1 ] } ]
+      })"),
+                                        "m");
+  ASSERT_TRUE(sequences.ok()) << sequences.status();
+  EXPECT_TRUE(sequences->has_sequence_batching());
+}
+
+TEST(ConfigJson, IsReadUnderEitherOfItsNamesAndIgnoresNothing) {
+  const auto snake = ParseConfigJson(R"({"name": "m", "backend": "identity", "max_batch_size": 8,
+      "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [4, "-1"]}],
+      "parameters": {"k": {"string_value": "v"}}})",
+                                     "m");
+  ASSERT_TRUE(snake.ok()) << snake.status();
+  EXPECT_EQ(snake->max_batch_size(), 8);
+  EXPECT_EQ(snake->input(0).dims(1), -1);
+  EXPECT_EQ(*FindParameter(*snake, "k"), "v");
+  const auto camel = ParseConfigJson(R"({"maxBatchSize": 8})", "m");
+  ASSERT_TRUE(camel.ok()) << camel.status();
+  EXPECT_EQ(camel->max_batch_size(), 8);
+  EXPECT_EQ(camel->name(), "m");
+  for (const char* json :
+       {"", "[]", "{", "{\"max_batch_sise\": 1}", "{\"max_batch_size\": \"x\"}",
+        "{\"input\": [{\"data_type\": \"TYPE_FLOAT\"}]}", "{\"name\": \"other\"}"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseConfigJson(json, "m").status())) << json;
+  }
+  EXPECT_FALSE(ParseConfigJson(std::string(2U << 20U, ' ') + "{}", "m").ok());
+  EXPECT_FALSE(ParseConfigJson(std::string(100'000, '['), "m").ok());
 }
 
 TEST(Versions, AreTheLatestUnlessThePolicySaysOtherwise) {
