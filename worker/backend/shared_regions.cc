@@ -35,9 +35,9 @@ bool IsRegionUnknown(const absl::Status& status) {
   if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status)) return false;
   constexpr std::string_view kWords = "unable to find shared memory region";
   const std::string_view text = Message(status);
-  return !std::ranges::search(text, kWords, {}, [](unsigned char letter) {
-            return static_cast<char>(std::tolower(letter));
-          }).empty();
+  return std::search(text.begin(), text.end(), kWords.begin(), kWords.end(), [](char a, char b) {
+           return std::tolower(static_cast<unsigned char>(a)) == b;
+         }) != text.end();
 }
 
 SharedRegions::SharedRegions(Transport transport, const std::vector<Target>& targets)
