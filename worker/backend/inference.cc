@@ -15,7 +15,7 @@
 namespace inferpool::backend {
 namespace {
 
-constexpr std::chrono::seconds kSweepEvery{30};
+constexpr std::chrono::seconds kSweepEvery{5};
 constexpr std::chrono::seconds kSweepTime{5};
 constexpr std::chrono::seconds kLastSweepTime{2};
 constexpr std::size_t kMaxModels = 1000;

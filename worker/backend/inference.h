@@ -30,7 +30,7 @@ struct InferenceOptions {
 };
 
 // Make it after the fork; it has a background thread, which sweeps what dead workers left in
-// /dev/shm (sweep.h), now and every half minute. Thread safe; outlives its rows.
+// /dev/shm (sweep.h), now and every 5 s. Thread safe; outlives its rows.
 class Inference {
   struct Calls;  // of one model
 

@@ -316,12 +316,13 @@ TEST_F(Serving, ManyCallersGetTheirOwnAnswers) {
   }
 }
 
-TEST_F(Serving, WhatItDoesNotOfferSaysSo) {
+TEST_F(Serving, NamedRepositoriesAreNotOffered) {
   grpc::ClientContext context;
-  inference::SystemSharedMemoryRegisterResponse response;
-  const grpc::Status status = stub_->SystemSharedMemoryRegister(&context, {}, &response);
+  inference::RepositoryIndexRequest request;
+  request.set_repository_name("other");
+  inference::RepositoryIndexResponse response;
+  const grpc::Status status = stub_->RepositoryIndex(&context, request, &response);
   EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
-  EXPECT_EQ(status.error_message(), "inferpool-modelserver does not offer shared memory");
 }
 
 TEST_F(Serving, ShutdownLetsACallInProgressEnd) {
