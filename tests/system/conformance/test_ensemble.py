@@ -46,6 +46,8 @@ class EnsembleTests(ServerTest):
         "without": ensemble({"A": (1,)}, {"B": (1,)}, ("bad", {"INPUT0": "A"}, {"OUTPUT0": "B"})),
         "circle": ensemble({"A": (1,)}, {"B": (1,)},
                            ("circle", {"A": "A"}, {"B": "B"})),
+        "there": ensemble({"A": (1,)}, {"B": (1,)}, ("back", {"A": "A"}, {"B": "B"})),
+        "back": ensemble({"A": (1,)}, {"B": (1,)}, ("there", {"A": "A"}, {"B": "B"})),
         "unfit": ensemble({"A": (3,)}, {"B": (3,)}, ("echo", {"INPUT0": "A"}, {"OUTPUT0": "B"})),
         "unfed": ensemble({"A": (1,)}, {"B": (1,)},
                           ("echo", {"INPUT0": "NOBODY"}, {"OUTPUT0": "B"})),
@@ -87,7 +89,7 @@ class EnsembleTests(ServerTest):
 
     def test_ensembles_that_cannot_work_say_why(self):
         index = self.client.index()
-        for name in ("without", "circle", "unfit", "unfed"):
+        for name in ("without", "circle", "there", "back", "unfit", "unfed"):
             with self.subTest(name):
                 self.assertFalse(self.client.is_ready(name))
                 reasons = [entry.reason for (model, _), entry in index.items() if model == name]
