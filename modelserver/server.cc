@@ -106,7 +106,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
 }
 
 void Server::SetReady(bool ready) {
-  server_->GetHealthCheckService()->SetServingStatus(ready);
+  grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
+  health.SetServingStatus(inference::GRPCInferenceService::service_full_name(), ready);
+  health.SetServingStatus(ready);
 }
 
 Server::~Server() {
@@ -117,6 +119,7 @@ void Server::Shutdown(std::chrono::milliseconds grace) {
   if (server_ == nullptr) {
     return;
   }
+  server_->GetHealthCheckService()->Shutdown();  // otherwise watchers hear of it after the grace
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
   server_.reset();  // removes unix sockets

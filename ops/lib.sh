@@ -14,7 +14,10 @@ run_packages=(
   nginx openssl curl
 )
 # What the tests need besides.
-test_packages=(libgtest-dev python3 python3-numpy python3-pil clang-format shellcheck)
+test_packages=(
+  libgtest-dev python3 python3-numpy python3-pil python3-grpcio python3-protobuf clang-format
+  shellcheck
+)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 

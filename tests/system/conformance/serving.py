@@ -16,7 +16,7 @@ import grpc
 import kserve
 from kserve import SOURCE, Client, pb
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 from processes import PATIENCE_S, eventually  # noqa: E402, of the folder above
 
 MODELSERVER = Path(os.environ.get("INFERPOOL_BIN") or SOURCE / "build/debug/bin") / "modelserver"

@@ -122,6 +122,7 @@ class HealthTests(ServerTest):
         except grpc.RpcError as error:
             self.assertIn(error.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
         watch.cancel()
+        server.client.close()
         self.assertEqual(0, server.process.wait(60))
 
     def test_it_serves_when_it_is_ready_and_not_before(self):

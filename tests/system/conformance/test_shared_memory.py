@@ -57,9 +57,9 @@ class SharedMemoryTest(ServerTest):
 
 
 class RegionTests(SharedMemoryTest):
-    def register_error(self, code, **fields):
-        return self.assert_error(code, fields.get("name") or "", self.client.SystemSharedMemoryRegister,
-                                 pb.SystemSharedMemoryRegisterRequest(**fields))
+    def register_error(self, code, text, **fields):
+        self.assert_error(code, text, self.client.SystemSharedMemoryRegister,
+                          pb.SystemSharedMemoryRegisterRequest(**fields))
 
     def test_register_status_unregister(self):
         segment = self.segment(8192)
@@ -86,8 +86,8 @@ class RegionTests(SharedMemoryTest):
 
     def test_a_name_is_given_once(self):
         segment = self.region("twice", 100)
-        self.register_error(grpc.StatusCode.ALREADY_EXISTS, name="twice", key=segment.key,
-                            byte_size=100)
+        self.register_error(grpc.StatusCode.ALREADY_EXISTS, "twice", name="twice",
+                            key=segment.key, byte_size=100)
         self.unregister("twice")
         self.register("twice", segment)
 
@@ -99,7 +99,8 @@ class RegionTests(SharedMemoryTest):
                     self.client.SystemSharedMemoryRegister(pb.SystemSharedMemoryRegisterRequest(
                         name="bad", key=key, byte_size=100))
                 self.assertIn(caught.exception.code(), (INTERNAL, INVALID))
-        self.register_error(INTERNAL, name="bad", key="/ipconf-no-such-segment", byte_size=100)
+        self.register_error(INTERNAL, "no-such-segment", name="bad", key="/ipconf-no-such-segment",
+                            byte_size=100)
         self.assertEqual({}, self.regions())
 
     def test_a_region_outside_of_its_segment(self):

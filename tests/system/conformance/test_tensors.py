@@ -2,6 +2,7 @@
 
 import unittest
 
+import grpc
 import numpy as np
 
 from kserve import DATATYPES, add_input, add_output, infer_request, output_arrays, pack_bytes, pb
@@ -68,6 +69,13 @@ class DatatypeTests(ServerTest):
         array = np.random.default_rng(2).random((3, 2_000_000), np.float32)  # 24 MB
         answer = self.client.infer("id_FP32", {"INPUT0": array})["OUTPUT0"]
         self.assertTrue(np.array_equal(array, answer))
+
+    def test_compressed_messages(self):
+        array = np.zeros((1000, 100), np.float32)
+        request = infer_request("id_FP32", {"INPUT0": array})
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            answer = self.client.ModelInfer(request, compression=compression)
+            self.assertTrue(np.array_equal(array, output_arrays(answer)["OUTPUT0"]))
 
     def test_many_strings(self):
         strings = [str(i).encode() * (i % 50) for i in range(20_000)]
