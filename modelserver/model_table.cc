@@ -364,9 +364,10 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
 // Makes an ensemble's state what its models allow; whether that changed it.
 bool ModelTable::Settle(Entry& entry, Retired& retired) {
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
+  // Those that contain each other would wait for each other.
   std::map<std::string, int> heights;
   const bool waits =
-      Height(*entry.ensemble, heights) >= 0 &&  // a cycle would wait for itself
+      Height(*entry.ensemble, heights) >= 0 &&
       std::ranges::any_of(entry.ensemble->ensemble_scheduling().step(), [this](const auto& step) {
         const auto model = entries_.find(step.model_name());
         return model != entries_.end() && !Serves(model->second) && IsLoading(model->second);

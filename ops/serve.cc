@@ -137,9 +137,21 @@ int RunSidecarProcess(const Config& config, const fcgi::Notice& notice,
 // Becomes the model server. It is a program of its own, so nothing of the pool comes with it.
 int ExecModelServer(const Config& config, const std::string& program) {
   fcgi::UnblockSignals();
-  execl(program.c_str(), program.c_str(), "--repository", config.modelserver.repository.c_str(),
-        "--listen", config.modelserver.listen.c_str(), "--log-level", config.log.level.c_str(),
-        "--log-file", config.log.file.c_str(), static_cast<char*>(nullptr));
+  const Config::ModelServer& settings = config.modelserver;
+  std::vector<std::string> arguments = {
+      program,          "--repository",           settings.repository,
+      "--listen",       settings.listen,          "--model-control-mode",
+      settings.control, "--repository-poll-secs", std::to_string(settings.poll_s),
+      "--log-level",    config.log.level,         "--log-file",
+      config.log.file};
+  if (settings.control == "explicit") {
+    // The pool has models to serve before anybody asks for one.
+    arguments.insert(arguments.end(), {"--load-model", "*"});
+  }
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  execv(program.c_str(), pointers.data());
   log::Error("cannot start the model server", {{"program", program}, {"errno", errno}});
   return EXIT_FAILURE;
 }

@@ -53,6 +53,10 @@ struct Config {
     bool enabled = true;
     std::string repository = "models";
     std::string listen;
+    // A model that is put into the folder, or replaced there, is served: what people expect of a
+    // folder, and an update that fails or is half copied harms nobody.
+    std::string control = "poll";
+    int poll_s = 15;
   } modelserver;
 
   struct Limits {

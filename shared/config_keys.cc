@@ -14,6 +14,7 @@ namespace {
 constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
+constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll"};
 
 // A Config member as a function, so that nested members can stand in the table.
 // clang-format off
@@ -76,6 +77,12 @@ const ConfigKey kKeys[] = {
      "its model repository, in Triton's layout", Reach::kModels},
     {"modelserver.listen", TextKey{FIELD(modelserver.listen)},
      "its gRPC address; empty: a socket in the state folder", Reach::kStart},
+    {"modelserver.control", TextKey{FIELD(modelserver.control), kControls},
+     "who decides what is loaded after the start: nobody (none), requests to the model server "
+     "(explicit), or the repository (poll), looked at for added, changed and removed models",
+     Reach::kModels},
+    {"modelserver.poll_s", IntegerKey{FIELD(modelserver.poll_s), 1, 86'400},
+     "seconds between two looks; a change is acted upon when two looks agree", Reach::kModels},
     {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body",
      Reach::kWorkers},
     {"limits.pixels", IntegerKey{FIELD(limits.pixels), 1, INT_MAX},

@@ -48,8 +48,9 @@ TEST(CheckedConfigs, SayWhatIsWrong) {
 TEST(CheckedConfigs, RefuseSequencesAndDecoupledModelsByName) {
   EXPECT_NE(Wrong([](auto& c) { c.mutable_sequence_batching(); }).find("sequence_batching"),
             std::string::npos);
-  EXPECT_NE(Wrong([](auto& c) { c.mutable_model_transaction_policy()->set_decoupled(true); })
-                .find("decoupled"),
+  EXPECT_NE(Wrong([](auto& c) {
+              c.mutable_model_transaction_policy()->set_decoupled(true);
+            }).find("decoupled"),
             std::string::npos);
   EXPECT_EQ(Wrong([](auto& c) { c.mutable_model_transaction_policy(); }), "");
 }
@@ -88,8 +89,9 @@ TEST(DynamicBatching, PrefersSizesThatThereAre) {
     EXPECT_EQ(WrongBatching([&](auto& b) { b.add_preferred_batch_size(size); }), "") << size;
   }
   for (const int size : {-1, 0, 9}) {
-    EXPECT_NE(WrongBatching([&](auto& b) { b.add_preferred_batch_size(size); })
-                  .find("preferred_batch_size"),
+    EXPECT_NE(WrongBatching([&](auto& b) {
+                b.add_preferred_batch_size(size);
+              }).find("preferred_batch_size"),
               std::string::npos)
         << size;
   }
@@ -114,8 +116,9 @@ TEST(DynamicBatching, HasPrioritiesWithinItsLevels) {
   EXPECT_NE(wrong(1 << 30, 1, 0).find("priority_levels"), std::string::npos);
 }
 
+constexpr std::uint64_t kFar = ~std::uint64_t{0};
+
 TEST(DynamicBatching, HasTimesThatClocksCanHold) {
-  constexpr std::uint64_t kFar = ~std::uint64_t{0};
   EXPECT_NE(WrongBatching([](auto& b) { b.set_max_queue_delay_microseconds(kFar); }), "");
   EXPECT_NE(WrongBatching([](auto& b) {
               b.mutable_default_queue_policy()->set_default_timeout_microseconds(kFar);
@@ -139,9 +142,8 @@ TEST(UnusedSettings, AreNamed) {
   config.mutable_optimization();
   config.mutable_response_cache()->set_enable(true);
   config.add_instance_group()->set_kind(inference::ModelInstanceGroup::KIND_GPU);
-  EXPECT_EQ(UnusedSettings(config),
-            (std::vector<std::string>{"response_cache", "optimization",
-                                      "instance_group.kind: KIND_GPU"}));
+  EXPECT_EQ(UnusedSettings(config), (std::vector<std::string>{"response_cache", "optimization",
+                                                              "instance_group.kind: KIND_GPU"}));
 }
 
 }  // namespace

@@ -25,22 +25,21 @@ class Plans : public testing::Test {
  protected:
   Plans() {
     Add("one", "input " + Tensor("in") + " output " + Tensor("out"));
-    Add("two", "input [" + Tensor("in") + "," + Tensor("in2") + "] output [" + Tensor("out") +
-                   "," + Tensor("out2") + "]");
+    Add("two", "input [" + Tensor("in") + "," + Tensor("in2") + "] output [" + Tensor("out") + "," +
+                   Tensor("out2") + "]");
     Add("ints", "input " + Tensor("in", "INT32") + " output " + Tensor("out", "INT32"));
     Add("long", "input " + Tensor("in", "FP32", "-1, 5") + " output " + Tensor("out", "FP32", "5"));
     Add("batch", "max_batch_size: 4 input " + Tensor("in") + " output " + Tensor("out"));
   }
 
-  void Add(const std::string& name, const std::string& text) {
-    models_[name] = Config(text, name);
-  }
+  void Add(const std::string& name, const std::string& text) { models_[name] = Config(text, name); }
 
   absl::StatusOr<EnsemblePlan> Plan(const std::string& steps,
-                                    const std::string& tensors = "input { name: 'x' data_type: "
-                                                                 "TYPE_FP32 dims: [ 4 ] } output { "
-                                                                 "name: 'y' data_type: TYPE_FP32 "
-                                                                 "dims: [ 4 ] }") {
+                                    const std::string& tensors =
+                                        "input { name: 'x' data_type: "
+                                        "TYPE_FP32 dims: [ 4 ] } output { "
+                                        "name: 'y' data_type: TYPE_FP32 "
+                                        "dims: [ 4 ] }") {
     const inference::ModelConfig config =
         Config(tensors + " ensemble_scheduling { " + steps + " }", "ensemble");
     return PlanEnsemble(config, [this](const std::string& name, const std::string& version) {
@@ -51,8 +50,7 @@ class Plans : public testing::Test {
   }
 
   std::string Why(const std::string& steps, const std::string& tensors = "") {
-    return std::string(
-        Message((tensors.empty() ? Plan(steps) : Plan(steps, tensors)).status()));
+    return std::string(Message((tensors.empty() ? Plan(steps) : Plan(steps, tensors)).status()));
   }
 
   std::map<std::string, inference::ModelConfig> models_;
@@ -113,8 +111,8 @@ TEST_F(Plans, BatchAsFarAsTheirModelsDo) {
             std::string::npos);
   EXPECT_NE(Why(Step("one", "x", "y"), "max_batch_size: 1 " + tensors), "");
   // A batch written out as a dimension.
-  EXPECT_EQ(Why(Step("batch", "x", "y"), "input " + Tensor("x", "FP32", "1, 4") + " output " +
-                                             Tensor("y", "FP32", "-1, 4")),
+  EXPECT_EQ(Why(Step("batch", "x", "y"),
+                "input " + Tensor("x", "FP32", "1, 4") + " output " + Tensor("y", "FP32", "-1, 4")),
             "");
 }
 

@@ -25,11 +25,28 @@ TEST(FileOverrides, LieInAPrivateFolderThatGoesWithThem) {
 
 TEST(FileOverrides, RefuseNamesThatLeadElsewhere) {
   using namespace std::string_literals;
-  for (const std::string& name :
-       {""s, "1"s, "1/"s, "/1/x"s, "model.onnx"s, "config.pbtxt"s, "0/x"s, "-1/x"s, "01/x"s,
-        "1/.."s, "1/../2/x"s, "1/../../x"s, "../1/x"s, "1/./x"s, "1//x"s, "1/.hidden"s, "1/a\0b"s,
-        "1/a\nb"s, "1/a\\b"s, "1/"s + std::string(256, 'x'), "1/2/3/4/5/6/7/8/9"s,
-        "99999999999999999999/x"s}) {
+  for (const std::string& name : {""s,
+                                  "1"s,
+                                  "1/"s,
+                                  "/1/x"s,
+                                  "model.onnx"s,
+                                  "config.pbtxt"s,
+                                  "0/x"s,
+                                  "-1/x"s,
+                                  "01/x"s,
+                                  "1/.."s,
+                                  "1/../2/x"s,
+                                  "1/../../x"s,
+                                  "../1/x"s,
+                                  "1/./x"s,
+                                  "1//x"s,
+                                  "1/.hidden"s,
+                                  "1/a\0b"s,
+                                  "1/a\nb"s,
+                                  "1/a\\b"s,
+                                  "1/"s + std::string(256, 'x'),
+                                  "1/2/3/4/5/6/7/8/9"s,
+                                  "99999999999999999999/x"s}) {
     EXPECT_TRUE(absl::IsInvalidArgument(FileOverride::Write({{name, "x"}}).status())) << name;
   }
 }

@@ -26,9 +26,10 @@ TEST(LoadTurns, AreOneAtATimeForAModelAndBoundedForAll) {
         const auto turn = turns.Take(std::to_string(model), kind);
         ASSERT_TRUE(turn.ok());
         EXPECT_EQ(++of_model[model], 1);
-        if (kind == Kind::kLoad) EXPECT_LE(++loads, kMost);
+        loads += kind == Kind::kLoad ? 1 : 0;
+        EXPECT_LE(loads.load(), kMost);
         std::this_thread::yield();
-        if (kind == Kind::kLoad) --loads;
+        loads -= kind == Kind::kLoad ? 1 : 0;
         --of_model[model];
       }
     });

@@ -58,16 +58,14 @@ absl::StatusOr<std::vector<OutputTensor>> Decode(const std::string& config,
 TEST(Decode, GivesUprightRgbOfEachFormat) {
   const cv::Mat bgr = Picture(40, 30);
   for (const char* extension : {".png", ".jpg", ".webp"}) {
-    for (const char* config :
-         {"", "input { name: 'image' data_type: TYPE_UINT8 dims: [ -1 ] }"}) {
+    for (const char* config : {"", "input { name: 'image' data_type: TYPE_UINT8 dims: [ -1 ] }"}) {
       const auto outputs = Decode(config, Encoded(bgr, extension));
       ASSERT_TRUE(outputs.ok()) << extension << outputs.status();
       ASSERT_EQ((*outputs)[0].shape, (Shape{30, 40, 3}));
       const auto pixels = Values<std::uint8_t>((*outputs)[0]);
       const auto near = [&](std::size_t x, std::size_t y, cv::Vec3b rgb) {
         for (int channel = 0; channel < 3; ++channel) {
-          EXPECT_NEAR(pixels[3 * (40 * y + x) + static_cast<std::size_t>(channel)], rgb[channel],
-                      8)
+          EXPECT_NEAR(pixels[3 * (40 * y + x) + static_cast<std::size_t>(channel)], rgb[channel], 8)
               << extension << x << ',' << y;
         }
       };
@@ -93,8 +91,8 @@ TEST(Decode, RefusesBrokenPicturesAsTheClientsFault) {
   const std::string webp = Encoded(Picture(64, 64), ".webp");
   std::vector<std::string> broken = {"", "no picture", "\xff\xd8", "GIF89a"};
   for (const std::string& whole : {jpeg, png, webp}) {
-    for (const std::size_t kept : {std::size_t{3}, std::size_t{12}, std::size_t{24},
-                                   whole.size() / 2, whole.size() - 8}) {
+    for (const std::size_t kept :
+         {std::size_t{3}, std::size_t{12}, std::size_t{24}, whole.size() / 2, whole.size() - 8}) {
       broken.push_back(whole.substr(0, kept));
     }
   }
@@ -154,11 +152,10 @@ TEST(Decode, TakesABatchOfPicturesOfOneSize) {
 }
 
 TEST(Decode, RefusesOtherTensors) {
-  for (const char* config :
-       {"input { name: 'i' data_type: TYPE_FP32 dims: [ 1 ] }",
-        "input { name: 'i' data_type: TYPE_STRING dims: [ 2 ] }",
-        "output { name: 'o' data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] }",
-        "parameters { key: 'max_pixels' value { string_value: '0' } }"}) {
+  for (const char* config : {"input { name: 'i' data_type: TYPE_FP32 dims: [ 1 ] }",
+                             "input { name: 'i' data_type: TYPE_STRING dims: [ 2 ] }",
+                             "output { name: 'o' data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] }",
+                             "parameters { key: 'max_pixels' value { string_value: '0' } }"}) {
     EXPECT_FALSE(LoadConfigured(std::string("backend: 'opencv_decode' ") + config).ok()) << config;
   }
 }
@@ -186,8 +183,7 @@ TEST(Letterbox, PlacesPicturesAsTheWorkersDo) {
   for (int i = 0; i < 20'000; ++i) {
     const cv::Size picture(side(5000), side(i % 3 == 0 ? 5 : 5000));
     const cv::Size input(side(1280), side(i % 5 == 0 ? 9 : 1280));
-    EXPECT_EQ(LetterboxContent(picture, input),
-              vision::Place(YoloLayout(input), picture).content)
+    EXPECT_EQ(LetterboxContent(picture, input), vision::Place(YoloLayout(input), picture).content)
         << picture << input;
   }
   EXPECT_EQ(LetterboxContent({1920, 1080}, {640, 640}), cv::Rect(0, 140, 640, 360));
@@ -202,7 +198,8 @@ TEST(Letterbox, MakesTheInputThatTheWorkersMake) {
   std::mt19937 random(11);
   for (const cv::Size size : {cv::Size(200, 150), cv::Size(31, 77), cv::Size(96, 64)}) {
     cv::Mat rgb(size, CV_8UC3);
-    std::generate_n(rgb.data, rgb.total() * 3, [&] { return static_cast<unsigned char>(random()); });
+    std::generate_n(rgb.data, rgb.total() * 3,
+                    [&] { return static_cast<unsigned char>(random()); });
     inference::ModelInferRequest request;
     AddInput(request, "pixels", inference::TYPE_UINT8, {size.height, size.width, 3},
              std::string(reinterpret_cast<const char*>(rgb.data), rgb.total() * 3));

@@ -129,10 +129,12 @@ TEST(Repositories, StopBetweenModels) {
   folder.Write("b/1/model.onnx", MakeTinyOnnx());
   Repository repository(folder.path());
   ASSERT_TRUE(repository.Scan().ok());
-  int asked = 0;
-  repository.Load([&] { return ++asked == 2; });
+  std::atomic<int> asked = 0;
+  repository.Load([&] { return ++asked >= 2; });
   EXPECT_FALSE(repository.Ready());
-  EXPECT_EQ(IndexText(repository), "a:1:READY b::LOADING ");
+  // Several threads ask, so either may be the one that was loaded.
+  const std::string index = IndexText(repository);
+  EXPECT_TRUE(index == "a:1:READY b::LOADING " || index == "a::LOADING b:1:READY ") << index;
 }
 
 }  // namespace

@@ -15,9 +15,8 @@ using Shape = std::vector<std::int64_t>;
 TEST(Identity, GivesBackEveryDatatypeInAnyShape) {
   for (int number = inference::TYPE_BOOL; number <= inference::TYPE_BF16; ++number) {
     const auto datatype = static_cast<inference::DataType>(number);
-    auto model = LoadConfigured(
-        "backend: 'identity' input { name: 'INPUT0' data_type: " + DataType_Name(datatype) +
-        " dims: [ -1, -1 ] }");
+    auto model = LoadConfigured("backend: 'identity' input { name: 'INPUT0' data_type: " +
+                                DataType_Name(datatype) + " dims: [ -1, -1 ] }");
     ASSERT_TRUE(model.ok()) << model.status();
     for (const Shape& shape : {Shape{2, 3}, Shape{0, 3}, Shape{1, 1}}) {
       const auto count = static_cast<std::size_t>(shape[0] * shape[1]);
@@ -56,14 +55,15 @@ TEST(Identity, PairsInputsWithOutputsInTheirOrder) {
 TEST(Identity, RefusesOutputsThatAreNotItsInputs) {
   const auto fails = [](const std::string& outputs) {
     return absl::IsInvalidArgument(
-        LoadConfigured("backend: 'identity' input { name: 'a' data_type: TYPE_INT32 dims: [ 2 ] } " +
-                       outputs)
+        LoadConfigured(
+            "backend: 'identity' input { name: 'a' data_type: TYPE_INT32 dims: [ 2 ] } " + outputs)
             .status());
   };
   EXPECT_TRUE(fails("output { name: 'p' data_type: TYPE_FP32 dims: [ 2 ] }"));
   EXPECT_TRUE(fails("output { name: 'p' data_type: TYPE_INT32 dims: [ 3 ] }"));
-  EXPECT_TRUE(fails("output [ { name: 'p' data_type: TYPE_INT32 dims: [ 2 ] },"
-                    "         { name: 'q' data_type: TYPE_INT32 dims: [ 2 ] } ]"));
+  EXPECT_TRUE(
+      fails("output [ { name: 'p' data_type: TYPE_INT32 dims: [ 2 ] },"
+            "         { name: 'q' data_type: TYPE_INT32 dims: [ 2 ] } ]"));
   EXPECT_TRUE(fails("parameters { key: 'execute_delay_ms' value { string_value: '-1' } }"));
   EXPECT_TRUE(absl::IsInvalidArgument(LoadConfigured("backend: 'identity'").status()));
 }
@@ -99,10 +99,10 @@ TEST(Identity, DelaysAnExecutionOnceHoweverManyRequestsItHas) {
 template <typename T>
 absl::StatusOr<std::vector<OutputTensor>> AddSub(inference::DataType datatype,
                                                  const std::vector<T>& a, const std::vector<T>& b) {
-  auto model = LoadConfigured("backend: 'add_sub' input [ { name: 'INPUT0' data_type: " +
-                              DataType_Name(datatype) +
-                              " dims: [ -1 ] }, { name: 'INPUT1' data_type: " +
-                              DataType_Name(datatype) + " dims: [ -1 ] } ]");
+  auto model = LoadConfigured(
+      "backend: 'add_sub' input [ { name: 'INPUT0' data_type: " + DataType_Name(datatype) +
+      " dims: [ -1 ] }, { name: 'INPUT1' data_type: " + DataType_Name(datatype) +
+      " dims: [ -1 ] } ]");
   RETURN_IF_ERROR(model.status());
   inference::ModelInferRequest request;
   const auto raw = [](const std::vector<T>& values) {
@@ -169,8 +169,8 @@ TEST(AddSub, AddsTextsThatAreIntegers) {
 }
 
 TEST(AddSub, RefusesWhatItCannotAdd) {
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      AddSub<std::int32_t>(inference::TYPE_INT32, {1, 2}, {1}).status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(AddSub<std::int32_t>(inference::TYPE_INT32, {1, 2}, {1}).status()));
   EXPECT_FALSE(AddSub<std::uint8_t>(inference::TYPE_BOOL, {1}, {1}).ok());
   EXPECT_FALSE(LoadConfigured("backend: 'add_sub'").ok());
   EXPECT_FALSE(

@@ -44,11 +44,11 @@ struct Warmed {
 Warmed Warm(const std::string& warmup, const std::string& more = "max_batch_size: 4",
             const std::filesystem::path& folder = "/nonexistent",
             const absl::Status& answer = absl::OkStatus(), int instances = 1) {
-  const inference::ModelConfig config = Config(
-      more +
-      " input { name: 'x' data_type: TYPE_FP32 dims: [ -1, 2 ] }"
-      " output { name: 'y' data_type: TYPE_FP32 dims: [ 2 ] } " +
-      warmup);
+  const inference::ModelConfig config =
+      Config(more +
+             " input { name: 'x' data_type: TYPE_FP32 dims: [ -1, 2 ] }"
+             " output { name: 'y' data_type: TYPE_FP32 dims: [ 2 ] } " +
+             warmup);
   std::vector<std::unique_ptr<Engine>> engines;
   std::vector<Recorder*> recorders;
   for (int i = 0; i < instances; ++i) {
@@ -70,9 +70,9 @@ std::string Input(const std::string& data, const std::string& dims = "3, 2") {
 }
 
 TEST(Warmups, RunOnEveryInstanceAsOftenAsTheySay) {
-  const Warmed warmed = Warm("model_warmup { name: 'w' count: 3 batch_size: 2 " +
-                                 Input("zero_data: true") + "}",
-                             "max_batch_size: 4", "/nonexistent", absl::OkStatus(), 2);
+  const Warmed warmed =
+      Warm("model_warmup { name: 'w' count: 3 batch_size: 2 " + Input("zero_data: true") + "}",
+           "max_batch_size: 4", "/nonexistent", absl::OkStatus(), 2);
   ASSERT_TRUE(warmed.status.ok()) << warmed.status;
   ASSERT_EQ(warmed.requests.size(), 6U);
   for (const Recorder::Request& request : warmed.requests) {
@@ -105,9 +105,9 @@ TEST(Warmups, TakeARowFromAFile) {
   EXPECT_EQ(warmed.requests[0].data, "0123456789abcdef0123456789abcdef");
   for (const char* name : {"other", "../row", "/etc/passwd", "..", ""}) {
     EXPECT_TRUE(absl::IsInvalidArgument(
-        Warm("model_warmup { " + Input(std::string("input_data_file: '") + name + "'", "2, 2") +
-                 "}",
-             "", folder.path())
+        Warm(
+            "model_warmup { " + Input(std::string("input_data_file: '") + name + "'", "2, 2") + "}",
+            "", folder.path())
             .status))
         << name;
   }
