@@ -7,6 +7,8 @@
 #include <opencv2/dnn.hpp>
 
 #include "modelserver/engines/opencv_guard.h"
+#include "modelserver/onnx/model_file.h"
+#include "modelserver/onnx/rewrite.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -22,6 +24,32 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
   return shape;
 }
 
+// The model file as OpenCV is to get it. Every run has the configuration's shapes; a batch is run
+// row by row.
+absl::StatusOr<std::string> RewrittenModel(const inference::ModelConfig& config,
+                                           const std::filesystem::path& file) {
+  absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
+  RETURN_IF_ERROR(model.status());
+  onnx_graph::InputShapes shapes;
+  for (const inference::ModelInput& input : config.input()) {
+    Shape& shape = shapes[input.name()];
+    if (config.max_batch_size() > 0) {
+      shape.push_back(1);
+    }
+    shape.insert(shape.end(), input.dims().begin(), input.dims().end());
+  }
+  std::vector<std::string> outputs;
+  for (const inference::ModelOutput& output : config.output()) {
+    outputs.push_back(output.name());
+  }
+  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, *model));
+  std::string bytes;
+  if (!model->SerializeToString(&bytes)) {
+    return absl::InvalidArgumentError("too large for the ONNX format");
+  }
+  return bytes;
+}
+
 class DnnEngine : public Engine {
  public:
   DnnEngine(const inference::ModelConfig& config, std::filesystem::path file)
@@ -32,8 +60,10 @@ class DnnEngine : public Engine {
   }
 
   absl::Status Import() {
-    return GuardOpenCv([&] {
-      net_ = cv::dnn::readNetFromONNX(file_.string());
+    return GuardOpenCv([&]() -> absl::Status {
+      const absl::StatusOr<std::string> model = RewrittenModel(config_, file_);
+      RETURN_IF_ERROR(model.status());
+      net_ = cv::dnn::readNetFromONNX(model->data(), model->size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
       net_.setPreferableTarget(cv::dnn::DNN_TARGET_CPU);
       return absl::OkStatus();

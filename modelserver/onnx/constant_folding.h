@@ -1,0 +1,20 @@
+// Pass: computes what follows from constants and known shapes, and writes it as initializers.
+//
+// Reason: OpenCV 4.6 wants the arguments of Slice, Reshape, Resize and their like as constants. An
+// exporter computes them: `chunk` is Shape, Gather, Add, Div, Mul, Slice; anchors are Range, Expand
+// and Concat over the shapes of the feature maps.
+// Condition, per node: all its inputs are constants, or it is Shape of a tensor whose shape is
+// known; evaluate.h knows its operator; its output is not an output of the graph. All results of
+// one call together have a bounded size. Shapes are inferred node by node by libonnx; where it
+// cannot, what follows is left alone.
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+namespace inferpool::modelserver::onnx_graph {
+
+// Also leaves what it found out in graph().value_info() and in the types of graph().output(), for
+// passes that need shapes.
+void FoldConstants(onnx::ModelProto& model);
+
+}  // namespace inferpool::modelserver::onnx_graph
