@@ -6,6 +6,7 @@
 #include <limits>
 #include <opencv2/dnn.hpp>
 
+#include "modelserver/engines/fast_layers.h"
 #include "modelserver/engines/opencv_guard.h"
 #include "modelserver/onnx/model_file.h"
 #include "modelserver/onnx/rewrite.h"
@@ -63,6 +64,7 @@ class DnnEngine : public Engine {
     return GuardOpenCv([&]() -> absl::Status {
       const absl::StatusOr<std::string> model = RewrittenModel(config_, file_);
       RETURN_IF_ERROR(model.status());
+      RegisterFastLayers();
       net_ = cv::dnn::readNetFromONNX(model->data(), model->size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
       net_.setPreferableTarget(cv::dnn::DNN_TARGET_CPU);

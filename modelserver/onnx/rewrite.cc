@@ -9,6 +9,7 @@
 #include "modelserver/onnx/constant_operands.h"
 #include "modelserver/onnx/graph.h"
 #include "modelserver/onnx/identities.h"
+#include "modelserver/onnx/silu.h"
 #include "modelserver/onnx/split_sizes.h"
 #include "modelserver/onnx/unused.h"
 
@@ -34,6 +35,7 @@ absl::Status RewriteForOpenCv(const InputShapes& shapes, std::span<const std::st
   WriteSplitSizes(graph);
   ExpandConstantOperands(graph);
   RewriteConstantDividends(graph);
+  UseFastSigmoids(graph);
   RemoveUnused(outputs, graph);
   graph.clear_value_info();
   return absl::OkStatus();
