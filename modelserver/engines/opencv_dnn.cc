@@ -200,6 +200,16 @@ absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
   return engine.Run(inputs).status();
 }
 
+// Most networks with open sizes compute them in ways that OpenCV refuses.
+std::string_view HintAtOpenSizes(const inference::ModelConfig& config) {
+  const bool open = std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
+    return std::ranges::find(input.dims(), -1) != input.dims().end();
+  });
+  return open
+             ? "; the file leaves dimensions of an input open: naming them in config.pbtxt may help"
+             : "";
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConfig& config,
@@ -212,7 +222,8 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConf
     status = RunOnZeros(config, *engine);
   }
   if (!status.ok()) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", file.string(), Message(status)));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config)));
   }
   return engine;
 }

@@ -17,7 +17,7 @@ namespace inferpool::modelserver::onnx_graph {
 namespace {
 
 // Elements read and made in one graph: a second's work at most.
-constexpr std::int64_t kMaxWork = std::int64_t{1} << 25;
+constexpr std::int64_t kMaxWork = std::int64_t{1} << 24;
 // Shapes, axes and scales are inputs that matter to shape inference; weights are not.
 constexpr std::int64_t kMaxShapeData = 64;
 
