@@ -29,6 +29,79 @@ absl::Status CheckAttributes(const onnx::NodeProto& node) {
   return absl::OkStatus();
 }
 
+// Bytes of an element; 0 for types that neither the passes nor OpenCV read.
+std::uint64_t ElementBytes(std::int32_t type) {
+  switch (type) {
+    case onnx::TensorProto::BOOL:
+    case onnx::TensorProto::INT8:
+    case onnx::TensorProto::UINT8:
+      return 1;
+    case onnx::TensorProto::FLOAT16:
+    case onnx::TensorProto::BFLOAT16:
+    case onnx::TensorProto::INT16:
+    case onnx::TensorProto::UINT16:
+      return 2;
+    case onnx::TensorProto::FLOAT:
+    case onnx::TensorProto::INT32:
+    case onnx::TensorProto::UINT32:
+      return 4;
+    case onnx::TensorProto::DOUBLE:
+    case onnx::TensorProto::INT64:
+    case onnx::TensorProto::UINT64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+// OpenCV reads as many elements as the dimensions say.
+absl::Status CheckTensor(const onnx::TensorProto& tensor) {
+  if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
+    return Invalid("the constant '{}' is in another file", tensor.name());
+  }
+  const std::uint64_t element = ElementBytes(tensor.data_type());
+  if (element == 0) {
+    return absl::OkStatus();
+  }
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 31;  // protobuf's own limit of a file
+  std::uint64_t bytes = element;
+  for (const std::int64_t size : tensor.dims()) {
+    if (size < 0 || static_cast<std::uint64_t>(size) > kMaxBytes) {
+      return Invalid("the constant '{}' has a dimension of {}", tensor.name(), size);
+    }
+    bytes *= static_cast<std::uint64_t>(size);
+    if (bytes > kMaxBytes) {
+      break;
+    }
+  }
+  // 16-bit numbers have a field of int32 to themselves.
+  const int fields =
+      std::max({tensor.float_data_size(), tensor.int32_data_size(), tensor.int64_data_size(),
+                tensor.double_data_size(), tensor.uint64_data_size()});
+  const std::uint64_t held = tensor.raw_data().empty()
+                                 ? static_cast<std::uint64_t>(fields) * element
+                                 : tensor.raw_data().size();
+  if (held != bytes) {
+    return Invalid("the constant '{}' holds {} bytes, its dimensions say {}", tensor.name(), held,
+                   bytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckConstants(const onnx::GraphProto& graph) {
+  for (const onnx::TensorProto& tensor : graph.initializer()) {
+    RETURN_IF_ERROR(CheckTensor(tensor));
+  }
+  for (const onnx::NodeProto& node : graph.node()) {
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_t()) {
+        RETURN_IF_ERROR(CheckTensor(attribute.t()));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckModel(const onnx::ModelProto& model) {
@@ -64,6 +137,19 @@ absl::Status CheckModel(const onnx::ModelProto& model) {
   for (const onnx::ValueInfoProto& output : graph.output()) {
     if (!made.contains(output.name())) {
       return Invalid("nothing makes the output '{}'", output.name());
+    }
+  }
+  return CheckConstants(graph);
+}
+
+absl::Status CheckSizes(const onnx::GraphProto& graph) {
+  for (const onnx::ValueInfoProto& info : graph.value_info()) {
+    const auto shape = KnownShape(info.type());
+    std::int64_t count = 1;
+    for (const std::int64_t size : shape.value_or(std::vector<std::int64_t>())) {
+      if (size > kMaxTensorElements || (count *= size) > kMaxTensorElements) {
+        return Invalid("the tensor '{}' has over {} elements", info.name(), kMaxTensorElements);
+      }
     }
   }
   return absl::OkStatus();

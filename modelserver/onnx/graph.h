@@ -24,9 +24,17 @@ inline constexpr int kMaxNodes = 20'000;
 
 // Whether `model` is what ONNX's specification calls valid, as far as the passes, libonnx's shape
 // inference and OpenCV rely on it without looking: at most kMaxNodes nodes, every name made once,
-// and before it is used (so there is no cycle); no stride, dilation, kernel or group below 1, by
-// which both libraries divide. Error: INVALID_ARGUMENT that names the node.
+// and before it is used (so there is no cycle); constants as large as their dimensions say; no
+// stride, dilation, kernel or group below 1, by which both libraries divide. Error:
+// INVALID_ARGUMENT that names the node.
 absl::Status CheckModel(const onnx::ModelProto& model);
+
+// A tensor of 512 MiB, some twenty times the largest of a detector at 1280 x 1280.
+inline constexpr std::int64_t kMaxTensorElements = std::int64_t{1} << 27;
+
+// Whether the tensors that `graph` computes, as far as value_info knows them, have a size with
+// which this can end in our lifetime. Error: INVALID_ARGUMENT that names the tensor.
+absl::Status CheckSizes(const onnx::GraphProto& graph);
 
 // Whether a node contains a graph (If, Loop, Scan), which uses outer names without saying so.
 bool HasSubgraphs(const onnx::GraphProto& graph);

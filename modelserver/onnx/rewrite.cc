@@ -32,6 +32,7 @@ absl::Status RewriteForOpenCv(const InputShapes& shapes, std::span<const std::st
   RemoveIdentities(graph);
   RemoveUnused(outputs, graph);
   FoldConstants(model);
+  RETURN_IF_ERROR(CheckSizes(graph));
   WriteSplitSizes(graph);
   ExpandConstantOperands(graph);
   RewriteConstantDividends(graph);

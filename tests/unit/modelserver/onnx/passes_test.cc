@@ -229,6 +229,24 @@ TEST(CheckModel, RefusesDivisorsOfZero) {
   }
 }
 
+TEST(CheckModel, RefusesConstantsThatHoldLessThanTheySay) {
+  auto model = ParseModel(WithOperand("1,2", "float[2] {1.0, 2.0}", "Mul(c, x)"));
+  EXPECT_EQ(WhyInvalid(model), "");
+  model.mutable_graph()->mutable_initializer(0)->set_dims(0, 1'000'000);
+  EXPECT_EQ(WhyInvalid(model), "the constant 'c' holds 8 bytes, its dimensions say 4000000");
+  model.mutable_graph()->mutable_initializer(0)->set_dims(0, -2);
+  EXPECT_EQ(WhyInvalid(model), "the constant 'c' has a dimension of -2");
+}
+
+TEST(Rewriting, RefusesTensorsBeyondMeasure) {
+  auto model = ParseModel(
+      "g (float[1,1,2,2] x) => (float[1,1,N,M] y) { "
+      "a = MaxPool<kernel_shape = [1, 1], pads = [0, 0, 1000000, 1000000]>(x) y = Neg(a) }");
+  const std::vector<std::string> outputs = {"y"};
+  EXPECT_EQ(Message(RewriteForOpenCv({}, outputs, model)),
+            "the tensor 'a' has over 134217728 elements");
+}
+
 TEST(CheckModel, RefusesTooManyNodes) {
   onnx::ModelProto model;
   for (int i = 0; i <= kMaxNodes; ++i) {
