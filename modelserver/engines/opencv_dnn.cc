@@ -8,6 +8,7 @@
 
 #include "modelserver/engines/fast_layers.h"
 #include "modelserver/engines/opencv_guard.h"
+#include "modelserver/onnx/graph.h"
 #include "modelserver/onnx/model_file.h"
 #include "modelserver/onnx/rewrite.h"
 
@@ -27,8 +28,8 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
 
 // The model file as OpenCV is to get it. Every run has the configuration's shapes; a batch is run
 // row by row.
-absl::StatusOr<std::string> RewrittenModel(const inference::ModelConfig& config,
-                                           const std::filesystem::path& file) {
+absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& config,
+                                                const std::filesystem::path& file) {
   absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
   RETURN_IF_ERROR(model.status());
   onnx_graph::InputShapes shapes;
@@ -44,11 +45,7 @@ absl::StatusOr<std::string> RewrittenModel(const inference::ModelConfig& config,
     outputs.push_back(output.name());
   }
   RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, *model));
-  std::string bytes;
-  if (!model->SerializeToString(&bytes)) {
-    return absl::InvalidArgumentError("too large for the ONNX format");
-  }
-  return bytes;
+  return model;
 }
 
 class DnnEngine : public Engine {
@@ -62,10 +59,15 @@ class DnnEngine : public Engine {
 
   absl::Status Import() {
     return GuardOpenCv([&]() -> absl::Status {
-      const absl::StatusOr<std::string> model = RewrittenModel(config_, file_);
+      absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config_, file_);
       RETURN_IF_ERROR(model.status());
+      std::string bytes;
+      if (!model->SerializeToString(&bytes)) {
+        return absl::InvalidArgumentError("too large for the ONNX format");
+      }
+      *model = {};  // OpenCV is about to make its own copies of the weights
       RegisterFastLayers();
-      net_ = cv::dnn::readNetFromONNX(model->data(), model->size());
+      net_ = cv::dnn::readNetFromONNX(bytes.data(), bytes.size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
       net_.setPreferableTarget(cv::dnn::DNN_TARGET_CPU);
       return absl::OkStatus();
@@ -211,6 +213,36 @@ std::string_view HintAtOpenSizes(const inference::ModelConfig& config) {
 }
 
 }  // namespace
+
+void CompleteOutputDims(const std::filesystem::path& file, inference::ModelConfig& config) {
+  const bool open = std::ranges::any_of(config.output(), [](const inference::ModelOutput& output) {
+    return std::ranges::find(output.dims(), -1) != output.dims().end();
+  });
+  if (!open) {
+    return;
+  }
+  const absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config, file);
+  if (!model.ok()) {
+    return;  // which is for MakeDnnEngine to report
+  }
+  for (inference::ModelOutput& output : *config.mutable_output()) {
+    const auto& outputs = model->graph().output();
+    const auto found = std::ranges::find(outputs, output.name(), &onnx::ValueInfoProto::name);
+    std::optional<Shape> shape =
+        found == outputs.end() ? std::nullopt : onnx_graph::KnownShape(found->type());
+    if (!shape.has_value()) {
+      continue;
+    }
+    if (config.max_batch_size() > 0 && !shape->empty()) {
+      shape->erase(shape->begin());
+    }
+    if (std::ranges::equal(output.dims(), *shape, [](std::int64_t configured, std::int64_t size) {
+          return configured == -1 || configured == size;
+        })) {
+      output.mutable_dims()->Assign(shape->begin(), shape->end());
+    }
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConfig& config,
                                                       const std::filesystem::path& file) {

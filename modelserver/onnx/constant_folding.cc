@@ -1,5 +1,6 @@
 #include "modelserver/onnx/constant_folding.h"
 
+#include <fmt/format.h>
 #include <onnx/defs/schema.h>
 #include <onnx/shape_inference/implementation.h>
 
@@ -31,6 +32,13 @@ onnx::TypeProto TypeOf(const onnx::TensorProto& tensor) {
   return type;
 }
 
+// The newest version of the standard operators that libonnx knows.
+int NewestOpset() {
+  const auto& versions = onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map();
+  const auto found = versions.find("");
+  return found == versions.end() ? 0 : found->second.second;
+}
+
 class Folder {
  public:
   explicit Folder(onnx::ModelProto& model)
@@ -43,12 +51,12 @@ class Folder {
     }
   }
 
-  void Run() {
+  absl::Status Run() {
     std::vector<bool> gone;
     for (onnx::NodeProto& node : *graph_.mutable_node()) {
       gone.push_back(Fold(node));
       if (!gone.back()) {
-        InferTypes(node);
+        RETURN_IF_ERROR(InferTypes(node));
       }
     }
     RemoveNodes(gone, graph_);
@@ -68,6 +76,7 @@ class Folder {
         *output.mutable_type() = found->second;
       }
     }
+    return absl::OkStatus();
   }
 
  private:
@@ -158,13 +167,12 @@ class Folder {
     return true;
   }
 
-  void InferTypes(onnx::NodeProto& node) {
-    if (!Is(node, node.op_type())) {
-      return;
-    }
-    const onnx::OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset_, "");
+  absl::Status InferTypes(onnx::NodeProto& node) {
+    const onnx::OpSchema* schema = Is(node, node.op_type())
+                                       ? onnx::OpSchemaRegistry::Schema(node.op_type(), opset_, "")
+                                       : nullptr;
     if (schema == nullptr || !schema->has_type_and_shape_inference_function()) {
-      return;
+      return absl::OkStatus();
     }
     try {
       schema->Verify(node);
@@ -176,9 +184,14 @@ class Folder {
           SetType(node.output(i), type);
         }
       }
-    } catch (const std::exception&) {
-      // The shape stays unknown; OpenCV will say what is wrong with the node, if anything is.
+    } catch (const std::exception& error) {
+      if (opset_ <= NewestOpset()) {
+        return absl::InvalidArgumentError(
+            fmt::format("node '{}' ({}): {}", node.name(), node.op_type(), error.what()));
+      }
+      // By the rules of a later opset it may be right.
     }
+    return absl::OkStatus();
   }
 
   onnx::GraphProto& graph_;
@@ -194,8 +207,8 @@ class Folder {
 
 }  // namespace
 
-void FoldConstants(onnx::ModelProto& model) {
-  Folder(model).Run();
+absl::Status FoldConstants(onnx::ModelProto& model) {
+  return Folder(model).Run();
 }
 
 }  // namespace inferpool::modelserver::onnx_graph

@@ -31,7 +31,7 @@ absl::Status RewriteForOpenCv(const InputShapes& shapes, std::span<const std::st
   SetInputShapes(shapes, graph);
   RemoveIdentities(graph);
   RemoveUnused(outputs, graph);
-  FoldConstants(model);
+  RETURN_IF_ERROR(FoldConstants(model));
   RETURN_IF_ERROR(CheckSizes(graph));
   WriteSplitSizes(graph);
   ExpandConstantOperands(graph);

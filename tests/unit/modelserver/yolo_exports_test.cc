@@ -96,6 +96,9 @@ TEST_P(YoloExports, AnswerAsPyTorchDoesForEveryBatchSize) {
   const Export& wanted = GetParam();
   auto model = Load(wanted.family + "_" + wanted.kind + ".onnx", wanted.config);
   ASSERT_TRUE(model.ok()) << model.status();
+  const auto& dims = (*model)->config().output(0).dims();
+  EXPECT_EQ(std::vector<std::int64_t>(dims.begin(), dims.end()),
+            (std::vector<std::int64_t>{7, 84}));
   for (const std::int64_t rows : {1, 2, 3, 4, 1}) {
     const absl::StatusOr<OutputTensor> output = Infer(**model, rows);
     ASSERT_TRUE(output.ok()) << output.status();
