@@ -33,7 +33,9 @@ absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
   absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(OnnxPath(config, version_folder));
   RETURN_IF_ERROR(onnx.status());
   class_names = std::move(onnx->class_names);
-  return CompleteFromOnnx(*onnx, config);
+  RETURN_IF_ERROR(CompleteFromOnnx(*onnx, config));
+  CompleteOutputDims(OnnxPath(config, version_folder), config);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeOnnx(const inference::ModelConfig& config,

@@ -4,11 +4,11 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
-#include <fstream>
 #include <span>
 #include <unordered_set>
 
 #include "modelserver/class_names.h"
+#include "modelserver/onnx/model_file.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {
@@ -73,6 +73,11 @@ bool Batches(const OnnxTensor& tensor) {
   return !tensor.shape.empty() && tensor.shape[0] == -1;
 }
 
+// An engine that runs a batch row by row serves any batch with a file made for one row.
+bool CanBatch(const OnnxTensor& tensor) {
+  return Batches(tensor) || (!tensor.shape.empty() && tensor.shape[0] == 1);
+}
+
 // Whether the tensors that the configuration describes are written without the batch dimension.
 template <typename Tensor>
 bool WrittenWithoutBatch(const google::protobuf::RepeatedPtrField<Tensor>& configured,
@@ -89,10 +94,10 @@ absl::Status CompleteTensor(std::string_view kind, const OnnxTensor& file, bool 
                             Tensor& tensor) {
   std::span<const std::int64_t> shape = file.shape;
   if (batch) {
-    if (!Batches(file)) {
+    if (!CanBatch(file)) {
       return Invalid(
           "max_batch_size is over 0, but the model file's {} '{}' has the shape {}, whose first "
-          "dimension is no open batch",
+          "dimension is neither open nor 1",
           kind, file.name, ShapeText(shape));
     }
     shape = shape.subspan(1);
@@ -144,14 +149,9 @@ absl::Status CompleteTensors(std::string_view kind, const std::vector<OnnxTensor
 }  // namespace
 
 absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    return Invalid("{}: cannot be opened", file.string());
-  }
-  onnx::ModelProto model;
-  if (!model.ParseFromIstream(&stream) || !model.has_graph()) {
-    return Invalid("{}: not an ONNX model", file.string());
-  }
+  const absl::StatusOr<onnx::ModelProto> read = onnx_graph::ReadModelFile(file);
+  RETURN_IF_ERROR(read.status());
+  const onnx::ModelProto& model = *read;
   OnnxFile onnx;
   std::unordered_set<std::string_view> initializers;
   for (const onnx::TensorProto& initializer : model.graph().initializer()) {

@@ -34,11 +34,13 @@ inline constexpr int kDefaultMaxBatchSize = 4;
 // Completes what `config` leaves out, from the file:
 //  - max_batch_size: when every input and output has an open first dimension, and the
 //    configuration's tensors (if any) are written without it, kDefaultMaxBatchSize; else 0, and
-//    the batch, if the file has one, is a dimension like the others.
+//    the batch, if the file has one, is a dimension like the others. A file whose batch is fixed
+//    to 1 can be served in batches all the same, when the configuration names a size: the engine
+//    runs rows one by one.
 //  - inputs and outputs, their data_type and dims. Inputs that are missing are added; outputs only
 //    when there are none, as a configuration may serve a part of them.
 // Error: the configuration contradicts the file (a name, a datatype, a shape, a batch where the
-// file's first dimension is fixed), with both sides in the text.
+// file's first dimension is fixed to more than 1), with both sides in the text.
 absl::Status CompleteFromOnnx(const OnnxFile& onnx, inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

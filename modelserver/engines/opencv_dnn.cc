@@ -7,7 +7,11 @@
 #include <limits>
 #include <opencv2/dnn.hpp>
 
+#include "modelserver/engines/fast_layers.h"
 #include "modelserver/engines/opencv_guard.h"
+#include "modelserver/onnx/graph.h"
+#include "modelserver/onnx/model_file.h"
+#include "modelserver/onnx/rewrite.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -23,6 +27,28 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
   return shape;
 }
 
+// The model file as OpenCV is to get it. Every run has the configuration's shapes; a batch is run
+// row by row.
+absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& config,
+                                                const std::filesystem::path& file) {
+  absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
+  RETURN_IF_ERROR(model.status());
+  onnx_graph::InputShapes shapes;
+  for (const inference::ModelInput& input : config.input()) {
+    Shape& shape = shapes[input.name()];
+    if (config.max_batch_size() > 0) {
+      shape.push_back(1);
+    }
+    shape.insert(shape.end(), input.dims().begin(), input.dims().end());
+  }
+  std::vector<std::string> outputs;
+  for (const inference::ModelOutput& output : config.output()) {
+    outputs.push_back(output.name());
+  }
+  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, *model));
+  return model;
+}
+
 class DnnEngine : public OneByOneEngine {
  public:
   DnnEngine(const inference::ModelConfig& config, std::filesystem::path file)
@@ -33,8 +59,16 @@ class DnnEngine : public OneByOneEngine {
   }
 
   absl::Status Import() {
-    return GuardOpenCv([&] {
-      net_ = cv::dnn::readNetFromONNX(file_.string());
+    return GuardOpenCv([&]() -> absl::Status {
+      absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config_, file_);
+      RETURN_IF_ERROR(model.status());
+      std::string bytes;
+      if (!model->SerializeToString(&bytes)) {
+        return absl::InvalidArgumentError("too large for the ONNX format");
+      }
+      *model = {};  // OpenCV is about to make its own copies of the weights
+      RegisterFastLayers();
+      net_ = cv::dnn::readNetFromONNX(bytes.data(), bytes.size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
       net_.setPreferableTarget(cv::dnn::DNN_TARGET_CPU);
       return absl::OkStatus();
@@ -186,7 +220,47 @@ absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
   return zero_run.status;
 }
 
+// Most networks with open sizes compute them in ways that OpenCV refuses.
+std::string_view HintAtOpenSizes(const inference::ModelConfig& config) {
+  const bool open = std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
+    return std::ranges::find(input.dims(), -1) != input.dims().end();
+  });
+  return open
+             ? "; the file leaves dimensions of an input open: naming them in config.pbtxt may help"
+             : "";
+}
+
 }  // namespace
+
+void CompleteOutputDims(const std::filesystem::path& file, inference::ModelConfig& config) {
+  const bool open = std::ranges::any_of(config.output(), [](const inference::ModelOutput& output) {
+    return std::ranges::find(output.dims(), -1) != output.dims().end();
+  });
+  if (!open) {
+    return;
+  }
+  const absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config, file);
+  if (!model.ok()) {
+    return;  // which is for MakeDnnEngine to report
+  }
+  for (inference::ModelOutput& output : *config.mutable_output()) {
+    const auto& outputs = model->graph().output();
+    const auto found = std::ranges::find(outputs, output.name(), &onnx::ValueInfoProto::name);
+    std::optional<Shape> shape =
+        found == outputs.end() ? std::nullopt : onnx_graph::KnownShape(found->type());
+    if (!shape.has_value()) {
+      continue;
+    }
+    if (config.max_batch_size() > 0 && !shape->empty()) {
+      shape->erase(shape->begin());
+    }
+    if (std::ranges::equal(output.dims(), *shape, [](std::int64_t configured, std::int64_t size) {
+          return configured == -1 || configured == size;
+        })) {
+      output.mutable_dims()->Assign(shape->begin(), shape->end());
+    }
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConfig& config,
                                                       const std::filesystem::path& file) {
@@ -198,7 +272,8 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConf
     status = RunOnZeros(config, *engine);
   }
   if (!status.ok()) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", file.string(), Message(status)));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config)));
   }
   return engine;
 }

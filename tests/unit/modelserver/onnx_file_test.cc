@@ -66,6 +66,14 @@ TEST(Completion, AFixedBatchIsADimension) {
             "output { name: \"flat\" data_type: TYPE_FP32 dims: 1 dims: 8 }");
 }
 
+TEST(Completion, ABatchFixedToOneIsServedInBatchesWhenTheConfigurationSaysSo) {
+  EXPECT_EQ(Completed("max_batch_size: 8", {.batch = 1}),
+            "max_batch_size: 8 "
+            "input { name: \"x\" data_type: TYPE_FP32 dims: 2 dims: 4 } "
+            "output { name: \"sum\" data_type: TYPE_FP32 dims: 2 dims: 4 } "
+            "output { name: \"flat\" data_type: TYPE_FP32 dims: 8 }");
+}
+
 TEST(Completion, APartialConfigurationKeepsWhatItSays) {
   EXPECT_EQ(Completed("max_batch_size: 16 output { name: \"flat\" label_filename: \"l\" }"),
             "max_batch_size: 16 "
@@ -87,7 +95,8 @@ TEST(Completion, AContradictionIsAnErrorThatNamesBothSides) {
   EXPECT_EQ(Completed("input { name: \"x\" dims: [ 2, 4 ] }", {.batch = 1}),
             "input 'x' has the dims [2,4] in the configuration, [1,2,4] in the model file "
             "(max_batch_size is 0)");
-  EXPECT_NE(Completed("max_batch_size: 2", {.batch = 1}).find("no open batch"), std::string::npos);
+  EXPECT_NE(Completed("max_batch_size: 2", {.batch = 3}).find("neither open nor 1"),
+            std::string::npos);
   EXPECT_NE(Completed("input { name: \"x\" dims: [ 2, -1 ] }").find("dims"), std::string::npos);
 }
 
