@@ -71,11 +71,11 @@ absl::Status Repository::Scan() {
   }
   if (options_.control == ModelControl::kExplicit && !every) {
     names = options_.load;
+    if (!std::ranges::all_of(*names, IsModelName)) {
+      return absl::InvalidArgumentError("a model to load is named by the plain name of its folder");
+    }
   }
   for (const std::string& name : *names) {
-    if (!IsModelName(name)) {
-      return absl::InvalidArgumentError(fmt::format("'{}' is no model's name", name));
-    }
     RETURN_IF_ERROR(table_.Expect(name, kMaxModels));
   }
   const std::lock_guard lock(mutex_);
