@@ -9,7 +9,6 @@
 // to load is no reason.
 
 #include <grpc/grpc.h>
-#include <malloc.h>
 #include <pthread.h>
 
 #include <CLI/CLI.hpp>
@@ -28,6 +27,7 @@
 #include "modelserver/metrics.h"
 #include "modelserver/repository.h"
 #include "modelserver/server.h"
+#include "shared/keep_memory.h"
 #include "shared/log.h"
 
 namespace inferpool::modelserver {
@@ -44,15 +44,6 @@ struct Options {
   std::vector<std::string> load;
   int poll_s = 15;
 };
-
-// Tensors of some megabytes come and go with every call. glibc gives each back to the kernel and
-// gets it anew page by page, which took more of a 4.9 MB call's processor time than all copies
-// together (bench/wire_bench); these keep what was used for the next call.
-void KeepMemory() {
-  constexpr int kMebi = 1 << 20;
-  mallopt(M_MMAP_THRESHOLD, 32 * kMebi);  // the most that glibc allows
-  mallopt(M_TRIM_THRESHOLD, 256 * kMebi);
-}
 
 // Loads the models, and looks for changes as long as the control asks for it.
 void Load(Repository& repository, Server& server, const Options& options,
@@ -73,7 +64,7 @@ void Load(Repository& repository, Server& server, const Options& options,
 }
 
 int Serve(const Options& options) {
-  KeepMemory();
+  KeepFreedMemory();
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
   sigset_t signals;
   sigemptyset(&signals);

@@ -1,7 +1,6 @@
 #include "modelserver/server.h"
 
 #include <fmt/format.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -71,8 +70,6 @@ absl::Status CheckAddress(const std::string& address) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
                                                       const std::vector<std::string>& addresses) {
-  // grpc.health.v1 with Check and Watch comes with the library; the setting is the process'.
-  grpc::EnableDefaultHealthCheckService(true);
   std::unique_ptr<Server> server(new Server(repository));
   grpc::ServerBuilder builder;
   std::vector<int> ports(addresses.size());
@@ -82,6 +79,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
     builder.AddListeningPort(addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
   }
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->health_);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.SetResourceQuota(grpc::ResourceQuota().SetMaxThreads(kMaxThreads));
@@ -106,9 +104,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
 }
 
 void Server::SetReady(bool ready) {
-  grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
-  health.SetServingStatus(inference::GRPCInferenceService::service_full_name(), ready);
-  health.SetServingStatus(ready);
+  health_.SetServing(ready);
 }
 
 Server::~Server() {
@@ -119,7 +115,7 @@ void Server::Shutdown(std::chrono::milliseconds grace) {
   if (server_ == nullptr) {
     return;
   }
-  server_->GetHealthCheckService()->Shutdown();  // otherwise watchers hear of it after the grace
+  health_.Shutdown();  // otherwise watchers hear of it after the grace
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
   server_.reset();  // removes unix sockets

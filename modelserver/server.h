@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "modelserver/health.h"
 #include "modelserver/repository.h"
 #include "modelserver/service.h"
 #include "shared/status.h"
@@ -47,6 +48,7 @@ class Server {
   explicit Server(Repository& repository) : service_(repository) {}
 
   Service service_;
+  HealthService health_;
   std::vector<std::string> addresses_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -28,6 +28,7 @@
 #include "fcgi/master.h"
 #include "fcgi/server.h"
 #include "ops/sidecar.h"
+#include "shared/keep_memory.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
@@ -107,6 +108,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       .notice = notice};
   fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
+  KeepFreedMemory();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
   const backend::Client client(
