@@ -19,9 +19,9 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 absl::StatusOr<std::unique_ptr<Engine>> Make(const std::filesystem::path& file) {
+  inference::ModelConfig config;
   const absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(file);
   RETURN_IF_ERROR(onnx.status());
-  inference::ModelConfig config;
   RETURN_IF_ERROR(CompleteFromOnnx(*onnx, config));
   return MakeDnnEngine(config, file);
 }
@@ -39,11 +39,17 @@ std::vector<float> Answer(const onnx::ModelProto& model, const Shape& shape,
                         .datatype = inference::TYPE_FP32,
                         .shape = shape,
                         .data = std::as_bytes(std::span(x))};
-  const auto outputs = (*engine)->Run({&view, 1});
-  EXPECT_TRUE(outputs.ok()) << outputs.status();
+  inference::ModelConfig config;
+  config.add_output()->set_name("y");
+  Outputs outputs(config);
+  outputs.Want(0);
+  Execution run{.inputs = {&view, 1}, .outputs = &outputs, .status = {}};
+  (*engine)->Run({&run, 1});
+  EXPECT_TRUE(run.status.ok()) << run.status;
   std::vector<float> numbers(x.size());
-  if (outputs.ok() && outputs->front().data.size() == x.size() * sizeof(float)) {
-    std::memcpy(numbers.data(), outputs->front().data.data(), outputs->front().data.size());
+  const std::string& answer = outputs.wanted().front().own;
+  if (answer.size() == x.size() * sizeof(float)) {
+    std::memcpy(numbers.data(), answer.data(), answer.size());
   }
   return numbers;
 }
