@@ -1,0 +1,165 @@
+"""Model servers die, hang and come back. While one of them serves, no client sees it; while none
+does, every client is told so at once, and served as soon as one is back."""
+
+import sys
+import time
+import unittest
+
+from chaos import QUERY, SECONDS, ChaosTest, Client  # it knows where the helpers are
+import pictures
+from model_servers import ModelServer, outside
+from processes import eventually
+
+CALLS = "inferpool_model_calls_total"
+PROMPT_MS = 5
+# The promise is a second; a test machine may be busy with anything.
+RECOVERY_S = 3
+
+
+def say(text):
+    print(f"\n    {text} ", end="", file=sys.stderr)
+
+
+class ModelServersTest(ChaosTest):
+    def start_servers(self, *servers):
+        for server in servers:
+            self.addCleanup(server.destroy)
+        self.servers = servers
+        return servers
+
+    def begin_with(self, *servers, **settings):
+        self.start_servers(*servers)
+        self.begin({**outside(*servers),
+                    **{key.replace("__", "."): value for key, value in settings.items()}})
+
+    def calls(self, event):
+        return self.pool.metrics().value(CALLS, event=event)
+
+
+class OneKilledTest(ModelServersTest):
+    def kill_in_turn(self, transport, tcp=False):
+        self.begin_with(ModelServer(tcp=tcp), ModelServer(tcp=tcp), backend__transport=transport)
+        turn = 0
+
+        def kill():
+            nonlocal turn
+            killed = time.monotonic()
+            ready = self.servers[turn % 2].restart()
+            turn += 1
+            # The next one is killed a second after this one, or a while after this one is back.
+            time.sleep(max(0, killed + 1 - time.monotonic(), ready + 0.6 - time.monotonic()))
+        with self.chaos():
+            self.every(0, kill, 2.5 * SECONDS)
+        say(f"{turn} model servers killed, {self.calls('retried'):.0f} calls made again, "
+            f"breakers opened {self.calls('breaker_opened'):.0f} times")
+        for server in self.servers:
+            eventually(lambda: self.sent_to(server), "it is used")
+
+    def sent_to(self, server):
+        for picture in self.album.pictures[:8]:
+            self.assert_good(self.pool.predict("faces", picture, QUERY))
+        return server.answered() > 0
+
+    def test_auto(self):
+        self.kill_in_turn("auto")
+
+    def test_inline(self):
+        self.kill_in_turn("inline")
+
+    def test_inline_over_tcp(self):
+        self.kill_in_turn("inline", tcp=True)
+
+    def test_both_restarted_while_nobody_asks(self):
+        """Neither knows the workers' memory any more."""
+        self.begin_with(ModelServer(), ModelServer(), backend__transport="shm", workers=1)
+        for _ in range(3):
+            for server in self.servers:
+                server.restart()
+            time.sleep(0.6)
+            for picture, expected in zip(self.album.pictures[:6], self.album.answers):
+                answer = self.assert_good(self.pool.predict("faces", picture, QUERY))
+                self.assertEqual(expected["detections"], answer["detections"])
+
+
+class AllAwayTest(ModelServersTest):
+    def away(self, answer, _):
+        self.assert_problem(answer, 503, "model-server-away")  # with Retry-After
+        return True
+
+    def test_answers_are_prompt_while_all_are_away_and_good_once_one_is_back(self):
+        workers = 2
+        self.begin_with(ModelServer(), ModelServer(), workers=workers, breaker__open_s=300)
+        with self.chaos(excuse=self.away) as (load, _):
+            for server in self.servers:
+                server.kill()
+            eventually(lambda: self.calls("breaker_opened") >= 2 * workers, "the breakers open")
+            gone = time.monotonic()
+            self.assert_prompt()
+            for server in self.servers:
+                server.start()
+                self.assert_recovers(load, gone, server.wait_ready())
+                server.kill()
+                refused = self.calls("refused")
+                eventually(lambda: self.calls("refused") >= refused + 20, "it is away again")
+                gone = time.monotonic()
+            for server in self.servers:
+                server.start()
+        self.assertTrue(load.excused)
+
+    def assert_prompt(self):
+        """By the worker's own clock, however large the picture; and nobody is asked."""
+        before, count = self.pool.metrics(), 60
+        large = pictures.encode(pictures.astronaut().resize((3072, 3072)), "JPEG", quality=90)
+        client = Client(self.pool)
+        self.addCleanup(client.close)
+        for name, picture in (("small", self.album.pictures[0]), ("large", large)):
+            times_ms = sorted(self.worker_ms(client.predict(picture)) for _ in range(count))
+            middle, most = times_ms[count // 2], times_ms[int(0.95 * count)]
+            say(f"all away: an answer to a {name} picture took {middle:.2f} ms, 95 % of them at "
+                f"most {most:.2f} ms")
+            self.assertLess(middle, PROMPT_MS, name)
+        after = self.pool.metrics()
+        made, refused = (after.value(CALLS, event=event) - before.value(CALLS, event=event)
+                         for event in ("made", "refused"))
+        self.assertGreaterEqual(refused, 2 * count)
+        self.assertLessEqual(abs(made - refused), self.pool.settings["threads"] * 4)
+
+    def worker_ms(self, answer):
+        """Without the time that the body's way from nginx took."""
+        self.assert_problem(answer, 503, "model-server-away")
+        stages = dict(stage.split(";dur=") for stage in answer.header("Server-Timing").split(", "))
+        return float(stages["total"]) - float(stages["read"])
+
+    def assert_recovers(self, load, gone, ready):
+        def first():
+            return min((begin + answer.seconds for begin, answer in load.right[-1000:]
+                        if begin > gone), default=None)
+        took = eventually(first, "a good answer", pause_s=0.005) - ready
+        say(f"the first good answer came {took:.3f} s after the server was ready")
+        self.assertLess(took, RECOVERY_S)
+
+
+class HungTest(ModelServersTest):
+    def test_a_hung_one_beside_a_live_one(self):
+        workers = 2
+        self.begin_with(ModelServer(), ModelServer(), workers=workers)
+        hung, _ = self.servers
+        with self.chaos(clients=8) as (load, _):
+            hung.freeze()
+            begin = time.monotonic()
+            eventually(lambda: self.calls("breaker_opened") >= workers, "the breakers open")
+            opened = time.monotonic()
+            load.wait_right(100)
+            hung.thaw()
+            before = hung.answered()
+            eventually(lambda: hung.answered() > before + 10 or load.failures, "it is used again")
+        slowest = max(answer.seconds for _, answer in load.right)
+        after = max(answer.seconds for sent, answer in load.right if sent > opened)
+        say(f"breakers open after {opened - begin:.1f} s; the slowest answer took {slowest:.1f} s, "
+            f"and {after:.2f} s afterwards")
+        self.assertLess(slowest, 15)
+        self.assertLess(after, 3)  # nobody waits for a probe's patience
+
+
+if __name__ == "__main__":
+    unittest.main()
