@@ -141,14 +141,11 @@ class ModelServer:
         print(f"---- {self.target}", *text.splitlines()[-20:], sep="\n", file=sys.stderr)
 
 
-def without_shared_memory():
-    """A command line under which a program sees another, empty /dev/shm, or cannot open what is in
-    ours: the first of these that works here."""
-    private = ["sh", "-c", 'mount -t tmpfs -o size=64k none /dev/shm && exec "$0" "$@"']
-    ways = [["unshare", "--mount", *private], ["unshare", "--map-root-user", "--mount", *private]]
-    if os.geteuid() == 0:
-        ways.append(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-    for way in ways:
+def private_shared_memory(size):
+    """A command line under which a program has a /dev/shm of its own, of that size."""
+    mount = ["sh", "-c", f'mount -t tmpfs -o size={size} none /dev/shm && exec "$0" "$@"']
+    for namespace in (["--mount"], ["--map-root-user", "--mount"]):
+        way = ["unshare", *namespace, *mount]
         if subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
             return way
-    raise AssertionError("no way to keep a program from our shared memory")
+    raise AssertionError("no way to give a program a /dev/shm of its own")

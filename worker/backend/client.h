@@ -84,8 +84,8 @@ class Client {
   // attempt; its error ends the call.
   Answer Infer(const Encoder& encode, const CallLimits& limits) const;
 
-  // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while the
-  // breakers of all targets are open.
+  // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while
+  // the breakers of all targets are open.
   absl::Status CheckAdmits() const;
 
   // By the index that Attempt and Answer have.
