@@ -87,12 +87,12 @@ class AllAwayTest(ModelServersTest):
         return True
 
     def test_answers_are_prompt_while_all_are_away_and_good_once_one_is_back(self):
-        workers = 2
-        self.begin_with(ModelServer(), ModelServer(), workers=workers, breaker__open_s=300)
+        # One worker: another one might have so few requests that its breakers stay closed.
+        self.begin_with(ModelServer(), ModelServer(), workers=1, breaker__open_s=300)
         with self.chaos(excuse=self.away) as (load, _):
             for server in self.servers:
                 server.kill()
-            eventually(lambda: self.calls("breaker_opened") >= 2 * workers, "the breakers open")
+            eventually(lambda: self.calls("breaker_opened") >= 2, "the breakers open")
             gone = time.monotonic()
             self.assert_prompt()
             for server in self.servers:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from chaos import SECONDS, ChaosTest, Client, Pool  # it knows where the helpers are
 import pictures
-from model_servers import ModelServer, embedded, outside, private_shared_memory, regions
+from model_servers import (ModelServer, embedded, outside, private_shared_memory, regions,
+                           without_our_shared_memory)
 from processes import eventually
 
 RECYCLINGS = int(os.environ.get("INFERPOOL_CHAOS_RECYCLINGS") or 0)
@@ -44,12 +45,18 @@ def segments(prefix):
     return {name for name in os.listdir(SHM) if name.startswith(prefix)}
 
 
-class PoolWithLittleSharedMemory(Pool):
-    """Its /dev/shm has room for one page, not for an arena."""
+class PoolWithoutRoom(Pool):
+    """Its /dev/shm has no room for an arena: because it has one of its own, of one page; or because
+    its arenas are larger than all of ours, which containers keep small."""
 
-    @property
-    def wrap(self):
-        return private_shared_memory("4k")
+    def __init__(self, settings, **options):
+        self.wrap = private_shared_memory("4k")
+        if self.wrap is None:
+            free = os.statvfs(SHM)
+            settings = {**settings,
+                        "backend.arena_mb": free.f_bavail * free.f_frsize // 2**20 + 1}
+            self.wrap = ()
+        super().__init__(settings, **options)
 
 
 class SharedMemoryTest(ChaosTest):
@@ -175,7 +182,7 @@ class UnusableTest(SharedMemoryTest):
         self.assertLessEqual(set(pids), set(workers))
 
     def test_a_model_server_that_cannot_open_the_segment(self):
-        server = self.start_server(tcp=True, wrap=private_shared_memory("64k"))
+        server = self.start_server(tcp=True, wrap=without_our_shared_memory())
         self.begin({**outside(server), "backend.arena_mb": 1})
         with self.chaos():
             time.sleep(SECONDS / 2)
@@ -183,7 +190,7 @@ class UnusableTest(SharedMemoryTest):
         self.assertEqual(set(), server.regions())
 
     def test_shared_memory_alone_says_what_to_do_about_it(self):
-        server = self.start_server(tcp=True, wrap=private_shared_memory("64k"))
+        server = self.start_server(tcp=True, wrap=without_our_shared_memory())
         self.instance = self.pool = Pool({**outside(server), **SHARED})
         self.addCleanup(self.pool.stop)
         problem = self.assert_problem(self.pool.predict("faces", pictures.ASTRONAUT), 501,
@@ -192,7 +199,7 @@ class UnusableTest(SharedMemoryTest):
 
     def test_a_dev_shm_without_room(self):
         """The pool's own; its model server shares it."""
-        self.begin(kind=PoolWithLittleSharedMemory)
+        self.begin({}, kind=PoolWithoutRoom)
         with self.chaos():
             time.sleep(SECONDS / 2)
         self.assertTrue(self.pool.events("no shared memory for tensors"))

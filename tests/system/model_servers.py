@@ -15,7 +15,7 @@ import harness
 import processes
 from processes import PATIENCE_S, eventually
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "conformance"))
+sys.path.append(str(Path(__file__).resolve().parent / "conformance"))
 
 import kserve  # noqa: E402, of the folder above
 from kserve import pb  # noqa: E402
@@ -141,11 +141,23 @@ class ModelServer:
         print(f"---- {self.target}", *text.splitlines()[-20:], sep="\n", file=sys.stderr)
 
 
+def _works(way):
+    return subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0
+
+
 def private_shared_memory(size):
-    """A command line under which a program has a /dev/shm of its own, of that size."""
+    """A command line under which a program has a /dev/shm of its own, of that size; none where a
+    container forbids it."""
     mount = ["sh", "-c", f'mount -t tmpfs -o size={size} none /dev/shm && exec "$0" "$@"']
-    for namespace in (["--mount"], ["--map-root-user", "--mount"]):
-        way = ["unshare", *namespace, *mount]
-        if subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
-            return way
-    raise AssertionError("no way to give a program a /dev/shm of its own")
+    ways = (["unshare", *namespace, *mount]
+            for namespace in (["--mount"], ["--map-root-user", "--mount"]))
+    return next(filter(_works, ways), None)
+
+
+def without_our_shared_memory():
+    """A command line under which a program cannot open what is in our /dev/shm."""
+    way = private_shared_memory("64k")
+    if way is None:
+        way = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+        assert _works(way), "no way to keep a program from our shared memory"
+    return way

@@ -183,7 +183,12 @@ class ServerSideDecodeTest(WireTest):
     def test_a_damaged_picture_is_the_clients_fault(self):
         self.begin({}, make_repository(self, self.MODELS))
         whole = (FOLDER / "tall_300x500.png").read_bytes()
+        jpeg, webp = ((FOLDER / name).read_bytes()
+                      for name in ("common_640x480.jpg", "odd_501x333.webp"))
         damaged = {"cut": whole[:len(whole) // 3],
+                   "cut JPEG": jpeg[:len(jpeg) // 2],
+                   "cut WebP": webp[:len(webp) // 2],
+                   "JPEG without its last bytes": jpeg[:-20],
                    "scrambled": whole[:100] + bytes(len(whole) - 100),
                    "header": pictures.png_header_only(300, 500),
                    "no picture": b"nothing of the kind"}
