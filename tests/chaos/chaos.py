@@ -204,11 +204,13 @@ def essence(answer):
 class Album:
     """Pictures and what the quiet pool says of each."""
 
-    def __init__(self, pool, count=40):
-        self.pictures = _portraits(count)
-        answers = [pool.predict("faces", picture, QUERY) for picture in self.pictures]
+    def __init__(self, pool, model="faces", album=None):
+        self.model = model
+        self.pictures = album or _portraits(40)
+        answers = [pool.predict(model, picture, QUERY) for picture in self.pictures]
         assert all(answer.status == 200 for answer in answers), answers
         self.answers = [essence(answer) for answer in answers]
+        count = len(answers)
         assert len({json.dumps(answer) for answer in self.answers}) == count, "pictures are alike"
         assert sum(bool(answer["detections"]) for answer in self.answers) > count / 2, "no faces"
 
@@ -220,9 +222,9 @@ class Client:
         self.connection = http.client.HTTPSConnection(
             "localhost", pool.port, context=pool.context, timeout=timeout_s)
 
-    def predict(self, picture, query=QUERY, headers=None):
+    def predict(self, picture, query=QUERY, headers=None, model="faces"):
         begin = time.monotonic()
-        self.connection.request("POST", f"/v1/predict/faces?{query}", picture,
+        self.connection.request("POST", f"/v1/predict/{model}?{query}", picture,
                                 {"Content-Type": "image/jpeg", **(headers or {})})
         response = self.connection.getresponse()
         return Answer(response.status, response.headers, response.read(),
@@ -259,7 +261,7 @@ class Load:
                 self.sent += 1
                 self.bytes += len(picture)
             try:
-                self._judge(index, begin, client.predict(picture))
+                self._judge(index, begin, client.predict(picture, model=self.album.model))
             except Exception as error:  # each is a lost request
                 self._fail(begin, repr(error))
                 client.close()

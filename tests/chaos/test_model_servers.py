@@ -5,11 +5,13 @@ import sys
 import time
 import unittest
 
-from chaos import QUERY, SECONDS, ChaosTest, Client  # it knows where the helpers are
+from chaos import QUERY, SECONDS, Album, ChaosTest, Client  # it knows where the helpers are
 import pictures
 from model_servers import ModelServer, outside
 from processes import eventually
 
+SHAPES = sorted(path for path in (pictures.SOURCE / "tests/data/shapes").iterdir()
+                if path.suffix != ".json" and "large" not in path.name)
 CALLS = "inferpool_model_calls_total"
 PROMPT_MS = 5
 # The promise is a second; a test machine may be busy with anything.
@@ -37,28 +39,32 @@ class ModelServersTest(ChaosTest):
 
 
 class OneKilledTest(ModelServersTest):
-    def kill_in_turn(self, transport, tcp=False):
-        self.begin_with(ModelServer(tcp=tcp), ModelServer(tcp=tcp), backend__transport=transport)
+    def disturb_in_turn(self, disturb):
+        """One is disturbed a second after the other one was, or a while after that is back."""
         turn = 0
 
-        def kill():
+        def act():
             nonlocal turn
-            killed = time.monotonic()
-            ready = self.servers[turn % 2].restart()
+            begin = time.monotonic()
+            disturb(self.servers[turn % 2])
             turn += 1
-            # The next one is killed a second after this one, or a while after this one is back.
-            time.sleep(max(0, killed + 1 - time.monotonic(), ready + 0.6 - time.monotonic()))
+            back = time.monotonic()
+            time.sleep(max(0, begin + 1 - time.monotonic(), back + 0.6 - time.monotonic()))
         with self.chaos():
-            self.every(0, kill, 2.5 * SECONDS)
-        say(f"{turn} model servers killed, {self.calls('retried'):.0f} calls made again, "
-            f"breakers opened {self.calls('breaker_opened'):.0f} times")
+            self.every(0, act, 2.5 * SECONDS)
+        say(f"{turn} times; {self.calls('retried'):.0f} calls were made again, breakers opened "
+            f"{self.calls('breaker_opened'):.0f} times")
         for server in self.servers:
             eventually(lambda: self.sent_to(server), "it is used")
 
+    def kill_in_turn(self, transport, tcp=False):
+        self.begin_with(ModelServer(tcp=tcp), ModelServer(tcp=tcp), backend__transport=transport)
+        self.disturb_in_turn(ModelServer.restart)
+
     def sent_to(self, server):
         for picture in self.album.pictures[:8]:
-            self.assert_good(self.pool.predict("faces", picture, QUERY))
-        return server.answered() > 0
+            self.assert_good(self.pool.predict(self.album.model, picture, QUERY))
+        return server.answered(self.album.model) > 0
 
     def test_auto(self):
         self.kill_in_turn("auto")
@@ -68,6 +74,25 @@ class OneKilledTest(ModelServersTest):
 
     def test_inline_over_tcp(self):
         self.kill_in_turn("inline", tcp=True)
+
+    def test_while_pictures_share_calls(self):
+        self.begin_with(ModelServer(["faces", "shapes"]), ModelServer(["faces", "shapes"]),
+                        workers=2, batch__max=8, batch__wait_us=20_000)
+        self.album = Album(self.pool, "shapes", [path.read_bytes() for path in SHAPES])
+        self.disturb_in_turn(ModelServer.restart)
+
+    def test_stopped_in_an_orderly_way(self):
+        """As an operator renews them."""
+        self.begin_with(ModelServer(), ModelServer())
+        self.disturb_in_turn(ModelServer.renew)
+
+    def test_pauses_of_a_second(self):
+        def pause(server):
+            server.freeze()
+            time.sleep(1)
+            server.thaw()
+        self.begin_with(ModelServer(), ModelServer())
+        self.disturb_in_turn(pause)
 
     def test_both_restarted_while_nobody_asks(self):
         """Neither knows the workers' memory any more."""

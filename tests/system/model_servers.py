@@ -103,6 +103,14 @@ class ModelServer:
         self.start()
         return self.wait_ready()
 
+    def renew(self):
+        """A restart that lets it finish what it has in work."""
+        self.process.terminate()
+        assert self.process.wait(PATIENCE_S) == 0, f"it ended with {self.process.returncode}"
+        self._forget_client()
+        self.start()
+        return self.wait_ready()
+
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
         eventually(lambda: processes.is_stopped(self.process.pid), "the model server is frozen")
