@@ -111,25 +111,43 @@ class AllAwayTest(ModelServersTest):
         self.assert_problem(answer, 503, "model-server-away")  # with Retry-After
         return True
 
-    def test_answers_are_prompt_while_all_are_away_and_good_once_one_is_back(self):
-        # One worker: another one might have so few requests that its breakers stay closed.
-        self.begin_with(ModelServer(), ModelServer(), workers=1, breaker__open_s=300)
+    def test_killed(self):
+        def revive(server):
+            server.start()
+            return server.wait_ready()
+        self.answers_are_prompt_and_good_once_one_is_back(ModelServer.kill, revive)
+
+    def test_hung(self):
+        def revive(server):
+            server.thaw()
+            return time.monotonic()
+        self.answers_are_prompt_and_good_once_one_is_back(ModelServer.freeze, revive)
+
+    def answers_are_prompt_and_good_once_one_is_back(self, take_away, revive):
+        # One worker, since another one might have so few requests that its breakers stay closed;
+        # with a thread for each client, so that nobody is behind those who wait for a hung server.
+        self.begin_with(ModelServer(), ModelServer(), workers=1, threads=8, breaker__open_s=300)
         with self.chaos(excuse=self.away) as (load, _):
             for server in self.servers:
-                server.kill()
-            eventually(lambda: self.calls("breaker_opened") >= 2, "the breakers open")
-            gone = time.monotonic()
-            self.assert_prompt()
+                take_away(server)
             for server in self.servers:
-                server.start()
-                self.assert_recovers(load, gone, server.wait_ready())
-                server.kill()
-                refused = self.calls("refused")
-                eventually(lambda: self.calls("refused") >= refused + 20, "it is away again")
+                eventually(lambda: self.all_refused(), "no call is made any more")
                 gone = time.monotonic()
+                self.assert_prompt()
+                self.assert_recovers(load, gone, revive(server))
+                take_away(server)
             for server in self.servers:
-                server.start()
+                revive(server)
         self.assertTrue(load.excused)
+
+    def all_refused(self):
+        """For a while, so both breakers are open."""
+        before = self.pool.metrics()
+        time.sleep(0.3)
+        after = self.pool.metrics()
+        made, refused = (after.value(CALLS, event=event) - before.value(CALLS, event=event)
+                         for event in ("made", "refused"))
+        return made >= 10 and made <= refused + 2
 
     def assert_prompt(self):
         """By the worker's own clock, however large the picture; and nobody is asked."""
