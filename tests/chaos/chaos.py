@@ -44,12 +44,22 @@ def shared_memory():
     return {*os.listdir("/dev/shm"), *(line.split()[1] for line in segments)}
 
 
+def of_living_pools(names):
+    """Those that belong to pools of which a process lives: it holds a lock on one (arena.h)."""
+    locked = {int(line.split()[5].rpartition(":")[2])
+              for line in Path("/proc/locks").read_text().splitlines() if "FLOCK" in line}
+    alive = {entry.name.rpartition("-")[0] for entry in os.scandir("/dev/shm")
+             if entry.inode() in locked}
+    return {name for name in names if name.rpartition("-")[0] in alive}
+
+
 class Pool(Instance):
     """An instance that is reloaded, scaled and given another program. `own_program`: its programs
     lie in a folder of its own, where replace_program() can put another one."""
 
     def __init__(self, settings=None, own_program=False, **options):
         self.shared_before = shared_memory()
+        self.stopped = False
         self.bin = None
         if own_program:
             self.bin = Path(tempfile.mkdtemp(prefix="ipbin", dir="/tmp"))
@@ -57,6 +67,12 @@ class Pool(Instance):
                 shutil.copy2(harness.BIN / name, self.bin / name)
             self.program = str(self.bin / "inferpool")
         super().__init__({**CHAOS, **(settings or {})}, **options)
+
+    def stop(self):
+        """Also by a test, before its end."""
+        if not self.stopped:
+            self.stopped = True
+            super().stop()
 
     def destroy(self):
         super().destroy()
@@ -70,6 +86,7 @@ class Pool(Instance):
         files = [path for path in (self.state / "tmp").rglob("*") if not path.is_dir()]
         assert not files, f"temporary files are left: {files}"
         shared = shared_memory() - self.shared_before
+        shared -= of_living_pools(shared)  # other ones on this machine
         assert not shared, f"shared memory is left: {shared}"
 
     # ------------------------------------------------------------ what an operator does
@@ -187,11 +204,13 @@ def essence(answer):
 class Album:
     """Pictures and what the quiet pool says of each."""
 
-    def __init__(self, pool, count=40):
-        self.pictures = _portraits(count)
-        answers = [pool.predict("faces", picture, QUERY) for picture in self.pictures]
+    def __init__(self, pool, model="faces", album=None):
+        self.model = model
+        self.pictures = album or _portraits(40)
+        answers = [pool.predict(model, picture, QUERY) for picture in self.pictures]
         assert all(answer.status == 200 for answer in answers), answers
         self.answers = [essence(answer) for answer in answers]
+        count = len(answers)
         assert len({json.dumps(answer) for answer in self.answers}) == count, "pictures are alike"
         assert sum(bool(answer["detections"]) for answer in self.answers) > count / 2, "no faces"
 
@@ -203,9 +222,9 @@ class Client:
         self.connection = http.client.HTTPSConnection(
             "localhost", pool.port, context=pool.context, timeout=timeout_s)
 
-    def predict(self, picture, query=QUERY, headers=None):
+    def predict(self, picture, query=QUERY, headers=None, model="faces"):
         begin = time.monotonic()
-        self.connection.request("POST", f"/v1/predict/faces?{query}", picture,
+        self.connection.request("POST", f"/v1/predict/{model}?{query}", picture,
                                 {"Content-Type": "image/jpeg", **(headers or {})})
         response = self.connection.getresponse()
         return Answer(response.status, response.headers, response.read(),
@@ -242,7 +261,7 @@ class Load:
                 self.sent += 1
                 self.bytes += len(picture)
             try:
-                self._judge(index, begin, client.predict(picture))
+                self._judge(index, begin, client.predict(picture, model=self.album.model))
             except Exception as error:  # each is a lost request
                 self._fail(begin, repr(error))
                 client.close()
@@ -344,8 +363,8 @@ class Footprint:
 class ChaosTest(SystemTest):
     """begin() a pool, then disturb it within chaos()."""
 
-    def begin(self, settings=None, **options):
-        self.pool = self.instance = Pool(settings, **options)
+    def begin(self, settings=None, kind=Pool, **options):
+        self.pool = self.instance = kind(settings, **options)
         self.addCleanup(self.pool.stop)
         self.pool.wait_settled(self.pool.settings["workers"])
         self.album = Album(self.pool)

@@ -109,6 +109,7 @@ class Instance:
     when the processes answer at all. Use stop(), or have a SystemTest do it."""
 
     program = INFERPOOL
+    wrap = ()  # a command line that the program is started by
 
     def __init__(self, settings=None, nginx=True, wait_ready=True):
         self.state = Path(tempfile.mkdtemp(prefix="ip", dir="/tmp"))
@@ -141,7 +142,7 @@ class Instance:
     def start_serve(self):
         with open(self.state / "logs/serve.log", "ab") as log:
             self.serve = subprocess.Popen(
-                [*_DIE_WITH_US, self.program, "serve", "-c", self.config_file],
+                [*_DIE_WITH_US, *self.wrap, self.program, "serve", "-c", self.config_file],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.session = self.serve.pid
 

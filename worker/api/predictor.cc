@@ -105,6 +105,11 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   const absl::StatusOr<vision::Plan>& plan = (*known)->plan;
   if (!plan.ok()) return BackendProblem(plan.status(), model);
 
+  // A refusal is prompt, however large the picture.
+  if (const absl::Status admits = inference_.CheckAdmits(); !admits.ok()) {
+    return BackendProblem(admits, model);
+  }
+
   cv::Mat pixels;
   if (plan->feed == vision::Feed::kPixels) {
     const StageTimer timer(timings, Stage::kDecode);

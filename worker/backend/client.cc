@@ -142,6 +142,16 @@ Answer Client::Infer(const Encoder& encode, const CallLimits& limits) const {
   return Call(kInfer, encode, limits);
 }
 
+absl::Status Client::CheckAdmits() const {
+  const TimePoint now = Clock::now();
+  const auto open = [now](const auto& target) {
+    return target->breaker().state(now) == Breaker::State::kOpen;
+  };
+  if (!std::ranges::all_of(targets_, open)) return absl::OkStatus();
+  Count(ModelCall::kMade);
+  return Refuse();
+}
+
 TargetState Client::State(std::size_t target) const {
   const Target& of = *targets_[target];
   return {of.name(), of.MayConnect(), of.breaker().state(Clock::now()), of.openings()};
@@ -167,10 +177,7 @@ Answer Client::Call(std::string_view method, const Encoder& encode, const CallLi
   Count(ModelCall::kMade);
   budget_.CountCall();
   std::optional<Pick> pick = Choose(std::nullopt);
-  if (!pick) {
-    Count(ModelCall::kRefused);
-    return {absl::UnavailableError("no model server can take a call now")};
-  }
+  if (!pick) return {Refuse()};
   Try first = Make(*std::move(pick), /*settled=*/true, method, encode, limits);
   const std::size_t target = first.answer.target;
   if (!absl::IsUnavailable(first.answer.message.status()) || !MayRepeat(first.outcome) ||
@@ -215,6 +222,11 @@ std::optional<Client::Pick> Client::Choose(std::optional<std::size_t> avoid) con
   }
   if (auto pick = find([&](std::size_t i) { return i != avoid; })) return pick;
   return find([&](std::size_t i) { return i == avoid; });
+}
+
+absl::Status Client::Refuse() const {
+  Count(ModelCall::kRefused);
+  return absl::UnavailableError("no model server can take a call now");
 }
 
 void Client::Count(ModelCall what) const {

@@ -84,6 +84,10 @@ class Client {
   // attempt; its error ends the call.
   Answer Infer(const Encoder& encode, const CallLimits& limits) const;
 
+  // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while
+  // the breakers of all targets are open.
+  absl::Status CheckAdmits() const;
+
   // By the index that Attempt and Answer have.
   std::size_t targets() const { return targets_.size(); }
   TargetState State(std::size_t target) const;
@@ -116,6 +120,7 @@ class Client {
   absl::StatusOr<Response> Ask(std::string_view method, const google::protobuf::Message& request,
                                const CallLimits& limits) const;
 
+  absl::Status Refuse() const;
   void Count(ModelCall what) const;
 
   ModelCallCounts* const counts_;

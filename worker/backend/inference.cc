@@ -185,8 +185,9 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
 
   Answer answer = client_.Infer(encode, limits);
   bool settled = answer.settled;
-  if (shared && IsRegionUnknown(answer.message.status())) {
-    // The server was started anew and has forgotten our memory.
+  // A server that was started anew has forgotten our memory; so may have the one asked next.
+  for (std::size_t i = 0; i < client_.targets(); ++i) {
+    if (!shared || !IsRegionUnknown(answer.message.status())) break;
     regions_.Forget(answer.target, arena->name());
     answer = client_.Infer(encode, limits);
     settled = settled && answer.settled;

@@ -58,6 +58,9 @@ class Inference {
   Inference(const Inference&) = delete;
   Inference& operator=(const Inference&) = delete;
 
+  // As Client::CheckAdmits.
+  absl::Status CheckAdmits() const { return client_.CheckAdmits(); }
+
   // A place for one picture's input, in shared memory when there is room; to be written and sent
   // soon (Aggregator::Row). `row_shape` is without a batch dimension. RESOURCE_EXHAUSTED: no
   // memory.

@@ -160,6 +160,7 @@ TEST_F(ClientTargetsTest, CallsThatAServerTakesWithItAreMadeAgainOnTheOther) {
 
 TEST_F(ClientTargetsTest, NoCallGoesToAServerWhoseBreakerIsOpen) {
   const auto client = OfOne();
+  EXPECT_TRUE(client->CheckAdmits().ok());
   first_.Stop();
   Open(*client);
   EXPECT_GE(Count(ModelCall::kBreakerOpened), 1U);
@@ -171,9 +172,10 @@ TEST_F(ClientTargetsTest, NoCallGoesToAServerWhoseBreakerIsOpen) {
     const absl::Status status = Call(*client);
     EXPECT_TRUE(absl::IsUnavailable(status)) << status;
     EXPECT_TRUE(absl::IsUnavailable(client->Describe("faces", In(seconds(20))).status()));
+    EXPECT_TRUE(absl::IsUnavailable(client->CheckAdmits()));
   }
   EXPECT_EQ(first_.infer_calls + first_.metadata_calls, 0);
-  EXPECT_EQ(Count(ModelCall::kRefused), refused + 20);
+  EXPECT_EQ(Count(ModelCall::kRefused), refused + 30);
 }
 
 TEST_F(ClientTargetsTest, AServerThatIsBackIsFoundWithoutACall) {
