@@ -31,6 +31,7 @@
 #include "proto/tensor.h"
 #include "shared/keep_memory.h"
 #include "worker/backend/inference.h"
+#include "worker/backend/tensor_message.h"
 
 namespace inferpool::bench {
 namespace {
@@ -75,6 +76,22 @@ void Check(const grpc::Status& status) {
   Check(status.ok(), status.error_message());
 }
 
+constexpr int kTensor = 3 * 640 * 640;
+
+Deadline Soon() {
+  return Deadline::After(std::chrono::seconds(30));
+}
+
+// The tensor of one call, made anew as a picture's is: by the worker where it goes from, by a usual
+// client in an array of its own, from which it is copied into the message.
+void MakeTensor(std::span<float> tensor) {
+  std::ranges::fill(tensor, 0.5F);
+}
+
+std::span<float> Floats(std::span<std::byte> bytes) {
+  return {reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
 // Looks at little, so that the check costs nothing.
 bool SameEnds(std::span<const std::byte> bytes, const std::vector<float>& tensor) {
   return tensor.empty() ||
@@ -88,6 +105,7 @@ MakeCall Plain(std::shared_ptr<grpc::Channel> channel, std::string model, std::s
     auto stub = std::shared_ptr(inference::GRPCInferenceService::NewStub(channel));
     auto tensor = std::make_shared<std::vector<float>>(floats, 0.5F);
     return [stub, tensor, model] {
+      MakeTensor(*tensor);
       inference::ModelInferRequest request;
       request.set_model_name(model);
       AddRawInput(request, "INPUT0", inference::TYPE_FP32,
@@ -125,17 +143,71 @@ MakeCall Worker(std::shared_ptr<backend::Inference> inference, const std::string
     return [inference, model, tensor] {
       const auto size = static_cast<std::int64_t>(tensor->size());
       const std::size_t bytes = tensor->size() * sizeof(float);
-      auto row = inference->Begin(model, {{size}}, bytes,
-                                  {.deadline = Deadline::After(std::chrono::seconds(30))});
+      auto row = inference->Begin(model, {{size}}, bytes, {.deadline = Soon()});
       Check(row.status().ok(), row.status().ToString());
-      std::memcpy(row->bytes().data(), tensor->data(), bytes);
+      MakeTensor(Floats(row->bytes()));
       const auto answer = row->Infer();
       Check(answer.ok(), answer.status().ToString());
       const TensorView& output = answer->answer->tensors().front();
       const auto own = backend::RowOf(output, answer->rows, answer->row);
-      Check(
-          own.ok() && own->size() == bytes && std::memcmp(own->data(), tensor->data(), bytes) == 0,
-          "a wrong answer");
+      Check(own.ok() && own->size() == bytes && SameEnds(*own, *tensor), "a wrong answer");
+    };
+  };
+}
+
+// One way: the tensor goes there, a number comes back. With `client` as the worker's parts make it,
+// without as a usual client does.
+MakeCall OneWay(std::shared_ptr<grpc::Channel> channel,
+                std::shared_ptr<const backend::Client> client, backend::Transport transport) {
+  return [channel, client, transport] {
+    auto stub = std::shared_ptr(inference::GRPCInferenceService::NewStub(channel));
+    auto tensor = std::make_shared<std::vector<float>>(kTensor, 0.5F);
+    std::shared_ptr<backend::Arena> arena;
+    std::shared_ptr<backend::SharedRegions> regions;
+    if (transport == backend::Transport::kShm) {
+      arena = *backend::Arena::Create("wire_bench", std::size_t{16} << 20);
+      regions = std::make_shared<backend::SharedRegions>(
+          transport, std::vector{backend::SharedRegions::Target{"modelserver", &client->stub(0)}});
+      Check(regions->Prepare(0, arena, Soon(), std::chrono::steady_clock::now()).ok(), "no region");
+    }
+    return [client, stub, tensor, arena, regions] {
+      const std::size_t bytes = tensor->size() * sizeof(float);
+      const std::vector<std::int64_t> shape = {1, kTensor};
+      inference::ModelInferRequest request;
+      request.set_model_name("two");
+      request.add_outputs()->set_name("OUTPUT1");
+      if (client == nullptr) {
+        MakeTensor(*tensor);
+        AddRawInput(request, "INPUT0", inference::TYPE_FP32, shape)
+            .assign(reinterpret_cast<const char*>(tensor->data()), bytes);
+        AddRawInput(request, "INPUT1", inference::TYPE_FP32, std::vector<std::int64_t>{1, 1})
+            .assign(sizeof(float), 0);
+        inference::ModelInferResponse response;
+        grpc::ClientContext context;
+        Check(stub->ModelInfer(&context, request, &response));
+        Check(response.raw_output_contents(0).size() == sizeof(float), "a wrong answer");
+        return;
+      }
+      auto lease = std::make_shared<backend::Lease>(
+          arena != nullptr ? arena->Allocate(bytes) : backend::Lease::OnHeap(bytes));
+      MakeTensor(Floats(lease->bytes()));
+      static const float number = 0;
+      std::vector<backend::RawInput> raw;
+      AddRawInput(request, "INPUT0", inference::TYPE_FP32, shape);
+      AddRawInput(request, "INPUT1", inference::TYPE_FP32, std::vector<std::int64_t>{1, 1});
+      request.clear_raw_input_contents();
+      if (arena != nullptr) {
+        backend::PutInSharedMemory(*lease, 0, bytes,
+                                   *request.mutable_inputs(0)->mutable_parameters());
+      } else {
+        raw.push_back({lease->bytes(), lease});
+      }
+      raw.push_back({std::as_bytes(std::span(&number, 1)), nullptr});
+      const backend::Answer answer =
+          client->Infer([&](const backend::Attempt&) { return backend::Encode(request, raw); },
+                        {.deadline = Soon()});
+      Check(answer.message.ok(), answer.message.status().ToString());
+      Check(backend::Decode(*answer.message, {}).ok(), "a wrong answer");
     };
   };
 }
@@ -170,7 +242,6 @@ struct Options {
   std::string only;
 };
 
-constexpr int kTensor = 3 * 640 * 640;
 // A model that takes as long for a batch as for one, as a GPU nearly does.
 constexpr const char* kSlow =
     "parameters { key: \"execute_delay_ms\" value { string_value: \"5\" } }\n";
@@ -195,10 +266,16 @@ std::vector<Case> CallCases(const Child& hello, const Child& modelserver,
     auto* inference = new backend::Inference(*client, {.transport = transport, .domain = address});
     return std::shared_ptr<backend::Inference>(inference, [client](auto* used) { delete used; });
   };
-  cases.push_back({"4.9 MB, plain", 1, &modelserver, Plain(channel, "identity", kTensor)});
-  cases.push_back({"4.9 MB, inline", 1, &modelserver,
+  using backend::Transport;
+  cases.push_back(
+      {"4.9 MB there, plain", 1, &modelserver, OneWay(channel, nullptr, Transport::kInline)});
+  cases.push_back(
+      {"4.9 MB there, inline", 1, &modelserver, OneWay(channel, client, Transport::kInline)});
+  cases.push_back({"4.9 MB there, shm", 1, &modelserver, OneWay(channel, client, Transport::kShm)});
+  cases.push_back({"4.9 MB and back, plain", 1, &modelserver, Plain(channel, "identity", kTensor)});
+  cases.push_back({"4.9 MB and back, inline", 1, &modelserver,
                    Worker(worker(backend::Transport::kInline), "identity", kTensor)});
-  cases.push_back({"4.9 MB, shm", 1, &modelserver,
+  cases.push_back({"4.9 MB and back, shm", 1, &modelserver,
                    Worker(worker(backend::Transport::kShm), "identity", kTensor)});
   return cases;
 }
@@ -231,6 +308,9 @@ int Measure(const std::filesystem::path& own, const Options& options) {
   std::string pattern = std::filesystem::temp_directory_path() / "wire_bench_XXXXXX";
   const std::filesystem::path folder = mkdtemp(pattern.data());
   WriteModel(folder / "models", "identity", "instance_group { count: 16 }\n");
+  WriteModel(folder / "models", "two",
+             "input { name: \"INPUT1\" data_type: TYPE_FP32 dims: -1 }\n"
+             "output { name: \"OUTPUT1\" data_type: TYPE_FP32 dims: -1 }\n");
   WriteModel(folder / "models", "slow", kSlow);
   WriteModel(folder / "models", "slow_batching", std::string(kSlow) + "dynamic_batching {}\n");
   const std::string hello_address = "unix:" + (folder / "hello.sock").string();
