@@ -155,10 +155,14 @@ std::size_t BatchQueue::BatchSize(TimePoint now) const {
       }
     }
   }
-  if (preferred > 0) {
+  if (count == 0) {
+    return 0;
+  }
+  const bool late = now - oldest >= policy_.delay;
+  if (preferred > 0 && (!late || policy_.delay == std::chrono::microseconds::zero())) {
     return preferred;
   }
-  if (count == 0 || full || now - oldest >= policy_.delay || rows >= policy_.preferred.back()) {
+  if (full || late || rows >= policy_.preferred.back()) {
     return count;
   }
   return 0;

@@ -5,8 +5,8 @@
 //  - A batch is made of the oldest requests, never split, never over max_rows, never skipping one.
 //    Where shapes may vary, a batch holds equal ones (Queued::shapes).
 //  - It goes when it reaches the largest preferred size within reach, or cannot grow (the next
-//    request does not fit or has other shapes), or the oldest has waited for `delay`; with no delay
-//    it goes with what there is. Preferred sizes that are not reached do not hold it longer.
+//    request does not fit or has other shapes). When the oldest has waited for `delay`, it goes
+//    with all there is, preferred or not; with no delay it does not wait.
 //  - Level 1 is served before level 2 and so on. A queue policy's time-out expires a request that
 //    still waits: REJECT fails it, DELAY lets it wait behind the unexpired ones of its level.
 // Source: Triton's model_config.proto (ModelDynamicBatching, ModelQueuePolicy) and its users'
@@ -43,7 +43,9 @@ struct BatchPolicy {
   std::uint64_t default_level = 1;
   QueuePolicy default_queue;
   std::map<std::uint64_t, QueuePolicy> queues;  // of levels that have their own
-  std::size_t max_waiting = 512;                // on all levels together
+  // On all levels together. A waiting request holds a thread of the server's, so three models that
+  // are full leave room for others and for probes (server.h).
+  std::size_t max_waiting = 256;
 };
 
 // What `config`, which passed CheckConfig, asks for.

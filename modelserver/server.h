@@ -13,9 +13,9 @@
 
 namespace inferpool::modelserver {
 
-// Largest message either way: the largest picture the project takes (some 40 megapixels of 3
-// bytes), with its names; a tensor of 16 x 3 x 640 x 640 FP32 has 75 MiB.
-inline constexpr int kMaxMessageBytes = 128 << 20;
+// Largest message either way, as the workers' default (backend.message_mb): a tensor of 32 x 3 x
+// 640 x 640 FP32 has 150 MiB.
+inline constexpr int kMaxMessageBytes = 256 << 20;
 
 // Threads of the whole server. One serves a call, also while it waits for an instance; 256 may wait
 // for a model, so three saturated models leave room for probes. A call past the bound is

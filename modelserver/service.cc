@@ -159,7 +159,11 @@ grpc::Status Service::ModelConfig(grpc::ServerContext* /*context*/,
 grpc::Status Service::ModelInfer(grpc::ServerContext* context,
                                  const inference::ModelInferRequest* request,
                                  inference::ModelInferResponse* response) {
-  return ToGrpc(Infer(*request, *context, *response));
+  const absl::Status status = Infer(*request, *context, *response);
+  if (!status.ok()) {
+    context->AddTrailingMetadata(kAnsweredMark, "1");
+  }
+  return ToGrpc(status);
 }
 
 absl::Status Service::Infer(const inference::ModelInferRequest& request,

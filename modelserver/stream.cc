@@ -3,7 +3,9 @@
 #include <condition_variable>
 #include <deque>
 #include <future>
+#include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -56,6 +58,19 @@ class Line {
   bool closed_ = false;
 };
 
+// The answer to come. Without a thread to spare, the request runs when its answer is waited for.
+Answer Start(const std::function<
+                 inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
+             inference::ModelInferRequest request) {
+  const auto shared = std::make_shared<inference::ModelInferRequest>(std::move(request));
+  const auto run = [&infer, shared] { return infer(*shared); };
+  try {
+    return std::async(std::launch::async, run);
+  } catch (const std::system_error&) {
+    return std::async(std::launch::deferred, run);
+  }
+}
+
 }  // namespace
 
 void ServeStream(InferStream& stream, const std::function<inference::ModelStreamInferResponse(
@@ -70,8 +85,7 @@ void ServeStream(InferStream& stream, const std::function<inference::ModelStream
   });
   inference::ModelInferRequest request;
   while (stream.Read(&request)) {
-    auto run = [&infer, next = std::move(request)] { return infer(next); };
-    line.Push(std::async(std::launch::async, std::move(run)));
+    line.Push(Start(infer, std::move(request)));
     request = {};
   }
   line.Close();

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -94,7 +93,7 @@ backend::InferenceOptions InferenceOptionsOf(const Config& config) {
   options.batch = {.max_rows = config.batch.max,
                    .wait = std::chrono::microseconds(config.batch.wait_us)};
   // A pool sweeps its own segments, not those of another one on this host.
-  options.domain = fmt::format("{} {}", config.state, fmt::join(config.backend.targets, " "));
+  options.domain = config.state;
   return options;
 }
 
@@ -146,6 +145,9 @@ int ExecModelServer(const Config& config, const std::string& program) {
       settings.control, "--repository-poll-secs", std::to_string(settings.poll_s),
       "--log-level",    config.log.level,         "--log-file",
       config.log.file};
+  if (!settings.metrics.empty()) {
+    arguments.insert(arguments.end(), {"--metrics-listen", settings.metrics});
+  }
   if (settings.control == "explicit") {
     // The pool has models to serve before anybody asks for one.
     arguments.insert(arguments.end(), {"--load-model", "*"});

@@ -120,6 +120,10 @@ class TensorList {
   std::deque<std::string> rewritten_;  // elements never move
 };
 
+// Trailing metadata that our model server adds to a ModelInfer's error: it has ended its work on
+// the request, which the error's code alone does not say, as gRPC makes such errors too.
+inline constexpr const char* kAnsweredMark = "inferpool-answered";
+
 // Where a tensor in shared memory lies: the parameters shared_memory_region,
 // shared_memory_byte_size and shared_memory_offset (0 when absent) of the extension.
 struct SharedMemoryReference {

@@ -50,6 +50,7 @@ struct Config {
   } breaker;
 
   struct ModelServer {
+    std::string metrics;
     bool enabled = true;
     std::string repository = "models";
     std::string listen;

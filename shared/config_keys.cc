@@ -75,6 +75,8 @@ const ConfigKey kKeys[] = {
      "start the embedded model server", Reach::kStart},
     {"modelserver.repository", PathKey{FIELD(modelserver.repository)},
      "its model repository, in Triton's layout", Reach::kModels},
+    {"modelserver.metrics", TextKey{FIELD(modelserver.metrics)},
+     "host:port of its own /metrics, such as \"127.0.0.1:8002\"; empty: none", Reach::kStart},
     {"modelserver.listen", TextKey{FIELD(modelserver.listen)},
      "its gRPC address; empty: a socket in the state folder", Reach::kStart},
     {"modelserver.control", TextKey{FIELD(modelserver.control), kControls},

@@ -125,6 +125,8 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
       return ClientLeft();
     case absl::StatusCode::kUnavailable:
       return Make("model-server-away", "the model server cannot be reached now; try again");
+    case absl::StatusCode::kResourceExhausted:
+      return Overloaded("the model server has too much to do; try again");
     case absl::StatusCode::kDeadlineExceeded:
       return Make("model-too-slow", "the model did not answer within the request's time");
     case absl::StatusCode::kFailedPrecondition:

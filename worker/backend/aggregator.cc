@@ -111,7 +111,7 @@ absl::StatusOr<std::shared_ptr<Aggregator::Batch>> Aggregator::Open(
   for (; rows > 0; rows /= 2) {
     std::size_t bytes = 0;
     if (__builtin_mul_overflow(row_bytes, static_cast<std::size_t>(rows), &bytes)) continue;
-    if (Lease memory = allocate_(bytes)) {
+    if (Lease memory = allocate_(bytes, rows == 1)) {
       return std::make_shared<Batch>(row_shape, row_bytes, std::move(memory), deadline);
     }
   }

@@ -39,8 +39,9 @@ class Aggregator {
   };
   using Answer = std::shared_ptr<const InferAnswer>;
 
-  // Memory for an input; of nothing when there is none. Quick; does not call the aggregator.
-  using Allocate = std::function<Lease(std::size_t bytes)>;
+  // Memory for an input; of nothing when there is none. Unless it is the `last` wish, a smaller one
+  // follows. Quick; does not call the aggregator.
+  using Allocate = std::function<Lease(std::size_t bytes, bool last)>;
 
   // Makes the call, in the thread of a request. Returns soon after `deadline`, and soon after
   // `nobody_waits` is stopped. Retires the memory of a call that the server may still be at. May

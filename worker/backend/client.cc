@@ -172,7 +172,8 @@ absl::StatusOr<Response> Client::Ask(std::string_view method,
   return response;
 }
 
-Answer Client::Call(std::string_view method, const Encoder& encode, const CallLimits& limits) const {
+Answer Client::Call(std::string_view method, const Encoder& encode,
+                    const CallLimits& limits) const {
   if (absl::Status status = CheckNotOver(limits.deadline); !status.ok()) return {status};
   Count(ModelCall::kMade);
   budget_.CountCall();

@@ -87,7 +87,8 @@ struct Inference::Calls {
   Calls(Inference& inference, std::shared_ptr<const Model> wanted, BatchLimits limits)
       : model(std::move(wanted)),
         aggregator(
-            limits, [&inference](std::size_t bytes) { return inference.Allocate(bytes); },
+            limits,
+            [&inference](std::size_t bytes, bool last) { return inference.Allocate(bytes, last); },
             [&inference, this](const Aggregator::Rows& rows, Deadline deadline,
                                const std::stop_token& nobody_waits) {
               return inference.Send(*model, rows, {deadline, nobody_waits});
@@ -125,7 +126,8 @@ std::shared_ptr<Inference::Calls> Inference::CallsOf(const std::shared_ptr<const
   const std::lock_guard lock(mutex_);
   if (calls_.size() > kMaxModels) calls_.clear();
   std::shared_ptr<Calls>& calls = calls_[model->description.name];
-  if (calls == nullptr || calls->model->description != model->description) {
+  if (calls == nullptr ||
+      (calls->model != model && calls->model->description != model->description)) {
     BatchLimits limits = options_.batch;
     // A file's bytes are no row that others could follow.
     const bool batches = model->plan->feed == vision::Feed::kPixels;
@@ -137,10 +139,11 @@ std::shared_ptr<Inference::Calls> Inference::CallsOf(const std::shared_ptr<const
   return calls;
 }
 
-Lease Inference::Allocate(std::size_t bytes) {
+Lease Inference::Allocate(std::size_t bytes, bool last) {
   if (options_.transport != Transport::kInline) {
     Lease lease = arenas_.Allocate(bytes, Clock::now());
-    if (lease || options_.transport == Transport::kShm) return lease;
+    // Few rows in shared memory are better than many that are not.
+    if (lease || !last || options_.transport == Transport::kShm) return lease;
   }
   return Lease::OnHeap(bytes);
 }
@@ -149,7 +152,9 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
                                                    const CallLimits& limits) {
   const std::shared_ptr<Arena>& arena = rows.memory->arena();
   OutputPlan outputs;
-  bool shared = false;  // as the last encoding was
+  bool shared = false;      // as the last encoding was
+  bool named = false;       // some encoding told a server of our memory
+  bool by_message = false;  // no more encodings shall
   const auto encode = [&](const Attempt& attempt) -> absl::StatusOr<grpc::ByteBuffer> {
     if (!attempt.settled && outputs.lease != nullptr) {
       outputs.lease->Retire();
@@ -157,7 +162,7 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
     outputs = {};
     shared = false;
     inference::ModelInferRequest request = RequestFor(model, rows);
-    if (arena != nullptr) {
+    if (arena != nullptr && !by_message) {
       const auto way = regions_.Prepare(attempt.target, arena, limits.deadline, Clock::now());
       RETURN_IF_ERROR(way.status());
       shared = *way == SharedRegions::Way::kShared;
@@ -168,6 +173,7 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
           rows.memory};
       return Encode(request, {&input, 1});
     }
+    named = true;
     PutInSharedMemory(*rows.memory, rows.offset, rows.bytes,
                       *request.mutable_inputs(0)->mutable_parameters());
     // Outputs come back the same way if they find room in the arena that the server knows.
@@ -185,14 +191,19 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
 
   Answer answer = client_.Infer(encode, limits);
   bool settled = answer.settled;
-  // A server that was started anew has forgotten our memory; so may have the one asked next.
-  for (std::size_t i = 0; i < client_.targets(); ++i) {
-    if (!shared || !IsRegionUnknown(answer.message.status())) break;
+  // A server that was started anew has forgotten our memory; so may have the one asked next. When
+  // all have, and again, there are several servers behind one name, or they come and go.
+  for (std::size_t i = 0; shared && IsRegionUnknown(answer.message.status()); ++i) {
     regions_.Forget(answer.target, arena->name());
+    if (i == client_.targets()) {
+      regions_.Rest(answer.target, Clock::now());
+      by_message = options_.transport == Transport::kAuto;
+      if (!by_message) break;
+    }
     answer = client_.Infer(encode, limits);
     settled = settled && answer.settled;
   }
-  if (!settled) {
+  if (!settled && named) {
     rows.memory->Retire();
     if (outputs.lease != nullptr) outputs.lease->Retire();
   }

@@ -70,7 +70,7 @@ class Inference {
 
  private:
   std::shared_ptr<Calls> CallsOf(const std::shared_ptr<const Model>& model);
-  Lease Allocate(std::size_t bytes);
+  Lease Allocate(std::size_t bytes, bool last);
   absl::StatusOr<Aggregator::Answer> Send(const Model& model, const Aggregator::Rows& rows,
                                           const CallLimits& limits);
   void Sweep(Clock::duration time);

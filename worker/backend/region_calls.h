@@ -1,6 +1,6 @@
 // The two calls that tell a model server of a segment of shared memory, and of its end.
 //
-// They return at their deadline, whatever the server does (infer_call.h says why gRPC's blocking
+// They return at their deadline, whatever the server does (unary_call.h says why gRPC's blocking
 // calls do not).
 #pragma once
 

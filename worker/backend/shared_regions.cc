@@ -15,6 +15,7 @@ namespace {
 // A server registers a region in well under a millisecond.
 constexpr std::chrono::seconds kLongestAsk{1};
 constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kRest{30};
 
 // The server may say otherwise another time.
 bool MayPass(const absl::Status& status) {
@@ -71,7 +72,7 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::Prepare(std::size_t target,
   server.asking = false;
   // That one caller had little time says nothing of the server.
   const bool pause = !(short_of_time && absl::IsDeadlineExceeded(answer));
-  Settle(server, arena, answer, pause ? now + kPause : now);
+  Settle(server, arena, answer, pause ? std::max(now, Clock::now()) + kPause : now);
   answered_.notify_all();
   if (server.registered.contains(arena->name())) return Way::kShared;
   return NotShared(server);
@@ -107,6 +108,17 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::NotShared(const Server& server
 void SharedRegions::Forget(std::size_t target, const std::string& arena) {
   const std::lock_guard lock(mutex_);
   servers_[target]->registered.erase(arena);
+}
+
+void SharedRegions::Rest(std::size_t target, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  Server& server = *servers_[target];
+  server.failure = absl::UnavailableError(fmt::format(
+      "the model server at {} forgets the memory it is told of; are there several behind it?",
+      server.name));
+  server.ask_again = now + kRest;
+  log::Warning("the model server forgets shared memory: tensors go inline for a while",
+               {{"target", server.name}});
 }
 
 absl::Status SharedRegions::Unregister(const std::string& arena, Deadline deadline) {

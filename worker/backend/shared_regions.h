@@ -56,6 +56,9 @@ class SharedRegions {
   // The target does not know the arena (any more): the next Prepare registers it anew.
   void Forget(std::size_t target, const std::string& arena);
 
+  // The target forgets what it is told: it is not asked again for half a minute.
+  void Rest(std::size_t target, TimePoint now);
+
   // Unregisters `arena` at all targets, each of which has its share of the time. OK when no server
   // has it any more, or can be expected to have it: it does not know it, has no such extension, or
   // is away, its table with it. Error: one did not answer in time.

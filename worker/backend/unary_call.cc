@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proto/tensor.h"
 #include "worker/backend/grpc_status.h"
 
 namespace inferpool::backend {
@@ -85,6 +86,8 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
   const bool ended = call->Ends(until, limits.departed, watch);
   if (ended && call->status.ok()) return {std::move(call->response), true};
   const grpc::Status status = ended ? call->status : grpc::Status();
+  const bool answered =
+      ended && call->context.GetServerTrailingMetadata().contains(grpc::string_ref(kAnsweredMark));
   if (!ended) {
     call->context.TryCancel();
     const std::lock_guard lock(mutex_);
@@ -100,7 +103,7 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
     return {absl::DeadlineExceededError("the model server did not take the request in time")};
   }
   absl::Status error = ToStatus(status, method);
-  const bool settled = IsSurelyTheServers(error.code());
+  const bool settled = IsSurelyTheServers(error.code()) || answered;
   return {std::move(error), settled};
 }
 

@@ -68,7 +68,9 @@ class Reference {
       if (std::ranges::count(policy_.preferred, Rows(line, count)) > 0) preferred = count;
     }
     std::size_t chosen = 0;
-    if (preferred > 0) {
+    const bool late = most > 0 && policy_.delay > std::chrono::microseconds::zero() &&
+                      now - Oldest(line, most) >= policy_.delay;
+    if (preferred > 0 && !late) {
       chosen = preferred;
     } else if (most > 0 && (most < line.size() || Rows(line, most) == policy_.max_rows ||
                             !policy_.dynamic || Rows(line, most) > policy_.preferred.back() ||

@@ -71,6 +71,23 @@ class Line {
   std::list<Queued> requests_;
 };
 
+TEST(BatchQueueDelay, WhenItIsOverAllThatWaitsGoes) {
+  BatchQueue queue(Dynamic(8, {4}, 1000));
+  std::array<Queued, 6> requests;
+  const TimePoint start{};
+  for (Queued& request : requests) {
+    ASSERT_TRUE(queue.Push(request, 0, {}, start).ok());
+  }
+  // As long as the delay is not over, the preferred size goes by itself.
+  EXPECT_EQ(queue.Take(start + std::chrono::milliseconds(1)).size(), 6U);
+  EXPECT_EQ(queue.size(), 0U);
+  for (Queued& request : requests) {
+    ASSERT_TRUE(queue.Push(request, 0, {}, start).ok());
+  }
+  EXPECT_EQ(queue.Take(start).size(), 4U);
+  EXPECT_EQ(queue.Take(start).size(), 0U);
+}
+
 TEST(BatchQueue, IsEmptyAtFirst) {
   Line line(Dynamic(4, {4}));
   EXPECT_EQ(line.Take(), "");

@@ -54,6 +54,10 @@ std::int32_t Number(const RowAnswer& answer) {
   return number;
 }
 
+Lease OnHeap(std::size_t bytes, bool /*last*/) {
+  return Lease::OnHeap(bytes);
+}
+
 class AggregatorTest : public testing::Test {
  protected:
   using Result = std::future<absl::StatusOr<RowAnswer>>;
@@ -123,7 +127,9 @@ class AggregatorTest : public testing::Test {
   absl::Status failure_;
   Aggregator aggregator_{
       {.max_rows = 4, .wait = minutes(1)},
-      [this](std::size_t bytes) { return bytes > memory_ ? Lease() : Lease::OnHeap(bytes); },
+      [this](std::size_t bytes, bool /*last*/) {
+        return bytes > memory_ ? Lease() : Lease::OnHeap(bytes);
+      },
       [this](const Aggregator::Rows& rows, Deadline deadline, const std::stop_token& nobody_waits) {
         return Serve(rows, deadline, nobody_waits);
       }};
@@ -164,7 +170,7 @@ TEST_F(AggregatorTest, AFullBatchWaitsForNothing) {
 }
 
 TEST_F(AggregatorTest, ABatchLeavesAfterItsWait) {
-  Aggregator hasty({.max_rows = 4, .wait = milliseconds(1)}, Lease::OnHeap,
+  Aggregator hasty({.max_rows = 4, .wait = milliseconds(1)}, OnHeap,
                    [this](const auto& rows, Deadline deadline, const auto& nobody_waits) {
                      return Serve(rows, deadline, nobody_waits);
                    });
@@ -373,7 +379,7 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
     std::atomic<int>& count;
   };
   Aggregator aggregator(
-      {.max_rows = 5, .wait = milliseconds(1)}, Lease::OnHeap,
+      {.max_rows = 5, .wait = milliseconds(1)}, OnHeap,
       [&](const Aggregator::Rows& rows, Deadline,
           const std::stop_token& nobody_waits) -> absl::StatusOr<Aggregator::Answer> {
         const Counted in_use(blocks);
