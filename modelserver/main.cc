@@ -10,6 +10,7 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -63,7 +64,17 @@ void Load(Repository& repository, Server& server, const Options& options,
   }
 }
 
+// Every connection and every shared memory region takes a descriptor; the usual soft limit of 1024
+// is for select().
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int Serve(const Options& options) {
+  RaiseDescriptorLimit();
   KeepFreedMemory();
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
   sigset_t signals;

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "modelserver/bus_error.h"
@@ -24,10 +25,16 @@ class SharedMemoryRegion {
         file_(std::move(file)),
         mapping_(mapping),
         start_(start),
-        guard_(mapping.data(), mapping.size()) {}
-  ~SharedMemoryRegion() { munmap(mapping_.data(), mapping_.size()); }
+        guard_(std::in_place, mapping.data(), mapping.size()) {}
+  ~SharedMemoryRegion() {
+    guard_.reset();  // first: the addresses may be somebody else's as soon as they are unmapped
+    munmap(mapping_.data(), mapping_.size());
+  }
   SharedMemoryRegion(const SharedMemoryRegion&) = delete;
   SharedMemoryRegion& operator=(const SharedMemoryRegion&) = delete;
+
+  // Whether a client that shortens the segment cannot end the process.
+  bool guarded() const { return guard_->active(); }
 
   const SharedMemoryDescription& description() const { return description_; }
 
@@ -40,7 +47,7 @@ class SharedMemoryRegion {
     struct stat status = {};
     return fstat(file_.get(), &status) == 0 &&
            static_cast<std::uint64_t>(status.st_size) >= start_ + mapping_.size() &&
-           !guard_.broken();
+           !guard_->broken();
   }
 
  private:
@@ -48,10 +55,15 @@ class SharedMemoryRegion {
   const FileDescriptor file_;
   const std::span<std::byte> mapping_;
   const std::uint64_t start_;
-  const BusErrorGuard guard_;
+  std::optional<BusErrorGuard> guard_;
 };
 
 namespace {
+
+absl::Status TooMany() {
+  return absl::ResourceExhaustedError(
+      fmt::format("{} shared memory regions are in use, which is the most", kMaxGuards));
+}
 
 absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
     const SharedMemoryDescription& wanted) {
@@ -81,8 +93,11 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
     return absl::InternalError(fmt::format("Unable to map shared memory region: '{}' ({})",
                                            wanted.key, std::strerror(errno)));
   }
-  return std::make_shared<const SharedMemoryRegion>(
+  auto region = std::make_shared<const SharedMemoryRegion>(
       wanted, std::move(file), std::span(static_cast<std::byte*>(memory), bytes), start);
+  // Those that were unregistered in the middle of a request count too.
+  if (!region->guarded()) return TooMany();
+  return region;
 }
 
 }  // namespace
@@ -98,10 +113,7 @@ absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& descript
   {
     const std::lock_guard lock(mutex_);
     if (regions_.contains(description.name)) return taken();
-    if (regions_.size() >= kMaxGuards) {
-      return absl::ResourceExhaustedError(
-          fmt::format("{} shared memory regions are registered, which is the most", kMaxGuards));
-    }
+    if (regions_.size() >= kMaxGuards) return TooMany();
   }
   absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> region = Map(description);
   RETURN_IF_ERROR(region.status());

@@ -37,7 +37,7 @@ class SharedMemoryTable {
  public:
   // Maps a part of an existing segment. Errors: ALREADY_EXISTS for a name that is taken, INTERNAL
   // when the segment cannot be opened or mapped, INVALID_ARGUMENT when the part is not inside it or
-  // a name is empty, RESOURCE_EXHAUSTED past 4096 regions.
+  // a name is empty, RESOURCE_EXHAUSTED when 4096 regions (kMaxGuards) are mapped.
   absl::Status Register(const SharedMemoryDescription& description);
 
   // `byte_size` bytes at `offset` of region `name`. Errors: NOT_FOUND; INVALID_ARGUMENT when that

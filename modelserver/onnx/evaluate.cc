@@ -54,10 +54,18 @@ Dims Strides(const Dims& dims) {
   return strides;
 }
 
-// Reads `from` at offset + sum(strides[i] * index[i]) for every index into `dims`.
+// Reads `from` at offset + sum(strides[i] * index[i]) for every index into `dims`; no stride is
+// negative. Nothing when `from` is not whole or does not reach that far.
 Result View(const Value& from, const Dims& dims, const Dims& strides, std::int64_t offset) {
   const std::optional<std::int64_t> count = Elements(dims);
-  if (!count.has_value()) {
+  if (!count.has_value() || !Whole(from)) {
+    return std::nullopt;
+  }
+  std::int64_t last = offset;
+  for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+    last += strides[axis] * (dims[axis] - 1);
+  }
+  if (*count > 0 && (offset < 0 || last >= static_cast<std::int64_t>(from.numbers.size()))) {
     return std::nullopt;
   }
   Value to{.type = from.type, .dims = dims, .numbers = {}};
@@ -233,18 +241,18 @@ Result Gather(const onnx::NodeProto& node, Inputs inputs) {
   value.dims.assign(data->dims.begin(), data->dims.begin() + at);
   value.dims.insert(value.dims.end(), indices->dims.begin(), indices->dims.end());
   value.dims.insert(value.dims.end(), data->dims.begin() + at + 1, data->dims.end());
-  if (!Elements(value.dims).has_value()) {
+  const std::int64_t size = data->dims[*axis];
+  const bool in_range = std::ranges::all_of(indices->numbers, [size](double number) {
+    return number >= static_cast<double>(-size) && number < static_cast<double>(size);
+  });
+  if (!Elements(value.dims).has_value() || !in_range) {
     return std::nullopt;
   }
   const std::int64_t block = Strides(data->dims)[*axis];
-  const std::int64_t size = data->dims[*axis];
   const std::int64_t blocks = block * size;
   for (std::int64_t outer = 0; outer < static_cast<std::int64_t>(data->numbers.size());
        outer += blocks) {
     for (const double number : indices->numbers) {
-      if (!(number >= static_cast<double>(-size) && number < static_cast<double>(size))) {
-        return std::nullopt;
-      }
       const auto index = static_cast<std::int64_t>(number);
       const auto first = data->numbers.begin() + outer + (index < 0 ? index + size : index) * block;
       value.numbers.insert(value.numbers.end(), first, first + block);
@@ -501,23 +509,7 @@ constexpr std::array<Operator, 13> kOperators = {{
     {"Where", Where},
 }};
 
-}  // namespace
-
-std::optional<Value> Broadcast(const Value& value, const std::vector<std::int64_t>& dims) {
-  Dims strides(dims.size(), 0);
-  const Dims own = Strides(value.dims);
-  for (std::size_t i = 1; i <= value.dims.size(); ++i) {
-    if (value.dims[value.dims.size() - i] != 1) {
-      strides[dims.size() - i] = own[own.size() - i];
-    }
-  }
-  return View(value, dims, strides, 0);
-}
-
-std::optional<Value> Evaluate(const onnx::NodeProto& node, std::span<const Value* const> inputs) {
-  if (node.output_size() != 1 || !Is(node, node.op_type())) {
-    return std::nullopt;
-  }
+Result Dispatch(const onnx::NodeProto& node, Inputs inputs) {
   const std::string_view type = node.op_type();
   if (const auto* found = std::ranges::find(kBinary, type, &Binary::name); found != kBinary.end()) {
     return ApplyBinary(*found, inputs);
@@ -527,6 +519,32 @@ std::optional<Value> Evaluate(const onnx::NodeProto& node, std::span<const Value
   }
   const auto* found = std::ranges::find(kOperators, type, &Operator::name);
   return found == kOperators.end() ? std::nullopt : found->function(node, inputs);
+}
+
+}  // namespace
+
+std::optional<Value> Broadcast(const Value& value, const std::vector<std::int64_t>& dims) {
+  Dims strides(dims.size(), 0);
+  const Dims own = Strides(value.dims);
+  if (own.size() > dims.size()) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 1; i <= value.dims.size(); ++i) {
+    if (value.dims[value.dims.size() - i] != 1) {
+      strides[dims.size() - i] = own[own.size() - i];
+    }
+  }
+  return View(value, dims, strides, 0);
+}
+
+std::optional<Value> Evaluate(const onnx::NodeProto& node, std::span<const Value* const> inputs) {
+  if (node.output_size() != 1 || !Is(node, node.op_type()) ||
+      !std::ranges::all_of(inputs, [](const Value* in) { return in == nullptr || Whole(*in); })) {
+    return std::nullopt;
+  }
+  // Every operator counts on this of the one before it.
+  Result result = Dispatch(node, inputs);
+  return result.has_value() && Whole(*result) ? result : std::nullopt;
 }
 
 }  // namespace inferpool::modelserver::onnx_graph

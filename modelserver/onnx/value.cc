@@ -82,6 +82,11 @@ std::optional<std::int64_t> Elements(const std::vector<std::int64_t>& dims) {
   return empty ? 0 : count;
 }
 
+bool Whole(const Value& value) {
+  const std::optional<std::int64_t> count = Elements(value.dims);
+  return count.has_value() && static_cast<std::size_t>(*count) == value.numbers.size();
+}
+
 std::optional<double> Rounded(double number, std::int32_t type) {
   switch (type) {
     case TensorProto::FLOAT:

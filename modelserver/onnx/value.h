@@ -27,6 +27,9 @@ struct Value {
 // over kMaxElements.
 std::optional<std::int64_t> Elements(const std::vector<std::int64_t>& dims);
 
+// Whether `value` has as many numbers as its dims say.
+bool Whole(const Value& value);
+
 // Rounds `number` to what `type` can hold: nothing when the type is none of Value's, or it cannot.
 std::optional<double> Rounded(double number, std::int32_t type);
 

@@ -88,6 +88,24 @@ TEST(Evaluate, ElementsArePicked) {
               Ints({2}, {5, 6}));
 }
 
+TEST(Evaluate, NothingIsPickedOutOfNothing) {
+  const Value none = Ints({0}, {});
+  EXPECT_FALSE(Make("Gather(d, i)", {none, Ints({3}, {0, 0, 0})}).has_value());
+  EXPECT_FALSE(Make("Gather<axis = 1>(d, i)", {Ints({0, 2}, {}), Ints({1}, {2})}).has_value());
+  ExpectValue(Make("Gather(d, i)", {none, none}), none);
+  ExpectValue(Make("Gather<axis = 1>(d, i)", {Ints({0, 2}, {}), Ints({1}, {1})}), Ints({0, 1}, {}));
+}
+
+TEST(Evaluate, ValuesWithoutTheirNumbersAreRefused) {
+  const Value hollow = Ints({3}, {});
+  const Value one = Ints({3}, {1, 2, 3});
+  EXPECT_FALSE(Make("Add(a, b)", {hollow, one}).has_value());
+  EXPECT_FALSE(Make("Neg(a)", {hollow}).has_value());
+  EXPECT_FALSE(Make("Gather(d, i)", {hollow, Ints({1}, {0})}).has_value());
+  EXPECT_FALSE(Broadcast(hollow, {2, 3}).has_value());
+  EXPECT_FALSE(Broadcast(one, {}).has_value());
+}
+
 TEST(Evaluate, ShapesChange) {
   ExpectValue(Make("Reshape(d, s)", {kSquare, Ints({3}, {0, -1, 1})}),
               Ints({2, 3, 1}, kSquare.numbers));
