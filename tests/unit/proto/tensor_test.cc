@@ -192,11 +192,34 @@ TEST(Requests, RawEntriesMustMatchTheInputs) {
   EXPECT_TRUE(Rejected(ReadInputs(request).status(), "given twice"));
 }
 
-TEST(Requests, SharedMemoryIsRefusedForNow) {
+TEST(Requests, SharedMemoryIsLookedUp) {
   inference::ModelInferRequest request;
-  (*AddTyped(request, "a", "UINT8", {1}).mutable_parameters())["shared_memory_region"]
-      .set_string_param("r");
+  auto& parameters = *AddTyped(request, "a", "UINT8", {2}).mutable_parameters();
+  parameters["shared_memory_region"].set_string_param("r");
+  EXPECT_TRUE(Rejected(ReadInputs(request).status(), "'a': 'shared_memory_byte_size' must be"));
+  parameters["shared_memory_byte_size"].set_int64_param(2);
+  parameters["shared_memory_offset"].set_uint64_param(7);
   EXPECT_EQ(ReadInputs(request).status().code(), absl::StatusCode::kUnimplemented);
+
+  const std::array<std::byte, 2> memory = {std::byte{3}, std::byte{4}};
+  SharedMemoryReference asked;
+  const auto lookup = [&](const SharedMemoryReference& reference) {
+    asked = reference;
+    return std::span<const std::byte>(memory).first(static_cast<std::size_t>(reference.byte_size));
+  };
+  const auto inputs = ReadInputs(request, lookup);
+  ASSERT_TRUE(inputs.ok()) << inputs.status();
+  EXPECT_EQ(asked.region, "r");
+  EXPECT_EQ(asked.offset, 7U);
+  EXPECT_EQ(inputs->tensors().front().data.data(), memory.data());
+
+  // What the shape asks for, and no other type of parameter.
+  parameters["shared_memory_byte_size"].set_int64_param(1);
+  EXPECT_TRUE(Rejected(ReadInputs(request, lookup).status(), "takes 2 bytes, there are 1"));
+  parameters["shared_memory_byte_size"].set_int64_param(-1);
+  EXPECT_TRUE(Rejected(ReadInputs(request, lookup).status(), "is not a whole number"));
+  parameters["shared_memory_byte_size"].set_string_param("2");
+  EXPECT_TRUE(Rejected(ReadInputs(request, lookup).status(), "is not a whole number"));
 }
 
 TEST(Responses, RoundTripThroughTheWire) {

@@ -156,7 +156,7 @@ TEST_F(PredictorTest, ErrorsOfTheModelServerHaveTheirStatuses) {
                                      {grpc::StatusCode::INVALID_ARGUMENT, 502},
                                      {grpc::StatusCode::NOT_FOUND, 404},
                                      {grpc::StatusCode::DEADLINE_EXCEEDED, 504},
-                                     {grpc::StatusCode::RESOURCE_EXHAUSTED, 502}}) {
+                                     {grpc::StatusCode::RESOURCE_EXHAUSTED, 503}}) {
     model.infer = [failure = grpc::Status(code, "why")](const auto&, auto*) { return failure; };
     server_.Set("faces", model);
     EXPECT_EQ(StatusOfPredict(), status);

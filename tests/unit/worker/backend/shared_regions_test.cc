@@ -268,7 +268,18 @@ TEST_F(SharedRegionsTest, AServerThatIsAwayIsAskedAgainAfterAPause) {
   EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + milliseconds(999)), Way::kInline);
   EXPECT_TRUE(absl::IsUnavailable(strict.Prepare(0, arena, Soon(), start_).status()));
   EXPECT_EQ(server_.register_calls, 2);
-  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + seconds(1)), Way::kShared);
+  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + seconds(2)), Way::kShared);
+}
+
+// As one of several servers behind one name does.
+TEST_F(SharedRegionsTest, AServerThatForgetsIsGivenARest) {
+  SharedRegions regions = Regions(Transport::kAuto);
+  const auto arena = MakeArena();
+  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_), Way::kShared);
+  regions.Forget(0, arena->name());
+  regions.Rest(0, start_);
+  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + seconds(29)), Way::kInline);
+  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + seconds(30)), Way::kShared);
 }
 
 TEST_F(SharedRegionsTest, ASlowServerHoldsNobodyPastTheDeadlineAndWasAskedAfterAll) {
