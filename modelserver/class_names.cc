@@ -7,6 +7,7 @@
 #include <map>
 
 #include "modelserver/config_file.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -77,6 +78,10 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
       line.pop_back();
     }
     labels.push_back(line);
+    if (!IsUtf8(line)) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: line {} is not UTF-8", file.string(), labels.size()));
+    }
   }
   while (!labels.empty() && labels.back().empty()) {
     labels.pop_back();
@@ -86,7 +91,7 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
 
 std::vector<std::string> ParseUltralyticsNames(std::string_view text) {
   std::map<std::size_t, std::string> names;
-  if (!Take(text, '{')) {
+  if (!IsUtf8(text) || !Take(text, '{')) {
     return {};
   }
   while (!Take(text, '}')) {

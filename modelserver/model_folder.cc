@@ -10,6 +10,7 @@
 #include "modelserver/backends.h"
 #include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -67,7 +68,8 @@ std::optional<std::int64_t> ParseVersion(std::string_view text) {
 }
 
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
-                                                    std::size_t most) {
+                                                    std::size_t most,
+                                                    std::vector<std::string>* skipped) {
   std::vector<std::string> names;
   std::error_code error;
   for (auto entry = std::filesystem::directory_iterator(folder, error);
@@ -86,6 +88,11 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
         fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
   }
   std::ranges::sort(names);
+  const auto bad = std::ranges::stable_partition(names, IsUtf8);
+  if (skipped != nullptr) {
+    skipped->insert(skipped->end(), bad.begin(), bad.end());
+  }
+  names.erase(bad.begin(), bad.end());
   return names;
 }
 

@@ -10,6 +10,7 @@
 #include "modelserver/class_names.h"
 #include "modelserver/onnx/model_file.h"
 #include "proto/tensor.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -57,6 +58,9 @@ inference::DataType FromOnnx(int type) {
 absl::StatusOr<OnnxTensor> Describe(const onnx::ValueInfoProto& value) {
   OnnxTensor tensor;
   tensor.name = value.name();
+  if (!IsUtf8(tensor.name)) {
+    return Invalid("'{}' is not UTF-8, as a tensor's name must be", tensor.name);
+  }
   const onnx::TypeProto::Tensor& type = value.type().tensor_type();
   tensor.datatype = FromOnnx(type.elem_type());
   if (tensor.datatype == inference::TYPE_INVALID || !type.has_shape()) {

@@ -14,6 +14,7 @@
 #include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
 #include "shared/log.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -38,7 +39,7 @@ absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& 
 
 // A request's model name becomes a path.
 bool IsModelName(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name.front() != '.' &&
+  return !name.empty() && name.size() <= 255 && name.front() != '.' && IsUtf8(name) &&
          std::ranges::none_of(
              name, [](char c) { return c == '/' || std::iscntrl(static_cast<unsigned char>(c)); });
 }
@@ -59,8 +60,20 @@ std::optional<ModelControl> ParseModelControl(std::string_view word) {
   return std::nullopt;
 }
 
+absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
+  std::vector<std::string> skipped;
+  absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels, &skipped);
+  const std::lock_guard lock(mutex_);
+  for (const std::string& name : skipped) {
+    if (skipped_.size() < kMaxModels && skipped_.insert(name).second) {
+      log::Warning("a folder is skipped: its name is not UTF-8", {{"folder", name}});
+    }
+  }
+  return names;
+}
+
 absl::Status Repository::Scan() {
-  absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels);
+  absl::StatusOr<std::vector<std::string>> names = ModelFolders();
   RETURN_IF_ERROR(names.status());
   const bool every = std::ranges::find(options_.load, kEveryModel) != options_.load.end();
   if (every && options_.load.size() > 1) {
@@ -129,7 +142,7 @@ absl::Status Repository::Unload(const std::string& name, bool unload_dependents)
 }
 
 void Repository::Poll(const std::function<bool()>& stopped) {
-  const absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels);
+  const absl::StatusOr<std::vector<std::string>> names = ModelFolders();
   if (!names.ok()) {
     log::Warning("cannot poll the repository", {{"reason", Message(names.status())}});
     return;

@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -118,6 +119,8 @@ class Repository {
   std::vector<IndexEntry> Index() const;
 
  private:
+  // The names of the models' folders; says in the log, once a name, which are none.
+  absl::StatusOr<std::vector<std::string>> ModelFolders();
   absl::Status CheckExplicit() const;
   absl::Status LoadWithSteps(const std::string& name, const LoadParameters& parameters,
                              std::vector<std::string>& visited);
@@ -139,6 +142,7 @@ class Repository {
   // Guarded by mutex_.
   bool loaded_ = false;
   std::vector<std::string> at_start_;
+  std::set<std::string> skipped_;  // folders that the log has named; at most kMaxModels
   std::map<std::string, FolderWatch> watches_;  // what each model was loaded from, and Poll saw
 };
 

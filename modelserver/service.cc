@@ -10,6 +10,7 @@
 #include "modelserver/stream.h"
 #include "proto/tensor.h"
 #include "shared/log.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -18,8 +19,7 @@ namespace {
 constexpr std::size_t kMaxMessage = 2048;
 
 grpc::Status ToGrpc(const absl::Status& status) {
-  return {static_cast<grpc::StatusCode>(status.code()),
-          std::string(Message(status).substr(0, kMaxMessage))};
+  return {static_cast<grpc::StatusCode>(status.code()), Utf8Text(Message(status), kMaxMessage)};
 }
 
 grpc::Status Unimplemented(const std::string& what) {
@@ -197,7 +197,7 @@ grpc::Status Service::ModelStreamInfer(grpc::ServerContext* context, InferStream
     if (!status.ok()) {
       answer.mutable_infer_response()->Clear();
       answer.mutable_infer_response()->set_id(request.id());
-      answer.set_error_message(std::string(Message(status).substr(0, kMaxMessage)));
+      answer.set_error_message(Utf8Text(Message(status), kMaxMessage));
     }
     return answer;
   });
@@ -218,7 +218,7 @@ grpc::Status Service::RepositoryIndex(grpc::ServerContext* /*context*/,
     model.set_name(entry.name);
     model.set_version(entry.version);
     model.set_state(std::string(ModelStateName(entry.state)));
-    model.set_reason(entry.reason);
+    model.set_reason(Utf8Text(entry.reason, kMaxMessage));
   }
   return grpc::Status::OK;
 }

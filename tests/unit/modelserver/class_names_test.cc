@@ -24,7 +24,7 @@ TEST(UltralyticsNames, AreReadInClassOrder) {
 TEST(UltralyticsNames, WhatIsNoSuchDictGivesNone) {
   for (const char* text :
        {"", "{", "{}", "{0: 'a'", "{0 'a'}", "{0: 'a' 1: 'b'}", "['a']", "{'a': 0}", "{0: 'a",
-        "{-1: 'a'}", "{99999999999999999999: 'a'}", "{1000000: 'a'}"}) {
+        "{-1: 'a'}", "{99999999999999999999: 'a'}", "{1000000: 'a'}", "{0: 'caf\xe9'}"}) {
     EXPECT_TRUE(ParseUltralyticsNames(text).empty()) << text;
   }
 }
@@ -35,6 +35,14 @@ TEST(Labels, AreLinesWithoutLineEnds) {
   EXPECT_EQ(*ReadLabels(folder.Write("b", "cat\n\n\n")), (Names{"cat"}));
   EXPECT_FALSE(ReadLabels(folder.path() / "missing").ok());
   EXPECT_FALSE(ReadLabels(folder.Write("c", std::string(2 << 20, 'x'))).ok());
+}
+
+TEST(Labels, MustBeUtf8) {
+  const Folder folder;
+  EXPECT_EQ(*ReadLabels(folder.Write("a", "caf\xc3\xa9\n")), (Names{"caf\xc3\xa9"}));
+  const absl::Status status = ReadLabels(folder.Write("latin", "cat\ncaf\xe9\n")).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("latin: line 2 is not UTF-8"), std::string_view::npos) << status;
 }
 
 TEST(ClassNames, ComeFromTheMostParticularPlace) {

@@ -9,6 +9,21 @@
 namespace inferpool::modelserver {
 namespace {
 
+TEST(SubFolders, AreSortedAndThoseOfNoNameAreSkipped) {
+  const Folder folder;
+  folder.Write("b/x", "");
+  folder.Write("a/x", "");
+  folder.Write("B\xe9/x", "");
+  folder.Write(".hidden/x", "");
+  folder.Write("file", "");
+  std::vector<std::string> skipped;
+  const auto names = SubFolders(folder.path(), 3, &skipped);
+  ASSERT_TRUE(names.ok()) << names.status();
+  EXPECT_EQ(*names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(skipped, (std::vector<std::string>{"B\xe9"}));
+  EXPECT_FALSE(SubFolders(folder.path(), 2).ok());
+}
+
 TEST(Fingerprints, ChangeWithAnyFileThatCounts) {
   const Folder folder;
   folder.Write("m/config.pbtxt", "one");

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include "tests/unit/modelserver/folder.h"
 #include "tests/unit/modelserver/tiny_onnx.h"
@@ -40,6 +41,15 @@ TEST(OnnxFiles, SayTheirTensorsAndNames) {
   ASSERT_EQ(onnx.outputs.size(), 2U);
   EXPECT_EQ(onnx.outputs[1].shape, (Shape{-1, 8}));
   EXPECT_EQ(onnx.class_names, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(OnnxFiles, NameTheirTensorsInUtf8) {
+  onnx::ModelProto model;
+  ASSERT_TRUE(model.ParseFromString(MakeTinyOnnx()));
+  model.mutable_graph()->mutable_input(0)->set_name("caf\xe9");
+  const Folder folder;
+  const auto onnx = ReadOnnxFile(folder.Write("model.onnx", model.SerializeAsString()));
+  EXPECT_EQ(onnx.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(OnnxFiles, ThatAreNoneAreErrors) {

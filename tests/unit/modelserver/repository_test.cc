@@ -49,6 +49,22 @@ TEST(Repositories, ABrokenModelHarmsNoOther) {
   EXPECT_EQ((*good)->config().name(), "c_good");
 }
 
+TEST(Repositories, NamesThatAreNotUtf8ReachNoMessage) {
+  const Folder folder;
+  const std::string builtin = "backend: \"opencv_hog\"";
+  folder.Write("caf\xe9/config.pbtxt", builtin);
+  folder.Write("caf\xc3\xa9/config.pbtxt", builtin);
+  folder.Write("labels/config.pbtxt", builtin);
+  folder.Write("labels/labels.txt", "caf\xe9\n");
+  Repository repository(folder.path());
+  ASSERT_TRUE(repository.Scan().ok());
+  repository.Load(Never);
+  EXPECT_EQ(IndexText(repository), "caf\xc3\xa9:1:READY labels:1:UNAVAILABLE! ");
+  EXPECT_NE(repository.Index().back().reason.find("line 1 is not UTF-8"), std::string::npos);
+  Repository named(folder.path(), {.control = ModelControl::kExplicit, .load = {"caf\xe9"}});
+  EXPECT_EQ(named.Scan().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(Repositories, TheStatusSaysWhatIsNotThere) {
   const Folder folder;
   folder.Write("m/1/model.onnx", MakeTinyOnnx());
