@@ -116,7 +116,7 @@ class HostileTests(ServerTest):
 
     def test_a_request_past_the_limit(self):
         request = pb.ModelInferRequest(model_name="echo")
-        add_input(request, "INPUT0", "INT32", [40 << 20], bytes(160 << 20))
+        add_input(request, "INPUT0", "INT32", [80 << 20], bytes(320 << 20))
         self.assert_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "", self.client.ModelInfer, request)
 
     def test_claims_cost_no_memory(self):
