@@ -1,5 +1,7 @@
 #include "modelserver/inference.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -10,10 +12,14 @@
 #include <vector>
 
 #include "modelserver/request.h"
+#include "modelserver/top_classes.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {
 namespace {
+
+constexpr const char* kClassificationParameter = "classification";
+constexpr std::uint64_t kMaxClasses = 1'000'000;
 
 // A parameter of the request that is a count; 0 when it is absent or no count: Triton ignores what
 // it does not understand here.
@@ -73,11 +79,18 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
   RETURN_IF_ERROR(chosen.status());
   Outputs outputs(model.config());
   std::vector<std::optional<SharedMemoryReference>> references(chosen->size());
+  std::vector<std::uint64_t> classes(chosen->size());  // of the classification extension; 0: none
   for (std::size_t i = 0; i < chosen->size(); ++i) {
     if (!names.empty()) {
       auto reference = ReadSharedMemory(request.outputs(static_cast<int>(i)).parameters());
       RETURN_IF_ERROR(reference.status());
       references[i] = *std::move(reference);
+      classes[i] =
+          Count(request.outputs(static_cast<int>(i)).parameters(), kClassificationParameter);
+      if (references[i] && classes[i] > 0) {
+        return absl::InvalidArgumentError(
+            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
+      }
     }
     if (!references[i]) {
       outputs.Want((*chosen)[i]);
@@ -99,6 +112,16 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
   for (std::size_t i = 0; i < references.size(); ++i) {
     Outputs::Output& output = outputs.wanted()[i];
     const inference::ModelOutput& configured = model.config().output(output.index);
+    if (classes[i] > 0) {
+      const auto count =
+          static_cast<std::int64_t>(std::min<std::uint64_t>(classes[i], kMaxClasses));
+      absl::StatusOr<TopClasses> top = FindTopClasses(
+          outputs.View(output), count, model.config().max_batch_size() > 0, model.config());
+      RETURN_IF_ERROR(top.status());
+      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
+          std::move(top->raw);
+      continue;
+    }
     AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =
         std::move(output.own);
     if (references[i]) {

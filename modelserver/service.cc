@@ -117,11 +117,13 @@ grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
                                      inference::ServerMetadataResponse* response) {
   response->set_name("inferpool-modelserver");
   response->set_version(INFERPOOL_VERSION);
+  response->add_extensions("classification");
   response->add_extensions("model_configuration");
   response->add_extensions("model_repository");
   response->add_extensions("model_repository(unload_dependents)");
   response->add_extensions("statistics");
   response->add_extensions("system_shared_memory");
+  response->add_extensions("logging");
   return grpc::Status::OK;
 }
 
@@ -303,6 +305,38 @@ grpc::Status Service::SystemSharedMemoryUnregister(
     grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryUnregisterRequest* request,
     inference::SystemSharedMemoryUnregisterResponse* /*response*/) {
   shared_memory_.Unregister(request->name());
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::LogSettings(grpc::ServerContext* /*context*/,
+                                  const inference::LogSettingsRequest* request,
+                                  inference::LogSettingsResponse* response) {
+  bool verbose = log::Enabled(log::Level::kDebug);
+  bool info = log::Enabled(log::Level::kInfo);
+  bool warning = log::Enabled(log::Level::kWarning);
+  for (const auto& [key, value] : request->settings()) {
+    if (key == "log_verbose_level" && value.has_uint32_param()) {
+      verbose = value.uint32_param() > 0;
+    } else if (key == "log_info" && value.has_bool_param()) {
+      info = value.bool_param();
+    } else if (key == "log_warning" && value.has_bool_param()) {
+      warning = value.bool_param();
+    } else if (key != "log_error" || !value.bool_param()) {
+      return {grpc::StatusCode::INVALID_ARGUMENT,
+              "log setting '" + Utf8Text(key, kMaxMessage) + "' cannot be changed to that"};
+    }
+  }
+  log::SetLevel(verbose   ? log::Level::kDebug
+                : info    ? log::Level::kInfo
+                : warning ? log::Level::kWarning
+                          : log::Level::kError);
+  auto& settings = *response->mutable_settings();
+  settings["log_verbose_level"].set_uint32_param(verbose ? 1 : 0);
+  settings["log_info"].set_bool_param(log::Enabled(log::Level::kInfo));
+  settings["log_warning"].set_bool_param(log::Enabled(log::Level::kWarning));
+  settings["log_error"].set_bool_param(true);
+  settings["log_file"].set_string_param("");
+  settings["log_format"].set_string_param("default");
   return grpc::Status::OK;
 }
 

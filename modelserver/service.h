@@ -48,6 +48,12 @@ class Service final : public inference::GRPCInferenceService::Service {
   grpc::Status RepositoryIndex(grpc::ServerContext* context,
                                const inference::RepositoryIndexRequest* request,
                                inference::RepositoryIndexResponse* response) override;
+  // Triton's settings as far as one level can tell them: log_verbose_level over 0 is debug, else
+  // log_info, log_warning, and errors always. Others may be read alone. INVALID_ARGUMENT for what
+  // is unknown, of another type, or not to be changed.
+  grpc::Status LogSettings(grpc::ServerContext* context,
+                           const inference::LogSettingsRequest* request,
+                           inference::LogSettingsResponse* response) override;
 
   grpc::Status ModelStreamInfer(
       grpc::ServerContext* context,

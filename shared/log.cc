@@ -159,6 +159,10 @@ bool Enabled(Level level) {
   return Logger().should_log(Entry(level).spdlog_level);
 }
 
+void SetLevel(Level level) {
+  Logger().set_level(Entry(level).spdlog_level);
+}
+
 void Debug(std::string_view event, Fields fields) {
   Write(Level::kDebug, event, fields);
 }

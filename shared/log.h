@@ -51,6 +51,9 @@ bool ParseLevel(std::string_view word, Level& level);
 
 bool Enabled(Level level);
 
+// The least level that is written, from now on; for all threads.
+void SetLevel(Level level);
+
 // Sends this process's stderr, the log included, to the end of `path`, which is made when it is not
 // there; an empty path leaves stderr as it is. False, with errno, when it cannot be opened. Reopen
 // does it again with the same path, after the file was moved away. Both may be called while others

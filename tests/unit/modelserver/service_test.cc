@@ -316,6 +316,51 @@ TEST_F(Serving, ManyCallersGetTheirOwnAnswers) {
   }
 }
 
+TEST_F(Serving, AnOutputCanBeAskedForAsItsHighestClasses) {
+  Load();
+  inference::ModelInferRequest request = TinyRequest();
+  auto& output = *request.add_outputs();
+  output.set_name("flat");
+  (*output.mutable_parameters())["classification"].set_int64_param(2);
+  const std::vector<float> x = {1, 5, 2, 7, 3, 7, 0, 4};
+  std::memcpy(request.mutable_raw_input_contents(0)->data(), x.data(), x.size() * sizeof(float));
+  inference::ModelInferResponse response;
+  const grpc::Status status = Infer(request, response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.outputs_size(), 1);
+  EXPECT_EQ(response.outputs(0).datatype(), "BYTES");
+  const auto outputs = ReadOutputs(response);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  const auto elements = DecodeBytes(outputs->tensors()[0].data, 2);
+  ASSERT_TRUE(elements.ok()) << elements.status();
+  EXPECT_TRUE((*elements)[0].ends_with(":3")) << (*elements)[0];
+  EXPECT_TRUE((*elements)[1].ends_with(":5")) << (*elements)[1];
+
+  (*request.mutable_outputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r");
+  (*request.mutable_outputs(0)->mutable_parameters())["shared_memory_byte_size"].set_int64_param(8);
+  EXPECT_EQ(Infer(request, response).error_code(), StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(Serving, TheLogsLevelIsReadAndChanged) {
+  const auto ask = [&](const std::string& key, std::optional<bool> value,
+                       inference::LogSettingsResponse& response) {
+    grpc::ClientContext context;
+    inference::LogSettingsRequest request;
+    if (value) (*request.mutable_settings())[key].set_bool_param(*value);
+    return stub_->LogSettings(&context, request, &response).error_code();
+  };
+  inference::LogSettingsResponse response;
+  ASSERT_EQ(ask("", {}, response), StatusCode::OK);
+  EXPECT_TRUE(response.settings().at("log_info").bool_param());
+  EXPECT_EQ(response.settings().at("log_verbose_level").uint32_param(), 0U);
+  ASSERT_EQ(ask("log_info", false, response), StatusCode::OK);
+  EXPECT_FALSE(response.settings().at("log_info").bool_param());
+  EXPECT_TRUE(response.settings().at("log_warning").bool_param());
+  EXPECT_EQ(ask("log_error", false, response), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ask("log_file", true, response), StatusCode::INVALID_ARGUMENT);
+  ASSERT_EQ(ask("log_info", true, response), StatusCode::OK);
+}
+
 TEST_F(Serving, NamedRepositoriesAreNotOffered) {
   grpc::ClientContext context;
   inference::RepositoryIndexRequest request;
