@@ -88,11 +88,11 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
         fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
   }
   std::ranges::sort(names);
-  const auto bad = std::ranges::stable_partition(names, IsUtf8);
+  const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);
   if (skipped != nullptr) {
-    skipped->insert(skipped->end(), bad.begin(), bad.end());
+    skipped->insert(skipped->end(), bad, names.end());
   }
-  names.erase(bad.begin(), bad.end());
+  names.erase(bad, names.end());
   return names;
 }
 
