@@ -88,12 +88,16 @@ class ServerTests(ServerTest):
                                 ("inference.GRPCInferenceService", "CudaSharedMemoryRegister"),
                                 ("inference.GRPCInferenceService", "CudaSharedMemoryUnregister"),
                                 ("inference.GRPCInferenceService", "TraceSetting"),
-                                ("inference.GRPCInferenceService", "LogSettings"),
                                 ("inference.GRPCInferenceService", "NoSuchThing"),
                                 ("no.such.Service", "Ever")):
             with self.subTest(method):
                 self.assert_error(grpc.StatusCode.UNIMPLEMENTED, "",
                                   self.client.channel.unary_unary(f"/{service}/{method}"), b"")
+
+    def test_the_log_settings_can_be_read(self):
+        settings = self.client.LogSettings(pb.LogSettingsRequest()).settings
+        self.assertTrue(settings["log_error"].bool_param)
+        self.assertLessEqual({"log_info", "log_warning", "log_verbose_level"}, set(settings))
 
 
 class HealthTests(ServerTest):
