@@ -17,7 +17,6 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::string_view kUnix = "unix:";
-constexpr int kIdleThreads = 16;
 
 // The path of a `unix:` address.
 std::optional<std::string> UnixPath(const std::string& address) {
@@ -84,9 +83,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.SetResourceQuota(grpc::ResourceQuota().SetMaxThreads(kMaxThreads));
-  // The default of 2 ends a thread after nearly every call of a busy server and starts another for
-  // the next; with these 16 callers got a third more answers a second (bench/wire).
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kIdleThreads);
   // Otherwise a second server on the same port takes a part of the connections, unnoticed.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 
