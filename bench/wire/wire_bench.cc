@@ -31,6 +31,7 @@
 #include "proto/tensor.h"
 #include "shared/keep_memory.h"
 #include "worker/backend/inference.h"
+#include "worker/backend/sweep.h"
 #include "worker/backend/tensor_message.h"
 
 namespace inferpool::bench {
@@ -77,6 +78,7 @@ void Check(const grpc::Status& status) {
 }
 
 constexpr int kTensor = 3 * 640 * 640;
+constexpr const char* kDomain = "wire_bench";
 
 Deadline Soon() {
   return Deadline::After(std::chrono::seconds(30));
@@ -165,7 +167,7 @@ MakeCall OneWay(std::shared_ptr<grpc::Channel> channel,
     std::shared_ptr<backend::Arena> arena;
     std::shared_ptr<backend::SharedRegions> regions;
     if (transport == backend::Transport::kShm) {
-      arena = *backend::Arena::Create("wire_bench", std::size_t{16} << 20);
+      arena = *backend::Arena::Create(kDomain, std::size_t{16} << 20);
       regions = std::make_shared<backend::SharedRegions>(
           transport, std::vector{backend::SharedRegions::Target{"modelserver", &client->stub(0)}});
       Check(regions->Prepare(0, arena, Soon(), std::chrono::steady_clock::now()).ok(), "no region");
@@ -263,7 +265,7 @@ std::vector<Case> CallCases(const Child& hello, const Child& modelserver,
   const auto client = std::make_shared<backend::Client>(std::vector{address}, 256);
   const auto worker = [&](backend::Transport transport) {
     // The client lives as long as what uses it.
-    auto* inference = new backend::Inference(*client, {.transport = transport, .domain = address});
+    auto* inference = new backend::Inference(*client, {.transport = transport, .domain = kDomain});
     return std::shared_ptr<backend::Inference>(inference, [client](auto* used) { delete used; });
   };
   using backend::Transport;
@@ -287,7 +289,7 @@ std::vector<Case> BatchCases(const Child& modelserver, const std::string& addres
   const auto worker = [&](int rows) {
     auto* inference = new backend::Inference(
         *client,
-        {.batch = {.max_rows = rows, .wait = std::chrono::milliseconds(10)}, .domain = address});
+        {.batch = {.max_rows = rows, .wait = std::chrono::milliseconds(10)}, .domain = kDomain});
     return std::shared_ptr<backend::Inference>(inference, [client](auto* used) { delete used; });
   };
   std::vector<Case> cases;
@@ -342,6 +344,10 @@ int Measure(const std::filesystem::path& own, const Options& options) {
                median.calls_per_s, median.p50_us, median.p99_us, median.client_us,
                median.server_us);
   }
+  cases.clear();
+  // The servers go with us, so that nobody has to be told.
+  backend::SweepSegments(
+      kDomain, [](const std::string&) { return absl::OkStatus(); }, Soon());
   std::filesystem::remove_all(folder);
   return EXIT_SUCCESS;
 }
