@@ -13,7 +13,7 @@
 
 namespace inferpool::modelserver {
 
-// Requests that are held in memory at a time, while they wait and run: 256 callers with a tensor of
+// Requests, as parsed, that wait and run at a time: 256 callers with a tensor of
 // 3 x 640 x 640 FP32 take 1.2 GiB. One past the bound is UNAVAILABLE.
 inline constexpr std::size_t kMaxBytesInFlight = std::size_t{2} << 30;
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <unordered_map>
 
-#include "modelserver/onnx/evaluate.h"
 #include "modelserver/onnx/graph.h"
+#include "modelserver/onnx/operands.h"
 #include "modelserver/onnx/value.h"
 
 namespace inferpool::modelserver::onnx_graph {

@@ -19,9 +19,4 @@ namespace inferpool::modelserver::onnx_graph {
 // not a Value, or has over kMaxElements.
 std::optional<Value> Evaluate(const onnx::NodeProto& node, std::span<const Value* const> inputs);
 
-// `value` with the shape `dims`, by numpy's broadcasting
-// (https://github.com/onnx/onnx/blob/main/docs/Broadcasting.md), which must allow it. Nothing when
-// that has over kMaxElements.
-std::optional<Value> Broadcast(const Value& value, const std::vector<std::int64_t>& dims);
-
 }  // namespace inferpool::modelserver::onnx_graph

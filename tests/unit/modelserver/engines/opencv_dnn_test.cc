@@ -8,7 +8,7 @@
 #include <iterator>
 #include <random>
 
-#include "modelserver/onnx/evaluate.h"
+#include "modelserver/onnx/operands.h"
 #include "modelserver/onnx_file.h"
 #include "tests/unit/modelserver/folder.h"
 #include "tests/unit/modelserver/onnx/text.h"

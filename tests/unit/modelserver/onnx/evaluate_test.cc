@@ -1,4 +1,5 @@
 #include "modelserver/onnx/evaluate.h"
+#include "modelserver/onnx/operands.h"
 
 #include "tests/unit/modelserver/onnx/text.h"
 
