@@ -116,6 +116,23 @@ bool Connection::AwaitPreamble() const {
   }
 }
 
+// HTTP_X_REQUEST_ID=abc is the header x-request-id.
+void Connection::ReadHeaders(Request& request) const {
+  constexpr std::string_view kPrefix = "HTTP_";
+  for (char** parameter = fcgx_.envp; *parameter != nullptr; ++parameter) {
+    std::string_view text = *parameter;
+    if (!text.starts_with(kPrefix)) continue;
+    text.remove_prefix(kPrefix.size());
+    const std::size_t equals = std::min(text.find('='), text.size());
+    std::string name(text.substr(0, equals));
+    for (char& c : name) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+      if (c == '_') c = '-';
+    }
+    request.headers.emplace_back(std::move(name), text.substr(std::min(equals + 1, text.size())));
+  }
+}
+
 const char* Connection::Parameter(const char* name) const {
   const char* value = FCGX_GetParam(name, fcgx_.envp);
   return value == nullptr ? "" : value;
@@ -141,8 +158,8 @@ absl::StatusOr<Request> Connection::Read() {
   request.path = uri.substr(0, question);
   if (question != std::string_view::npos) request.query = uri.substr(question + 1);
   request.content_type = Parameter("CONTENT_TYPE");
-  request.request_id = Parameter("HTTP_X_REQUEST_ID");
   request.client = Parameter("REMOTE_ADDR");
+  ReadHeaders(request);
   // A request that is sent again, because its worker died, has not waited for a thread all the
   // time.
   const bool waited_too_long = limits_.queue.count() > 0 && request.queue > limits_.queue &&

@@ -45,6 +45,7 @@ class Connection {
   void Linger();
   std::size_t ReadSome(char* to, std::size_t most);
   const char* Parameter(const char* name) const;
+  void ReadHeaders(Request& request) const;
 
   ReadLimits limits_;
   FCGX_Request fcgx_;

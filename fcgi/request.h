@@ -20,8 +20,18 @@ struct Request {
   std::string path;          // REQUEST_URI up to '?', as the client sent it
   std::string query;         // REQUEST_URI after '?', still encoded
   std::string content_type;  // CONTENT_TYPE
-  std::string request_id;    // HTTP_X_REQUEST_ID; not to be trusted
   std::string client;        // REMOTE_ADDR
+
+  // The client's headers that nginx passes on (HTTP_*), with names in lower case: "x-request-id".
+  // Not to be trusted. At most kMaxParameterBytes (preamble.h) in all.
+  std::vector<std::pair<std::string, std::string>> headers;
+  // The first one of that name; empty when there is none.
+  std::string_view Header(std::string_view lower_case_name) const {
+    for (const auto& [name, value] : headers) {
+      if (name == lower_case_name) return value;
+    }
+    return {};
+  }
 
   // The body, whole, when `body_status` is OK. Otherwise none of it is kept, and the status says:
   //   FAILED_PRECONDITION  the client named no length

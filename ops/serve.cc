@@ -118,7 +118,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
-  const api::Api api(config, client, inference, catalog, station.pool.quarantine);
+  const api::Api api({config, client, inference, catalog, station.pool.quarantine});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

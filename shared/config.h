@@ -64,7 +64,21 @@ struct Config {
     int body_mb = 50;
     int pixels = 50'000'000;
     int queue_ms = 1'000;
+    int batch_images = 64;
   } limits;
+
+  struct Decode {
+    bool reduced = true;
+  } decode;
+
+  struct Auth {
+    std::string keys_file;
+  } auth;
+
+  struct Cache {
+    int entries = 0;
+    int ttl_s = 600;
+  } cache;
 
   struct Predict {
     double confidence = 0.25;

@@ -42,6 +42,9 @@ TEST_F(ConnectionTest, ReadsTheParametersThatItKnows) {
                                                {"REQUEST_URI", "/v1/predict/a%20b?iou=0.5&x=%3F"},
                                                {"CONTENT_TYPE", "image/png"},
                                                {"HTTP_X_REQUEST_ID", "id-1"},
+                                               {"HTTP_ACCEPT", "a=b"},
+                                               {"HTTP_ACCEPT", "second"},
+                                               {"HTTP_", "nameless"},
                                                {"REMOTE_ADDR", "192.0.2.7"},
                                                {"SOMETHING_ELSE", "ignored"}}));
   ASSERT_TRUE(request.ok()) << request.status();
@@ -49,7 +52,9 @@ TEST_F(ConnectionTest, ReadsTheParametersThatItKnows) {
   EXPECT_EQ(request->path, "/v1/predict/a%20b");
   EXPECT_EQ(request->query, "iou=0.5&x=%3F");
   EXPECT_EQ(request->content_type, "image/png");
-  EXPECT_EQ(request->request_id, "id-1");
+  EXPECT_EQ(request->Header("x-request-id"), "id-1");
+  EXPECT_EQ(request->Header("accept"), "a=b");
+  EXPECT_EQ(request->Header("x-api-key"), "");
   EXPECT_EQ(request->client, "192.0.2.7");
   EXPECT_TRUE(answer_.Good());
 }
@@ -62,7 +67,7 @@ TEST_F(ConnectionTest, WhatThePeerDoesNotSayIsEmpty) {
   EXPECT_EQ(request->path, "");
   EXPECT_EQ(request->query, "");
   EXPECT_EQ(request->content_type, "");
-  EXPECT_EQ(request->request_id, "");
+  EXPECT_TRUE(request->headers.empty());
   EXPECT_EQ(request->client, "");
   EXPECT_EQ(request->queue.count(), 0);
   EXPECT_TRUE(absl::IsFailedPrecondition(request->body_status));

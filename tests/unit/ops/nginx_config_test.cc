@@ -321,9 +321,13 @@ TEST(NginxConfigTest, TheWorkerGetsWhatItReadsAndNothingElse) {
   for (const std::string& parameter : reader.All("http/server", "fastcgi_param")) {
     names.insert(parameter.substr(0, parameter.find(' ')));
   }
-  EXPECT_EQ(names, (std::set<std::string>{"REQUEST_METHOD", "REQUEST_URI", "CONTENT_TYPE",
-                                          "CONTENT_LENGTH", "REMOTE_ADDR", "HTTP_X_REQUEST_ID",
-                                          "INFERPOOL_HANDED_OFF", "INFERPOOL_RETRY"}));
+  EXPECT_EQ(names,
+            (std::set<std::string>{
+                "REQUEST_METHOD", "REQUEST_URI", "CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR",
+                "HTTP_X_REQUEST_ID", "HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_X_API_KEY",
+                "HTTP_X_PRIORITY", "HTTP_X_TIMEOUT_MS", "HTTP_TRACEPARENT", "HTTP_TRACESTATE",
+                "HTTP_CONTENT_ENCODING", "HTTP_INFERENCE_HEADER_CONTENT_LENGTH",
+                "INFERPOOL_HANDED_OFF", "INFERPOOL_RETRY"}));
   EXPECT_EQ(reader.One("http/server", "fastcgi_pass_request_headers"), "off");
 }
 

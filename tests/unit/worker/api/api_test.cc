@@ -76,7 +76,7 @@ class ApiTest : public testing::Test {
   backend::Inference inference_{client_, {.domain = "api_test"}};
   backend::Catalog catalog_{client_};
   const Scoreboard board_ = test::OccupiedBoard(1, 1);
-  const Api api_{config_, client_, inference_, catalog_, quarantine()};
+  const Api api_{{config_, client_, inference_, catalog_, quarantine()}};
 };
 
 TEST_F(ApiTest, AnUnknownRouteIs404) {
@@ -271,11 +271,11 @@ TEST_F(ApiTest, EveryAnswerHasItsHeaders) {
 
 TEST_F(ApiTest, ASaneRequestIdIsKeptAndAnotherReplaced) {
   fcgi::Request request = Make("GET", "/nowhere");
-  request.request_id = "Client-1.2_3";
+  request.headers = {{"x-request-id", "Client-1.2_3"}};
   fcgi::Response response = Handle(request);
   EXPECT_EQ(Header(response, "X-Request-ID"), "Client-1.2_3");
   EXPECT_EQ(ParseJson(response.body)["request_id"], "Client-1.2_3");
-  request.request_id = "evil\r\nSet-Cookie: a=b";
+  request.headers = {{"x-request-id", "evil\r\nSet-Cookie: a=b"}};
   response = Handle(request);
   EXPECT_EQ(Header(response, "X-Request-ID").find("evil"), std::string::npos);
   EXPECT_EQ(response.body.find("evil"), std::string::npos);
@@ -285,7 +285,7 @@ TEST_F(ApiTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
   fcgi::Request request = Make("GE\r\nX: y", "/\r\nX: y\"");
   request.query = "a\r\nX: y";
   request.content_type = "text/\r\nX: y";
-  request.request_id = "a\r\nX: y";
+  request.headers = {{"x-request-id", "a\r\nX: y"}};
   for (const char* path : {"/\r\nX: y\"", "/v1/models", "/v1/predict/faces", "/v1/models/\r\nX"}) {
     request.path = path;
     const fcgi::Response response = Handle(request);
@@ -349,7 +349,7 @@ class ApiWithServerTest : public ApiTest {
   const backend::Client client_with_{{server_.target()}, 16};
   backend::Inference inference_with_{client_with_, {.domain = "api_test"}};
   backend::Catalog catalog_with_{client_with_};
-  const Api api_with_{config_, client_with_, inference_with_, catalog_with_, quarantine()};
+  const Api api_with_{{config_, client_with_, inference_with_, catalog_with_, quarantine()}};
 };
 
 TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
@@ -446,7 +446,7 @@ TEST_F(ApiWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
 
 TEST_F(ApiWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
-  request.request_id = "the-id";
+  request.headers = {{"x-request-id", "the-id"}};
   ASSERT_EQ(Ask(request).status, 200);
   const auto task = lane().task.Load();
   ASSERT_TRUE(task);

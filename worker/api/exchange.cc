@@ -1,0 +1,21 @@
+#include "worker/api/exchange.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace inferpool::api {
+
+fcgi::Response Json(std::string body) {
+  fcgi::Response response;
+  response.headers.emplace_back("Content-Type", "application/json");
+  response.body = std::move(body);
+  return response;
+}
+
+bool CanBeModelName(std::string_view name) {
+  constexpr std::size_t kMaxModelName = 128;
+  return name.size() <= kMaxModelName &&
+         std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+}
+
+}  // namespace inferpool::api

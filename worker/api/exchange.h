@@ -1,0 +1,42 @@
+// One request on its way to an answer, and what the routes answer it with.
+#pragma once
+
+#include <string>
+
+#include "fcgi/request.h"
+#include "shared/config.h"
+#include "shared/scoreboard.h"
+#include "worker/api/problem.h"
+#include "worker/api/timings.h"
+#include "worker/backend/catalog.h"
+#include "worker/backend/client.h"
+#include "worker/backend/inference.h"
+
+namespace inferpool::api {
+
+// A worker's own, shared by its threads.
+struct Services {
+  const Config& config;
+  const backend::Client& client;
+  backend::Inference& inference;
+  backend::Catalog& catalog;
+  const Quarantine& quarantine;
+};
+
+struct Exchange {
+  const fcgi::Request& request;
+  Lane& lane;
+  std::string id;              // X-Request-ID
+  backend::CallLimits limits;  // of what is asked of the model server
+  Timings timings;
+
+  fcgi::Response Fail(const Problem& problem) const { return Render(problem, id); }
+};
+
+fcgi::Response Json(std::string body);
+
+// Printable ASCII without '/', at most 128 characters. Nobody needs to be asked for other names,
+// and gRPC could not carry some of them.
+bool CanBeModelName(std::string_view name);
+
+}  // namespace inferpool::api
