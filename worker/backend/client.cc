@@ -78,8 +78,10 @@ Client::Client(const std::vector<std::string>& targets, int message_mb,
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
-  ReadyQuestions questions(targets_.size());
-  for (std::size_t i = 0; i < targets_.size(); ++i) questions.Ask(i, stub(i), deadline);
+  std::vector<ReadyQuestions::Stub*> stubs;
+  for (const auto& target : targets_) stubs.push_back(&target->stub());
+  ReadyQuestions questions(stubs);
+  for (std::size_t i = 0; i < stubs.size(); ++i) questions.Ask(i, deadline);
   const Deadline end(deadline.at() + kGrace);
   absl::Status first_error;
   while (questions.AnyOut()) {

@@ -66,7 +66,7 @@ class Client {
   Client(const std::vector<std::string>& targets, int message_mb,
          const ClientOptions& options = {});
 
-  // OK as soon as one of the servers answers that it is ready.
+  // OK as soon as one of the servers can be sent requests (ready_questions.h).
   absl::Status ServerReady(Deadline deadline) const;
 
   // Names of the models that are ready, sorted, each once.
