@@ -131,6 +131,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::atomic<bool> index_asked_for_ready = false;
   std::atomic<int> model_ready_calls = 0;
   std::atomic<int> index_calls = 0;
+  std::atomic<bool> has_index = true;  // false: RepositoryIndex is UNIMPLEMENTED
   // What RepositoryIndex answers, and ModelReady.
   std::vector<FakeIndexEntry> index;
 
@@ -215,6 +216,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                                const inference::RepositoryIndexRequest* request,
                                inference::RepositoryIndexResponse* response) override {
     ++index_calls;
+    if (!has_index) return {grpc::StatusCode::UNIMPLEMENTED, ""};
     index_asked_for_ready = request->ready();
     {
       const std::lock_guard lock(mutex_);
