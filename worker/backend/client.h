@@ -92,7 +92,9 @@ class Client {
   std::size_t targets() const { return targets_.size(); }
   TargetState State(std::size_t target) const;
 
-  // For calls to one server about what it alone has, such as shared memory.
+  // For calls to one server about what it alone has, such as shared memory or its readiness. They
+  // pass by its breaker.
+  UnaryCalls& calls(std::size_t target) const { return targets_[target]->calls(); }
   inference::GRPCInferenceService::StubInterface& stub(std::size_t target) const {
     return targets_[target]->stub();
   }
