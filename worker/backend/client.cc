@@ -86,7 +86,7 @@ absl::Status Client::ServerReady(Deadline deadline) const {
   absl::Status first_error;
   while (questions.AnyOut()) {
     const auto answer = questions.Next(end);
-    if (!answer) return absl::DeadlineExceededError("the model server does not read any more");
+    if (!answer) return absl::DeadlineExceededError("the model server did not answer in time");
     if (answer->ready.ok()) return answer->ready;
     if (first_error.ok()) first_error = answer->ready;
   }

@@ -19,6 +19,7 @@ using ProbeResult = Breaker::ProbeResult;
 constexpr std::chrono::milliseconds kGrace{200};
 // A Triton lists its repository for an index, which may be an object store.
 constexpr std::chrono::seconds kIndexPause{1};
+constexpr std::chrono::seconds kIndexPatience{5};
 
 // A model that can be used, or none. None can while a server that is `starting` loads one.
 std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool starting) {
@@ -116,7 +117,8 @@ ReadyQuestions::Verdict ReadyQuestions::AskForIndex(Server& server, Deadline dea
     server.model = end.ok() ? ReadyModelOf(index, /*starting=*/!server.served) : "";
     return server.model.empty() ? not_ready() : Serves(server, /*in_part=*/true);
   };
-  Send(server, deadline, &Stub::AsyncRepositoryIndex, inference::RepositoryIndexRequest(), judge);
+  const Deadline later(std::max(deadline.at(), now + kIndexPatience));
+  Send(server, later, &Stub::AsyncRepositoryIndex, inference::RepositoryIndexRequest(), judge);
   return std::nullopt;
 }
 

@@ -39,7 +39,8 @@ class ReadyQuestions {
   bool IsOut(std::size_t server) const;
   bool AnyOut() const;
 
-  // None must be out to that server. `deadline` is for all that it is asked.
+  // None must be out to that server. A server that is there and asked for its index has some time
+  // past the deadline.
   void Ask(std::size_t server, Deadline deadline);
 
   struct Answer {

@@ -131,7 +131,8 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::atomic<bool> index_asked_for_ready = false;
   std::atomic<int> model_ready_calls = 0;
   std::atomic<int> index_calls = 0;
-  std::atomic<bool> has_index = true;  // false: RepositoryIndex is UNIMPLEMENTED
+  // What RepositoryIndex does first. Set it before calls.
+  std::function<grpc::Status()> on_index = [] { return grpc::Status::OK; };
   // What RepositoryIndex answers, and ModelReady.
   std::vector<FakeIndexEntry> index;
 
@@ -216,7 +217,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                                const inference::RepositoryIndexRequest* request,
                                inference::RepositoryIndexResponse* response) override {
     ++index_calls;
-    if (!has_index) return {grpc::StatusCode::UNIMPLEMENTED, ""};
+    if (const grpc::Status status = on_index(); !status.ok()) return status;
     index_asked_for_ready = request->ready();
     {
       const std::lock_guard lock(mutex_);

@@ -145,8 +145,21 @@ TEST_F(ReadyQuestionsTest, TheIndexIsAskedForOnceASecond) {
 TEST_F(ReadyQuestionsTest, AServerWithoutAnIndexIsTakenAtItsWord) {
   server_.ready = false;
   server_.SetIndex({kFaces});
-  server_.has_index = false;
+  server_.on_index = [] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, ""); };
   EXPECT_EQ(Ask().result, Result::kNotReady);
+}
+
+TEST_F(ReadyQuestionsTest, AnIndexMayTakeLonger) {
+  server_.ready = false;
+  server_.SetIndex({kFaces});
+  server_.on_index = [] {
+    std::this_thread::sleep_for(milliseconds(1'200));
+    return grpc::Status::OK;
+  };
+  questions_.Ask(0, Deadline::After(seconds(1)));
+  const auto answer = questions_.Next(Deadline::After(seconds(40)));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->result, Result::kReady);
 }
 
 TEST_F(ReadyQuestionsTest, ASilentServerKeepsNoOtherWaiting) {
