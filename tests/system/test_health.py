@@ -226,7 +226,8 @@ class EmbeddedTest(HealthTest):
         self.wait_ready(200)
 
     def test_probes_are_answered_while_all_threads_are_busy(self):
-        self.instance = instance = self.start({"workers": 1, "threads": 2}, self.addCleanup)
+        self.instance = instance = self.start(
+            {"workers": 1, "threads": 2, "limits.queue_ms": 0}, self.addCleanup)
         self.assert_good(instance.predict("faces", ASTRONAUT))  # its connection is there
         frozen = instance.stop_modelserver()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
