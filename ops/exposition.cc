@@ -91,6 +91,15 @@ MetricFamily ModelCalls(const Totals& totals) {
   return family;
 }
 
+MetricFamily ModelServers(const Health& health) {
+  MetricFamily family = Family("inferpool_model_server_target_ready",
+                               "1 when this model server can be sent requests", MetricType::Gauge);
+  for (const ModelServer& server : health.model_servers) {
+    Add(family, {{"target", server.target}}, server.ready ? 1 : 0);
+  }
+  return family;
+}
+
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family = Family("inferpool_worker_ends_total",
                                "Worker processes that ended, by reason", MetricType::Counter);
@@ -129,8 +138,9 @@ std::string Exposition(const Totals& totals, const Health& health,
       Single("inferpool_quarantined_inputs",
              "Pictures that are refused because they crashed a worker", MetricType::Gauge,
              value(totals.quarantined)),
-      Single("inferpool_model_server_ready", "1 when the model server answers that it is ready",
+      Single("inferpool_model_server_ready", "1 when a model server can be sent requests",
              MetricType::Gauge, health.model_server.ready ? 1 : 0),
+      ModelServers(health),
       Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,
              health.Ready() ? 1 : 0),
   });

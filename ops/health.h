@@ -2,9 +2,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "shared/scoreboard.h"
-#include "shared/status.h"
 
 namespace inferpool::ops {
 
@@ -13,15 +13,22 @@ struct Part {
   std::string detail;
 };
 
+struct ModelServer {
+  std::string target;
+  bool ready;
+  std::string detail;  // "ready", if there is no more to say
+};
+
 struct Health {
   Part workers;
-  Part model_server;
+  Part model_server;  // all of them
+  std::vector<ModelServer> model_servers;
 
   bool Ready() const { return workers.ready && model_server.ready; }
 };
 
-// `model_server`: the latest answer to the question whether it is ready.
-Health Judge(const Totals& totals, const absl::Status& model_server);
+// One ready model server is enough, as one worker is.
+Health Judge(const Totals& totals, std::vector<ModelServer> model_servers);
 
 // {"ready":false,"workers":{"ready":true,"detail":"2 of 2 ready"},"model_server":{...}}
 std::string ToJson(const Health& health);

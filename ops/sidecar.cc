@@ -8,91 +8,22 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <optional>
-#include <stop_token>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <utility>
 
 #include "ops/exposition.h"
 #include "ops/health.h"
+#include "ops/model_servers.h"
 #include "shared/log.h"
-#include "worker/backend/client.h"
 
 namespace inferpool::ops {
 namespace {
 
-// /readyz must show a change within a second. For the worse: a pause and one unanswered question.
-constexpr auto kProbePause = std::chrono::milliseconds(100);
-constexpr auto kProbeDeadline = std::chrono::milliseconds(500);
-// For the better: the server must have answered for this long, in which the workers, each of which
-// has a connection of its own, find it again too (worker/backend/client.cc: up to 250 ms and a
-// bit).
-constexpr auto kSettle = std::chrono::milliseconds(500);
 // Probes and scrapers hold few connections; more are refused rather than kept.
 constexpr unsigned int kMaxConnections = 128;
 constexpr unsigned int kConnectionTimeoutSeconds = 10;
-
-// Asks the model server again and again, in a thread of its own, whether it is ready.
-class Prober {
- public:
-  explicit Prober(const Config& config)
-      : client_(config.backend.targets, config.backend.message_mb),
-        thread_([this](const std::stop_token& stop) { Run(stop); }) {}
-
-  // Waits for the first answer, or that there is none: bounded by kProbeDeadline.
-  void AwaitFirst() {
-    std::unique_lock lock(mutex_);
-    asked_.wait(lock, [this] { return asked_once_; });
-  }
-
-  absl::Status Latest() const {
-    const std::lock_guard lock(mutex_);
-    return latest_;
-  }
-
- private:
-  void Run(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      const absl::Status status = client_.ServerReady(Deadline::After(kProbeDeadline));
-      std::unique_lock lock(mutex_);
-      Take(status, Clock::now());
-      asked_.notify_all();
-      pause_.wait_for(lock, stop, kProbePause, [] { return false; });
-    }
-  }
-
-  void Take(const absl::Status& status, TimePoint now) {
-    const bool first = !std::exchange(asked_once_, true);
-    if (!status.ok()) {
-      good_since_.reset();
-    } else if (!good_since_) {
-      good_since_ = now;
-    }
-    // Found ready at the first look, it was ready before.
-    const bool settled = first || (good_since_ && now - *good_since_ >= kSettle);
-    if (status.ok() && !latest_.ok() && !settled) return;
-    if (first || status.ok() != latest_.ok()) {
-      log::Info("model server", {{"ready", status.ok()}, {"detail", Message(status)}});
-    }
-    latest_ = status;
-  }
-
-  const backend::Client client_;
-  mutable std::mutex mutex_;
-  std::condition_variable asked_;
-  bool asked_once_ = false;              // guarded by mutex_
-  std::optional<TimePoint> good_since_;  // guarded by mutex_
-  std::condition_variable_any pause_;
-  absl::Status latest_ = absl::UnavailableError("not asked yet");  // guarded by mutex_
-  std::jthread thread_;                                            // last: ends before what it uses
-};
 
 struct Answer {
   unsigned int status;
@@ -102,7 +33,7 @@ struct Answer {
 
 struct Context {
   const Scoreboard& scoreboard;
-  const Prober& prober;
+  const ModelServers& model_servers;
 };
 
 Answer Route(const Context& context, std::string_view method, std::string_view path) {
@@ -111,7 +42,7 @@ Answer Route(const Context& context, std::string_view method, std::string_view p
   }
   if (path == "/livez") return {MHD_HTTP_OK, "{\"alive\":true}\n"};
   const Totals totals = context.scoreboard.Sum(Clock::now());
-  const Health health = Judge(totals, context.prober.Latest());
+  const Health health = Judge(totals, context.model_servers.Latest());
   if (path == "/readyz") {
     const unsigned int status = health.Ready() ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     return {status, ToJson(health)};
@@ -172,9 +103,9 @@ absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
 
 int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
                const std::function<void()>& ready) {
-  Prober prober(config);
-  prober.AwaitFirst();
-  Context context{scoreboard, prober};
+  ModelServers model_servers(config);
+  model_servers.AwaitFirst();
+  Context context{scoreboard, model_servers};
   MHD_Daemon* daemon = MHD_start_daemon(
       MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &Handle, &context,
       MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, kMaxConnections,

@@ -169,7 +169,7 @@ MakeCall OneWay(std::shared_ptr<grpc::Channel> channel,
     if (transport == backend::Transport::kShm) {
       arena = *backend::Arena::Create(kDomain, std::size_t{16} << 20);
       regions = std::make_shared<backend::SharedRegions>(
-          transport, std::vector{backend::SharedRegions::Target{"modelserver", &client->stub(0)}});
+          transport, std::vector{backend::SharedRegions::Target{"modelserver", &client->calls(0)}});
       Check(regions->Prepare(0, arena, Soon(), std::chrono::steady_clock::now()).ok(), "no region");
     }
     return [client, stub, tensor, arena, regions] {

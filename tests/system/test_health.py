@@ -153,6 +153,30 @@ class ModelServerTest(HealthTest):
         self.wait_ready(200, SOON_S)
         eventually(lambda: instance.predict("faces", ASTRONAUT).status == 200, "200 again", SOON_S)
 
+    def test_each_of_several_model_servers_is_told_apart(self):
+        first, second = self.listen, f"unix:{self.folder}/second.sock"
+        other = harness.start_modelserver(second, self.log)
+        self.addCleanup(self.end_server, other)
+        instance = self.start_instance(**{"backend.targets": [first, second]})
+
+        def shown():
+            metrics = instance.metrics()
+            return [metrics.value("inferpool_model_server_target_ready", target=target)
+                    for target in (first, second)]
+        eventually(lambda: shown() == [1, 1], "both are ready")
+        self.assertEqual("2 of 2 ready", self.wait_ready(200)["model_server"]["detail"])
+        self.end_server(other)
+        eventually(lambda: shown() == [1, 0], "one is away", SOON_S)
+        self.assertRegex(self.wait_ready(200)["model_server"]["detail"],
+                         f"^1 of 2 ready; {second}: .")
+        self.assertEqual(1, instance.metrics().value("inferpool_model_server_ready"))
+        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.end_server(self.server)
+        content = self.wait_ready(503, SOON_S)
+        for target in (first, second):
+            self.assertIn(f"; {target}: ", content["model_server"]["detail"])
+        self.assert_away(instance)
+
     def test_a_model_server_over_tcp(self):
         port, = harness.free_ports(1)
         self.listen = f"127.0.0.1:{port}"
@@ -202,7 +226,8 @@ class EmbeddedTest(HealthTest):
         self.wait_ready(200)
 
     def test_probes_are_answered_while_all_threads_are_busy(self):
-        self.instance = instance = self.start({"workers": 1, "threads": 2}, self.addCleanup)
+        self.instance = instance = self.start(
+            {"workers": 1, "threads": 2, "limits.queue_ms": 0}, self.addCleanup)
         self.assert_good(instance.predict("faces", ASTRONAUT))  # its connection is there
         frozen = instance.stop_modelserver()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:

@@ -78,13 +78,15 @@ Client::Client(const std::vector<std::string>& targets, int message_mb,
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
-  ReadyQuestions questions(targets_.size());
-  for (std::size_t i = 0; i < targets_.size(); ++i) questions.Ask(i, stub(i), deadline);
+  std::vector<ReadyQuestions::Stub*> stubs;
+  for (const auto& target : targets_) stubs.push_back(&target->stub());
+  ReadyQuestions questions(stubs);
+  for (std::size_t i = 0; i < stubs.size(); ++i) questions.Ask(i, deadline);
   const Deadline end(deadline.at() + kGrace);
   absl::Status first_error;
   while (questions.AnyOut()) {
     const auto answer = questions.Next(end);
-    if (!answer) return absl::DeadlineExceededError("the model server does not read any more");
+    if (!answer) return absl::DeadlineExceededError("the model server did not answer in time");
     if (answer->ready.ok()) return answer->ready;
     if (first_error.ok()) first_error = answer->ready;
   }

@@ -66,7 +66,7 @@ class Client {
   Client(const std::vector<std::string>& targets, int message_mb,
          const ClientOptions& options = {});
 
-  // OK as soon as one of the servers answers that it is ready.
+  // OK as soon as one of the servers can be sent requests (ready_questions.h).
   absl::Status ServerReady(Deadline deadline) const;
 
   // Names of the models that are ready, sorted, each once.
@@ -92,7 +92,9 @@ class Client {
   std::size_t targets() const { return targets_.size(); }
   TargetState State(std::size_t target) const;
 
-  // For calls to one server about what it alone has, such as shared memory.
+  // For calls to one server about what it alone has, such as shared memory or its readiness. They
+  // pass by its breaker.
+  UnaryCalls& calls(std::size_t target) const { return targets_[target]->calls(); }
   inference::GRPCInferenceService::StubInterface& stub(std::size_t target) const {
     return targets_[target]->stub();
   }

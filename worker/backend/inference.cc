@@ -23,7 +23,7 @@ constexpr std::size_t kMaxModels = 1000;
 std::vector<SharedRegions::Target> Targets(const Client& client) {
   std::vector<SharedRegions::Target> targets;
   for (std::size_t i = 0; i < client.targets(); ++i) {
-    targets.push_back({client.State(i).name, &client.stub(i)});
+    targets.push_back({client.State(i).name, &client.calls(i)});
   }
   return targets;
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <vector>
 
 #include "worker/backend/ready_questions.h"
 
@@ -16,11 +17,13 @@ constexpr std::chrono::milliseconds kPatience{1'000};
 
 // At most one question is out to each target, so that a hung one keeps no other one waiting.
 void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
-  ReadyQuestions questions(targets.size());
+  std::vector<ReadyQuestions::Stub*> stubs;
+  for (const auto& target : targets) stubs.push_back(&target->stub());
+  ReadyQuestions questions(stubs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < targets.size(); ++i) {
       if (targets[i]->WantsProbe() && !questions.IsOut(i)) {
-        questions.Ask(i, targets[i]->stub(), Deadline::After(kPatience));
+        questions.Ask(i, Deadline::After(kPatience));
       }
     }
     if (!questions.AnyOut()) return;

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "shared/log.h"
+#include "worker/backend/region_calls.h"
 
 namespace inferpool::backend {
 namespace {
@@ -66,8 +67,8 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::Prepare(std::size_t target,
   arena->GiveOut();
   const Deadline longest = Deadline::After(kLongestAsk);
   const bool short_of_time = deadline.at() < longest.at();
-  const absl::Status answer =
-      server.calls.Register(arena->name(), arena->size(), short_of_time ? deadline : longest);
+  const absl::Status answer = RegisterRegion(server.calls, arena->name(), arena->size(),
+                                             short_of_time ? deadline : longest);
   lock.lock();
   server.asking = false;
   // That one caller had little time says nothing of the server.
@@ -127,7 +128,7 @@ absl::Status SharedRegions::Unregister(const std::string& arena, Deadline deadli
     Forget(i, arena);
     const TimePoint now = Clock::now();
     const auto share = deadline.Left(now) / static_cast<int>(servers_.size() - i);
-    const absl::Status status = servers_[i]->calls.Unregister(arena, Deadline(now + share));
+    const absl::Status status = UnregisterRegion(servers_[i]->calls, arena, Deadline(now + share));
     // Any other answer would be the same next time.
     if (MayPass(status) && !absl::IsUnavailable(status)) result.Update(status);
   }

@@ -18,7 +18,7 @@
 #include "shared/deadline.h"
 #include "shared/status.h"
 #include "worker/backend/arena.h"
-#include "worker/backend/region_calls.h"
+#include "worker/backend/unary_call.h"
 
 namespace inferpool::backend {
 
@@ -37,8 +37,8 @@ bool IsRegionUnknown(const absl::Status& status);
 class SharedRegions {
  public:
   struct Target {
-    std::string name;                                      // for messages
-    inference::GRPCInferenceService::StubInterface* stub;  // outlives this
+    std::string name;   // for messages
+    UnaryCalls* calls;  // to it; outlives this
   };
   enum class Way { kShared, kInline };
 
@@ -66,10 +66,10 @@ class SharedRegions {
 
  private:
   struct Server {
-    Server(const Target& target) : name(target.name), calls(*target.stub) {}
+    explicit Server(const Target& target) : name(target.name), calls(*target.calls) {}
 
     const std::string name;
-    RegionCalls calls;
+    UnaryCalls& calls;
     std::map<std::string, std::weak_ptr<Arena>> registered;
     bool asking = false;
     std::optional<absl::Status> refusal;  // for good

@@ -41,7 +41,8 @@ class Target {
   // How often the breaker has opened.
   std::uint64_t openings() const { return openings_.load(std::memory_order_relaxed); }
 
-  // For calls other than inference, with a deadline.
+  // For calls that pass by the breaker, with a deadline.
+  UnaryCalls& calls() { return lines_.front()->calls; }
   inference::GRPCInferenceService::StubInterface& stub() { return *lines_.front()->stub; }
 
   // False while gRPC knows that a call would fail for want of a connection. Connects if need be.

@@ -71,7 +71,7 @@ Page Parse(const std::string& text) {
 }
 
 Health Ready() {
-  return {.workers = {true, ""}, .model_server = {true, ""}};
+  return {.workers = {true, ""}, .model_server = {true, ""}, .model_servers = {}};
 }
 
 // Numbers that differ everywhere.
@@ -207,12 +207,22 @@ TEST(ExpositionTest, LargeCountersLoseNothing) {
 TEST(ExpositionTest, ReadinessIsOneOnlyWhenBothPartsAre) {
   for (const bool workers : {false, true}) {
     for (const bool model_server : {false, true}) {
-      const Page page = Parse(
-          Exposition(Totals(), {.workers = {workers, ""}, .model_server = {model_server, ""}}));
+      const Page page = Parse(Exposition(
+          Totals(),
+          {.workers = {workers, ""}, .model_server = {model_server, ""}, .model_servers = {}}));
       EXPECT_EQ(page.Number("inferpool_model_server_ready"), model_server ? 1 : 0);
       EXPECT_EQ(page.Number("inferpool_ready"), workers && model_server ? 1 : 0);
     }
   }
+}
+
+TEST(ExpositionTest, EachModelServerHasItsReadiness) {
+  Health health = Ready();
+  health.model_servers = {{"unix:/a", true, "ready"}, {"dns:\"b\":1", false, "away"}};
+  const Page page = Parse(Exposition(Totals(), health));
+  EXPECT_EQ(page.types.at("inferpool_model_server_target_ready"), "gauge");
+  EXPECT_EQ(page.Number(R"(inferpool_model_server_target_ready{target="unix:/a"})"), 1);
+  EXPECT_EQ(page.Number(R"(inferpool_model_server_target_ready{target="dns:\"b\":1"})"), 0);
 }
 
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fcgi/child.h"
 #include "shared/log.h"
@@ -74,8 +75,10 @@ struct HttpAnswer {
 // The sidecar in a process of its own, and where the model server may come and go.
 class SidecarTest : public testing::Test {
  protected:
-  SidecarTest() {
-    config_.backend.targets = {"unix:" + (folder_ / "server.sock")};
+  explicit SidecarTest(const std::vector<std::string>& sockets = {"server.sock"}) {
+    for (const std::string& name : sockets) {
+      config_.backend.targets.push_back("unix:" + (folder_ / name));
+    }
     listener_ = std::move(*ListenTcp("127.0.0.1", 0));
     sidecar_ = std::make_unique<ChildProcess>([this] {
       log::Init(log::Level::kError, "test");
@@ -85,10 +88,13 @@ class SidecarTest : public testing::Test {
   }
 
   // gRPC must not be in this process: it forks.
-  std::unique_ptr<ChildProcess> ModelServer(bool ready = true) {
-    return std::make_unique<ChildProcess>([this, ready] {
-      test::FakeModelServer server(folder_ / "server.sock");
+  std::unique_ptr<ChildProcess> ModelServer(bool ready = true,
+                                            const std::vector<test::FakeIndexEntry>& index = {},
+                                            const std::string& socket = "server.sock") {
+    return std::make_unique<ChildProcess>([=, this] {
+      test::FakeModelServer server(folder_ / socket);
       server.ready = ready;
+      server.SetIndex(index);
       pause();
       return 0;
     });
@@ -191,6 +197,64 @@ TEST_F(SidecarTest, AModelServerThatSaysItIsNotReadyIsNot) {
   EXPECT_TRUE(Eventually(
       [&] { return Ask("/readyz").body.find("says it is not ready") != std::string::npos; }));
   EXPECT_EQ(Ask("/readyz").status, 503);
+}
+
+// A load balancer that asks must not lose a whole pool to one broken model.
+TEST_F(SidecarTest, AModelServerThatServesInPartIsReadyAndThatIsSaid) {
+  board_.slot(0).process.state = ProcessState::kReady;
+  const auto server =
+      ModelServer(/*ready=*/false, {{"faces", "1"}, {"broken", "1", "UNAVAILABLE"}});
+  EXPECT_TRUE(BecomesReady(200));
+  EXPECT_EQ(test::ParseJson(Ask("/readyz").body)["model_server"]["detail"],
+            "ready, but not all of its models are");
+}
+
+TEST_F(SidecarTest, AModelServerThatStartsIsNotReady) {
+  board_.slot(0).process.state = ProcessState::kReady;
+  const auto server = ModelServer(/*ready=*/false, {{"faces", "1"}, {"large", "1", "LOADING"}});
+  EXPECT_TRUE(Eventually(
+      [&] { return Ask("/readyz").body.find("says it is not ready") != std::string::npos; }));
+  EXPECT_FALSE(BecomesReady(200));
+}
+
+class SidecarOfTwoTest : public SidecarTest {
+ protected:
+  SidecarOfTwoTest() : SidecarTest({"one.sock", "two.sock", "one.sock"}) {
+    board_.slot(0).process.state = ProcessState::kReady;
+  }
+
+  bool Shows(const std::string& socket, int ready) const {
+    const std::string sample =
+        "\ninferpool_model_server_target_ready{target=\"unix:" + (folder_ / socket) + "\"} " +
+        std::to_string(ready) + "\n";
+    return Eventually([&] { return Ask("/metrics").body.find(sample) != std::string::npos; });
+  }
+  std::string Detail() const {
+    return test::ParseJson(Ask("/readyz").body)["model_server"]["detail"].asString();
+  }
+};
+
+TEST_F(SidecarOfTwoTest, OneIsEnoughAndTheOtherIsNamed) {
+  EXPECT_TRUE(Shows("one.sock", 0) && Shows("two.sock", 0));
+  EXPECT_TRUE(Detail().starts_with("0 of 2 ready; unix:" + (folder_ / "one.sock") + ": "))
+      << Detail();
+  const auto two = ModelServer(/*ready=*/true, {}, "two.sock");
+  EXPECT_TRUE(BecomesReady(200));
+  EXPECT_TRUE(Shows("one.sock", 0) && Shows("two.sock", 1));
+  EXPECT_TRUE(Detail().starts_with("1 of 2 ready; unix:" + (folder_ / "one.sock") + ": "))
+      << Detail();
+  const auto one = ModelServer(/*ready=*/true, {}, "one.sock");
+  EXPECT_TRUE(Shows("one.sock", 1));
+  EXPECT_EQ(Detail(), "2 of 2 ready");
+
+  two->Signal(SIGSTOP);
+  EXPECT_TRUE(Shows("two.sock", 0));
+  EXPECT_TRUE(Shows("one.sock", 1)) << "it is asked for itself";
+  EXPECT_EQ(Ask("/readyz").status, 200);
+  one->Signal(SIGKILL);
+  EXPECT_TRUE(BecomesReady(503));
+  two->Signal(SIGCONT);
+  EXPECT_TRUE(BecomesReady(200));
 }
 
 TEST_F(SidecarTest, MetricsComeFromTheScoreboard) {

@@ -189,6 +189,34 @@ TEST_F(ClientTargetsTest, AServerThatIsBackIsFoundWithoutACall) {
   EXPECT_TRUE(Call(*client).ok());
 }
 
+TEST_F(ClientTargetsTest, ABrokenModelDoesNotKeepTheBreakerOpen) {
+  const auto client = OfOne();
+  first_.Stop();
+  Open(*client);
+  first_.ready = false;  // as Triton says with strict readiness
+  first_.SetIndex({{"faces", "1"}, {"broken", "1", "UNAVAILABLE"}});
+  first_.Start();
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+  EXPECT_EQ(first_.infer_calls, 0);
+  EXPECT_TRUE(Call(*client).ok());
+  EXPECT_TRUE(client->ServerReady(In(seconds(20))).ok());
+}
+
+TEST_F(ClientTargetsTest, AServerThatLoadsItsModelsKeepsTheBreakerOpen) {
+  const auto client = OfOne();
+  first_.Stop();
+  Open(*client);
+  first_.ready = false;
+  first_.SetIndex({{"faces", "1"}, {"large", "1", "LOADING"}});
+  first_.Start();
+  ASSERT_TRUE(Eventually([&] { return first_.index_calls >= 2; }));
+  EXPECT_EQ(client->State(0).breaker, Breaker::State::kOpen);
+  EXPECT_TRUE(absl::IsUnavailable(client->ServerReady(In(seconds(20)))));
+  first_.SetIndex({{"faces", "1"}, {"large", "1"}});
+  first_.ready = true;
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+}
+
 TEST_F(ClientTargetsTest, AHungServersCallsAreMadeAgainOnTheOther) {
   const auto client = OfBoth({.unanswered_probes = 1});
   ASSERT_TRUE(Call(*client).ok());

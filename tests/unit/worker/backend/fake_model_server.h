@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -14,6 +15,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "proto/kserve.grpc.pb.h"
 #include "tests/unit/shared/temporary_folder.h"
@@ -26,6 +28,13 @@ struct FakeModel {
   inference::ModelConfig config;
   std::function<grpc::Status(const inference::ModelInferRequest&, inference::ModelInferResponse*)>
       infer = [](const auto&, auto*) { return grpc::Status::OK; };
+};
+
+// One version of a model in the server's index.
+struct FakeIndexEntry {
+  std::string name;
+  std::string version;
+  std::string state = "READY";
 };
 
 inline void AddTensor(inference::ModelMetadataResponse::TensorMetadata& tensor,
@@ -95,6 +104,12 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     models_.erase(name);
   }
 
+  // While calls may be out.
+  void SetIndex(std::vector<FakeIndexEntry> entries) {
+    const std::lock_guard lock(mutex_);
+    index = std::move(entries);
+  }
+
   // What every call does first.
   void SetDelay(std::chrono::milliseconds delay) { delay_ms_ = delay.count(); }
   void SetFailure(grpc::Status failure) {
@@ -114,8 +129,12 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::atomic<int> config_calls = 0;
   std::atomic<int> infer_calls = 0;
   std::atomic<bool> index_asked_for_ready = false;
-  // What RepositoryIndex answers; one entry a version.
-  std::vector<std::pair<std::string, std::string>> index;
+  std::atomic<int> model_ready_calls = 0;
+  std::atomic<int> index_calls = 0;
+  // What RepositoryIndex does first. Set it before calls.
+  std::function<grpc::Status()> on_index = [] { return grpc::Status::OK; };
+  // What RepositoryIndex answers, and ModelReady.
+  std::vector<FakeIndexEntry> index;
 
  private:
   grpc::Status Begin(const grpc::ServerContext& context) {
@@ -142,6 +161,18 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                            inference::ServerReadyResponse* response) override {
     ++ready_calls;
     response->set_ready(ready);
+    return Begin(*context);
+  }
+
+  grpc::Status ModelReady(grpc::ServerContext* context, const inference::ModelReadyRequest* request,
+                          inference::ModelReadyResponse* response) override {
+    ++model_ready_calls;
+    {
+      const std::lock_guard lock(mutex_);
+      response->set_ready(std::ranges::any_of(index, [&](const auto& entry) {
+        return entry.name == request->name() && entry.state == "READY";
+      }));
+    }
     return Begin(*context);
   }
 
@@ -185,12 +216,17 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   grpc::Status RepositoryIndex(grpc::ServerContext* context,
                                const inference::RepositoryIndexRequest* request,
                                inference::RepositoryIndexResponse* response) override {
+    ++index_calls;
+    if (const grpc::Status status = on_index(); !status.ok()) return status;
     index_asked_for_ready = request->ready();
-    for (const auto& [name, version] : index) {
-      auto& entry = *response->add_models();
-      entry.set_name(name);
-      entry.set_version(version);
-      entry.set_state("READY");
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [name, version, state] : index) {
+        auto& entry = *response->add_models();
+        entry.set_name(name);
+        entry.set_version(version);
+        entry.set_state(state);
+      }
     }
     return Begin(*context);
   }

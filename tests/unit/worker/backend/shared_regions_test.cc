@@ -161,7 +161,7 @@ class MemoryServer final : public inference::GRPCInferenceService::Service {
 class SharedRegionsTest : public testing::Test {
  protected:
   SharedRegions Regions(Transport transport) {
-    return SharedRegions(transport, {{"first", stub_.get()}, {"second", other_stub_.get()}});
+    return SharedRegions(transport, {{"first", &calls_}, {"second", &other_calls_}});
   }
   std::shared_ptr<Arena> MakeArena() { return *Arena::Create(folder_.domain(), 1 << 16); }
   static Deadline Soon() { return Deadline::After(seconds(20)); }
@@ -178,11 +178,8 @@ class SharedRegionsTest : public testing::Test {
   MemoryServer other_;
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel(server_.target(), grpc::InsecureChannelCredentials());
-  std::unique_ptr<inference::GRPCInferenceService::Stub> stub_ =
-      inference::GRPCInferenceService::NewStub(channel_);
-  std::unique_ptr<inference::GRPCInferenceService::Stub> other_stub_ =
-      inference::GRPCInferenceService::NewStub(
-          grpc::CreateChannel(other_.target(), grpc::InsecureChannelCredentials()));
+  UnaryCalls calls_{channel_};
+  UnaryCalls other_calls_{grpc::CreateChannel(other_.target(), grpc::InsecureChannelCredentials())};
   const TimePoint start_ = Clock::now();
 };
 
