@@ -70,11 +70,12 @@ cv::Mat Upright(const cv::Mat& stored, int orientation) {
 
 }  // namespace
 
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction) {
   RETURN_IF_ERROR(CheckIntegrity(bytes, header));
   try {
-    absl::StatusOr<cv::Mat> stored =
-        header.format == Format::kJpeg ? DecodeJpeg(bytes, header) : DecodeByOpenCv(bytes, header);
+    absl::StatusOr<cv::Mat> stored = header.format == Format::kJpeg
+                                         ? DecodeJpeg(bytes, header, reduction)
+                                         : DecodeByOpenCv(bytes, header);
     if (!stored.ok()) {
       return stored;
     }
