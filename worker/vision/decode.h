@@ -12,7 +12,8 @@ namespace inferpool::vision {
 
 // Decodes the whole picture to CV_8UC3 BGR, of UprightSize(header), with the EXIF orientation
 // applied. `header` is what ReadHeader made of the same bytes. 16-bit samples lose their low byte;
-// an alpha channel is dropped, not blended, as cv::IMREAD_COLOR does.
+// an alpha channel is dropped, not blended, as cv::IMREAD_COLOR does. Of an animation it is the
+// first frame, of an animated PNG the picture that is shown where animations are not.
 //
 // `reduction` (reduction.h) decodes a JPEG to Reduced(UprightSize(header), reduction); the bytes
 // are checked as closely as otherwise. Other formats are decoded in full. The pixels are continuous
