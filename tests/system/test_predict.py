@@ -88,7 +88,7 @@ class PredictTest(SystemTest):
                 answer = self.faces(pictures.encode(frames[0], kind, save_all=True,
                                                     append_images=frames[1:], **options))
                 self.assertEqual({"width": 512, "height": 512}, answer["image"])
-                self.assertEqual(1, len(answer["detections"]))
+                self.assertTrue(answer["detections"])
                 self.assert_face(answer["detections"][0])
 
     def test_the_picture_decides_and_not_its_declared_type(self):
