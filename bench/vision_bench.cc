@@ -63,7 +63,7 @@ void DecodeOurs(benchmark::State& state) {
 void DecodeReduced(benchmark::State& state) {
   const std::string bytes = Jpeg(Width(state), Height(state));
   const auto header = ReadHeader(bytes);
-  const int reduction = Reduction(*header, Place(Yolo640(), UprightSize(*header)));
+  const int reduction = Reduce(*header, Place(Yolo640(), UprightSize(*header))).reduction;
   for (auto _ : state) benchmark::DoNotOptimize(Decode(bytes, *header, reduction));
   state.counters["reduction"] = reduction;
 }
@@ -79,14 +79,14 @@ void DecodeAndLetterbox(benchmark::State& state) {
   const std::string bytes = Jpeg(Width(state), Height(state));
   const auto header = ReadHeader(bytes);
   const InputLayout layout = Yolo640();
-  const Placement placement = Place(layout, UprightSize(*header));
-  const int reduction = state.range(2) != 0 ? Reduction(*header, placement) : 1;
+  Placement placement = Place(layout, UprightSize(*header));
+  if (state.range(2) != 0) placement = Reduce(*header, placement);
   std::vector<std::byte> row(RowBytes(layout, placement.input));
   for (auto _ : state) {
-    const auto picture = Decode(bytes, *header, reduction);
+    const auto picture = Decode(bytes, *header, placement.reduction);
     benchmark::DoNotOptimize(WriteInput(*picture, placement, layout, row));
   }
-  state.counters["reduction"] = reduction;
+  state.counters["reduction"] = placement.reduction;
 }
 
 void LetterboxOurs(benchmark::State& state) {

@@ -10,11 +10,14 @@
 
 namespace inferpool::vision {
 
-// 1, 2, 4 or 8: how many times smaller on each axis the picture can be decoded while
-// placement.source still has at least the pixels of placement.content on both. The other scales
-// that libjpeg-turbo has are slower than the next larger of these, which have SIMD code; 1 for
-// other formats than JPEG. `placement` is that of the whole picture, upright.
-int Reduction(const Header& header, const Placement& placement);
+// `placement` (of the whole picture) with the largest `reduction` of 1, 2, 4 and 8 with which the
+// pixels that WriteInput takes are still as many as placement.content has, on both axes; 1 for
+// other formats than JPEG. The other scales that libjpeg-turbo has are slower than the next larger
+// one of these, which have SIMD code.
+//
+// `source` then covers whole decoded pixels, so that boxes find their way back exactly; it may
+// differ from what it was, and stand out of the picture, by less than `reduction`.
+Placement Reduce(const Header& header, const Placement& placement);
 
 // What Decode makes of `size`: rounded to whole pixels, and at least one on each axis.
 cv::Size Reduced(cv::Size size, int reduction);

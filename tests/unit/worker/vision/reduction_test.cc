@@ -31,7 +31,7 @@ InputLayout Layout(Resize resize, cv::Size size) {
 }
 
 int ReductionOf(cv::Size picture, const InputLayout& layout, Format format = Format::kJpeg) {
-  return Reduction({format, picture.width, picture.height, 1}, Place(layout, picture));
+  return Reduce({format, picture.width, picture.height, 1}, Place(layout, picture)).reduction;
 }
 
 TEST(ReductionTest, IsTheLargestThatStillFillsTheInput) {
@@ -88,20 +88,32 @@ TEST(ReductionTest, OnlyJpegsAreReduced) {
   EXPECT_EQ(ReductionOf({4000, 4000}, layout, Format::kWebp), 1);
 }
 
-// What is decoded never has fewer pixels than WriteInput makes of it, whatever the sides.
-TEST(ReductionTest, NeverEnlargesWhatWasReduced) {
+// What is decoded never has fewer pixels than WriteInput makes of it, whatever the sides; and the
+// pixels that it takes are the source's, but for less than one of them at each end.
+TEST(ReductionTest, TakesThePixelsOfTheSourceAndEnough) {
   for (const Resize resize : {Resize::kLetterbox, Resize::kStretch, Resize::kCrop}) {
     const InputLayout layout = Layout(resize, {31, 17});
     for (int width = 1; width < 600; width += 7) {
       for (int height = 1; height < 600; height += 11) {
-        const Placement placement = Place(layout, {width, height});
-        const int reduction = Reduction({Format::kJpeg, width, height, 1}, placement);
+        const int orientation = 1 + (width + height) % 8;
+        const Placement full = Place(layout, {width, height});
+        const Placement reduced = Reduce({Format::kJpeg, width, height, orientation}, full);
+        const int reduction = reduced.reduction;
+        SCOPED_TRACE(testing::Message() << full.picture << " by " << reduction);
+        EXPECT_EQ(reduced.content, full.content);
+        const cv::Rect decoded({0, 0}, Reduced({width, height}, reduction));
+        ASSERT_EQ(reduced.part & decoded, reduced.part);
+        EXPECT_EQ(reduced.source.size(), reduced.part.size() * reduction);
         if (reduction == 1) {
+          EXPECT_EQ(reduced.source, full.source);
           continue;
         }
-        const cv::Size reduced = Reduced({width, height}, reduction);
-        EXPECT_GE(placement.source.width * reduced.width, placement.content.width * width);
-        EXPECT_GE(placement.source.height * reduced.height, placement.content.height * height);
+        EXPECT_GE(reduced.part.width, full.content.width);
+        EXPECT_GE(reduced.part.height, full.content.height);
+        EXPECT_LT(std::abs(reduced.source.x - full.source.x), reduction);
+        EXPECT_LT(std::abs(reduced.source.y - full.source.y), reduction);
+        EXPECT_LT(std::abs(reduced.source.br().x - full.source.br().x), reduction);
+        EXPECT_LT(std::abs(reduced.source.br().y - full.source.br().y), reduction);
       }
     }
   }
@@ -206,9 +218,8 @@ TEST(ReductionTest, DamageIsFoundAtEveryScale) {
 
 // --- what the model sees ---
 
-cv::Mat Input(const std::string& bytes, const Placement& placement, const InputLayout& layout,
-              int reduction) {
-  const auto picture = Decode(bytes, *ReadHeader(bytes), reduction);
+cv::Mat Input(const std::string& bytes, const Placement& placement, const InputLayout& layout) {
+  const auto picture = Decode(bytes, *ReadHeader(bytes), placement.reduction);
   EXPECT_TRUE(picture.ok()) << picture.status();
   cv::Mat input(placement.input, CV_8UC3);
   EXPECT_TRUE(
@@ -216,6 +227,13 @@ cv::Mat Input(const std::string& bytes, const Placement& placement, const InputL
                  {reinterpret_cast<std::byte*>(input.data), RowBytes(layout, placement.input)})
           .ok());
   return input;
+}
+
+cv::Mat ReducedInput(const std::string& bytes, const Placement& placement,
+                     const InputLayout& layout) {
+  const Placement reduced = Reduce(*ReadHeader(bytes), placement);
+  EXPECT_GT(reduced.reduction, 1);
+  return Input(bytes, reduced, layout);
 }
 
 double MeanDifference(const cv::Mat& a, const cv::Mat& b) {
@@ -238,11 +256,9 @@ TEST(ReductionTest, TheInputIsAtLeastAsTrueAsWithoutOnPicturesFullOfDetail) {
     SCOPED_TRACE(testing::Message() << size);
     const std::string bytes = Encoded(Tiled(size));
     const Placement placement = Place(layout, size);
-    const int reduction = Reduction(*ReadHeader(bytes), placement);
-    ASSERT_GT(reduction, 1);
     const cv::Mat ideal = Ideal(bytes, placement);
-    const double with = MeanDifference(Input(bytes, placement, layout, reduction), ideal);
-    const double without = MeanDifference(Input(bytes, placement, layout, 1), ideal);
+    const double with = MeanDifference(ReducedInput(bytes, placement, layout), ideal);
+    const double without = MeanDifference(Input(bytes, placement, layout), ideal);
     EXPECT_LT(with, without);
     EXPECT_LT(with, 5);
   }
@@ -256,11 +272,9 @@ TEST(ReductionTest, TheInputHardlyChangesOnSmoothPictures) {
       SCOPED_TRACE(testing::Message() << size << " to " << side);
       const std::string bytes = Encoded(Enlarged(size));
       const Placement placement = Place(layout, size);
-      const int reduction = Reduction(*ReadHeader(bytes), placement);
-      ASSERT_GT(reduction, 1);
-      const cv::Mat with = Input(bytes, placement, layout, reduction);
-      EXPECT_LT(MeanDifference(with, Input(bytes, placement, layout, 1)), 3);
-      EXPECT_GT(cv::PSNR(with, Input(bytes, placement, layout, 1)), 30);
+      const cv::Mat with = ReducedInput(bytes, placement, layout);
+      EXPECT_LT(MeanDifference(with, Input(bytes, placement, layout)), 3);
+      EXPECT_GT(cv::PSNR(with, Input(bytes, placement, layout)), 30);
     }
   }
 }
@@ -273,33 +287,51 @@ TEST(ReductionTest, InputsOfAnySizeAndCropsHardlyChange) {
       SCOPED_TRACE(testing::Message() << size);
       const std::string bytes = Encoded(Tiled(size));
       const Placement placement = Place(layout, size);
-      const int reduction = Reduction(*ReadHeader(bytes), placement);
-      ASSERT_GT(reduction, 1);
-      EXPECT_GT(
-          cv::PSNR(Input(bytes, placement, layout, reduction), Input(bytes, placement, layout, 1)),
-          27);
+      EXPECT_GT(cv::PSNR(ReducedInput(bytes, placement, layout), Input(bytes, placement, layout)),
+                27);
     }
   }
 }
 
-// Lying on its side: the sides that count are the upright ones.
-TEST(ReductionTest, ATurnedPictureIsTheSameInput) {
-  const cv::Size size(1800, 1200);
-  const cv::Mat upright = Enlarged(size);
-  cv::Mat lying;
-  cv::rotate(upright, lying, cv::ROTATE_90_COUNTERCLOCKWISE);
-  const InputLayout layout = Layout(Resize::kStretch, {450, 200});
-  const Placement placement = Place(layout, size);
-  const std::string bytes = Encoded(upright);
-  const std::string turned = Encoded(lying);
-  Header header = *ReadHeader(turned);
-  header.orientation = 6;
-  ASSERT_EQ(UprightSize(header), size);
-  EXPECT_EQ(Reduction(header, placement), 4);
-  const auto picture = Decode(turned, header, 4);
-  ASSERT_TRUE(picture.ok());
-  EXPECT_EQ(picture->size(), cv::Size(450, 300));
-  EXPECT_GT(cv::PSNR(*picture, *Decode(bytes, *ReadHeader(bytes), 4)), 38);
+// In pixels, where a pixel's middle is at its half.
+cv::Point2f MiddleOfTheLight(const cv::Mat& bgr) {
+  cv::Mat grey;
+  cv::cvtColor(bgr, grey, cv::COLOR_BGR2GRAY);
+  cv::threshold(grey, grey, 20, 0, cv::THRESH_TOZERO);
+  const cv::Moments moments = cv::moments(grey);
+  return {static_cast<float>(moments.m10 / moments.m00 + 0.5),
+          static_cast<float>(moments.m01 / moments.m00 + 0.5)};
+}
+
+// A dot, stored in any of the eight ways, whose sides do not divide by the scale: the middle of the
+// light in the model's input is where the dot is in the picture, to an eighth of an input pixel.
+TEST(ReductionTest, BoxesFindTheirWayBackFromEveryOrientation) {
+  const cv::Size stored(331, 243);
+  for (const cv::Point dot : {cv::Point(20, 17), cv::Point(310, 230), cv::Point(150, 120)}) {
+    cv::Mat picture(stored, CV_8UC3, cv::Scalar::all(0));
+    cv::circle(picture, dot, 9, cv::Scalar::all(255), cv::FILLED);
+    const std::string bytes = Encoded(picture, {cv::IMWRITE_JPEG_QUALITY, 98});
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+      SCOPED_TRACE(testing::Message() << dot << " orientation " << orientation);
+      Header header = *ReadHeader(bytes);
+      header.orientation = orientation;
+      const InputLayout layout = Layout(Resize::kStretch, {28, 29});
+      const Placement placement = Reduce(header, Place(layout, UprightSize(header)));
+      ASSERT_EQ(placement.reduction, 8);
+      const cv::Mat upright = *Decode(bytes, header);
+      const cv::Mat reduced = *Decode(bytes, header, placement.reduction);
+      cv::Mat input(placement.input, CV_8UC3);
+      ASSERT_TRUE(
+          WriteInput(reduced, placement, layout,
+                     {reinterpret_cast<std::byte*>(input.data), RowBytes(layout, placement.input)})
+              .ok());
+      const cv::Point2f seen = MiddleOfTheLight(input);
+      const Detection found = placement.ToPicture({seen.x, seen.y, seen.x, seen.y, 1, 0});
+      const cv::Point2f expected = MiddleOfTheLight(upright);
+      EXPECT_NEAR(found.x1, expected.x, 1.5);
+      EXPECT_NEAR(found.y1, expected.y, 1.5);
+    }
+  }
 }
 
 }  // namespace
