@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <opencv2/imgproc.hpp>
+#include <utility>
 
 namespace inferpool::vision {
 namespace {
@@ -57,6 +58,11 @@ char Ascii(char32_t code) {
 constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
 constexpr double kCapital = 21;  // pixels at scale 1
 
+// Below the top: brackets are higher than letters.
+int Baseline(int capital) {
+  return capital * 6 / 5;
+}
+
 }  // namespace
 
 std::string Drawable(std::string_view utf8) {
@@ -78,32 +84,37 @@ std::string Drawable(std::string_view utf8) {
   return kept ? text : "";
 }
 
-// Drawn larger and shrunk: strokes have whole pixels of width, and OpenCV's own smooth lines take
-// longer.
-Text::Text(std::string_view ascii, int capital, int most_width) {
-  const std::string text(ascii);
-  const int finer = capital < 20 ? 4 : 2;
-  const double scale = capital * finer / kCapital;
-  const int stroke = std::max(1, cvRound(capital * finer * 0.13));
+Text::Text(std::string ascii, int capital, int most_width)
+    : ascii_(std::move(ascii)),
+      finer_(capital < 20 ? 4 : 2),
+      capital_(capital * finer_),
+      stroke_(std::max(1, cvRound(capital_ * 0.13))) {
   int descent = 0;
-  const cv::Size drawn = cv::getTextSize(text, kFont, scale, stroke, &descent);
-  const int above = capital * finer * 6 / 5 + stroke;  // brackets are higher than letters
-  const cv::Size size((drawn.width + 2 * stroke + finer - 1) / finer,
-                      (above + stroke + capital * finer * 2 / 5 + finer - 1) / finer);
-  cv::Mat fine = cv::Mat::zeros(size * finer, CV_8UC1);
-  cv::putText(fine, text, {stroke, above}, kFont, scale, cv::Scalar::all(255), stroke, cv::LINE_8);
-  const cv::Size fitting(std::clamp(size.width, 1, std::max(1, most_width)), size.height);
-  cv::resize(fine, coverage_, fitting, 0, 0, cv::INTER_AREA);
+  const cv::Size drawn = cv::getTextSize(ascii_, kFont, capital_ / kCapital, stroke_, &descent);
+  const cv::Size size((drawn.width + 2 * stroke_ + finer_ - 1) / finer_,
+                      (Baseline(capital_) + 2 * stroke_ + capital_ * 2 / 5 + finer_ - 1) / finer_);
+  fine_size_ = size * finer_;
+  size_ = {std::clamp(size.width, 1, std::max(1, most_width)), size.height};
+}
+
+cv::Mat Text::Coverage() const {
+  cv::Mat fine = cv::Mat::zeros(fine_size_, CV_8UC1);
+  cv::putText(fine, ascii_, {stroke_, Baseline(capital_) + stroke_}, kFont, capital_ / kCapital,
+              cv::Scalar::all(255), stroke_, cv::LINE_8);
+  cv::Mat coverage;
+  cv::resize(fine, coverage, size_, 0, 0, cv::INTER_AREA);
+  return coverage;
 }
 
 void Text::PaintOn(cv::Mat& bgr, cv::Point at, const cv::Scalar& colour) const {
   const cv::Vec3i wanted(cvRound(colour[0]), cvRound(colour[1]), cvRound(colour[2]));
-  const cv::Rect place = cv::Rect(at, size()) & cv::Rect({0, 0}, bgr.size());
+  const cv::Mat coverage = Coverage();
+  const cv::Rect place = cv::Rect(at, size_) & cv::Rect({0, 0}, bgr.size());
   for (int y = place.y; y < place.br().y; ++y) {
-    const auto* coverage = coverage_.ptr<unsigned char>(y - at.y);
+    const auto* covered_row = coverage.ptr<unsigned char>(y - at.y);
     auto* row = bgr.ptr<cv::Vec3b>(y);
     for (int x = place.x; x < place.br().x; ++x) {
-      const int covered = coverage[x - at.x];
+      const int covered = covered_row[x - at.x];
       for (int channel = 0; channel < 3; ++channel) {
         unsigned char& value = row[x][channel];
         value = static_cast<unsigned char>(

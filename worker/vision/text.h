@@ -12,20 +12,30 @@ namespace inferpool::vision {
 // last three of a longer text being dots. Empty when not one character could be kept.
 std::string Drawable(std::string_view utf8);
 
-// A text ready to be laid on a picture: how much of each pixel the strokes cover.
+// A line of text and the pixels that it takes.
 class Text {
  public:
   // `ascii`, printable; `capital`, at least 1: the height of a capital letter in pixels. At most
   // `most_width` pixels wide, which makes the letters narrower than they should be.
-  Text(std::string_view ascii, int capital, int most_width);
+  Text(std::string ascii, int capital, int most_width);
 
-  cv::Size size() const { return coverage_.size(); }
+  cv::Size size() const { return size_; }
 
-  // Lays it on with the upper left corner at `at`; what lies outside of the picture is cut off.
+  // Draws it with the upper left corner at `at`; what lies outside of the picture is cut off.
   void PaintOn(cv::Mat& bgr, cv::Point at, const cv::Scalar& colour) const;
 
  private:
-  cv::Mat coverage_;  // CV_8UC1
+  // How much of each pixel the strokes cover: CV_8UC1 of `size_`.
+  cv::Mat Coverage() const;
+
+  std::string ascii_;
+  // Letters are drawn so many times larger, in these units, and shrunk to `size_`: strokes have
+  // whole pixels of width, and OpenCV's own smooth lines take longer.
+  int finer_;
+  int capital_;
+  int stroke_;
+  cv::Size fine_size_;
+  cv::Size size_;
 };
 
 }  // namespace inferpool::vision

@@ -210,15 +210,15 @@ def bits_24(value):
     return struct.pack("<I", value)[:3]
 
 
-# The first frame lies at (4, 6) of a canvas of 30 x 25.
+# The first frame lies at (4, 6), in the lower right corner of the canvas.
 anmf = b"".join(bits_24(v) for v in (2, 3, 22 - 1, 14 - 1, 100)) + b"\0" + still
-chunks = (riff_chunk(b"VP8X", b"\2\0\0\0" + bits_24(30 - 1) + bits_24(25 - 1))
+chunks = (riff_chunk(b"VP8X", b"\2\0\0\0" + bits_24(26 - 1) + bits_24(20 - 1))
           + riff_chunk(b"ANIM", b"\x20\x40\x60\xff\0\0") + riff_chunk(b"ANMF", anmf)
           + riff_chunk(b"ANMF", anmf))
-canvas = np.zeros((25, 30, 3), np.uint8)
+canvas = np.zeros((20, 26, 3), np.uint8)
 canvas[6:20, 4:26] = noise
 save("animated_offset.webp", b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks,
-     canvas, (30, 25))
+     canvas, (26, 20))
 
 inverse = Image.fromarray(255 - noise)
 save("animated.png", encoded(Image.fromarray(noise), "PNG", save_all=True,
