@@ -79,6 +79,18 @@ class PredictTest(SystemTest):
         # Pillow's libjpeg may round differently from the worker's.
         self.assert_same_detections(self.faces()["detections"], png, pixels=8, confidence=0.1)
 
+    def test_an_animation_is_answered_by_its_first_frame(self):
+        image = pictures.astronaut()
+        black = pictures.Image.new("RGB", image.size)
+        for kind, options in (("WEBP", {"quality": 90}), ("PNG", {}), ("GIF", {})):
+            frames = [image, black] if kind != "GIF" else [image.quantize(128), black.quantize(2)]
+            with self.subTest(kind):
+                answer = self.faces(pictures.encode(frames[0], kind, save_all=True,
+                                                    append_images=frames[1:], **options))
+                self.assertEqual({"width": 512, "height": 512}, answer["image"])
+                self.assertTrue(answer["detections"])
+                self.assert_face(answer["detections"][0])
+
     def test_the_picture_decides_and_not_its_declared_type(self):
         expected = self.faces()["detections"]
         for content_type in ("image/png", "image/webp", "image/gif"):
