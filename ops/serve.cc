@@ -31,6 +31,7 @@
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
+#include "worker/api/batch.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
 #include "worker/backend/inference.h"
@@ -118,7 +119,8 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
-  const api::Api api({config, client, inference, catalog, station.pool.quarantine});
+  api::SpareThreads spare_threads(config.threads);
+  const api::Api api({config, client, inference, catalog, station.pool.quarantine, spare_threads});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

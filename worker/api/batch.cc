@@ -77,9 +77,8 @@ class Batch {
     const PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<Problem>(&input)) return *problem;
     try {
-      auto answer =
-          PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
-                         parameters_, task, timings_[at]);
+      auto answer = PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
+                                   parameters_, task, timings_[at]);
       if (auto* problem = std::get_if<Problem>(&answer)) return std::move(*problem);
       return std::get<Prediction>(std::move(answer));
     } catch (const std::exception&) {  // out of memory, for one

@@ -14,6 +14,8 @@
 
 namespace inferpool::api {
 
+class SpareThreads;
+
 // A worker's own, shared by its threads.
 struct Services {
   const Config& config;
@@ -21,6 +23,7 @@ struct Services {
   backend::Inference& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
+  SpareThreads& spare_threads;
 };
 
 struct Exchange {

@@ -54,8 +54,9 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
   value.getString(&begin, &end);
   const auto base64 = Base64Part({begin, static_cast<std::size_t>(end - begin)});
   if (const auto* problem = std::get_if<Problem>(&base64)) return *problem;
+  const auto text = std::get<std::string_view>(base64);
   std::string& picture = decoded.emplace_back();
-  if (!absl::Base64Unescape(std::get<std::string_view>(base64), &picture)) {
+  if (!absl::Base64Unescape({text.data(), text.size()}, &picture)) {
     return BadRequest("the image is not base64 (RFC 4648, section 4)");
   }
   return NotEmpty(picture);

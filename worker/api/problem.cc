@@ -61,10 +61,11 @@ std::string_view Title(std::string_view type) {
 }
 
 Problem UnknownRoute(std::string_view path) {
-  return Make("unknown-route",
-              fmt::format("no route {}; there are POST /v1/predict/MODEL and /v1/predict/MODEL/batch, "
-                          "GET /v1/models and /v1/models/MODEL, and /v2",
-                          path));
+  return Make(
+      "unknown-route",
+      fmt::format("no route {}; there are POST /v1/predict/MODEL and /v1/predict/MODEL/batch, "
+                  "GET /v1/models and /v1/models/MODEL, and /v2",
+                  path));
 }
 
 Problem MethodNotAllowed(std::string_view method, std::string_view allow) {

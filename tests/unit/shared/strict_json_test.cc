@@ -26,10 +26,28 @@ TEST(StrictJsonTest, ReadsEveryKindOfValue) {
 }
 
 TEST(StrictJsonTest, RefusesWhatIsNotJson) {
-  for (const std::string& text :
-       {""s, " "s, "{"s, "{\"a\":}"s, "{\"a\":1,}"s, "[1,]"s, "{'a':1}"s, "{a:1}"s, "nan"s, "NaN"s,
-        "[Infinity]"s, "01"s, "{} {}"s, "{}x"s, "// comment\n{}"s, "{/* comment */}"s,
-        "{\"a\":1,\"a\":2}"s, "{}\0"s, "\"\0\""s, "\xef\xbb\xbf{}"s, "\"open"s, "\x80"s}) {
+  for (const std::string& text : {""s,
+                                  " "s,
+                                  "{"s,
+                                  "{\"a\":}"s,
+                                  "{\"a\":1,}"s,
+                                  "[1,]"s,
+                                  "{'a':1}"s,
+                                  "{a:1}"s,
+                                  "nan"s,
+                                  "NaN"s,
+                                  "[Infinity]"s,
+                                  "01"s,
+                                  "{} {}"s,
+                                  "{}x"s,
+                                  "// comment\n{}"s,
+                                  "{/* comment */}"s,
+                                  "{\"a\":1,\"a\":2}"s,
+                                  "{}\0"s,
+                                  "\"\0\""s,
+                                  "\xef\xbb\xbf{}"s,
+                                  "\"open"s,
+                                  "\x80"s}) {
     const auto value = ReadStrictJson(text, 8);
     EXPECT_TRUE(absl::IsInvalidArgument(value.status())) << text;
   }
@@ -37,7 +55,7 @@ TEST(StrictJsonTest, RefusesWhatIsNotJson) {
 
 TEST(StrictJsonTest, SaysWhereAndWhy) {
   const auto value = ReadStrictJson("{\n \"a\" 1}", 8);
-  const std::string_view message = value.status().message();
+  const std::string_view message = Message(value.status());
   EXPECT_NE(message.find("Line 2"), std::string_view::npos) << message;
   EXPECT_NE(message.find("':'"), std::string_view::npos) << message;
   EXPECT_EQ(message.find('\n'), std::string_view::npos) << message;
