@@ -63,20 +63,16 @@ TEST(DrawTest, ABoxAsLargeAsThePictureIsSeenOnAllSides) {
   }
 }
 
-// Text is drawn in black on orange, and nothing else on a picture is: so many pixels are as black
-// wherever the box lies, unless the label is cut off.
+// A label that were cut off would have less of its colour.
 TEST(DrawTest, LabelsAreWholeWhereverTheBoxIs) {
-  const cv::Size size(400, 300);
-  const auto label = [&](float x, float y, float width, float height) {
-    const cv::Mat picture = Drawn(size, {{x, y, x + width, y + height, 0.87F, 0}});
-    // The label's fill is the largest run of orange rows.
-    return Count(picture, kOrange);
+  const auto coloured = [](float x, float y) {
+    return Count(Drawn({400, 300}, {{x, y, x + 20, y + 20, 0.87F, 0}}), kOrange);
   };
-  const int in_the_middle = label(150, 150, 20, 20);
-  for (const auto& [x, y] : std::vector<std::pair<float, float>>{
-           {2, 2}, {378, 2}, {2, 278}, {378, 278}, {150, 2}, {378, 150}}) {
-    // Lines lie on labels no more than a box has of them.
-    EXPECT_NEAR(label(x, y, 20, 20), in_the_middle, 160) << x << ", " << y;
+  const int in_the_middle = coloured(150, 150);
+  for (const cv::Point2f at : {cv::Point2f(2, 2), cv::Point2f(378, 2), cv::Point2f(2, 278),
+                               cv::Point2f(378, 278), cv::Point2f(150, 2), cv::Point2f(378, 150)}) {
+    // A label that lies on its box hides some of the frame.
+    EXPECT_NEAR(coloured(at.x, at.y), in_the_middle, 160) << at;
   }
 }
 
