@@ -133,8 +133,8 @@ function describeModel() {
   const model = state.models.find(({ name }) => name === $("model").value);
   if (!model) return;
   const names = model.class_names ?? [];
-  const classes = names.length > 8 ? `${names.length} classes` : names.join(", ");
-  $("about").textContent = `${classes ? `Knows ${classes}. ` : ""}Family ${model.family}, version ${model.version}.`;
+  const classes = names.length > 8 ? names.length : names.join(", ");
+  $("about").textContent = `${classes ? `Classes: ${classes}. ` : ""}Family ${model.family}, version ${model.version}.`;
   $("threshold").hidden = !hasBoxes();
 }
 
@@ -300,7 +300,7 @@ function summary(json, items) {
     return `An embedding of ${json.embedding.length} numbers, its length ${length.toPrecision(3)}.`;
   }
   if (json.classes) return items.length ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.` : "No class.";
-  if (!items.length) return `Nothing that the model is ${percent.format($("confidence").value)} sure of.`;
+  if (!items.length) return `Nothing with a confidence of ${percent.format($("confidence").value)} or more.`;
   const counts = new Map();
   for (const { class_name } of items) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
   const what = [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
@@ -326,6 +326,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+const corner = (x, y) => `${Math.round(x)},\u00a0${Math.round(y)}`; // breaks between corners alone
 const colour = ({ class_id }) => `c${class_id % 8}`;
 
 function showRows(items) {
@@ -339,7 +340,7 @@ function showRows(items) {
     const row = element("tr", {}, element("td", {}, name), element("td", {}, element("span", { className: "meter" }, fill), percent.format(item.confidence)));
     if (item.box) {
       const { x1, y1, x2, y2 } = item.box;
-      row.append(element("td", { className: "for-boxes" }, `${Math.round(x1)}, ${Math.round(y1)} – ${Math.round(x2)}, ${Math.round(y2)}`));
+      row.append(element("td", { className: "for-boxes" }, `${corner(x1, y1)} – ${corner(x2, y2)}`));
       name.setAttribute("aria-pressed", "false");
       name.addEventListener("click", () => choose(state.chosen === index ? -1 : index));
       row.addEventListener("pointerenter", () => pointOut(index));
