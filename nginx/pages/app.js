@@ -31,7 +31,18 @@ class Problem extends Error {
   }
 }
 
-let key = sessionStorage.getItem("inferpool.key") ?? "";
+// What the browser keeps for us ("localStorage", "sessionStorage"), and sets to a `value` that is given.
+// Some browsers are told to keep nothing, and throw.
+function kept(store, name, value) {
+  try {
+    if (value !== undefined) window[store].setItem(name, value);
+    return window[store].getItem(name) ?? "";
+  } catch {
+    return value ?? "";
+  }
+}
+
+let key = kept("sessionStorage", "inferpool.key");
 
 // The answer's JSON with its headers; throws a Problem, or what an abort throws.
 async function call(path, options = {}) {
@@ -119,7 +130,7 @@ async function loadModels() {
     option.disabled = !model.family;
     return option;
   }));
-  const remembered = localStorage.getItem("inferpool.model");
+  const remembered = kept("localStorage", "inferpool.model");
   const usable = models.filter((model) => model.family);
   picker.value = (usable.find((model) => model.name === remembered) ?? usable[0])?.name ?? "";
   picker.disabled = !usable.length;
@@ -160,9 +171,21 @@ async function take(blob, name) {
   if (picture !== state.picture) return; // another one came meanwhile
   setFrame("picture", image.naturalWidth, image.naturalHeight);
   image.alt = `The picture ${picture.name}`;
-  $("caption").textContent = `${picture.name}, ${image.naturalWidth} × ${image.naturalHeight}`;
   show();
   await predict();
+}
+
+// Whether the browser shows the picture as the server sees it: some pass over the EXIF orientation of a WebP.
+function isUpright() {
+  const { naturalWidth: width, naturalHeight: height } = $("image");
+  const seen = state.picture && state.answer?.json.image;
+  return !seen || Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height);
+}
+
+function showCaption() {
+  const { naturalWidth: width, naturalHeight: height } = $("image");
+  const turned = isUpright() ? "" : ". This browser does not turn it as the file says; the boxes, of the upright picture, stand in the list alone";
+  $("caption").textContent = state.picture ? `${state.picture.name}, ${width} × ${height}${turned}` : "";
 }
 
 function forgetPicture() {
@@ -283,6 +306,7 @@ function detections() {
 function show() {
   const { answer, problem } = state;
   showProblem();
+  showCaption();
   const items = answer?.json.classes ?? detections();
   $("summary").textContent = problem ? "" : answer ? summary(answer.json, items) : state.picture ? "Looking at it …" : state.camera ? "Take the picture, or go live." : "Nothing yet: give me a picture.";
   showRows(items);
@@ -378,7 +402,7 @@ function drawBoxes() {
   const { clientWidth: width, clientHeight: height } = $("frame");
   overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
   overlay.replaceChildren();
-  const found = detections();
+  const found = isUpright() ? detections() : [];
   if (!width) return;
   overlay.classList.toggle("crowded", found.length > CROWD);
   const { image } = state.answer?.json ?? {};
@@ -461,7 +485,8 @@ const answer = await fetch(${literal(url)}, {
 console.log(JSON.stringify(await answer.json(), null, 2));`,
 
   requests: ({ path, query, name, auth }) => `import json
-${auth ? "import os\n" : ""}import requests
+${auth ? "import os\n" : ""}
+import requests
 
 with open(${literal(name)}, "rb") as picture:
     answer = requests.post(
@@ -551,7 +576,7 @@ $("again").addEventListener("click", () => (state.models.length ? predict() : lo
 $("copy").addEventListener("click", copy);
 
 $("model").addEventListener("change", () => {
-  localStorage.setItem("inferpool.model", $("model").value);
+  kept("localStorage", "inferpool.model", $("model").value);
   describeModel();
   state.answer = null;
   show();
@@ -563,6 +588,7 @@ let soon = 0;
 $("confidence").addEventListener("input", () => {
   const value = Number($("confidence").value);
   $("confidence-value").textContent = percent.format(value);
+  $("confidence").setAttribute("aria-valuetext", percent.format(value));
   clearTimeout(soon);
   if (!state.live && state.picture && !(state.answer && value >= state.answer.asked)) soon = setTimeout(predict, 250);
   state.chosen = -1;
@@ -575,7 +601,7 @@ $("key").addEventListener("input", ({ target: input }) =>
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   key = $("key").value.trim();
-  sessionStorage.setItem("inferpool.key", key);
+  kept("sessionStorage", "inferpool.key", key);
   if (state.models.length) predict();
   else loadModels();
 });

@@ -176,17 +176,27 @@ class PagesTest(SystemTest):
         self.assertRegex(self.browser.text("timing-summary"), r"^\d+(\.\d)? ms from here and back")
 
     def test_a_chosen_file_is_shown_upright_with_its_boxes_on_it(self):
-        for orientation in (1, 3, 6, 8):
-            with self.subTest(orientation):
-                image = pictures.astronaut().crop((60, 0, 400, 480))
-                content = pictures.stored_with_orientation(image, orientation)
+        image = pictures.astronaut().crop((60, 0, 400, 480))
+        for orientation, kind in ((1, "JPEG"), (3, "JPEG"), (6, "JPEG"), (8, "JPEG"), (6, "PNG")):
+            with self.subTest(orientation, kind=kind):
+                content = pictures.stored_with_orientation(image, orientation, kind)
                 self.open()
-                self.choose(self.file(f"turned{orientation}.jpg", content))
+                self.choose(self.file(f"turned{orientation}.{kind}", content))
                 answer = self.shown()
                 self.assertEqual({"width": 340, "height": 480}, answer["image"])
-                self.assertIn(f"turned{orientation}.jpg, 340 × 480", self.browser.text("caption"))
+                self.assertIn(f"turned{orientation}.{kind}, 340 × 480", self.browser.text("caption"))
                 self.assertEqual(1, len(answer["detections"]))
                 self.assert_boxes_lie_where_the_api_says(answer)
+
+    def test_boxes_are_not_drawn_where_they_do_not_belong(self):
+        content = pictures.stored_with_orientation(pictures.astronaut().crop((60, 0, 400, 480)), 6, "WEBP")
+        self.open()
+        self.choose(self.file("turned.webp", content))  # Chromium passes over the orientation of a WebP
+        self.assertEqual({"width": 340, "height": 480}, self.shown()["image"])
+        if "480 × 340" in self.browser.text("caption"):
+            self.assertIn("does not turn it", self.browser.text("caption"))
+            self.assertEqual([], self.boxes())
+        self.assertEqual(1, len(self.browser.all("#rows tr")))
 
     def test_boxes_stay_on_the_picture_when_the_window_changes(self):
         self.open()
