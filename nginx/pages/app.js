@@ -1,11 +1,12 @@
 // The page for people: a picture in, boxes over it out, and the code that does the same.
-// It asks this origin's public API and nothing else.
+// It asks this origin's public API and nothing else. One file, so that the page is one script without
+// a build; its sections are the API, models, pictures, the camera, showing, the code, what people do.
 
 const $ = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent" });
 const milliseconds = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 
-const FORMATS = "JPEG, PNG or WebP";
+const FORMATS = "JPEG, PNG, WebP or GIF";
 const CROWD = 30; // more boxes than this show their labels only when chosen
 const LIVE_SIDE = 1280; // the longer side of a live picture: more only takes longer
 
@@ -53,7 +54,10 @@ async function call(path, options = {}) {
     text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem({ title: "The server cannot be reached", detail: "The connection broke or was refused. Is the server running?" });
+    throw new Problem({
+      title: "The server cannot be reached",
+      detail: "The connection broke or was refused. Is the server running?",
+    });
   }
   let json = null;
   try {
@@ -62,7 +66,13 @@ async function call(path, options = {}) {
     // told below
   }
   if (response.ok && json) return { json, headers: response.headers };
-  const fields = json?.title ? json : { title: "The server's answer makes no sense", detail: `It has status ${response.status} and is not of this API.`, status: response.status };
+  const fields = json?.title
+    ? json
+    : {
+        title: "The server's answer makes no sense",
+        detail: `It has status ${response.status} and is not of this API.`,
+        status: response.status,
+      };
   throw new Problem(fields, Number(response.headers.get("Retry-After")) || 0);
 }
 
@@ -86,8 +96,17 @@ async function predict(blob = state.picture?.blob, name = state.picture?.name) {
   $("picture").setAttribute("aria-busy", "true");
   try {
     const begin = performance.now();
-    const { json, headers } = await call(target(model, asked), { method: "POST", body: form, signal: request.signal });
-    state.answer = { json, asked, roundTrip: performance.now() - begin, cached: headers.get("X-Cache") === "HIT" };
+    const { json, headers } = await call(target(model, asked), {
+      method: "POST",
+      body: form,
+      signal: request.signal,
+    });
+    state.answer = {
+      json,
+      asked,
+      roundTrip: performance.now() - begin,
+      cached: headers.get("X-Cache") === "HIT",
+    };
     state.problem = null;
   } catch (error) {
     if (request !== state.request) return false;
@@ -124,12 +143,19 @@ async function loadModels() {
     return;
   }
   state.models = models;
-  state.problem = models.some((model) => model.family) ? null : new Problem({ title: "No model is ready", detail: "Put one into the model repository, then try again." });
-  picker.replaceChildren(...models.map((model) => {
-    const option = new Option(model.name);
-    option.disabled = !model.family;
-    return option;
-  }));
+  state.problem = models.some((model) => model.family)
+    ? null
+    : new Problem({
+        title: "No model is ready",
+        detail: "Put one into the model repository, then try again.",
+      });
+  picker.replaceChildren(
+    ...models.map((model) => {
+      const option = new Option(model.name);
+      option.disabled = !model.family;
+      return option;
+    }),
+  );
   const remembered = kept("localStorage", "inferpool.model");
   const usable = models.filter((model) => model.family);
   picker.value = (usable.find((model) => model.name === remembered) ?? usable[0])?.name ?? "";
@@ -145,7 +171,8 @@ function describeModel() {
   if (!model) return;
   const names = model.class_names ?? [];
   const classes = names.length > 8 ? names.length : names.join(", ");
-  $("about").textContent = `${classes ? `Classes: ${classes}. ` : ""}Family ${model.family}, version ${model.version}.`;
+  $("about").textContent =
+    `${classes ? `Classes: ${classes}. ` : ""}Family ${model.family}, version ${model.version}.`;
   $("threshold").hidden = !hasBoxes();
 }
 
@@ -164,7 +191,10 @@ async function take(blob, name) {
   } catch {
     if (picture !== state.picture) return;
     forgetPicture();
-    state.problem = new Problem({ title: "This browser cannot show that file", detail: `${picture.name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.` });
+    state.problem = new Problem({
+      title: "This browser cannot show that file",
+      detail: `${picture.name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.`,
+    });
     show();
     return;
   }
@@ -179,12 +209,17 @@ async function take(blob, name) {
 function isUpright() {
   const { naturalWidth: width, naturalHeight: height } = $("image");
   const seen = state.picture && state.answer?.json.image;
-  return !seen || Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height);
+  return (
+    !seen ||
+    Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height)
+  );
 }
 
 function showCaption() {
   const { naturalWidth: width, naturalHeight: height } = $("image");
-  const turned = isUpright() ? "" : ". This browser does not turn it as the file says; the boxes, of the upright picture, stand in the list alone";
+  const turned = isUpright()
+    ? ""
+    : ". This browser does not turn it as the file says; the boxes, of the upright picture, stand in the list alone";
   $("caption").textContent = state.picture ? `${state.picture.name}, ${width} × ${height}${turned}` : "";
 }
 
@@ -208,7 +243,10 @@ function takeFirst(files) {
     take(file, file.name);
     return;
   }
-  state.problem = new Problem({ title: "That was no file", detail: "Save the picture first, then drop or choose the file." });
+  state.problem = new Problem({
+    title: "That was no file",
+    detail: "Save the picture first, then drop or choose the file.",
+  });
   show();
 }
 
@@ -230,14 +268,23 @@ async function openCamera() {
   giveUp();
   try {
     if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
-    state.camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 } } });
+    state.camera = await navigator.mediaDevices.getUserMedia({
+      video: { facingMode: "environment", width: { ideal: 1920 } },
+    });
     const video = $("video");
     video.srcObject = state.camera;
     await video.play();
   } catch (error) {
     closeCamera();
-    const why = { NotAllowedError: "The browser was told not to share it.", NotFoundError: "There is none.", SecurityError: "Browsers open it for pages over HTTPS only." };
-    state.problem = new Problem({ title: "The camera cannot be used", detail: why[error.name] ?? `The browser says: ${error.message}` });
+    const why = {
+      NotAllowedError: "The browser was told not to share it.",
+      NotFoundError: "There is none.",
+      SecurityError: "Browsers open it for pages over HTTPS only.",
+    };
+    state.problem = new Problem({
+      title: "The camera cannot be used",
+      detail: why[error.name] ?? `The browser says: ${error.message}`,
+    });
     show();
     return;
   }
@@ -308,7 +355,15 @@ function show() {
   showProblem();
   showCaption();
   const items = answer?.json.classes ?? detections();
-  $("summary").textContent = problem ? "" : answer ? summary(answer.json, items) : state.picture ? "Looking at it …" : state.camera ? "Take the picture, or go live." : "Nothing yet: give me a picture.";
+  $("summary").textContent = problem
+    ? ""
+    : answer
+      ? summary(answer.json, items)
+      : state.picture
+        ? "Looking at it …"
+        : state.camera
+          ? "Take the picture, or go live."
+          : "Nothing yet: give me a picture.";
   showRows(items);
   showEmbedding(answer?.json.embedding);
   $("raw").hidden = !answer;
@@ -323,7 +378,10 @@ function summary(json, items) {
     const length = Math.hypot(...json.embedding);
     return `An embedding of ${json.embedding.length} numbers, its length ${length.toPrecision(3)}.`;
   }
-  if (json.classes) return items.length ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.` : "No class.";
+  if (json.classes)
+    return items.length
+      ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
+      : "No class.";
   if (!items.length) return `Nothing with a confidence of ${percent.format($("confidence").value)} or more.`;
   const counts = new Map();
   for (const { class_name } of items) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
@@ -338,8 +396,12 @@ function showProblem() {
   if (problem.status === 401 || (problem.status === 403 && key)) $("key-form").hidden = false;
   $("problem-title").textContent = problem.title;
   $("problem-detail").textContent = problem.detail ?? "";
-  $("problem-id").textContent = problem.request_id ? `Status ${problem.status}, request ${problem.request_id}` : "";
-  const mayPass = !state.models.length || (state.picture && (!problem.status || problem.status === 429 || problem.status >= 500));
+  $("problem-id").textContent = problem.request_id
+    ? `Status ${problem.status}, request ${problem.request_id}`
+    : "";
+  const mayPass =
+    !state.models.length ||
+    (state.picture && (!problem.status || problem.status === 429 || problem.status >= 500));
   $("again").hidden = !mayPass;
 }
 
@@ -356,28 +418,38 @@ const colour = ({ class_id }) => `c${class_id % 8}`;
 function showRows(items) {
   $("list").hidden = !items.length;
   $("list").classList.toggle("only-classes", !items[0]?.box);
-  $("rows").replaceChildren(...items.map((item, index) => {
-    const swatch = element("span", { className: `swatch ${colour(item)}` });
-    const fill = element("span");
-    fill.style.width = `${100 * item.confidence}%`;
-    const name = item.box ? element("button", { type: "button", title: "Point it out" }, swatch, item.class_name) : item.class_name;
-    const row = element("tr", {}, element("td", {}, name), element("td", {}, element("span", { className: "meter" }, fill), percent.format(item.confidence)));
-    if (item.box) {
-      const { x1, y1, x2, y2 } = item.box;
-      row.append(element("td", { className: "for-boxes" }, `${corner(x1, y1)} – ${corner(x2, y2)}`));
-      name.setAttribute("aria-pressed", "false");
-      name.addEventListener("click", () => choose(state.chosen === index ? -1 : index));
-      row.addEventListener("pointerenter", () => pointOut(index));
-      row.addEventListener("pointerleave", () => pointOut(state.chosen));
-    }
-    return row;
-  }));
+  $("rows").replaceChildren(
+    ...items.map((item, index) => {
+      const swatch = element("span", { className: `swatch ${colour(item)}` });
+      const fill = element("span");
+      fill.style.width = `${100 * item.confidence}%`;
+      const name = item.box
+        ? element("button", { type: "button", title: "Point it out" }, swatch, item.class_name)
+        : item.class_name;
+      const row = element(
+        "tr",
+        {},
+        element("td", {}, name),
+        element("td", {}, element("span", { className: "meter" }, fill), percent.format(item.confidence)),
+      );
+      if (item.box) {
+        const { x1, y1, x2, y2 } = item.box;
+        row.append(element("td", { className: "for-boxes" }, `${corner(x1, y1)} – ${corner(x2, y2)}`));
+        name.setAttribute("aria-pressed", "false");
+        name.addEventListener("click", () => choose(state.chosen === index ? -1 : index));
+        row.addEventListener("pointerenter", () => pointOut(index));
+        row.addEventListener("pointerleave", () => pointOut(state.chosen));
+      }
+      return row;
+    }),
+  );
 }
 
 function choose(index) {
   state.chosen = index;
   pointOut(index);
-  for (const [i, button] of $("rows").querySelectorAll("button").entries()) button.setAttribute("aria-pressed", String(i === index));
+  for (const [i, button] of $("rows").querySelectorAll("button").entries())
+    button.setAttribute("aria-pressed", String(i === index));
 }
 
 // Shows one detection above the others; -1: all alike.
@@ -406,10 +478,17 @@ function drawBoxes() {
   if (!width) return;
   overlay.classList.toggle("crowded", found.length > CROWD);
   const { image } = state.answer?.json ?? {};
-  for (const [index, item] of [...found.entries()].reverse()) { // the most confident on top
+  for (const [index, item] of [...found.entries()].reverse()) {
+    // the most confident on top
     const x = (item.box.x1 / image.width) * width;
     const y = (item.box.y1 / image.height) * height;
-    const place = { x, y, width: (item.box.x2 / image.width) * width - x, height: (item.box.y2 / image.height) * height - y, rx: 3 };
+    const place = {
+      x,
+      y,
+      width: (item.box.x2 / image.width) * width - x,
+      height: (item.box.y2 / image.height) * height - y,
+      rx: 3,
+    };
     const group = svg("g", { class: `found ${colour(item)}`, "data-index": index });
     const text = svg("text", {});
     text.textContent = `${item.class_name} ${percent.format(item.confidence)}`;
@@ -433,13 +512,25 @@ function showEmbedding(values) {
   if (!values) return;
   const most = Math.max(...values.map(Math.abs)) || 1;
   $("plot").setAttribute("viewBox", `0 -1 ${values.length} 2`);
-  $("plot").replaceChildren(svg("path", { d: values.map((value, i) => `M${i + 0.5} 0V${(-value / most).toFixed(4)}`).join("") }));
-  $("numbers").textContent = values.slice(0, 8).map((value) => value.toPrecision(4)).join(", ") + (values.length > 8 ? ", …" : "");
+  $("plot").replaceChildren(
+    svg("path", { d: values.map((value, i) => `M${i + 0.5} 0V${(-value / most).toFixed(4)}`).join("") }),
+  );
+  $("numbers").textContent =
+    values
+      .slice(0, 8)
+      .map((value) => value.toPrecision(4))
+      .join(", ") + (values.length > 8 ? ", …" : "");
 }
 
 const MEANINGS = {
-  queue: "waiting for a worker", read: "reading the request", decode: "decoding", preprocess: "fitting it to the model",
-  infer: "the model", postprocess: "sorting the boxes", other: "in between", network: "network and browser",
+  queue: "waiting for a worker",
+  read: "reading the request",
+  decode: "decoding",
+  preprocess: "fitting it to the model",
+  infer: "the model",
+  postprocess: "sorting the boxes",
+  other: "in between",
+  network: "network and browser",
 };
 
 function showTiming() {
@@ -449,15 +540,33 @@ function showTiming() {
   const { total, ...parts } = answer.json.timing_ms;
   const { queue = 0, ...worked } = parts;
   const known = Object.values(worked).reduce((sum, value) => sum + value, 0);
-  const stages = { ...parts, other: Math.max(0, total - known), network: Math.max(0, answer.roundTrip - total - queue) };
-  $("timing-summary").textContent = `${milliseconds(answer.roundTrip)} from here and back, ${milliseconds(total)} of them on the server` + (answer.cached ? ", which had the answer in its cache." : ".");
-  $("bar").replaceChildren(...Object.entries(stages).filter(([, value]) => value > 0).map(([name, value]) => {
-    const part = element("span", { className: name });
-    part.style.flexGrow = value;
-    return part;
-  }));
-  $("stages").replaceChildren(...Object.entries(stages).map(([name, value]) =>
-    element("div", { title: MEANINGS[name] ?? "" }, element("dt", { className: name }, name), element("dd", {}, milliseconds(value)))));
+  const stages = {
+    ...parts,
+    other: Math.max(0, total - known),
+    network: Math.max(0, answer.roundTrip - total - queue),
+  };
+  $("timing-summary").textContent =
+    `${milliseconds(answer.roundTrip)} from here and back, ${milliseconds(total)} of them on the server` +
+    (answer.cached ? ", which had the answer in its cache." : ".");
+  $("bar").replaceChildren(
+    ...Object.entries(stages)
+      .filter(([, value]) => value > 0)
+      .map(([name, value]) => {
+        const part = element("span", { className: name });
+        part.style.flexGrow = value;
+        return part;
+      }),
+  );
+  $("stages").replaceChildren(
+    ...Object.entries(stages).map(([name, value]) =>
+      element(
+        "div",
+        { title: MEANINGS[name] ?? "" },
+        element("dt", { className: name }, name),
+        element("dd", {}, milliseconds(value)),
+      ),
+    ),
+  );
 }
 
 // ---------------------------------------------------------------- the same from a program
@@ -473,7 +582,11 @@ const SNIPPETS = {
   curl: ({ url, name, auth }) =>
     `curl -F ${shell(`image=@${formFile(name)}`)} \\\n${auth ? '  -H "Authorization: Bearer $INFERPOOL_KEY" \\\n' : ""}  ${shell(url)}`,
 
-  javascript: ({ url, name, auth }) => `// Node 18 or later. In a browser, append the File of an <input type="file"> instead.
+  javascript: ({
+    url,
+    name,
+    auth,
+  }) => `// Node 18 or later. In a browser, append the File of an <input type="file"> instead.
 import { readFile } from "node:fs/promises";
 
 const form = new FormData();
@@ -518,14 +631,34 @@ function showSnippet() {
   let name = oneLine(state.picture?.name ?? "picture.jpg");
   if (name.startsWith("-")) name = `./${name}`;
   $("snippet").textContent = SNIPPETS[language]({
-    url: location.origin + path, path: route, query: query && [...new URLSearchParams(query)], name, auth: Boolean(key),
+    url: location.origin + path,
+    path: route,
+    query: query && [...new URLSearchParams(query)],
+    name,
+    auth: Boolean(key),
   });
   const notes = [];
-  if (name === "sample.jpg") notes.push(element("span", {}, "The picture: ", element("a", { href: "/sample.jpg", download: "sample.jpg" }, "sample.jpg"), ". "));
+  if (name === "sample.jpg")
+    notes.push(
+      element(
+        "span",
+        {},
+        "The picture: ",
+        element("a", { href: "/sample.jpg", download: "sample.jpg" }, "sample.jpg"),
+        ". ",
+      ),
+    );
   if (key) notes.push("The key is taken from the environment: INFERPOOL_KEY. ");
   if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) {
-    const variable = { curl: "CURL_CA_BUNDLE", javascript: "NODE_EXTRA_CA_CERTS", requests: "REQUESTS_CA_BUNDLE", python: "SSL_CERT_FILE" }[language];
-    notes.push(`A certificate of your own, such as run/tls/certificate.pem, is trusted when ${variable} names its file. `);
+    const variable = {
+      curl: "CURL_CA_BUNDLE",
+      javascript: "NODE_EXTRA_CA_CERTS",
+      requests: "REQUESTS_CA_BUNDLE",
+      python: "SSL_CERT_FILE",
+    }[language];
+    notes.push(
+      `A certificate of your own, such as run/tls/certificate.pem, is trusted when ${variable} names its file. `,
+    );
   }
   $("note").replaceChildren(...notes);
 }
@@ -590,14 +723,18 @@ $("confidence").addEventListener("input", () => {
   $("confidence-value").textContent = percent.format(value);
   $("confidence").setAttribute("aria-valuetext", percent.format(value));
   clearTimeout(soon);
-  if (!state.live && state.picture && !(state.answer && value >= state.answer.asked)) soon = setTimeout(predict, 250);
+  if (!state.live && state.picture && !(state.answer && value >= state.answer.asked))
+    soon = setTimeout(predict, 250);
   state.chosen = -1;
   if (state.answer) show();
   showSnippet();
 });
 
 $("key").addEventListener("input", ({ target: input }) =>
-  input.setCustomValidity(/^[\x21-\x7e]*$/.test(input.value.trim()) ? "" : "A key is of printable ASCII letters, without blanks."));
+  input.setCustomValidity(
+    /^[\x21-\x7e]*$/.test(input.value.trim()) ? "" : "A key is of printable ASCII letters, without blanks.",
+  ),
+);
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   key = $("key").value.trim();

@@ -1,7 +1,10 @@
 """A real Chromium without a window, with a camera that it makes up itself."""
 
+import os
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -17,19 +20,30 @@ class _Service(Service):
         return ["--pdeathsig", "TERM", "--", shutil.which("chromedriver"), *super().command_line_args()]
 
 
+def _mortal_chromium(folder):
+    """A program that is Chromium and dies with its driver."""
+    program = Path(folder) / "chromium"
+    program.write_text(f'#!/bin/sh\nexec setpriv --pdeathsig TERM -- {shutil.which("chromium")} "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
 class Browser:
     def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
         options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium")
+        options.binary_location = _mortal_chromium(self.folder.name)
         for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
                          "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"):
             options.add_argument(argument)
         options.set_capability("acceptInsecureCerts", True)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(service=_Service(shutil.which("setpriv")), options=options)
+        service = _Service(shutil.which("setpriv"), env={**os.environ, "TMPDIR": self.folder.name})
+        self.driver = webdriver.Chrome(service=service, options=options)
 
     def quit(self):
         self.driver.quit()
+        self.folder.cleanup()
 
     def command(self, name, **parameters):
         """Of the DevTools protocol."""
