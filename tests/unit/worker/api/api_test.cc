@@ -108,7 +108,7 @@ TEST_F(ApiTest, MaxDetectionsIsBoundedByTheConfiguration) {
 }
 
 TEST_F(ApiTest, AContentTypeThatIsNoPicturesIs415) {
-  for (const char* type : {"text/plain", "application/json", "application/x-www-form-urlencoded",
+  for (const char* type : {"text/plain", "application/ld+json", "application/x-www-form-urlencoded",
                            "multipart/mixed; boundary=B", "nonsense"}) {
     fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
     request.content_type = type;
