@@ -11,6 +11,7 @@ run_packages=(
   libfcgi-dev libopencv-dev opencv-data libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
   libcurl4-openssl-dev libturbojpeg0-dev libxxhash-dev libsystemd-dev libonnx-dev prometheus-cpp-dev
+  zlib1g-dev
   nginx openssl curl
 )
 # What the tests need besides.
