@@ -14,6 +14,7 @@
 #include "worker/api/predict.h"
 #include "worker/api/problem.h"
 #include "worker/api/request_id.h"
+#include "worker/api/rest.h"
 #include "worker/api/timings.h"
 
 namespace inferpool::api {
@@ -68,6 +69,7 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
 
 fcgi::Response Api::Route(Exchange& exchange) const {
   const fcgi::Request& request = exchange.request;
+  if (IsRest(request.path)) return ServeRest(exchange, services_);
   if (absl::IsResourceExhausted(request.body_status)) {
     return exchange.Fail(BodyProblem(request.body_status));
   }
