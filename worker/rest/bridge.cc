@@ -119,7 +119,9 @@ fcgi::Response ModelReady(const Route& route, const Call& call, const backend::C
 
 fcgi::Response Index(const Call& call, const backend::Client& client) {
   bool ready = false;
-  if (call.request.method == "POST") {
+  // Triton's own client names no length when it has nothing to send.
+  const bool has_body = !absl::IsFailedPrecondition(call.request.body_status);
+  if (call.request.method == "POST" && has_body) {
     const absl::StatusOr<Body> body = ReadBody(call);
     if (!body.ok()) return Error(BodyErrorStatus(body.status()), Message(body.status()));
     if (!body->bytes.empty()) {
