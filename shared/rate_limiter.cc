@@ -14,6 +14,8 @@ constexpr double kNsPerSecond = 1e9;
 // So that sums of two of them are far from overflowing: some 30 years.
 constexpr double kLongestNs = 1e18;
 
+constexpr std::int64_t kSlackNs = 1'000'000'000;
+
 std::int64_t Ns(double ns) {
   return static_cast<std::int64_t>(std::clamp(ns, 0.0, kLongestNs));
 }
@@ -30,8 +32,10 @@ RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
   const std::int64_t ahead = Ns(kNsPerSecond / limit.per_s * std::max(0, limit.burst - 1));
   std::int64_t kept = due_ns_.load(std::memory_order_relaxed);
   while (true) {
-    // Later than this it can only be of a slower limit, which the key had before.
-    const std::int64_t due = std::clamp(kept, now_ns, now_ns + ahead + interval);
+    // Much later than this it can only be of a slower limit, which the key had before; a little
+    // later, when others are ahead of a thread that had to wait since it looked at its clock.
+    const std::int64_t latest = now_ns + ahead + interval;
+    const std::int64_t due = kept > latest + kSlackNs ? latest : std::max(kept, now_ns);
     const std::int64_t early = due - ahead - now_ns;
     const bool allowed = early <= 0;
     const std::int64_t next = allowed ? due + interval : due;
