@@ -121,6 +121,9 @@ void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   const std::vector<std::string> workers = WorkerEntries(config);
   values["WORKERS"] = Lines(8, workers);
   values["TRIES"] = fmt::format("{}", workers.size());
+  const std::size_t pools = std::max<std::size_t>(nginx.pools.size(), 1);
+  values["POOLS"] = fmt::format("{}", pools);
+  values["NEXT_POOL"] = pools > 1 ? "http_503 non_idempotent" : "off";
   values["SIDECAR"] = sidecar;
   values["PROBES"] = Lines(8, ProbeEntries(config, sidecar));
   values["HTTPS_PORT"] = fmt::format("{}", nginx.port);
