@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fcgi/process_title.h"
+#include "ops/keys_command.h"
 #include "ops/nginx_config.h"
 #include "ops/pool_command.h"
 #include "ops/predict_command.h"
@@ -88,6 +89,9 @@ int Main(int argc, char** argv) {
   CLI::App* clear = quarantine->add_subcommand("clear", "Let them be tried again");
   list->fallthrough();
   clear->fallthrough();
+  CLI::App* keys = app.add_subcommand("keys", "Add, show and revoke API keys");
+  KeysCommand key;
+  const KeysCommands of_keys = AddKeysCommands(*keys, key);
   CLI::App* version = app.add_subcommand("version", "Print the version");
   CLI::App* predict = app.add_subcommand("predict", "Send pictures and print what is in them");
   PredictCommand request;
@@ -106,7 +110,11 @@ int Main(int argc, char** argv) {
   if (*scale) return Scale(pool);
   if (*quarantine) return *clear ? ClearQuarantine(pool) : ListQuarantine(pool);
   if (*check) {
-    return WithConfig(options, [&](const Config&) {
+    return WithConfig(options, [&](const Config& config) {
+      if (const absl::Status keys_file = CheckKeysFile(config); !keys_file.ok()) {
+        fmt::print(stderr, "{}: {}\n", options.file, Message(keys_file));
+        return kBadConfig;
+      }
       fmt::print("{}: good\n", options.file);
       return EXIT_SUCCESS;
     });
@@ -117,6 +125,9 @@ int Main(int argc, char** argv) {
       return EXIT_SUCCESS;
     });
   }
+  if (*of_keys.add) return AddKey(key);
+  if (*of_keys.list) return ListKeys(key);
+  if (*of_keys.revoke) return RevokeKey(key);
   if (*version) {
     fmt::print("inferpool {}\n", INFERPOOL_VERSION);
     return EXIT_SUCCESS;

@@ -26,11 +26,14 @@
 #include "fcgi/listener.h"
 #include "fcgi/master.h"
 #include "fcgi/server.h"
+#include "ops/keys_command.h"
 #include "ops/sidecar.h"
 #include "shared/keep_memory.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
+#include "worker/api/batch.h"
+#include "worker/api/key_ring.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
 #include "worker/backend/inference.h"
@@ -115,10 +118,23 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
        .counts = &station.slot.model_calls});
+  std::optional<api::KeyRing> keys;
+  if (!config.auth.keys_file.empty()) {
+    keys.emplace(config.auth.keys_file, station.pool.keys, Clock::now());
+    // The worker that it would replace may well know keys.
+    if (successor && !keys->has_keys()) return EXIT_FAILURE;
+  }
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
-  const api::Api api({config, client, inference, catalog, station.pool.quarantine});
+  api::SpareThreads spare_threads(config.threads);
+  const api::Api api({.config = config,
+                      .client = client,
+                      .inference = inference,
+                      .catalog = catalog,
+                      .quarantine = station.pool.quarantine,
+                      .spare_threads = spare_threads,
+                       .keys = keys ? &*keys : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },
@@ -282,6 +298,23 @@ absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
   return *std::move(identity);
 }
 
+// We, who are root, can read any file; the workers are to read the keys themselves.
+absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, const Config& config) {
+  struct stat info {};
+  if (!identity || config.auth.keys_file.empty() ||
+      stat(config.auth.keys_file.c_str(), &info) != 0) {
+    return absl::OkStatus();
+  }
+  const mode_t needed = info.st_uid == identity->user    ? S_IRUSR
+                        : info.st_gid == identity->group ? S_IRGRP
+                                                         : S_IROTH;
+  if ((info.st_mode & needed) != 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("auth.keys_file {} cannot be read by {}, as which the workers run: make it that "
+                  "user's group's, with mode 0640",
+                  config.auth.keys_file, identity->name));
+}
+
 absl::Status CheckModelServer(const Config& config, const std::string& program) {
   if (!config.modelserver.enabled) return absl::OkStatus();
   if (access(program.c_str(), X_OK) != 0) {
@@ -334,6 +367,9 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
     return Refuse(
         fmt::format("cannot make the state folder {}: {}", config.state, error.message()));
   }
+  if (const absl::Status status = CheckKeysFile(config); !status.ok() && !inheritance) {
+    return Refuse(Message(status));
+  }
   const std::string modelserver = ModelServerProgram();
   // One that runs already is not given up for this.
   if (const absl::Status status = CheckModelServer(config, modelserver);
@@ -350,6 +386,10 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   }
   const auto identity = IdentityOf(config);
   if (!identity.ok()) return Refuse(Message(identity.status()));
+  if (const absl::Status status = CheckKeysAreFor(*identity, config);
+      !status.ok() && !inheritance) {
+    return Refuse(Message(status));
+  }
 
   RaiseDescriptorLimit();
   log::Init(LogLevel(config), "master");

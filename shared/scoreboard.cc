@@ -35,11 +35,11 @@ constexpr std::uint64_t LayoutHash() {
   for (const std::uint64_t part :
        {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
         std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
-        std::uint64_t{sizeof(ReloadRecord)}, std::uint64_t{sizeof(CrashRecord)},
-        std::uint64_t{offsetof(Lane, stages)}, std::uint64_t{offsetof(Lane, task)},
-        std::uint64_t{offsetof(Slot, total_before)}, std::uint64_t{offsetof(Pool, reload)},
-        std::uint64_t{kBuckets}, std::uint64_t{kStages}, std::uint64_t{kModelCalls},
-        std::uint64_t{kCountedStatuses.size()}}) {
+        std::uint64_t{sizeof(RateLimiter)}, std::uint64_t{sizeof(ReloadRecord)},
+        std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
+        std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
+        std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
+        std::uint64_t{kModelCalls}, std::uint64_t{kCountedStatuses.size()}}) {
     hash = (hash ^ part) * 0x100000001b3;
   }
   return hash;
@@ -250,6 +250,8 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.wanted_workers = pool_->wanted_workers.load(std::memory_order_relaxed);
   totals.backing_off = pool_->backing_off.load(std::memory_order_relaxed);
   totals.quarantined = pool_->quarantine.List(now).size();
+  totals.keys = pool_->keys.List();
+  std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
   for (int i = 0; i < slots(); ++i) {
     const Slot& tenant = slot(i);
     const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);

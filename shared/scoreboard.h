@@ -25,6 +25,7 @@
 #include "shared/fixed_text.h"
 #include "shared/metrics.h"
 #include "shared/quarantine.h"
+#include "shared/rate_limiter.h"
 #include "shared/seqlock.h"
 #include "shared/status.h"
 
@@ -138,7 +139,7 @@ struct CrashRecord {
 inline constexpr std::size_t kCrashRecords = 8;
 inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
 
-// What belongs to the pool as a whole. Written by the master, but for the quarantine.
+// What belongs to the pool as a whole. Written by the master, but for the quarantine and the keys.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -157,6 +158,7 @@ struct alignas(64) Pool {
   std::atomic<std::uint64_t> crash_records;  // written so far; the next one's place
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
+  RateLimiter keys;
 };
 
 // The totals over all slots and lanes at one moment.
@@ -174,6 +176,7 @@ struct Totals {
   std::uint64_t worker_crashes = 0;
   std::uint64_t worker_recycles = 0;
   std::uint64_t quarantined = 0;
+  std::vector<KeyRequests> keys;  // by name
 };
 
 HistogramTotal Read(const Histogram& histogram);

@@ -9,8 +9,12 @@
 
 namespace inferpool::api {
 
-// `normalized`: boxes in 0..1 of the picture instead of its pixels. Detections for detectors,
-// "classes" for classifications, "embedding" for embeddings.
+// The answer's members about the picture, without braces: "model":{...},"image":{...}, and
+// "detections" for detectors, "classes" for classifications, "embedding" for embeddings.
+// `normalized`: boxes in 0..1 of the picture instead of its pixels.
+std::string Members(const Prediction& prediction, bool normalized);
+
+// The whole answer.
 std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
                    std::string_view request_id);
 

@@ -20,14 +20,19 @@ struct Kind {
 constexpr std::array kKinds = {
     Kind{"bad-request", 400, "The request is malformed"},
     Kind{"bad-parameter", 400, "A parameter is not allowed"},
+    Kind{"unauthorized", 401, "There is no valid API key"},
+    Kind{"forbidden", 403, "This is not for you"},
     Kind{"unknown-route", 404, "There is nothing at this address"},
     Kind{"unknown-model", 404, "There is no such model"},
     Kind{"method-not-allowed", 405, "The method is not allowed here"},
+    Kind{"not-acceptable", 406, "There is no such form of the answer"},
     Kind{"length-required", 411, "The request names no length"},
     Kind{"body-too-large", 413, "The body is too large"},
+    Kind{"too-many-images", 413, "The batch has too many pictures"},
     Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
     Kind{"bad-picture", 422, "The picture cannot be used"},
     Kind{"quarantined", 422, "This input crashed a worker"},
+    Kind{"too-many-requests", 429, "Too many requests"},
     Kind{"client-left", 499, "The client left"},
     Kind{"internal", 500, "The worker failed"},
     Kind{"unusable-model", 501, "The model cannot be used for prediction"},
@@ -49,9 +54,6 @@ Problem Make(std::string_view type, std::string detail) {
   return {kind.status, kind.type, std::move(detail), "", ""};
 }
 
-// A model server that is back is found within a second, see worker/backend/prober.h.
-constexpr int kRetryAfterSeconds = 1;
-
 }  // namespace
 
 std::string_view Title(std::string_view type) {
@@ -59,10 +61,11 @@ std::string_view Title(std::string_view type) {
 }
 
 Problem UnknownRoute(std::string_view path) {
-  return Make("unknown-route",
-              fmt::format("no route {}; there are POST /v1/predict/MODEL, GET /v1/models and "
-                          "GET /v1/models/MODEL",
-                          path));
+  return Make(
+      "unknown-route",
+      fmt::format("no route {}; there are POST /v1/predict/MODEL and /v1/predict/MODEL/batch, "
+                  "GET /v1/models and /v1/models/MODEL, and /v2",
+                  path));
 }
 
 Problem MethodNotAllowed(std::string_view method, std::string_view allow) {
@@ -80,6 +83,15 @@ Problem BadParameter(std::string parameter, std::string detail) {
 
 Problem BadRequest(std::string detail) {
   return Make("bad-request", std::move(detail));
+}
+
+Problem NotAcceptable(std::string detail) {
+  return Make("not-acceptable", std::move(detail));
+}
+
+Problem TooManyImages(std::size_t count, int most) {
+  return Make("too-many-images",
+              fmt::format("the batch has {} pictures, allowed are {}", count, most));
 }
 
 Problem UnsupportedMedia(std::string detail) {
@@ -100,6 +112,20 @@ Problem Quarantined() {
 
 Problem ClientLeft() {
   return Make("client-left", "the client left before it had its answer");
+}
+
+Problem Unauthorized(std::string detail) {
+  return Make("unauthorized", std::move(detail));
+}
+
+Problem Forbidden(std::string detail) {
+  return Make("forbidden", std::move(detail));
+}
+
+Problem TooManyRequests(std::string detail, int retry_after_s) {
+  Problem problem = Make("too-many-requests", std::move(detail));
+  problem.retry_after_s = retry_after_s;
+  return problem;
 }
 
 Problem BodyProblem(const absl::Status& status) {
@@ -136,21 +162,27 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
   }
 }
 
-fcgi::Response Render(const Problem& problem, std::string_view request_id) {
-  std::string body =
-      fmt::format(R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
+std::string Members(const Problem& problem) {
+  std::string members =
+      fmt::format(R"("type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
                   QuotedJson(Title(problem.type)), problem.status, QuotedJson(problem.detail));
-  if (!problem.parameter.empty())
-    body += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
-  body += fmt::format(",\"request_id\":{}}}\n", QuotedJson(request_id));
+  if (!problem.parameter.empty()) {
+    members += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
+  }
+  return members;
+}
+
+fcgi::Response Render(const Problem& problem, std::string_view request_id) {
   fcgi::Response response;
   response.status = problem.status;
   response.headers.emplace_back("Content-Type", "application/problem+json");
   if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
-  if (problem.status == 503) {
-    response.headers.emplace_back("Retry-After", fmt::format("{}", kRetryAfterSeconds));
+  if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (problem.status == 429 || problem.status == 503) {
+    response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
   }
-  response.body = std::move(body);
+  response.body =
+      fmt::format("{{{},\"request_id\":{}}}\n", Members(problem), QuotedJson(request_id));
   return response;
 }
 

@@ -120,6 +120,8 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
     description.version = metadata->versions(metadata->versions_size() - 1);
   }
   description.max_batch_size = config.max_batch_size();
+  description.priority_levels = config.dynamic_batching().priority_levels();
+  description.default_priority_level = config.dynamic_batching().default_priority_level();
   std::ranges::transform(metadata->inputs(), std::back_inserter(description.inputs), ToSpec);
   std::ranges::transform(metadata->outputs(), std::back_inserter(description.outputs), ToSpec);
   for (const auto& [key, value] : config.parameters()) {

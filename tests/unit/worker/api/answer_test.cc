@@ -22,6 +22,7 @@ Prediction Make(vision::Result result, std::vector<std::string> class_names = {}
   return {.model = std::make_shared<const backend::Model>(std::move(model)),
           .version = "3",
           .picture = {640, 480},
+          .pixels = {},
           .result = std::move(result)};
 }
 
