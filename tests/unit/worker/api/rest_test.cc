@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/worker/api/api_fixture.h"
 
 namespace inferpool::api {
 namespace {
@@ -90,6 +97,94 @@ TEST(RestTest, OtherPathsLeadNowhere) {
   }
   EXPECT_EQ(RestRoute("/v2/models/" + std::string(129, 'm')).to, To::kNowhere);
   EXPECT_EQ(RestRoute("/v2" + std::string(100'000, '/')).to, To::kNowhere);
+}
+
+class RestWithServerTest : public test::ApiWithServerTest {
+ protected:
+  RestWithServerTest() {
+    test::FakeModel model;
+    model.config.mutable_dynamic_batching()->set_priority_levels(5);
+    model.config.mutable_dynamic_batching()->set_default_priority_level(3);
+    model.infer = [this](const inference::ModelInferRequest& request, auto*) {
+      const auto found = request.parameters().find("priority");
+      level_ = found == request.parameters().end() ? 0 : found->second.int64_param();
+      return grpc::Status::OK;
+    };
+    server_.Set("urgent", model);
+    server_.Set("plain", test::FakeModel{});
+  }
+
+  fcgi::Response Serve(const fcgi::Request& request, Priority priority = Priority::kNormal) {
+    Exchange exchange{
+        request, lane(),
+        "id",    {.deadline = Deadline::After(std::chrono::seconds(20)), .priority = priority},
+        {},      holder_};
+    return ServeRest(exchange, {config_, client_with_, inference_with_, catalog_with_, quarantine(),
+                                spare_threads_});
+  }
+  // The level that the model server was told; 0: none.
+  std::int64_t LevelAt(const std::string& named, Priority priority = Priority::kNormal,
+                       const std::string& model = "urgent") {
+    level_ = -1;
+    const std::string parameters = named.empty() ? "" : R"("priority":)" + named;
+    const std::string body = R"({"inputs":[],"parameters":{)" + parameters + "}}";
+    EXPECT_EQ(Serve(Make("POST", "/v2/models/" + model + "/infer", body), priority).status, 200);
+    return level_;
+  }
+  void UseKey(Priority priority, std::vector<std::string> models = {"*"}) {
+    const auto holder = std::make_shared<KeyHolder>();
+    holder->key.priority = priority;
+    holder->key.models = std::move(models);
+    holder_ = holder;
+  }
+
+  std::shared_ptr<const KeyHolder> holder_;
+  std::atomic<std::int64_t> level_ = -1;
+};
+
+TEST_F(RestWithServerTest, ThePriorityIsAskedForInEitherWay) {
+  EXPECT_EQ(LevelAt(""), 0);
+  EXPECT_EQ(server_.metadata_calls, 0);
+  EXPECT_EQ(LevelAt("2"), 2);
+  EXPECT_EQ(server_.metadata_calls, 0);
+  EXPECT_EQ(LevelAt("", Priority::kHigh), 1);
+  EXPECT_EQ(LevelAt("", Priority::kLow), 5);
+}
+
+TEST_F(RestWithServerTest, AKeyBoundsThePriority) {
+  UseKey(Priority::kNormal);
+  EXPECT_EQ(LevelAt(""), 0);
+  EXPECT_EQ(LevelAt("1"), 3);
+  EXPECT_EQ(LevelAt("18446744073709551615"), -1);  // as the model server will say
+  EXPECT_EQ(LevelAt("4"), 4);
+  EXPECT_EQ(LevelAt("0"), 3);
+  UseKey(Priority::kLow);
+  EXPECT_EQ(LevelAt("1"), 5);
+  EXPECT_EQ(LevelAt("0"), 5);
+  EXPECT_EQ(LevelAt("-7"), 5);
+  EXPECT_EQ(LevelAt("true"), 5);
+  EXPECT_EQ(LevelAt("", Priority::kLow), 5);
+  UseKey(Priority::kHigh);
+  EXPECT_EQ(LevelAt("1"), 1);
+}
+
+TEST_F(RestWithServerTest, TheIndexHasWhatTheKeyMayUse) {
+  const fcgi::Request request = Make("GET", "/v2/repository/index");
+  EXPECT_NE(Serve(request).body.find("odd"), std::string::npos);
+  UseKey(Priority::kNormal, {"face*"});
+  EXPECT_EQ(Serve(request).body, R"([{"name":"faces","version":"1","state":"READY"}])");
+}
+
+TEST_F(RestWithServerTest, WhatCrashedAWorkerIsNotTriedAgain) {
+  const std::string body = R"({"inputs":[]})";
+  const fcgi::Request request = Make("POST", "/v2/models/urgent/infer", body);
+  EXPECT_EQ(Serve(request).status, 200);
+  EXPECT_EQ(lane().task.Load()->digest, DigestOf(body));
+  quarantine().Enter({.digest = DigestOf(body),
+                      .model = ModelName("urgent"),
+                      .request_id = RequestName("before"),
+                      .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});
+  EXPECT_EQ(Serve(request).status, 422);
 }
 
 }  // namespace

@@ -180,6 +180,17 @@ TEST_F(BridgeTest, TheIndexIsAskedForWhatIsReady) {
   EXPECT_EQ(Serve({To::kIndex}, Make("GET")).status, 200);
 }
 
+TEST_F(BridgeTest, TheCallerHasTheLastWord) {
+  const backend::CallLimits limits{.deadline = Deadline::After(time_)};
+  const fcgi::Request get = Make("GET");
+  const auto nothing = [](std::string_view) { return false; };
+  EXPECT_EQ(rest::Serve({To::kIndex}, {get, limits, 1, nothing}, client_, times_).body, "[]");
+  const fcgi::Request post = Make("POST", kJson);
+  const auto amend = [](inference::ModelInferRequest& request) { request.set_id("amended"); };
+  EXPECT_THAT(rest::Serve({To::kInfer, "m"}, {post, limits, 1, {}, amend}, client_, times_).body,
+              HasSubstr(R"("id":"amended")"));
+}
+
 TEST_F(BridgeTest, ReadinessIsTold) {
   EXPECT_EQ(Serve({To::kReady}, Make("GET")).body, R"({"ready":true})");
   EXPECT_EQ(Serve({To::kModelReady, "m"}, Make("GET")).body, R"({"name":"m","ready":true})");

@@ -100,7 +100,7 @@ TEST(JsonHeaderTest, WhatIsNotStrictlyJsonIsRefused) {
                            "{\"a\":NaN}"}) {
     EXPECT_NE(Refusal(text), "(none)") << text;
   }
-  EXPECT_EQ(Refusal(std::string_view("{}\0", 3)).substr(0, 3), "the");
+  EXPECT_NE(Refusal(std::string_view("{}\0", 3)), "(none)");
 }
 
 TEST(JsonHeaderTest, TheReasonIsOneLine) {
