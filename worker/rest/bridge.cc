@@ -100,6 +100,16 @@ absl::StatusOr<std::optional<std::size_t>> HeaderLength(const fcgi::Request& req
   return length;
 }
 
+// Takes away what the client may not hear of.
+template <typename Entries>
+void Hide(const Call& call, Entries& entries) {
+  if (call.may_hear_of == nullptr) return;
+  entries.erase(
+      std::remove_if(entries.begin(), entries.end(),
+                     [&call](const auto& entry) { return !call.may_hear_of(entry.name()); }),
+      entries.end());
+}
+
 fcgi::Response ServerReady(const Call& call, const backend::Client& client) {
   const absl::Status ready = client.ServerReady(call.limits.deadline);
   if (ready.ok()) return Json(R"({"ready":true})");
@@ -134,7 +144,15 @@ fcgi::Response Index(const Call& call, const backend::Client& client) {
       ready = wanted.isBool() && wanted.asBool();
     }
   }
-  return Answer(client.RepositoryIndex(ready, call.limits));
+  auto answer = client.RepositoryIndex(ready, call.limits);
+  if (answer.ok()) Hide(call, *answer->mutable_models());
+  return Answer(answer);
+}
+
+fcgi::Response Statistics(const Route& route, const Call& call, const backend::Client& client) {
+  auto answer = client.ModelStatistics(route.model, route.version, call.limits);
+  if (answer.ok()) Hide(call, *answer->mutable_model_stats());
+  return Answer(answer);
 }
 
 // Calls, and translates the answer, which the caller has decoded `infer` for.
@@ -174,6 +192,7 @@ fcgi::Response Infer(const Route& route, const Call& call, const backend::Client
   }
   infer->request.set_model_name(route.model);
   infer->request.set_model_version(route.version);
+  if (call.amend != nullptr) call.amend(infer->request);
   return Ask(*infer, call, client, times);
 }
 
@@ -228,7 +247,7 @@ fcgi::Response Serve(const Route& route, const Call& call, const backend::Client
     case To::kIndex:
       return Index(call, client);
     case To::kStatistics:
-      return Answer(client.ModelStatistics(route.model, route.version, limits));
+      return Statistics(route, call, client);
     case To::kModelMetadata:
       return Answer(client.ModelMetadata(route.model, route.version, limits));
     case To::kModelReady:

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +46,10 @@ struct Call {
   const fcgi::Request& request;
   const backend::CallLimits& limits;
   std::size_t body_bytes;  // at most so many, when the body is unpacked
+  // Whether the client may hear of a model, for what speaks of several. Null: of all.
+  std::function<bool(std::string_view)> may_hear_of = {};
+  // Has the last word on an inference request before it is sent. Null: no need.
+  std::function<void(inference::ModelInferRequest&)> amend = {};
 };
 
 // Never fails: what goes wrong is an answer as Error makes it. Thread safe.
