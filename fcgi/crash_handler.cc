@@ -22,6 +22,7 @@ Slot* handler_slot = nullptr;
 Pool* handler_pool = nullptr;
 std::span<Lane> handler_lanes;
 thread_local Lane* own_lane = nullptr;
+thread_local const Seqlock<Task>* own_task = nullptr;
 std::atomic<pid_t> crashed_thread;
 
 int StackSignal() {
@@ -68,8 +69,10 @@ void CaptureAll() {
 void QuarantineOwnTask() {
   const std::uint64_t ttl = handler_pool->quarantine_ttl_ns;
   if (ttl == 0 || own_lane->busy_since_ns == 0) return;
-  const auto task = own_lane->task.Load();
+  const auto task = own_task->Load();
   if (!task) return;
+  // The report reads the lane's. Its own thread may be at it: then the report knows no task.
+  if (own_task != &own_lane->task) own_lane->task.Store(*task);
   handler_pool->quarantine.Enter({.digest = task->digest,
                                   .model = task->model,
                                   .request_id = task->request_id,
@@ -116,6 +119,23 @@ void OnCrash(int signal, siginfo_t* info, void*) {
   DieOf(signal);
 }
 
+// Gives the calling thread a stack for the handler, and the handler what it needs to know.
+std::unique_ptr<std::byte[]> Enter(Lane& lane, const Seqlock<Task>& task) {
+  auto bytes = std::make_unique<std::byte[]>(kStackBytes);
+  const stack_t stack{.ss_sp = bytes.get(), .ss_flags = 0, .ss_size = kStackBytes};
+  sigaltstack(&stack, nullptr);
+  own_lane = &lane;
+  own_task = &task;
+  return bytes;
+}
+
+void Leave() {
+  own_lane = nullptr;
+  own_task = nullptr;
+  const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  sigaltstack(&none, nullptr);
+}
+
 }  // namespace
 
 void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
@@ -142,18 +162,19 @@ void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
   sigaction(StackSignal(), &stack, nullptr);
 }
 
-LaneOwner::LaneOwner(Lane& lane) : stack_(std::make_unique<std::byte[]>(kStackBytes)) {
-  const stack_t stack{.ss_sp = stack_.get(), .ss_flags = 0, .ss_size = kStackBytes};
-  sigaltstack(&stack, nullptr);
+LaneOwner::LaneOwner(Lane& lane) : stack_(Enter(lane, lane.task)) {
   lane.thread = static_cast<pid_t>(syscall(SYS_gettid));
-  own_lane = &lane;
 }
 
 LaneOwner::~LaneOwner() {
   own_lane->thread = 0;
-  own_lane = nullptr;
-  const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
-  sigaltstack(&none, nullptr);
+  Leave();
+}
+
+PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane, task)) {}
+
+PartOwner::~PartOwner() {
+  Leave();
 }
 
 }  // namespace inferpool::fcgi

@@ -10,13 +10,14 @@ run_packages=(
   g++ cmake ninja-build pkg-config
   libfcgi-dev libopencv-dev opencv-data libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
-  libcurl4-openssl-dev libssl-dev libturbojpeg0-dev libxxhash-dev libsystemd-dev libonnx-dev prometheus-cpp-dev
+  libcurl4-openssl-dev libssl-dev libturbojpeg0-dev libwebp-dev libgif-dev libxxhash-dev libsystemd-dev
+  libonnx-dev prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )
 # What the tests need besides.
 test_packages=(
   libgtest-dev python3 python3-numpy python3-pil python3-grpcio python3-protobuf clang-format
-  shellcheck
+  shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
 )
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
@@ -60,6 +61,24 @@ install_packages() {
     apt-get install -q -y --no-install-recommends "${missing[@]}" || status=$?
   [ "$own_policy" = no ] || as_root rm -f "$policy"
   [ "$status" = 0 ] || fail "apt-get could not install the packages; its own words are above"
+}
+
+# Swagger UI for /docs, of the version and with the digests in ops/swagger-ui/package-lock.json. Without
+# it everything works but /docs, which then says so: whatever fails here is told in a line, no more.
+install_swagger_ui() {
+  local lock=$root/ops/swagger-ui/package-lock.json folder=$root/build/swagger-ui
+  cmp -s "$lock" "$folder/package-lock.json" &&
+    [ -e "$folder/node_modules/swagger-ui-dist/swagger-ui-bundle.js" ] && return
+  # Not in the list of packages: npm may be there from elsewhere, and Debian's does not go with that.
+  command -v npm >/dev/null || (install_packages npm) || {
+    say "There is no npm, so /docs will have no Swagger UI"
+    return 0
+  }
+  say "Installing Swagger UI for /docs"
+  mkdir -p "$folder" && cp "$root/ops/swagger-ui/package.json" "$lock" "$folder"
+  (cd "$folder" && timeout 120 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
+    --fetch-timeout 30000 >npm.log 2>&1) ||
+    say "npm could not install it, so /docs will have no Swagger UI; $folder/npm.log says why"
 }
 
 # build PRESET [TARGET...]: configures when there is nothing yet, then builds.

@@ -174,7 +174,7 @@ bool PredictOne(const PredictCommand& options, std::size_t index) {
 }  // namespace
 
 void AddPredictOptions(CLI::App& command, PredictCommand& options) {
-  command.add_option("pictures", options.pictures, "JPEG, PNG or WebP files")->required();
+  command.add_option("pictures", options.pictures, "JPEG, PNG, WebP or GIF files")->required();
   command.add_option("-m,--model", options.model, "Model to ask")->required();
   command.add_option("-u,--url", options.url, "Where inferpool answers")->capture_default_str();
   command.add_option("--draw", options.draw, "Write the picture with its boxes to this file");

@@ -32,6 +32,8 @@
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
+#include "worker/api/batch.h"
+#include "worker/api/cache.h"
 #include "worker/api/key_ring.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
@@ -123,15 +125,26 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
     // The worker that it would replace may well know keys.
     if (successor && !keys->has_keys()) return EXIT_FAILURE;
   }
+  const std::string cache_folder = config.state + "/children/cache";
+  const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
+  std::optional<api::Cache> cache;
+  if (cache_entries > 0) {
+    cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), index,
+                  config, station.slot.cache);
+  }
+  api::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
+  api::SpareThreads spare_threads(config.threads);
   const api::Api api({.config = config,
                       .client = client,
                       .inference = inference,
                       .catalog = catalog,
                       .quarantine = station.pool.quarantine,
-                      .keys = keys ? &*keys : nullptr});
+                      .spare_threads = spare_threads,
+                      .keys = keys ? &*keys : nullptr,
+                      .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

@@ -1,6 +1,7 @@
 """A picture in, its detections out: the happy path, and what every answer carries."""
 
 import http.client
+import io
 import random
 import ssl
 import unittest
@@ -9,7 +10,7 @@ import harness
 import http_client
 import pictures
 from harness import SystemTest
-from pictures import ASTRONAUT, ASTRONAUT_FACE, intersection_over_union
+from pictures import ASTRONAUT, ASTRONAUT_FACE, SOURCE, intersection_over_union
 
 STAGES = ["queue", "read", "decode", "preprocess", "infer", "postprocess", "total"]
 
@@ -78,6 +79,42 @@ class PredictTest(SystemTest):
         self.assertEqual(png, webp["detections"])
         # Pillow's libjpeg may round differently from the worker's.
         self.assert_same_detections(self.faces()["detections"], png, pixels=8, confidence=0.1)
+
+    def test_a_jpeg_far_larger_than_the_input_is_answered_as_its_pixels_are(self):
+        """It is decoded at a smaller scale; a PNG of the same pixels never is."""
+        shapes = SOURCE / "tests/data/shapes"
+        tall = pictures.Image.open(shapes / "tall_300x500.png")
+        odd = pictures.Image.open(shapes / "odd_501x333.webp")
+        # A cascade's boxes are means of windows that agree, of which a few come or go.
+        for model, image, side, overlap in (("faces", pictures.astronaut(), 2000, 0.8),
+                                            ("faces", pictures.astronaut(), 2563, 0.8),
+                                            ("shapes", tall, 1501, 0.9), ("shapes", odd, 2701, 0.9)):
+            with self.subTest(model, side=side):
+                size = [round(side * length / max(image.size)) for length in image.size]
+                jpeg = pictures.encode(image.convert("RGB").resize(size), "JPEG", quality=92)
+                png = pictures.encode(pictures.Image.open(io.BytesIO(jpeg)), "PNG", compress_level=1)
+                found, expected = (
+                    self.assert_good(self.instance.predict(model, body, "", "image/*"))
+                    for body in (jpeg, png))
+                self.assertEqual({"width": size[0], "height": size[1]}, found["image"])
+                sure = [one for one in expected["detections"] if one["confidence"] > 0.5]
+                self.assertTrue(sure)
+                for one in sure:
+                    self.assertGreater(max(intersection_over_union(one["box"], other["box"])
+                                           for other in found["detections"]
+                                           if other["class_id"] == one["class_id"]), overlap)
+
+    def test_an_animation_is_answered_by_its_first_frame(self):
+        image = pictures.astronaut()
+        black = pictures.Image.new("RGB", image.size)
+        for kind, options in (("WEBP", {"quality": 90}), ("PNG", {}), ("GIF", {})):
+            frames = [image, black] if kind != "GIF" else [image.quantize(128), black.quantize(2)]
+            with self.subTest(kind):
+                answer = self.faces(pictures.encode(frames[0], kind, save_all=True,
+                                                    append_images=frames[1:], **options))
+                self.assertEqual({"width": 512, "height": 512}, answer["image"])
+                self.assertTrue(answer["detections"])
+                self.assert_face(answer["detections"][0])
 
     def test_the_picture_decides_and_not_its_declared_type(self):
         expected = self.faces()["detections"]

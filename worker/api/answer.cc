@@ -57,16 +57,19 @@ struct Writer {
 
 }  // namespace
 
-std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
-                   std::string_view request_id) {
+std::string Members(const Prediction& prediction, bool normalized) {
   std::string json =
-      fmt::format(R"({{"model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
+      fmt::format(R"("model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
                   QuotedJson(prediction.model->description.name), QuotedJson(prediction.version),
                   prediction.picture.width, prediction.picture.height);
   std::visit(Writer{prediction, normalized, json}, prediction.result);
-  fmt::format_to(std::back_inserter(json), ",\"timing_ms\":{},\"request_id\":{}}}\n",
-                 timings.Json(), QuotedJson(request_id));
   return json;
+}
+
+std::string Complete(std::string_view members, const Timings& timings,
+                     std::string_view request_id) {
+  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, timings.Json(),
+                     QuotedJson(request_id));
 }
 
 }  // namespace inferpool::api

@@ -9,9 +9,12 @@
 
 namespace inferpool::api {
 
-// `normalized`: boxes in 0..1 of the picture instead of its pixels. Detections for detectors,
-// "classes" for classifications, "embedding" for embeddings.
-std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
-                   std::string_view request_id);
+// The answer's members about the picture, without braces: "model":{...},"image":{...}, and
+// "detections" for detectors, "classes" for classifications, "embedding" for embeddings.
+// `normalized`: boxes in 0..1 of the picture instead of its pixels.
+std::string Members(const Prediction& prediction, bool normalized);
+
+// The whole answer with these members.
+std::string Complete(std::string_view members, const Timings& timings, std::string_view request_id);
 
 }  // namespace inferpool::api

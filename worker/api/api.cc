@@ -8,21 +8,26 @@
 #include <vector>
 
 #include "shared/log.h"
+#include "worker/api/batch.h"
 #include "worker/api/models.h"
 #include "worker/api/parameters.h"
 #include "worker/api/predict.h"
 #include "worker/api/problem.h"
 #include "worker/api/request_id.h"
 #include "worker/api/request_options.h"
+#include "worker/api/rest.h"
 #include "worker/api/timings.h"
 
 namespace inferpool::api {
 namespace {
 
-// The rest of `path` after `prefix`, one segment; empty when the path is another.
-std::string_view Segment(std::string_view path, std::string_view prefix) {
+// What stands between `prefix` and `suffix`, one segment; empty when the path is another.
+std::string_view Segment(std::string_view path, std::string_view prefix,
+                         std::string_view suffix = "") {
   if (!path.starts_with(prefix)) return {};
   path.remove_prefix(prefix.size());
+  if (!path.ends_with(suffix)) return {};
+  path.remove_suffix(suffix.size());
   return path.find('/') == std::string_view::npos ? path : std::string_view();
 }
 
@@ -33,6 +38,7 @@ bool NeedsKey(std::string_view path) {
 
 // The model that a path is about; empty: none.
 std::string ModelOf(std::string_view path) {
+  if (path == "/v2/models/stats") return "";  // of all
   for (const std::string_view prefix :
        {"/v1/predict/", "/predict/", "/v1/models/", "/v2/models/", "/v2/repository/models/"}) {
     if (!path.starts_with(prefix)) continue;
@@ -129,14 +135,15 @@ std::optional<Problem> Api::Admit(Exchange& exchange) const {
 fcgi::Response Api::Route(Exchange& exchange) const {
   const fcgi::Request& request = exchange.request;
   const std::string_view path = request.path;
+  if (IsRest(path)) return ServeRest(exchange, services_);
   const bool reads = request.method == "GET" || request.method == "HEAD";
   for (const std::string_view prefix : {"/v1/predict/", "/predict/"}) {
-    if (const std::string_view model = Segment(path, prefix); !model.empty()) {
-      if (request.method != "POST") {
-        return exchange.Fail(MethodNotAllowed(request.method, "POST"));
-      }
-      return Predict(exchange, services_, PercentDecode(model));
-    }
+    const std::string_view batch = Segment(path, prefix, "/batch");
+    const std::string_view model = Segment(path, prefix);
+    if (batch.empty() && model.empty()) continue;
+    if (request.method != "POST") return exchange.Fail(MethodNotAllowed(request.method, "POST"));
+    return batch.empty() ? Predict(exchange, services_, PercentDecode(model))
+                         : PredictBatch(exchange, services_, PercentDecode(batch));
   }
   if (path == "/v1/models") {
     if (!reads) return exchange.Fail(MethodNotAllowed(request.method, "GET, HEAD"));

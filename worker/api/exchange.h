@@ -17,6 +17,9 @@
 
 namespace inferpool::api {
 
+struct Cache;
+class SpareThreads;
+
 // A worker's own, shared by its threads.
 struct Services {
   const Config& config;
@@ -24,7 +27,9 @@ struct Services {
   backend::Inference& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
+  SpareThreads& spare_threads;
   KeyRing* keys = nullptr;  // null: no key is asked for
+  Cache* cache = nullptr;   // null: no answer is kept
 };
 
 struct Exchange {
@@ -41,7 +46,9 @@ struct Exchange {
     return holder == nullptr || holder->key.MayUse(model);
   }
 
-  fcgi::Response Fail(const Problem& problem) const { return Render(problem, id); }
+  // The problem as an answer. Under /v2 it has what clients of that protocol look for as well: the
+  // detail as "error".
+  fcgi::Response Fail(const Problem& problem) const;
 };
 
 fcgi::Response Json(std::string body);

@@ -5,60 +5,14 @@
 #include <algorithm>
 #include <optional>
 
+#include "worker/api/header_text.h"
+
 namespace inferpool::api {
 namespace {
 
 constexpr int kMaxParts = 1'000;
 constexpr std::size_t kMaxBoundary = 70;  // RFC 2046
 constexpr std::size_t kMaxPartHeaders = 16 * 1024;
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), Lower);
-  return lower;
-}
-
-std::string_view Trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
-// The value of a parameter of a header: `name="a;b"` or `name=ab` after the first ';'. Browsers
-// write %22 for a quote in a value; a backslash escapes one.
-std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
-  std::size_t at = header.find(';');
-  while (at != std::string_view::npos && at < header.size()) {
-    ++at;
-    const std::size_t equals = header.find_first_of("=;", at);
-    if (equals == std::string_view::npos) return std::nullopt;
-    const std::string name = LowerCase(Trim(header.substr(at, equals - at)));
-    if (header[equals] == ';') {
-      at = equals;
-      continue;
-    }
-    std::string value;
-    at = header.find_first_not_of(" \t", equals + 1);
-    if (at != std::string_view::npos && header[at] == '"') {
-      for (++at; at < header.size() && header[at] != '"'; ++at) {
-        if (header[at] == '\\' && at + 1 < header.size()) ++at;
-        value += header[at];
-      }
-      if (at >= header.size()) return std::nullopt;  // no closing quote
-      at = header.find(';', at);
-    } else if (at != std::string_view::npos) {
-      const std::size_t end = std::min(header.find(';', at), header.size());
-      value = Trim(header.substr(at, end - at));
-      at = end;
-    }
-    if (name == wanted) return value;
-  }
-  return std::nullopt;
-}
 
 // The `name` of a part's Content-Disposition; nothing when it has none.
 std::optional<std::string> PartName(std::string_view headers) {
@@ -81,12 +35,9 @@ absl::Status Malformed(std::string_view why) {
 
 }  // namespace
 
-std::string MediaType(std::string_view content_type) {
-  return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
-}
-
-absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
-                                          std::string_view name) {
+absl::StatusOr<std::vector<std::string_view>> FindParts(std::string_view content_type,
+                                                        std::string_view body,
+                                                        std::string_view name) {
   const std::optional<std::string> boundary = HeaderParameter(content_type, "boundary");
   if (!boundary || boundary->empty() || boundary->size() > kMaxBoundary) {
     return absl::InvalidArgumentError(
@@ -105,7 +56,7 @@ absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::st
     at += delimiter.size();
   }
 
-  std::optional<std::string_view> found;
+  std::vector<std::string_view> found;
   for (int part = 0;; ++part) {
     if (body.substr(at).starts_with("--")) break;  // the closing delimiter
     if (part == kMaxParts) return Malformed("it has more than 1000 parts");
@@ -121,19 +72,23 @@ absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::st
     const std::size_t empty_line = part_text.substr(0, kMaxPartHeaders).find("\r\n\r\n");
     if (empty_line == std::string_view::npos) return Malformed("a part's headers do not end");
     if (PartName(part_text.substr(0, empty_line)) == name) {
-      if (found) {
-        return absl::InvalidArgumentError(
-            fmt::format("the form has more than one field \"{}\"", name));
-      }
       const std::size_t content = std::min(line_end + empty_line + 4, end);
-      found = body.substr(content, end - content);
+      found.push_back(body.substr(content, end - content));
     }
     at = end + delimiter.size();
   }
-  if (!found) {
+  if (found.empty()) {
     return absl::InvalidArgumentError(fmt::format("the form has no field \"{}\"", name));
   }
-  return *found;
+  return found;
+}
+
+absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
+                                          std::string_view name) {
+  const auto parts = FindParts(content_type, body, name);
+  RETURN_IF_ERROR(parts.status());
+  if (parts->size() == 1) return parts->front();
+  return absl::InvalidArgumentError(fmt::format("the form has more than one field \"{}\"", name));
 }
 
 }  // namespace inferpool::api

@@ -3,17 +3,20 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "shared/status.h"
 
 namespace inferpool::api {
 
-// The type and subtype of a Content-Type, in lower case, without parameters: "image/jpeg".
-std::string MediaType(std::string_view content_type);
+// The contents of the parts named `name`, in the body's order. Errors, all INVALID_ARGUMENT with a
+// text for the client: no usable boundary, a body that is cut off or not made of parts, more than
+// 1,000 parts, or none of that name.
+absl::StatusOr<std::vector<std::string_view>> FindParts(std::string_view content_type,
+                                                        std::string_view body,
+                                                        std::string_view name);
 
-// The content of the part named `name`. Errors, all INVALID_ARGUMENT with a text for the client:
-// no usable boundary, a body that is cut off or not made of parts, no part of that name, or two.
-// At most 1,000 parts are looked at.
+// The content of the only one of that name; two are an error as well.
 absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
                                           std::string_view name);
 

@@ -47,6 +47,16 @@ std::optional<std::string> Assign(std::string_view name, std::string_view value,
   } else if (name == "coordinates") {
     if (value != "pixel" && value != "normalized") return "pixel or normalized";
     parameters.normalized = value == "normalized";
+  } else if (name == "render") {
+    if (value == "json") {
+      parameters.render = Output::kJson;
+    } else if (value == "jpeg" || value == "jpg") {
+      parameters.render = Output::kJpeg;
+    } else if (value == "png") {
+      parameters.render = Output::kPng;
+    } else {
+      return "json, jpeg or png";
+    }
   } else {
     return "";
   }
@@ -71,7 +81,10 @@ std::string PercentDecode(std::string_view text) {
 
 std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
                                                          const Config::Predict& defaults) {
-  PredictParameters parameters{defaults.confidence, defaults.iou, defaults.max_detections};
+  PredictParameters parameters{.confidence = defaults.confidence,
+                               .iou = defaults.iou,
+                               .max_detections = defaults.max_detections,
+                               .render = {}};
   std::set<std::string> seen;
   while (!query.empty()) {
     const std::string_view pair = query.substr(0, query.find('&'));
@@ -87,7 +100,7 @@ std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
     if (!allowed) continue;
     if (allowed->empty()) {
       return BadParameter(name, fmt::format("{} is no parameter; there are confidence, iou, "
-                                            "max_detections and coordinates",
+                                            "max_detections, coordinates and render",
                                             name));
     }
     return BadParameter(name, fmt::format("{} is \"{}\", allowed is {}", name, value, *allowed));

@@ -1,11 +1,13 @@
 // The query parameters of a prediction.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 
 #include "shared/config.h"
+#include "worker/api/output.h"
 #include "worker/api/problem.h"
 
 namespace inferpool::api {
@@ -14,7 +16,8 @@ struct PredictParameters {
   double confidence;
   double iou;
   int max_detections;
-  bool normalized = false;  // coordinates=normalized: 0 to 1 instead of pixels
+  bool normalized = false;       // coordinates=normalized: 0 to 1 instead of pixels
+  std::optional<Output> render;  // as which the answer is asked for
 };
 
 // Parses `query` (what follows '?', percent-encoded). `defaults` fills what it does not name.

@@ -2,11 +2,22 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <variant>
 
 #include "worker/api/exchange.h"
+#include "worker/api/parameters.h"
+#include "worker/api/predictor.h"
 
 namespace inferpool::api {
 
 fcgi::Response Predict(Exchange& exchange, const Services& services, const std::string& model);
+
+// One picture of a request's: unless it is quarantined, the thread's crash would be its doing from
+// here on, which `task` says.
+std::variant<Prediction, Problem> PredictPicture(const Exchange& exchange, const Services& services,
+                                                 const std::string& model, std::string_view picture,
+                                                 const PredictParameters& parameters,
+                                                 Seqlock<Task>& task, Timings& timings);
 
 }  // namespace inferpool::api

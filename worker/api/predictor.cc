@@ -15,6 +15,7 @@
 #include "worker/vision/decode.h"
 #include "worker/vision/header.h"
 #include "worker/vision/letterbox.h"
+#include "worker/vision/reduction.h"
 
 namespace inferpool::api {
 namespace {
@@ -110,17 +111,18 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     return BackendProblem(admits, model);
   }
 
+  vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
   if (plan->feed == vision::Feed::kPixels) {
     const StageTimer timer(timings, Stage::kDecode);
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header);
+    if (config_.decode.reduced) placement = vision::Reduce(*header, placement);
+    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header, placement.reduction);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }
 
   if (limits.departed.stop_requested()) return ClientLeft();
 
-  const vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
   absl::StatusOr<backend::Inference::Row> row =
       inference_.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
@@ -152,8 +154,11 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     catalog_.Forget(model);
     return BackendProblem(result.status(), model);
   }
-  return Prediction{*known, answer->answer->message().model_version(), placement.picture,
-                    *std::move(result)};
+  return Prediction{.model = *known,
+                    .version = answer->answer->message().model_version(),
+                    .picture = placement.picture,
+                    .pixels = std::move(pixels),
+                    .result = *std::move(result)};
 }
 
 }  // namespace inferpool::api

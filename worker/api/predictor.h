@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <opencv2/core/mat.hpp>
 #include <opencv2/core/types.hpp>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct Prediction {
   std::shared_ptr<const backend::Model> model;
   std::string version;  // of the model that answered
   cv::Size picture;     // upright
+  cv::Mat pixels;       // upright, perhaps at a smaller scale; none when the server decodes
   vision::Result result;
 };
 

@@ -25,8 +25,10 @@ constexpr std::array kKinds = {
     Kind{"unknown-route", 404, "There is nothing at this address"},
     Kind{"unknown-model", 404, "There is no such model"},
     Kind{"method-not-allowed", 405, "The method is not allowed here"},
+    Kind{"not-acceptable", 406, "There is no such form of the answer"},
     Kind{"length-required", 411, "The request names no length"},
     Kind{"body-too-large", 413, "The body is too large"},
+    Kind{"too-many-images", 413, "The batch has too many pictures"},
     Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
     Kind{"bad-picture", 422, "The picture cannot be used"},
     Kind{"quarantined", 422, "This input crashed a worker"},
@@ -59,10 +61,11 @@ std::string_view Title(std::string_view type) {
 }
 
 Problem UnknownRoute(std::string_view path) {
-  return Make("unknown-route",
-              fmt::format("no route {}; there are POST /v1/predict/MODEL, GET /v1/models and "
-                          "GET /v1/models/MODEL",
-                          path));
+  return Make(
+      "unknown-route",
+      fmt::format("no route {}; there are POST /v1/predict/MODEL and /v1/predict/MODEL/batch, "
+                  "GET /v1/models and /v1/models/MODEL, and /v2",
+                  path));
 }
 
 Problem MethodNotAllowed(std::string_view method, std::string_view allow) {
@@ -80,6 +83,15 @@ Problem BadParameter(std::string parameter, std::string detail) {
 
 Problem BadRequest(std::string detail) {
   return Make("bad-request", std::move(detail));
+}
+
+Problem NotAcceptable(std::string detail) {
+  return Make("not-acceptable", std::move(detail));
+}
+
+Problem TooManyImages(std::size_t count, int most) {
+  return Make("too-many-images",
+              fmt::format("the batch has {} pictures, allowed are {}", count, most));
 }
 
 Problem UnsupportedMedia(std::string detail) {
@@ -150,13 +162,17 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
   }
 }
 
-fcgi::Response Render(const Problem& problem, std::string_view request_id) {
-  std::string body =
-      fmt::format(R"({{"type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
+std::string Members(const Problem& problem) {
+  std::string members =
+      fmt::format(R"("type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
                   QuotedJson(Title(problem.type)), problem.status, QuotedJson(problem.detail));
-  if (!problem.parameter.empty())
-    body += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
-  body += fmt::format(",\"request_id\":{}}}\n", QuotedJson(request_id));
+  if (!problem.parameter.empty()) {
+    members += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
+  }
+  return members;
+}
+
+fcgi::Response Render(const Problem& problem, std::string_view request_id) {
   fcgi::Response response;
   response.status = problem.status;
   response.headers.emplace_back("Content-Type", "application/problem+json");
@@ -165,7 +181,8 @@ fcgi::Response Render(const Problem& problem, std::string_view request_id) {
   if (problem.status == 429 || problem.status == 503) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
   }
-  response.body = std::move(body);
+  response.body =
+      fmt::format("{{{},\"request_id\":{}}}\n", Members(problem), QuotedJson(request_id));
   return response;
 }
 

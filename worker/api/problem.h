@@ -1,6 +1,7 @@
 // What goes wrong with a request, as RFC 9457 describes it to clients (application/problem+json).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -28,11 +29,13 @@ Problem UnknownRoute(std::string_view path);
 Problem MethodNotAllowed(std::string_view method, std::string_view allow);
 Problem BadParameter(std::string parameter, std::string detail);
 Problem BadRequest(std::string detail);
+Problem NotAcceptable(std::string detail);
 Problem UnsupportedMedia(std::string detail);
 Problem Internal(std::string detail);
 Problem Overloaded(std::string detail);
 Problem Quarantined();
 Problem ClientLeft();
+Problem TooManyImages(std::size_t count, int most);
 Problem Unauthorized(std::string detail);
 Problem Forbidden(std::string detail);
 Problem TooManyRequests(std::string detail, int retry_after_s);
@@ -45,6 +48,9 @@ Problem PictureProblem(const absl::Status& status);
 
 // worker/backend: 404, 499, 501, 502, 503 or 504.
 Problem BackendProblem(const absl::Status& status, std::string_view model);
+
+// A problem's members as they stand in an answer, without braces: "type":"urn:...",...
+std::string Members(const Problem& problem);
 
 fcgi::Response Render(const Problem& problem, std::string_view request_id);
 

@@ -13,6 +13,12 @@ double Milliseconds(Timings::Duration duration) {
 
 }  // namespace
 
+void Timings::Add(const Timings& part) {
+  for (std::size_t i = 0; i < kStages; ++i) {
+    if (part.stages_[i]) stages_[i] = stages_[i].value_or(Duration(0)) + *part.stages_[i];
+  }
+}
+
 std::string Timings::Json() const {
   std::string json;
   for (std::size_t i = 0; i < kStages; ++i) {

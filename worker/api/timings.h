@@ -17,6 +17,9 @@ class Timings {
 
   void Set(Stage stage, Duration duration) { stages_[static_cast<std::size_t>(stage)] = duration; }
 
+  // Adds what another thread's part of the request took.
+  void Add(const Timings& part);
+
   // None for a stage that the request did not reach.
   const std::optional<Duration>& Get(Stage stage) const {
     return stages_[static_cast<std::size_t>(stage)];

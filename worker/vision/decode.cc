@@ -9,8 +9,10 @@
 #include <opencv2/imgcodecs.hpp>
 
 #include "shared/status.h"
+#include "worker/vision/gif.h"
 #include "worker/vision/integrity.h"
 #include "worker/vision/jpeg.h"
+#include "worker/vision/webp_animation.h"
 
 namespace inferpool::vision {
 namespace {
@@ -31,6 +33,23 @@ absl::StatusOr<cv::Mat> DecodeByOpenCv(std::string_view bytes, const Header& hea
                     Name(header.format), header.width, header.height, pixels.cols, pixels.rows));
   }
   return pixels;
+}
+
+absl::StatusOr<cv::Mat> DecodeStored(std::string_view bytes, const Header& header, int reduction) {
+  switch (header.format) {
+    case Format::kJpeg:
+      return DecodeJpeg(bytes, header, reduction);
+    case Format::kGif:
+      return DecodeGif(bytes, header);
+    case Format::kWebp:
+      if (header.animated_webp) {
+        return DecodeWebpAnimation(bytes, header);
+      }
+      break;
+    case Format::kPng:
+      break;
+  }
+  return DecodeByOpenCv(bytes, header);
 }
 
 // How to undo each orientation: TIFF 6.0, section 8, "Orientation" (what the first row and the
@@ -70,11 +89,10 @@ cv::Mat Upright(const cv::Mat& stored, int orientation) {
 
 }  // namespace
 
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header) {
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction) {
   RETURN_IF_ERROR(CheckIntegrity(bytes, header));
   try {
-    absl::StatusOr<cv::Mat> stored =
-        header.format == Format::kJpeg ? DecodeJpeg(bytes, header) : DecodeByOpenCv(bytes, header);
+    absl::StatusOr<cv::Mat> stored = DecodeStored(bytes, header, reduction);
     if (!stored.ok()) {
       return stored;
     }

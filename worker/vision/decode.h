@@ -10,15 +10,21 @@
 
 namespace inferpool::vision {
 
-// Decodes the whole picture to continuous CV_8UC3 BGR, of UprightSize(header), with the EXIF
-// orientation applied. `header` is what ReadHeader made of the same bytes. 16-bit samples lose
-// their low byte; an alpha channel is dropped, not blended, as cv::IMREAD_COLOR does.
+// Decodes the whole picture to CV_8UC3 BGR, of UprightSize(header), with the EXIF orientation
+// applied. `header` is what ReadHeader made of the same bytes. 16-bit samples lose their low byte;
+// an alpha channel is dropped, not blended, as cv::IMREAD_COLOR does. Of an animation it is the
+// first frame, of an animated PNG the picture that is shown where animations are not.
 //
-// Memory: 3 bytes a pixel (JPEG in CMYK: 7), twice that while it is turned upright. The caller has
+// `reduction`, 1, 2, 4 or 8, is Placement::reduction: a JPEG is decoded to
+// Reduced(UprightSize(header), reduction), and checked as closely as otherwise; other formats are
+// decoded in full. The pixels are continuous when it is 1.
+//
+// Memory: 3 bytes a pixel (JPEG in CMYK: 7), twice that while it is turned upright; a progressive
+// JPEG has up to 6 bytes a pixel of the whole picture besides, however reduced. The caller has
 // checked width x height against its limit; OpenCV's own is 2^30. Thread safe.
 //
 // DATA_LOSS: cut off or corrupt anywhere, or not of the header's size; never half a picture.
 // RESOURCE_EXHAUSTED: out of memory.
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header);
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction = 1);
 
 }  // namespace inferpool::vision

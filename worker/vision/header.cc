@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "worker/vision/bytes.h"
 #include "worker/vision/chunks.h"
 #include "worker/vision/exif.h"
+#include "worker/vision/gif_blocks.h"
 #include "worker/vision/sniff.h"
 
 namespace inferpool::vision {
@@ -169,9 +171,6 @@ absl::StatusOr<Header> ReadVp8Extended(std::string_view data, Chunks rest) {
     return CutOff(Format::kWebp);
   }
   const std::uint32_t flags = Byte(data, 0);
-  if ((flags & kAnimation) != 0) {
-    return absl::UnimplementedError("animated WebP pictures are not supported");
-  }
   int orientation = 1;
   while ((flags & kExif) != 0) {
     const std::optional<Chunk> chunk = rest.Next();
@@ -185,8 +184,12 @@ absl::StatusOr<Header> ReadVp8Extended(std::string_view data, Chunks rest) {
       break;
     }
   }
-  return Sized(Format::kWebp, LittleEndian24(data, 4) + 1, LittleEndian24(data, 7) + 1,
-               orientation);
+  absl::StatusOr<Header> header =
+      Sized(Format::kWebp, LittleEndian24(data, 4) + 1, LittleEndian24(data, 7) + 1, orientation);
+  if (header.ok()) {
+    header->animated_webp = (flags & kAnimation) != 0;
+  }
+  return header;
 }
 
 absl::StatusOr<Header> ReadWebp(std::string_view bytes) {
@@ -210,6 +213,37 @@ absl::StatusOr<Header> ReadWebp(std::string_view bytes) {
   return Damaged(Format::kWebp, "unknown first chunk");
 }
 
+// GIF89a, 17, 18 and 20.
+absl::StatusOr<Header> ReadGif(std::string_view bytes) {
+  constexpr std::size_t kVersionEnd = 6;
+  if (bytes.size() < kVersionEnd) {
+    return CutOff(Format::kGif);
+  }
+  const std::string_view version = bytes.substr(3, 3);
+  if (version != "87a" && version != "89a") {
+    return Damaged(Format::kGif, "bad version");
+  }
+  GifBlocks blocks(bytes);
+  std::optional<GifBlock> block = blocks.Next();
+  while (block && block->kind == '!') {
+    block = blocks.Next();
+  }
+  if (!block) {
+    return absl::DataLossError("the GIF picture is damaged or ends within its first frame");
+  }
+  if (block->kind != ',') {
+    return Damaged(Format::kGif, "no frame");
+  }
+  const std::string_view frame = block->data;
+  const std::uint32_t width = LittleEndian16(frame, 4);
+  const std::uint32_t height = LittleEndian16(frame, 6);
+  if (width == 0 || height == 0) {
+    return Damaged(Format::kGif, "no pixels");
+  }
+  return Sized(Format::kGif, std::max(LittleEndian16(bytes, 6), LittleEndian16(frame, 0) + width),
+               std::max(LittleEndian16(bytes, 8), LittleEndian16(frame, 2) + height), 1);
+}
+
 }  // namespace
 
 absl::StatusOr<Header> ReadHeader(std::string_view bytes) {
@@ -222,10 +256,14 @@ absl::StatusOr<Header> ReadHeader(std::string_view bytes) {
   if (bytes.starts_with("RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
     return ReadWebp(bytes);
   }
+  if (bytes.starts_with("GIF8")) {
+    return ReadGif(bytes);
+  }
   const std::string_view guess = GuessForeignFormat(bytes);
   return absl::UnimplementedError(
-      guess.empty() ? "not a JPEG, PNG or WebP picture"
-                    : fmt::format("not a JPEG, PNG or WebP picture; it looks like: {}", guess));
+      guess.empty()
+          ? "not a JPEG, PNG, WebP or GIF picture"
+          : fmt::format("not a JPEG, PNG, WebP or GIF picture; it looks like: {}", guess));
 }
 
 cv::Size UprightSize(const Header& header) {
@@ -241,6 +279,8 @@ std::string_view Name(Format format) {
       return "PNG";
     case Format::kWebp:
       return "WebP";
+    case Format::kGif:
+      return "GIF";
   }
   return "unknown";
 }

@@ -9,6 +9,7 @@
 #include "shared/status.h"
 #include "worker/vision/bytes.h"
 #include "worker/vision/chunks.h"
+#include "worker/vision/gif_blocks.h"
 
 namespace inferpool::vision {
 namespace {
@@ -24,6 +25,7 @@ absl::Status CutOff(Format format) {
 // PNG: deflate yields at most 1032 bytes from one (zlib's technical notes), of 8 pixels each at
 //   1 bit a pixel.
 // WebP: a lossless picture of one colour takes no bits at all, so nothing can be said.
+// GIF: neither, since a frame may be smaller than the picture.
 std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
   switch (format) {
     case Format::kJpeg:
@@ -31,6 +33,7 @@ std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
     case Format::kPng:
       return 1032 * 8;
     case Format::kWebp:
+    case Format::kGif:
       return std::nullopt;
   }
   return std::nullopt;
@@ -53,6 +56,16 @@ absl::Status CheckRiffLength(std::string_view bytes) {
   return whole ? absl::OkStatus() : CutOff(Format::kWebp);
 }
 
+absl::Status CheckGifBlocks(std::string_view bytes) {
+  GifBlocks blocks(bytes);
+  while (const std::optional<GifBlock> block = blocks.Next()) {
+    if (block->kind == ';') {
+      return absl::OkStatus();
+    }
+  }
+  return CutOff(Format::kGif);
+}
+
 }  // namespace
 
 absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
@@ -71,6 +84,8 @@ absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
       return CheckPngChunks(bytes);
     case Format::kWebp:
       return CheckRiffLength(bytes);
+    case Format::kGif:
+      return CheckGifBlocks(bytes);
   }
   return absl::OkStatus();
 }

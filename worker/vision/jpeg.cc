@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "shared/status.h"
+#include "worker/vision/reduction.h"
 
 namespace inferpool::vision {
 namespace {
@@ -59,7 +60,7 @@ cv::Mat InvertedCmykToBgr(const cv::Mat& cmyk) {
 
 }  // namespace
 
-absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header) {
+absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction) {
   Decoder& decoder = ThreadsDecoder();
   if (!decoder) {
     return absl::ResourceExhaustedError("no memory for a JPEG decoder");
@@ -84,17 +85,20 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header)
 
   const bool is_cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   const int pixel_format = is_cmyk ? TJPF_CMYK : TJPF_BGR;
-  cv::Mat pixels(height, width, is_cmyk ? CV_8UC4 : CV_8UC3);
+  const tjscalingfactor scale{1, reduction};
+  cv::Mat pixels(TJSCALED(height, scale), TJSCALED(width, scale), is_cmyk ? CV_8UC4 : CV_8UC3);
   const int result =
-      tjDecompress2(decoder.get(), data, bytes.size(), pixels.data, width,
-                    static_cast<int>(pixels.step), height, pixel_format, TJFLAG_LIMITSCANS);
+      tjDecompress2(decoder.get(), data, bytes.size(), pixels.data, pixels.cols,
+                    static_cast<int>(pixels.step), pixels.rows, pixel_format, TJFLAG_LIMITSCANS);
   if (result != 0) {
     const bool finished = tjGetErrorCode(decoder.get()) == TJERR_WARNING;
     if (!finished || !IsHarmless(tjGetErrorStr2(decoder.get()))) {
       return Damaged(decoder);
     }
   }
-  return is_cmyk ? InvertedCmykToBgr(pixels) : pixels;
+  // TurboJPEG rounds up. A last pixel that is mostly padding would shift all others.
+  const cv::Mat rounded = pixels(cv::Rect({0, 0}, Reduced({width, height}, reduction)));
+  return is_cmyk ? InvertedCmykToBgr(rounded) : rounded;
 }
 
 }  // namespace inferpool::vision

@@ -11,13 +11,14 @@
 
 namespace inferpool::vision {
 
-// Decodes to a continuous CV_8UC3 BGR picture of the stored size; the orientation is not applied.
+// Decodes to a CV_8UC3 BGR picture of the stored size, or of Reduced(stored size, reduction); the
+// orientation is not applied. Continuous unless it is reduced.
 // Grey, YCbCr, RGB, CMYK and YCCK. CMYK is taken as inverted (Adobe's way, which all known writers
 // follow), and turned to BGR without a colour profile, as Pillow does. Thread safe.
 //
 // DATA_LOSS: cut off or corrupt. Every complaint of libjpeg's counts as corruption, but for
 // surplus bytes before the end-of-image marker, which cameras leave behind and which come after
 // the last pixel.
-absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header);
+absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction = 1);
 
 }  // namespace inferpool::vision

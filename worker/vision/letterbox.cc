@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <opencv2/imgproc.hpp>
 
 #include "shared/status.h"
+#include "worker/vision/reduction.h"
 #include "worker/vision/tensor_writer.h"
 
 namespace inferpool::vision {
@@ -26,20 +25,6 @@ std::size_t ValueBytes(Datatype datatype) {
   return 1;
 }
 
-// `source` of the full picture, as pixels of one that may have been decoded at a reduced scale.
-cv::Rect Scaled(const cv::Rect& source, cv::Size picture, cv::Size decoded) {
-  if (picture == decoded) {
-    return source;
-  }
-  const double x = static_cast<double>(decoded.width) / picture.width;
-  const double y = static_cast<double>(decoded.height) / picture.height;
-  const int left = std::min(static_cast<int>(source.x * x), decoded.width - 1);
-  const int top = std::min(static_cast<int>(source.y * y), decoded.height - 1);
-  const int right = static_cast<int>(std::ceil((source.x + source.width) * x));
-  const int bottom = static_cast<int>(std::ceil((source.y + source.height) * y));
-  return cv::Rect(cv::Point(left, top), cv::Point(right, bottom)) & cv::Rect({0, 0}, decoded);
-}
-
 // INTER_LINEAR looks at two pixels on each axis, so it skips some when it shrinks to less than
 // half; INTER_AREA looks at all and takes 5 times as long. Halving first, which INTER_LINEAR does
 // as the mean of 2 x 2 pixels, has most of the quality at a fifth of the time.
@@ -55,7 +40,7 @@ cv::Mat Halved(cv::Mat pixels, cv::Size at_least) {
 cv::Mat Resized(const cv::Mat& bgr, const Placement& placement, const InputLayout& layout) {
   const bool antialias = layout.size.empty() || layout.resize == Resize::kCrop;
   const cv::Size size = placement.content.size();
-  cv::Mat part = bgr(Scaled(placement.source, placement.picture, bgr.size()));
+  cv::Mat part = bgr(placement.part);
   if (antialias) {
     part = Halved(part, size);
   }
@@ -91,6 +76,9 @@ absl::Status WriteInput(const cv::Mat& bgr, const Placement& placement, const In
                         std::span<std::byte> row) {
   if (bgr.empty() || bgr.type() != CV_8UC3) {
     return absl::InvalidArgumentError("a picture that is not 8-bit BGR");
+  }
+  if (bgr.size() != Reduced(placement.picture, placement.reduction)) {
+    return absl::InvalidArgumentError("a picture of another size than the one that was placed");
   }
   RETURN_IF_ERROR(CheckRow(row, placement, layout));
   try {

@@ -15,9 +15,9 @@ namespace inferpool::vision {
 // What one picture takes in an input of this size (Placement::input).
 std::size_t RowBytes(const InputLayout& layout, cv::Size input);
 
-// Writes the picture, placed by `placement` (Place(layout, upright size)), into `row`, which is
-// RowBytes(layout, placement.input) long and aligned for the datatype. `bgr` is CV_8UC3; it may be
-// smaller than placement.picture when it was decoded at a reduced scale.
+// Writes the picture, placed by `placement` (Place(layout, upright size), or what Reduce made of
+// it), into `row`, which is RowBytes(layout, placement.input) long and aligned for the datatype.
+// `bgr` is CV_8UC3, upright, decoded with placement.reduction.
 //
 // Interpolation: INTER_LINEAR as Ultralytics has it; where crop and any-size shrink, after halving
 // as often as fits, in place of the antialiasing that torchvision has.

@@ -46,6 +46,11 @@ cv::Size Shrunk(cv::Size picture, int max_side) {
   return {RoundToPixels(picture.width * ratio), RoundToPixels(picture.height * ratio)};
 }
 
+Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
+                    const cv::Rect& content) {
+  return {picture, input, source, content, 1, source};
+}
+
 // std::clamp, but not-a-number passes through on every path.
 float Clip(double value, int most) {
   return static_cast<float>(value < 0 ? 0.0 : value > most ? most : value);
@@ -69,17 +74,17 @@ Detection Placement::ToPicture(const Detection& in_input) const {
 Placement Place(const InputLayout& layout, cv::Size picture) {
   if (layout.size.empty()) {
     const cv::Size input = Shrunk(picture, layout.max_side);
-    return {picture, input, Whole(picture), Whole(input)};
+    return Unreduced(picture, input, Whole(picture), Whole(input));
   }
   switch (layout.resize) {
     case Resize::kLetterbox:
-      return {picture, layout.size, Whole(picture), Letterboxed(picture, layout.size)};
+      return Unreduced(picture, layout.size, Whole(picture), Letterboxed(picture, layout.size));
     case Resize::kCrop:
-      return {picture, layout.size, Centre(picture, layout.size), Whole(layout.size)};
+      return Unreduced(picture, layout.size, Centre(picture, layout.size), Whole(layout.size));
     case Resize::kStretch:
       break;
   }
-  return {picture, layout.size, Whole(picture), Whole(layout.size)};
+  return Unreduced(picture, layout.size, Whole(picture), Whole(layout.size));
 }
 
 }  // namespace inferpool::vision

@@ -32,10 +32,12 @@ struct InputLayout {
 
 // `source`, a part of the picture, is resized to `content`, a part of the model's input.
 struct Placement {
-  cv::Size picture;  // upright, at full scale
-  cv::Size input;    // the model's
-  cv::Rect source;   // in the picture's pixels
-  cv::Rect content;  // in the input's pixels
+  cv::Size picture;   // upright, at full scale
+  cv::Size input;     // the model's
+  cv::Rect source;    // in the picture's pixels
+  cv::Rect content;   // in the input's pixels
+  int reduction = 1;  // how many times smaller the picture is decoded (reduction.h)
+  cv::Rect part;      // `source` in the decoded picture's pixels
 
   // The box, given in the input's pixels, in the picture's pixels and clipped to the picture. It
   // may have become empty. Not a number stays not a number.

@@ -16,7 +16,6 @@ struct Magic {
 };
 
 constexpr std::array kMagics = {
-    Magic{0, "GIF8"sv, "GIF"},
     Magic{0, "BM"sv, "BMP"},
     Magic{0, "II*\0"sv, "TIFF"},
     Magic{0, "MM\0*"sv, "TIFF"},

@@ -5,7 +5,7 @@
 
 namespace inferpool::vision {
 
-// "GIF", "PDF", "text", "empty", ...; empty when nothing is recognised.
+// "BMP", "PDF", "text", "empty", ...; empty when nothing is recognised.
 std::string_view GuessForeignFormat(std::string_view bytes);
 
 }  // namespace inferpool::vision

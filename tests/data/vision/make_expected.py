@@ -90,8 +90,8 @@ save("restarts.jpg", data.tobytes(), decoded(data.tobytes()), (40, 30), toleranc
 # Under colours plus black ink, so that all four planes matter. Expected: (255 - ink)(255 - black).
 ink = np.dstack([255 - base, np.full((14, 22), 60, np.uint8)])
 by_hand = ((255.0 - ink[:, :, :3]) * (255.0 - ink[:, :, 3:]) / 255).round().astype(np.uint8)
-data = encoded(Image.fromarray(ink, "CMYK"), "JPEG", quality=98)
-save("cmyk.jpg", data, by_hand, (22, 14), tolerance=8)
+cmyk = encoded(Image.fromarray(ink, "CMYK"), "JPEG", quality=98)
+save("cmyk.jpg", cmyk, by_hand, (22, 14), tolerance=8)
 
 
 def png_chunk(kind, data):
@@ -143,11 +143,113 @@ data = encoded(opaque, "WEBP", quality=90, exact=True)
 save("lossy_alpha.webp", data, decoded(data), (22, 14), tolerance=2)
 save("exif.webp", encoded(turned, "WEBP", lossless=True, exif=exif_orientation(6, "<")), noise,
      turned.size, 6)
-frames = [Image.fromarray(np.full((14, 22, 3), v, np.uint8)) for v in (10, 200)]
-(HERE / "animated.webp").write_bytes(encoded(frames[0], "WEBP", save_all=True,
-                                             append_images=frames[1:]))
-for name, kind in {"refused.gif": "GIF", "refused.bmp": "BMP", "refused.tiff": "TIFF"}.items():
+for name, kind in {"refused.bmp": "BMP", "refused.tiff": "TIFF"}.items():
     (HERE / name).write_bytes(encoded(base_image.resize((6, 4)), kind))
+
+
+def png(width, height, depth, colour_type, rows, *before_data):
+    """`rows`: each row's bytes, unfiltered; `before_data`: chunks."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    raw = b"".join(b"\0" + bytes(row) for row in rows)
+    return (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + b"".join(before_data)
+            + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b""))
+
+
+def packed(values, bits):
+    """Values of some bits each, the first one in a byte's highest bits."""
+    as_bits = (values[:, :, None] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(as_bits.reshape(len(values), -1).astype(np.uint8), axis=1)
+
+
+for bits in 2, 4:
+    few = grey >> (8 - bits)
+    save(f"grey_{bits}_bits.png", png(22, 14, bits, 0, packed(few, bits)),
+         np.dstack([few * (255 // (2**bits - 1))] * 3), (22, 14))
+faint = np.dstack([grey, noise[:, :, 1]])
+save("grey_alpha.png", encoded(Image.fromarray(faint), "PNG"), np.dstack([grey] * 3), (22, 14))
+save("deep_grey_alpha.png", png(22, 14, 16, 4, np.dstack([deep[:, :, 0], deep[:, :, 1]]).byteswap()
+                                .reshape(14, -1).view(np.uint8)),
+     np.dstack([(deep[:, :, 0] >> 8).astype(np.uint8)] * 3), (22, 14))
+save("deep_alpha.png", png(22, 14, 16, 6, np.dstack([deep, deep[:, :, 1]]).byteswap()
+                           .reshape(14, -1).view(np.uint8)),
+     (deep >> 8).astype(np.uint8), (22, 14))
+save("colour_key.png", png(22, 14, 8, 2, noise.reshape(14, -1),
+                           png_chunk(b"tRNS", struct.pack(">HHH", *noise[3, 5].tolist()))),
+     noise, (22, 14))
+save("palette_alpha.png", encoded(palette, "PNG", transparency=bytes(range(0, 160, 10))),
+     np.asarray(palette.convert("RGB")), (22, 14))
+four = base_image.quantize(4)
+save("palette_2_bits.png", encoded(four, "PNG", bits=2), np.asarray(four.convert("RGB")), (22, 14))
+
+# Without Adobe's marker, as few write it; the inks are inverted all the same.
+adobe = cmyk.index(b"\xff\xee")
+length = struct.unpack_from(">H", cmyk, adobe + 2)[0]
+save("cmyk_unmarked.jpg", cmyk[:adobe] + cmyk[adobe + 2 + length:], by_hand, (22, 14),
+     tolerance=8)
+# Red, green and blue stored as such: told by the components' names, as libjpeg has it.
+data = bytearray(encoded(Image.fromarray(base, "YCbCr"), "JPEG", quality=95, subsampling=0))
+jfif = data.index(b"\xff\xe0")
+del data[jfif:jfif + 2 + struct.unpack_from(">H", data, jfif + 2)[0]]
+frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+for i, component in enumerate(b"RGB"):
+    data[frame + 10 + 3 * i] = component
+    data[scan + 5 + 2 * i] = component
+save("rgb.jpg", bytes(data), base, (22, 14), tolerance=8)
+
+frames = [Image.fromarray(np.full((14, 22, 3), v, np.uint8)) for v in (10, 200)]
+save("animated.webp", encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+     np.full((14, 22, 3), 10, np.uint8), (22, 14), tolerance=2)
+still = encoded(Image.fromarray(noise), "WEBP", lossless=True)[12:]
+
+
+def riff_chunk(kind, data):
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) & 1)
+
+
+def bits_24(value):
+    return struct.pack("<I", value)[:3]
+
+
+# The first frame lies at (4, 6), in the lower right corner of the canvas.
+anmf = b"".join(bits_24(v) for v in (2, 3, 22 - 1, 14 - 1, 100)) + b"\0" + still
+chunks = (riff_chunk(b"VP8X", b"\2\0\0\0" + bits_24(26 - 1) + bits_24(20 - 1))
+          + riff_chunk(b"ANIM", b"\x20\x40\x60\xff\0\0") + riff_chunk(b"ANMF", anmf)
+          + riff_chunk(b"ANMF", anmf))
+canvas = np.zeros((20, 26, 3), np.uint8)
+canvas[6:20, 4:26] = noise
+save("animated_offset.webp", b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks,
+     canvas, (26, 20))
+
+inverse = Image.fromarray(255 - noise)
+save("animated.png", encoded(Image.fromarray(noise), "PNG", save_all=True,
+                             append_images=[inverse]), noise, (22, 14))
+save("animated_default.png", encoded(Image.fromarray(noise), "PNG", save_all=True,
+                                     default_image=True, append_images=[inverse]), noise, (22, 14))
+
+coloured = np.asarray(palette.convert("RGB"))
+gif = encoded(palette, "GIF")
+save("still.gif", gif, coloured, (22, 14))
+large = Image.fromarray(smooth(40, 30)).quantize(200)
+save("interlaced.gif", encoded(large, "GIF", interlace=1), np.asarray(large.convert("RGB")),
+     (40, 30))
+save("transparent.gif", encoded(palette, "GIF", transparency=int(np.asarray(palette)[7, 11])),
+     coloured, (22, 14))
+save("animated.gif", encoded(palette, "GIF", save_all=True, append_images=[four], duration=50,
+                             loop=0), coloured, (22, 14))
+# The same with the frame at (3, 5) of a screen of 30 x 25, whose background is colour 2; beyond a
+# screen of 7 x 4; and with the colours in the frame.
+end = 13 + (6 << (gif[10] & 7))
+assert gif[:6] == b"GIF87a" and gif[10] & 0x80 and gif[end:end + 1] == b","
+away = gif[:end] + b"," + struct.pack("<HH", 3, 5) + gif[end + 5:]
+canvas = np.full((25, 30, 3), list(gif[13 + 6:13 + 9]), np.uint8)
+canvas[5:19, 3:25] = coloured
+save("offset.gif", away[:6] + struct.pack("<HH", 30, 25) + gif[10:11] + b"\2" + away[12:], canvas,
+     (30, 25))
+canvas = np.full((19, 25, 3), list(gif[13:16]), np.uint8)
+canvas[5:19, 3:25] = coloured
+save("beyond.gif", away[:6] + struct.pack("<HH", 7, 4) + away[10:], canvas, (25, 19))
+save("own_colours.gif", gif[:10] + b"\0\0\0" + gif[end:end + 9] + gif[10:11] + gif[13:end]
+     + gif[end + 10:], coloured, (22, 14))
 
 # --- geometry ---------------------------------------------------------------------------------
 

@@ -66,6 +66,28 @@ INSTANTIATE_TEST_SUITE_P(CrashHandlerTest, CrashTest,
                                          Way{"arithmetic", [] { raise(SIGFPE); }, SIGFPE}),
                          [](const auto& tested) { return tested.param.name; });
 
+TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
+  const Digest innocent = DigestOf("innocent");
+  const int status = StatusAfter([&, this] {
+    lane().Begin(Clock::now());
+    lane().task.Store(
+        {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = innocent});
+    std::thread([this] {
+      Seqlock<Task> task;
+      const PartOwner owner(lane(), task);
+      task.Store({.request_id = RequestName("request-7"),
+                  .model = ModelName("faces"),
+                  .digest = Poison()});
+      test::OverflowStack(0);
+    }).join();
+  });
+  EXPECT_TRUE(DiedOf(SIGSEGV, status));
+  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_TRUE(PoisonIsQuarantined());
+  EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
+  EXPECT_EQ(lane().task.Load()->digest, Poison()) << "what the report says";
+}
+
 TEST_F(CrashHandlerTest, ABadAddressIsKept) {
   StatusAfter([] {
     volatile char* volatile nowhere = reinterpret_cast<char*>(0x1234);

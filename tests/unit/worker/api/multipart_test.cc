@@ -64,16 +64,6 @@ testing::AssertionResult Refuses(std::string_view body) {
   return Refuses(kType, body);
 }
 
-TEST(MediaTypeTest, IsTheTypeInLowerCaseWithoutParameters) {
-  EXPECT_EQ(MediaType("image/jpeg"), "image/jpeg");
-  EXPECT_EQ(MediaType("Image/JPEG"), "image/jpeg");
-  EXPECT_EQ(MediaType(" image/png ; q=1"), "image/png");
-  EXPECT_EQ(MediaType("multipart/form-data;boundary=B"), "multipart/form-data");
-  EXPECT_EQ(MediaType(""), "");
-  EXPECT_EQ(MediaType(";"), "");
-  EXPECT_EQ(MediaType("text"), "text");
-}
-
 TEST(MultipartTest, FindsTheFieldAmongOthers) {
   EXPECT_TRUE(Finds(Form(Field("image", "CONTENT")), "CONTENT"));
   EXPECT_TRUE(

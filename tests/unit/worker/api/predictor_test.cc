@@ -70,7 +70,7 @@ class PredictorTest : public testing::Test {
   }
 
   static constexpr PredictParameters kParameters{
-      .confidence = 0.25, .iou = 0.45, .max_detections = 300};
+      .confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
 
   // 320 x 320 pixels; see ops/pictures/README.md.
   const std::string picture_ =
@@ -119,10 +119,10 @@ TEST_F(PredictorTest, TheParametersAreApplied) {
     const auto* prediction = std::get_if<Prediction>(&result);
     return prediction == nullptr ? 999U : std::get<vision::Detections>(prediction->result).size();
   };
-  EXPECT_EQ(count({.confidence = 0.25, .iou = 0.45, .max_detections = 300}), 3U);
-  EXPECT_EQ(count({.confidence = 0.5, .iou = 0.45, .max_detections = 300}), 2U);
-  EXPECT_EQ(count({.confidence = 0.25, .iou = 0.45, .max_detections = 1}), 1U);
-  EXPECT_EQ(count({.confidence = 1, .iou = 0.45, .max_detections = 300}), 0U);
+  EXPECT_EQ(count({.confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}}), 3U);
+  EXPECT_EQ(count({.confidence = 0.5, .iou = 0.45, .max_detections = 300, .render = {}}), 2U);
+  EXPECT_EQ(count({.confidence = 0.25, .iou = 0.45, .max_detections = 1, .render = {}}), 1U);
+  EXPECT_EQ(count({.confidence = 1, .iou = 0.45, .max_detections = 300, .render = {}}), 0U);
 }
 
 TEST_F(PredictorTest, EveryStageIsTimed) {

@@ -19,6 +19,8 @@
 namespace inferpool::vision {
 namespace {
 
+using namespace std::string_literals;
+
 absl::StatusOr<cv::Mat> ReadAndDecode(const std::string& bytes) {
   const auto header = ReadHeader(bytes);
   if (!header.ok()) {
@@ -64,7 +66,8 @@ TEST(DecodeTest, APictureCutAnywhereIsDataLoss) {
 }
 
 TEST(DecodeTest, BytesBehindThePictureDoNotMatter) {
-  for (const char* name : {"baseline.jpg", "rgb.png", "lossless.webp"}) {
+  for (const char* name :
+       {"baseline.jpg", "rgb.png", "lossless.webp", "animated.webp", "still.gif"}) {
     EXPECT_TRUE(ReadAndDecode(ReadData(name) + "trailing bytes").ok()) << name;
   }
 }
@@ -135,6 +138,45 @@ TEST(DecodeTest, EveryChromaSubsamplingDecodes) {
     const int red = subsampling == TJSAMP_GRAY ? 117 : 200;  // 0.299 R + 0.587 G + 0.114 B
     EXPECT_NEAR(picture->at<cv::Vec3b>(19, 36)[2], red, 3) << subsampling;
   }
+}
+
+// Where the first image begins, behind the screen's colour table.
+std::size_t FirstGifFrame(const std::string& gif) {
+  return gif.find(',', 13 + (std::size_t{6} << (gif[10] & 7)));
+}
+
+TEST(DecodeTest, OnlyTheFirstFrameOfAnAnimationCounts) {
+  for (const char* name : {"animated_offset.webp", "animated.gif"}) {
+    const std::string whole = ReadData(name);
+    std::string first = whole;
+    const std::size_t frame = first.starts_with("RIFF") ? first.find("ANMF") : FirstGifFrame(first);
+    for (std::size_t at = frame + 50; at < frame + 80; ++at) first[at] = '\x55';
+    EXPECT_EQ(ReadAndDecode(first).status().code(), absl::StatusCode::kDataLoss) << name;
+    std::string last = whole;
+    for (std::size_t at = last.size() - 40; at < last.size() - 10; ++at) last[at] = '\x55';
+    EXPECT_TRUE(ReadAndDecode(last).ok()) << name << ReadAndDecode(last).status();
+  }
+}
+
+TEST(DecodeTest, AGifsColoursMayBeFewerThanItsPixelsName) {
+  // Two colours in the table, and codes of 3 bits for 3 pixels: clear 4, then 0, 1 and 3, end 5.
+  const std::string gif =
+      "GIF89a\3\0\1\0\x80\0\0\x0a\x14\x1e\x28\x32\x3c,\0\0\0\0\3\0\1\0\0\2\2\x44\x56\0;"s;
+  const auto picture = ReadAndDecode(gif);
+  ASSERT_TRUE(picture.ok()) << picture.status();
+  EXPECT_EQ(picture->at<cv::Vec3b>(0, 0), cv::Vec3b(30, 20, 10));
+  EXPECT_EQ(picture->at<cv::Vec3b>(0, 1), cv::Vec3b(60, 50, 40));
+  EXPECT_EQ(picture->at<cv::Vec3b>(0, 2), cv::Vec3b(0, 0, 0));
+}
+
+TEST(DecodeTest, AGifWithoutColoursOrWithTooFewPixelsIsDataLoss) {
+  const std::string colourless = "GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;"s;
+  EXPECT_EQ(ReadAndDecode(colourless).status().code(), absl::StatusCode::kDataLoss);
+  std::string taller = ReadData("still.gif");
+  const std::size_t frame = FirstGifFrame(taller);
+  ASSERT_EQ(taller[frame + 7], 14);
+  taller[frame + 7] = 15;
+  EXPECT_EQ(ReadAndDecode(taller).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(DecodeTest, AnotherSizeThanTheHeadersIsDataLoss) {

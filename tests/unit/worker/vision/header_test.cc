@@ -17,6 +17,7 @@ using namespace std::string_literals;
 Format FormatOf(const std::string& name) {
   return name.ends_with("jpg")   ? Format::kJpeg
          : name.ends_with("png") ? Format::kPng
+         : name.ends_with("gif") ? Format::kGif
                                  : Format::kWebp;
 }
 
@@ -49,19 +50,36 @@ TEST(HeaderTest, OrientationsFiveToEightSwapTheSides) {
 }
 
 TEST(HeaderTest, RefusesOtherFormatsByName) {
-  EXPECT_EQ(Refusal(ReadData("refused.gif")),
-            "not a JPEG, PNG or WebP picture; it looks like: GIF");
   EXPECT_EQ(Refusal(ReadData("refused.bmp")),
-            "not a JPEG, PNG or WebP picture; it looks like: BMP");
+            "not a JPEG, PNG, WebP or GIF picture; it looks like: BMP");
   EXPECT_EQ(Refusal(ReadData("refused.tiff")),
-            "not a JPEG, PNG or WebP picture; it looks like: TIFF");
-  EXPECT_EQ(Refusal(""), "not a JPEG, PNG or WebP picture; it looks like: empty");
-  EXPECT_EQ(Refusal("\1\2\3"), "not a JPEG, PNG or WebP picture");
+            "not a JPEG, PNG, WebP or GIF picture; it looks like: TIFF");
+  EXPECT_EQ(Refusal(""), "not a JPEG, PNG, WebP or GIF picture; it looks like: empty");
+  EXPECT_EQ(Refusal("\1\2\3"), "not a JPEG, PNG, WebP or GIF picture");
   EXPECT_EQ(Code(""), absl::StatusCode::kUnimplemented);
 }
 
-TEST(HeaderTest, RefusesAnAnimation) {
-  EXPECT_EQ(Code(ReadData("animated.webp")), absl::StatusCode::kUnimplemented);
+TEST(HeaderTest, KnowsAnAnimatedWebpFromAStillOne) {
+  EXPECT_TRUE(ReadHeader(ReadData("animated.webp"))->animated_webp);
+  EXPECT_FALSE(ReadHeader(ReadData("exif.webp"))->animated_webp);
+}
+
+TEST(HeaderTest, AGifWithoutAFrameOrPixelsIsDamaged) {
+  const std::string screen = "GIF89a\x08\0\x08\0\0\0\0"s;
+  const std::string frame = ",\0\0\0\0\3\0\2\0\0\2\0"s;
+  EXPECT_TRUE(ReadHeader(screen + frame + ";").ok());
+  EXPECT_TRUE(ReadHeader(screen + "!\xfe\3abc\0"s + frame + ";").ok());
+  EXPECT_EQ(Code(screen + ";"), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Code(screen + "?" + frame), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Code(screen + ",\0\0\0\0\0\0\2\0\0\2\0;"s), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Code("GIF88a" + screen.substr(6) + frame + ";"), absl::StatusCode::kDataLoss);
+}
+
+TEST(HeaderTest, AGifIsAsLargeAsItsScreenAndItsFirstFrame) {
+  const auto header = ReadHeader("GIF89a\x08\0\x09\0\0\0\0,\1\0\xff\xff\xff\xff\2\0\0\2\0;"s);
+  ASSERT_TRUE(header.ok()) << header.status();
+  EXPECT_EQ(header->width, 0xffff + 1);
+  EXPECT_EQ(header->height, 0xffff + 2);
 }
 
 // SOI, then a frame header of 8 x 8 pixels in one component.

@@ -16,8 +16,9 @@ TEST(IntegrityTest, WholePicturesPass) {
   }
 }
 
-TEST(IntegrityTest, APngWithoutItsEndOrAShortWebpIsCutOff) {
-  for (const char* name : {"rgb.png", "interlaced.png", "lossy.webp", "alpha.webp"}) {
+TEST(IntegrityTest, APngOrGifWithoutItsEndOrAShortWebpIsCutOff) {
+  for (const char* name : {"rgb.png", "interlaced.png", "lossy.webp", "alpha.webp", "still.gif",
+                           "animated.gif", "own_colours.gif"}) {
     const std::string bytes = ReadData(name);
     const Header header = *ReadHeader(bytes);
     for (std::size_t length = 0; length < bytes.size(); ++length) {

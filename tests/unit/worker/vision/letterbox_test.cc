@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/unit/worker/vision/data.h"
+#include "worker/vision/reduction.h"
 
 namespace inferpool::vision {
 namespace {
@@ -127,7 +128,6 @@ TEST(LetterboxTest, CropAndAnySizeAverageWhatTheyShrink) {
 
 TEST(LetterboxTest, APictureDecodedAtAReducedScaleIsPlacedTheSame) {
   const cv::Size full(128, 64);
-  const cv::Mat quarter(16, 32, CV_8UC3, cv::Scalar::all(50));
   for (const Resize resize : {Resize::kLetterbox, Resize::kCrop}) {
     InputLayout layout;
     layout.size = {32, 32};
@@ -135,7 +135,10 @@ TEST(LetterboxTest, APictureDecodedAtAReducedScaleIsPlacedTheSame) {
     const Placement placement = Place(layout, full);
     std::vector<std::byte> row(RowBytes(layout, placement.input));
     std::vector<std::byte> expected(row.size());
-    ASSERT_TRUE(WriteInput(quarter, placement, layout, row).ok());
+    const Placement reduced = Reduce({Format::kJpeg, full.width, full.height, 1}, placement);
+    ASSERT_GT(reduced.reduction, 1);
+    const cv::Mat small(Reduced(full, reduced.reduction), CV_8UC3, cv::Scalar::all(50));
+    ASSERT_TRUE(WriteInput(small, reduced, layout, row).ok());
     const cv::Mat whole(full, CV_8UC3, cv::Scalar::all(50));
     ASSERT_TRUE(WriteInput(whole, placement, layout, expected).ok());
     EXPECT_EQ(row, expected);
@@ -155,6 +158,7 @@ TEST(LetterboxTest, RefusesARowOrAPictureOfTheWrongKind) {
   };
   EXPECT_EQ(code(pixels, row.first(row.size() - 4)), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(pixels, std::span(memory + 1, row.size())), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(pixels.rowRange(0, 2), row), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(cv::Mat(4, 4, CV_8UC1), row), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(cv::Mat(), row), absl::StatusCode::kInvalidArgument);
 }

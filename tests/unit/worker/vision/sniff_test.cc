@@ -9,7 +9,7 @@ using namespace std::string_view_literals;
 
 TEST(SniffTest, NamesWhatClientsSendByMistake) {
   EXPECT_EQ(GuessForeignFormat(""sv), "empty");
-  EXPECT_EQ(GuessForeignFormat("GIF89a"sv), "GIF");
+  EXPECT_EQ(GuessForeignFormat("BM6"sv), "BMP");
   EXPECT_EQ(GuessForeignFormat("%PDF-1.7"sv), "PDF");
   EXPECT_EQ(GuessForeignFormat("MM\0*"sv), "TIFF");
   EXPECT_EQ(GuessForeignFormat("\0\0\0\x18"

@@ -1,0 +1,52 @@
+#include "shared/strict_json.h"
+
+#include <fmt/format.h>
+#include <json/reader.h>
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <string>
+
+namespace inferpool {
+namespace {
+
+// jsoncpp says "* Line 3, Column 5\n  Missing ',' or '}' in object declaration\n", and so on for
+// each; the first one in a line.
+std::string FirstReason(std::string errors) {
+  if (errors.starts_with("* ")) errors.erase(0, 2);
+  const std::size_t second = errors.find("\n* ");
+  errors.resize(std::min(second, errors.size()));
+  const std::size_t end = errors.find('\n');
+  if (end == std::string::npos) return errors;
+  const std::size_t reason = errors.find_first_not_of(" \n", end);
+  if (reason == std::string::npos) return errors.substr(0, end);
+  return fmt::format("{}: {}", errors.substr(0, end),
+                     errors.substr(reason, errors.find('\n', reason) - reason));
+}
+
+}  // namespace
+
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth) {
+  // jsoncpp takes a zero byte for the end and would believe what stands before it.
+  if (text.find('\0') != std::string_view::npos) {
+    return absl::InvalidArgumentError("there is a zero byte");
+  }
+  Json::CharReaderBuilder builder;
+  Json::CharReaderBuilder::strictMode(&builder.settings_);
+  builder["strictRoot"] = false;  // a plain value is JSON since RFC 7159
+  builder["collectComments"] = false;
+  builder["skipBom"] = false;
+  builder["stackLimit"] = most_depth + 1;
+  const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+  Json::Value value;
+  std::string errors;
+  try {
+    if (reader->parse(text.data(), text.data() + text.size(), &value, &errors)) return value;
+  } catch (const std::exception&) {  // past its stack limit
+    return absl::InvalidArgumentError(fmt::format("it is deeper than {} levels", most_depth));
+  }
+  return absl::InvalidArgumentError(FirstReason(errors));
+}
+
+}  // namespace inferpool

@@ -1,0 +1,19 @@
+// Reading JSON that somebody else wrote (RFC 8259), with nothing tolerated that another reader
+// would understand differently. (jsoncpp still lets a number begin with zeros, and a comment be all
+// that an object has.)
+#pragma once
+
+#include <json/value.h>
+
+#include <string_view>
+
+#include "shared/status.h"
+
+namespace inferpool {
+
+// The one value that `text` is. INVALID_ARGUMENT, with where and why: not JSON, comments, a key
+// given twice, text behind the value, a zero byte, or more than `most_depth` levels of objects and
+// arrays. Strings may hold invalid UTF-8. Memory: a small multiple of the text's.
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth);
+
+}  // namespace inferpool

@@ -1,0 +1,60 @@
+#include "worker/api/header_text.h"
+
+#include <algorithm>
+
+namespace inferpool::api {
+namespace {
+
+char Lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+}  // namespace
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), Lower);
+  return lower;
+}
+
+std::string_view Trim(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::string MediaType(std::string_view content_type) {
+  return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
+}
+
+std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
+  std::size_t at = header.find(';');
+  while (at != std::string_view::npos && at < header.size()) {
+    ++at;
+    const std::size_t equals = header.find_first_of("=;", at);
+    if (equals == std::string_view::npos) return std::nullopt;
+    const std::string name = LowerCase(Trim(header.substr(at, equals - at)));
+    if (header[equals] == ';') {
+      at = equals;
+      continue;
+    }
+    std::string value;
+    at = header.find_first_not_of(" \t", equals + 1);
+    if (at != std::string_view::npos && header[at] == '"') {
+      for (++at; at < header.size() && header[at] != '"'; ++at) {
+        if (header[at] == '\\' && at + 1 < header.size()) ++at;
+        value += header[at];
+      }
+      if (at >= header.size()) return std::nullopt;  // no closing quote
+      at = header.find(';', at);
+    } else if (at != std::string_view::npos) {
+      const std::size_t end = std::min(header.find(';', at), header.size());
+      value = Trim(header.substr(at, end - at));
+      at = end;
+    }
+    if (name == wanted) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace inferpool::api

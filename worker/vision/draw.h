@@ -1,0 +1,28 @@
+// Draws what was found onto the picture, for people to look at.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <opencv2/core/mat.hpp>
+#include <span>
+#include <string>
+
+#include "worker/vision/detection.h"
+#include "worker/vision/postprocess.h"
+
+namespace inferpool::vision {
+
+// Draws each box, as Postprocess gives it, with a label such as "cat 0.87"; the most confident one
+// lies on top. Lines and letters grow with the picture and labels stay inside it. The colours are
+// Okabe and Ito's, which the colour-blind can tell apart; class n and class n + 7 share one. A
+// class without a name, or with one that cannot be drawn (text.h), is "class 12".
+//
+// `bgr` is CV_8UC3. Thread safe. RESOURCE_EXHAUSTED: out of memory.
+absl::Status Draw(cv::Mat& bgr, std::span<const Detection> detections,
+                  std::span<const std::string> class_names);
+
+// Writes the classes and their probabilities, with bars, into the upper left corner.
+absl::Status Draw(cv::Mat& bgr, const Classification& classification,
+                  std::span<const std::string> class_names);
+
+}  // namespace inferpool::vision

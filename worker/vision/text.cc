@@ -1,0 +1,127 @@
+#include "worker/vision/text.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <opencv2/imgproc.hpp>
+#include <utility>
+
+namespace inferpool::vision {
+namespace {
+
+constexpr char32_t kNone = 0xfffd;
+
+// The code point at the front, which is taken off: RFC 3629, without its finer prohibitions. kNone
+// for a byte that starts none.
+char32_t TakeCodePoint(std::string_view& utf8) {
+  const auto byte = [&utf8](std::size_t i) { return static_cast<unsigned char>(utf8[i]); };
+  const unsigned char first = byte(0);
+  const std::size_t length = first < 0x80             ? 1
+                             : (first & 0xe0) == 0xc0 ? 2
+                             : (first & 0xf0) == 0xe0 ? 3
+                             : (first & 0xf8) == 0xf0 ? 4
+                                                      : 0;
+  bool good = length != 0 && length <= utf8.size();
+  char32_t code = length == 1 ? first : first & (0x7fU >> length);
+  for (std::size_t i = 1; good && i < length; ++i) {
+    good = (byte(i) & 0xc0) == 0x80;
+    code = code << 6 | (byte(i) & 0x3fU);
+  }
+  utf8.remove_prefix(good ? length : 1);
+  return good ? code : kNone;
+}
+
+// The letters of the blocks Latin-1 Supplement (from U+00C0) and Latin Extended-A, bared.
+constexpr std::string_view kBared =
+    "AAAAAAACEEEEIIIIDNOOOOOxOUUUUYTs"
+    "aaaaaaaceeeeiiiidnooooo/ouuuuyty"
+    "AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGg"
+    "GgGgHhHhIiIiIiIiIiIiJjKkkLlLlLlL"
+    "lLlNnNnNnnNnOoOoOoOoRrRrRrSsSsSs"
+    "SsTtTtTtUuUuUuUuUuUuWwYyYZzZzZzs";
+constexpr char32_t kFirstBared = 0xc0;
+static_assert(kBared.size() == 0x180 - kFirstBared);
+
+// '\0': there is none.
+char Ascii(char32_t code) {
+  if (code >= 0x20 && code < 0x7f) {
+    return static_cast<char>(code);
+  }
+  if (code == 0xa0 || code == '\t') {
+    return ' ';
+  }
+  const bool bared = code >= kFirstBared && code < kFirstBared + kBared.size();
+  return bared ? kBared[code - kFirstBared] : '\0';
+}
+
+constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
+constexpr double kCapital = 21;  // pixels at scale 1
+
+// Below the top: brackets are higher than letters.
+int Baseline(int capital) {
+  return capital * 6 / 5;
+}
+
+}  // namespace
+
+std::string Drawable(std::string_view utf8) {
+  constexpr std::size_t kMost = 40;
+  std::string text;
+  bool kept = false;
+  bool in_gap = false;
+  while (!utf8.empty() && text.size() <= kMost) {
+    const char letter = Ascii(TakeCodePoint(utf8));
+    if (letter != '\0' || !in_gap) {
+      text += letter != '\0' ? letter : '?';
+    }
+    kept = kept || (letter != '\0' && letter != ' ');
+    in_gap = letter == '\0';
+  }
+  if (text.size() > kMost) {
+    text.replace(kMost - 3, std::string::npos, "...");
+  }
+  return kept ? text : "";
+}
+
+Text::Text(std::string ascii, int capital, int most_width)
+    : ascii_(std::move(ascii)),
+      finer_(capital < 20 ? 4 : 2),
+      capital_(capital * finer_),
+      stroke_(std::max(1, cvRound(capital_ * 0.13))) {
+  int descent = 0;
+  const cv::Size drawn = cv::getTextSize(ascii_, kFont, capital_ / kCapital, stroke_, &descent);
+  const cv::Size size((drawn.width + 2 * stroke_ + finer_ - 1) / finer_,
+                      (Baseline(capital_) + 2 * stroke_ + capital_ * 2 / 5 + finer_ - 1) / finer_);
+  fine_size_ = size * finer_;
+  size_ = {std::clamp(size.width, 1, std::max(1, most_width)), size.height};
+}
+
+cv::Mat Text::Coverage() const {
+  cv::Mat fine = cv::Mat::zeros(fine_size_, CV_8UC1);
+  cv::putText(fine, ascii_, {stroke_, Baseline(capital_) + stroke_}, kFont, capital_ / kCapital,
+              cv::Scalar::all(255), stroke_, cv::LINE_8);
+  cv::Mat coverage;
+  cv::resize(fine, coverage, size_, 0, 0, cv::INTER_AREA);
+  return coverage;
+}
+
+void Text::PaintOn(cv::Mat& bgr, cv::Point at, const cv::Scalar& colour) const {
+  const cv::Vec3i wanted(cvRound(colour[0]), cvRound(colour[1]), cvRound(colour[2]));
+  const cv::Mat coverage = Coverage();
+  const cv::Rect place = cv::Rect(at, size_) & cv::Rect({0, 0}, bgr.size());
+  for (int y = place.y; y < place.br().y; ++y) {
+    const auto* covered_row = coverage.ptr<unsigned char>(y - at.y);
+    auto* row = bgr.ptr<cv::Vec3b>(y);
+    for (int x = place.x; x < place.br().x; ++x) {
+      const int covered = covered_row[x - at.x];
+      for (int channel = 0; channel < 3; ++channel) {
+        unsigned char& value = row[x][channel];
+        value = static_cast<unsigned char>(
+            (value * (255 - covered) + wanted[channel] * covered + 127) / 255);
+      }
+    }
+  }
+}
+
+}  // namespace inferpool::vision
