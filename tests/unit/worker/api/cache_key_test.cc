@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <utility>
 
 namespace inferpool::api {
 namespace {
@@ -10,14 +11,17 @@ namespace {
 class CacheKeyTest : public testing::Test {
  protected:
   static std::shared_ptr<backend::Model> Faces() {
+    vision::ModelDescription description;
+    description.name = "faces";
+    description.version = "1";
     return std::make_shared<backend::Model>(
-        backend::Model{{.name = "faces", .version = "1"}, absl::UnknownError("of no family")});
+        backend::Model{std::move(description), absl::UnknownError("of no family")});
   }
 
   Config config_;
   CacheKeys keys_{config_};
   const std::shared_ptr<backend::Model> faces_ = Faces();
-  PredictParameters parameters_{.confidence = 0.25, .iou = 0.45, .max_detections = 300};
+  PredictParameters parameters_{.confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
   const CacheKey key_ = keys_.For("picture", faces_, parameters_, "json");
 };
 
