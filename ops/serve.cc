@@ -33,6 +33,7 @@
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
 #include "worker/api/batch.h"
+#include "worker/api/cache.h"
 #include "worker/api/key_ring.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
@@ -124,6 +125,14 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
     // The worker that it would replace may well know keys.
     if (successor && !keys->has_keys()) return EXIT_FAILURE;
   }
+  const std::string cache_folder = config.state + "/children/cache";
+  const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
+  std::optional<api::Cache> cache;
+  if (cache_entries > 0) {
+    cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), index,
+                  config, station.slot.cache);
+  }
+  api::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
@@ -134,7 +143,8 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
                       .catalog = catalog,
                       .quarantine = station.pool.quarantine,
                       .spare_threads = spare_threads,
-                       .keys = keys ? &*keys : nullptr});
+                      .keys = keys ? &*keys : nullptr,
+                      .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

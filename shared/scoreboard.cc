@@ -259,6 +259,8 @@ Totals Scoreboard::Sum(TimePoint now) const {
     for (std::size_t call = 0; call < kModelCalls; ++call) {
       totals.model_calls[call] += Get(tenant.model_calls.events[call]);
     }
+    totals.cache_hits += Get(tenant.cache.hits);
+    totals.cache_misses += Get(tenant.cache.misses);
     for (const Lane& lane : used_lanes(i)) {
       for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
         totals.by_status[s] += Get(lane.by_status[s]);

@@ -97,6 +97,12 @@ struct ModelCallCounts {
   }
 };
 
+// Requests that the cache of answers was asked for, by all threads of a worker.
+struct CacheCounts {
+  std::atomic<std::uint64_t> hits;
+  std::atomic<std::uint64_t> misses;
+};
+
 // What a worker process and the master say to each other.
 struct alignas(64) Slot {
   ProcessRow process;
@@ -113,6 +119,7 @@ struct alignas(64) Slot {
   std::atomic<std::uint64_t> served_before;
   Histogram total_before;
   ModelCallCounts model_calls;
+  CacheCounts cache;
 };
 
 // The outcome of the latest reload, scale or change of program.
@@ -168,6 +175,8 @@ struct Totals {
   std::uint64_t bytes_out = 0;
   std::array<HistogramTotal, kStages> stages{};
   std::array<std::uint64_t, kModelCalls> model_calls{};
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;
   std::uint64_t in_work = 0;
   std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
   std::uint64_t wanted_workers = 0;

@@ -17,6 +17,7 @@
 
 namespace inferpool::api {
 
+struct Cache;
 class SpareThreads;
 
 // A worker's own, shared by its threads.
@@ -28,6 +29,7 @@ struct Services {
   const Quarantine& quarantine;
   SpareThreads& spare_threads;
   KeyRing* keys = nullptr;  // null: no key is asked for
+  Cache* cache = nullptr;   // null: no answer is kept
 };
 
 struct Exchange {
