@@ -27,6 +27,7 @@ import http_client
 import pictures
 import processes
 from harness import Instance, SystemTest, inferpool, nested
+from http_client import multipart
 from pictures import SOURCE
 from processes import PATIENCE_S, eventually
 
@@ -907,8 +908,12 @@ class PoolsTest(SystemTest):
         tcp, = harness.free_ports(1)
         instance = self.start({"workers": 1, "listen.socket": f"tcp:127.0.0.1:{tcp}"}, self.addCleanup)
         self.instance = instance
+        body, content_type = multipart([("image", FACE), ("filler", bytes(5 * MIB))])
         for _ in range(20):
             self.assert_good(instance.predict("faces", FACE))
+            self.assertEqual(400, instance.predict("faces", body, "unknown=1", content_type).status)
+        # The end of an answer is not lost in a reset of its connection.
+        self.assertNotIn("reset by peer", (instance.state / "logs/nginx-error.log").read_text())
         # Another one cannot take the port, and says so.
         refused = inferpool("serve", "-c", instance.config_file, "--set", f"state={temporary_folder(self)}",
                             "--set", f"sidecar.port={harness.free_ports(1)[0]}")
