@@ -658,6 +658,26 @@ class EdgeTest(SystemTest):
                 self.assertIsNotNone(connection.sock, f"closed after {target}")
 
 
+class KeyNameTest(SystemTest):
+    def test_the_log_has_the_name_of_the_key_and_the_client_does_not(self):
+        path = temporary_folder(self) / "keys.json"
+        made = inferpool("keys", "add", "shop", "--file", path)
+        self.assertEqual(0, made.returncode, made.stderr)
+        key = made.stdout.strip()
+        instance = self.instance = self.start({"workers": 1, "auth.keys_file": str(path)}, self.addCleanup)
+        good = instance.request("GET", "/v1/models", headers={"X-API-Key": key, "X-Request-ID": "with-key"})
+        self.assertEqual(200, good.status)
+        self.assertIsNone(good.header("X-Inferpool-Key"))
+        bad = instance.request("GET", "/v1/models", headers={"X-API-Key": "ip_other", "X-Request-ID": "bad-key"})
+        self.assert_problem(bad, 401, "unauthorized")
+        self.assertEqual(["Bearer"], bad.headers.get_all("WWW-Authenticate"))
+        log = instance.state / "logs/nginx-access.log"
+        eventually(lambda: log.read_text().count("-key\"") >= 2, "both are logged")
+        lines = {line["request_id"]: line for line in map(json.loads, log.read_text().splitlines())}
+        self.assertEqual(("shop", ""), (lines["with-key"]["key"], lines["bad-key"]["key"]))
+        self.assertNotIn(key, log.read_text())
+
+
 class PlainEdgeTest(SystemTest):
     """What is off unless it is wanted."""
 
