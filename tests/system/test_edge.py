@@ -1,37 +1,24 @@
-"""nginx as the internet meets it: TLS, headers, CORS, limits, pages, several pools."""
+"""nginx as clients meet it: headers, CORS, limits, pages, load balancers."""
 
-import asyncio
 import concurrent.futures
 import contextlib
 import gzip
 import http.client
 import json
-import multiprocessing
 import os
-import resource
 import secrets
-import shutil
 import signal
 import socket
-import ssl
-import struct
-import subprocess
-import tempfile
-import threading
-import time
 import unittest
-from pathlib import Path
 
 import harness
 import http_client
-import pictures
-import processes
-from harness import Instance, SystemTest, inferpool, nested
+from edge import FACE, NginxAlone, run, temporary_folder
+from harness import SystemTest, inferpool
 from pictures import SOURCE
 from processes import PATIENCE_S, eventually
 
 KIB, MIB = 1024, 1024 * 1024
-FACE = pictures.encode(pictures.astronaut().crop((140, 40, 310, 210)), "PNG")  # quick to search
 ORIGIN = "https://app.example"
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST",
              "Access-Control-Request-Headers": "authorization,content-type"}
@@ -41,17 +28,6 @@ SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DEN
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def temporary_folder(test):
-    folder = tempfile.TemporaryDirectory(prefix="ip", dir="/tmp")
-    test.addClassCleanup(folder.cleanup) if isinstance(test, type) else test.addCleanup(folder.cleanup)
-    return Path(folder.name)
-
-
-def run(*command, **options):
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace",
-                          check=False, timeout=PATIENCE_S, **options)
-
-
 def has_ipv6():
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
@@ -59,277 +35,6 @@ def has_ipv6():
     except OSError:
         return False
 
-
-class NginxAlone:
-    """nginx as rendered, with no pool behind it: enough for TLS, pages and nginx's own errors."""
-
-    def __init__(self, settings):
-        self.state = Path(tempfile.mkdtemp(prefix="ip", dir="/tmp"))
-        for folder in ("logs", "tmp"):
-            (self.state / folder).mkdir()
-        self.port, self.http_port, sidecar = harness.free_ports(3)
-        certificate = harness.certificate()
-        self.settings = {"state": str(self.state), "nginx.port": self.port,
-                         "nginx.http_port": self.http_port, "sidecar.port": sidecar,
-                         "nginx.certificate": str(certificate / "certificate.pem"),
-                         "nginx.certificate_key": str(certificate / "key.pem"), **settings}
-        (self.state / "config.json").write_text(json.dumps(nested(self.settings)))
-        rendered = inferpool("nginx", "-c", self.state / "config.json")
-        assert rendered.returncode == 0, rendered.stderr
-        (self.state / "nginx.conf").write_text(rendered.stdout)
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", harness.NGINX, "-p", self.state, "-c", "nginx.conf",
-             "-e", "stderr", "-g", "daemon off;"], stdin=subprocess.DEVNULL)
-        eventually(self.answers, "nginx answers")
-
-    def answers(self):
-        assert self.process.poll() is None, f"nginx ended with {self.process.returncode}"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-            return True
-        return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(PATIENCE_S)
-        shutil.rmtree(self.state, ignore_errors=True)
-
-
-# ---------------------------------------------------------------- TLS
-
-# By IANA's numbers. What the guideline has, of it what an RSA certificate can do.
-GOOD_SUITES = {0xC02F: "ECDHE-RSA-AES128-GCM-SHA256", 0xC030: "ECDHE-RSA-AES256-GCM-SHA384",
-               0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305"}
-WEAK_SUITES = {
-    0x0001: "NULL-MD5", 0x0003: "EXP-RC4-MD5", 0x0005: "RC4-SHA", 0xC011: "ECDHE-RSA-RC4-SHA",
-    0x000A: "DES-CBC3-SHA", 0xC012: "ECDHE-RSA-DES-CBC3-SHA", 0x0009: "DES-CBC-SHA",
-    0x0018: "ADH-RC4-MD5", 0xC018: "AECDH-AES128-SHA", 0x002F: "AES128-SHA", 0x0035: "AES256-SHA",
-    0x003C: "AES128-SHA256", 0x009C: "AES128-GCM-SHA256", 0x009D: "AES256-GCM-SHA384",
-    0x0033: "DHE-RSA-AES128-SHA", 0x009E: "DHE-RSA-AES128-GCM-SHA256",
-    0xC013: "ECDHE-RSA-AES128-SHA", 0xC014: "ECDHE-RSA-AES256-SHA",
-    0xC027: "ECDHE-RSA-AES128-SHA256", 0xC028: "ECDHE-RSA-AES256-SHA384"}
-SSL3, TLS1_0, TLS1_1, TLS1_2 = 0x0300, 0x0301, 0x0302, 0x0303
-X25519, P256, P384, P521 = 0x1D, 0x17, 0x18, 0x19
-HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
-
-
-def say_hello(port, version, suites, groups=(X25519, P256, P384)):
-    """A ClientHello (RFC 5246, 7.4.1.2) as no library sends it any more. ("hello", version, suite,
-    compression) or ("alert", number), as the server answers; none when it closes."""
-    def extension(kind, content):
-        return struct.pack(">HH", kind, len(content)) + content
-
-    def vector(length, content):
-        return len(content).to_bytes(length, "big") + content
-
-    extensions = (
-        extension(0, vector(2, b"\0" + vector(2, b"localhost")))
-        + extension(10, vector(2, b"".join(struct.pack(">H", group) for group in groups)))
-        + extension(11, vector(1, b"\0"))
-        + extension(13, vector(2, bytes.fromhex("0401050106010201040305030603080408050806")))
-        + extension(0xFF01, vector(1, b"")))
-    body = (struct.pack(">H", version) + secrets.token_bytes(32) + vector(1, b"")
-            + vector(2, b"".join(struct.pack(">H", suite) for suite in suites))
-            + vector(1, b"\1\0")  # DEFLATE, or none
-            + vector(2, extensions))
-    handshake = b"\1" + vector(3, body)
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
-        connection.sendall(b"\x16" + struct.pack(">H", min(version, TLS1_0)) + vector(2, handshake))
-        stream = connection.makefile("rb")
-        head = stream.read(5)
-        if len(head) < 5:
-            return None
-        payload = stream.read(int.from_bytes(head[3:], "big"))
-    if head[0] == 21:
-        return "alert", payload[1]
-    session = payload[38]
-    suite = int.from_bytes(payload[39 + session:41 + session], "big")
-    return "hello", int.from_bytes(payload[4:6], "big"), suite, payload[41 + session]
-
-
-def make_authority(folder, ocsp_port):
-    """An authority and a certificate of its making that names an OCSP responder."""
-    (folder / "extensions").write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\n"
-        f"authorityInfoAccess=OCSP;URI:http://127.0.0.1:{ocsp_port}\n")
-    for command in (
-            ["req", "-x509", "-newkey", "rsa:2048", "-noenc", "-keyout", "ca.key", "-out", "ca.pem",
-             "-days", "2", "-subj", "/CN=test authority"],
-            ["req", "-newkey", "rsa:2048", "-noenc", "-keyout", "leaf.key", "-out", "leaf.csr",
-             "-subj", "/CN=localhost"],
-            ["x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "4096",
-             "-days", "2", "-extfile", "extensions", "-out", "leaf.pem"]):
-        made = run("openssl", *command, cwd=folder)
-        assert made.returncode == 0, made.stderr
-    (folder / "chain.pem").write_text((folder / "leaf.pem").read_text() + (folder / "ca.pem").read_text())
-    (folder / "index.txt").write_text("V\t991231235959Z\t\t1000\tunknown\t/CN=localhost\n")
-
-
-class TlsTest(unittest.TestCase):
-    """The assertions of a TLS scanner. An RSA certificate, which could do all the weak suites."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = temporary_folder(cls)
-        ocsp_port, = harness.free_ports(1)
-        make_authority(cls.folder, ocsp_port)
-        cls.ocsp = subprocess.Popen(
-            ["openssl", "ocsp", "-index", "index.txt", "-port", str(ocsp_port), "-rsigner", "ca.pem", "-rkey",
-             "ca.key", "-CA", "ca.pem", "-ndays", "1"], cwd=cls.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        cls.addClassCleanup(lambda: (cls.ocsp.kill(), cls.ocsp.wait()))
-        cls.nginx = NginxAlone({
-            "nginx.certificate": str(cls.folder / "chain.pem"),
-            "nginx.certificate_key": str(cls.folder / "leaf.key"),
-            "nginx.ocsp_stapling": True, "nginx.resolvers": ["127.0.0.1:9"]})
-        cls.addClassCleanup(cls.nginx.stop)
-
-    def client(self, *arguments, data="GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
-        result = run("openssl", "s_client", "-connect", f"127.0.0.1:{self.nginx.port}", "-servername",
-                     "localhost", "-CAfile", self.folder / "ca.pem", "-ign_eof", *arguments, input=data)
-        return result.stdout + result.stderr
-
-    def test_old_protocols_are_refused(self):
-        everything = [*GOOD_SUITES, *WEAK_SUITES]
-        for version in (SSL3, TLS1_0, TLS1_1):
-            with self.subTest(hex(version)):
-                kind, number = say_hello(self.nginx.port, version, everything)
-                self.assertEqual("alert", kind)
-                self.assertIn(number, (PROTOCOL_VERSION,) if version > SSL3 else (PROTOCOL_VERSION, HANDSHAKE_FAILURE))
-
-    def test_tls_1_2_and_1_3_are_spoken(self):
-        for option, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
-            with self.subTest(name):
-                said = self.client(option)
-                self.assertIn(f"New, {name}", said)
-                self.assertIn("Verify return code: 0 (ok)", said)
-
-    def test_weak_suites_are_refused_one_by_one(self):
-        for suite, name in WEAK_SUITES.items():
-            with self.subTest(name):
-                self.assertEqual(("alert", HANDSHAKE_FAILURE), say_hello(self.nginx.port, TLS1_2, [suite]))
-
-    def test_good_suites_are_taken_in_the_clients_order_and_nothing_is_compressed(self):
-        for first in GOOD_SUITES:
-            suites = [first, *sorted(set(GOOD_SUITES) - {first})]
-            with self.subTest(GOOD_SUITES[first]):
-                self.assertEqual(("hello", TLS1_2, first, 0), say_hello(self.nginx.port, TLS1_2, suites))
-        self.assertIn("Compression: NONE", self.client("-tls1_2"))
-
-    def test_the_curves_are_the_guidelines(self):
-        for group, taken in ((X25519, True), (P256, True), (P384, True), (P521, False)):
-            with self.subTest(hex(group)):
-                answer = say_hello(self.nginx.port, TLS1_2, list(GOOD_SUITES), [group])
-                self.assertEqual("hello" if taken else "alert", answer[0], answer)
-
-    def test_http_2_and_1_1_are_agreed_upon(self):
-        self.assertIn("ALPN protocol: h2", self.client("-alpn", "h2,http/1.1"))
-        self.assertIn("ALPN protocol: http/1.1", self.client("-alpn", "http/1.1"))
-        self.assertIn("No ALPN negotiated", self.client())
-
-    def test_clients_cannot_renegotiate(self):
-        # Without -ign_eof, a line "R" asks for it.
-        said = subprocess.run(
-            ["openssl", "s_client", "-connect", f"127.0.0.1:{self.nginx.port}", "-tls1_2"],
-            input="R\n", capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        self.assertIn("RENEGOTIATING", said.stdout + said.stderr)
-        self.assertIn("no renegotiation", said.stdout + said.stderr)
-        self.assertIn("Secure Renegotiation IS supported", said.stdout)
-
-    def test_sessions_are_resumed(self):
-        for option in ("-tls1_2", "-tls1_3"):
-            with self.subTest(option):
-                session = self.folder / f"session{option}"
-                self.assertIn("\nNew, TLS", self.client(option, "-sess_out", session))
-                self.assertIn("\nReused, TLS", self.client(option, "-sess_in", session))
-
-    def test_the_certificates_standing_is_stapled(self):
-        def stapled():
-            return "OCSP Response Status: successful" in self.client("-status")
-        # nginx asks the responder once a client wants to know; the first one is not kept waiting.
-        eventually(stapled, "nginx has the responder's answer", pause_s=0.2)
-        self.assertIn("Cert Status: good", self.client("-status"))
-
-
-class StaplingTest(SystemTest):
-    def test_a_certificate_of_ones_own_making_is_served_all_the_same(self):
-        nginx = NginxAlone({"nginx.ocsp_stapling": True, "nginx.resolvers": ["127.0.0.1:9"]})
-        self.addCleanup(nginx.stop)
-        with http_client.connect_tls(nginx.port, harness.tls_context(), PATIENCE_S) as connection:
-            self.assertEqual("TLSv1.3", connection.version())
-
-
-# ---------------------------------------------------------------- nginx -t
-
-class RenderedTest(unittest.TestCase):
-    """What `inferpool nginx` prints is taken by nginx, without a warning, whatever is set."""
-
-    CHOICES = {
-        "nginx.ipv6": ["off", "auto"],
-        "nginx.hsts_s": [0, 63072000],
-        "nginx.trusted_proxies": [[], ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"]],
-        "nginx.rate_per_s": [0, 1000000],
-        "nginx.burst": [0, 10],
-        "nginx.key_rate_per_s": [0, 5],
-        "nginx.key_burst": [0, 10],
-        "nginx.connections": [0, 10],
-        "nginx.metrics_allow": [[], ["0.0.0.0/0", "::/0"]],
-        "nginx.pools": [[], ["unix:/nowhere/a b.sock", "127.0.0.1:9000", "[::1]:9000", "localhost:9001"]],
-        "nginx.sidecars": [[], ["127.0.0.1:9090", "localhost:9091"]],
-        "nginx.pages": ["", "none", "/with space/#pages"],
-        "nginx.swagger_ui": ["", "/with space/swagger"],
-        "nginx.client_timeout_s": [1, 3600],
-        "cors.origins": [[], ["*"], ["https://" + "a" * 253, "http://localhost:3000"],
-                         [f"https://host-{i}.example" for i in range(300)]],
-        "nginx.server_name": ["_", "*." + "a" * 251, "faces.example.com"],
-        "listen.socket": ["", "tcp:0.0.0.0:9000", "tcp:[::1]:9000"],
-        "limits.body_mb": [1, 1024],
-    }
-
-    def check(self, settings):
-        folder = temporary_folder(self)
-        for name in ("logs", "tmp"):
-            (folder / name).mkdir()
-        ports = harness.free_ports(2)
-        certificate = harness.certificate()
-        (folder / "config.json").write_text(json.dumps(nested({
-            "state": str(folder), "nginx.port": ports[0], "nginx.http_port": ports[1],
-            "nginx.certificate": str(certificate / "certificate.pem"),
-            "nginx.certificate_key": str(certificate / "key.pem"), **settings})))
-        rendered = inferpool("nginx", "-c", folder / "config.json")
-        self.assertEqual(0, rendered.returncode, rendered.stderr)
-        (folder / "nginx.conf").write_text(rendered.stdout)
-        result = run(harness.NGINX, "-t", "-p", folder, "-c", "nginx.conf", "-e", "stderr")
-        self.assertEqual(0, result.returncode, result.stderr)
-        self.assertNotIn("[warn]", result.stderr)
-
-    def test_one_by_one(self):
-        for key, values in self.CHOICES.items():
-            for value in values:
-                with self.subTest(f"{key}={str(value)[:60]}"):
-                    self.check({key: value})
-
-    def test_together(self):
-        for number in range(4):
-            with self.subTest(number):
-                self.check({key: values[number % len(values)] for key, values in self.CHOICES.items()})
-
-    def test_values_that_would_add_to_nginxs_configuration_are_refused(self):
-        folder = temporary_folder(self)
-        for key, value in (("cors.origins", ["https://a\"; evil"]), ("nginx.pools", ["unix:/a; evil"]),
-                           ("nginx.pools", ["10.0.0.7:9000 weight=5"]), ("nginx.sidecars", ["a:1;"]),
-                           ("nginx.trusted_proxies", ["10.0.0.0/8; evil"]),
-                           ("nginx.metrics_allow", ["all"]), ("nginx.resolvers", ["$host"]),
-                           ("nginx.pages", "/a\";}"), ("nginx.swagger_ui", "/a$b"),
-                           ("listen.socket", "tcp:1.2.3.4:5;"), ("cors.origins", ["https://a\n"])):
-            with self.subTest(key, value=value):
-                (folder / "config.json").write_text(json.dumps(nested({key: value})))
-                refused = inferpool("nginx", "-c", folder / "config.json")
-                self.assertNotEqual(0, refused.returncode)
-                self.assertIn(key, refused.stderr)
-                self.assertEqual("", refused.stdout)
-
-
-# ---------------------------------------------------------------- an edge with everything on
 
 class EdgeTest(SystemTest):
     @classmethod
@@ -657,6 +362,26 @@ class EdgeTest(SystemTest):
                 self.assertIsNotNone(connection.sock, f"closed after {target}")
 
 
+class KeyNameTest(SystemTest):
+    def test_the_log_has_the_name_of_the_key_and_the_client_does_not(self):
+        path = temporary_folder(self) / "keys.json"
+        made = inferpool("keys", "add", "shop", "--file", path)
+        self.assertEqual(0, made.returncode, made.stderr)
+        key = made.stdout.strip()
+        instance = self.instance = self.start({"workers": 1, "auth.keys_file": str(path)}, self.addCleanup)
+        good = instance.request("GET", "/v1/models", headers={"X-API-Key": key, "X-Request-ID": "with-key"})
+        self.assertEqual(200, good.status)
+        self.assertIsNone(good.header("X-Inferpool-Key"))
+        bad = instance.request("GET", "/v1/models", headers={"X-API-Key": "ip_other", "X-Request-ID": "bad-key"})
+        self.assert_problem(bad, 401, "unauthorized")
+        self.assertEqual(["Bearer"], bad.headers.get_all("WWW-Authenticate"))
+        log = instance.state / "logs/nginx-access.log"
+        eventually(lambda: log.read_text().count("-key\"") >= 2, "both are logged")
+        lines = {line["request_id"]: line for line in map(json.loads, log.read_text().splitlines())}
+        self.assertEqual(("shop", ""), (lines["with-key"]["key"], lines["bad-key"]["key"]))
+        self.assertNotIn(key, log.read_text())
+
+
 class PlainEdgeTest(SystemTest):
     """What is off unless it is wanted."""
 
@@ -711,8 +436,6 @@ class AnyOriginTest(SystemTest):
     def test_nobody_reads_metrics_when_nobody_may(self):
         self.assert_problem(self.instance.request("GET", "/metrics"), 403, "forbidden")
 
-
-# ---------------------------------------------------------------- limits
 
 class LimitsTest(SystemTest):
     SETTINGS = {"workers": 1, "threads": 4, "nginx.rate_per_s": 0, "nginx.key_rate_per_s": 1,
@@ -770,271 +493,6 @@ class LimitsTest(SystemTest):
             if answer.status == 429:
                 problem = self.assert_problem(answer, 429, "too-many-requests")
                 self.assertIn("more than 3 requests", problem["detail"])
-
-
-# ---------------------------------------------------------------- several pools
-
-class Load:
-    """Requests, one after the other on each of some threads, until stopped."""
-
-    def __init__(self, instance, threads=4):
-        self.instance = instance
-        self.statuses, self.failures = [], []
-        self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._run) for _ in range(threads)]
-
-    def _run(self):
-        while not self.stopped.is_set():
-            try:
-                answer = self.instance.predict("faces", FACE)
-                self.statuses.append(answer.status)
-                if answer.status != 200:
-                    self.failures.append(answer.body)
-            except OSError as error:
-                self.failures.append(repr(error))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(PATIENCE_S)
-
-    def more(self, count):
-        wanted = len(self.statuses) + count
-        eventually(lambda: len(self.statuses) >= wanted or self.failures, f"{count} more answers")
-
-
-@contextlib.contextmanager
-def deaf_port():
-    """A port whose queue is full, so that a connect to it gets no answer at all."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        clients = []
-        for _ in range(4):
-            clients.append(socket.socket())
-            clients[-1].setblocking(False)
-            clients[-1].connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-        for client in clients:
-            client.close()
-
-
-class PoolsTest(SystemTest):
-    def start_two(self, extra_pools=()):
-        """self.instance, with the nginx of both, and self.second."""
-        tcp, = harness.free_ports(1)
-        self.second = Instance({"listen.socket": f"tcp:127.0.0.1:{tcp}"}, nginx=False)
-        self.addCleanup(self.second.destroy)
-        instance = self.instance = Instance({"nginx.rate_per_s": 0}, nginx=False)
-        self.addCleanup(instance.destroy)
-        instance.settings.update({
-            "nginx.pools": [f"unix:{instance.socket}", f"127.0.0.1:{tcp}", *extra_pools],
-            "nginx.sidecars": [f"127.0.0.1:{one.sidecar_port}" for one in (instance, self.second)]})
-        instance.config_file.write_text(json.dumps(nested(instance.settings)))
-        instance.start_nginx()
-        eventually(lambda: self.answers_through_nginx(instance), "nginx answers")
-
-    @staticmethod
-    def answers_through_nginx(instance):
-        with contextlib.suppress(OSError):
-            return instance.http("GET", "/readyz").status == 200
-        return False
-
-    @staticmethod
-    def kill(instance):
-        for pid in processes.session(instance.serve.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        instance.serve.wait(PATIENCE_S)
-
-    def served(self, instance):
-        return instance.metrics().value("inferpool_requests_total", status="200")
-
-    def test_no_request_is_lost_when_a_pool_dies(self):
-        self.start_two()
-        with Load(self.instance) as load:
-            load.more(30)
-            for instance in (self.instance, self.second):
-                self.assertGreater(self.served(instance), 0, "both pools work")
-            self.kill(self.second)
-            load.more(60)
-            self.second.start_serve()
-            eventually(lambda: self.probe_ready(self.second), "the second pool is back")
-            load.more(30)
-            self.assertEqual(200, self.instance.request("GET", "/readyz").status)
-            self.kill(self.instance)  # which leaves nginx
-            load.more(60)
-            # The pools' health is that of the one that lives.
-            for path in ("/readyz", "/livez"):
-                self.assertEqual(200, self.instance.request("GET", path).status)
-        self.assertEqual([], load.failures)
-
-    def probe_ready(self, instance):
-        with contextlib.suppress(OSError):
-            return instance.probe("/readyz").status == 200
-        return False
-
-    def test_no_request_is_lost_when_a_pool_on_tcp_is_stopped(self):
-        self.start_two()
-        with Load(self.instance) as load:
-            load.more(30)
-            self.second.serve.terminate()
-            self.assertEqual(0, self.second.serve.wait(PATIENCE_S))
-            load.more(30)
-        self.assertEqual([], load.failures)
-
-    def test_a_pool_without_a_model_server_costs_no_request(self):
-        self.start_two()
-        with Load(self.instance) as load:
-            load.more(30)
-            os.kill(self.second.modelserver(), signal.SIGKILL)
-            load.more(60)
-        self.assertEqual([], load.failures)
-
-    def test_a_host_that_does_not_answer_costs_no_request(self):
-        with deaf_port() as port:
-            self.start_two([f"127.0.0.1:{port}"])
-            with Load(self.instance) as load:
-                load.more(60)
-            self.assertEqual([], load.failures)
-
-    def test_a_pool_on_tcp_alone(self):
-        tcp, = harness.free_ports(1)
-        instance = self.start({"workers": 1, "listen.socket": f"tcp:127.0.0.1:{tcp}"}, self.addCleanup)
-        self.instance = instance
-        for _ in range(20):
-            self.assert_good(instance.predict("faces", FACE))
-        # Another one cannot take the port, and says so.
-        refused = inferpool("serve", "-c", instance.config_file, "--set", f"state={temporary_folder(self)}",
-                            "--set", f"sidecar.port={harness.free_ports(1)[0]}")
-        self.assertNotEqual(0, refused.returncode)
-        self.assertIn("is in use", refused.stderr)
-        # Workers come and go as ever.
-        instance.serve.send_signal(signal.SIGHUP)
-        for _ in range(5):
-            self.assert_good(instance.predict("faces", FACE))
-
-
-# ---------------------------------------------------------------- slow clients
-
-CLIENT_TIMEOUT_S = 4
-SLOW = 2_000
-
-
-async def dribble(kind, ports, context, until, lives):
-    """One slow client after the other, a byte a second each, until the end. A life: (kind, seconds
-    until nginx cut it; none when it was not)."""
-    while time.monotonic() < until:
-        head = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nX-Filler: " + b"x" * 10_000
-        begin = time.monotonic()
-        writer = None
-        try:
-            tls = {"ssl": context, "server_hostname": "localhost"} if kind != "head" else {}
-            reader, writer = await asyncio.open_connection("127.0.0.1", ports[kind != "head"], **tls)
-            if kind != "head":
-                head = (b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
-                        b"Content-Length: 100000\r\n\r\n")
-                writer.write(head)
-                head = b"\xff" * 100_000
-            begin = time.monotonic()
-            sent = 0
-            while time.monotonic() < until:
-                if kind != "pause" or sent < 3:
-                    writer.write(head[sent:sent + 1])
-                    sent += 1
-                    begin = begin if kind == "head" else time.monotonic()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    if not await asyncio.wait_for(reader.read(1000), 1):
-                        raise ConnectionError
-            lives.append((kind, None))
-        except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
-            lives.append((kind, time.monotonic() - begin))
-        if writer is not None:
-            writer.transport.abort()
-
-
-def dribble_all(ports, seconds, ready, results):
-    """In a process of its own. `head`s never end, bodies `pause` after a few bytes, or `last`."""
-    context = harness.tls_context()
-    lives = []
-
-    async def everybody():
-        until = time.monotonic() + seconds
-        kinds = ["head"] * (SLOW // 2) + ["pause"] * (SLOW // 4) + ["last"] * (SLOW // 4)
-        tasks = []
-        for number, kind in enumerate(kinds):
-            tasks.append(asyncio.create_task(dribble(kind, ports, context, until, lives)))
-            if number % 20 == 0:
-                await asyncio.sleep(0.02)
-        await asyncio.sleep(2)
-        ready.set()
-        await asyncio.gather(*tasks)
-
-    asyncio.run(everybody())
-    results.put(lives)
-
-
-class SlowClientsTest(SystemTest):
-    SETTINGS = {"workers": 2, "threads": 4, "nginx.rate_per_s": 0, "nginx.connections": 0,
-                "nginx.client_timeout_s": CLIENT_TIMEOUT_S}
-    HEALTHY = 150
-
-    def p99(self):
-        """Of healthy requests, each on a connection of its own, one after the other."""
-        seconds = []
-        for _ in range(self.HEALTHY):
-            begin = time.monotonic()
-            self.assert_good(self.instance.predict("faces", FACE))
-            seconds.append(time.monotonic() - begin)
-        return sorted(seconds)[int(len(seconds) * 0.99)]
-
-    def connections(self):
-        """Of clients that nginx has now."""
-        ports = {f"{self.instance.port:04X}", f"{self.instance.http_port:04X}"}
-        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        return sum(fields[1].split(":")[1] in ports and fields[3] == "01"
-                   for fields in map(str.split, lines))
-
-    def test_2000_dribbling_connections_harm_nobody(self):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard < 4 * SLOW:
-            self.skipTest(f"only {hard} descriptors may be open")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        quiet = self.p99()
-        context = multiprocessing.get_context("fork")
-        ready, results = context.Event(), context.Queue()
-        process = context.Process(target=dribble_all, args=(
-            (self.instance.http_port, self.instance.port), 40, ready, results))
-        process.start()
-        try:
-            self.assertTrue(ready.wait(PATIENCE_S), "the slow clients are there")
-            most = self.connections()
-            besieged = self.p99()
-            most = max(most, self.connections())
-            lives = results.get(timeout=2 * PATIENCE_S)
-        finally:
-            process.terminate()
-            process.join()
-        cut = {kind: [life for of, life in lives if of == kind and life is not None]
-               for kind in ("head", "pause", "last")}
-        print(f"p99 of healthy requests: {quiet * 1000:.0f} ms alone, {besieged * 1000:.0f} ms beside "
-              f"{most} slow connections: {besieged / quiet:.2f} times; cut: "
-              + ", ".join(f"{len(times)} {kind}" for kind, times in cut.items()))
-        self.assertGreater(most, SLOW / 2)
-        # Heads that never end and bodies that pause are cut, in time; the machine may be busy.
-        self.assertGreaterEqual(len(cut["head"]), SLOW // 2)
-        self.assertGreaterEqual(len(cut["pause"]), SLOW // 4)
-        for kind in ("head", "pause"):
-            middle = sorted(cut[kind])[len(cut[kind]) // 2]
-            self.assertGreater(middle, CLIENT_TIMEOUT_S - 1.5, kind)
-            self.assertLess(middle, CLIENT_TIMEOUT_S + 10, kind)
-        self.assertLess(besieged, 10 * quiet + 1)
 
 
 if __name__ == "__main__":
