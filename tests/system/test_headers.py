@@ -1,6 +1,7 @@
 """Headers that say how a request is to be worked on, up to what the model server gets to see."""
 
 import json
+import math
 import tempfile
 import time
 import unittest
@@ -21,9 +22,13 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 
 
+OUTPUTS = (("num_dets", "INT32", [1]), ("det_boxes", "FP32", [2, 4]), ("det_scores", "FP32", [2]),
+           ("det_classes", "INT32", [2]))
+
+
 class WatchingServer:
     """A model server with one detector, `watched`, of five priority levels, that finds nothing and
-    remembers what it was asked: (parameters, metadata) of each ModelInfer."""
+    remembers what it was asked: (parameters, metadata, rows) of each ModelInfer."""
 
     def __init__(self):
         self.calls = []
@@ -56,29 +61,29 @@ class WatchingServer:
     @staticmethod
     def metadata(*_):
         response = pb.ModelMetadataResponse(name="watched", versions=["1"])
-        response.inputs.add(name="image", datatype="UINT8", shape=[-1, -1, 3])
-        for name, datatype, shape in (("num_dets", "INT32", [1]), ("det_boxes", "FP32", [-1, 4]),
-                                      ("det_scores", "FP32", [-1]), ("det_classes", "INT32", [-1])):
-            response.outputs.add(name=name, datatype=datatype, shape=shape)
+        response.inputs.add(name="image", datatype="UINT8", shape=[-1, 64, 64, 3])
+        for name, datatype, shape in OUTPUTS:
+            response.outputs.add(name=name, datatype=datatype, shape=[-1, *shape])
         return response
 
     @staticmethod
     def config(*_):
         response = pb.ModelConfigResponse()
         response.config.name = "watched"
+        response.config.max_batch_size = 4
         response.config.dynamic_batching.priority_levels = 5
         response.config.dynamic_batching.default_priority_level = 3
         return response
 
     def infer(self, request, context):
+        rows = request.inputs[0].shape[0]
         self.calls.append(({name: value.int64_param for name, value in request.parameters.items()},
-                           dict(context.invocation_metadata())))
+                           dict(context.invocation_metadata()), rows))
         time.sleep(self.pause_s)
         response = pb.ModelInferResponse(model_name="watched", model_version="1")
-        for name, datatype, shape in (("num_dets", "INT32", [1]), ("det_boxes", "FP32", [0, 4]),
-                                      ("det_scores", "FP32", [0]), ("det_classes", "INT32", [0])):
-            response.outputs.add(name=name, datatype=datatype, shape=shape)
-            response.raw_output_contents.append(b"\0\0\0\0" if name == "num_dets" else b"")
+        for name, datatype, shape in OUTPUTS:
+            response.outputs.add(name=name, datatype=datatype, shape=[rows, *shape])
+            response.raw_output_contents.append(bytes(4 * rows * math.prod(shape)))
         return response
 
 
@@ -107,7 +112,7 @@ class HeadersTest(SystemTest):
                                      headers={"X-API-Key": self.keys[key], **headers})
 
     def seen(self, key="high", **headers):
-        """(parameters, metadata) that the model server got with such a request."""
+        """(parameters, metadata, rows) that the model server got with such a request."""
         before = len(self.server.calls)
         self.assert_good(self.ask(key, **headers))
         self.assertEqual(before + 1, len(self.server.calls))
@@ -129,7 +134,8 @@ class HeadersTest(SystemTest):
 
     def test_only_a_key_for_high_priority_sets_its_own_over_v2(self):
         body = json.dumps({
-            "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 3], "data": [1, 2, 3]}],
+            "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 64, 64, 3],
+                        "data": [0] * (64 * 64 * 3)}],
             "parameters": {"priority": 1}})
         for key, expected in (("high", {"priority": 1}), ("normal", {})):
             with self.subTest(key):
@@ -190,8 +196,11 @@ class HeadersTest(SystemTest):
             self.server.pause_s = 0
         for answer in answers:
             self.assert_good(answer)
-        levels = {parameters.get("priority") for parameters, _ in self.server.calls[before:]}
-        self.assertEqual({1, None, 5}, levels)
+        rows = {1: 0, None: 0, 5: 0}
+        for parameters, _, joined in self.server.calls[before:]:
+            rows[parameters.get("priority")] += joined
+        self.assertEqual({1: 4, None: 4, 5: 4}, rows)
+        self.assertLess(len(self.server.calls) - before, 12, "none were joined at all")
 
 
 if __name__ == "__main__":
