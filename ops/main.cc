@@ -1,8 +1,6 @@
 // The `inferpool` command.
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -46,14 +44,6 @@ int WithConfig(const ConfigOptions& options, const auto& run) {
     fmt::print(stderr, "{}\n", Format(problem, options.file));
   }
   return result.problems.empty() ? run(result.config) : kBadConfig;
-}
-
-// nginx started by root would drop to a user who may not read the state folder; so its workers run
-// as we do. Elsewhere nginx cannot choose and shall not be told.
-std::string NginxUser() {
-  if (geteuid() != 0) return "";
-  const passwd* entry = getpwuid(geteuid());  // NOLINT(concurrency-mt-unsafe): one thread
-  return entry == nullptr ? "root" : entry->pw_name;
 }
 
 int Main(int argc, char** argv) {
@@ -121,7 +111,7 @@ int Main(int argc, char** argv) {
   }
   if (*nginx) {
     return WithConfig(options, [](const Config& config) {
-      fmt::print("{}", NginxConfig(config, NginxUser()));
+      fmt::print("{}", NginxConfig(config, ThisHost()));
       return EXIT_SUCCESS;
     });
   }

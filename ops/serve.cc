@@ -246,7 +246,7 @@ absl::Status OpenSockets(const Config& config, Ground& ground) {
     ground.sidecar_listener = *std::move(listener);
   }
   if (!ground.listener) {
-    auto listener = fcgi::ListenUnix(config.listen.socket, config.listen.backlog);
+    auto listener = fcgi::Listen(config.listen.socket, config.listen.backlog);
     if (!listener.ok()) return listener.status();
     ground.listener = *std::move(listener);
   }
@@ -288,6 +288,7 @@ absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
   const std::string folder = config.state + "/children";
   mkdir(folder.c_str(), 0750);
   for (const std::string& path : {folder, config.listen.socket}) {
+    if (IsTcp(path)) continue;
     if (lchown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
       return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
                                              std::generic_category().message(errno)));
@@ -433,7 +434,9 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
                                       .identity = *identity,
                                       .programs = std::move(programs),
                                       .inheritance = std::move(inheritance)});
-  if (!ground->socket_activated) std::filesystem::remove(config.listen.socket, error);
+  if (!ground->socket_activated && !IsTcp(config.listen.socket)) {
+    std::filesystem::remove(config.listen.socket, error);
+  }
   // The model server removes its own socket, unless it had to be killed.
   if (config.modelserver.enabled && config.modelserver.listen.starts_with("unix:")) {
     std::filesystem::remove(config.modelserver.listen.substr(5), error);

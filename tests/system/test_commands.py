@@ -238,7 +238,7 @@ class NginxTest(unittest.TestCase):
                 self.assertNotIn("[warn]", result.stderr)
 
     def test_the_rendered_file_has_no_path_but_those_configured(self):
-        state, text = self.rendered({})
+        state, text = self.rendered({"nginx.pages": "/srv/pages", "nginx.swagger_ui": "/srv/swagger"})
         paths = set(re.findall(r"(?<![\w/])/(?:usr|etc|var|tmp|work|home|root|opt)/[^\s;\x22]*", text))
         self.assertEqual({f"{state}/inferpool.sock", *(str(harness.certificate() / name)
                                                        for name in ("certificate.pem", "key.pem"))},

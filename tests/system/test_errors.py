@@ -22,6 +22,8 @@ GIF = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\0\0\0\0\0,\0\0\0\0\1\0\1
 
 
 class ErrorsTest(EnduringTest):
+    SETTINGS = {**EnduringTest.SETTINGS, "nginx.pages": "none"}  # there is nothing at /
+
     # ------------------------------------------------------------ 400
 
     def test_400_when_there_is_no_image(self):

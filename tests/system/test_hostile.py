@@ -134,6 +134,8 @@ class HostileTest(EnduringTest):
         rng = random.Random(4)
         for i in range(60):
             path = bytes(rng.choice(b"/?&=%+\"\\<>'{}\x7f\x80\xff\xc3(;:@az09.") for _ in range(30))
+            if path.startswith(b"?"):
+                continue  # the page's address
             with self.subTest(path):
                 answer = self.instance.raw(b"GET /" + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 self.assertIn(answer.status, (400, 404))

@@ -1,5 +1,6 @@
 """The KServe v2 protocol over HTTP, through nginx, as clients of Triton's speak it."""
 
+import hashlib
 import http.client
 import json
 import shutil
@@ -135,6 +136,10 @@ class V2Test(SystemTest):
             answer = self.assert_json(self.client.request(method, "/v2/repository/index", body))
             self.assertEqual(theirs, {(entry["name"], entry.get("version", "")): entry["state"]
                                       for entry in answer})
+        # Triton's client names no length when it has nothing to say.
+        bare = self.instance.raw(b"POST /v2/repository/index HTTP/1.1\r\nHost: localhost\r\n"
+                                 b"Connection: close\r\n\r\n")
+        self.assertEqual(len(theirs), len(bare.json()))
         ready = self.assert_json(
             self.client.request("POST", "/v2/repository/index", json.dumps({"ready": True})))
         self.assertEqual({"READY"}, {entry["state"] for entry in ready})
@@ -391,6 +396,48 @@ class V2Test(SystemTest):
         self.assertIn(connection.getresponse().status, (400, 411))
         answer = self.instance.request("POST", "/v2/models/simple/infer", bytes(9 << 20))
         self.assertEqual(413, answer.status)
+
+
+class KeysTest(SystemTest):
+    """With auth.keys_file: what a key may not use is not told either."""
+
+    def test_keys(self):
+        folder = Path(tempfile.mkdtemp(prefix="ipv2", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "models").mkdir()
+        repository(folder / "models")
+        keys = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "models": models}
+                for name, models in (("all", ["*"]), ("few", ["simple"]))]
+        (folder / "keys.json").write_text(json.dumps({"keys": keys}))
+        instance = self.start({"modelserver.repository": str(folder / "models"),
+                               "auth.keys_file": str(folder / "keys.json")},
+                              cleanup=self.addCleanup)
+        client = V2Client(instance)
+        self.addCleanup(client.close)
+
+        def get(path, key=None):
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            return client.request("GET", path, headers=headers)
+        for path in ("/v2/health/live", "/v2/health/ready"):
+            self.assertEqual(200, get(path).status)
+        for path in ("/v2", "/v2/models/simple/ready", "/v2/repository/index", "/v2/models/stats"):
+            answer = get(path)
+            self.assertEqual(401, answer.status)
+            self.assertIn("key", answer.json()["error"])
+        index = {key: {entry["name"] for entry in get("/v2/repository/index", key).json()}
+                 for key in ("all", "few")}
+        self.assertIn("faces", index["all"])
+        self.assertEqual({"simple"}, index["few"])
+        for key in ("all", "few"):
+            statistics = get("/v2/models/stats", key)
+            self.assertEqual(200, statistics.status, statistics.body)
+            self.assertEqual(index[key], {one["name"] for one in statistics.json()["model_stats"]})
+        array = np.zeros(3, dtype=np.int32)
+        answer = client.infer_answer("identity_int32", [Input("INPUT0", array)],
+                                     headers={"X-API-Key": "few"})
+        self.assertEqual(403, answer.status)
+        self.assertIn("identity_int32", answer.json()["error"])
+        client.infer("identity_int32", [Input("INPUT0", array)], headers={"X-API-Key": "all"})
 
 
 class AwayTest(SystemTest):

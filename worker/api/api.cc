@@ -38,7 +38,7 @@ bool NeedsKey(std::string_view path) {
 
 // The model that a path is about; empty: none.
 std::string ModelOf(std::string_view path) {
-  if (path == "/v2/models/stats") return "";  // of all
+  if (path == "/v2/models/stats") return "";  // of all models
   for (const std::string_view prefix :
        {"/v1/predict/", "/predict/", "/v1/models/", "/v2/models/", "/v2/repository/models/"}) {
     if (!path.starts_with(prefix)) continue;

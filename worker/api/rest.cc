@@ -1,6 +1,7 @@
 #include "worker/api/rest.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,41 @@ rest::Route ModelRoute(std::vector<std::string_view> segments) {
   return route.to == To::kNowhere ? rest::Route{} : route;
 }
 
+std::uint64_t LevelOf(const vision::ModelDescription& model, Priority priority) {
+  if (priority == Priority::kHigh) return 1;
+  return priority == Priority::kLow ? model.priority_levels : model.default_priority_level;
+}
+
+// The level that the client names in the parameter `priority`, as Triton's clients do, or else in
+// X-Priority; but none that is more urgent than its key may ask for. Whoever may ask for all, and
+// whoever asks for nothing, costs no look at the model.
+void SetPriority(const Exchange& exchange, const Services& services,
+                 inference::ModelInferRequest& request) {
+  constexpr const char* kParameter = "priority";
+  const Priority most =
+      exchange.holder == nullptr ? Priority::kHigh : exchange.holder->key.priority;
+  const auto named = request.parameters().find(kParameter);
+  const bool names = named != request.parameters().end();
+  if (names ? most == Priority::kHigh : exchange.limits.priority == Priority::kNormal) return;
+  const auto model = services.catalog.Get(request.model_name(), exchange.limits.deadline);
+  if (!model.ok()) {
+    request.mutable_parameters()->erase(kParameter);
+    return;
+  }
+  const vision::ModelDescription& description = (*model)->description;
+  if (description.priority_levels == 0) return;  // it would make nothing of it
+  std::uint64_t level = LevelOf(description, exchange.limits.priority);
+  if (names) {
+    level =
+        named->second.has_uint64_param()
+            ? named->second.uint64_param()
+            : static_cast<std::uint64_t>(std::max<std::int64_t>(named->second.int64_param(), 0));
+    if (level == 0) level = description.default_priority_level;
+    level = std::max(level, LevelOf(description, most));
+  }
+  (*request.mutable_parameters())[kParameter].set_int64_param(static_cast<std::int64_t>(level));
+}
+
 }  // namespace
 
 bool IsRest(std::string_view path) {
@@ -82,14 +118,11 @@ rest::Route RestRoute(std::string_view path) {
 
 fcgi::Response ServeRest(Exchange& exchange, const Services& services) {
   const fcgi::Request& request = exchange.request;
-  if (absl::IsResourceExhausted(request.body_status)) {
-    return rest::Error(503, Message(request.body_status));
-  }
   const rest::Route route = RestRoute(request.path);
   if (route.to == To::kInfer && request.body_status.ok()) {
     const Digest digest = DigestOf(request.body);
     if (services.quarantine.Has(digest, route.model, Clock::now())) {
-      return rest::Error(422, Quarantined().detail);
+      return exchange.Fail(Quarantined());
     }
     // From here on, a crash is this body's doing.
     exchange.lane.task.Store({.request_id = RequestName(exchange.id),
@@ -98,15 +131,15 @@ fcgi::Response ServeRest(Exchange& exchange, const Services& services) {
   }
   constexpr std::size_t kMb = std::size_t{1} << 20;
   rest::Times times;
-  fcgi::Response response =
-      rest::Serve(route,
-                  {.request = request,
-                   .limits = exchange.limits,
-                   .body_bytes = static_cast<std::size_t>(services.config.limits.body_mb) * kMb,
-                   .may_use = [&](std::string_view model) { return exchange.MayUse(model); },
-                   .may_prioritise = exchange.holder == nullptr ||
-                                     exchange.holder->key.priority == Priority::kHigh},
-                  services.client, times);
+  fcgi::Response response = rest::Serve(
+      route,
+      {.request = request,
+       .limits = exchange.limits,
+       .body_bytes = static_cast<std::size_t>(services.config.limits.body_mb) * kMb,
+       .may_hear_of = [&](std::string_view model) { return exchange.MayUse(model); },
+       .amend =
+           [&](inference::ModelInferRequest& infer) { SetPriority(exchange, services, infer); }},
+      services.client, times);
   const auto set = [&exchange](Stage stage, const std::optional<rest::Times::Duration>& time) {
     if (time) exchange.timings.Set(stage, *time);
   };

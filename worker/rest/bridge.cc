@@ -100,6 +100,16 @@ absl::StatusOr<std::optional<std::size_t>> HeaderLength(const fcgi::Request& req
   return length;
 }
 
+// Takes away what the client may not hear of.
+template <typename Entries>
+void Hide(const Call& call, Entries& entries) {
+  if (call.may_hear_of == nullptr) return;
+  entries.erase(
+      std::remove_if(entries.begin(), entries.end(),
+                     [&call](const auto& entry) { return !call.may_hear_of(entry.name()); }),
+      entries.end());
+}
+
 fcgi::Response ServerReady(const Call& call, const backend::Client& client) {
   const absl::Status ready = client.ServerReady(call.limits.deadline);
   if (ready.ok()) return Json(R"({"ready":true})");
@@ -115,12 +125,6 @@ fcgi::Response ModelReady(const Route& route, const Call& call, const backend::C
     return Error(400, fmt::format("model {}{} is not ready", route.model, version));
   }
   return Json(fmt::format(R"({{"name":{},"ready":true}})", QuotedJson(route.model)));
-}
-
-void KeepUsable(const Call& call, auto& models) {
-  models.erase(std::remove_if(models.begin(), models.end(),
-                              [&](const auto& model) { return !call.may_use(model.name()); }),
-               models.end());
 }
 
 fcgi::Response Index(const Call& call, const backend::Client& client) {
@@ -141,14 +145,14 @@ fcgi::Response Index(const Call& call, const backend::Client& client) {
     }
   }
   auto answer = client.RepositoryIndex(ready, call.limits);
-  if (answer.ok()) KeepUsable(call, *answer->mutable_models());
-  return Answer(std::move(answer));
+  if (answer.ok()) Hide(call, *answer->mutable_models());
+  return Answer(answer);
 }
 
 fcgi::Response Statistics(const Route& route, const Call& call, const backend::Client& client) {
   auto answer = client.ModelStatistics(route.model, route.version, call.limits);
-  if (answer.ok()) KeepUsable(call, *answer->mutable_model_stats());
-  return Answer(std::move(answer));
+  if (answer.ok()) Hide(call, *answer->mutable_model_stats());
+  return Answer(answer);
 }
 
 // Calls, and translates the answer, which the caller has decoded `infer` for.
@@ -188,7 +192,7 @@ fcgi::Response Infer(const Route& route, const Call& call, const backend::Client
   }
   infer->request.set_model_name(route.model);
   infer->request.set_model_version(route.version);
-  if (!call.may_prioritise) infer->request.mutable_parameters()->erase("priority");
+  if (call.amend != nullptr) call.amend(infer->request);
   return Ask(*infer, call, client, times);
 }
 

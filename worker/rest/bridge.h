@@ -46,9 +46,10 @@ struct Call {
   const fcgi::Request& request;
   const backend::CallLimits& limits;
   std::size_t body_bytes;  // at most so many, when the body is unpacked
-  // Whether the client may know of a model, for the answers that speak of several.
-  std::function<bool(std::string_view model)> may_use = [](std::string_view) { return true; };
-  bool may_prioritise = true;  // false: the "priority" that a request names is left out
+  // Whether the client may hear of a model, for what speaks of several. Null: of all.
+  std::function<bool(std::string_view)> may_hear_of = {};
+  // Has the last word on an inference request before it is sent. Null: no need.
+  std::function<void(inference::ModelInferRequest&)> amend = {};
 };
 
 // Never fails: what goes wrong is an answer as Error makes it. Thread safe.

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include "shared/strict_json.h"
 #include "shared/utf8.h"
 #include "worker/rest/json_cursor.h"
 
@@ -136,14 +136,6 @@ class Splitter {
   std::string input_member_;  // of the array's object that the position is in
 };
 
-// jsoncpp's "* Line 1, Column 2\n  What is wrong.\n" without the place, which is not the client's.
-std::string_view Reason(std::string_view errors) {
-  const std::size_t begin = errors.find("\n  ");
-  if (begin == std::string_view::npos) return "it is no JSON";
-  errors.remove_prefix(begin + 3);
-  return errors.substr(0, errors.find('\n'));
-}
-
 }  // namespace
 
 absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text) {
@@ -151,18 +143,9 @@ absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text) {
   const absl::StatusOr<std::string> copy = Splitter(text, header.data).Split();
   RETURN_IF_ERROR(copy.status());
   if (!IsUtf8(*copy)) return Invalid("it is not UTF-8");
-  Json::CharReaderBuilder builder;
-  Json::CharReaderBuilder::strictMode(&builder.settings_);
-  builder["stackLimit"] = static_cast<Json::UInt>(kMaxDepth + 1);
-  const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
-  std::string errors;
-  try {
-    if (!reader->parse(copy->data(), copy->data() + copy->size(), &header.root, &errors)) {
-      return Invalid(Reason(errors));
-    }
-  } catch (const Json::Exception&) {
-    return Invalid(fmt::format("it is nested deeper than {} levels", kMaxDepth));
-  }
+  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth));
+  if (!root.ok()) return Invalid(Message(root.status()));
+  header.root = *std::move(root);
   if (!header.root.isObject()) return Invalid("it is no object");
   return header;
 }

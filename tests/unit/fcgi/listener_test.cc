@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -156,6 +158,67 @@ TEST_F(ListenerTest, TheBacklogIsBounded) {
   }
   EXPECT_GE(connected, 3);
   EXPECT_LE(connected, 5);
+}
+
+// A free port is what the kernel gives to a socket that asks for none.
+int PortOf(const FileDescriptor& listener) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  // Of both families the port stands at the same place.
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
+}
+
+bool CanConnectTcp(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const FileDescriptor client(socket(AF_INET, SOCK_STREAM, 0));
+  return connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+TEST_F(ListenerTest, APathMakesAUnixSocket) {
+  const auto listener = Listen(path_, 16);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  EXPECT_TRUE(CanConnect(path_));
+}
+
+TEST(TcpListenerTest, ListensOnTheAddressNonBlockingAndClosedOnExec) {
+  const auto listener = Listen("tcp:127.0.0.1:0", 16);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  EXPECT_TRUE(CanConnectTcp(PortOf(*listener)));
+  EXPECT_NE(fcntl(listener->get(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_NE(fcntl(listener->get(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(TcpListenerTest, AnswersDoNotWaitForAcknowledgements) {
+  const auto listener = Listen("tcp:127.0.0.1:0", 16);
+  ASSERT_TRUE(listener.ok());
+  ASSERT_TRUE(CanConnectTcp(PortOf(*listener)));
+  const FileDescriptor accepted(accept(listener->get(), nullptr, nullptr));
+  int on = 0;
+  socklen_t size = sizeof(on);
+  ASSERT_EQ(getsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+  EXPECT_NE(on, 0);
+}
+
+TEST(TcpListenerTest, APortInUseIsSaidSo) {
+  const auto first = Listen("tcp:127.0.0.1:0", 16);
+  ASSERT_TRUE(first.ok());
+  const auto second = Listen("tcp:127.0.0.1:" + std::to_string(PortOf(*first)), 16);
+  EXPECT_TRUE(absl::IsAlreadyExists(second.status())) << second.status();
+}
+
+TEST(TcpListenerTest, AnAddressThatIsNotOursIsAnError) {
+  EXPECT_FALSE(Listen("tcp:192.0.2.1:9000", 16).ok());
+  EXPECT_FALSE(Listen("tcp:localhost.example:9000", 16).ok()) << "names are not looked up";
+}
+
+TEST(TcpListenerTest, Ipv6DoesNotTakeIpv4sPort) {
+  const auto ipv6 = Listen("tcp:[::1]:0", 16);
+  if (!ipv6.ok()) GTEST_SKIP() << "the host has no IPv6";
+  EXPECT_FALSE(CanConnectTcp(PortOf(*ipv6)));
 }
 
 }  // namespace
