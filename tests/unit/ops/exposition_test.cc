@@ -225,6 +225,19 @@ TEST(ExpositionTest, EachModelServerHasItsReadiness) {
   EXPECT_EQ(page.Number(R"(inferpool_model_server_target_ready{target="dns:\"b\":1"})"), 0);
 }
 
+TEST(ExpositionTest, EachKeyHasItsRequests) {
+  Totals totals;
+  totals.keys = {{.name = KeyName("shop"), .allowed = 7, .limited = 2}};
+  totals.cache_hits = 5;
+  totals.cache_misses = 6;
+  const Page page = Parse(Exposition(totals, Ready()));
+  EXPECT_EQ(page.types.at("inferpool_key_requests_total"), "counter");
+  EXPECT_EQ(page.Number(R"(inferpool_key_requests_total{key="shop",outcome="allowed"})"), 7);
+  EXPECT_EQ(page.Number(R"(inferpool_key_requests_total{key="shop",outcome="limited"})"), 2);
+  EXPECT_EQ(page.Number(R"(inferpool_cache_requests_total{outcome="hit"})"), 5);
+  EXPECT_EQ(page.Number(R"(inferpool_cache_requests_total{outcome="miss"})"), 6);
+}
+
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
   const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .most = 511}));
   EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);

@@ -21,7 +21,8 @@ class CacheKeyTest : public testing::Test {
   Config config_;
   CacheKeys keys_{config_};
   const std::shared_ptr<backend::Model> faces_ = Faces();
-  PredictParameters parameters_{.confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
+  PredictParameters parameters_{
+      .confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
   const CacheKey key_ = keys_.For("picture", faces_, parameters_, "json");
 };
 

@@ -38,6 +38,9 @@ std::vector<Kind> EveryKind() {
       {UnsupportedMedia("why"), "unsupported-media", 415},
       {Internal("why"), "internal", 500},
       {Overloaded("why"), "overloaded", 503},
+      {Unauthorized("why"), "unauthorized", 401},
+      {Forbidden("why"), "forbidden", 403},
+      {TooManyRequests("why", 7), "too-many-requests", 429},
       {Quarantined(), "quarantined", 422},
       {ClientLeft(), "client-left", 499},
       {BodyProblem(absl::ResourceExhaustedError("why")), "overloaded", 503},
@@ -78,7 +81,9 @@ TEST(ProblemTest, EachKindIsRenderedAsTheStandardAsks) {
     EXPECT_EQ(json["title"].asString(), Title(kind.type));
     EXPECT_EQ(json["detail"].asString(), kind.problem.detail);
     EXPECT_EQ(json["request_id"], "the-id");
-    EXPECT_EQ(Header(response, "Retry-After") != "(none)", kind.status == 503);
+    EXPECT_EQ(Header(response, "Retry-After") != "(none)",
+              kind.status == 503 || kind.status == 429);
+    EXPECT_EQ(Header(response, "WWW-Authenticate"), kind.status == 401 ? "Bearer" : "(none)");
     EXPECT_EQ(Header(response, "Allow") != "(none)", kind.status == 405);
     EXPECT_EQ(json.isMember("parameter"), kind.type == "bad-parameter");
   }
