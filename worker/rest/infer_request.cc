@@ -174,7 +174,11 @@ class Builder {
       return Invalid("it needs either \"data\" or the parameter binary_data_size");
     }
     if (binary) return ReadBinary((**parameters)["binary_data_size"], datatype, shape);
-    auto elements = ReadElements(header_.data[input["data"].asUInt()], datatype, shape);
+    const Json::Value& index = input["data"];
+    if (!index.isUInt() || index.asUInt() >= header_.data.size()) {
+      return absl::InternalError("its data were not found");  // never: json_header.h
+    }
+    auto elements = ReadElements(header_.data[index.asUInt()], datatype, shape);
     RETURN_IF_ERROR(elements.status());
     const auto owner = std::make_shared<const std::string>(*std::move(elements));
     call_.raw.push_back({std::as_bytes(std::span(*owner)), owner});

@@ -86,6 +86,8 @@ class Splitter {
             continue;
           }
           break;
+        case '/':
+          return Invalid("there is a comment");  // of which jsoncpp would tolerate some
         default:
           break;
       }

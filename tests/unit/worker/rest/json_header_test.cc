@@ -103,6 +103,26 @@ TEST(JsonHeaderTest, WhatIsNotStrictlyJsonIsRefused) {
   EXPECT_NE(Refusal(std::string_view("{}\0", 3)), "(none)");
 }
 
+TEST(JsonHeaderTest, NothingHidesDataFromTheSplitter) {
+  // Comments that jsoncpp tolerates could put quotes and brackets where one of two readers sees
+  // them.
+  for (const char* text : {R"({"inputs":[{"p":{/*"*/},"data":4000000000}]})", R"({/**/})",
+                           R"({"inputs":[{"data":7}/*[*/]})", "{//\n}"}) {
+    EXPECT_THAT(Refusal(text), HasSubstr("comment")) << text;
+  }
+  for (const char* text :
+       {R"({"inputs":[{"data\ud800":9,"name":"x"}]})", R"({"inputs":[{"data\u0000":9}]})",
+        R"({"inputs":[{"x":"\"data\":","data":9}]})", R"({"inputs":[{"x":"/*","data":9}]})"}) {
+    const auto header = ReadJsonHeader(text);
+    if (!header.ok()) continue;
+    const Json::Value& input = header->root["inputs"][0];
+    if (input.isMember("data")) {
+      EXPECT_EQ(input["data"], 0) << text;
+      EXPECT_THAT(header->data, ElementsAre("9")) << text;
+    }
+  }
+}
+
 TEST(JsonHeaderTest, TheReasonIsOneLine) {
   for (const char* text : {"{\"a\":1,}", "{\"a\":1,\"a\":2}", "{}x", "{\"inputs\":[{]}"}) {
     const std::string reason = Refusal(text);
