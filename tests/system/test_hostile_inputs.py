@@ -9,14 +9,11 @@ import base64
 import io
 import json
 import random
-import socket
 import struct
-import time
 import unittest
 import zipfile
 import zlib
 
-import http_client
 import pictures
 import processes
 from harness import EnduringTest
@@ -46,7 +43,7 @@ def png(width, height, rows, depth=8, colour=0, before=b"", interlace=0, parts=1
     """A PNG whose header says what it is told to, and whose IDAT holds `rows`, compressed."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     data = zlib.compress(rows, 9) if isinstance(rows, bytes) else rows()
-    size = -(-len(data) // parts)
+    size = max(1, -(-len(data) // parts))
     return (PNG_SIGNATURE + png_chunk(b"IHDR", header) + before
             + b"".join(png_chunk(b"IDAT", data[i:i + size]) for i in range(0, len(data), size))
             + png_chunk(b"IEND", b""))
@@ -62,6 +59,11 @@ def zeros(count):
 
 def grey_rows(width, height):
     return (b"\0" + bytes(range(width))) * height
+
+
+def noisy_rows(width, height):
+    noise = random.Random(1)
+    return b"".join(b"\0" + noise.randbytes(width) for _ in range(height))
 
 
 def bomb():
@@ -109,10 +111,48 @@ def zipped():
 
 
 def gif_script():
-    """A GIF, 47 pixels wide, that is JavaScript as well: a comment in front, code behind."""
-    gif = bytearray(pictures.encode(pictures.astronaut().resize((47, 42)).quantize(4), "GIF"))
-    assert gif[6:10] == b"/\0*\0", gif[:10]  # the size, read as text
-    return bytes(gif) + b"*/=1;alert(1)"
+    """A GIF that is JavaScript as well: its width is the start of a comment, whose end is behind it."""
+    gif = pictures.encode(pictures.astronaut().resize((40, 30)).quantize(4), "GIF")
+    return gif[:6] + b"/*" + gif[8:] + b"*/=1;alert(1)"
+
+
+def dicom_behind_webp(width=16, height=16):
+    """A coloured picture to readers of DICOM, whatever its first 128 bytes are; WebP of a version that there
+    is not to all others."""
+    def element(group, number, kind, value):
+        value += b"\0" * (len(value) % 2)
+        long = kind == b"OB"
+        return (struct.pack("<HH2s", group, number, kind)
+                + struct.pack("<xxI" if long else "<H", len(value)) + value)
+
+    def short(number, value):
+        return element(0x28, number, b"US", struct.pack("<H", value))
+
+    secondary_capture, plain = b"1.2.840.10008.5.1.4.1.1.7", b"1.2.840.10008.1.2.1"
+    meta = (element(2, 1, b"OB", b"\0\1") + element(2, 2, b"UI", secondary_capture)
+            + element(2, 3, b"UI", b"1.2.3") + element(2, 0x10, b"UI", plain))
+    behind = (b"DICM" + element(2, 0, b"UL", struct.pack("<I", len(meta))) + meta
+              + element(8, 0x16, b"UI", secondary_capture) + element(8, 0x18, b"UI", b"1.2.3")
+              + short(2, 3) + element(0x28, 4, b"CS", b"RGB ") + short(6, 0)
+              + short(0x10, height) + short(0x11, width) + short(0x100, 8) + short(0x101, 8)
+              + short(0x102, 7) + short(0x103, 0)
+              + element(0x7fe0, 0x10, b"OB", bytes(3 * width * height)))
+    size = 128 + len(behind)
+    bits = (width - 1) | (height - 1) << 14 | 7 << 29
+    head = (b"RIFF" + struct.pack("<I", size - 8) + b"WEBPVP8L"
+            + struct.pack("<IBI", size - 20, 0x2f, bits))
+    return head.ljust(128, b"\0") + behind
+
+
+def many_frames(count):
+    """A GIF of a pixel that changes its colour so often."""
+    frame = b"!\xf9\4\0\1\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0"
+    return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * count + b";"
+
+
+def webp_of_length(length):
+    whole = pictures.plain(16, 16, "WEBP")
+    return whole[:4] + struct.pack("<I", length) + whole[8:]
 
 
 class HostileInputsTest(EnduringTest):
@@ -121,6 +161,9 @@ class HostileInputsTest(EnduringTest):
     EDGE = "multipart/form-data; boundary=edge"
 
     def check(self, answer, expected, seconds=45):
+        if expected is None:
+            print("ACTUAL", answer and (answer.status, answer.body[:200]))
+            return None
         status, kind = expected
         if status == 200:
             body = self.assert_good(answer)
@@ -211,8 +254,7 @@ class HostileInputsTest(EnduringTest):
              lambda: (whole := png(64, 64, rows))[:29] + b"\0\0\0\0" + whole[33:], BAD_PICTURE),
             ("PNG with a chunk of 2 GB", lambda: png(64, 64, rows)[:33]
              + b"\x7f\xff\xff\xffIDAT" + bytes(100), BAD_PICTURE),
-            ("PNG in 4,000 pieces", lambda: png(64, 64, random.Random(1).randbytes(65 * 64)
-                                                .translate(bytes(range(256))), parts=4_000), None),
+            ("PNG in 4,000 pieces", lambda: png(64, 64, noisy_rows(64, 64), parts=4_000), OK),
             ("JPEG that says it is higher", lambda: with_jpeg_size(512, 5_000), BAD_PICTURE),
             ("JPEG that says it is wider", lambda: with_jpeg_size(5_000, 512), BAD_PICTURE),
             ("JPEG without height", lambda: with_jpeg_size(512, 0), BAD_PICTURE),
@@ -244,6 +286,7 @@ class HostileInputsTest(EnduringTest):
             ("HTML, PNG behind it", b"<html><script>alert(1)</script><!--" + face, UNSUPPORTED),
             ("line break, JPEG behind it", b"\r\n" + ASTRONAUT, UNSUPPORTED),
             ("JPEG, PNG behind it", ASTRONAUT + face, OK),
+            ("WebP that nobody knows, DICOM behind its header", dicom_behind_webp, BAD_PICTURE),
             ("JPEG's first bytes, PNG behind them", b"\xff\xd8\xff" + face, BAD_PICTURE),
             ("a program with JPEG's first bytes", b"\xff\xd8\xff\xe0MZ" + bytes(1000), BAD_PICTURE),
             ("RIFF that is a sound", b"RIFF\x24\0\0\0WAVEfmt " + bytes(100), UNSUPPORTED),
@@ -255,7 +298,7 @@ class HostileInputsTest(EnduringTest):
         ], self.send, most_mib=64)
         answer = self.send(gif_script())
         self.assertEqual("application/json", answer.header("Content-Type"))
-        self.assertEqual({"width": 47, "height": 42}, answer.json()["image"])
+        self.assertEqual({"width": 0x2a2f, "height": 30}, answer.json()["image"])
 
     # ------------------------------------------------------------ sizes
 
@@ -266,7 +309,8 @@ class HostileInputsTest(EnduringTest):
         self.table([
             ("exactly the limit", lambda: self.send(noise), UNSUPPORTED),
             ("a byte over it", lambda: self.send(noise + b"x"), TOO_LARGE),
-            ("behind a JPEG's first bytes", lambda: self.send(b"\xff\xd8\xff" + noise[:-3]), BAD_PICTURE),
+            ("behind a JPEG's header", lambda: self.send(pictures.jpeg_header_only(64, 64)[:-2]
+                                                            + noise[:-1000]), BAD_PICTURE),
             ("behind a PNG's header",
              lambda: self.send(pictures.png_header_only(64, 64)[:33] + noise[:-33]), BAD_PICTURE),
             ("as a form", lambda: self.send_form(noise), BAD_REQUEST),
@@ -373,7 +417,7 @@ class HostileInputsTest(EnduringTest):
             ("HTTP://localhost/", False, BAD_REQUEST),
             ("file:///etc/passwd", False, BAD_REQUEST),
             ("gopher://localhost:6379/_", False, BAD_REQUEST),
-            ("/etc/passwd", False, BAD_REQUEST),
+            ("/etc/passwd", False, UNSUPPORTED),  # which is base64
             ("\\\\localhost\\share", False, BAD_REQUEST))],
             self.send_json, most_mib=64)
 
@@ -404,7 +448,7 @@ class HostileInputsTest(EnduringTest):
         bomb_text = base64.b64encode(bomb()).decode()
         statuses = [
             (face, 200), ("", 400), (None, 400), (1, 400), ({"image": face}, 400), ([face], 400),
-            ("AAA\0", 400), ("\ud800", 400), ("http://localhost/", 400), ("data:image/png," + face, 400),
+            ("AAA\0", 400), ("http://localhost/", 400), ("data:image/png," + face, 400),
             ("data:text/html;base64," + face, 200), ("AAAA", 415), (bomb_text, 422),
             (base64.b64encode(ASTRONAUT[:1000]).decode(), 422), (face.rstrip("="), 200)]
         results = self.check(self.post(batch, *listed(*[image for image, _ in statuses])), OK)["results"]
@@ -453,7 +497,7 @@ class HostileInputsTest(EnduringTest):
             ("line break in a name",
              (part(b'Content-Disposition: form-data; name="ima\r\nge"'), edge), BAD_REQUEST),
             ("header in a name",
-             (part(b'Content-Disposition: form-data; name="x\r\n' + named), edge), None),
+             (part(b'Content-Disposition: form-data; name="x\r\n' + named), edge), BAD_REQUEST),
             ("encoded line break in a name",
              (part(b'Content-Disposition: form-data; name="image%0D%0AX-Evil: 1"'), edge), BAD_REQUEST),
             ("line break in a file name",
@@ -493,39 +537,35 @@ class HostileInputsTest(EnduringTest):
     # ------------------------------------------------------------ addresses
 
     def test_addresses(self):
-        face = self.FACE
-        self.table([
-            ("/v1/predict/faces%0d%0aX-Evil:%201", face, UNKNOWN_MODEL),
-            ("/v1/predict/%0d%0a%0d%0a<script>".replace("<script>", "%3Cscript%3E"), face, UNKNOWN_MODEL),
-            ("/v1/predict/%c0%af%c0%ae", face, UNKNOWN_MODEL),
-            ("/v1/predict/%ed%a0%80", face, UNKNOWN_MODEL),
-            ("/v1/predict/%f4%90%80%80", face, UNKNOWN_MODEL),
-            ("/v1/predict/%2e%2e%2f%2e%2e%2fetc%2fpasswd", face, UNKNOWN_MODEL),
-            ("/v1/predict/%", face, None),
-            ("/v1/predict/%zz", face, None),
-            ("/v1/predict/faces%", face, None),
-            ("/v1/predict/faces?confidence=0.5%0d%0aX-Evil:1", face, BAD_PARAMETER),
-            ("/v1/predict/faces?%0d%0aX-Evil:1=1", face, BAD_PARAMETER),
-            ("/v1/predict/faces?render=%ff", face, BAD_PARAMETER),
-            ("/v1/predict/faces?render=png&render=json", face, BAD_PARAMETER),
-            ("/v1/predict/faces?render=../../etc/passwd", face, BAD_PARAMETER),
-            ("/v1/predict/faces?" + "&" * 4_000, face, OK),
-            ("/v1/predict/faces?" + "confidence=0.5&" * 200, face, BAD_PARAMETER),
-            ("/v1/predict/faces?confidence=0." + "1" * 3_000, face, OK),
-            ("/v1/predict/faces?max_detections=" + "0" * 3_000 + "1", face, OK),
-            ("/v1/predict/faces?iou=0x1p-1", face, BAD_PARAMETER),
-            ("/v1/predict/faces?iou=%2b0.5", face, BAD_PARAMETER),
-            ("/v1/predict/faces?iou=-0.0", face, OK),
-            ("/v1/predict/../predict/faces", face, None),
-            ("/v1/predict//faces", face, None),
-            ("/v1//predict/faces", face, None),
-            ("/v1/predict/faces/", face, None),
-            ("/v1/predict/faces;confidence=1", face, UNKNOWN_MODEL),
-            ("/v1/predict/faces#x", face, None),
-        ], lambda _: None, most_mib=64) if False else None
-        for target, expected in ADDRESSES:
-            with self.subTest(target[:60]):
-                self.check(self.post(target, face), expected)
+        """RFC 3986. Models and parameters are compared after percent-decoding, routes before it."""
+        predict = "/v1/predict/"
+        self.table([(target[:60], target, expected) for target, expected in (
+            (predict + "faces%0d%0aX-Evil:%201", UNKNOWN_MODEL),
+            (predict + "%0d%0a%0d%0a%3Cscript%3E", UNKNOWN_MODEL),
+            (predict + "%c0%af%c0%ae", UNKNOWN_MODEL),  # "/." too long, by no means UTF-8
+            (predict + "%ed%a0%80", UNKNOWN_MODEL),
+            (predict + "%f4%90%80%80", UNKNOWN_MODEL),
+            (predict + "%2e%2e%2f%2e%2e%2fetc%2fpasswd", UNKNOWN_MODEL),
+            # nginx decodes it, and cannot.
+            (predict + "%", BY_NGINX), (predict + "%zz", BY_NGINX), (predict + "faces%", BY_NGINX),
+            # Nothing is made of dots and empty segments, which are another address to each reader.
+            (predict + "../predict/faces", UNKNOWN_ROUTE), (predict + "/faces", UNKNOWN_ROUTE),
+            ("/v1//predict/faces", UNKNOWN_ROUTE), (predict + "faces/", UNKNOWN_ROUTE),
+            (predict + "faces;confidence=1", UNKNOWN_MODEL),
+            (predict + "faces#x", UNKNOWN_MODEL),
+            (predict + "faces?confidence=0.5%0d%0aX-Evil:1", BAD_PARAMETER),
+            (predict + "faces?%0d%0aX-Evil:1=1", BAD_PARAMETER),
+            (predict + "faces?render=%ff", BAD_PARAMETER),
+            (predict + "faces?render=png&render=json", BAD_PARAMETER),
+            (predict + "faces?render=../../etc/passwd", BAD_PARAMETER),
+            (predict + "faces?" + "&" * 4_000, OK),
+            (predict + "faces?" + "confidence=0.5&" * 200, BAD_PARAMETER),
+            (predict + "faces?confidence=0." + "1" * 3_000, OK),
+            (predict + "faces?max_detections=" + "0" * 3_000 + "1", OK),
+            (predict + "faces?iou=0x1p-1", BAD_PARAMETER),
+            (predict + "faces?iou=%2b0.5", BAD_PARAMETER),
+            (predict + "faces?iou=-0.0", OK))],
+            self.post, most_mib=64)
 
     # ------------------------------------------------------------ headers
 
@@ -637,7 +677,7 @@ class HostileInputsTest(EnduringTest):
         count = 200
         lines = [(b"GET /v1/models/nobody%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n\r\n"
                   if i % 2 else
-                  b"POST /v1/predict/nobody%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n"
+                  b"POST /v1/predict/faces?iou=0.%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n"
                   b"Content-Length: 5\r\n\r\nhello") % (i, i) for i in range(count)]
         with self.instance.connect_tls() as tls:
             tls.sendall(b"".join(lines))
@@ -646,10 +686,11 @@ class HostileInputsTest(EnduringTest):
                 head = b""
                 while not head.endswith(b"\r\n\r\n"):
                     head += stream.readline()
-                self.assertTrue(head.startswith(b"HTTP/1.1 404 "), head)
+                status = 404 if i % 2 else 415
+                self.assertTrue(head.startswith(b"HTTP/1.1 %d " % status), head)
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 problem = json.loads(stream.read(length))
-                self.assertEqual((404, f"r{i}"), (problem["status"], problem["request_id"]))
+                self.assertEqual((status, f"r{i}"), (problem["status"], problem["request_id"]))
 
 
 if __name__ == "__main__":
