@@ -261,10 +261,16 @@ void Master::Stop(int signal) {
   } else {
     log::Info("stopping", {{"signal", strsignal(signal)}});  // NOLINT(concurrency-mt-unsafe)
     sd_notify(0, "STOPPING=1");
-    // Nobody new is let in, and the workers take those who wait before they leave.
-    if (!setup_.socket_activated) unlink(config_.listen.socket.c_str());
-    // Not when the backlog is systemd's: it never ends, and the next pool takes it.
-    pool_.stopping = setup_.socket_activated ? 0 : 1;
+    if (IsTcp(config_.listen.socket)) {
+      // There is no name to take away. Who waits is sent away at once: nginx asks another pool.
+      shutdown(setup_.listener, SHUT_RDWR);
+      pool_.stopping = 0;
+    } else {
+      // Nobody new is let in, and the workers take those who wait before they leave.
+      if (!setup_.socket_activated) unlink(config_.listen.socket.c_str());
+      // Not when the backlog is systemd's: it never ends, and the next pool takes it.
+      pool_.stopping = setup_.socket_activated ? 0 : 1;
+    }
     supervisor_.Stop(Clock::now());
   }
   stopping_ = true;

@@ -100,6 +100,27 @@ MetricFamily ModelServers(const Health& health) {
   return family;
 }
 
+MetricFamily Cache(const Totals& totals) {
+  MetricFamily family = Family("inferpool_cache_requests_total",
+                               "Requests that looked for a cached answer", MetricType::Counter);
+  Add(family, {{"outcome", "hit"}}, static_cast<double>(totals.cache_hits));
+  Add(family, {{"outcome", "miss"}}, static_cast<double>(totals.cache_misses));
+  return family;
+}
+
+MetricFamily Keys(const Totals& totals) {
+  MetricFamily family = Family("inferpool_key_requests_total",
+                               "Requests with a good API key, by the key's name: let through, or "
+                               "over its rate",
+                               MetricType::Counter);
+  for (const KeyRequests& key : totals.keys) {
+    const std::string name(key.name.view());
+    Add(family, {{"key", name}, {"outcome", "allowed"}}, static_cast<double>(key.allowed));
+    Add(family, {{"key", name}, {"outcome", "limited"}}, static_cast<double>(key.limited));
+  }
+  return family;
+}
+
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family = Family("inferpool_worker_ends_total",
                                "Worker processes that ended, by reason", MetricType::Counter);
@@ -140,6 +161,8 @@ std::string Exposition(const Totals& totals, const Health& health,
              value(totals.quarantined)),
       Single("inferpool_model_server_ready", "1 when a model server can be sent requests",
              MetricType::Gauge, health.model_server.ready ? 1 : 0),
+      Cache(totals),
+      Keys(totals),
       ModelServers(health),
       Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,
              health.Ready() ? 1 : 0),

@@ -1,8 +1,6 @@
 // The `inferpool` command.
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "fcgi/process_title.h"
+#include "ops/keys_command.h"
 #include "ops/nginx_config.h"
 #include "ops/pool_command.h"
 #include "ops/predict_command.h"
@@ -47,14 +46,6 @@ int WithConfig(const ConfigOptions& options, const auto& run) {
   return result.problems.empty() ? run(result.config) : kBadConfig;
 }
 
-// nginx started by root would drop to a user who may not read the state folder; so its workers run
-// as we do. Elsewhere nginx cannot choose and shall not be told.
-std::string NginxUser() {
-  if (geteuid() != 0) return "";
-  const passwd* entry = getpwuid(geteuid());  // NOLINT(concurrency-mt-unsafe): one thread
-  return entry == nullptr ? "root" : entry->pw_name;
-}
-
 int Main(int argc, char** argv) {
   CLI::App app{"inferpool: answers \"what is in this picture?\" over HTTP"};
   app.require_subcommand(1);
@@ -88,6 +79,9 @@ int Main(int argc, char** argv) {
   CLI::App* clear = quarantine->add_subcommand("clear", "Let them be tried again");
   list->fallthrough();
   clear->fallthrough();
+  CLI::App* keys = app.add_subcommand("keys", "Add, show and revoke API keys");
+  KeysCommand key;
+  const KeysCommands of_keys = AddKeysCommands(*keys, key);
   CLI::App* version = app.add_subcommand("version", "Print the version");
   CLI::App* predict = app.add_subcommand("predict", "Send pictures and print what is in them");
   PredictCommand request;
@@ -106,17 +100,24 @@ int Main(int argc, char** argv) {
   if (*scale) return Scale(pool);
   if (*quarantine) return *clear ? ClearQuarantine(pool) : ListQuarantine(pool);
   if (*check) {
-    return WithConfig(options, [&](const Config&) {
+    return WithConfig(options, [&](const Config& config) {
+      if (const absl::Status keys_file = CheckKeysFile(config); !keys_file.ok()) {
+        fmt::print(stderr, "{}: {}\n", options.file, Message(keys_file));
+        return kBadConfig;
+      }
       fmt::print("{}: good\n", options.file);
       return EXIT_SUCCESS;
     });
   }
   if (*nginx) {
     return WithConfig(options, [](const Config& config) {
-      fmt::print("{}", NginxConfig(config, NginxUser()));
+      fmt::print("{}", NginxConfig(config, ThisHost()));
       return EXIT_SUCCESS;
     });
   }
+  if (*of_keys.add) return AddKey(key);
+  if (*of_keys.list) return ListKeys(key);
+  if (*of_keys.revoke) return RevokeKey(key);
   if (*version) {
     fmt::print("inferpool {}\n", INFERPOOL_VERSION);
     return EXIT_SUCCESS;

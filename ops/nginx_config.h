@@ -1,6 +1,7 @@
 // nginx's configuration, from ours.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,8 +12,20 @@ namespace inferpool::ops {
 // nginx/inferpool.conf.in as it was when the program was built.
 extern const std::string_view kNginxTemplate;
 
-// The template with every placeholder filled in. `user`: whom nginx's workers run as, which only
-// root can choose; empty: whoever starts nginx.
-std::string NginxConfig(const Config& config, std::string_view user);
+// What nginx's configuration depends on besides ours.
+struct NginxHost {
+  // Whom nginx's workers run as, which only root can choose; empty: whoever starts nginx.
+  std::string user;
+  // Whether a socket can be bound to [::]. nginx does not start when it is told to and cannot.
+  bool has_ipv6 = false;
+  // Most file descriptors that a process of ours may have.
+  std::uint64_t descriptors = 20'000;
+};
+
+// The host that we run on.
+NginxHost ThisHost();
+
+// The template with every placeholder filled in.
+std::string NginxConfig(const Config& config, const NginxHost& host);
 
 }  // namespace inferpool::ops

@@ -26,12 +26,15 @@
 #include "fcgi/listener.h"
 #include "fcgi/master.h"
 #include "fcgi/server.h"
+#include "ops/keys_command.h"
 #include "ops/sidecar.h"
 #include "shared/keep_memory.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "worker/api/api.h"
 #include "worker/api/batch.h"
+#include "worker/api/cache.h"
+#include "worker/api/key_ring.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
 #include "worker/backend/inference.h"
@@ -116,11 +119,32 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
        .counts = &station.slot.model_calls});
+  std::optional<api::KeyRing> keys;
+  if (!config.auth.keys_file.empty()) {
+    keys.emplace(config.auth.keys_file, station.pool.keys, Clock::now());
+    // The worker that it would replace may well know keys.
+    if (successor && !keys->has_keys()) return EXIT_FAILURE;
+  }
+  const std::string cache_folder = config.state + "/children/cache";
+  const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
+  std::optional<api::Cache> cache;
+  if (cache_entries > 0) {
+    cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), index,
+                  config, station.slot.cache);
+  }
+  api::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
   api::SpareThreads spare_threads(config.threads);
-  const api::Api api({config, client, inference, catalog, station.pool.quarantine, spare_threads});
+  const api::Api api({.config = config,
+                      .client = client,
+                      .inference = inference,
+                      .catalog = catalog,
+                      .quarantine = station.pool.quarantine,
+                      .spare_threads = spare_threads,
+                      .keys = keys ? &*keys : nullptr,
+                      .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },
@@ -222,7 +246,7 @@ absl::Status OpenSockets(const Config& config, Ground& ground) {
     ground.sidecar_listener = *std::move(listener);
   }
   if (!ground.listener) {
-    auto listener = fcgi::ListenUnix(config.listen.socket, config.listen.backlog);
+    auto listener = fcgi::Listen(config.listen.socket, config.listen.backlog);
     if (!listener.ok()) return listener.status();
     ground.listener = *std::move(listener);
   }
@@ -264,6 +288,7 @@ absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
   const std::string folder = config.state + "/children";
   mkdir(folder.c_str(), 0750);
   for (const std::string& path : {folder, config.listen.socket}) {
+    if (IsTcp(path)) continue;
     if (lchown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
       return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
                                              std::generic_category().message(errno)));
@@ -282,6 +307,23 @@ absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
   if (!identity.ok()) return identity.status();
   RETURN_IF_ERROR(GiveTo(*identity, config));
   return *std::move(identity);
+}
+
+// We, who are root, can read any file; the workers are to read the keys themselves.
+absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, const Config& config) {
+  struct stat info {};
+  if (!identity || config.auth.keys_file.empty() ||
+      stat(config.auth.keys_file.c_str(), &info) != 0) {
+    return absl::OkStatus();
+  }
+  const mode_t needed = info.st_uid == identity->user    ? S_IRUSR
+                        : info.st_gid == identity->group ? S_IRGRP
+                                                         : S_IROTH;
+  if ((info.st_mode & needed) != 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("auth.keys_file {} cannot be read by {}, as which the workers run: make it that "
+                  "user's group's, with mode 0640",
+                  config.auth.keys_file, identity->name));
 }
 
 absl::Status CheckModelServer(const Config& config, const std::string& program) {
@@ -336,6 +378,9 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
     return Refuse(
         fmt::format("cannot make the state folder {}: {}", config.state, error.message()));
   }
+  if (const absl::Status status = CheckKeysFile(config); !status.ok() && !inheritance) {
+    return Refuse(Message(status));
+  }
   const std::string modelserver = ModelServerProgram();
   // One that runs already is not given up for this.
   if (const absl::Status status = CheckModelServer(config, modelserver);
@@ -352,6 +397,10 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   }
   const auto identity = IdentityOf(config);
   if (!identity.ok()) return Refuse(Message(identity.status()));
+  if (const absl::Status status = CheckKeysAreFor(*identity, config);
+      !status.ok() && !inheritance) {
+    return Refuse(Message(status));
+  }
 
   RaiseDescriptorLimit();
   log::Init(LogLevel(config), "master");
@@ -385,7 +434,9 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
                                       .identity = *identity,
                                       .programs = std::move(programs),
                                       .inheritance = std::move(inheritance)});
-  if (!ground->socket_activated) std::filesystem::remove(config.listen.socket, error);
+  if (!ground->socket_activated && !IsTcp(config.listen.socket)) {
+    std::filesystem::remove(config.listen.socket, error);
+  }
   // The model server removes its own socket, unless it had to be killed.
   if (config.modelserver.enabled && config.modelserver.listen.starts_with("unix:")) {
     std::filesystem::remove(config.modelserver.listen.substr(5), error);

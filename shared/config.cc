@@ -15,12 +15,10 @@
 #include <thread>
 
 #include "shared/config_keys.h"
+#include "shared/edge_values.h"
 
 namespace inferpool {
 namespace {
-
-// The longest path that fits a unix socket's address, the closing zero excluded.
-constexpr std::size_t kMaxSocketPath = 107;
 
 // The Levenshtein distance of two words.
 std::size_t Distance(std::string_view a, std::string_view b) {
@@ -126,7 +124,11 @@ struct Assign {
   }
   bool operator()(const PathKey& key) const {
     if (!IsText(value) || (value.asString().empty() && !key.may_be_empty)) return false;
-    key.field(config) = Absolute(value.asString(), folder);
+    const std::string text = value.asString();
+    const bool is_other =
+        !key.other.empty() &&
+        (key.other.ends_with(':') ? text.starts_with(key.other) : text == key.other);
+    key.field(config) = is_other ? text : Absolute(text, folder);
     return true;
   }
   bool operator()(const TextListKey& key) const {
@@ -147,11 +149,6 @@ struct Assign {
         text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
   }
 };
-
-bool IsHostCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '-' || c == '_' || c == '*';
-}
 
 class Parser {
  public:
@@ -310,7 +307,13 @@ class Parser {
   // What no single key shows.
   void CheckTogether() {
     const Config& c = result_.config;
-    CheckSocketPath("listen.socket", c.listen.socket);
+    if (!IsTcp(c.listen.socket)) {
+      CheckSocketPath("listen.socket", c.listen.socket);
+    } else if (!edge::IsAddressAndPort(TcpAddress(c.listen.socket))) {
+      Add(LineOf("listen.socket"), "listen.socket",
+          fmt::format("is \"{}\", allowed is tcp:ADDRESS:PORT with an IP address (IPv6 in [ ])",
+                      c.listen.socket));
+    }
     if (c.modelserver.enabled && c.modelserver.listen.starts_with("unix:")) {
       CheckSocketPath("modelserver.listen", std::string_view(c.modelserver.listen).substr(5));
     }
@@ -340,9 +343,23 @@ class Parser {
         Add(LineOf(key), key, fmt::format("is {}, the same port as sidecar.port", port));
       }
     }
-    if (c.nginx.server_name.empty() || !std::ranges::all_of(c.nginx.server_name, IsHostCharacter)) {
+    if (!edge::IsServerName(c.nginx.server_name)) {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
+    }
+    CheckEach("cors.origins", c.cors.origins, edge::IsOrigin,
+              "an origin in small letters, such as https://example.com, or *");
+    CheckEach("nginx.resolvers", c.nginx.resolvers, edge::IsResolver,
+              "an IP address, with or without a port");
+    CheckEach("nginx.trusted_proxies", c.nginx.trusted_proxies, edge::IsNetwork,
+              "an IP address or a network, such as 10.0.0.0/8");
+    CheckEach("nginx.metrics_allow", c.nginx.metrics_allow, edge::IsNetwork,
+              "an IP address or a network, such as 10.0.0.0/8");
+    CheckEach("nginx.pools", c.nginx.pools, edge::IsPool, "unix:/path/to/the.sock or host:port");
+    CheckEach("nginx.sidecars", c.nginx.sidecars, edge::IsHostAndPort, "host:port");
+    if (c.nginx.ocsp_stapling && c.nginx.resolvers.empty()) {
+      Add(LineOf("nginx.ocsp_stapling"), "nginx.ocsp_stapling",
+          "is true, but nginx.resolvers names no DNS server to find the issuer's by");
     }
     in_addr address{};
     if (inet_pton(AF_INET, c.sidecar.address.c_str(), &address) != 1) {
@@ -352,20 +369,29 @@ class Parser {
     for (const auto& [key, path] :
          {std::pair("state", &c.state), std::pair("nginx.certificate", &c.nginx.certificate),
           std::pair("nginx.certificate_key", &c.nginx.certificate_key),
-          std::pair("listen.socket", &c.listen.socket)}) {
-      if (path->find_first_of("\"\\$;{}'") != std::string::npos) {
+          std::pair("listen.socket", &c.listen.socket), std::pair("nginx.pages", &c.nginx.pages),
+          std::pair("nginx.swagger_ui", &c.nginx.swagger_ui)}) {
+      if (!edge::IsPath(*path)) {
         Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
       }
     }
   }
 
+  void CheckEach(const char* key, const std::vector<std::string>& items,
+                 bool (*is_allowed)(std::string_view), const char* allowed) {
+    for (const std::string& item : items) {
+      if (is_allowed(item)) continue;
+      Add(LineOf(key), key, fmt::format("has \"{}\", allowed is {}", item, allowed));
+    }
+  }
+
   void CheckSocketPath(const char* key, std::string_view path) {
-    if (path.size() <= kMaxSocketPath) return;
+    if (path.size() <= edge::kMaxSocketPath) return;
     Add(LineOf(key), key,
         fmt::format(
             "the socket's path {} has {} characters, allowed are {}: choose a shorter state "
             "folder",
-            path, path.size(), kMaxSocketPath));
+            path, path.size(), edge::kMaxSocketPath));
   }
 
   int LineOf(const std::string& key) const {

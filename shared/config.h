@@ -112,16 +112,45 @@ struct Config {
     int slow_ms = 100;
   } log;
 
+  struct Cors {
+    std::vector<std::string> origins;
+  } cors;
+
   struct Nginx {
     int port = 8443;
     int http_port = 8080;
+    // A socket on [::] cannot be made on every host, and nginx does not start without it.
+    std::string ipv6 = "auto";
     std::string server_name = "_";
     std::string certificate;
     std::string certificate_key;
+    int hsts_s = 0;
+    bool ocsp_stapling = false;
+    std::vector<std::string> resolvers;
+    std::vector<std::string> trusted_proxies;
     int rate_per_s = 1'000;
     int burst = 2'000;
+    int key_rate_per_s = 0;
+    int key_burst = 100;
+    int connections = 1'000;
+    int client_timeout_s = 15;
+    std::vector<std::string> metrics_allow = {"127.0.0.1", "::1"};
+    std::vector<std::string> pools;
+    std::vector<std::string> sidecars;
+    std::string pages;
+    std::string swagger_ui;
   } nginx;
 };
+
+// Whether listen.socket is "tcp:ADDRESS:PORT", not a path.
+constexpr bool IsTcp(std::string_view socket) {
+  return socket.starts_with("tcp:");
+}
+
+// Its "ADDRESS:PORT".
+constexpr std::string_view TcpAddress(std::string_view socket) {
+  return socket.substr(4);
+}
 
 // One thing that is wrong with a configuration.
 struct ConfigProblem {

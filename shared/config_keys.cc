@@ -14,6 +14,7 @@ namespace {
 constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
+constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
 constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll"};
 
 // A Config member as a function, so that nested members can stand in the table.
@@ -36,8 +37,9 @@ const ConfigKey kKeys[] = {
     {"group", TextKey{FIELD(group)}, "their group; empty: the user's", Reach::kStart},
     {"core_dumps", BooleanKey{FIELD(core_dumps)}, "let a crashing process write a core dump",
      Reach::kClients},
-    {"listen.socket", PathKey{FIELD(listen.socket), /*may_be_empty=*/true},
-     "FastCGI socket between nginx and the workers; empty: inferpool.sock in the state folder",
+    {"listen.socket", PathKey{FIELD(listen.socket), /*may_be_empty=*/true, /*other=*/"tcp:"},
+     "FastCGI socket between nginx and the workers, or \"tcp:ADDRESS:PORT\", which must be out of "
+     "the reach of all but nginx; empty: inferpool.sock in the state folder",
      Reach::kStart},
     {"listen.backlog", IntegerKey{FIELD(listen.backlog), 1, 65535},
      "connections that wait in the kernel for a free worker", Reach::kMaster},
@@ -145,18 +147,66 @@ const ConfigKey kKeys[] = {
     {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request", Reach::kWorkers},
     {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
      "log a warning for a request that takes longer; 0: never", Reach::kWorkers},
+    {"cors.origins", TextListKey{FIELD(cors.origins)},
+     "origins whose pages may read the answers, such as \"https://example.com\"; \"*\": all; "
+     "empty: none but our own",
+     Reach::kNginx},
     {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", Reach::kNginx},
     {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
      "HTTP port: health probes, and a redirect to HTTPS", Reach::kNginx},
+    {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
+     "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
+     "(auto)",
+     Reach::kNginx},
     {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any", Reach::kNginx},
     {"nginx.certificate", PathKey{FIELD(nginx.certificate), /*may_be_empty=*/true},
      "TLS certificate (PEM); empty: tls/certificate.pem in the state folder", Reach::kNginx},
     {"nginx.certificate_key", PathKey{FIELD(nginx.certificate_key), /*may_be_empty=*/true},
      "its private key (PEM); empty: tls/key.pem in the state folder", Reach::kNginx},
+    {"nginx.hsts_s", IntegerKey{FIELD(nginx.hsts_s), 0, INT_MAX},
+     "time for which browsers that came once insist on HTTPS (Strict-Transport-Security); 0: they "
+     "are not told",
+     Reach::kNginx},
+    {"nginx.ocsp_stapling", BooleanKey{FIELD(nginx.ocsp_stapling)},
+     "show clients that the certificate is not revoked; needs nginx.resolvers and its issuer in "
+     "the certificate's file",
+     Reach::kNginx},
+    {"nginx.resolvers", TextListKey{FIELD(nginx.resolvers)},
+     "addresses of DNS servers for nginx.ocsp_stapling, with or without a port", Reach::kNginx},
+    {"nginx.trusted_proxies", TextListKey{FIELD(nginx.trusted_proxies)},
+     "addresses or networks (CIDR) of load balancers before nginx, whose X-Forwarded-For and "
+     "X-Forwarded-Proto are believed",
+     Reach::kNginx},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
      "requests per second and client address before 429; 0: no limit", Reach::kNginx},
     {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
      "requests above that rate that are let through at once", Reach::kNginx},
+    {"nginx.key_rate_per_s", IntegerKey{FIELD(nginx.key_rate_per_s), 0, 1'000'000},
+     "requests per second and API key, of whatever address, before 429; 0: no limit",
+     Reach::kNginx},
+    {"nginx.key_burst", IntegerKey{FIELD(nginx.key_burst), 0, 1'000'000},
+     "requests above that rate that are let through at once", Reach::kNginx},
+    {"nginx.connections", IntegerKey{FIELD(nginx.connections), 0, 1'000'000},
+     "requests of one client address in work at once before 429; 0: no limit", Reach::kNginx},
+    {"nginx.client_timeout_s", IntegerKey{FIELD(nginx.client_timeout_s), 1, 3'600},
+     "time for the head of a request, and for each pause in its body or in taking the answer",
+     Reach::kNginx},
+    {"nginx.metrics_allow", TextListKey{FIELD(nginx.metrics_allow)},
+     "addresses or networks (CIDR) that may read /metrics through nginx; empty: none",
+     Reach::kNginx},
+    {"nginx.pools", TextListKey{FIELD(nginx.pools)},
+     "FastCGI addresses of the pools behind nginx, \"unix:/path/inferpool.sock\" or "
+     "\"host:port\", used in turn; empty: this pool",
+     Reach::kNginx},
+    {"nginx.sidecars", TextListKey{FIELD(nginx.sidecars)},
+     "host:port of their sidecars, for /livez and /readyz, which are good when one of them is; "
+     "empty: this pool's",
+     Reach::kNginx},
+    {"nginx.pages", PathKey{FIELD(nginx.pages), /*may_be_empty=*/true, /*other=*/"none"},
+     "folder of the pages for people; empty: nginx/pages of the source; none: no pages",
+     Reach::kNginx},
+    {"nginx.swagger_ui", PathKey{FIELD(nginx.swagger_ui), /*may_be_empty=*/true},
+     "folder of Swagger UI, for /docs; empty: where ops/run installs it", Reach::kNginx},
 };
 
 #undef FIELD
@@ -179,7 +229,9 @@ std::string Allowed(const ConfigKey& key) {
     std::string operator()(const TextKey& k) const {
       return k.words.empty() ? "text" : fmt::format("one of {}", fmt::join(k.words, ", "));
     }
-    std::string operator()(const PathKey&) const { return "a path"; }
+    std::string operator()(const PathKey& k) const {
+      return k.other.empty() ? "a path" : fmt::format("a path or {}", k.other);
+    }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
   };
   return std::visit(Visitor{}, key.kind);

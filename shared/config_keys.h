@@ -33,10 +33,12 @@ struct TextKey {
   std::span<const std::string_view> words = {};
 };
 
-// A path; relative ones are made absolute. Empty, where it may be, stays empty.
+// A path; relative ones are made absolute. Empty, where it may be, stays empty. `other`: what may
+// stand there and is no path: this very word, or, when it ends in a colon, whatever begins with it.
 struct PathKey {
   std::string& (*field)(Config&);
   bool may_be_empty = false;
+  std::string_view other = {};
 };
 
 struct TextListKey {

@@ -30,8 +30,8 @@ inline constexpr std::array<long, 14> kBucketBoundsUs = {
 inline constexpr std::size_t kBuckets = kBucketBoundsUs.size() + 1;
 
 // The HTTP statuses that are counted one by one; another one counts as the last.
-inline constexpr std::array<int, 14> kCountedStatuses = {200, 400, 404, 405, 411, 413, 415,
-                                                         422, 499, 501, 502, 503, 504, 500};
+inline constexpr std::array<int, 17> kCountedStatuses = {
+    200, 400, 401, 403, 404, 405, 411, 413, 415, 422, 429, 499, 501, 502, 503, 504, 500};
 
 // What happens to a worker's calls to the model servers.
 enum class ModelCall {

@@ -35,11 +35,11 @@ constexpr std::uint64_t LayoutHash() {
   for (const std::uint64_t part :
        {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
         std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
-        std::uint64_t{sizeof(ReloadRecord)}, std::uint64_t{sizeof(CrashRecord)},
-        std::uint64_t{offsetof(Lane, stages)}, std::uint64_t{offsetof(Lane, task)},
-        std::uint64_t{offsetof(Slot, total_before)}, std::uint64_t{offsetof(Pool, reload)},
-        std::uint64_t{kBuckets}, std::uint64_t{kStages}, std::uint64_t{kModelCalls},
-        std::uint64_t{kCountedStatuses.size()}}) {
+        std::uint64_t{sizeof(RateLimiter)}, std::uint64_t{sizeof(ReloadRecord)},
+        std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
+        std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
+        std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
+        std::uint64_t{kModelCalls}, std::uint64_t{kCountedStatuses.size()}}) {
     hash = (hash ^ part) * 0x100000001b3;
   }
   return hash;
@@ -250,6 +250,8 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.wanted_workers = pool_->wanted_workers.load(std::memory_order_relaxed);
   totals.backing_off = pool_->backing_off.load(std::memory_order_relaxed);
   totals.quarantined = pool_->quarantine.List(now).size();
+  totals.keys = pool_->keys.List();
+  std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
   for (int i = 0; i < slots(); ++i) {
     const Slot& tenant = slot(i);
     const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);
@@ -257,6 +259,8 @@ Totals Scoreboard::Sum(TimePoint now) const {
     for (std::size_t call = 0; call < kModelCalls; ++call) {
       totals.model_calls[call] += Get(tenant.model_calls.events[call]);
     }
+    totals.cache_hits += Get(tenant.cache.hits);
+    totals.cache_misses += Get(tenant.cache.misses);
     for (const Lane& lane : used_lanes(i)) {
       for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
         totals.by_status[s] += Get(lane.by_status[s]);

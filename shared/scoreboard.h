@@ -25,6 +25,7 @@
 #include "shared/fixed_text.h"
 #include "shared/metrics.h"
 #include "shared/quarantine.h"
+#include "shared/rate_limiter.h"
 #include "shared/seqlock.h"
 #include "shared/status.h"
 
@@ -96,6 +97,12 @@ struct ModelCallCounts {
   }
 };
 
+// Requests that the cache of answers was asked for, by all threads of a worker.
+struct CacheCounts {
+  std::atomic<std::uint64_t> hits;
+  std::atomic<std::uint64_t> misses;
+};
+
 // What a worker process and the master say to each other.
 struct alignas(64) Slot {
   ProcessRow process;
@@ -112,6 +119,7 @@ struct alignas(64) Slot {
   std::atomic<std::uint64_t> served_before;
   Histogram total_before;
   ModelCallCounts model_calls;
+  CacheCounts cache;
 };
 
 // The outcome of the latest reload, scale or change of program.
@@ -138,7 +146,7 @@ struct CrashRecord {
 inline constexpr std::size_t kCrashRecords = 8;
 inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
 
-// What belongs to the pool as a whole. Written by the master, but for the quarantine.
+// What belongs to the pool as a whole. Written by the master, but for the quarantine and the keys.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -157,6 +165,7 @@ struct alignas(64) Pool {
   std::atomic<std::uint64_t> crash_records;  // written so far; the next one's place
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
+  RateLimiter keys;
 };
 
 // The totals over all slots and lanes at one moment.
@@ -166,6 +175,8 @@ struct Totals {
   std::uint64_t bytes_out = 0;
   std::array<HistogramTotal, kStages> stages{};
   std::array<std::uint64_t, kModelCalls> model_calls{};
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;
   std::uint64_t in_work = 0;
   std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
   std::uint64_t wanted_workers = 0;
@@ -174,6 +185,7 @@ struct Totals {
   std::uint64_t worker_crashes = 0;
   std::uint64_t worker_recycles = 0;
   std::uint64_t quarantined = 0;
+  std::vector<KeyRequests> keys;  // by name
 };
 
 HistogramTotal Read(const Histogram& histogram);

@@ -1,5 +1,6 @@
 // Reading JSON that somebody else wrote (RFC 8259), with nothing tolerated that another reader
-// would understand differently.
+// would understand differently. (jsoncpp still lets a number begin with zeros, and a comment be all
+// that an object has.)
 #pragma once
 
 #include <json/value.h>

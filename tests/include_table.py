@@ -21,6 +21,7 @@ RULES = {
     "worker/vision": ["shared"],
     "worker/backend": ["worker/vision", "proto", "shared"],
     # Of fcgi only the request and response values.
+    "worker/rest": ["worker/backend", "fcgi/request.h", "proto", "shared"],
     "worker/api": ["worker", "fcgi/request.h", "proto", "shared"],
     "worker": ["fcgi/request.h", "proto", "shared"],
     "modelserver": ["proto", "shared"],

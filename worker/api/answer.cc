@@ -66,10 +66,10 @@ std::string Members(const Prediction& prediction, bool normalized) {
   return json;
 }
 
-std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
-                   std::string_view request_id) {
-  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", Members(prediction, normalized),
-                     timings.Json(), QuotedJson(request_id));
+std::string Complete(std::string_view members, const Timings& timings,
+                     std::string_view request_id) {
+  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, timings.Json(),
+                     QuotedJson(request_id));
 }
 
 }  // namespace inferpool::api

@@ -14,8 +14,7 @@ namespace inferpool::api {
 // `normalized`: boxes in 0..1 of the picture instead of its pixels.
 std::string Members(const Prediction& prediction, bool normalized);
 
-// The whole answer.
-std::string ToJson(const Prediction& prediction, bool normalized, const Timings& timings,
-                   std::string_view request_id);
+// The whole answer with these members.
+std::string Complete(std::string_view members, const Timings& timings, std::string_view request_id);
 
 }  // namespace inferpool::api

@@ -14,6 +14,8 @@
 #include "worker/api/predict.h"
 #include "worker/api/problem.h"
 #include "worker/api/request_id.h"
+#include "worker/api/request_options.h"
+#include "worker/api/rest.h"
 #include "worker/api/timings.h"
 
 namespace inferpool::api {
@@ -29,6 +31,23 @@ std::string_view Segment(std::string_view path, std::string_view prefix,
   return path.find('/') == std::string_view::npos ? path : std::string_view();
 }
 
+// What load balancers ask, who have no key.
+bool NeedsKey(std::string_view path) {
+  return path != "/v2/health/live" && path != "/v2/health/ready";
+}
+
+// The model that a path is about; empty: none.
+std::string ModelOf(std::string_view path) {
+  if (path == "/v2/models/stats") return "";  // of all models
+  for (const std::string_view prefix :
+       {"/v1/predict/", "/predict/", "/v1/models/", "/v2/models/", "/v2/repository/models/"}) {
+    if (!path.starts_with(prefix)) continue;
+    path.remove_prefix(prefix.size());
+    return PercentDecode(path.substr(0, path.find('/')));
+  }
+  return "";
+}
+
 }  // namespace
 
 fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
@@ -38,13 +57,14 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
                     lane,
                     RequestId(request.Header("x-request-id")),
                     {.deadline = deadline, .departed = request.departed},
+                    {},
                     {}};
   Timings& timings = exchange.timings;
   timings.Set(Stage::kQueue, request.queue);
   timings.Set(Stage::kRead, request.read);
   fcgi::Response response;
   try {
-    response = Route(exchange);
+    response = Answer(exchange);
   } catch (const std::exception& error) {  // out of memory, for one
     log::Error("request failed", {{"request_id", exchange.id}, {"reason", error.what()}});
     response = exchange.Fail(Internal("the worker could not finish this request"));
@@ -55,6 +75,9 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
   response.headers.emplace_back("X-Process-Time",
                                 fmt::format("{:.2f}ms", static_cast<double>(total.count()) / 1000));
   response.headers.emplace_back("Server-Timing", timings.ServerTiming());
+  if (exchange.holder != nullptr) {
+    response.headers.emplace_back("X-Inferpool-Key", exchange.holder->key.name);
+  }
 
   lane.CountStatus(response.status);
   lane.CountBytes(request.body.size(), response.body.size());
@@ -66,12 +89,53 @@ fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
   return response;
 }
 
-fcgi::Response Api::Route(Exchange& exchange) const {
+fcgi::Response Api::Answer(Exchange& exchange) const {
   const fcgi::Request& request = exchange.request;
   if (absl::IsResourceExhausted(request.body_status)) {
     return exchange.Fail(BodyProblem(request.body_status));
   }
+  if (const auto problem = Admit(exchange)) return exchange.Fail(*problem);
+  const std::chrono::seconds longest(services_.config.timeouts.request_s);
+  const auto options = ParseOptions(request, longest);
+  if (const auto* problem = std::get_if<Problem>(&options)) return exchange.Fail(*problem);
+  const auto& wanted = std::get<RequestOptions>(options);
+  if (wanted.timeout) exchange.limits.deadline = Deadline(request.accepted + *wanted.timeout);
+  exchange.limits.priority = wanted.priority;
+  if (exchange.holder != nullptr) {
+    exchange.limits.priority = Cap(wanted.priority, exchange.holder->key.priority);
+  }
+  exchange.limits.trace = wanted.trace;
+  return Route(exchange);
+}
+
+// Who asks, whether they may, and how often.
+std::optional<Problem> Api::Admit(Exchange& exchange) const {
+  const std::string_view path = exchange.request.path;
+  if (services_.keys == nullptr || !NeedsKey(path)) return std::nullopt;
+  const TimePoint now = Clock::now();
+  auto identified =
+      services_.keys->Identify(exchange.request, now, std::chrono::system_clock::now());
+  if (auto* problem = std::get_if<Problem>(&identified)) return std::move(*problem);
+  exchange.holder = std::get<std::shared_ptr<const KeyHolder>>(std::move(identified));
+  const ApiKey& key = exchange.holder->key;
+  const auto [allowed, retry_after] = exchange.holder->meter->Admit(key.rate, now);
+  if (!allowed) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+    return TooManyRequests(fmt::format("this API key has more than {} requests a second, and {} "
+                                       "at once; try again in {} s",
+                                       key.rate.per_s, key.rate.burst, seconds),
+                           static_cast<int>(seconds));
+  }
+  if (const std::string model = ModelOf(path); !model.empty() && !key.MayUse(model)) {
+    return Forbidden(fmt::format("this API key may not use the model {}", model));
+  }
+  return std::nullopt;
+}
+
+fcgi::Response Api::Route(Exchange& exchange) const {
+  const fcgi::Request& request = exchange.request;
   const std::string_view path = request.path;
+  if (IsRest(path)) return ServeRest(exchange, services_);
   const bool reads = request.method == "GET" || request.method == "HEAD";
   for (const std::string_view prefix : {"/v1/predict/", "/predict/"}) {
     const std::string_view batch = Segment(path, prefix, "/batch");
@@ -98,6 +162,7 @@ fcgi::Response Api::ListModels(Exchange& exchange) const {
   if (!names.ok()) return exchange.Fail(BackendProblem(names.status(), ""));
   std::vector<std::shared_ptr<const backend::Model>> models;
   for (const std::string& name : *names) {
+    if (!exchange.MayUse(name)) continue;
     auto model = services_.catalog.Get(name, deadline);
     if (absl::IsNotFound(model.status())) continue;  // unloaded meanwhile
     if (!model.ok()) return exchange.Fail(BackendProblem(model.status(), name));
@@ -121,15 +186,19 @@ void Api::Log(const Exchange& exchange, const fcgi::Response& response) const {
                     total >= std::chrono::milliseconds(services_.config.log.slow_ms);
   if (!slow && !services_.config.log.access) return;
   const auto write = slow ? &log::Warning : &log::Info;
-  write(slow ? "slow request" : "request", {{"request_id", exchange.id},
-                                            {"client", exchange.request.client},
-                                            {"method", exchange.request.method},
-                                            {"path", exchange.request.path},
-                                            {"status", response.status},
-                                            {"bytes_in", exchange.request.body.size()},
-                                            {"bytes_out", response.body.size()},
-                                            {"total_ms", static_cast<double>(total.count()) / 1000},
-                                            {"stages", exchange.timings.ServerTiming()}});
+  const auto& trace = exchange.limits.trace;
+  write(slow ? "slow request" : "request",
+        {{"request_id", exchange.id},
+         {"client", exchange.request.client},
+         {"method", exchange.request.method},
+         {"path", exchange.request.path},
+         {"status", response.status},
+         {"bytes_in", exchange.request.body.size()},
+         {"bytes_out", response.body.size()},
+         {"total_ms", static_cast<double>(total.count()) / 1000},
+         {"stages", exchange.timings.ServerTiming()},
+         {"key", exchange.holder ? exchange.holder->key.name : ""},
+         {"trace_id", trace ? trace->trace_id() : ""}});
 }
 
 }  // namespace inferpool::api

@@ -1,6 +1,8 @@
 // The HTTP surface: from a FastCGI request to its answer.
 #pragma once
 
+#include <optional>
+
 #include "worker/api/exchange.h"
 
 namespace inferpool::api {
@@ -14,6 +16,8 @@ class Api {
   fcgi::Response Handle(const fcgi::Request& request, Lane& lane) const;
 
  private:
+  fcgi::Response Answer(Exchange& exchange) const;
+  std::optional<Problem> Admit(Exchange& exchange) const;
   fcgi::Response Route(Exchange& exchange) const;
   fcgi::Response ListModels(Exchange& exchange) const;
   fcgi::Response DescribeModel(Exchange& exchange, const std::string& model) const;

@@ -1,9 +1,22 @@
 #include "worker/api/exchange.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "shared/json_text.h"
+#include "worker/api/rest.h"
+
 namespace inferpool::api {
+
+fcgi::Response Exchange::Fail(const Problem& problem) const {
+  fcgi::Response response = Render(problem, id);
+  if (IsRest(request.path)) {
+    response.body.insert(1, fmt::format(R"("error":{},)", QuotedJson(problem.detail)));
+  }
+  return response;
+}
 
 fcgi::Response Json(std::string body) {
   fcgi::Response response;

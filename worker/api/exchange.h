@@ -1,11 +1,14 @@
 // One request on its way to an answer, and what the routes answer it with.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "fcgi/request.h"
 #include "shared/config.h"
 #include "shared/scoreboard.h"
+#include "worker/api/key_ring.h"
 #include "worker/api/problem.h"
 #include "worker/api/timings.h"
 #include "worker/backend/catalog.h"
@@ -14,6 +17,7 @@
 
 namespace inferpool::api {
 
+struct Cache;
 class SpareThreads;
 
 // A worker's own, shared by its threads.
@@ -24,6 +28,8 @@ struct Services {
   backend::Catalog& catalog;
   const Quarantine& quarantine;
   SpareThreads& spare_threads;
+  KeyRing* keys = nullptr;  // null: no key is asked for
+  Cache* cache = nullptr;   // null: no answer is kept
 };
 
 struct Exchange {
@@ -32,8 +38,17 @@ struct Exchange {
   std::string id;              // X-Request-ID
   backend::CallLimits limits;  // of what is asked of the model server
   Timings timings;
+  std::shared_ptr<const KeyHolder> holder;  // null: no key is asked for
 
-  fcgi::Response Fail(const Problem& problem) const { return Render(problem, id); }
+  // Whether the request's key is for this model. The router asks for the model that the path names;
+  // a route that speaks of others asks here.
+  bool MayUse(std::string_view model) const {
+    return holder == nullptr || holder->key.MayUse(model);
+  }
+
+  // The problem as an answer. Under /v2 it has what clients of that protocol look for as well: the
+  // detail as "error".
+  fcgi::Response Fail(const Problem& problem) const;
 };
 
 fcgi::Response Json(std::string body);

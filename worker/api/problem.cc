@@ -20,6 +20,8 @@ struct Kind {
 constexpr std::array kKinds = {
     Kind{"bad-request", 400, "The request is malformed"},
     Kind{"bad-parameter", 400, "A parameter is not allowed"},
+    Kind{"unauthorized", 401, "There is no valid API key"},
+    Kind{"forbidden", 403, "This is not for you"},
     Kind{"unknown-route", 404, "There is nothing at this address"},
     Kind{"unknown-model", 404, "There is no such model"},
     Kind{"method-not-allowed", 405, "The method is not allowed here"},
@@ -30,6 +32,7 @@ constexpr std::array kKinds = {
     Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
     Kind{"bad-picture", 422, "The picture cannot be used"},
     Kind{"quarantined", 422, "This input crashed a worker"},
+    Kind{"too-many-requests", 429, "Too many requests"},
     Kind{"client-left", 499, "The client left"},
     Kind{"internal", 500, "The worker failed"},
     Kind{"unusable-model", 501, "The model cannot be used for prediction"},
@@ -50,9 +53,6 @@ Problem Make(std::string_view type, std::string detail) {
   const Kind& kind = Find(type);
   return {kind.status, kind.type, std::move(detail), "", ""};
 }
-
-// A model server that is back is found within a second, see worker/backend/prober.h.
-constexpr int kRetryAfterSeconds = 1;
 
 }  // namespace
 
@@ -114,6 +114,20 @@ Problem ClientLeft() {
   return Make("client-left", "the client left before it had its answer");
 }
 
+Problem Unauthorized(std::string detail) {
+  return Make("unauthorized", std::move(detail));
+}
+
+Problem Forbidden(std::string detail) {
+  return Make("forbidden", std::move(detail));
+}
+
+Problem TooManyRequests(std::string detail, int retry_after_s) {
+  Problem problem = Make("too-many-requests", std::move(detail));
+  problem.retry_after_s = retry_after_s;
+  return problem;
+}
+
 Problem BodyProblem(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) return Overloaded(std::string(Message(status)));
   const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
@@ -163,8 +177,9 @@ fcgi::Response Render(const Problem& problem, std::string_view request_id) {
   response.status = problem.status;
   response.headers.emplace_back("Content-Type", "application/problem+json");
   if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
-  if (problem.status == 503) {
-    response.headers.emplace_back("Retry-After", fmt::format("{}", kRetryAfterSeconds));
+  if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (problem.status == 429 || problem.status == 503) {
+    response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
   }
   response.body =
       fmt::format("{{{},\"request_id\":{}}}\n", Members(problem), QuotedJson(request_id));

@@ -14,8 +14,11 @@ struct Problem {
   int status;
   std::string_view type;  // a word that clients may compare: "unknown-model"; has static storage
   std::string detail;     // for people: what is wrong with this request, and what is allowed
-  std::string parameter;  // the query parameter that is at fault; empty: none
+  std::string parameter;  // the parameter, or header, that is at fault; empty: none
   std::string allow;      // the Allow header of a 405
+  // Of a 429 or 503. A model server that is back is found within a second
+  // (worker/backend/prober.h).
+  int retry_after_s = 1;
 };
 
 // The title of a problem type: always the same for a type, as the RFC asks.
@@ -33,6 +36,9 @@ Problem Overloaded(std::string detail);
 Problem Quarantined();
 Problem ClientLeft();
 Problem TooManyImages(std::size_t count, int most);
+Problem Unauthorized(std::string detail);
+Problem Forbidden(std::string detail);
+Problem TooManyRequests(std::string detail, int retry_after_s);
 
 // Request::body_status: 411, 413, 503 or 400.
 Problem BodyProblem(const absl::Status& status);

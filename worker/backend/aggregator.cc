@@ -74,15 +74,14 @@ Aggregator::Aggregator(BatchLimits limits, Allocate allocate, Send send)
 // ---- Joining
 
 absl::StatusOr<Aggregator::Row> Aggregator::Join(std::span<const std::int64_t> row_shape,
-                                                 std::size_t row_bytes, Deadline deadline,
-                                                 std::stop_token departed) {
+                                                 std::size_t row_bytes, const CallLimits& limits) {
   const std::lock_guard lock(mutex_);
-  const BatchGate::Part part = gate_.Arrive(row_shape, deadline, Clock::now());
+  const BatchGate::Part part = gate_.Arrive(row_shape, limits.deadline, Clock::now());
   std::shared_ptr<Batch> batch = open_;
   if (part != BatchGate::Part::kFollow) {
     const bool alone = part == BatchGate::Part::kAlone;
     absl::StatusOr<std::shared_ptr<Batch>> opened =
-        Open(row_shape, row_bytes, alone ? 1 : limits_.max_rows, deadline);
+        Open(row_shape, row_bytes, alone ? 1 : limits_.max_rows, limits.deadline);
     if (!opened.ok()) {
       if (!alone) gate_.Close();
       gate_.Back();
@@ -103,7 +102,7 @@ absl::StatusOr<Aggregator::Row> Aggregator::Join(std::span<const std::int64_t> r
     open_->changed.notify_all();
     open_.reset();
   }
-  return Row(*this, std::move(batch), row, deadline, std::move(departed));
+  return Row(*this, std::move(batch), row, limits);
 }
 
 absl::StatusOr<std::shared_ptr<Aggregator::Batch>> Aggregator::Open(
@@ -119,12 +118,8 @@ absl::StatusOr<std::shared_ptr<Aggregator::Batch>> Aggregator::Open(
 }
 
 Aggregator::Row::Row(Aggregator& aggregator, std::shared_ptr<Batch> batch, int row,
-                     Deadline deadline, std::stop_token departed)
-    : aggregator_(&aggregator),
-      batch_(std::move(batch)),
-      row_(row),
-      deadline_(deadline),
-      departed_(std::move(departed)) {}
+                     const CallLimits& limits)
+    : aggregator_(&aggregator), batch_(std::move(batch)), row_(row), limits_(limits) {}
 
 std::span<std::byte> Aggregator::Row::bytes() const {
   const Rows part = batch_->Part(row_, 1);
@@ -148,7 +143,7 @@ absl::StatusOr<Aggregator::RowAnswer> Aggregator::Row::Infer() {
     aggregator_->Lead(*this);
   } else if (!aggregator_->Follow(*this)) {
     aggregator_->Leave(*std::exchange(batch_, nullptr), row_);
-    if (departed_.stop_requested()) return absl::CancelledError(kNobodyWaits);
+    if (limits_.departed.stop_requested()) return absl::CancelledError(kNobodyWaits);
     return absl::DeadlineExceededError(kTooLong);
   }
   absl::StatusOr<RowAnswer> answer = aggregator_->Settle(*this);
@@ -161,10 +156,12 @@ void Aggregator::Lead(const Row& row) {
   LeadOut(batch);
   absl::StatusOr<Answer> outcome = absl::CancelledError(kNobodyWaits);
   {
-    const std::stop_callback on_departure(row.departed_, [&] { Leave(batch, row.row_); });
+    const std::stop_callback on_departure(row.limits_.departed, [&] { Leave(batch, row.row_); });
     if (!batch.nobody_waits.stop_requested()) {
       // Only the leader's thread, this one, sets `sent`.
-      outcome = send_(batch.Part(0, *batch.sent), batch.deadline, batch.nobody_waits.get_token());
+      CallLimits limits = row.limits_;
+      limits.departed = batch.nobody_waits.get_token();
+      outcome = send_(batch.Part(0, *batch.sent), limits);
     }
   }
   const std::lock_guard lock(mutex_);
@@ -197,7 +194,7 @@ bool Aggregator::Follow(const Row& row) {
   std::unique_lock lock(mutex_);
   batch.state(row.row_) = Batch::State::kWaiting;
   batch.changed.notify_all();
-  return batch.changed.wait_until(lock, row.departed_, row.deadline_.at(), [&] {
+  return batch.changed.wait_until(lock, row.limits_.departed, row.limits_.deadline.at(), [&] {
     return batch.outcome.has_value() || (batch.sent && row.row_ >= *batch.sent);
   });
 }
@@ -230,7 +227,7 @@ void Aggregator::End(Batch& batch, absl::StatusOr<Answer> outcome) {
 // ---- The outcome of one row
 
 absl::StatusOr<Aggregator::RowAnswer> Aggregator::Settle(const Row& row) {
-  if (row.departed_.stop_requested()) return absl::CancelledError(kNobodyWaits);
+  if (row.limits_.departed.stop_requested()) return absl::CancelledError(kNobodyWaits);
   const Batch& batch = *row.batch_;
   std::optional<absl::StatusOr<Answer>> outcome;
   int sent = 0;
@@ -247,13 +244,12 @@ absl::StatusOr<Aggregator::RowAnswer> Aggregator::Settle(const Row& row) {
   const bool by_the_leaders_deadline =
       row.row_ > 0 && absl::IsDeadlineExceeded(status) && batch.deadline.Expired(now);
   if (!by_another_row && !by_the_leaders_deadline) return status;
-  if (row.deadline_.Expired(now)) return absl::DeadlineExceededError(kTooLong);
+  if (row.limits_.deadline.Expired(now)) return absl::DeadlineExceededError(kTooLong);
   return SendAlone(row);
 }
 
 absl::StatusOr<Aggregator::RowAnswer> Aggregator::SendAlone(const Row& row) const {
-  absl::StatusOr<Answer> answer =
-      send_(row.batch_->Part(row.row_, 1), row.deadline_, row.departed_);
+  absl::StatusOr<Answer> answer = send_(row.batch_->Part(row.row_, 1), row.limits_);
   if (!answer.ok()) return answer.status();
   return RowAnswer{*std::move(answer), 1, 0};
 }

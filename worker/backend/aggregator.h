@@ -20,6 +20,7 @@
 #include "worker/backend/arena.h"
 #include "worker/backend/batch_gate.h"
 #include "worker/backend/infer_answer.h"
+#include "worker/backend/unary_call.h"
 
 namespace inferpool::backend {
 
@@ -43,11 +44,11 @@ class Aggregator {
   // follows. Quick; does not call the aggregator.
   using Allocate = std::function<Lease(std::size_t bytes, bool last)>;
 
-  // Makes the call, in the thread of a request. Returns soon after `deadline`, and soon after
-  // `nobody_waits` is stopped. Retires the memory of a call that the server may still be at. May
-  // run in several threads at once, also for parts of the same memory.
-  using Send = std::function<absl::StatusOr<Answer>(const Rows& rows, Deadline deadline,
-                                                    const std::stop_token& nobody_waits)>;
+  // Makes the call, in the thread of a request. Returns soon after the limits' deadline, and soon
+  // after nobody waits. A batch's call is of its leader's trace. Retires the memory of a call that
+  // the server may still be at. May run in several threads at once, also for parts of the same
+  // memory.
+  using Send = std::function<absl::StatusOr<Answer>(const Rows& rows, const CallLimits& limits)>;
 
   struct RowAnswer {
     Answer answer;
@@ -76,14 +77,12 @@ class Aggregator {
 
    private:
     friend class Aggregator;
-    Row(Aggregator& aggregator, std::shared_ptr<Batch> batch, int row, Deadline deadline,
-        std::stop_token departed);
+    Row(Aggregator& aggregator, std::shared_ptr<Batch> batch, int row, const CallLimits& limits);
 
     Aggregator* aggregator_;
     std::shared_ptr<Batch> batch_;  // null once it has its outcome, or was moved from
     int row_;
-    Deadline deadline_;
-    std::stop_token departed_;
+    CallLimits limits_;
   };
 
   Aggregator(BatchLimits limits, Allocate allocate, Send send);
@@ -93,7 +92,7 @@ class Aggregator {
   // A place for a row of that shape and size, which is not 0, in a batch or alone.
   // RESOURCE_EXHAUSTED when there is no memory for it.
   absl::StatusOr<Row> Join(std::span<const std::int64_t> row_shape, std::size_t row_bytes,
-                           Deadline deadline, std::stop_token departed);
+                           const CallLimits& limits);
 
  private:
   absl::StatusOr<std::shared_ptr<Batch>> Open(std::span<const std::int64_t> row_shape,

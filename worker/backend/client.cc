@@ -94,10 +94,7 @@ absl::Status Client::ServerReady(Deadline deadline) const {
 }
 
 absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) const {
-  inference::RepositoryIndexRequest request;
-  request.set_ready(true);
-  const auto response =
-      Ask<inference::RepositoryIndexResponse>("RepositoryIndex", request, {deadline});
+  const auto response = RepositoryIndex(/*only_ready=*/true, {deadline});
   if (!response.ok()) return response.status();
   std::set<std::string> names;  // a model is listed once a version
   for (const auto& model : response->models()) names.insert(model.name());
@@ -123,6 +120,8 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
     description.version = metadata->versions(metadata->versions_size() - 1);
   }
   description.max_batch_size = config.max_batch_size();
+  description.priority_levels = config.dynamic_batching().priority_levels();
+  description.default_priority_level = config.dynamic_batching().default_priority_level();
   std::ranges::transform(metadata->inputs(), std::back_inserter(description.inputs), ToSpec);
   std::ranges::transform(metadata->outputs(), std::back_inserter(description.outputs), ToSpec);
   for (const auto& [key, value] : config.parameters()) {
@@ -133,6 +132,45 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
     }
   }
   return description;
+}
+
+absl::StatusOr<inference::ServerMetadataResponse> Client::ServerMetadata(
+    const CallLimits& limits) const {
+  return Ask<inference::ServerMetadataResponse>("ServerMetadata",
+                                                inference::ServerMetadataRequest(), limits);
+}
+
+absl::StatusOr<inference::ModelReadyResponse> Client::ModelReady(const std::string& model,
+                                                                 const std::string& version,
+                                                                 const CallLimits& limits) const {
+  return AskOfModel<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+      "ModelReady", model, version, limits);
+}
+
+absl::StatusOr<inference::ModelMetadataResponse> Client::ModelMetadata(
+    const std::string& model, const std::string& version, const CallLimits& limits) const {
+  return AskOfModel<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+      "ModelMetadata", model, version, limits);
+}
+
+absl::StatusOr<inference::ModelConfigResponse> Client::ModelConfig(const std::string& model,
+                                                                   const std::string& version,
+                                                                   const CallLimits& limits) const {
+  return AskOfModel<inference::ModelConfigRequest, inference::ModelConfigResponse>(
+      "ModelConfig", model, version, limits);
+}
+
+absl::StatusOr<inference::ModelStatisticsResponse> Client::ModelStatistics(
+    const std::string& model, const std::string& version, const CallLimits& limits) const {
+  return AskOfModel<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
+      "ModelStatistics", model, version, limits);
+}
+
+absl::StatusOr<inference::RepositoryIndexResponse> Client::RepositoryIndex(
+    bool only_ready, const CallLimits& limits) const {
+  inference::RepositoryIndexRequest request;
+  request.set_ready(only_ready);
+  return Ask<inference::RepositoryIndexResponse>("RepositoryIndex", request, limits);
 }
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
@@ -172,6 +210,16 @@ absl::StatusOr<Response> Client::Ask(std::string_view method,
     return absl::InternalError(fmt::format("{}: the answer cannot be decoded", method));
   }
   return response;
+}
+
+template <typename Request, typename Response>
+absl::StatusOr<Response> Client::AskOfModel(std::string_view method, const std::string& model,
+                                            const std::string& version,
+                                            const CallLimits& limits) const {
+  Request request;
+  request.set_name(model);
+  request.set_version(version);
+  return Ask<Response>(method, request, limits);
 }
 
 Answer Client::Call(std::string_view method, const Encoder& encode,

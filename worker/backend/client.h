@@ -75,6 +75,23 @@ class Client {
   absl::StatusOr<vision::ModelDescription> Describe(const std::string& model,
                                                     Deadline deadline) const;
 
+  // One call each, as the protocol has it. An empty version: the server chooses; an empty model, of
+  // ModelStatistics: all.
+  absl::StatusOr<inference::ServerMetadataResponse> ServerMetadata(const CallLimits& limits) const;
+  absl::StatusOr<inference::ModelReadyResponse> ModelReady(const std::string& model,
+                                                           const std::string& version,
+                                                           const CallLimits& limits) const;
+  absl::StatusOr<inference::ModelMetadataResponse> ModelMetadata(const std::string& model,
+                                                                 const std::string& version,
+                                                                 const CallLimits& limits) const;
+  absl::StatusOr<inference::ModelConfigResponse> ModelConfig(const std::string& model,
+                                                             const std::string& version,
+                                                             const CallLimits& limits) const;
+  absl::StatusOr<inference::ModelStatisticsResponse> ModelStatistics(
+      const std::string& model, const std::string& version, const CallLimits& limits) const;
+  absl::StatusOr<inference::RepositoryIndexResponse> RepositoryIndex(
+      bool only_ready, const CallLimits& limits) const;
+
   // Returns at the deadline at the latest, even when the server has stopped reading, and soon after
   // the client has left.
   absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
@@ -121,6 +138,10 @@ class Client {
   template <typename Response>
   absl::StatusOr<Response> Ask(std::string_view method, const google::protobuf::Message& request,
                                const CallLimits& limits) const;
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> AskOfModel(std::string_view method, const std::string& model,
+                                      const std::string& version, const CallLimits& limits) const;
 
   absl::Status Refuse() const;
   void Count(ModelCall what) const;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -67,10 +68,23 @@ OutputPlan PlanOutputs(const Model& model, int rows,
   return plan;
 }
 
-inference::ModelInferRequest RequestFor(const Model& model, const Aggregator::Rows& rows) {
+// The model's level for a priority; 0: the request need not name one.
+std::uint64_t LevelOf(const Model& model, Priority priority) {
+  const std::uint64_t levels = model.description.priority_levels;
+  if (levels == 0 || priority == Priority::kNormal) return 0;
+  const std::uint64_t level = priority == Priority::kHigh ? 1 : levels;
+  return level == model.description.default_priority_level ? 0 : level;
+}
+
+inference::ModelInferRequest RequestFor(const Model& model, const Aggregator::Rows& rows,
+                                        Priority priority) {
   const vision::Plan& plan = *model.plan;
   inference::ModelInferRequest request;
   request.set_model_name(model.description.name);
+  if (const std::uint64_t level = LevelOf(model, priority); level != 0) {
+    // As Triton's clients send it; older servers take no uint64.
+    (*request.mutable_parameters())["priority"].set_int64_param(static_cast<std::int64_t>(level));
+  }
   auto& input = *request.add_inputs();
   input.set_name(plan.input_name);
   input.set_datatype(std::string(vision::WireDatatype(plan)));
@@ -84,18 +98,30 @@ inference::ModelInferRequest RequestFor(const Model& model, const Aggregator::Ro
 
 // Kept while the model stays as it is described.
 struct Inference::Calls {
-  Calls(Inference& inference, std::shared_ptr<const Model> wanted, BatchLimits limits)
-      : model(std::move(wanted)),
-        aggregator(
-            limits,
-            [&inference](std::size_t bytes, bool last) { return inference.Allocate(bytes, last); },
-            [&inference, this](const Aggregator::Rows& rows, Deadline deadline,
-                               const std::stop_token& nobody_waits) {
-              return inference.Send(*model, rows, {deadline, nobody_waits});
-            }) {}
+  Calls(Inference& owner, std::shared_ptr<const Model> wanted, BatchLimits limits)
+      : inference(owner),
+        model(std::move(wanted)),
+        by_priority{Make(limits), Make(limits), Make(limits)} {}
 
+  // Rows of one priority are joined, and do not wait for others.
+  Aggregator& Of(Priority priority) {
+    const bool as_default = LevelOf(*model, priority) == 0;
+    return by_priority[static_cast<std::size_t>(as_default ? Priority::kNormal : priority)];
+  }
+
+  Inference& inference;
   const std::shared_ptr<const Model> model;
-  Aggregator aggregator;
+
+ private:
+  Aggregator Make(BatchLimits limits) {
+    return Aggregator(
+        limits, [this](std::size_t bytes, bool last) { return inference.Allocate(bytes, last); },
+        [this](const Aggregator::Rows& rows, const CallLimits& of_call) {
+          return inference.Send(*model, rows, of_call);
+        });
+  }
+
+  std::array<Aggregator, kPriorityNames.size()> by_priority;
 };
 
 Inference::Inference(const Client& client, InferenceOptions options)
@@ -117,7 +143,7 @@ absl::StatusOr<Inference::Row> Inference::Begin(const std::shared_ptr<const Mode
                                                 std::size_t row_bytes, const CallLimits& limits) {
   std::shared_ptr<Calls> calls = CallsOf(model);
   absl::StatusOr<Aggregator::Row> row =
-      calls->aggregator.Join(row_shape, row_bytes, limits.deadline, limits.departed);
+      calls->Of(limits.priority).Join(row_shape, row_bytes, limits);
   RETURN_IF_ERROR(row.status());
   return Row(std::move(calls), *std::move(row));
 }
@@ -161,7 +187,7 @@ absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Agg
     }
     outputs = {};
     shared = false;
-    inference::ModelInferRequest request = RequestFor(model, rows);
+    inference::ModelInferRequest request = RequestFor(model, rows, limits.priority);
     if (arena != nullptr && !by_message) {
       const auto way = regions_.Prepare(attempt.target, arena, limits.deadline, Clock::now());
       RETURN_IF_ERROR(way.status());

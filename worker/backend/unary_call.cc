@@ -78,6 +78,12 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
   auto call = std::make_unique<Pending>();
   const auto until = WallTime(limits.deadline);
   call->context.set_deadline(until);
+  if (limits.trace != nullptr) {
+    call->context.AddMetadata("traceparent", limits.trace->traceparent);
+    if (!limits.trace->tracestate.empty()) {
+      call->context.AddMetadata("tracestate", limits.trace->tracestate);
+    }
+  }
   call->reader = stub_.PrepareUnaryCall(&call->context,
                                         fmt::format("/inference.GRPCInferenceService/{}", method),
                                         request, &call->queue);

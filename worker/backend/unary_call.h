@@ -19,14 +19,18 @@
 #include <string_view>
 
 #include "shared/deadline.h"
+#include "shared/priority.h"
 #include "shared/status.h"
+#include "worker/backend/trace_context.h"
 
 namespace inferpool::backend {
 
-// How long a call is worth making.
+// How long a call is worth making, and for whom it is made.
 struct CallLimits {
   Deadline deadline;
   std::stop_token departed = {};  // stopped when nobody waits for the answer any more
+  Priority priority = Priority::kNormal;
+  std::shared_ptr<const TraceContext> trace = {};  // goes with the call as metadata; null: none
 };
 
 // What has an eye on the server while calls are out.

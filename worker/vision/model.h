@@ -23,6 +23,8 @@ struct ModelDescription {
   std::string name;
   std::string version;
   std::int64_t max_batch_size = 0;
+  std::uint64_t priority_levels = 0;         // 1 is the most urgent; 0: the model knows none
+  std::uint64_t default_priority_level = 0;  // of a request that names none
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> class_names;           // by class id; empty when unknown

@@ -128,6 +128,43 @@ TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "0.0.0.0"}})")));
 }
 
+// Each list that reaches nginx's configuration, with one item that would add to it.
+TEST(ConfigChecksTest, AnItemThatNginxWouldTakeForMoreThanItIsIsAProblem) {
+  for (const char* key : {"cors.origins", "nginx.resolvers", "nginx.trusted_proxies",
+                          "nginx.metrics_allow", "nginx.pools", "nginx.sidecars"}) {
+    for (const char* item : {"10.0.0.1; }", "10.0.0.1:80 weight=9", "https://a\\\"; #", "$host",
+                             "unix:/a;b", "10.0.0.1:80{", "~.*"}) {
+      const ConfigResult result = Parse("{}", {std::string(key) + "=[\"" + item + "\"]"});
+      EXPECT_TRUE(Refuses(result, key)) << key << " " << item;
+    }
+  }
+}
+
+TEST(ConfigChecksTest, ATcpSocketIsAnAddressWithAPort) {
+  for (const char* good : {"tcp:0.0.0.0:9000", "tcp:10.0.0.7:9000", "tcp:[::1]:9000"}) {
+    const ConfigResult result = Parse("{}", {std::string("listen.socket=") + good});
+    EXPECT_TRUE(IsGood(result)) << good;
+    EXPECT_EQ(result.config.listen.socket, good) << "no path";
+  }
+  for (const char* bad : {"tcp:", "tcp:9000", "tcp:localhost:9000", "tcp:10.0.0.7:0",
+                          "tcp:::1:9000", "tcp:10.0.0.7:9000; }"}) {
+    EXPECT_TRUE(Refuses(Parse("{}", {std::string("listen.socket=") + bad}), "listen.socket"))
+        << bad;
+  }
+}
+
+TEST(ConfigChecksTest, PagesAreAFolderOrNone) {
+  EXPECT_EQ(Parse(R"({"nginx": {"pages": "none"}})").config.nginx.pages, "none");
+  EXPECT_TRUE(Parse(R"({"nginx": {"pages": "nonesuch"}})").config.nginx.pages.starts_with("/"));
+  EXPECT_TRUE(Refuses(Parse(R"({"nginx": {"pages": "/a\";b"}})"), "nginx.pages"));
+  EXPECT_TRUE(Refuses(Parse(R"({"nginx": {"swagger_ui": "/a$b"}})"), "nginx.swagger_ui"));
+}
+
+TEST(ConfigChecksTest, StaplingNeedsADnsServer) {
+  EXPECT_TRUE(HasOnly(Parse("{\"nginx\": {\n\"ocsp_stapling\": true}}"), 2, "nginx.ocsp_stapling",
+                      "nginx.resolvers"));
+}
+
 TEST(ConfigChecksTest, MoreWorkersThanTheMostIsAProblem) {
   EXPECT_TRUE(HasOnly(Parse("{\"workers\": 9,\n\"workers_max\": 8}"), 1, "workers", "workers_max"));
   EXPECT_TRUE(HasOnly(Parse("{}", {"workers=129"}), 0, "workers", "128"));

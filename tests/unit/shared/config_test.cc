@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <climits>
 #include <filesystem>
+#include <map>
 #include <random>
 #include <string>
 #include <utility>
@@ -35,6 +36,7 @@ ConfigOverrides Company(const ConfigKey& key) {
   if (key.name == "group") return {"user=somebody"};
   if (key.name == "nginx.certificate") return {"nginx.certificate_key=/k.pem"};
   if (key.name == "nginx.certificate_key") return {"nginx.certificate=/c.pem"};
+  if (key.name == "nginx.ocsp_stapling") return {R"(nginx.resolvers=["10.0.0.53"])"};
   return {};
 }
 
@@ -62,6 +64,16 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   }
   if (std::holds_alternative<PathKey>(key.kind)) {
     return {{"\"a/b\"", "\"/srv/pool/a/b\""}, {"\"/a/b\"", "\"/a/b\""}};
+  }
+  static const std::map<std::string_view, std::string> kLists = {
+      {"cors.origins", R"(["https://a.example", "*"])"},
+      {"nginx.resolvers", R"(["10.0.0.53", "[::1]:53"])"},
+      {"nginx.trusted_proxies", R"(["10.0.0.7", "fd00::/8"])"},
+      {"nginx.metrics_allow", R"(["10.0.0.7", "fd00::/8"])"},
+      {"nginx.pools", R"(["unix:/a.sock", "10.0.0.7:9000"])"},
+      {"nginx.sidecars", R"(["10.0.0.7:9090", "pool-2:9090"])"}};
+  if (const auto list = kLists.find(key.name); list != kLists.end()) {
+    return {{list->second, list->second}, {"[]", "[]"}};
   }
   return {{R"(["unix:/a"])", R"(["unix:/a"])"},
           {R"(["ipv4:10.0.0.1:8001", "ipv4:10.0.0.2:8001"])",
@@ -413,8 +425,10 @@ TEST(ConfigTest, EveryPathIsAbsoluteAfterLoading) {
       const ConfigResult result = Parse(FileWith(key.name, json));
       if (!result.problems.empty()) continue;  // refusing it is as good
       const std::string value = ValueOf(key, result.config);
-      // Empty has a meaning of its own there: stderr, no keys.
-      const bool none = key.name == "log.file" || key.name == "auth.keys_file";
+      // Empty has a meaning of its own there: stderr, no keys, the pages that came with the
+      // program.
+      const bool none = key.name == "log.file" || key.name == "auth.keys_file" ||
+                        key.name == "nginx.pages" || key.name == "nginx.swagger_ui";
       if (none && value == "\"\"") continue;
       EXPECT_TRUE(value.starts_with("\"/")) << key.name << " = " << json << " became " << value;
     }

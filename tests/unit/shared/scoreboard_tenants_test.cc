@@ -153,7 +153,7 @@ TEST(ScoreboardFileTest, AnotherProcessReadsWhatIsWritten) {
   EXPECT_EQ(other->lanes_per_slot(), 2);
   board.lanes(2)[1].CountStatus(404);
   board.Record({.at_s = 1, .pid = 9, .task = {}});
-  EXPECT_EQ(other->Sum(kNow).by_status[2], 1U);
+  EXPECT_EQ(other->Sum(kNow).by_status[4], 1U);
   EXPECT_EQ(other->Crashes().at(0).pid, 9);
 }
 

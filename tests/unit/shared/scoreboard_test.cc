@@ -107,7 +107,7 @@ TEST(ScoreboardTest, WhatAChildWritesTheParentReads) {
     lane.CountStage(Stage::kInfer, microseconds(700));
   }));
   const Totals totals = board.Sum(Clock::now());
-  EXPECT_EQ(totals.by_status[2], 1U);
+  EXPECT_EQ(totals.by_status[4], 1U);
   EXPECT_EQ(totals.bytes_in, 10U);
   EXPECT_EQ(totals.bytes_out, 20U);
   EXPECT_EQ(Of(totals, Stage::kInfer).sum_us, 700U);

@@ -28,7 +28,8 @@ Prediction Make(vision::Result result, std::vector<std::string> class_names = {}
 
 Json::Value Answer(vision::Result result, std::vector<std::string> class_names = {},
                    bool normalized = false) {
-  return ParseJson(ToJson(Make(std::move(result), std::move(class_names)), normalized, {}, "id-1"));
+  return ParseJson(
+      Complete(Members(Make(std::move(result), std::move(class_names)), normalized), {}, "id-1"));
 }
 
 const vision::Detections kTwo = {
@@ -38,7 +39,7 @@ const vision::Detections kTwo = {
 TEST(AnswerTest, NamesModelPictureTimesAndRequest) {
   Timings timings;
   timings.Set(Stage::kDecode, std::chrono::microseconds(1'500));
-  const Json::Value json = ParseJson(ToJson(Make(kTwo), false, timings, "id-1"));
+  const Json::Value json = ParseJson(Complete(Members(Make(kTwo), false), timings, "id-1"));
   EXPECT_EQ(json["model"]["name"], "faces");
   EXPECT_EQ(json["model"]["version"], "3");
   EXPECT_EQ(json["image"]["width"], 640);
@@ -106,7 +107,7 @@ TEST(AnswerTest, HostileModelVersionAndRequestIdStayText) {
   model.description.name = "\"faces\\";
   prediction.model = std::make_shared<const backend::Model>(model);
   prediction.version = "\"1\"";
-  const Json::Value json = ParseJson(ToJson(prediction, false, {}, "\"id\""));
+  const Json::Value json = ParseJson(Complete(Members(prediction, false), {}, "\"id\""));
   EXPECT_EQ(json["model"]["name"], "\"faces\\");
   EXPECT_EQ(json["model"]["version"], "\"1\"");
   EXPECT_EQ(json["request_id"], "\"id\"");
@@ -143,7 +144,7 @@ TEST(AnswerTest, AnEmbeddingKeepsEveryBitOfItsValues) {
 }
 
 TEST(AnswerTest, MembersStandInTheDocumentedOrder) {
-  const std::string text = ToJson(Make(kTwo), false, {}, "id");
+  const std::string text = Complete(Members(Make(kTwo), false), {}, "id");
   std::size_t at = 0;
   for (const char* member :
        {"\"model\"", "\"name\"", "\"version\"", "\"image\"", "\"width\"", "\"height\"",

@@ -79,7 +79,7 @@ TEST_F(BatchTest, EveryPictureIsAnsweredOnItsOwn) {
   ASSERT_EQ(json["results"].size(), 6U);
   for (unsigned i = 0; i < 6; ++i) {
     const Json::Value& result = json["results"][i];
-    EXPECT_EQ(result["index"], i);
+    EXPECT_EQ(result["index"].asUInt(), i);
     const bool good = i == 0 || i == 2 || i == 5;
     EXPECT_EQ(result["status"] == 200, good) << result;
     EXPECT_EQ(result.isMember("detections"), good);

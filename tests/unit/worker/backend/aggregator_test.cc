@@ -66,7 +66,7 @@ class AggregatorTest : public testing::Test {
 
   Aggregator::Row Join(std::int32_t number, Deadline deadline = Far(),
                        std::span<const std::int64_t> shape = kShape) {
-    auto row = aggregator_.Join(shape, 4, deadline, client_.get_token());
+    auto row = aggregator_.Join(shape, 4, {deadline, client_.get_token()});
     EXPECT_TRUE(row.ok()) << row.status();
     std::memcpy(row->bytes().data(), &number, 4);
     return *std::move(row);
@@ -92,8 +92,8 @@ class AggregatorTest : public testing::Test {
     return sent_;
   }
 
-  absl::StatusOr<Aggregator::Answer> Serve(const Aggregator::Rows& rows, Deadline,
-                                           const std::stop_token& nobody_waits) {
+  absl::StatusOr<Aggregator::Answer> Serve(const Aggregator::Rows& rows, const CallLimits& limits) {
+    const std::stop_token& nobody_waits = limits.departed;
     const std::vector<std::int32_t> numbers = Numbers(rows);
     absl::Status failure;
     {
@@ -125,14 +125,13 @@ class AggregatorTest : public testing::Test {
   std::mutex mutex_;
   std::vector<std::vector<std::int32_t>> sent_;
   absl::Status failure_;
-  Aggregator aggregator_{
-      {.max_rows = 4, .wait = minutes(1)},
-      [this](std::size_t bytes, bool /*last*/) {
-        return bytes > memory_ ? Lease() : Lease::OnHeap(bytes);
-      },
-      [this](const Aggregator::Rows& rows, Deadline deadline, const std::stop_token& nobody_waits) {
-        return Serve(rows, deadline, nobody_waits);
-      }};
+  Aggregator aggregator_{{.max_rows = 4, .wait = minutes(1)},
+                         [this](std::size_t bytes, bool /*last*/) {
+                           return bytes > memory_ ? Lease() : Lease::OnHeap(bytes);
+                         },
+                         [this](const Aggregator::Rows& rows, const CallLimits& limits) {
+                           return Serve(rows, limits);
+                         }};
 };
 
 TEST_F(AggregatorTest, ALoneRequestIsSentAtOnce) {
@@ -170,12 +169,11 @@ TEST_F(AggregatorTest, AFullBatchWaitsForNothing) {
 }
 
 TEST_F(AggregatorTest, ABatchLeavesAfterItsWait) {
-  Aggregator hasty({.max_rows = 4, .wait = milliseconds(1)}, OnHeap,
-                   [this](const auto& rows, Deadline deadline, const auto& nobody_waits) {
-                     return Serve(rows, deadline, nobody_waits);
-                   });
-  auto lone = hasty.Join(kShape, 4, Far(), {});  // is out, though not sent yet
-  auto leader = hasty.Join(kShape, 4, Far(), {});
+  Aggregator hasty(
+      {.max_rows = 4, .wait = milliseconds(1)}, OnHeap,
+      [this](const auto& rows, const CallLimits& limits) { return Serve(rows, limits); });
+  auto lone = hasty.Join(kShape, 4, {Far()});  // is out, though not sent yet
+  auto leader = hasty.Join(kShape, 4, {Far()});
   std::memset(leader->bytes().data(), 0, 4);
   EXPECT_TRUE(leader->Infer().ok());
   EXPECT_EQ(sent().size(), 1U);
@@ -230,7 +228,7 @@ TEST_F(AggregatorTest, AFollowerLeavesWithItsClient) {
   Result leader = Infer(Join(1));
   std::stop_source leaving = std::exchange(client_, {});
   client_.swap(leaving);
-  auto row = aggregator_.Join(kShape, 4, Far(), leaving.get_token());
+  auto row = aggregator_.Join(kShape, 4, {Far(), leaving.get_token()});
   std::memset(row->bytes().data(), 0, 4);
   Result follower = Infer(*std::move(row));
   leaving.request_stop();
@@ -342,11 +340,11 @@ TEST_F(AggregatorTest, ABatchIsAsLargeAsTheMemoryAllows) {
   Result results[] = {Infer(Join(1)), Infer(Join(2))};
   for (Result& result : results) EXPECT_EQ(result.get()->rows, 2);
   memory_ = 3;
-  EXPECT_EQ(aggregator_.Join(kShape, 4, Far(), {}).status().code(),
+  EXPECT_EQ(aggregator_.Join(kShape, 4, {Far()}).status().code(),
             absl::StatusCode::kResourceExhausted);
   Release();
   EXPECT_TRUE(first.get().ok());
-  EXPECT_FALSE(aggregator_.Join(kShape, 4, Far(), {}).ok()) << "also alone";
+  EXPECT_FALSE(aggregator_.Join(kShape, 4, {Far()}).ok()) << "also alone";
   memory_ = 4;
   EXPECT_TRUE(Join(1).Infer().ok());
 }
@@ -378,19 +376,19 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
     ~Counted() { --count; }
     std::atomic<int>& count;
   };
-  Aggregator aggregator(
-      {.max_rows = 5, .wait = milliseconds(1)}, OnHeap,
-      [&](const Aggregator::Rows& rows, Deadline,
-          const std::stop_token& nobody_waits) -> absl::StatusOr<Aggregator::Answer> {
-        const Counted in_use(blocks);
-        const std::vector<std::int32_t> numbers = Numbers(rows);
-        if (rows.rows > 1) ++batched;
-        std::this_thread::sleep_for(std::chrono::microseconds(numbers[0] % 300));
-        if (nobody_waits.stop_requested()) return absl::CancelledError("");
-        if (numbers[0] % 31 == 0) return absl::UnavailableError("");
-        if (std::ranges::count(numbers, kBad) > 0) return absl::InvalidArgumentError("");
-        return MakeAnswer(numbers);
-      });
+  Aggregator aggregator({.max_rows = 5, .wait = milliseconds(1)}, OnHeap,
+                        [&](const Aggregator::Rows& rows,
+                            const CallLimits& limits) -> absl::StatusOr<Aggregator::Answer> {
+                          const Counted in_use(blocks);
+                          const std::vector<std::int32_t> numbers = Numbers(rows);
+                          if (rows.rows > 1) ++batched;
+                          std::this_thread::sleep_for(std::chrono::microseconds(numbers[0] % 300));
+                          if (limits.departed.stop_requested()) return absl::CancelledError("");
+                          if (numbers[0] % 31 == 0) return absl::UnavailableError("");
+                          if (std::ranges::count(numbers, kBad) > 0)
+                            return absl::InvalidArgumentError("");
+                          return MakeAnswer(numbers);
+                        });
   std::vector<std::jthread> threads;
   for (unsigned thread = 0; thread < 8; ++thread) {
     threads.emplace_back([&, thread] {
@@ -404,8 +402,9 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
         auto row =
             aggregator.Join(random() % 50 == 0 ? std::span<const std::int64_t>(kOtherShape)
                                                : std::span<const std::int64_t>(kShape),
-                            4, Deadline::After(hurried ? milliseconds(1) : milliseconds(60'000)),
-                            client.get_token());
+                            4,
+                            {Deadline::After(hurried ? milliseconds(1) : milliseconds(60'000)),
+                             client.get_token()});
         if (!row.ok() || random() % 40 == 0) continue;
         std::memcpy(row->bytes().data(), &number, 4);
         std::jthread leaving;

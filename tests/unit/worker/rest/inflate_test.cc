@@ -1,0 +1,67 @@
+#include "worker/rest/inflate.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+namespace inferpool::rest {
+namespace {
+
+std::string Compress(std::string_view text, int window_bits) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, window_bits, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string packed(deflateBound(&stream, text.size()) + 100, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
+}
+std::string Gzip(std::string_view text) {
+  return Compress(text, MAX_WBITS + 16);
+}
+std::string Deflate(std::string_view text) {
+  return Compress(text, MAX_WBITS);
+}
+
+std::string Varied(std::size_t bytes) {
+  std::string text(bytes, '\0');
+  for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>(i * i >> 3);
+  return text;
+}
+
+TEST(InflateTest, WhatWasPackedIsUnpacked) {
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{3'000'000}}) {
+    const std::string text = Varied(bytes);
+    EXPECT_EQ(*Inflate(Gzip(text), "gzip", bytes), text);
+    EXPECT_EQ(*Inflate(Deflate(text), "deflate", bytes + 1), text);
+  }
+}
+
+TEST(InflateTest, ABombEndsAtTheLimit) {
+  const std::string bomb = Gzip(std::string(100'000'000, '\0'));
+  EXPECT_LT(bomb.size(), 200'000U);
+  EXPECT_TRUE(absl::IsOutOfRange(Inflate(bomb, "gzip", 1'000'000).status()));
+  EXPECT_TRUE(absl::IsOutOfRange(Inflate(Gzip(Varied(1'001)), "gzip", 1'000).status()));
+}
+
+TEST(InflateTest, WhatIsNotSoundIsRefused) {
+  const std::string text = Varied(10'000);
+  const std::string packed = Gzip(text);
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{5}, packed.size() - 1}) {
+    EXPECT_TRUE(absl::IsDataLoss(Inflate(packed.substr(0, bytes), "gzip", 20'000).status()));
+  }
+  EXPECT_TRUE(absl::IsDataLoss(Inflate(packed + "x", "gzip", 20'000).status()));
+  EXPECT_TRUE(absl::IsDataLoss(Inflate(text, "gzip", 20'000).status()));
+  EXPECT_TRUE(absl::IsDataLoss(Inflate(packed, "deflate", 20'000).status()));
+  std::string damaged = packed;
+  damaged[packed.size() / 2] ^= 1;
+  EXPECT_TRUE(absl::IsDataLoss(Inflate(damaged, "gzip", 20'000).status()));
+  EXPECT_TRUE(absl::IsUnimplemented(Inflate(packed, "br", 20'000).status()));
+  EXPECT_TRUE(absl::IsUnimplemented(Inflate(packed, "gzip, gzip", 20'000).status()));
+}
+
+}  // namespace
+}  // namespace inferpool::rest

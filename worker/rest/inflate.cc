@@ -1,0 +1,64 @@
+#include "worker/rest/inflate.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <climits>
+
+namespace inferpool::rest {
+namespace {
+
+// Bits of zlib's window, and which frame is around the data.
+constexpr int kZlibFrame = MAX_WBITS;
+constexpr int kGzipFrame = MAX_WBITS + 16;
+constexpr std::size_t kPiece = std::size_t{256} << 10;
+
+// inflateEnd on every way out.
+struct Stream : z_stream {
+  explicit Stream(int window_bits) : z_stream{} { good = inflateInit2(this, window_bits) == Z_OK; }
+  ~Stream() { inflateEnd(this); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  bool good;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
+                                    std::size_t most) {
+  if (encoding != "gzip" && encoding != "deflate") {
+    return absl::UnimplementedError(
+        fmt::format("Content-Encoding {} is not known here, gzip and deflate are", encoding));
+  }
+  if (bytes.size() > UINT_MAX) return absl::OutOfRangeError("the compressed body is too long");
+  Stream stream(encoding == "gzip" ? kGzipFrame : kZlibFrame);
+  if (!stream.good) return absl::InternalError("zlib cannot be used");
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  std::string text;
+  int result = Z_OK;
+  while (result == Z_OK) {
+    const std::size_t before = text.size();
+    if (before > most) {
+      return absl::OutOfRangeError(
+          fmt::format("the body has more than {} bytes when it is unpacked", most));
+    }
+    text.resize(before + std::min(kPiece, most + 1 - before));
+    stream.next_out = reinterpret_cast<Bytef*>(text.data() + before);
+    stream.avail_out = static_cast<uInt>(text.size() - before);
+    result = inflate(&stream, Z_NO_FLUSH);
+    text.resize(text.size() - stream.avail_out);
+  }
+  if (result != Z_STREAM_END || stream.avail_in > 0) {
+    return absl::DataLossError(fmt::format("the body is no sound {}", encoding));
+  }
+  if (text.size() > most) {
+    return absl::OutOfRangeError(
+        fmt::format("the body has more than {} bytes when it is unpacked", most));
+  }
+  return text;
+}
+
+}  // namespace inferpool::rest

@@ -1,0 +1,18 @@
+// Bodies that clients have compressed (RFC 1950, RFC 1952).
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "shared/status.h"
+
+namespace inferpool::rest {
+
+// `encoding`: "gzip" or "deflate". OUT_OF_RANGE as soon as there are more than `most` bytes;
+// DATA_LOSS when it is damaged, cut off or has something behind it; UNIMPLEMENTED: another
+// encoding.
+absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
+                                    std::size_t most);
+
+}  // namespace inferpool::rest
