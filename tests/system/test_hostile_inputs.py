@@ -161,9 +161,6 @@ class HostileInputsTest(EnduringTest):
     EDGE = "multipart/form-data; boundary=edge"
 
     def check(self, answer, expected, seconds=45):
-        if expected is None:
-            print("ACTUAL", answer and (answer.status, answer.body[:200]))
-            return None
         status, kind = expected
         if status == 200:
             body = self.assert_good(answer)
@@ -627,10 +624,10 @@ class HostileInputsTest(EnduringTest):
             # RFC 9112, 5.1: no blank before the colon.
             ("a blank before the colon", head + b"Content-Length : 5\r\n\r\nhello", BY_NGINX),
             ("a blank in a name", head + b"Content Length: 5\r\n\r\nhello", BY_NGINX),
-            ("a line break alone", head + b"X: 1\rContent-Length: 5\r\n\r\nhello", None),
+            ("a line break alone", head + b"X: 1\rContent-Length: 5\r\n\r\nhello", BY_NGINX),
             # RFC 9112, 5.2: a folded line is refused.
-            ("a folded line", head + b"X: 1\r\n Content-Length: 5\r\n\r\nhello", None),
-            ("a folded length", head + b"Content-Length:\r\n 5\r\n\r\nhello", None),
+            ("a folded line", head + b"X: 1\r\n Content-Length: 5\r\n\r\nhello", BY_NGINX),
+            ("a folded length", head + b"Content-Length:\r\n 5\r\n\r\nhello", BY_NGINX),
             ("a length with a sign", head + b"Content-Length: +5\r\n\r\nhello", BY_NGINX),
             ("a length in hexadecimal", head + b"Content-Length: 0x5\r\n\r\nhello", BY_NGINX),
             ("a length with a blank in it", head + b"Content-Length: 5 5\r\n\r\nhello", BY_NGINX),
@@ -650,7 +647,8 @@ class HostileInputsTest(EnduringTest):
              b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", BY_NGINX),
             ("an address of 40,000 bytes",
              b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", (414, "uri-too-long")),
-            ("a name of 0xff", b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\xff: 1\r\n\r\n", None),
+            # No name of a header (RFC 9110, 5.1): nginx drops it, and nobody behind it sees it.
+            ("a name of 0xff", b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\xff: 1\r\n\r\n", OK),
         ], self.send_raw, most_mib=64)
 
     def test_chunks_of_a_good_picture(self):
@@ -687,7 +685,7 @@ class HostileInputsTest(EnduringTest):
                 while not head.endswith(b"\r\n\r\n"):
                     head += stream.readline()
                 status = 404 if i % 2 else 415
-                self.assertTrue(head.startswith(b"HTTP/1.1 %d " % status), head)
+                self.assertTrue(head.startswith(b"HTTP/1.1 %d" % status), head)
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 problem = json.loads(stream.read(length))
                 self.assertEqual((status, f"r{i}"), (problem["status"], problem["request_id"]))
