@@ -5,8 +5,11 @@
 """
 
 import base64
+import gzip
 import io
+import json
 import struct
+import zlib
 from pathlib import Path
 
 from PIL import Image
@@ -124,6 +127,32 @@ def json_texts():
     save("json", "deep", "[" * 100)
 
 
+def kserve():
+    def tensor(datatype, shape, data):
+        return {"name": datatype, "datatype": datatype, "shape": shape, "data": data}
+
+    inputs = [tensor("FP32", [2, 3], [[1, 2.5, -1e30], [0, -0.0, 3]]), tensor("BOOL", [2], [True, False]),
+              tensor("INT64", [1], [-2 ** 63]), tensor("UINT8", [3], [0, 255, 7]),
+              tensor("BYTES", [2, 1], [["a\u00e9\n"], [""]]), tensor("FP64", [], [0.1])]
+    outputs = [{"name": "y", "parameters": {"binary_data": True}}, {"name": "z", "parameters": {"classification": 3}}]
+    whole = json.dumps({"id": "1", "parameters": {"a": 1, "b": "x", "c": True, "d": 0.5,
+                                                  "binary_data_output": True},
+                        "inputs": inputs, "outputs": outputs})
+    save("kserve_rest", "json", "\n" + whole)
+    save("kserve_rest", "gzip", b"gzip\n" + gzip.compress(whole.encode(), mtime=0))
+    save("kserve_rest", "deflate", b"deflate\n" + zlib.compress(b'{"inputs":[]}'))
+    save("kserve_rest", "not_a_number", '\n{"inputs":[{"name":"x","datatype":"FP32","shape":[3],'
+         '"data":[NaN,-Infinity,1e39]}]}')
+    head = json.dumps({"inputs": [
+        {"name": "x", "datatype": "FP16", "shape": [2], "parameters": {"binary_data_size": 4}},
+        {"name": "y", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 7}}]})
+    save("kserve_rest", "binary", f"{len(head)}\n{head}".encode() + b"\0\x3c\0\x3c" + b"\3\0\0\0abc")
+    save("kserve_rest", "twice", '\n{"inputs":[],"inputs":[]}')
+    save("request_options", "all", "1500\nhigh\n00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"
+         "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE")
+    save("request_options", "odd", "0\nHIGH\n00-" + "0" * 32 + "-b7ad6b7169203331-00\n=,\xff")
+
+
 def fastcgi():
     def record(kind, content=b"", padding=0):
         return (struct.pack(">BBHHBB", 1, kind, 1, len(content), padding, 0) + content
@@ -161,6 +190,14 @@ def configurations():
          '"timeouts": [], "unknown": {"a": 1}, "workers": 2}')
     save("config", "not_json", '{"workers": ')
 
+    save("api_keys", "two", json.dumps({"keys": [
+        {"name": "shop", "sha256": "ab" * 32, "models": ["faces", "shop-*"], "rate_per_s": 50, "burst": 100,
+         "priority": "high", "expires": "2027-06-30"},
+        {"name": "b.2", "sha256": "0" * 64, "models": [], "rate_per_s": 0.5, "priority": "low",
+         "expires": "2027-06-30T12:00:00Z"}]}, indent=1))
+    save("api_keys", "none", '{"keys": []}')
+    save("api_keys", "wrong", '{"keys": [{"name": "a b", "sha256": "x", "rate_per_s": -1, "more": 1}]}')
+
     save("config_pbtxt", "net", """name: "model"
 platform: "onnxruntime_onnx"
 max_batch_size: 8
@@ -187,5 +224,6 @@ if __name__ == "__main__":
     forms()
     headers()
     json_texts()
+    kserve()
     fastcgi()
     configurations()
