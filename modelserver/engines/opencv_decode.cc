@@ -12,6 +12,7 @@
 #include "modelserver/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
 #include "modelserver/engines/picture_size.h"
+#include "shared/jpeg_scans.h"
 #include "shared/plain_png.h"
 
 namespace inferpool::modelserver {
@@ -58,6 +59,9 @@ absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
   }
   if (IsForOthers(picture)) {
     return Invalid("the picture is a DICOM or DTED file as well");
+  }
+  if (picture.starts_with("\xff\xd8") && JpegScans(picture) > kMostJpegScans) {
+    return Invalid("the picture has more than {} scans", kMostJpegScans);
   }
   std::string storage;
   if (picture.starts_with("\x89PNG")) {

@@ -110,6 +110,18 @@ TEST(Decode, LeavesOutTextsOfAPng) {
   EXPECT_EQ(decoded->front().shape, std::vector<std::int64_t>({7, 9, 3}));
 }
 
+TEST(Decode, RefusesMoreScansThanAnybodyWrites) {
+  cv::Mat grey(8, 8, CV_8UC1, cv::Scalar(9));
+  std::vector<unsigned char> bytes;
+  cv::imencode(".jpg", grey, bytes, {cv::IMWRITE_JPEG_PROGRESSIVE, 1});
+  const std::string jpeg(bytes.begin(), bytes.end());
+  const std::size_t last = jpeg.rfind("\xff\xda");
+  std::string scans;
+  for (int i = 0; i < 64; ++i) scans += jpeg.substr(last, jpeg.size() - 2 - last);
+  const absl::Status status = Decode("", std::string(jpeg).insert(jpeg.size() - 2, scans)).status();
+  EXPECT_NE(Message(status).find("scans"), std::string_view::npos) << status;
+}
+
 TEST(Decode, RefusesWhatOpenCvWouldGiveToOtherDecoders) {
   using namespace std::string_literals;
   // Lossless WebP of a version that there is not, so that nobody takes it for WebP.
