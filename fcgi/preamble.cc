@@ -68,7 +68,8 @@ Preamble Judge(std::string_view bytes) {
     if (!record) return Preamble::kIncomplete;
     if (!request) {
       if (record->type != FCGI_BEGIN_REQUEST || record->content.size() != 8 ||
-          TwoBytes(record->content, 0) != FCGI_RESPONDER) {
+          TwoBytes(record->content, 0) != FCGI_RESPONDER ||
+          record->request == FCGI_NULL_REQUEST_ID) {
         return Preamble::kBad;
       }
       request = record->request;

@@ -19,6 +19,8 @@ test_packages=(
   libgtest-dev python3 python3-numpy python3-pil python3-grpcio python3-protobuf clang-format
   shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
 )
+# What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
+fuzz_packages=(clang libclang-rt-dev)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 

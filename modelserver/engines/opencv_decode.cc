@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "modelserver/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
 #include "modelserver/engines/picture_size.h"
+#include "shared/jpeg_scans.h"
+#include "shared/plain_png.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -36,6 +39,15 @@ absl::StatusOr<std::vector<std::string_view>> Pictures(const TensorView& input, 
   return pictures;
 }
 
+// A file that its own decoder does not know, OpenCV offers to all it has. Two of them take any
+// first bytes, and then believe every length: 175 bytes can cost 2 GB.
+bool IsForOthers(std::string_view picture) {
+  const auto has = [picture](std::size_t at, std::string_view mark) {
+    return picture.size() > at && picture.substr(at).starts_with(mark);
+  };
+  return has(128, "DICM") || has(140, "DTED");
+}
+
 // Upright, BGR.
 absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
   const absl::StatusOr<cv::Size> stored = EncodedPictureSize(picture);
@@ -44,6 +56,16 @@ absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
   if (pixels > max_pixels) {
     return Invalid("the picture has {} x {} pixels, {:.0f} is the most", stored->width,
                    stored->height, max_pixels);
+  }
+  if (IsForOthers(picture)) {
+    return Invalid("the picture is a DICOM or DTED file as well");
+  }
+  if (picture.starts_with("\xff\xd8") && JpegScans(picture) > kMostJpegScans) {
+    return Invalid("the picture has more than {} scans", kMostJpegScans);
+  }
+  std::string storage;
+  if (picture.starts_with("\x89PNG")) {
+    picture = PlainPng(picture, storage);
   }
   if (picture.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
     return Invalid("the picture has {} bytes", picture.size());

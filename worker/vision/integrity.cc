@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "shared/jpeg_scans.h"
 #include "shared/status.h"
 #include "worker/vision/bytes.h"
 #include "worker/vision/chunks.h"
@@ -49,6 +50,15 @@ absl::Status CheckPngChunks(std::string_view bytes) {
   return CutOff(Format::kPng);
 }
 
+absl::Status CheckJpegScans(std::string_view bytes) {
+  const int scans = JpegScans(bytes);
+  if (scans <= kMostJpegScans) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      fmt::format("the JPEG picture has {} scans, allowed are {}", scans, kMostJpegScans));
+}
+
 absl::Status CheckRiffLength(std::string_view bytes) {
   constexpr std::size_t kBeforeLength = 8;
   const bool whole =
@@ -79,7 +89,7 @@ absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
   }
   switch (header.format) {
     case Format::kJpeg:
-      return absl::OkStatus();
+      return CheckJpegScans(bytes);
     case Format::kPng:
       return CheckPngChunks(bytes);
     case Format::kWebp:

@@ -13,6 +13,7 @@ namespace inferpool::vision {
 // - PNG: a chunk is cut off, or IEND is missing;
 // - WebP: shorter than its RIFF length;
 // - GIF: a block is cut off, or the trailer is missing;
+// - JPEG: more scans than kMostJpegScans (shared/jpeg_scans.h), which would take minutes;
 // - JPEG and PNG: more pixels than the format's best compression can put into so few bytes.
 // Passing says nothing of the compressed data; the decoders check that.
 absl::Status CheckIntegrity(std::string_view bytes, const Header& header);

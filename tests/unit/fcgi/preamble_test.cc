@@ -86,6 +86,12 @@ TEST(PreambleTest, ARoleThatIsNotTheRespondersIsBad) {
   }
 }
 
+TEST(PreambleTest, ARequestWithoutANumberIsBad) {
+  const std::string begin(std::string_view("\0\1\0\0\0\0\0\0", 8));
+  EXPECT_EQ(Judge(Encode(Record::kBegin, begin, 0, /*request=*/1)), Preamble::kIncomplete);
+  EXPECT_EQ(Judge(Encode(Record::kBegin, begin, 0, /*request=*/0)), Preamble::kBad);
+}
+
 TEST(PreambleTest, ParametersOfAnotherRequestAreBad) {
   EXPECT_EQ(Judge(EncodeBegin() + Encode(Record::kParams, "", 0, /*request=*/2)), Preamble::kBad);
 }

@@ -101,6 +101,41 @@ TEST(Decode, RefusesBrokenPicturesAsTheClientsFault) {
   }
 }
 
+TEST(Decode, LeavesOutTextsOfAPng) {
+  const std::string png = Encoded(Picture(9, 7), ".png");
+  using namespace std::string_literals;
+  const std::string text = "\0\0\0\4tEXtabcdsum."s;
+  const auto decoded = Decode("", std::string(png).insert(33, text));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->front().shape, std::vector<std::int64_t>({7, 9, 3}));
+}
+
+TEST(Decode, RefusesMoreScansThanAnybodyWrites) {
+  cv::Mat grey(8, 8, CV_8UC1, cv::Scalar(9));
+  std::vector<unsigned char> bytes;
+  cv::imencode(".jpg", grey, bytes, {cv::IMWRITE_JPEG_PROGRESSIVE, 1});
+  const std::string jpeg(bytes.begin(), bytes.end());
+  const std::size_t last = jpeg.rfind("\xff\xda");
+  std::string scans;
+  for (int i = 0; i < 64; ++i) scans += jpeg.substr(last, jpeg.size() - 2 - last);
+  const absl::Status status = Decode("", std::string(jpeg).insert(jpeg.size() - 2, scans)).status();
+  EXPECT_NE(Message(status).find("scans"), std::string_view::npos) << status;
+}
+
+TEST(Decode, RefusesWhatOpenCvWouldGiveToOtherDecoders) {
+  using namespace std::string_literals;
+  // Lossless WebP of a version that there is not, so that nobody takes it for WebP.
+  std::string picture = "RIFF\x00\x04\x00\x00WEBPVP8L\x00\x04\x00\x00/\x0f\xc0\x03\xe0"s;
+  picture.resize(1000);
+  for (const auto& [at, mark] : {std::pair(128, "DICM"), std::pair(140, "DTED")}) {
+    std::string file = picture;
+    file.replace(static_cast<std::size_t>(at), 4, mark);
+    const absl::Status status = Decode("", file).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    EXPECT_NE(Message(status).find("DICOM"), std::string_view::npos) << status;
+  }
+}
+
 TEST(Decode, IsNeverBroughtDownByDamage) {
   std::mt19937 random(7);
   auto model = LoadConfigured("backend: 'opencv_decode'");

@@ -28,6 +28,18 @@ TEST(IntegrityTest, APngOrGifWithoutItsEndOrAShortWebpIsCutOff) {
   }
 }
 
+TEST(IntegrityTest, AJpegOfMoreScansThanAnybodyWritesIsRefused) {
+  const std::string whole = ReadData("progressive.jpg");
+  const std::size_t last = whole.rfind("\xff\xda");
+  ASSERT_NE(last, std::string::npos);
+  const std::string scan = whole.substr(last, whole.size() - 2 - last);
+  std::string jpeg = whole;
+  for (int i = 0; i < 30; ++i) jpeg.insert(whole.size() - 2, scan);
+  EXPECT_TRUE(CheckIntegrity(jpeg, *ReadHeader(jpeg)).ok());
+  for (int i = 0; i < 40; ++i) jpeg.insert(whole.size() - 2, scan);
+  EXPECT_EQ(CheckIntegrity(jpeg, *ReadHeader(jpeg)).code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(IntegrityTest, ASizeThatSoFewBytesCannotHoldIsALie) {
   const std::string jpeg = ReadData("grey.jpg");
   const std::string png = ReadData("rgb.png");

@@ -1,0 +1,34 @@
+// The headers that say what a client sends and wants: their parameters, and what Accept comes to.
+#include <string>
+
+#include "tests/fuzz/check.h"
+#include "worker/api/header_text.h"
+#include "worker/api/output.h"
+
+using namespace inferpool;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text = fuzz::Text(data, size);
+  const std::string lower = api::LowerCase(text);
+
+  const api::Output output = api::Negotiate(text);
+  HOLDS(output == api::Negotiate(lower));  // media types are told apart without regard to case
+  // A picture is never the answer to somebody who did not ask for one, or likes JSON as much.
+  HOLDS(output == api::Output::kJson || lower.find("image/") != std::string::npos);
+  HOLDS(api::Negotiate("application/json," + std::string(text)) == api::Output::kJson);
+
+  HOLDS(api::MediaType(text).find(';') == std::string::npos);
+  const std::string_view trimmed = api::Trim(text);
+  HOLDS(trimmed.empty() || fuzz::Within(trimmed, text));
+  const auto value = api::HeaderParameter(text, "name");
+  HOLDS(!value || (value->size() < size && lower.find("name") != std::string::npos));
+
+  // Any text comes back out of a quoted value.
+  std::string quoted = "form-data; filename=\"x;name=y\"; name=\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  HOLDS(api::HeaderParameter(quoted + '"', "name") == text);
+  return 0;
+}

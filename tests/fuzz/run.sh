@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# run.sh PROGRAM NAME MOST_BYTES: fuzzes for INFERPOOL_FUZZ_SECONDS (60; 0: the known inputs alone) from
+# the seeds in corpus/NAME and what earlier runs found beside the program. What fails is kept there.
+set -euo pipefail
+
+program=$1 name=$2 most_bytes=$3
+seconds=${INFERPOOL_FUZZ_SECONDS:-60}
+here=$(cd "$(dirname "$0")" && pwd)
+found=$(dirname "$program")/../fuzz/$name
+mkdir -p "$found/corpus" "$found/failures"
+found=$(cd "$found" && pwd)
+
+options=(-max_len="$most_bytes" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$found/failures/")
+if [ "$seconds" = 0 ]; then
+  options+=(-runs=0)
+else
+  options+=(-max_total_time="$seconds")
+fi
+[ ! -e "$here/$name.dict" ] || options+=(-dict="$here/$name.dict")
+
+export ASAN_OPTIONS=allocator_may_return_null=0:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1
+status=0
+"$program" "${options[@]}" "$found/corpus" "$here/corpus/$name" >"$found/log" 2>&1 || status=$?
+if [ "$status" != 0 ]; then
+  tail -n 60 "$found/log"
+  echo "To reproduce it: $program FILE, where FILE is the written test unit that is named above."
+  exit "$status"
+fi
+tail -n 2 "$found/log"
