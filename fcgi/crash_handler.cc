@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdlib>
 
+#include "fcgi/part_owner.h"
+
 namespace inferpool::fcgi {
 namespace {
 

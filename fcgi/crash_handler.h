@@ -32,17 +32,4 @@ class LaneOwner {
   std::unique_ptr<std::byte[]> stack_;
 };
 
-// The same for a thread that helps with a part of the lane's request: what crashes it is what its
-// own `task` says.
-class PartOwner {
- public:
-  PartOwner(Lane& lane, const Seqlock<Task>& task);
-  ~PartOwner();
-  PartOwner(const PartOwner&) = delete;
-  PartOwner& operator=(const PartOwner&) = delete;
-
- private:
-  std::unique_ptr<std::byte[]> stack_;
-};
-
 }  // namespace inferpool::fcgi

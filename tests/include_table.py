@@ -22,7 +22,8 @@ RULES = {
     "worker/backend": ["worker/vision", "proto", "shared"],
     # Of fcgi only the request and response values.
     "worker/rest": ["worker/backend", "fcgi/request.h", "proto", "shared"],
-    "worker/api": ["worker", "fcgi/request.h", "proto", "shared"],
+    # A batch has threads of its own, of which the crash handler is told.
+    "worker/api": ["worker", "fcgi/request.h", "fcgi/part_owner.h", "proto", "shared"],
     "worker": ["fcgi/request.h", "proto", "shared"],
     "modelserver": ["proto", "shared"],
     "ops": ["fcgi", "worker", "proto", "shared"],

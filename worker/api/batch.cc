@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "fcgi/crash_handler.h"
+#include "fcgi/part_owner.h"
 #include "shared/json_text.h"
 #include "worker/api/answer.h"
 #include "worker/api/picture_input.h"

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "fcgi/part_owner.h"
 #include "tests/unit/fcgi/crashing_worker.h"
 
 namespace inferpool::fcgi {

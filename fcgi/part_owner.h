@@ -1,0 +1,24 @@
+// For threads that help with a part of a request.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "shared/scoreboard.h"
+
+namespace inferpool::fcgi {
+
+// Tells the crash handler (crash_handler.h) of the calling thread, which helps the lane's with its
+// request until the end of the object's life: what crashes it is what its own `task` says.
+class PartOwner {
+ public:
+  PartOwner(Lane& lane, const Seqlock<Task>& task);
+  ~PartOwner();
+  PartOwner(const PartOwner&) = delete;
+  PartOwner& operator=(const PartOwner&) = delete;
+
+ private:
+  std::unique_ptr<std::byte[]> stack_;
+};
+
+}  // namespace inferpool::fcgi
