@@ -103,7 +103,8 @@ class HeadersTest(SystemTest):
         cls.addClassCleanup(lambda: cls.server.server.stop(0).wait())
         cls.instance = cls.start(
             {"modelserver.enabled": False, "backend.targets": [cls.server.target], "log.access": True,
-             "backend.transport": "inline", "auth.keys_file": str(keys_file), "batch.max": 4},
+             "backend.transport": "inline", "auth.keys_file": str(keys_file), "workers": 1,
+             "threads": 12, "batch.max": 4, "batch.wait_us": 500_000},
             cleanup=cls.addClassCleanup)
 
     def ask(self, key="high", **headers):
@@ -132,12 +133,13 @@ class HeadersTest(SystemTest):
         problem = self.assert_problem(self.ask(X_Priority="urgent"), 400, "bad-parameter")
         self.assertEqual("X-Priority", problem["parameter"])
 
-    def test_only_a_key_for_high_priority_sets_its_own_over_v2(self):
+    def test_over_v2_a_request_names_its_level_and_has_the_keys_at_most(self):
         body = json.dumps({
             "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 64, 64, 3],
                         "data": [0] * (64 * 64 * 3)}],
             "parameters": {"priority": 1}})
-        for key, expected in (("high", {"priority": 1}), ("normal", {})):
+        for key, expected in (("high", {"priority": 1}), ("normal", {"priority": 3}),
+                              ("low", {"priority": 5})):
             with self.subTest(key):
                 answer = self.instance.request("POST", "/v2/models/watched/infer", body,
                                                {"X-API-Key": self.keys[key]})
