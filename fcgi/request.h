@@ -48,8 +48,8 @@ struct Request {
   // Stopped when the client has left: what is done from then on is done for nobody.
   std::stop_token departed;
 
-  // What `body` views. Not a std::string: that would write 50 MB of zeros first. Shared, since a call
-  // to a model server that was given up may still be sending from it.
+  // What `body` views. Not a std::string: that would write 50 MB of zeros first. Shared, since a
+  // call to a model server that was given up may still be sending from it.
   std::shared_ptr<char[]> body_bytes;
 };
 
