@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!result.problems.empty()) return 0;
   HOLDS(result.config.workers >= 1 && result.config.state.starts_with('/'));
   HOLDS(result.config.listen.socket.starts_with('/'));
-  const std::string nginx = ops::NginxConfig(result.config, "");
+  const std::string nginx = ops::NginxConfig(result.config, {});
   HOLDS(TopBlocks(nginx) == "events http ");
   return 0;
 }

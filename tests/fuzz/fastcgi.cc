@@ -18,10 +18,10 @@ namespace {
 absl::StatusOr<fcgi::Request> Read(std::string_view bytes) {
   std::array<int, 2> pair{};
   HOLDS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
+  FileDescriptor own(pair[0]);
   FileDescriptor peer(pair[1]);
   HOLDS(send(peer.get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-  fcgi::Connection connection(FileDescriptor(pair[0]),
-                              {.body_bytes = 4096, .io = std::chrono::seconds(1)});
+  fcgi::Connection connection(std::move(own), {.body_bytes = 4096, .io = std::chrono::seconds(1)});
   const timeval at_once{.tv_sec = 0, .tv_usec = 1};
   setsockopt(connection.socket(), SOL_SOCKET, SO_RCVTIMEO, &at_once, sizeof(at_once));
   auto request = connection.Read();
