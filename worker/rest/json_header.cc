@@ -110,7 +110,8 @@ class Splitter {
 
   absl::Status Replace() {
     RETURN_IF_ERROR(Copy(at_ + 1));
-    fmt::format_to(std::back_inserter(copy_), "{}", data_.size());
+    // The blanks keep it from becoming one number with what follows a value that ends too early.
+    fmt::format_to(std::back_inserter(copy_), " {} ", data_.size());
     const std::size_t end = EndOfValue(text_, at_ + 1);
     data_.push_back(text_.substr(at_ + 1, end - at_ - 1));
     at_ = copied_ = end;

@@ -67,6 +67,7 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
                            R"({"image":"a"})",
                            R"({"image":"aGVsbG8=!"})",
                            R"({"image":"aGVs=bG8"})",
+                           R"({"image":"aGVsbG8."})",
                            R"({"images":["aGVsbG8="]})",
                            R"({"image":"aGVsbG8=","model":"faces"})",
                            R"({"image":"aGVsbG8=","image":"aGVsbG8="})",

@@ -151,6 +151,7 @@ TEST(InferRequestTest, WhatTheProtocolDoesNotAllowIsRefused) {
            "parameters"},
           {R"({"inputs":[{"name":"x","datatype":"INT32","shape":[1],"data":1}]})", "array"},
           {R"({"inputs":[{"name":"x","datatype":"INT32","shape":[1],"data":null}]})", "array"},
+          {R"({"inputs":[{"name":"x","datatype":"INT32","shape":[1],"data":[1]0}]})", "malformed"},
           {R"({"inputs":[{"name":"x","datatype":"INT32","shape":[1],"parameters":{"shared_memory_region":"r"}}]})",
            "shared memory"},
           {R"({"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r"}}]})",
