@@ -7,7 +7,11 @@
 
 #include "tests/fuzz/check.h"
 
+// Which a target may have.
+extern "C" __attribute__((weak)) int LLVMFuzzerInitialize(int* count, char*** arguments);
+
 int main(int count, char** arguments) {
+  if (LLVMFuzzerInitialize != nullptr) LLVMFuzzerInitialize(&count, &arguments);
   HOLDS(count == 2);
   int files = 0;
   for (const auto& file : std::filesystem::directory_iterator(arguments[1])) {
