@@ -42,6 +42,49 @@ std::chrono::microseconds Between(std::string_view handed_off,
   return std::chrono::microseconds(std::llround(waited * 1e6));
 }
 
+// RFC 9110, section 15. nginx makes its status line of it, and one without a reason lacks the blank
+// that RFC 9112 wants.
+std::string_view Reason(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "Other";
+  }
+}
+
 // The peer has closed its end: nginx does when its client leaves.
 bool HasClosed(int socket) {
   pollfd event{.fd = socket, .events = POLLRDHUP, .revents = 0};
@@ -162,8 +205,9 @@ absl::StatusOr<Request> Connection::Read() {
   ReadHeaders(request);
   // A request that is sent again, because its worker died, has not waited for a thread all the
   // time.
-  const bool waited_too_long = limits_.queue.count() > 0 && request.queue > limits_.queue &&
-                               std::string_view(Parameter("INFERPOOL_RETRY")).empty();
+  request.again = !std::string_view(Parameter("INFERPOOL_RETRY")).empty();
+  const bool waited_too_long =
+      limits_.queue.count() > 0 && request.queue > limits_.queue && !request.again;
   ReadBody(request, /*keep=*/!waited_too_long);
   if (waited_too_long) {
     request.body_status = absl::ResourceExhaustedError(
@@ -240,7 +284,7 @@ std::size_t Connection::ReadSome(char* to, std::size_t most) {
 }
 
 bool Connection::Write(const Response& response) {
-  std::string head = fmt::format("Status: {}\r\n", response.status);
+  std::string head = fmt::format("Status: {} {}\r\n", response.status, Reason(response.status));
   for (const auto& [name, value] : response.headers) {
     fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
   }

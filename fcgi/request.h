@@ -45,6 +45,7 @@ struct Request {
   std::chrono::microseconds queue{0};  // between nginx's hand-off and acceptance; 0 when unknown
   std::chrono::microseconds read{0};   // reading parameters and body
   TimePoint accepted;
+  bool again = false;  // nginx sends it once more, because a worker died on it
   // Stopped when the client has left: what is done from then on is done for nobody.
   std::stop_token departed;
 

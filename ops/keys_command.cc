@@ -80,8 +80,10 @@ absl::StatusOr<std::vector<ApiKey>> Load(const std::string& file) {
 absl::Status GiveRights(int fd, const Place& place) {
   struct stat old {};
   if (stat(place.file.c_str(), &old) == 0) {
-    if (fchown(fd, old.st_uid, old.st_gid) != 0 && geteuid() == 0) {
-      return Failed("give its owner", place.file);
+    // Those who read it must be able to read the new one.
+    if ((old.st_uid != geteuid() || old.st_gid != getegid()) &&
+        fchown(fd, old.st_uid, old.st_gid) != 0) {
+      return Failed("keep the owner and group of", place.file);
     }
     return fchmod(fd, old.st_mode & 07777) == 0 ? absl::OkStatus()
                                                 : Failed("set the mode of", place.file);
@@ -123,8 +125,10 @@ absl::Status Replace(const Place& place, const std::string& text) {
 }
 
 // Changes the file while nobody else does.
-absl::Status Edit(const Place& place,
-                  const std::function<absl::Status(std::vector<ApiKey>&)>& change) {
+absl::Status Edit(Place place, const std::function<absl::Status(std::vector<ApiKey>&)>& change) {
+  std::error_code error;  // a link stays one: what it leads to is replaced
+  const std::filesystem::path target = std::filesystem::canonical(place.file, error);
+  if (!error) place.file = target;
   const std::string folder = std::filesystem::path(place.file).parent_path();
   // The folder is locked and not the file, which is another one afterwards.
   const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -135,7 +139,8 @@ absl::Status Edit(const Place& place,
   auto keys = Load(place.file);
   RETURN_IF_ERROR(keys.status());
   RETURN_IF_ERROR(change(*keys));
-  return Replace(place, SerializeApiKeys(*keys));
+  RETURN_IF_ERROR(Replace(place, SerializeApiKeys(*keys)));
+  return fsync(lock.get()) == 0 ? absl::OkStatus() : Failed("write", folder);
 }
 
 // "ip_" and 32 random bytes in base64url, without padding.

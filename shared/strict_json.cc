@@ -25,12 +25,37 @@ std::string FirstReason(std::string errors) {
                      errors.substr(reason, errors.find('\n', reason) - reason));
 }
 
+// At least as many as there are values, should it be JSON: one, and one more for each comma and
+// each opening bracket. Counts no further than one above `most`.
+std::size_t CountValues(std::string_view text, std::size_t most) {
+  std::size_t count = 1;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size() && count <= most; ++i) {
+    if (in_string) {
+      i = text.find_first_of("\"\\", i);
+      if (i == std::string_view::npos) break;
+      if (text[i] == '\\')
+        ++i;
+      else
+        in_string = false;
+      continue;
+    }
+    in_string = text[i] == '"';
+    if (text[i] == ',' || text[i] == '[' || text[i] == '{') ++count;
+  }
+  return count;
+}
+
 }  // namespace
 
-absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth) {
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth,
+                                           std::size_t most_values) {
   // jsoncpp takes a zero byte for the end and would believe what stands before it.
   if (text.find('\0') != std::string_view::npos) {
     return absl::InvalidArgumentError("there is a zero byte");
+  }
+  if (CountValues(text, most_values) > most_values) {
+    return absl::InvalidArgumentError(fmt::format("it has more than {} values", most_values));
   }
   Json::CharReaderBuilder builder;
   Json::CharReaderBuilder::strictMode(&builder.settings_);

@@ -5,6 +5,7 @@
 
 #include <json/value.h>
 
+#include <cstddef>
 #include <string_view>
 
 #include "shared/status.h"
@@ -12,8 +13,10 @@
 namespace inferpool {
 
 // The one value that `text` is. INVALID_ARGUMENT, with where and why: not JSON, comments, a key
-// given twice, text behind the value, a zero byte, or more than `most_depth` levels of objects and
-// arrays. Strings may hold invalid UTF-8. Memory: a small multiple of the text's.
-absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth);
+// given twice, text behind the value, a zero byte, more than `most_depth` levels of objects and
+// arrays, or more than `most_values` values, of which each costs some hundred bytes. Strings may
+// hold invalid UTF-8, and cost a small multiple of the text's memory.
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth,
+                                           std::size_t most_values);
 
 }  // namespace inferpool

@@ -12,6 +12,7 @@ using namespace inferpool;
 namespace {
 
 constexpr int kMostDepth = 8;
+constexpr std::size_t kMostValues = 100'000;  // more than an input can have
 
 int Depth(const Json::Value& value) {
   if (!value.isObject() && !value.isArray()) return 0;
@@ -24,26 +25,26 @@ int Depth(const Json::Value& value) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = fuzz::Text(data, size);
-  const auto value = ReadStrictJson(text, kMostDepth);
+  const auto value = ReadStrictJson(text, kMostDepth, kMostValues);
   if (value.ok()) {
     HOLDS(Depth(*value) <= kMostDepth);
     HOLDS(text.find('\0') == std::string_view::npos);
-    HOLDS(ReadStrictJson(text, kMostDepth + 1).ok());
+    HOLDS(ReadStrictJson(text, kMostDepth + 1, kMostValues).ok());
     // Nothing may follow, and no key may be there twice.
-    HOLDS(!ReadStrictJson(std::string(text) + "[]", kMostDepth).ok());
+    HOLDS(!ReadStrictJson(std::string(text) + "[]", kMostDepth, kMostValues).ok());
     const std::string twice =
         "{\"a\":" + std::string(text) + ",\"\\u0061\":" + std::string(text) + "}";
-    HOLDS(!ReadStrictJson(twice, kMostDepth + 1).ok());
+    HOLDS(!ReadStrictJson(twice, kMostDepth + 1, kMostValues).ok());
     // An object with this in it is as deep as it should be.
     const std::string object = "{\"a\":" + std::string(text) + "}";
-    HOLDS(ReadStrictJson(object, kMostDepth).ok() == (Depth(*value) < kMostDepth));
+    HOLDS(ReadStrictJson(object, kMostDepth, kMostValues).ok() == (Depth(*value) < kMostDepth));
   } else {
     HOLDS(absl::IsInvalidArgument(value.status()) && !value.status().message().empty());
     HOLDS(Message(value.status()).find('\n') == std::string_view::npos);
   }
 
   // What we write ourselves is read back, and ASCII as it was.
-  const auto back = ReadStrictJson(QuotedJson(text), 0);
+  const auto back = ReadStrictJson(QuotedJson(text), 0, 1);
   HOLDS(back.ok() || text.find('\0') != std::string_view::npos);
   const bool ascii = std::ranges::all_of(text, [](char c) { return c > 0; });
   if (ascii) HOLDS(back->asString() == text);

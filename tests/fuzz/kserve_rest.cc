@@ -58,7 +58,7 @@ void CheckInfer(std::string_view bytes, std::optional<std::size_t> header) {
   // Another reader takes it for JSON, too, but for the numbers that JSON does not have.
   const std::string_view json = bytes.substr(0, header.value_or(bytes.size()));
   if (json.find_first_of("NI") == std::string_view::npos) {
-    HOLDS(ReadStrictJson(json, 200).ok());
+    HOLDS(ReadStrictJson(json, 200, json.size() + 1).ok());
   }
 }
 

@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     HOLDS(problem.status == 400 && problem.type == "bad-parameter" && !problem.detail.empty());
     // Whatever the client wrote, the answer is JSON, and says no more than it should.
     const fcgi::Response response = api::Render(problem, "id");
-    const auto json = ReadStrictJson(response.body, 1);
+    const auto json = ReadStrictJson(response.body, 1, 100);
     HOLDS(json.ok() && json->isObject());
     HOLDS((*json)["status"] == 400 && (*json)["request_id"] == "id");
     HOLDS(json->size() == (problem.parameter.empty() ? 5U : 6U));

@@ -118,7 +118,10 @@ std::optional<Problem> Api::Admit(Exchange& exchange) const {
   if (auto* problem = std::get_if<Problem>(&identified)) return std::move(*problem);
   exchange.holder = std::get<std::shared_ptr<const KeyHolder>>(std::move(identified));
   const ApiKey& key = exchange.holder->key;
-  const auto [allowed, retry_after] = exchange.holder->meter->Admit(key.rate, now);
+  // One that is sent again was counted by the worker that died.
+  const auto [allowed, retry_after] = exchange.request.again
+                                          ? RateMeter::Decision{.allowed = true, .retry_after = {}}
+                                          : exchange.holder->meter->Admit(key.rate, now);
   if (!allowed) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
     return TooManyRequests(fmt::format("this API key has more than {} requests a second, and {} "

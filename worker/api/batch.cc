@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <iterator>
-#include <system_error>
+#include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -25,6 +30,21 @@ constexpr int kMostHelpers = 7;
 
 using Outcome = std::variant<std::monostate, Prediction, Problem>;
 
+// Spare threads until the end of its life.
+class Taken {
+ public:
+  Taken(SpareThreads& spare, int wanted) : spare_(spare), count_(spare.Take(wanted)) {}
+  ~Taken() { spare_.GiveBack(count_); }
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+
+  int count() const { return count_; }
+
+ private:
+  SpareThreads& spare_;
+  const int count_;
+};
+
 class Batch {
  public:
   Batch(const Exchange& exchange, const Services& services, const std::string& model,
@@ -39,51 +59,76 @@ class Batch {
 
   void Run() {
     const int pictures = static_cast<int>(inputs_.pictures.size());
-    const int taken = services_.spare_threads.Take(std::min(pictures - 1, kMostHelpers));
-    {
-      std::vector<std::jthread> helpers;
-      try {
-        for (int i = 0; i < taken; ++i) helpers.emplace_back([this] { Help(); });
-      } catch (const std::system_error&) {
-        // The system has no thread left: those that there are do it.
+    const Taken taken(services_.spare_threads, std::min(pictures - 1, kMostHelpers));
+    std::vector<std::jthread> threads;
+    try {
+      for (int i = 0; i < taken.count(); ++i) {
+        threads.emplace_back(
+            [this, &helper = helpers_[static_cast<std::size_t>(i)]] { Help(helper); });
       }
-      Work(exchange_.lane.task);
-      // Whatever happens while we wait for the helpers is no doing of our last picture.
-      exchange_.lane.task.Store(
-          {.request_id = RequestName(exchange_.id), .model = ModelName(model_), .digest = {}});
+    } catch (const std::exception&) {
+      // There is no thread left, or no memory for one: those that there are do it.
     }
-    services_.spare_threads.GiveBack(taken);
+    Work(exchange_.lane.task);
+    Await(threads.size());
   }
 
   const std::vector<Outcome>& outcomes() const { return outcomes_; }
   const std::vector<Timings>& timings() const { return timings_; }
 
  private:
-  void Help() {
+  struct Helper {
     Seqlock<Task> task;
-    const fcgi::PartOwner owner(exchange_.lane, task);
-    Work(task);
+    bool ended = false;  // guarded by mutex_
+  };
+
+  void Help(Helper& helper) {
+    try {
+      const fcgi::PartOwner owner(exchange_.lane, helper.task);
+      Work(helper.task);
+    } catch (const std::exception&) {  // no memory to begin with: the others do it
+    }
+    const std::lock_guard lock(mutex_);
+    helper.ended = true;
+    ended_.notify_one();
+  }
+
+  // Until the first `count` helpers have ended. What keeps them is shown as what our lane is at, so
+  // that a picture on which one is stuck is known.
+  void Await(std::size_t count) {
+    constexpr std::chrono::milliseconds kLookAgain{200};
+    const auto helpers = std::span(helpers_).first(count);
+    const auto at_work = [&] { return std::ranges::find(helpers, false, &Helper::ended); };
+    std::unique_lock lock(mutex_);
+    while (true) {
+      const auto helper = at_work();
+      if (helper == helpers.end()) return;
+      exchange_.lane.task.Store(helper->task.Load().value_or(Task{}));
+      ended_.wait_for(lock, kLookAgain, [&] { return at_work() == helpers.end(); });
+    }
   }
 
   void Work(Seqlock<Task>& task) {
     while (true) {
       const std::size_t at = next_.fetch_add(1, std::memory_order_relaxed);
       if (at >= outcomes_.size()) return;
-      outcomes_[at] = Answer(at, task);
+      try {
+        outcomes_[at] = Answer(at, task);
+      } catch (const std::exception&) {  // out of memory, for one
+        outcomes_[at] = Problem(failed_);
+      }
     }
   }
 
   Outcome Answer(std::size_t at, Seqlock<Task>& task) {
     const PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<Problem>(&input)) return *problem;
-    try {
-      auto answer = PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
-                                   parameters_, task, timings_[at]);
-      if (auto* problem = std::get_if<Problem>(&answer)) return std::move(*problem);
-      return std::get<Prediction>(std::move(answer));
-    } catch (const std::exception&) {  // out of memory, for one
-      return Internal("the worker could not finish this picture");
-    }
+    auto answer = PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
+                                 parameters_, task, timings_[at]);
+    if (auto* problem = std::get_if<Problem>(&answer)) return std::move(*problem);
+    auto& prediction = std::get<Prediction>(answer);
+    prediction.pixels.release();  // as many as there are pictures would be too much to keep
+    return std::move(prediction);
   }
 
   const Exchange& exchange_;
@@ -94,6 +139,11 @@ class Batch {
   std::atomic<std::size_t> next_ = 0;
   std::vector<Outcome> outcomes_;  // each written by one thread, read after all have ended
   std::vector<Timings> timings_;   // likewise
+  const Problem failed_ = Internal("the worker could not finish this picture");
+
+  std::array<Helper, kMostHelpers> helpers_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
 };
 
 struct Writer {

@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::size_t kMaxModels = 1000;
 
+// To be raised when the program answers something else than before: kept answers outlive it.
+constexpr int kAnswersVersion = 1;
+
 Sha256 DigestOfDescription(const backend::Model& model) {
   std::string text = ToJson(model);
   for (const auto& [name, value] : model.description.parameters) {
@@ -26,9 +29,9 @@ CacheKey CacheKeys::For(std::string_view picture,
   // Of fixed length, then texts whose ends can be told.
   std::string text(Sha256Of(picture).view());
   text += DigestOf(model).view();
-  text += fmt::format("{} {} {} {} {} {} {}", parameters.confidence, parameters.iou,
-                      parameters.max_detections, parameters.normalized, config_.decode.reduced,
-                      config_.limits.pixels, output);
+  text += fmt::format("{} {} {} {} {} {} {} {}", kAnswersVersion, parameters.confidence,
+                      parameters.iou, parameters.max_detections, parameters.normalized,
+                      config_.decode.reduced, config_.limits.pixels, output);
   return Sha256Of(text);
 }
 

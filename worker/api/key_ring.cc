@@ -80,7 +80,8 @@ KeyRing::Stamp KeyRing::Look() const {
   return {.there = true,
           .inode = info.st_ino,
           .size = info.st_size,
-          .modified_ns = info.st_mtim.tv_sec * kNsPerSecond + info.st_mtim.tv_nsec};
+          .modified_ns = info.st_mtim.tv_sec * kNsPerSecond + info.st_mtim.tv_nsec,
+          .changed_ns = info.st_ctim.tv_sec * kNsPerSecond + info.st_ctim.tv_nsec};
 }
 
 void KeyRing::Refresh(TimePoint now) {

@@ -54,6 +54,7 @@ class KeyRing {
     ino_t inode = 0;
     off_t size = 0;
     std::int64_t modified_ns = 0;
+    std::int64_t changed_ns = 0;  // its rights as well
     bool operator==(const Stamp&) const = default;
   };
 

@@ -14,6 +14,7 @@ namespace inferpool::api {
 namespace {
 
 constexpr int kMostDepth = 8;
+constexpr std::size_t kMostValues = 100'000;  // far more than a batch may have pictures
 
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
@@ -66,7 +67,7 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
 // The value of the only member that there may be.
 std::variant<Json::Value, Problem> ReadMember(const fcgi::Request& request, std::string_view name,
                                               std::string_view shape) {
-  absl::StatusOr<Json::Value> json = ReadStrictJson(request.body, kMostDepth);
+  absl::StatusOr<Json::Value> json = ReadStrictJson(request.body, kMostDepth, kMostValues);
   if (!json.ok()) {
     return BadRequest(fmt::format("the body is not the JSON that it should be: {}",
                                   std::string(Message(json.status()))));

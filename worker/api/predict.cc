@@ -95,6 +95,9 @@ Looked LookOrCompute(Exchange& exchange, const Services& services, const Questio
   Cache& cache = *services.cache;
   const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
   std::optional<CacheKey> key;
+  if (services.quarantine.Has(DigestOf(asked.picture), asked.model, Clock::now())) {
+    return {Quarantined(), "MISS"};
+  }
   if (model.ok()) {
     key = cache.keys.For(asked.picture, *model, asked.parameters, ContentType(asked.output));
     if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {

@@ -111,6 +111,12 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     return BackendProblem(admits, model);
   }
 
+  // For whom, and by when: a batch's later pictures may be too late.
+  if (limits.departed.stop_requested()) return ClientLeft();
+  if (limits.deadline.Expired(Clock::now())) {
+    return BackendProblem(absl::DeadlineExceededError(""), model);
+  }
+
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
   if (plan->feed == vision::Feed::kPixels) {
@@ -139,7 +145,8 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   }
   if (!answer.ok()) {
     // The model may be gone, or another one by now.
-    if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status())) {
+    if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status()) &&
+        !absl::IsDeadlineExceeded(answer.status())) {
       catalog_.Forget(model);
     }
     return InferProblem(*plan, answer.status(), model);

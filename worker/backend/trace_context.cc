@@ -18,6 +18,8 @@ bool IsId(std::string_view text) {
 // "00-<32 digits: trace>-<16: parent>-<2: flags>"; a later version may have more behind a dash.
 bool IsTraceparent(std::string_view text) {
   constexpr std::size_t kLength = 55;
+  constexpr std::size_t kMaxLength = 256;  // of a later version
+  if (text.size() > kMaxLength) return false;
   if (text.size() < kLength || text[2] != '-' || text[35] != '-' || text[52] != '-') return false;
   const std::string_view version = text.substr(0, 2);
   if (!IsLowerHex(version) || version == "ff") return false;
@@ -52,6 +54,9 @@ bool IsValue(std::string_view value) {
 // The list, without blanks around its members; empty when it is not valid.
 std::string Tracestate(std::string_view text) {
   constexpr std::size_t kMaxMembers = 32;
+  // What the standard wants to be passed on at least. gRPC takes 8 KiB of metadata in all.
+  constexpr std::size_t kMaxLength = 512;
+  if (text.size() > kMaxLength) return "";
   std::string list;
   std::set<std::string_view> keys;
   while (!text.empty()) {

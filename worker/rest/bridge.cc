@@ -111,7 +111,11 @@ void Hide(const Call& call, Entries& entries) {
 }
 
 fcgi::Response ServerReady(const Call& call, const backend::Client& client) {
-  const absl::Status ready = client.ServerReady(call.limits.deadline);
+  // Who asks needs no key, so it must not hold a thread for long.
+  constexpr std::chrono::milliseconds kPatience{500};
+  if (!client.CheckAdmits().ok()) return Error(503, "the model server is not ready");
+  const absl::Status ready =
+      client.ServerReady(Deadline(std::min(call.limits.deadline.at(), Clock::now() + kPatience)));
   if (ready.ok()) return Json(R"({"ready":true})");
   return Error(503, "the model server is not ready");
 }

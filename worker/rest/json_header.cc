@@ -146,7 +146,7 @@ absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text) {
   const absl::StatusOr<std::string> copy = Splitter(text, header.data).Split();
   RETURN_IF_ERROR(copy.status());
   if (!IsUtf8(*copy)) return Invalid("it is not UTF-8");
-  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth));
+  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth), kMaxBytes);
   if (!root.ok()) return Invalid(Message(root.status()));
   header.root = *std::move(root);
   if (!header.root.isObject()) return Invalid("it is no object");

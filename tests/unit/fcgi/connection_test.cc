@@ -270,7 +270,7 @@ TEST_F(ConnectionTest, TheAnswerHasStatusHeadersLengthAndBody) {
                   .ok());
   EXPECT_TRUE(written_);
   EXPECT_TRUE(answer_.Good());
-  EXPECT_EQ(answer_.Header("Status"), "422");
+  EXPECT_EQ(answer_.Header("Status"), "422 Unprocessable Content");
   EXPECT_EQ(answer_.Header("Content-Type"), "application/json");
   EXPECT_EQ(answer_.Header("X-Other"), "a b");
   EXPECT_EQ(answer_.Header("Content-Length"), std::to_string(body.size()));
@@ -376,7 +376,7 @@ TEST_F(ConnectionQueueTest, ARequestThatWaitedTooLongIsRefusedUnreadAndStillAnsw
   EXPECT_EQ(request->body_bytes, nullptr);
   EXPECT_EQ(request->method, "POST") << "who asked is known all the same";
   EXPECT_TRUE(answer_.Good());
-  EXPECT_EQ(answer_.Header("Status"), "503");
+  EXPECT_EQ(answer_.Header("Status"), "503 Service Unavailable");
 }
 
 TEST_F(ConnectionQueueTest, WithinTheLimitItIsTaken) {

@@ -150,6 +150,18 @@ TEST_F(BatchTest, WhatIsWrongWithTheRequestIsItsAnswer) {
   EXPECT_TRUE(IsProblem(Ask(request), 404, "unknown-route"));
 }
 
+TEST_F(BatchTest, APictureWhoseTimeIsOverIsNotDecoded) {
+  ASSERT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
+  fcgi::Request request = Batch({picture_, picture_});
+  request.accepted -= std::chrono::seconds(config_.timeouts.request_s + 1);
+  const fcgi::Response response = Ask(request);
+  ASSERT_EQ(response.status, 200) << response.body;
+  for (const Json::Value& result : ParseJson(response.body)["results"]) {
+    EXPECT_EQ(result["status"], 504) << result;
+  }
+  EXPECT_EQ(Header(response, "Server-Timing").find("decode"), std::string::npos);
+}
+
 TEST_F(BatchTest, AClientThatLeftEndsIt) {
   fcgi::Request request = Batch({picture_, picture_});
   std::stop_source client;
