@@ -243,7 +243,8 @@ class AnswersTest(SystemTest):
                 ("/v1/models", {}),
                 ("/v1/models/{model}", {}, dict(model="unusable")),
                 ("/v2", {}), ("/v2/health/live", {}), ("/v2/health/ready", {}),
-                ("/v2/repository/index", dict(body="{}", headers=self.JSON),
+                ("/v2/models/stats", {}),
+                ("/v2/repository/index", {}, dict(body="{}", headers=self.JSON),
                  dict(body='{"ready":true}', headers=self.JSON)),
                 *((f"/v2/models/{{model}}{version}{tail}", *requests)
                   for version in ("", "/versions/{version}")
