@@ -160,7 +160,8 @@ class ServerSideDecodeTest(WireTest):
     def test_they_find_what_the_model_alone_finds(self):
         repository = make_repository(self, self.MODELS)
         for transport in ("shm", "inline"):
-            self.begin({"backend.transport": transport}, repository)
+            # The model server decodes at full scale.
+            self.begin({"backend.transport": transport, "decode.reduced": False}, repository)
             for path, model in itertools.product(SAMPLES, ("file", "octets")):
                 with self.subTest(f"{transport} {model} {path.name}"):
                     expected = self.detect("shapes", path.read_bytes())
