@@ -174,7 +174,8 @@ class EdgeTest(SystemTest):
         self.assertEqual([origin], answer.headers.get_all("Access-Control-Allow-Origin"))
         self.assertIn("Origin", ", ".join(answer.headers.get_all("Vary")))
         exposed = answer.header("Access-Control-Expose-Headers").split(", ")
-        self.assertEqual({"X-Request-ID", "Server-Timing", "X-Process-Time", "X-Cache", "Retry-After"},
+        self.assertEqual({"X-Request-ID", "Server-Timing", "X-Process-Time", "X-Cache", "Retry-After",
+                          "Inference-Header-Content-Length"},
                          set(exposed))
         self.assertIsNone(answer.header("Access-Control-Allow-Credentials"))
 
@@ -187,7 +188,7 @@ class EdgeTest(SystemTest):
                 self.assertEqual({"GET", "HEAD", "POST"},
                                  set(answer.header("Access-Control-Allow-Methods").split(", ")))
                 self.assertLessEqual(
-                    {"authorization", "content-type", "x-api-key", "x-priority", "x-request-id",
+                    {"authorization", "content-encoding", "content-type", "x-api-key", "x-priority", "x-request-id",
                      "x-timeout-ms", "traceparent", "tracestate"},
                     set(answer.header("Access-Control-Allow-Headers").lower().split(", ")))
                 self.assertRegex(answer.header("Access-Control-Max-Age"), r"^\d+$")
