@@ -489,6 +489,7 @@ class LimitsTest(SystemTest):
                 answers = [request.result() for request in pending]
         finally:
             os.kill(frozen, signal.SIGCONT)
+            eventually(lambda: self.ask().status == 200, "the next test finds the model server again")
         self.assertEqual(3, sum(answer.status == 429 for answer in answers))
         for answer in answers:
             if answer.status == 429:
