@@ -2,20 +2,18 @@
 
 #include <absl/time/time.h>
 #include <fmt/format.h>
-#include <json/reader.h>
 #include <json/value.h>
 #include <json/writer.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
-#include <memory>
 #include <set>
 
 #include "shared/json_text.h"
+#include "shared/strict_json.h"
 
 namespace inferpool {
 namespace {
@@ -56,19 +54,10 @@ class Parser {
   explicit Parser(std::string_view text) : text_(text) {}
 
   absl::StatusOr<std::vector<ApiKey>> Parse() {
-    Json::CharReaderBuilder builder;
-    Json::CharReaderBuilder::strictMode(&builder.settings_);
-    builder["stackLimit"] = 8;
-    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
-    Json::Value root;
-    std::string errors;
-    try {
-      if (!reader->parse(text_.data(), text_.data() + text_.size(), &root, &errors)) {
-        return NotJson(errors);
-      }
-    } catch (const Json::Exception& error) {  // nested too deeply
-      return Invalid(fmt::format("is not JSON: {}", error.what()));
-    }
+    constexpr int kMostDepth = 8;
+    const absl::StatusOr<Json::Value> json = ReadStrictJson(text_, kMostDepth, kMaxFileBytes);
+    if (!json.ok()) return Invalid(fmt::format("is not JSON: {}", Message(json.status())));
+    const Json::Value& root = *json;
     RETURN_IF_ERROR(CheckMembers(root, {"keys"}, {"keys"}));
     const Json::Value& list = root["keys"];
     if (!list.isArray()) return At(list, "keys is no list");
@@ -80,16 +69,6 @@ class Parser {
   }
 
  private:
-  // "* Line 3, Column 7\n  Missing ','..." as jsoncpp has it.
-  static absl::Status NotJson(const std::string& errors) {
-    const std::size_t at = errors.find("Line ");
-    const int line = at == std::string::npos ? 1 : std::atoi(errors.c_str() + at + 5);
-    std::string reason = errors.substr(std::min(errors.find('\n') + 1, errors.size()));
-    reason = reason.substr(0, reason.find('\n'));
-    reason.erase(0, reason.find_first_not_of(' '));
-    return Invalid(fmt::format("line {}: is not JSON: {}", line, reason));
-  }
-
   absl::Status At(const Json::Value& value, std::string_view why) const {
     const auto begin =
         std::min<std::size_t>(static_cast<std::size_t>(value.getOffsetStart()), text_.size());

@@ -97,7 +97,7 @@ TEST(ApiKeysTest, ExpiryIsATimeOrADay) {
 
 TEST(ApiKeysTest, ABadFileIsRefusedWithItsLine) {
   for (const auto& [text, error] : {
-           std::pair<std::string, std::string>("{\"keys\": [\n{]}", "line 2: is not JSON"),
+           std::pair<std::string, std::string>("{\"keys\": [\n{]}", "is not JSON: Line 2"),
            {"", "is not JSON"},
            {"[]", "line 1: is no object"},
            {"{}", "line 1: has no keys"},
