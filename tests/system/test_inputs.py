@@ -81,6 +81,18 @@ class InputsTest(SystemTest):
                 self.assertEqual("urn:inferpool:unsupported-media", batch["results"][1]["problem"]["type"])
                 self.assertEqual({"index": 2, "status": 200, **alone}, batch["results"][2])
 
+    def test_a_picture_that_crashes_a_worker_spoils_no_other_of_its_batch(self):
+        """Whichever of the batch's threads has it: nginx sends the batch again, without that picture
+        having another try."""
+        poison = ASTRONAUT + b"inferpool-fault:crash"
+        form, form_type = multipart([("images", ASTRONAUT)] * 3 + [("images", poison)]
+                                    + [("images", ASTRONAUT)] * 3)
+        answer = self.post("/v1/predict/shapes/batch", form, form_type)
+        self.assertEqual(200, answer.status, answer.body)
+        results = answer.json()["results"]
+        self.assertEqual([200] * 3 + [422] + [200] * 3, [result["status"] for result in results])
+        self.assertEqual("urn:inferpool:quarantined", results[3]["problem"]["type"])
+
     def test_a_batch_of_the_most_pictures_and_one_more(self):
         small = pictures.encode(pictures.astronaut().resize((64, 64)), "JPEG")
         form, form_type = multipart([("images", small)] * 64)
