@@ -213,6 +213,8 @@ parameters { key: "input_size" value { string_value: "7" } }
 ensemble_scheduling { step [ { model_name: "a" model_version: -1 input_map { key: "X" value: "x" }
   output_map { key: "Y" value: "y" } } ] }
 """)
+    save("config_pbtxt", "maps", 'name: "model"\nbackend: "identity"\n' + "".join(
+        f'parameters {{ key: "k{i}" value {{ string_value: "{i}" }} }}\n' for i in range(24)))
     save("config_pbtxt", "json", '{"name": "model", "maxBatchSize": 4, "input": [{"name": "a", '
          '"data_type": "TYPE_FP32", "dims": ["1", 2]}], "version_policy": {"all": {}}}')
     save("config_pbtxt", "other_name", 'name: "other"')

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # run.sh PROGRAM NAME MOST_BYTES: fuzzes for INFERPOOL_FUZZ_SECONDS (60; 0: the known inputs alone) from
 # the seeds in corpus/NAME and what earlier runs found beside the program. What fails is kept there.
+# The same program goes the same way each time, so that a find belongs to a change and not to chance;
+# INFERPOOL_FUZZ_SEED=0 takes another way every time.
 set -euo pipefail
 
 program=$1 name=$2 most_bytes=$3
@@ -10,7 +12,8 @@ found=$(dirname "$program")/../fuzz/$name
 mkdir -p "$found/corpus" "$found/failures"
 found=$(cd "$found" && pwd)
 
-options=(-max_len="$most_bytes" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$found/failures/")
+options=(-max_len="$most_bytes" -rss_limit_mb=2048 -timeout=10 -seed="${INFERPOOL_FUZZ_SEED:-1}"
+  -artifact_prefix="$found/failures/")
 if [ "$seconds" = 0 ]; then
   options+=(-runs=0)
 else
