@@ -93,6 +93,26 @@ class PoisonTest(ChaosTest):
         self.assertEqual(1, len(self.reports()))
         self.assert_never(watch, lambda gauges: gauges["ready"] < 2, "a worker missing")
 
+    def test_a_batch_with_a_picture_that_hangs(self):
+        """Whichever of the batch's threads has it."""
+        self.begin({"workers": 2, "timeouts.request_s": 2})
+        good = self.album.pictures[0]
+        form, form_type = multipart([("images", picture, "x.jpg")
+                                     for picture in [good] * 3 + [poison(b"hang", 140)] + [good] * 3])
+        answer = self.pool.request("POST", f"/v1/predict/faces/batch?{QUERY}", form,
+                                   {"Content-Type": form_type, "X-Request-ID": "hanging-batch"})
+        self.assertEqual(200, answer.status, answer.body)
+        results = answer.json()["results"]
+        self.assertEqual([200] * 3 + [422] + [200] * 3, [result["status"] for result in results])
+        self.assertEqual("urn:inferpool:quarantined", results[3]["problem"]["type"])
+        expected = self.album.answers[0]["detections"]
+        self.assertEqual([expected] * 6, [result["detections"] for result in results[:3] + results[4:]])
+        self.wait_crashes(1)
+        report = eventually(lambda: self.reports().get("hanging-batch"), "the crash report")
+        self.assertTrue(report["stuck"])
+        [held] = self.pool.status()["quarantine"]
+        self.assertEqual(report["digest"], held["digest"])
+
     def test_innocents_in_the_worker_that_dies_are_answered(self):
         """They wait in the same worker, for a frozen model server, when it crashes."""
         self.begin({"workers": 1, "threads": 8})

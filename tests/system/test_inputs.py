@@ -8,6 +8,7 @@ import unittest
 from PIL import Image
 
 import pictures
+import processes
 from harness import SystemTest
 from http_client import multipart
 from pictures import ASTRONAUT
@@ -92,6 +93,18 @@ class InputsTest(SystemTest):
         results = answer.json()["results"]
         self.assertEqual([200] * 3 + [422] + [200] * 3, [result["status"] for result in results])
         self.assertEqual("urn:inferpool:quarantined", results[3]["problem"]["type"])
+
+    def test_a_batch_keeps_no_pixels(self):
+        """24 pictures of 60 MB each: no more are in memory than are worked on."""
+        large = io.BytesIO()
+        Image.new("RGB", (5000, 4000)).save(large, "PNG")
+        form, form_type = multipart([("images", large.getvalue())] * 24)
+        pids = self.instance.workers()
+        before = {pid: processes.peak_memory_kib(pid) for pid in pids}
+        answer = self.post("/v1/predict/shapes/batch", form, form_type)
+        self.assertEqual([200] * 24, [result["status"] for result in answer.json()["results"]])
+        for pid in pids:
+            self.assertLess(processes.peak_memory_kib(pid) - before[pid], 700 * 1024)
 
     def test_a_batch_of_the_most_pictures_and_one_more(self):
         small = pictures.encode(pictures.astronaut().resize((64, 64)), "JPEG")
