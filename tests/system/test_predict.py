@@ -308,10 +308,10 @@ class PredictTest(SystemTest):
 
     def test_a_line_break_in_a_request_id_makes_no_header(self):
         answer = self.instance.fastcgi(method="GET", uri="/v1/models", content_length=None,
-                                       HTTP_X_REQUEST_ID="abc\r\nX-Evil: 1")
+                                       HTTP_X_REQUEST_ID="xyz\r\nX-Evil: 1")
         self.assert_good(answer)
         self.assertIsNone(answer.header("X-Evil"))
-        self.assertNotIn("abc", answer.header("X-Request-ID"))
+        self.assertNotIn("xyz", answer.header("X-Request-ID"))
 
     def test_two_requests_get_different_ids(self):
         ids = {self.instance.request("GET", "/v1/models").header("X-Request-ID") for _ in range(10)}

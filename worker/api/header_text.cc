@@ -1,21 +1,10 @@
 #include "worker/api/header_text.h"
 
+#include <absl/strings/ascii.h>
+
 #include <algorithm>
 
 namespace inferpool::api {
-namespace {
-
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-}  // namespace
-
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), Lower);
-  return lower;
-}
 
 std::string_view Trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t");
@@ -24,7 +13,7 @@ std::string_view Trim(std::string_view text) {
 }
 
 std::string MediaType(std::string_view content_type) {
-  return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
+  return absl::AsciiStrToLower(Trim(content_type.substr(0, content_type.find(';'))));
 }
 
 std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
@@ -33,7 +22,7 @@ std::optional<std::string> HeaderParameter(std::string_view header, std::string_
     ++at;
     const std::size_t equals = header.find_first_of("=;", at);
     if (equals == std::string_view::npos) return std::nullopt;
-    const std::string name = LowerCase(Trim(header.substr(at, equals - at)));
+    const std::string name = absl::AsciiStrToLower(Trim(header.substr(at, equals - at)));
     if (header[equals] == ';') {
       at = equals;
       continue;

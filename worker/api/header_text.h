@@ -7,9 +7,7 @@
 
 namespace inferpool::api {
 
-std::string LowerCase(std::string_view text);  // ASCII alone
-
-// Without the blanks and tabs around it.
+// Without the blanks and tabs around it; line ends stay.
 std::string_view Trim(std::string_view text);
 
 // The type and subtype of a Content-Type, in lower case, without parameters: "image/jpeg".

@@ -1,5 +1,6 @@
 #include "worker/api/picture_input.h"
 
+#include <absl/strings/ascii.h>
 #include <absl/strings/escaping.h>
 #include <fmt/format.h>
 
@@ -19,7 +20,7 @@ constexpr std::size_t kMostValues = 100'000;  // far more than a batch may have 
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
   if (!request.body_status.ok()) return BodyProblem(request.body_status);
-  const std::string encoding = LowerCase(Trim(request.Header("content-encoding")));
+  const std::string encoding = absl::AsciiStrToLower(Trim(request.Header("content-encoding")));
   if (encoding.empty() || encoding == "identity") return std::nullopt;
   return UnsupportedMedia("the body has a Content-Encoding; send it as it is, pictures are packed");
 }
@@ -32,7 +33,7 @@ PictureInput NotEmpty(std::string_view picture) {
 // What stands behind "data:image/png;base64," (RFC 2397), or all of it when it is no such URL.
 std::variant<std::string_view, Problem> Base64Part(std::string_view text) {
   const std::string_view start = text.substr(0, 8);
-  if (!LowerCase(start).starts_with("data:")) {
+  if (!absl::AsciiStrToLower(start).starts_with("data:")) {
     if (text.substr(0, 16).find("://") != std::string_view::npos) {
       return BadRequest("the image is an address; addresses are not fetched, send the picture");
     }
@@ -40,7 +41,7 @@ std::variant<std::string_view, Problem> Base64Part(std::string_view text) {
   }
   const std::size_t comma = text.find(',');
   if (comma == std::string_view::npos) return BadRequest("the data: URL has no comma");
-  if (!LowerCase(Trim(text.substr(0, comma))).ends_with(";base64")) {
+  if (!absl::AsciiStrToLower(Trim(text.substr(0, comma))).ends_with(";base64")) {
     return BadRequest("the data: URL must be of base64: data:image/jpeg;base64,...");
   }
   return text.substr(comma + 1);

@@ -1,5 +1,7 @@
 #include "worker/backend/trace_context.h"
 
+#include <absl/strings/ascii.h>
+
 #include <algorithm>
 #include <set>
 
@@ -28,13 +30,6 @@ bool IsTraceparent(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t";
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
-
 bool IsKey(std::string_view key) {
   const auto is_lower_or_digit = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -61,7 +56,7 @@ std::string Tracestate(std::string_view text) {
   std::set<std::string_view> keys;
   while (!text.empty()) {
     const std::size_t comma = std::min(text.find(','), text.size());
-    const std::string_view member = Trimmed(text.substr(0, comma));
+    const std::string_view member = absl::StripAsciiWhitespace(text.substr(0, comma));
     text.remove_prefix(std::min(comma + 1, text.size()));
     if (member.empty()) continue;  // which the standard allows
     const std::size_t equals = std::min(member.find('='), member.size() - 1);
@@ -79,7 +74,7 @@ std::string Tracestate(std::string_view text) {
 
 std::optional<TraceContext> ParseTraceContext(std::string_view traceparent,
                                               std::string_view tracestate) {
-  const std::string_view parent = Trimmed(traceparent);
+  const std::string_view parent = absl::StripAsciiWhitespace(traceparent);
   if (!IsTraceparent(parent)) return std::nullopt;
   return TraceContext{std::string(parent), Tracestate(tracestate)};
 }

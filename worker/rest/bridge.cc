@@ -1,5 +1,6 @@
 #include "worker/rest/bridge.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
@@ -75,10 +76,7 @@ int BodyErrorStatus(const absl::Status& status) {
 // The body, unpacked. An error's code is one that BodyErrorStatus knows.
 absl::StatusOr<Body> ReadBody(const Call& call) {
   RETURN_IF_ERROR(call.request.body_status);
-  std::string encoding(call.request.Header("content-encoding"));
-  std::ranges::transform(encoding, encoding.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
+  const std::string encoding = absl::AsciiStrToLower(call.request.Header("content-encoding"));
   if (!encoding.empty() && encoding != "identity") {
     auto text = Inflate(call.request.body, encoding, call.body_bytes);
     RETURN_IF_ERROR(text.status());

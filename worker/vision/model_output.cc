@@ -1,10 +1,10 @@
 #include "worker/vision/model_output.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -68,8 +68,7 @@ bool HasEndToEndOutputs(const ModelDescription& model) {
 }
 
 bool NamesAnEmbedding(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  absl::AsciiStrToLower(&name);
   return name.find("embed") != std::string::npos || name.find("feature") != std::string::npos;
 }
 

@@ -1,5 +1,6 @@
 #include "worker/vision/parameters.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,18 +40,11 @@ absl::Status NotAllowed(std::string_view key, std::string_view value, std::strin
       fmt::format("parameter {} is \"{}\" in config.pbtxt; allowed are {}", key, value, allowed));
 }
 
-std::string_view Trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) {
-    return {};
-  }
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
 // The parameter's text, trimmed; nothing when it is not given.
 std::optional<std::string_view> Find(const Texts& texts, const std::string& key) {
   const auto found = texts.find(key);
-  return found == texts.end() ? std::nullopt : std::optional(Trimmed(found->second));
+  return found == texts.end() ? std::nullopt
+                              : std::optional(absl::StripAsciiWhitespace(found->second));
 }
 
 template <typename Target, typename Value, std::size_t kCount>
@@ -73,7 +67,7 @@ absl::Status ReadChoice(const Texts& texts, const std::string& key,
 
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
-  text = Trimmed(text);
+  text = absl::StripAsciiWhitespace(text);
   Number number{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) {
