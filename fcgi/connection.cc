@@ -15,6 +15,7 @@
 #include <string>
 
 #include "fcgi/preamble.h"
+#include "shared/ascii.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -172,7 +173,9 @@ void Connection::ReadHeaders(Request& request) const {
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
       if (c == '_') c = '-';
     }
-    request.headers.emplace_back(std::move(name), text.substr(std::min(equals + 1, text.size())));
+    // Blanks around a value are no part of it (RFC 9110, section 5.5); HTTP/2's come with them.
+    const std::string_view value = text.substr(std::min(equals + 1, text.size()));
+    request.headers.emplace_back(std::move(name), Trim(value));
   }
 }
 

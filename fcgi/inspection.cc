@@ -12,10 +12,10 @@ namespace inferpool::fcgi {
 InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoint now) {
   InWork in_work;
   for (const Lane& lane : lanes) {
-    const std::int64_t since = lane.busy_since_ns.load(std::memory_order_relaxed);
-    if (since == 0) continue;
+    if (lane.busy_since_ns.load(std::memory_order_relaxed) == 0) continue;
     ++in_work.busy;
-    if (now - FromNs(since) > limit) in_work.stuck.push_back(lane.task.Load().value_or(Task{}));
+    const TimePoint since = FromNs(lane.step_since_ns.load(std::memory_order_relaxed));
+    if (now - since > limit) in_work.stuck.push_back(lane.task.Load().value_or(Task{}));
   }
   return in_work;
 }

@@ -10,7 +10,8 @@
 
 namespace inferpool::fcgi {
 
-// The requests that a worker has in work. One that is over `limit` counts as stuck.
+// The requests that a worker has in work. One that has been at a single step for longer than
+// `limit` counts as stuck; one that goes on, if slowly, does not.
 struct InWork {
   int busy = 0;
   std::vector<Task> stuck;  // what is not known of a task is empty

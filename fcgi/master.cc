@@ -28,8 +28,8 @@
 namespace inferpool::fcgi {
 namespace {
 
-// How long a request may be over its time before its thread counts as stuck: the worker itself
-// answers 504 at timeouts.request_s.
+// A thread counts as stuck when one step alone has taken longer than the whole request may, and
+// this: between steps the worker itself answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
 // Ticks come every second.
 constexpr std::chrono::seconds kLateTick{3};

@@ -22,8 +22,9 @@ struct Request {
   std::string content_type;  // CONTENT_TYPE
   std::string client;        // REMOTE_ADDR
 
-  // The client's headers that nginx passes on (HTTP_*), with names in lower case: "x-request-id".
-  // Not to be trusted. At most kMaxParameterBytes (preamble.h) in all.
+  // The client's headers that nginx passes on (HTTP_*), with names in lower case: "x-request-id",
+  // and values without blanks around them. Not to be trusted. At most kMaxParameterBytes
+  // (preamble.h) in all.
   std::vector<std::pair<std::string, std::string>> headers;
   // The first one of that name; empty when there is none.
   std::string_view Header(std::string_view lower_case_name) const {

@@ -38,6 +38,7 @@
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
 #include "worker/backend/inference.h"
+#include "worker/backend/sweep.h"
 #include "worker/vision/decode.h"
 #include "worker/vision/header.h"
 
@@ -94,6 +95,7 @@ backend::InferenceOptions InferenceOptionsOf(const Config& config) {
                       : config.backend.transport == "inline" ? Transport::kInline
                                                              : Transport::kAuto;
   options.arena_bytes = static_cast<std::size_t>(config.backend.arena_mb) << 20;
+  options.message_bytes = static_cast<std::size_t>(config.backend.message_mb) << 20;
   options.batch = {.max_rows = config.batch.max,
                    .wait = std::chrono::microseconds(config.batch.wait_us)};
   // A pool sweeps its own segments, not those of another one on this host.
@@ -361,6 +363,18 @@ void CloseForgottenDescriptors() {
   fcgi::CloseOthers(keep);
 }
 
+// Of one that had to be killed: otherwise it has removed its socket, and the workers their
+// segments.
+void RemoveTracesOfModelServer(const Config& config) {
+  std::error_code error;
+  if (config.modelserver.listen.starts_with("unix:")) {
+    std::filesystem::remove(config.modelserver.listen.substr(5), error);
+  }
+  // What it had registered went with it; nobody has to be asked.
+  const auto unregister = [](const std::string&) { return absl::OkStatus(); };
+  backend::SweepSegments(config.state, unregister, Deadline::After(std::chrono::seconds(1)));
+}
+
 }  // namespace
 
 int Serve(Config config, const std::string& config_file, const ConfigOverrides& overrides) {
@@ -437,10 +451,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   if (!ground->socket_activated && !IsTcp(config.listen.socket)) {
     std::filesystem::remove(config.listen.socket, error);
   }
-  // The model server removes its own socket, unless it had to be killed.
-  if (config.modelserver.enabled && config.modelserver.listen.starts_with("unix:")) {
-    std::filesystem::remove(config.modelserver.listen.substr(5), error);
-  }
+  if (config.modelserver.enabled) RemoveTracesOfModelServer(config);
   return status;
 }
 

@@ -16,11 +16,12 @@ enum class Stage {
   kPreprocess,   // pixels to tensor
   kInfer,        // the call to the model server
   kPostprocess,  // tensors to answer
+  kDraw,         // the answer as a picture, where that was asked for
   kTotal,        // from acceptance until the answer is ready
 };
 
-inline constexpr std::array<std::string_view, 7> kStageNames = {
-    "queue", "read", "decode", "preprocess", "infer", "postprocess", "total"};
+inline constexpr std::array<std::string_view, 8> kStageNames = {
+    "queue", "read", "decode", "preprocess", "infer", "postprocess", "draw", "total"};
 inline constexpr std::size_t kStages = kStageNames.size();
 
 // Upper bounds of the histograms' buckets, in microseconds; one more bucket takes the rest.

@@ -71,7 +71,12 @@ static_assert(std::atomic<ProcessState>::is_always_lock_free);
 
 void Lane::Begin(TimePoint accepted) {
   task.Store({});  // a crash from here on is not the latest request's doing
+  NewStep(accepted);
   busy_since_ns.store(ToNs(accepted), std::memory_order_relaxed);
+}
+
+void Lane::NewStep(TimePoint now) {
+  step_since_ns.store(ToNs(now), std::memory_order_relaxed);
 }
 
 void Lane::End() {

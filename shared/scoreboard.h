@@ -73,6 +73,7 @@ struct Backtrace {
 struct alignas(64) Lane {
   std::atomic<pid_t> thread;                // 0: none
   std::atomic<std::int64_t> busy_since_ns;  // acceptance of the request in work; 0: idle
+  std::atomic<std::int64_t> step_since_ns;  // of the latest step of that request's
   std::atomic<std::uint64_t> served;        // connections answered or given up
   std::array<std::atomic<std::uint64_t>, kCountedStatuses.size()> by_status;
   std::atomic<std::uint64_t> bytes_in;
@@ -82,6 +83,8 @@ struct alignas(64) Lane {
   Backtrace backtrace;
 
   void Begin(TimePoint accepted);
+  // The work has come on: who is at one step for too long is stuck. Also for threads that help.
+  void NewStep(TimePoint now);
   void End();
   void CountStatus(int status);
   void CountBytes(std::uint64_t in, std::uint64_t out);

@@ -172,6 +172,17 @@ class RestartTest(SharedMemoryTest):
         self.stop_and_assert_nothing_left()
 
 
+class StopTest(SharedMemoryTest):
+    def test_a_pool_whose_model_server_hangs_leaves_nothing_when_it_stops(self):
+        """Its own model server, with which the table goes as well."""
+        self.begin(SHARED)
+        self.prefix = prefix_of(next(name for pid in self.pool.worker_pids()
+                                     for name in segments_of(pid)))
+        self.pool.stop_modelserver()
+        self.pool.stop()  # which looks at what is left, too
+        self.assertEqual(set(), segments(self.prefix))
+
+
 class UnusableTest(SharedMemoryTest):
     def assert_inline(self, workers):
         """Each worker that has served says so once."""

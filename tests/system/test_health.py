@@ -325,7 +325,8 @@ class SidecarTest(HealthTest):
             total = metrics.value(f"{family}_sum", **dict(labels))
             self.assertGreaterEqual(total, 0)
         stages = {dict(labels)["stage"] for _, labels in metrics.histograms()}
-        self.assertEqual({"queue", "read", "decode", "preprocess", "infer", "postprocess", "total"}, stages)
+        self.assertEqual({"queue", "read", "decode", "preprocess", "infer", "postprocess", "draw",
+                          "total"}, stages)
 
     def test_metrics_count_what_happens(self):
         before = self.instance.metrics()

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import unittest
 
 from PIL import Image
@@ -138,6 +139,27 @@ class InputsTest(SystemTest):
         large = pictures.encode(pictures.astronaut().resize((3000, 3000)), "JPEG", quality=90)
         answer = self.post("/v1/predict/shapes?render=jpeg", large, "image/jpeg")
         self.assertEqual((3000, 3000), Image.open(io.BytesIO(answer.body)).size)
+
+    def test_drawing_is_a_stage_and_ends_with_the_requests_time(self):
+        large = pictures.encode(pictures.astronaut().resize((5000, 5000)), "JPEG", quality=80)
+        answer = self.post("/v1/predict/shapes?render=png", large, "image/jpeg")
+        self.assertEqual(200, answer.status)
+        stages = dict(re.findall(r"(\w+);dur=([\d.]+)", answer.headers["Server-Timing"]))
+        self.assertGreater(float(stages["draw"]), float(stages["total"]) / 2)
+        late = self.post("/v1/predict/shapes?render=png", large, "image/jpeg", {"X-Timeout-Ms": "150"})
+        self.assert_problem(late, 504, "model-too-slow")
+        self.assertEqual(200, self.post("/v1/predict/shapes", large, "image/jpeg").status)
+
+    def test_the_best_that_can_be_is_the_answer(self):
+        wide = io.BytesIO()
+        Image.new("RGB", (70_000, 4)).save(wide, "PNG")
+        for accept, kind in (("image/jpeg, image/png;q=0.5", "image/png"),
+                             ("image/jpeg, application/json;q=0.5", "application/json")):
+            answer = self.post("/v1/predict/shapes", wide.getvalue(), "image/png", {"Accept": accept})
+            self.assertEqual((200, kind), (answer.status, answer.headers["Content-Type"]))
+        for headers, query in (({"Accept": "image/jpeg"}, ""), ({}, "?render=jpeg")):
+            answer = self.post("/v1/predict/shapes" + query, wide.getvalue(), "image/png", headers)
+            self.assert_problem(answer, 406, "not-acceptable")
 
     def test_json_is_the_answer_in_doubt(self):
         for accept in ("*/*", "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8",

@@ -83,6 +83,21 @@ class AggregationTest(WireTest):
                 self.assertLess(executions, inferences)
 
 
+    def test_a_batch_is_no_larger_than_a_message(self):
+        """Of a megabyte each, eight would be; as many as fit go together."""
+        self.begin({"workers": 1, "threads": 12, "nginx.rate_per_s": 0, "batch.max": 8,
+                    "backend.transport": "inline", "backend.message_mb": 4})
+        sample = SAMPLES[0].read_bytes()
+        alone = self.detect("shapes", sample)["detections"]
+        before = self.counts("shapes")
+        with concurrent.futures.ThreadPoolExecutor(12) as clients:
+            for found in clients.map(lambda _: self.detect("shapes", sample), range(60)):
+                self.assertEqual(alone, found["detections"])
+        inferences, executions = (now - then for now, then in zip(self.counts("shapes"), before))
+        self.assertEqual(60, inferences)
+        self.assertLess(executions, inferences)
+
+
 # What the first step makes of a picture's bytes, and the last one of its tensor.
 STEPS = """
     platform: "ensemble"

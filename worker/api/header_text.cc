@@ -1,19 +1,13 @@
 #include "worker/api/header_text.h"
 
-#include <absl/strings/ascii.h>
-
 #include <algorithm>
+
+#include "shared/ascii.h"
 
 namespace inferpool::api {
 
-std::string_view Trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 std::string MediaType(std::string_view content_type) {
-  return absl::AsciiStrToLower(Trim(content_type.substr(0, content_type.find(';'))));
+  return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
 }
 
 std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
@@ -22,7 +16,7 @@ std::optional<std::string> HeaderParameter(std::string_view header, std::string_
     ++at;
     const std::size_t equals = header.find_first_of("=;", at);
     if (equals == std::string_view::npos) return std::nullopt;
-    const std::string name = absl::AsciiStrToLower(Trim(header.substr(at, equals - at)));
+    const std::string name = LowerCase(Trim(header.substr(at, equals - at)));
     if (header[equals] == ';') {
       at = equals;
       continue;

@@ -7,9 +7,6 @@
 
 namespace inferpool::api {
 
-// Without the blanks and tabs around it; line ends stay.
-std::string_view Trim(std::string_view text);
-
 // The type and subtype of a Content-Type, in lower case, without parameters: "image/jpeg".
 std::string MediaType(std::string_view content_type);
 

@@ -1,11 +1,11 @@
 #include "worker/api/multipart.h"
 
-#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
 
+#include "shared/ascii.h"
 #include "worker/api/header_text.h"
 
 namespace inferpool::api {
@@ -23,9 +23,8 @@ std::optional<std::string> PartName(std::string_view headers) {
     headers.remove_prefix(std::min(end + 2, headers.size()));
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
-    if (absl::AsciiStrToLower(Trim(line.substr(0, colon))) != "content-disposition") continue;
-    if (!absl::AsciiStrToLower(Trim(line.substr(colon + 1))).starts_with("form-data"))
-      return std::nullopt;
+    if (LowerCase(Trim(line.substr(0, colon))) != "content-disposition") continue;
+    if (!LowerCase(Trim(line.substr(colon + 1))).starts_with("form-data")) return std::nullopt;
     return HeaderParameter(line, "name");
   }
   return std::nullopt;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <functional>
+#include <iterator>
 #include <string>
 
 #include "worker/api/header_text.h"
@@ -43,7 +45,7 @@ std::string_view ContentType(Output output) {
   return "application/json";
 }
 
-Output Negotiate(std::string_view accept) {
+std::vector<Output> Negotiate(std::string_view accept) {
   std::array<int, kOutputs.size()> fits{};
   std::array<double, kOutputs.size()> qualities{};
   while (!accept.empty()) {
@@ -57,9 +59,13 @@ Output Negotiate(std::string_view accept) {
       qualities[i] = Quality(range);
     }
   }
-  // The first of the best ones; JSON stands first.
-  const auto best = std::ranges::max_element(qualities) - qualities.begin();
-  return kOutputs[static_cast<std::size_t>(best)];
+  const auto quality = [&](Output output) { return qualities[static_cast<std::size_t>(output)]; };
+  std::vector<Output> accepted;
+  std::ranges::copy_if(kOutputs, std::back_inserter(accepted),
+                       [&](Output output) { return quality(output) > 0; });
+  std::ranges::stable_sort(accepted, std::ranges::greater(), quality);
+  if (accepted.empty()) accepted.push_back(Output::kJson);
+  return accepted;
 }
 
 }  // namespace inferpool::api

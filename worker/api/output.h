@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 namespace inferpool::api {
 
@@ -9,8 +10,9 @@ enum class Output { kJson, kJpeg, kPng };
 
 std::string_view ContentType(Output output);
 
-// What the client prefers by its Accept header (RFC 9110, section 12.5.1); JSON when it does not
-// care, prefers it as much as another, accepts none of them, or writes what cannot be understood.
-Output Negotiate(std::string_view accept);
+// What the client accepts by its Accept header (RFC 9110, section 12.5.1), the best first; of what
+// it likes as much as another, JSON comes first. JSON alone when it accepts none of them, does not
+// care or writes what cannot be understood. Never empty.
+std::vector<Output> Negotiate(std::string_view accept);
 
 }  // namespace inferpool::api

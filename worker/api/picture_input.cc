@@ -1,15 +1,16 @@
 #include "worker/api/picture_input.h"
 
-#include <absl/strings/ascii.h>
 #include <absl/strings/escaping.h>
 #include <fmt/format.h>
 
 #include <optional>
 #include <utility>
 
+#include "shared/ascii.h"
 #include "shared/strict_json.h"
 #include "worker/api/header_text.h"
 #include "worker/api/multipart.h"
+#include "worker/api/parameters.h"
 
 namespace inferpool::api {
 namespace {
@@ -20,7 +21,7 @@ constexpr std::size_t kMostValues = 100'000;  // far more than a batch may have 
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
   if (!request.body_status.ok()) return BodyProblem(request.body_status);
-  const std::string encoding = absl::AsciiStrToLower(Trim(request.Header("content-encoding")));
+  const std::string encoding = LowerCase(Trim(request.Header("content-encoding")));
   if (encoding.empty() || encoding == "identity") return std::nullopt;
   return UnsupportedMedia("the body has a Content-Encoding; send it as it is, pictures are packed");
 }
@@ -30,10 +31,11 @@ PictureInput NotEmpty(std::string_view picture) {
   return picture;
 }
 
-// What stands behind "data:image/png;base64," (RFC 2397), or all of it when it is no such URL.
-std::variant<std::string_view, Problem> Base64Part(std::string_view text) {
+// What stands behind "data:image/png;base64," (RFC 2397), or all of it when it is no such URL. It
+// may come to lie in `unescaped`.
+std::variant<std::string_view, Problem> Base64Part(std::string_view text, std::string& unescaped) {
   const std::string_view start = text.substr(0, 8);
-  if (!absl::AsciiStrToLower(start).starts_with("data:")) {
+  if (!LowerCase(start).starts_with("data:")) {
     if (text.substr(0, 16).find("://") != std::string_view::npos) {
       return BadRequest("the image is an address; addresses are not fetched, send the picture");
     }
@@ -41,10 +43,13 @@ std::variant<std::string_view, Problem> Base64Part(std::string_view text) {
   }
   const std::size_t comma = text.find(',');
   if (comma == std::string_view::npos) return BadRequest("the data: URL has no comma");
-  if (!absl::AsciiStrToLower(Trim(text.substr(0, comma))).ends_with(";base64")) {
+  if (!LowerCase(Trim(text.substr(0, comma))).ends_with(";base64")) {
     return BadRequest("the data: URL must be of base64: data:image/jpeg;base64,...");
   }
-  return text.substr(comma + 1);
+  text.remove_prefix(comma + 1);
+  if (text.find('%') == std::string_view::npos) return text;
+  unescaped = PercentDecode(text);
+  return unescaped;
 }
 
 PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded) {
@@ -54,7 +59,8 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
   const char* begin = nullptr;
   const char* end = nullptr;
   value.getString(&begin, &end);
-  const auto base64 = Base64Part({begin, static_cast<std::size_t>(end - begin)});
+  std::string unescaped;
+  const auto base64 = Base64Part({begin, static_cast<std::size_t>(end - begin)}, unescaped);
   if (const auto* problem = std::get_if<Problem>(&base64)) return *problem;
   const auto text = std::get<std::string_view>(base64);
   std::string& picture = decoded.emplace_back();

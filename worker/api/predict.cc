@@ -1,5 +1,6 @@
 #include "worker/api/predict.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -41,32 +42,53 @@ Problem DrawProblem(const absl::Status& status) {
 // request's own.
 using Content = std::variant<CachedAnswer, Problem>;
 
-// The picture with what was found in it, as `output` says.
-Content Draw(std::string_view picture, Prediction& prediction, Output output) {
+struct Question {
+  const std::string& model;
+  std::string_view picture;
+  const PredictParameters& parameters;
+  const std::vector<Output>& outputs;  // the best first
+};
+
+vision::Encoding EncodingOf(Output output) {
+  return output == Output::kPng ? vision::Encoding::kPng : vision::Encoding::kJpeg;
+}
+
+bool CanBe(Output output, const Prediction& prediction) {
+  return output == Output::kJson ||
+         (!std::holds_alternative<vision::Embedding>(prediction.result) &&
+          vision::CanEncode(prediction.picture, EncodingOf(output)));
+}
+
+// The best that can be; the best when none can, for the reason that it gives.
+Output Choose(const std::vector<Output>& outputs, const Prediction& prediction) {
+  const auto found =
+      std::ranges::find_if(outputs, [&](Output output) { return CanBe(output, prediction); });
+  return found == outputs.end() ? outputs.front() : *found;
+}
+
+// The picture with what was found in it.
+Content Draw(Exchange& exchange, const Question& asked, Prediction& prediction, Output output) {
+  const StageTimer timer(exchange.timings, Stage::kDraw);
   // It may have been decoded at a smaller scale, or by the model server.
   cv::Mat& pixels = prediction.pixels;
   if (pixels.size() != prediction.picture) {
-    const auto header = vision::ReadHeader(picture);
+    exchange.lane.NewStep(Clock::now());
+    const auto header = vision::ReadHeader(asked.picture);
     if (!header.ok()) return PictureProblem(header.status());
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header);
+    absl::StatusOr<cv::Mat> decoded = vision::Decode(asked.picture, *header);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }
   const absl::Status drawn =
       std::visit(Drawing{pixels, prediction.model->description.class_names}, prediction.result);
   if (!drawn.ok()) return DrawProblem(drawn);
-  absl::StatusOr<std::string> file = vision::EncodePicture(
-      pixels, output == Output::kPng ? vision::Encoding::kPng : vision::Encoding::kJpeg);
+  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
+  exchange.lane.NewStep(Clock::now());
+  absl::StatusOr<std::string> file = vision::EncodePicture(pixels, EncodingOf(output));
   if (!file.ok()) return DrawProblem(file.status());
+  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
   return CachedAnswer{std::string(ContentType(output)), *std::move(file)};
 }
-
-struct Question {
-  const std::string& model;
-  std::string_view picture;
-  const PredictParameters& parameters;
-  Output output;
-};
 
 struct Computed {
   Content content;
@@ -78,10 +100,11 @@ Computed Compute(Exchange& exchange, const Services& services, const Question& a
                                   exchange.lane.task, exchange.timings);
   if (auto* problem = std::get_if<Problem>(&predicted)) return {std::move(*problem), ""};
   auto& prediction = std::get<Prediction>(predicted);
-  if (asked.output != Output::kJson) {
-    return {Draw(asked.picture, prediction, asked.output), prediction.version};
+  const Output output = Choose(asked.outputs, prediction);
+  if (output != Output::kJson) {
+    return {Draw(exchange, asked, prediction, output), prediction.version};
   }
-  return {CachedAnswer{std::string(ContentType(asked.output)),
+  return {CachedAnswer{std::string(ContentType(output)),
                        Members(prediction, asked.parameters.normalized)},
           prediction.version};
 }
@@ -95,11 +118,12 @@ Looked LookOrCompute(Exchange& exchange, const Services& services, const Questio
   Cache& cache = *services.cache;
   const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
   std::optional<CacheKey> key;
+  const std::string_view best = ContentType(asked.outputs.front());
   if (services.quarantine.Has(DigestOf(asked.picture), asked.model, Clock::now())) {
     return {Quarantined(), "MISS"};
   }
   if (model.ok()) {
-    key = cache.keys.For(asked.picture, *model, asked.parameters, ContentType(asked.output));
+    key = cache.keys.For(asked.picture, *model, asked.parameters, best);
     if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {
       cache.counts.hits.fetch_add(1, std::memory_order_relaxed);
       return {*std::move(found), "HIT"};
@@ -108,17 +132,19 @@ Looked LookOrCompute(Exchange& exchange, const Services& services, const Questio
   cache.counts.misses.fetch_add(1, std::memory_order_relaxed);
   Computed computed = Compute(exchange, services, asked);
   const auto* answer = std::get_if<CachedAnswer>(&computed.content);
-  // Not when the model was replaced since we asked for its description.
-  if (key && answer != nullptr && computed.version == (*model)->description.version) {
+  // Not when the model was replaced since we asked for its description, nor when the answer is not
+  // what others who like that best may accept.
+  if (key && answer != nullptr && answer->content_type == best &&
+      computed.version == (*model)->description.version) {
     cache.answers.Store(*key, *answer, std::chrono::system_clock::now());
   }
   return {std::move(computed.content), "MISS"};
 }
 
-fcgi::Response Finish(Exchange& exchange, Content content, Output output) {
+fcgi::Response Finish(Exchange& exchange, Content content) {
   if (const auto* problem = std::get_if<Problem>(&content)) return exchange.Fail(*problem);
   auto& answer = std::get<CachedAnswer>(content);
-  if (output == Output::kJson) {
+  if (answer.content_type == ContentType(Output::kJson)) {
     exchange.timings.Set(Stage::kTotal, std::chrono::duration_cast<Timings::Duration>(
                                             Clock::now() - exchange.request.accepted));
     return Json(Complete(answer.body, exchange.timings, exchange.id));
@@ -138,6 +164,7 @@ std::variant<Prediction, Problem> PredictPicture(const Exchange& exchange, const
   const Digest digest = DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
+  exchange.lane.NewStep(Clock::now());
   InjectFault(picture);
   return Predictor(services.config, services.inference, services.catalog)
       .Predict(model, picture, parameters, exchange.limits, timings);
@@ -154,16 +181,17 @@ fcgi::Response Predict(Exchange& exchange, const Services& services, const std::
   const PictureInput picture = ReadPicture(exchange.request, inputs);
   if (const auto* problem = std::get_if<Problem>(&picture)) return exchange.Fail(*problem);
 
-  const Question asked{
-      .model = model,
-      .picture = std::get<std::string_view>(picture),
-      .parameters = wanted,
-      .output = wanted.render.value_or(Negotiate(exchange.request.Header("accept")))};
+  const std::vector<Output> outputs =
+      wanted.render ? std::vector{*wanted.render} : Negotiate(exchange.request.Header("accept"));
+  const Question asked{.model = model,
+                       .picture = std::get<std::string_view>(picture),
+                       .parameters = wanted,
+                       .outputs = outputs};
   if (services.cache == nullptr) {
-    return Finish(exchange, Compute(exchange, services, asked).content, asked.output);
+    return Finish(exchange, Compute(exchange, services, asked).content);
   }
   Looked looked = LookOrCompute(exchange, services, asked);
-  fcgi::Response response = Finish(exchange, std::move(looked.content), asked.output);
+  fcgi::Response response = Finish(exchange, std::move(looked.content));
   response.headers.emplace_back("X-Cache", looked.outcome);
   return response;
 }

@@ -92,6 +92,12 @@ Problem InferProblem(const vision::Plan& plan, const absl::Status& status,
 
 }  // namespace
 
+std::optional<Problem> TooLate(const backend::CallLimits& limits, const std::string& model) {
+  if (limits.departed.stop_requested()) return ClientLeft();
+  if (!limits.deadline.Expired(Clock::now())) return std::nullopt;
+  return BackendProblem(absl::DeadlineExceededError(""), model);
+}
+
 std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
                                                      std::string_view picture,
                                                      const PredictParameters& parameters,
@@ -111,11 +117,8 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     return BackendProblem(admits, model);
   }
 
-  // For whom, and by when: a batch's later pictures may be too late.
-  if (limits.departed.stop_requested()) return ClientLeft();
-  if (limits.deadline.Expired(Clock::now())) {
-    return BackendProblem(absl::DeadlineExceededError(""), model);
-  }
+  // A batch's later pictures may be.
+  if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
@@ -127,7 +130,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     pixels = *std::move(decoded);
   }
 
-  if (limits.departed.stop_requested()) return ClientLeft();
+  if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
   std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
   absl::StatusOr<backend::Inference::Row> row =

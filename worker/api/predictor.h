@@ -27,6 +27,10 @@ struct Prediction {
   vision::Result result;
 };
 
+// Why it makes no sense to go on with a request: its client has left, or its time is over. Nothing
+// while it does.
+std::optional<Problem> TooLate(const backend::CallLimits& limits, const std::string& model);
+
 // Thread safe. Everything passed by reference must outlive it.
 class Predictor {
  public:

@@ -166,6 +166,12 @@ std::shared_ptr<Inference::Calls> Inference::CallsOf(const std::shared_ptr<const
 }
 
 Lease Inference::Allocate(std::size_t bytes, bool last) {
+  constexpr std::size_t kBesidesTensor = 64 << 10;
+  // What fits no message could not be sent where the server cannot open shared memory.
+  if (!last && options_.transport != Transport::kShm &&
+      bytes + kBesidesTensor > options_.message_bytes) {
+    return {};
+  }
   if (options_.transport != Transport::kInline) {
     Lease lease = arenas_.Allocate(bytes, Clock::now());
     // Few rows in shared memory are better than many that are not.

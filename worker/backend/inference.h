@@ -25,6 +25,7 @@ namespace inferpool::backend {
 struct InferenceOptions {
   Transport transport = Transport::kAuto;
   std::size_t arena_bytes = std::size_t{64} << 20;
+  std::size_t message_bytes = std::size_t{256} << 20;
   BatchLimits batch = {};   // max_rows 1: each request goes alone
   std::string domain = {};  // as in arena.h
 };

@@ -1,9 +1,9 @@
 #include "worker/backend/trace_context.h"
 
-#include <absl/strings/ascii.h>
-
 #include <algorithm>
 #include <set>
+
+#include "shared/ascii.h"
 
 namespace inferpool::backend {
 namespace {
@@ -56,7 +56,7 @@ std::string Tracestate(std::string_view text) {
   std::set<std::string_view> keys;
   while (!text.empty()) {
     const std::size_t comma = std::min(text.find(','), text.size());
-    const std::string_view member = absl::StripAsciiWhitespace(text.substr(0, comma));
+    const std::string_view member = Trim(text.substr(0, comma));
     text.remove_prefix(std::min(comma + 1, text.size()));
     if (member.empty()) continue;  // which the standard allows
     const std::size_t equals = std::min(member.find('='), member.size() - 1);
@@ -74,7 +74,7 @@ std::string Tracestate(std::string_view text) {
 
 std::optional<TraceContext> ParseTraceContext(std::string_view traceparent,
                                               std::string_view tracestate) {
-  const std::string_view parent = absl::StripAsciiWhitespace(traceparent);
+  const std::string_view parent = Trim(traceparent);
   if (!IsTraceparent(parent)) return std::nullopt;
   return TraceContext{std::string(parent), Tracestate(tracestate)};
 }

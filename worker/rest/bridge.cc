@@ -1,6 +1,5 @@
 #include "worker/rest/bridge.h"
 
-#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
@@ -10,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "shared/ascii.h"
 #include "shared/json_text.h"
 #include "shared/utf8.h"
 #include "worker/rest/infer_request.h"
@@ -76,7 +76,7 @@ int BodyErrorStatus(const absl::Status& status) {
 // The body, unpacked. An error's code is one that BodyErrorStatus knows.
 absl::StatusOr<Body> ReadBody(const Call& call) {
   RETURN_IF_ERROR(call.request.body_status);
-  const std::string encoding = absl::AsciiStrToLower(call.request.Header("content-encoding"));
+  const std::string encoding = LowerCase(call.request.Header("content-encoding"));
   if (!encoding.empty() && encoding != "identity") {
     auto text = Inflate(call.request.body, encoding, call.body_bytes);
     RETURN_IF_ERROR(text.status());

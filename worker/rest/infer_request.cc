@@ -169,11 +169,13 @@ class Builder {
     const auto parameters = ParametersOf(input);
     RETURN_IF_ERROR(parameters.status());
     RETURN_IF_ERROR(CheckNotShared(**parameters));
-    const bool binary = (*parameters)->isMember("binary_data_size");
-    if (binary == input.isMember("data")) {
+    const bool sized = (*parameters)->isMember("binary_data_size");
+    const bool has_data = input.isMember("data");
+    if (sized ? has_data : !has_data && tail_.empty()) {
       return Invalid("it needs either \"data\" or the parameter binary_data_size");
     }
-    if (binary) return ReadBinary((**parameters)["binary_data_size"], datatype, shape);
+    if (sized) return ReadBinary((**parameters)["binary_data_size"], datatype, shape);
+    if (!has_data) return ReadUnsized(datatype, shape);
     const Json::Value& index = input["data"];
     if (!index.isUInt() || index.asUInt() >= header_.data.size()) {
       return absl::InternalError("its data were not found");  // never: json_header.h
@@ -205,10 +207,41 @@ class Builder {
                        DatatypeName(datatype), ShapeText(shape), *wanted, bytes);
       }
     }
-    const std::string_view data = tail_.substr(used_, static_cast<std::size_t>(bytes));
-    call_.raw.push_back({std::as_bytes(std::span(data)), body_.owner});
-    used_ += data.size();
+    Take(static_cast<std::size_t>(bytes));
     return absl::OkStatus();
+  }
+
+  // Bytes without a binary_data_size, as clients of the OpenVINO model server may leave it out: the
+  // shape says how many they are, or they are the only text of the only input, without the length
+  // that texts have before them.
+  absl::Status ReadUnsized(inference::DataType datatype, std::span<const std::int64_t> shape) {
+    if (datatype == inference::TYPE_STRING) {
+      if (header_.root["inputs"].size() != 1 || ShapeText(shape) != "[1]") {
+        return Invalid(
+            "without binary_data_size, BYTES must be of shape [1] and of the only input");
+      }
+      std::string element;
+      AppendBytesElement(tail_, element);
+      const auto owner = std::make_shared<const std::string>(std::move(element));
+      call_.raw.push_back({std::as_bytes(std::span(*owner)), owner});
+      used_ = tail_.size();
+      return absl::OkStatus();
+    }
+    const absl::StatusOr<std::size_t> bytes = ByteSize(datatype, shape);
+    RETURN_IF_ERROR(bytes.status());
+    if (*bytes > tail_.size() - used_) {
+      return Invalid("{} of shape {} takes {} bytes, behind the JSON there are only {} more",
+                     DatatypeName(datatype), ShapeText(shape), *bytes, tail_.size() - used_);
+    }
+    Take(*bytes);
+    return absl::OkStatus();
+  }
+
+  // The next bytes of the tail, as they are, as a tensor's.
+  void Take(std::size_t bytes) {
+    const std::string_view data = tail_.substr(used_, bytes);
+    call_.raw.push_back({std::as_bytes(std::span(data)), body_.owner});
+    used_ += bytes;
   }
 
   absl::Status ReadOutputs() {

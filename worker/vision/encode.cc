@@ -20,12 +20,13 @@ struct Free {
   void operator()(unsigned char* bytes) const { tjFree(bytes); }
 };
 
+constexpr int kMostJpegSide = 65'500;
+
 absl::StatusOr<std::string> EncodeJpeg(const cv::Mat& bgr) {
-  constexpr int kMostSide = 65'500;
   constexpr int kQuality = 90;
-  if (std::max(bgr.cols, bgr.rows) > kMostSide) {
+  if (!CanEncode(bgr.size(), Encoding::kJpeg)) {
     return absl::OutOfRangeError(fmt::format("a JPEG's sides have at most {} pixels, not {} x {}",
-                                             kMostSide, bgr.cols, bgr.rows));
+                                             kMostJpegSide, bgr.cols, bgr.rows));
   }
   const std::unique_ptr<void, Destroy> encoder(tjInitCompress());
   if (!encoder) {
@@ -45,11 +46,16 @@ absl::StatusOr<std::string> EncodeJpeg(const cv::Mat& bgr) {
 
 std::string EncodePng(const cv::Mat& bgr) {
   std::vector<unsigned char> bytes;
-  cv::imencode(".png", bgr, bytes, {cv::IMWRITE_PNG_COMPRESSION, 1});
+  // Without parameters OpenCV tries one filter instead of all.
+  cv::imencode(".png", bgr, bytes);
   return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace
+
+bool CanEncode(cv::Size size, Encoding encoding) {
+  return encoding != Encoding::kJpeg || std::max(size.width, size.height) <= kMostJpegSide;
+}
 
 absl::StatusOr<std::string> EncodePicture(const cv::Mat& bgr, Encoding encoding) {
   if (bgr.empty() || bgr.type() != CV_8UC3) {

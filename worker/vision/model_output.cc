@@ -1,6 +1,5 @@
 #include "worker/vision/model_output.h"
 
-#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "shared/ascii.h"
 #include "shared/status.h"
 #include "worker/vision/unusable.h"
 
@@ -67,8 +67,8 @@ bool HasEndToEndOutputs(const ModelDescription& model) {
   });
 }
 
-bool NamesAnEmbedding(std::string name) {
-  absl::AsciiStrToLower(&name);
+bool NamesAnEmbedding(std::string_view output) {
+  const std::string name = LowerCase(output);
   return name.find("embed") != std::string::npos || name.find("feature") != std::string::npos;
 }
 

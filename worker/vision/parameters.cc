@@ -1,6 +1,5 @@
 #include "worker/vision/parameters.h"
 
-#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,12 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "shared/ascii.h"
 #include "shared/status.h"
 
 namespace inferpool::vision {
 namespace {
 
 using Texts = std::map<std::string, std::string>;
+
+constexpr std::string_view kBlanks = " \t\r\n";
 
 template <typename Value>
 using Choice = std::pair<std::string_view, Value>;
@@ -43,8 +45,7 @@ absl::Status NotAllowed(std::string_view key, std::string_view value, std::strin
 // The parameter's text, trimmed; nothing when it is not given.
 std::optional<std::string_view> Find(const Texts& texts, const std::string& key) {
   const auto found = texts.find(key);
-  return found == texts.end() ? std::nullopt
-                              : std::optional(absl::StripAsciiWhitespace(found->second));
+  return found == texts.end() ? std::nullopt : std::optional(Trim(found->second, kBlanks));
 }
 
 template <typename Target, typename Value, std::size_t kCount>
@@ -67,7 +68,7 @@ absl::Status ReadChoice(const Texts& texts, const std::string& key,
 
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
-  text = absl::StripAsciiWhitespace(text);
+  text = Trim(text, kBlanks);
   Number number{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) {

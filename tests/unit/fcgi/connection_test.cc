@@ -42,6 +42,8 @@ TEST_F(ConnectionTest, ReadsTheParametersThatItKnows) {
                                                {"REQUEST_URI", "/v1/predict/a%20b?iou=0.5&x=%3F"},
                                                {"CONTENT_TYPE", "image/png"},
                                                {"HTTP_X_REQUEST_ID", "id-1"},
+                                               {"HTTP_X_PRIORITY", " \thigh low  "},
+                                               {"HTTP_X_NOTHING", "  "},
                                                {"HTTP_ACCEPT", "a=b"},
                                                {"HTTP_ACCEPT", "second"},
                                                {"HTTP_", "nameless"},
@@ -53,6 +55,8 @@ TEST_F(ConnectionTest, ReadsTheParametersThatItKnows) {
   EXPECT_EQ(request->query, "iou=0.5&x=%3F");
   EXPECT_EQ(request->content_type, "image/png");
   EXPECT_EQ(request->Header("x-request-id"), "id-1");
+  EXPECT_EQ(request->Header("x-priority"), "high low");
+  EXPECT_EQ(request->Header("x-nothing"), "");
   EXPECT_EQ(request->Header("accept"), "a=b");
   EXPECT_EQ(request->Header("x-api-key"), "");
   EXPECT_EQ(request->client, "192.0.2.7");

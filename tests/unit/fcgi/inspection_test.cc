@@ -44,6 +44,13 @@ TEST_F(InspectionTest, OnlyWhatIsOverTheLimitIsStuck) {
   EXPECT_EQ(in_work.stuck[0].digest, DigestOf("late"));
 }
 
+TEST_F(InspectionTest, WhoGoesOnIsNotStuck) {
+  Begin(0, seconds(60), "slow");
+  board_.lanes(0)[0].NewStep(now_ - seconds(5));
+  EXPECT_TRUE(Inspect(board_.lanes(0), seconds(5), now_).stuck.empty());
+  EXPECT_EQ(Inspect(board_.lanes(0), seconds(4), now_).stuck.size(), 1U);
+}
+
 TEST_F(InspectionTest, AStuckThreadWithoutATaskCountsToo) {
   board_.lanes(0)[2].Begin(now_ - seconds(60));
   const InWork in_work = Inspect(board_.lanes(0), seconds(5), now_);

@@ -26,10 +26,5 @@ TEST(HeaderTextTest, AParameterIsFoundByItsName) {
   EXPECT_EQ(HeaderParameter("a; name=\"open", "name"), std::nullopt);
 }
 
-TEST(HeaderTextTest, BlanksAndTabsAroundAreCutOff) {
-  EXPECT_EQ(Trim(" \ta b\t "), "a b");
-  EXPECT_EQ(Trim(" \t "), "");
-}
-
 }  // namespace
 }  // namespace inferpool::api

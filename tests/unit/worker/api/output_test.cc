@@ -19,7 +19,7 @@ TEST(OutputTest, TheClientsPreferenceDecides) {
                                        {"image/*, image/jpeg;q=0", Output::kPng},
                                        {"image/png ; q=1.0 , application/json; q=0", Output::kPng},
                                        {"application/json;q=0, */*", Output::kJpeg}}) {
-    EXPECT_EQ(Negotiate(accept), wanted) << accept;
+    EXPECT_EQ(Negotiate(accept).front(), wanted) << accept;
   }
 }
 
@@ -45,8 +45,17 @@ TEST(OutputTest, InDoubtItIsJson) {
                              "image/",
                              "application/problem+json",
                              "image/webp"}) {
-    EXPECT_EQ(Negotiate(accept), Output::kJson) << accept;
+    EXPECT_EQ(Negotiate(accept).front(), Output::kJson) << accept;
   }
+}
+
+TEST(OutputTest, WhatElseIsAcceptedFollows) {
+  using Outputs = std::vector<Output>;
+  EXPECT_EQ(Negotiate("image/png, application/json;q=0.9"), (Outputs{Output::kPng, Output::kJson}));
+  EXPECT_EQ(Negotiate("image/*, */*;q=0.1"), (Outputs{Output::kJpeg, Output::kPng, Output::kJson}));
+  EXPECT_EQ(Negotiate("image/jpeg;q=0.5, image/png"), (Outputs{Output::kPng, Output::kJpeg}));
+  EXPECT_EQ(Negotiate("image/png"), Outputs{Output::kPng});
+  EXPECT_EQ(Negotiate("text/html"), Outputs{Output::kJson});
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ TEST(PictureInputTest, AJsonBodyHasThePictureInBase64) {
   for (const char* body :
        {R"({"image":"aGVsbG8="})", R"({"image":"aGVsbG8"})", R"( { "image" : "aGVsbG8=" } )",
         R"({"image":"aGVs\nbG8=\r\n"})", R"({"image":"data:image/jpeg;base64,aGVsbG8="})",
-        R"({"image":"data:;base64,aGVsbG8="})", R"({"image":"DATA:image/png;BASE64,aGVsbG8"})",
+        R"({"image":"data:;base64,aGVsbG8="})", R"({"image":"data:;base64,aGVsbG8%3D"})",
+        R"({"image":"DATA:image/png;BASE64,aGVsbG8"})",
         R"({"image":"data:image/svg+xml;charset=utf-8;base64,aGVsbG8="})",
         R"({"image":"\u0061GVsbG8="})"}) {
     EXPECT_EQ(ReadJson(body), "picture hello") << body;

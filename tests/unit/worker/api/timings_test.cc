@@ -34,7 +34,7 @@ TEST(TimingsTest, JsonHasEveryStageInMillisecondsAndInOrder) {
   EXPECT_EQ(json["decode"].asDouble(), 0) << "not reached";
   std::size_t at = 0;
   for (const char* stage :
-       {"queue", "read", "decode", "preprocess", "infer", "postprocess", "total"}) {
+       {"queue", "read", "decode", "preprocess", "infer", "postprocess", "draw", "total"}) {
     const std::size_t found = text.find("\"" + std::string(stage) + "\":");
     ASSERT_NE(found, std::string::npos) << stage;
     EXPECT_GE(found, at) << stage;

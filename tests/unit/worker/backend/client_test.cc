@@ -49,12 +49,12 @@ TEST_F(ClientTest, TheServerIsReadyWhenItSaysSo) {
 }
 
 TEST_F(ClientTest, ReadyModelsAreSortedAndEachIsThereOnce) {
-  server_.index = {{"people", "1"}, {"faces", "1"}, {"faces", "2"}, {"people", "3"}};
+  server_.SetIndex({{"people", "1"}, {"faces", "1"}, {"faces", "2"}, {"people", "3"}});
   const auto names = client_.ReadyModels(In(seconds(5)));
   ASSERT_TRUE(names.ok()) << names.status();
   EXPECT_EQ(*names, (std::vector<std::string>{"faces", "people"}));
   EXPECT_TRUE(server_.index_asked_for_ready);
-  server_.index.clear();
+  server_.SetIndex({});
   EXPECT_TRUE(client_.ReadyModels(In(seconds(5)))->empty());
 }
 

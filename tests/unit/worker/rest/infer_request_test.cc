@@ -95,6 +95,28 @@ TEST(InferRequestTest, BinaryInputsFollowTheJsonAndAreNotCopied) {
   EXPECT_EQ(owner.use_count(), 5);
 }
 
+TEST(InferRequestTest, ABinarySizeMayBeLeftOutWhereItIsKnown) {
+  const std::string json = R"({"inputs":[{"name":"a","shape":[1,2],"datatype":"INT16"},
+      {"name":"b","shape":[3],"datatype":"UINT8"}]})";
+  const auto call = Read(json + "ABCDxyz", json.size());
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(Raw(*call, 0), "ABCD");
+  EXPECT_EQ(Raw(*call, 1), "xyz");
+  EXPECT_THAT(Refusal(json + "ABCDxy", json.size()), HasSubstr("only 2 more"));
+  EXPECT_NE(Refusal(json + "ABCDxyz+", json.size()), "(none)");
+  EXPECT_THAT(Refusal(json), HasSubstr("either"));
+
+  const std::string text = R"({"inputs":[{"name":"t","shape":[1],"datatype":"BYTES"}]})";
+  const auto picture = Read(text + "JFIF", text.size());
+  ASSERT_TRUE(picture.ok()) << picture.status();
+  EXPECT_EQ(Raw(*picture, 0), std::string("\4\0\0\0JFIF", 8));
+  const std::string two = R"({"inputs":[{"name":"t","shape":[2],"datatype":"BYTES"}]})";
+  EXPECT_THAT(Refusal(two + "JFIF", two.size()), HasSubstr("only input"));
+  const std::string both = R"({"inputs":[{"name":"t","shape":[1],"datatype":"BYTES"},
+      {"name":"b","shape":[1],"datatype":"UINT8"}]})";
+  EXPECT_THAT(Refusal(both + "JFIF", both.size()), HasSubstr("only input"));
+}
+
 TEST(InferRequestTest, TheBinaryPartMustAddUp) {
   const auto body = [](const std::string& size, const std::string& shape = "[4]") {
     return R"({"inputs":[{"name":"x","datatype":"UINT8","shape":)" + shape +
