@@ -2,7 +2,6 @@
 say of themselves over gRPC."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
