@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "worker/vision/decode.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 #include "worker/vision/family.h"
-#include "worker/vision/header.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/placement.h"
 #include "worker/vision/postprocess.h"

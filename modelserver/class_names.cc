@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
 #include <fstream>
-#include <map>
 
 #include "modelserver/config_file.h"
 #include "shared/utf8.h"
@@ -13,51 +12,39 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::uintmax_t kMaxLabelsBytes = 1U << 20U;
-constexpr std::size_t kMaxClass = 9999;
 
-void SkipSpace(std::string_view& text) {
-  const std::size_t start = text.find_first_not_of(" \t\r\n");
-  text.remove_prefix(start == std::string_view::npos ? text.size() : start);
+std::vector<std::string> Lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
-bool Take(std::string_view& text, char wanted) {
-  SkipSpace(text);
-  if (text.empty() || text.front() != wanted) {
-    return false;
-  }
-  text.remove_prefix(1);
-  return true;
+bool NamesFile(const inference::ModelOutput& output) {
+  return !output.label_filename().empty();
 }
 
-bool TakeNumber(std::string_view& text, std::size_t& number) {
-  SkipSpace(text);
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) {
-    return false;
-  }
-  text.remove_prefix(static_cast<std::size_t>(rest - text.data()));
-  return true;
-}
-
-// A quoted string; a backslash takes the next character as it is.
-bool TakeString(std::string_view& text, std::string& value) {
-  SkipSpace(text);
-  if (text.empty() || (text.front() != '\'' && text.front() != '"')) {
-    return false;
-  }
-  const char quote = text.front();
-  value.clear();
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == quote) {
-      text.remove_prefix(i + 1);
-      return true;
+absl::StatusOr<OutputLabels> ReadLabelFiles(const std::filesystem::path& model_folder,
+                                            const inference::ModelConfig& config) {
+  OutputLabels labels(static_cast<std::size_t>(config.output_size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const inference::ModelOutput& output = config.output(static_cast<int>(i));
+    if (!NamesFile(output)) {
+      continue;
     }
-    if (text[i] == '\\' && i + 1 < text.size()) {
-      ++i;
+    const std::filesystem::path file = output.label_filename();
+    if (file.filename() != file || file == "..") {
+      return absl::InvalidArgumentError(
+          fmt::format("label_filename '{}' is not a plain file name", file.string()));
     }
-    value += text[i] == '\n' ? ' ' : text[i];
+    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / file);
+    RETURN_IF_ERROR(read.status());
+    labels[i] = *std::move(read);
   }
-  return false;
+  return labels;
 }
 
 }  // namespace
@@ -89,62 +76,33 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
   return labels;
 }
 
-std::vector<std::string> ParseUltralyticsNames(std::string_view text) {
-  std::map<std::size_t, std::string> names;
-  if (!IsUtf8(text) || !Take(text, '{')) {
-    return {};
-  }
-  while (!Take(text, '}')) {
-    std::size_t number = 0;
-    std::string name;
-    if ((!names.empty() && !Take(text, ',')) || !TakeNumber(text, number) || number > kMaxClass ||
-        !Take(text, ':') || !TakeString(text, name)) {
-      return {};
-    }
-    names[number] = name;
-  }
-  std::vector<std::string> ordered;
-  for (const auto& [number, name] : names) {
-    while (ordered.size() < number) {
-      ordered.push_back(fmt::format("{}", ordered.size()));
-    }
-    ordered.push_back(name);
-  }
-  return ordered;
-}
-
-absl::Status AddClassNames(const std::filesystem::path& model_folder,
-                           const std::vector<std::string>& fallback,
-                           inference::ModelConfig& config) {
-  if (FindParameter(config, std::string(kClassNamesParameter)) != nullptr) {
-    return absl::OkStatus();
-  }
-  std::filesystem::path file;
-  for (const inference::ModelOutput& output : config.output()) {
-    if (!output.label_filename().empty()) {
-      file = output.label_filename();
-      if (file.filename() != file || file == "..") {
-        return absl::InvalidArgumentError(
-            fmt::format("label_filename '{}' is not a plain file name", file.string()));
-      }
-      break;
-    }
-  }
-  std::error_code error;
-  if (file.empty() && std::filesystem::exists(model_folder / "labels.txt", error)) {
-    file = "labels.txt";
-  }
+absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_folder,
+                                           const std::vector<std::string>& fallback,
+                                           inference::ModelConfig& config) {
+  absl::StatusOr<OutputLabels> labels = ReadLabelFiles(model_folder, config);
+  RETURN_IF_ERROR(labels.status());
+  const auto first = std::ranges::find_if(config.output(), NamesFile);
+  const bool by_files = first != config.output().end();
   std::vector<std::string> names = fallback;
-  if (!file.empty()) {
-    absl::StatusOr<std::vector<std::string>> labels = ReadLabels(model_folder / file);
-    RETURN_IF_ERROR(labels.status());
-    names = *std::move(labels);
+  std::error_code error;
+  const std::string* given = FindParameter(config, std::string(kClassNamesParameter));
+  if (given != nullptr) {
+    names = Lines(*given);
+  } else if (by_files) {
+    names = (*labels)[static_cast<std::size_t>(first - config.output().begin())];
+  } else if (std::filesystem::exists(model_folder / "labels.txt", error)) {
+    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / "labels.txt");
+    RETURN_IF_ERROR(read.status());
+    names = *std::move(read);
   }
-  if (!names.empty()) {
+  if (given == nullptr && !names.empty()) {
     (*config.mutable_parameters())[std::string(kClassNamesParameter)].set_string_value(
         fmt::format("{}", fmt::join(names, "\n")));
   }
-  return absl::OkStatus();
+  if (labels->size() == 1 && !by_files) {
+    labels->front() = std::move(names);
+  }
+  return labels;
 }
 
 }  // namespace inferpool::modelserver

@@ -48,8 +48,13 @@ absl::Status CheckTensors(std::string_view kind,
       return Invalid("{} '{}': a dimension is positive, or -1 when its size is free", kind,
                      tensor.name());
     }
-    if (tensor.has_reshape() || tensor.is_shape_tensor()) {
-      return Invalid("{} '{}': reshape and shape tensors are not supported", kind, tensor.name());
+    if (tensor.is_shape_tensor()) {
+      return Invalid("{} '{}': is_shape_tensor: shape tensors are not supported", kind,
+                     tensor.name());
+    }
+    if (tensor.has_reshape()) {
+      return Invalid("{} '{}': an ensemble has no reshape: its models have it", kind,
+                     tensor.name());
     }
   }
   return absl::OkStatus();
@@ -153,12 +158,6 @@ absl::Status CheckConfig(const inference::ModelConfig& config) {
   }
   RETURN_IF_ERROR(CheckTensors("input", config.input()));
   RETURN_IF_ERROR(CheckTensors("output", config.output()));
-  for (const inference::ModelInput& input : config.input()) {
-    if (input.allow_ragged_batch() || input.optional()) {
-      return Invalid("input '{}': ragged batches and optional inputs are not supported",
-                     input.name());
-    }
-  }
   return CheckInstances(config);
 }
 
@@ -170,6 +169,12 @@ std::vector<std::string> UnusedSettings(const inference::ModelConfig& config) {
   const auto any_group = [&config](auto uses) {
     return std::ranges::any_of(config.instance_group(), uses);
   };
+  const auto any_input = [&config](auto uses) { return std::ranges::any_of(config.input(), uses); };
+  using Input = inference::ModelInput;
+  unused_when(any_input([](const Input& input) { return input.optional(); }),
+              "input.optional: requests must have it");
+  unused_when(any_input([](const Input& input) { return input.allow_ragged_batch(); }),
+              "input.allow_ragged_batch: other shapes run in batches of their own");
   using Group = inference::ModelInstanceGroup;
   unused_when(config.response_cache().enable(), "response_cache");
   unused_when(config.has_optimization(), "optimization");

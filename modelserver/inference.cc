@@ -115,8 +115,9 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
     if (classes[i] > 0) {
       const auto count =
           static_cast<std::int64_t>(std::min<std::uint64_t>(classes[i], kMaxClasses));
-      absl::StatusOr<TopClasses> top = FindTopClasses(
-          outputs.View(output), count, model.config().max_batch_size() > 0, model.config());
+      absl::StatusOr<TopClasses> top =
+          FindTopClasses(outputs.View(output), count, model.config().max_batch_size() > 0,
+                         model.labels(output.index));
       RETURN_IF_ERROR(top.status());
       AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
           std::move(top->raw);

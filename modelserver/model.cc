@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "modelserver/backends.h"
-#include "modelserver/class_names.h"
 #include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
 #include "modelserver/request.h"
+#include "modelserver/reshape.h"
 #include "modelserver/scheduler.h"
 #include "modelserver/warmup.h"
 
@@ -20,37 +20,45 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   if (config.backend().empty()) {
     config.set_backend(std::string((*backend)->name));
   }
+  absl::StatusOr<inference::ModelConfig> engine_config = EngineConfig(config);
+  RETURN_IF_ERROR(engine_config.status());
   std::vector<std::string> class_names;
-  RETURN_IF_ERROR((*backend)->complete(version_folder, config, class_names));
-  RETURN_IF_ERROR(CheckConfig(config));
-  RETURN_IF_ERROR(AddClassNames(model_folder, class_names, config));
+  RETURN_IF_ERROR((*backend)->complete(version_folder, *engine_config, class_names));
+  RETURN_IF_ERROR(CheckConfig(*engine_config));
+  config = ClientConfig(*engine_config, config);
+  absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, class_names, config);
+  RETURN_IF_ERROR(labels.status());
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {
-    absl::StatusOr<std::unique_ptr<Engine>> instance = (*backend)->make(config, version_folder);
+    absl::StatusOr<std::unique_ptr<Engine>> instance =
+        (*backend)->make(*engine_config, version_folder);
     RETURN_IF_ERROR(instance.status());
     instances.push_back(*std::move(instance));
   }
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
   auto scheduler = std::make_unique<Scheduler>(config, std::move(instances), *statistics);
-  return std::make_unique<Model>(std::move(config), version, std::move(statistics),
-                                 std::move(scheduler));
+  return std::make_unique<Model>(std::move(config), *std::move(labels), version,
+                                 std::move(statistics), std::move(scheduler));
 }
 
-Model::Model(inference::ModelConfig config, std::int64_t version,
+Model::Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
              std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner)
     : config_(std::move(config)),
+      labels_(std::move(labels)),
       version_(version),
       statistics_(std::move(statistics)),
       runner_(std::move(runner)) {}
 
 absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller) {
   const TimePoint start = Clock::now();
-  const absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
+  absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
   Timings timings;
   absl::Status status = ordered.status();
+  std::vector<std::vector<std::int64_t>> shapes;  // which `ordered` points to
   if (status.ok()) {
+    shapes = ReshapeInputs(config_, *ordered);
     status = runner_->Run(*ordered, outputs, caller, timings);
   }
   if (status.ok()) {

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <vector>
+#include <span>
+#include <string>
 
+#include "modelserver/class_names.h"
 #include "modelserver/engine.h"
 #include "modelserver/outputs.h"
 #include "modelserver/runner.h"
@@ -25,12 +27,17 @@ class Model {
                                                      std::int64_t version,
                                                      inference::ModelConfig config);
 
-  // `config` is complete.
-  Model(inference::ModelConfig config, std::int64_t version,
+  // `config` is complete; `labels` has an element for each of its outputs.
+  Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
         std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner);
 
   const inference::ModelConfig& config() const { return config_; }
   std::int64_t version() const { return version_; }
+
+  // What the classes of output `index` of config() are called, as far as it is known.
+  std::span<const std::string> labels(int index) const {
+    return labels_[static_cast<std::size_t>(index)];
+  }
 
   // Checks the inputs and runs them. `outputs` was made of config(); all its wanted outputs are put
   // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request.h), the runner's,
@@ -45,6 +52,7 @@ class Model {
   absl::Status CheckComplete(const Outputs& outputs) const;
 
   const inference::ModelConfig config_;
+  const OutputLabels labels_;
   const std::int64_t version_;
   const std::unique_ptr<ModelStatistics> statistics_;
   const std::unique_ptr<Runner> runner_;

@@ -99,7 +99,8 @@ void ModelTable::Replace(const std::string& name, Loaded versions) {
 
 absl::Status ModelTable::PublishEnsemble(const std::string& name,
                                          const std::vector<std::int64_t>& versions,
-                                         const inference::ModelConfig& config) {
+                                         const inference::ModelConfig& config,
+                                         OutputLabels labels) {
   Retired retired;
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[name];
@@ -116,6 +117,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
     entry.versions.insert_or_assign(version, Version());
   }
   entry.ensemble = config;
+  entry.ensemble_labels = std::move(labels);
   SettleEnsembles(retired);
   return fits;
 }
@@ -390,7 +392,7 @@ bool ModelTable::Settle(Entry& entry, Retired& retired) {
     } else if (version.model == nullptr) {
       version.reason.clear();
       version.model = std::make_shared<Model>(
-          *entry.ensemble, number, std::make_unique<ModelStatistics>(),
+          *entry.ensemble, entry.ensemble_labels, number, std::make_unique<ModelStatistics>(),
           MakeEnsembleRunner(*entry.ensemble, *plan,
                              [this](const std::string& name, const std::string& of_version) {
                                return Find(name, of_version);

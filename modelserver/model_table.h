@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "modelserver/class_names.h"
 #include "modelserver/ensemble_plan.h"
 #include "modelserver/model.h"
 #include "proto/model_config.pb.h"
@@ -54,7 +55,7 @@ class ModelTable {
   // The model is the ensemble that the checked `config` says. Error: why it is not ready; if one of
   // that name serves, it stays.
   absl::Status PublishEnsemble(const std::string& name, const std::vector<std::int64_t>& versions,
-                               const inference::ModelConfig& config);
+                               const inference::ModelConfig& config, OutputLabels labels);
 
   // Loading has failed. What is ready serves on, with `reason` in the index.
   void Fail(const std::string& name, std::string_view reason);
@@ -97,6 +98,7 @@ class ModelTable {
     std::string reason;
     std::map<std::int64_t, Version> versions;  // known once the configuration is read
     std::optional<inference::ModelConfig> ensemble;
+    OutputLabels ensemble_labels;
   };
   // Models that nobody is given any more, to be let go of without the lock: the last one to hold a
   // model frees it, which takes time.

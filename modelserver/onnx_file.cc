@@ -7,8 +7,8 @@
 #include <span>
 #include <unordered_set>
 
-#include "modelserver/class_names.h"
 #include "modelserver/onnx/model_file.h"
+#include "modelserver/ultralytics.h"
 #include "proto/tensor.h"
 #include "shared/utf8.h"
 
@@ -150,6 +150,29 @@ absl::Status CompleteTensors(std::string_view kind, const std::vector<OnnxTensor
   return absl::OkStatus();
 }
 
+// Gives the pictures among the inputs, if their sides are open and the configuration says nothing
+// of them, the sides that the network was made for: with open ones OpenCV can run next to none.
+void NameSides(const std::vector<OnnxTensor>& inputs, const UltralyticsSize& size, bool batch,
+               inference::ModelConfig& config) {
+  for (const OnnxTensor& input : inputs) {
+    std::vector<std::int64_t> shape = input.shape;
+    if (shape.size() != 4 || shape[2] != -1 || shape[3] != -1) {
+      continue;
+    }
+    shape[2] = size.height;
+    shape[3] = size.width;
+    auto configured =
+        std::ranges::find(*config.mutable_input(), input.name, &inference::ModelInput::name);
+    if (configured == config.mutable_input()->end()) {
+      config.add_input()->set_name(input.name);
+      configured = config.mutable_input()->end() - 1;
+    }
+    if (configured->dims().empty()) {
+      configured->mutable_dims()->Add(shape.begin() + (batch ? 1 : 0), shape.end());
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
@@ -176,6 +199,8 @@ absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
   for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
     if (entry.key() == "names") {
       onnx.class_names = ParseUltralyticsNames(entry.value());
+    } else if (entry.key() == "imgsz") {
+      onnx.picture_size = ParseUltralyticsSize(entry.value());
     }
   }
   return onnx;
@@ -189,6 +214,9 @@ absl::Status CompleteFromOnnx(const OnnxFile& onnx, inference::ModelConfig& conf
     config.set_max_batch_size(kDefaultMaxBatchSize);
   }
   const bool batch = config.max_batch_size() > 0;
+  if (onnx.picture_size) {
+    NameSides(onnx.inputs, *onnx.picture_size, batch, config);
+  }
   RETURN_IF_ERROR(CompleteTensors("input", onnx.inputs, batch, true, *config.mutable_input()));
   return CompleteTensors("output", onnx.outputs, batch, config.output().empty(),
                          *config.mutable_output());

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "modelserver/ultralytics.h"
 #include "proto/model_config.pb.h"
 #include "shared/status.h"
 
@@ -20,7 +22,9 @@ struct OnnxTensor {
 struct OnnxFile {
   std::vector<OnnxTensor> inputs;  // without initializers
   std::vector<OnnxTensor> outputs;
-  std::vector<std::string> class_names;  // from Ultralytics' `names`; often empty
+  // Ultralytics' `names` and `imgsz`; often empty.
+  std::vector<std::string> class_names;
+  std::optional<UltralyticsSize> picture_size;
 };
 
 // Error: INVALID_ARGUMENT when the file cannot be read, is not ONNX, or has an input or output
@@ -38,7 +42,8 @@ inline constexpr int kDefaultMaxBatchSize = 4;
 //    to 1 can be served in batches all the same, when the configuration names a size: the engine
 //    runs rows one by one.
 //  - inputs and outputs, their data_type and dims. Inputs that are missing are added; outputs only
-//    when there are none, as a configuration may serve a part of them.
+//    when there are none, as a configuration may serve a part of them. Where the file leaves a
+//    picture's height and width open, they are its picture_size.
 // Error: the configuration contradicts the file (a name, a datatype, a shape, a batch where the
 // file's first dimension is fixed to more than 1), with both sides in the text.
 absl::Status CompleteFromOnnx(const OnnxFile& onnx, inference::ModelConfig& config);

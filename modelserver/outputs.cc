@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "modelserver/reshape.h"
 
 namespace inferpool::modelserver {
 
@@ -24,8 +27,16 @@ absl::StatusOr<std::span<std::byte>> Outputs::Add(int index, std::span<const std
         "least {} bytes to hold the results",
         config_->output(index).name(), found->shared.size(), bytes));
   }
+  const inference::ModelOutput& output = config_->output(index);
+  if (output.has_reshape()) {
+    absl::StatusOr<std::vector<std::int64_t>> reshaped =
+        Reshaped(shape, config_->max_batch_size() > 0, output.reshape().shape(), output.dims());
+    RETURN_IF_ERROR(reshaped.status());
+    found->shape = *std::move(reshaped);
+  } else {
+    found->shape.assign(shape.begin(), shape.end());
+  }
   found->added = true;
-  found->shape.assign(shape.begin(), shape.end());
   found->bytes = bytes;
   if (found->in_shared) {
     return found->shared.first(bytes);

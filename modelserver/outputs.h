@@ -40,7 +40,8 @@ class Outputs {
   // Whether output `index` is asked for; the engine need not make the others.
   bool Wanted(int index) const;
 
-  // The memory of output `index`, of `bytes` bytes, aligned to 8 at least when it is the reply's.
+  // The memory of output `index`, of `bytes` bytes and the engine's `shape` (clients see it before
+  // the configuration's reshape), aligned to 8 at least when it is the reply's.
   // To be written completely; valid as long as this, unmoved. Once for each index. Errors: INTERNAL
   // when a shared-memory destination is smaller, with both sizes; INTERNAL when it is not wanted.
   absl::StatusOr<std::span<std::byte>> Add(int index, std::span<const std::int64_t> shape,

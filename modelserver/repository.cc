@@ -282,13 +282,13 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
   if (!IsEnsemble(*config)) {
     return LoadVersions(name, model_folder, *config);
   }
-  absl::Status status = CheckConfig(*config);
-  if (status.ok()) status = AddClassNames(model_folder, {}, *config);
-  if (!status.ok()) return failed(status);
+  if (const absl::Status status = CheckConfig(*config); !status.ok()) return failed(status);
+  absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, {}, *config);
+  if (!labels.ok()) return failed(labels.status());
   config->set_platform("ensemble");
   const absl::StatusOr<std::vector<std::int64_t>> versions = VersionsToLoad(model_folder, *config);
   if (!versions.ok()) return failed(versions.status());
-  RETURN_IF_ERROR(table_.PublishEnsemble(name, *versions, *config));
+  RETURN_IF_ERROR(table_.PublishEnsemble(name, *versions, *config, *std::move(labels)));
   log::Info("model ready", {{"model", name}, {"ensemble", true}});
   return absl::OkStatus();
 }

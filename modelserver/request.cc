@@ -40,18 +40,14 @@ absl::Status CheckInput(const inference::ModelConfig& config, const inference::M
 
 absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig& config,
                                                     const TensorList& inputs) {
-  if (inputs.tensors().size() != static_cast<std::size_t>(config.input_size())) {
-    return absl::InvalidArgumentError(fmt::format("model '{}' takes {} inputs, the request has {}",
-                                                  config.name(), config.input_size(),
-                                                  inputs.tensors().size()));
-  }
   std::vector<TensorView> ordered;
   ordered.reserve(inputs.tensors().size());
   for (const inference::ModelInput& input : config.input()) {
     const TensorView* tensor = inputs.Find(input.name());
     if (tensor == nullptr) {
       return absl::InvalidArgumentError(
-          fmt::format("the request lacks input '{}' of model '{}'", input.name(), config.name()));
+          fmt::format("the request lacks input '{}' of model '{}'{}", input.name(), config.name(),
+                      input.optional() ? "; optional inputs are not supported" : ""));
     }
     RETURN_IF_ERROR(CheckInput(config, input, *tensor));
     if (config.max_batch_size() > 0 && !ordered.empty() &&
@@ -60,6 +56,11 @@ absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig
           fmt::format("the inputs of model '{}' differ in their batch", config.name()));
     }
     ordered.push_back(*tensor);
+  }
+  if (inputs.tensors().size() != ordered.size()) {
+    return absl::InvalidArgumentError(fmt::format("model '{}' takes {} inputs, the request has {}",
+                                                  config.name(), config.input_size(),
+                                                  inputs.tensors().size()));
   }
   return ordered;
 }

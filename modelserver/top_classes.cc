@@ -5,26 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
-#include <span>
-#include <string_view>
-
-#include "modelserver/class_names.h"
-#include "modelserver/config_file.h"
 
 namespace inferpool::modelserver {
 namespace {
-
-std::vector<std::string_view> Labels(const inference::ModelConfig& config) {
-  std::vector<std::string_view> labels;
-  const std::string* names = FindParameter(config, std::string(kClassNamesParameter));
-  std::string_view rest = names == nullptr ? std::string_view() : *names;
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    labels.push_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return labels;
-}
 
 // Numbers of any type, as T; the memory need not be aligned.
 template <typename T>
@@ -46,7 +29,7 @@ bool Before(T one, std::size_t one_index, T other, std::size_t other_index) {
 
 template <typename T>
 std::string Rows(std::span<const std::byte> data, std::size_t rows, std::size_t count,
-                 const std::vector<std::string_view>& labels) {
+                 std::span<const std::string> labels) {
   const std::vector<T> numbers = Numbers<T>(data);
   const std::size_t width = rows == 0 ? 0 : numbers.size() / rows;
   std::string raw;
@@ -60,7 +43,9 @@ std::string Rows(std::span<const std::byte> data, std::size_t rows, std::size_t 
                       });
     for (std::size_t i = 0; i < count; ++i) {
       std::string element = fmt::format("{}:{}", std::to_string(+values[order[i]]), order[i]);
-      if (order[i] < labels.size()) element += fmt::format(":{}", labels[order[i]]);
+      if (order[i] < labels.size() && !labels[order[i]].empty()) {
+        element += fmt::format(":{}", labels[order[i]]);
+      }
       AppendBytesElement(element, raw);
     }
   }
@@ -70,7 +55,7 @@ std::string Rows(std::span<const std::byte> data, std::size_t rows, std::size_t 
 }  // namespace
 
 absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t count,
-                                          bool batches, const inference::ModelConfig& config) {
+                                          bool batches, std::span<const std::string> labels) {
   if (count < 1) {
     return absl::InvalidArgumentError(
         fmt::format("output '{}': the classification of {} classes", output.name, count));
@@ -84,7 +69,7 @@ absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t
   top.shape = batches ? std::vector{rows, found} : std::vector{found};
   const auto make = [&]<typename T>(T) {
     top.raw = Rows<T>(output.data, static_cast<std::size_t>(rows), static_cast<std::size_t>(found),
-                      Labels(config));
+                      labels);
     return top;
   };
   switch (output.datatype) {

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "proto/model_config.pb.h"
 #include "proto/tensor.h"
 #include "shared/status.h"
 
@@ -17,10 +17,10 @@ struct TopClasses {
 };
 
 // The `count` highest values of each row of `output`, highest first, equal ones by index; at most
-// as many as a row has. `batches`: the first dimension is the batch. Labels are the configuration's
-// class names (class_names.h). Source: Triton's extension_classification.md. INVALID_ARGUMENT for
-// an output that is not of numbers, and a count that is not positive.
+// as many as a row has. `batches`: the first dimension is the batch. `labels`: the classes' names;
+// one that is missing or empty is left out. Source: Triton's extension_classification.md.
+// INVALID_ARGUMENT for an output that is not of numbers, and a count that is not positive.
 absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t count,
-                                          bool batches, const inference::ModelConfig& config);
+                                          bool batches, std::span<const std::string> labels);
 
 }  // namespace inferpool::modelserver

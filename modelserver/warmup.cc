@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "modelserver/request.h"
+#include "modelserver/reshape.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {
@@ -140,8 +141,9 @@ absl::Status Run(const inference::ModelConfig& config, const inference::ModelWar
   RETURN_IF_ERROR(request.status());
   const absl::StatusOr<TensorList> inputs = ReadInputs(*request);
   RETURN_IF_ERROR(inputs.status());
-  const absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config, *inputs);
+  absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config, *inputs);
   RETURN_IF_ERROR(ordered.status());
+  const auto shapes = ReshapeInputs(config, *ordered);
   for (const std::unique_ptr<Engine>& instance : instances) {
     for (std::uint32_t run = 0; run < std::max(warmup.count(), 1U); ++run) {
       Outputs outputs(config);

@@ -31,6 +31,8 @@
 #include "shared/keep_memory.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 #include "worker/api/api.h"
 #include "worker/api/batch.h"
 #include "worker/api/cache.h"
@@ -39,8 +41,6 @@
 #include "worker/backend/client.h"
 #include "worker/backend/inference.h"
 #include "worker/backend/sweep.h"
-#include "worker/vision/decode.h"
-#include "worker/vision/header.h"
 
 namespace inferpool::ops {
 namespace {

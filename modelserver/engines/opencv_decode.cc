@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <string>
 #include <string_view>
@@ -11,9 +10,8 @@
 
 #include "modelserver/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "modelserver/engines/picture_size.h"
-#include "shared/jpeg_scans.h"
-#include "shared/plain_png.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -39,52 +37,19 @@ absl::StatusOr<std::vector<std::string_view>> Pictures(const TensorView& input, 
   return pictures;
 }
 
-// A file that its own decoder does not know, OpenCV offers to all it has. Two of them take any
-// first bytes, and then believe every length: 175 bytes can cost 2 GB.
-bool IsForOthers(std::string_view picture) {
-  const auto has = [picture](std::size_t at, std::string_view mark) {
-    return picture.size() > at && picture.substr(at).starts_with(mark);
-  };
-  return has(128, "DICM") || has(140, "DTED");
-}
-
-// Upright, BGR.
+// Upright, BGR. The client is to blame for whatever is wrong with it.
 absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
-  const absl::StatusOr<cv::Size> stored = EncodedPictureSize(picture);
-  RETURN_IF_ERROR(stored.status());
-  const double pixels = static_cast<double>(stored->width) * stored->height;
-  if (pixels > max_pixels) {
-    return Invalid("the picture has {} x {} pixels, {:.0f} is the most", stored->width,
-                   stored->height, max_pixels);
+  const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);
+  if (!header.ok()) {
+    return absl::InvalidArgumentError(header.status().message());
   }
-  if (IsForOthers(picture)) {
-    return Invalid("the picture is a DICOM or DTED file as well");
+  if (static_cast<double>(header->width) * header->height > max_pixels) {
+    return Invalid("the picture has {} x {} pixels, {:.0f} is the most", header->width,
+                   header->height, max_pixels);
   }
-  if (picture.starts_with("\xff\xd8") && JpegScans(picture) > kMostJpegScans) {
-    return Invalid("the picture has more than {} scans", kMostJpegScans);
-  }
-  std::string storage;
-  if (picture.starts_with("\x89PNG")) {
-    picture = PlainPng(picture, storage);
-  }
-  if (picture.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-    return Invalid("the picture has {} bytes", picture.size());
-  }
-  // imdecode only reads, but a Mat has no const data.
-  const cv::Mat bytes(1, static_cast<int>(picture.size()), CV_8UC1,
-                      const_cast<char*>(picture.data()));
-  cv::Mat bgr;
-  try {
-    bgr = cv::imdecode(bytes, cv::IMREAD_COLOR);
-  } catch (const cv::Exception& error) {
-    if (error.code == cv::Error::StsNoMem) {
-      throw;
-    }
-    return Invalid("the picture is broken: {}", error.err);
-  }
-  const cv::Size lying(stored->height, stored->width);
-  if (bgr.type() != CV_8UC3 || (bgr.size() != *stored && bgr.size() != lying)) {
-    return Invalid("the picture is broken");
+  absl::StatusOr<cv::Mat> bgr = vision::Decode(picture, *header);
+  if (!bgr.ok() && !absl::IsResourceExhausted(bgr.status())) {
+    return absl::InvalidArgumentError(bgr.status().message());
   }
   return bgr;
 }

@@ -1,8 +1,9 @@
-// Backend "opencv_decode": an encoded picture in (JPEG, PNG, WebP), its pixels out. The first step
-// of an ensemble that takes pictures as clients have them.
+// Backend "opencv_decode": an encoded picture in (JPEG, PNG, WebP, GIF), its pixels out. The first
+// step of an ensemble that takes pictures as clients have them.
 //
 //   in   one tensor, BYTES [1] or UINT8 [-1]: the picture's bytes
-//   out  one tensor, UINT8 [-1, -1, 3]: height, width, RGB; upright, as its EXIF data has it
+//   out  one tensor, UINT8 [-1, -1, 3]: height, width, RGB; upright, as its EXIF data has it; the
+//        same pixels as those of a worker that decodes by itself (shared/vision/decode.h)
 //
 // The configuration names the tensors; what it leaves out is completed as `image` (BYTES) and
 // `pixels`. A batch has pictures of one size, or is refused.

@@ -9,6 +9,7 @@
 
 #include "modelserver/engines/fast_layers.h"
 #include "modelserver/engines/opencv_guard.h"
+#include "modelserver/onnx/external_data.h"
 #include "modelserver/onnx/graph.h"
 #include "modelserver/onnx/model_file.h"
 #include "modelserver/onnx/rewrite.h"
@@ -33,6 +34,7 @@ absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& co
                                                 const std::filesystem::path& file) {
   absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
   RETURN_IF_ERROR(model.status());
+  RETURN_IF_ERROR(onnx_graph::ReadExternalData(file.parent_path(), *model));
   onnx_graph::InputShapes shapes;
   for (const inference::ModelInput& input : config.input()) {
     Shape& shape = shapes[input.name()];

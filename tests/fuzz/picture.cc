@@ -1,9 +1,10 @@
 // Pictures: what the header says is what decoding gives, at every reduction, or an error.
 #include <cstdint>
 
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
+#include "shared/vision/jpeg.h"
 #include "tests/fuzz/check.h"
-#include "worker/vision/decode.h"
-#include "worker/vision/header.h"
 #include "worker/vision/reduction.h"
 
 using namespace inferpool;

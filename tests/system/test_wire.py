@@ -10,6 +10,8 @@ import time
 import unittest
 from pathlib import Path
 
+from PIL import Image
+
 import pictures
 from harness import MODELS, SystemTest
 from model_servers import embedded, regions
@@ -185,7 +187,7 @@ class ServerSideDecodeTest(WireTest):
                     self.assert_close(expected["detections"], found["detections"])
 
     def assert_close(self, expected, found):
-        """OpenCV's decoders round a sample differently, so weak ones may come and go."""
+        """The letterbox rounds a sample differently, so weak ones may come and go."""
         def strong(items):
             return sorted((item for item in items if item["confidence"] > 0.35),
                           key=lambda item: (item["class_name"], item["box"]["x1"], item["box"]["y1"]))
@@ -195,6 +197,21 @@ class ServerSideDecodeTest(WireTest):
             self.assertAlmostEqual(one["confidence"], other["confidence"], delta=0.05)
             self.assertGreater(
                 pictures.intersection_over_union(one["box"], other["box"]), 0.95)
+
+    def test_every_format_is_decoded_and_turned_upright_as_the_worker_does(self):
+        self.begin({"decode.reduced": False}, make_repository(self, self.MODELS))
+        with Image.open(SAMPLES[0]) as sample:
+            image = sample.convert("RGB")
+        contents = {f"{kind} {orientation}": pictures.stored_with_orientation(image, orientation, kind)
+                    for kind in ("JPEG", "PNG", "WEBP") for orientation in (1, 6)}
+        contents["GIF"] = pictures.encode(image, "GIF")
+        for name, content in contents.items():
+            with self.subTest(name):
+                expected = self.detect("shapes", content)
+                self.assertTrue(expected["detections"])
+                found = self.detect("file", content)
+                self.assertEqual(expected["image"], found["image"])
+                self.assert_close(expected["detections"], found["detections"])
 
     def test_a_damaged_picture_is_the_clients_fault(self):
         self.begin({}, make_repository(self, self.MODELS))

@@ -6,14 +6,14 @@
 #include <utility>
 #include <vector>
 
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 #include "worker/api/answer.h"
 #include "worker/api/cache.h"
 #include "worker/api/faults.h"
 #include "worker/api/picture_input.h"
-#include "worker/vision/decode.h"
 #include "worker/vision/draw.h"
 #include "worker/vision/encode.h"
-#include "worker/vision/header.h"
 
 namespace inferpool::api {
 namespace {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "proto/tensor.h"
-#include "worker/vision/decode.h"
-#include "worker/vision/header.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/reduction.h"
 

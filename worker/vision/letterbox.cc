@@ -7,6 +7,7 @@
 #include <opencv2/imgproc.hpp>
 
 #include "shared/status.h"
+#include "shared/vision/jpeg.h"
 #include "worker/vision/reduction.h"
 #include "worker/vision/tensor_writer.h"
 

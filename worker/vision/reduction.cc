@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "shared/vision/jpeg.h"
+
 namespace inferpool::vision {
 namespace {
 
@@ -13,14 +15,10 @@ struct Span {
   int length;
 };
 
-int Rounded(int side, int reduction) {
-  return static_cast<int>((std::int64_t{side} + reduction / 2) / reduction);
-}
-
 // Whether a side of which `source` pixels become `content` has enough of them when its `picture`
 // pixels are reduced. Never, when less than half a pixel is left: the rest would be padding.
 bool Suffices(int source, int content, int picture, int reduction) {
-  return std::int64_t{source} * Rounded(picture, reduction) >= std::int64_t{content} * picture;
+  return std::int64_t{source} * ReducedSide(picture, reduction) >= std::int64_t{content} * picture;
 }
 
 int LargestReduction(const Placement& placement) {
@@ -39,13 +37,13 @@ int LargestReduction(const Placement& placement) {
 // What a JPEG's side has too much or too little for whole decoded pixels is at its stored end,
 // which comes to lie at the start where the orientation turns that axis round.
 int FirstPixel(int picture, int reduction, bool turned_round) {
-  return turned_round ? picture - Rounded(picture, reduction) * reduction : 0;
+  return turned_round ? picture - ReducedSide(picture, reduction) * reduction : 0;
 }
 
 // The decoded pixels that cover `source`; the first of all begins at `first` in the picture.
 Span Cover(Span source, int first, int picture, int reduction) {
   const double scale = reduction;
-  const int most = Rounded(picture, reduction);
+  const int most = ReducedSide(picture, reduction);
   const int start =
       std::clamp(static_cast<int>(std::floor((source.start - first) / scale)), 0, most - 1);
   const int end = std::clamp(
@@ -54,11 +52,6 @@ Span Cover(Span source, int first, int picture, int reduction) {
 }
 
 }  // namespace
-
-cv::Size Reduced(cv::Size size, int reduction) {
-  return {std::max(1, Rounded(size.width, reduction)),
-          std::max(1, Rounded(size.height, reduction))};
-}
 
 Placement Reduce(const Header& header, const Placement& placement) {
   const int reduction = header.format == Format::kJpeg ? LargestReduction(placement) : 1;

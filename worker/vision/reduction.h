@@ -5,7 +5,7 @@
 
 #include <opencv2/core/types.hpp>
 
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 #include "worker/vision/placement.h"
 
 namespace inferpool::vision {
@@ -18,8 +18,5 @@ namespace inferpool::vision {
 // `source` then covers whole decoded pixels, so that boxes find their way back exactly; it may
 // differ from what it was, and stand out of the picture, by less than `reduction`.
 Placement Reduce(const Header& header, const Placement& placement);
-
-// What Decode makes of `size`: rounded to whole pixels, and at least one on each axis.
-cv::Size Reduced(cv::Size size, int reduction);
 
 }  // namespace inferpool::vision

@@ -47,16 +47,15 @@ def add_sub(datatype="INT32", dims=(16,), batch=8, more=""):
 
 
 class Server:
-    """`models`: {name: config.pbtxt}, or {name: (config.pbtxt, versions)}; version 1 is there
-    unless something else is said. `options`: of the command line."""
+    """`models`: {name: config.pbtxt}, or {name: (config.pbtxt, versions, {file: text})}; version 1
+    is there unless something else is said. `options`: of the command line."""
 
     def __init__(self, models, *options, tcp=False, metrics=False, wait_ready=True):
         self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
         self.repository = self.folder / "models"
         self.repository.mkdir()
         for name, model in models.items():
-            config, versions = (model, (1,)) if isinstance(model, str) else model
-            self.write(name, config, versions)
+            self.write(name, *([model] if isinstance(model, str) else model))
         listen = "127.0.0.1:0" if tcp else f"unix:{self.folder}/socket"
         self.process = None
         self.client = None
@@ -78,11 +77,13 @@ class Server:
             self.destroy()
             raise
 
-    def write(self, name, config, versions=(1,)):
+    def write(self, name, config, versions=(1,), files=None):
         """Puts a model there, or changes it, as an operator does: whole files appear at once."""
         folder = self.repository / name
         for version in versions:
             (folder / str(version)).mkdir(parents=True, exist_ok=True)
+        for file, text in (files or {}).items():
+            (folder / file).write_text(text)
         new = self.folder / "config.new"
         new.write_text(config)
         new.replace(folder / "config.pbtxt")

@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 
 from kserve import DATATYPES, add_input, add_output, infer_request, output_arrays, pack_bytes, pb
-from serving import ServerTest, add_sub, identity
+from serving import ServerTest, add_sub, identity, threads
 
 # Edges of each datatype.
 VALUES = {
@@ -134,6 +134,123 @@ class SimpleTests(ServerTest):
             self.assertEqual(names, [output.name for output in response.outputs])
             self.assertEqual(-1 if names[0] == "OUTPUT1" else 1,
                              output_arrays(response)[names[0]][0, 0])
+
+
+def reshaping(inward, outward, batch=0, more=""):
+    return f"""
+        backend: "identity"
+        max_batch_size: {batch}
+        input {{ name: "INPUT0" data_type: TYPE_INT32 {inward} }}
+        output {{ name: "OUTPUT0" data_type: TYPE_INT32 {outward} }}
+        {more}
+        """
+
+
+class ReshapeTests(ServerTest):
+    """The engine sees other shapes than clients, of the same elements."""
+
+    MODELS = {
+        "fixed": reshaping("dims: [ 6 ] reshape { shape: [ 2, 3 ] }",
+                           "dims: [ 3, 2 ] reshape { shape: [ 2, 3 ] }"),
+        "rows": reshaping("dims: [ -1, 6 ] reshape { shape: [ -1, 2, 3 ] }", "dims: [ -1, 2, 3 ]", 4, """
+            model_warmup { name: "w" batch_size: 2 inputs { key: "INPUT0"
+              value { data_type: TYPE_INT32 dims: [ 4, 6 ] zero_data: true } } }"""),
+        "scalars": reshaping("dims: [ 1 ] reshape { shape: [ ] }",
+                             "dims: [ 1 ] reshape { shape: [ ] }", 4),
+        "steps": """
+            platform: "ensemble"
+            input { name: "IN" data_type: TYPE_INT32 dims: [ 6 ] }
+            output { name: "OUT" data_type: TYPE_INT32 dims: [ 3, 2 ] }
+            ensemble_scheduling { step { model_name: "fixed" model_version: -1
+              input_map { key: "INPUT0" value: "IN" } output_map { key: "OUTPUT0" value: "OUT" } } }
+            """}
+
+    def test_clients_see_the_dims(self):
+        for model, sent, answered in (("fixed", (6,), (3, 2)), ("rows", (2, 5, 6), (2, 5, 2, 3)),
+                                      ("rows", (1, 0, 6), (1, 0, 2, 3)), ("scalars", (3, 1), (3, 1))):
+            with self.subTest(model, sent=sent):
+                array = np.arange(np.prod(sent), dtype=np.int32).reshape(sent)
+                answer = self.client.infer(model, {"INPUT0": array})["OUTPUT0"]
+                self.assertEqual(array.reshape(answered).tolist(), answer.tolist())
+        array = np.arange(6, dtype=np.int32)
+        self.assertEqual([[0, 1], [2, 3], [4, 5]],
+                         self.client.infer("steps", {"IN": array})["OUT"].tolist())
+
+    def test_the_engines_shape_is_not_the_clients(self):
+        request = infer_request("fixed", {"INPUT0": np.zeros((2, 3), np.int32)})
+        self.assert_error(grpc.StatusCode.INVALID_ARGUMENT, r"shape \[2,3\], expected \[6\]",
+                          self.client.ModelInfer, request)
+
+    def test_metadata_and_configuration_have_the_dims(self):
+        metadata = self.client.ModelMetadata(pb.ModelMetadataRequest(name="rows"))
+        self.assertEqual([-1, -1, 6], list(metadata.inputs[0].shape))
+        config = self.client.ModelConfig(pb.ModelConfigRequest(name="rows")).config
+        self.assertEqual([-1, 6], list(config.input[0].dims))
+        self.assertEqual([-1, 2, 3], list(config.input[0].reshape.shape))
+
+
+class OptionalInputTests(ServerTest):
+    """It is taken for one like the others."""
+
+    MODELS = {"simple": add_sub(dims=(2,)).replace('"INPUT1"', '"INPUT1" optional: true'),
+              "ragged": identity("INT32", (-1,), 4, more="dynamic_batching {}").replace(
+                  '"INPUT0"', '"INPUT0" allow_ragged_batch: true')}
+
+    def test_a_request_without_it_is_refused_by_name(self):
+        two = np.array([[1, 2]], np.int32)
+        self.assertEqual([[2, 4]], self.client.infer(
+            "simple", {"INPUT0": two, "INPUT1": two})["OUTPUT0"].tolist())
+        self.assert_error(grpc.StatusCode.INVALID_ARGUMENT, "lacks input 'INPUT1'.*optional inputs",
+                          self.client.ModelInfer, infer_request("simple", {"INPUT0": two}))
+
+    def test_ragged_requests_are_answered(self):
+        with threads(8) as pool:
+            arrays = [np.full((1, 1 + i % 3), i, np.int32) for i in range(24)]
+            answers = pool.map(lambda array: self.client.infer("ragged", {"INPUT0": array}), arrays)
+            for array, answer in zip(arrays, answers):
+                self.assertEqual(array.tolist(), answer["OUTPUT0"].tolist())
+
+    def test_the_log_says_what_is_not_used(self):
+        unused = " ".join(line["setting"] for line in self.server.log() if "setting" in line)
+        self.assertIn("input.optional", unused)
+        self.assertIn("input.allow_ragged_batch", unused)
+
+
+# OUTPUT1 has labels, OUTPUT0 none.
+LABELLED = (add_sub(dims=(3,)).replace('"OUTPUT1"', '"OUTPUT1" label_filename: "animals.txt"'), (1,),
+            {"animals.txt": "cat\n\ndog\n", "labels.txt": "nobody\nasked\nfor these\n"})
+# As the above, but the other way round.
+LABELLED_ENSEMBLE = ("""
+    platform: "ensemble"
+    max_batch_size: 8
+    input [ { name: "INPUT0" data_type: TYPE_INT32 dims: [ 3 ] },
+            { name: "INPUT1" data_type: TYPE_INT32 dims: [ 3 ] } ]
+    output [ { name: "OUTPUT0" data_type: TYPE_INT32 dims: [ 3 ] label_filename: "own.txt" },
+             { name: "OUTPUT1" data_type: TYPE_INT32 dims: [ 3 ] } ]
+    ensemble_scheduling { step [ { model_name: "labelled" model_version: -1
+      input_map [ { key: "INPUT0" value: "INPUT0" }, { key: "INPUT1" value: "INPUT1" } ]
+      output_map [ { key: "OUTPUT0" value: "OUTPUT0" }, { key: "OUTPUT1" value: "OUTPUT1" } ] } ] }
+    """, (1,), {"own.txt": "one\ntwo\nthree\n"})
+
+
+class ClassificationTests(ServerTest):
+    """Triton's classification extension: an output as its highest values."""
+
+    MODELS = {"labelled": LABELLED, "ensemble": LABELLED_ENSEMBLE}
+
+    def top(self, model, output):
+        arrays = {"INPUT0": np.array([[1, 2, 3]], np.int32), "INPUT1": np.array([[0, 0, 1]], np.int32)}
+        request = infer_request(model, arrays)
+        add_output(request, output, {"classification": 3})
+        return output_arrays(self.client.ModelInfer(request))[output].tolist()
+
+    def test_an_outputs_labels_are_its_own(self):
+        self.assertEqual([[b"4:2", b"2:1", b"1:0"]], self.top("labelled", "OUTPUT0"))
+        self.assertEqual([[b"2:1", b"2:2:dog", b"1:0:cat"]], self.top("labelled", "OUTPUT1"))
+
+    def test_an_ensembles_labels_are_its_own(self):
+        self.assertEqual([[b"4:2:three", b"2:1:two", b"1:0:one"]], self.top("ensemble", "OUTPUT0"))
+        self.assertEqual([[b"2:1", b"2:2", b"1:0"]], self.top("ensemble", "OUTPUT1"))
 
 
 if __name__ == "__main__":

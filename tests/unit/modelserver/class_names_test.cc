@@ -14,21 +14,6 @@ std::string NamesOf(const inference::ModelConfig& config) {
   return found == config.parameters().end() ? "none" : found->second.string_value();
 }
 
-TEST(UltralyticsNames, AreReadInClassOrder) {
-  EXPECT_EQ(ParseUltralyticsNames("{0: 'person', 1: 'bicycle'}"), (Names{"person", "bicycle"}));
-  EXPECT_EQ(ParseUltralyticsNames("{1:\"driver's\",0:'it\\'s'}"), (Names{"it's", "driver's"}));
-  EXPECT_EQ(ParseUltralyticsNames("{2: 'c'}"), (Names{"0", "1", "c"}));
-  EXPECT_EQ(ParseUltralyticsNames("{0: 'two\nlines'}"), (Names{"two lines"}));
-}
-
-TEST(UltralyticsNames, WhatIsNoSuchDictGivesNone) {
-  for (const char* text :
-       {"", "{", "{}", "{0: 'a'", "{0 'a'}", "{0: 'a' 1: 'b'}", "['a']", "{'a': 0}", "{0: 'a",
-        "{-1: 'a'}", "{99999999999999999999: 'a'}", "{1000000: 'a'}", "{0: 'caf\xe9'}"}) {
-    EXPECT_TRUE(ParseUltralyticsNames(text).empty()) << text;
-  }
-}
-
 TEST(Labels, AreLinesWithoutLineEnds) {
   const Folder folder;
   EXPECT_EQ(*ReadLabels(folder.Write("a", "cat\r\n\ndog")), (Names{"cat", "", "dog"}));
@@ -68,6 +53,37 @@ TEST(ClassNames, ComeFromTheMostParticularPlace) {
   (*config.mutable_parameters())["class_names"].set_string_value("given");
   ASSERT_TRUE(AddClassNames(folder.path(), {}, config).ok());
   EXPECT_EQ(NamesOf(config), "given");
+}
+
+TEST(OutputLabels, AreThoseOfTheOutputsOwnFile) {
+  const Folder folder;
+  folder.Write("labels.txt", "other\n");
+  folder.Write("animals.txt", "cat\n\ndog\n");
+  folder.Write("colours.txt", "red\n");
+  inference::ModelConfig config;
+  config.add_output();
+  config.add_output()->set_label_filename("animals.txt");
+  config.add_output()->set_label_filename("colours.txt");
+  const auto labels = AddClassNames(folder.path(), {"from", "file"}, config);
+  ASSERT_TRUE(labels.ok()) << labels.status();
+  EXPECT_EQ(*labels, (OutputLabels{{}, {"cat", "", "dog"}, {"red"}}));
+  EXPECT_EQ(NamesOf(config), "cat\n\ndog");
+
+  (*config.mutable_parameters())["class_names"].set_string_value("given");
+  EXPECT_EQ(*AddClassNames(folder.path(), {}, config), *labels);
+  EXPECT_EQ(NamesOf(config), "given");
+}
+
+TEST(OutputLabels, OfTheOnlyOutputAreTheClassNamesWhenItNamesNoFile) {
+  const Folder folder;
+  inference::ModelConfig config;
+  config.add_output();
+  EXPECT_EQ(*AddClassNames(folder.path(), {"from", "file"}, config),
+            (OutputLabels{{"from", "file"}}));
+  (*config.mutable_parameters())["class_names"].set_string_value("a\nb");
+  EXPECT_EQ(*AddClassNames(folder.path(), {}, config), (OutputLabels{{"a", "b"}}));
+  config.add_output();
+  EXPECT_EQ(*AddClassNames(folder.path(), {}, config), (OutputLabels{{}, {}}));
 }
 
 TEST(ClassNames, ALabelFileThatIsNotThereIsAnError) {

@@ -39,8 +39,11 @@ TEST(CheckedConfigs, SayWhatIsWrong) {
   EXPECT_NE(Wrong([](auto& c) { c.mutable_input(0)->set_dims(0, -2); }), "");
   EXPECT_NE(Wrong([](auto& c) { c.set_max_batch_size(-1); }), "");
   EXPECT_NE(Wrong([](auto& c) { c.set_max_batch_size(1 << 30); }), "");
-  EXPECT_NE(Wrong([](auto& c) { c.mutable_input(0)->mutable_reshape(); }), "");
-  EXPECT_NE(Wrong([](auto& c) { c.mutable_input(0)->set_optional(true); }), "");
+  EXPECT_NE(Wrong([](auto& c) { c.mutable_output(0)->mutable_reshape(); }).find("reshape"),
+            std::string::npos);
+  EXPECT_NE(
+      Wrong([](auto& c) { c.mutable_input(0)->set_is_shape_tensor(true); }).find("is_shape_tensor"),
+      std::string::npos);
   EXPECT_NE(Wrong([](auto& c) { c.add_instance_group()->set_count(1 << 30); }), "");
   EXPECT_NE(Wrong([](auto& c) { c.add_instance_group()->set_count(-1); }), "");
 }
@@ -144,6 +147,12 @@ TEST(UnusedSettings, AreNamed) {
   config.add_instance_group()->set_kind(inference::ModelInstanceGroup::KIND_GPU);
   EXPECT_EQ(UnusedSettings(config), (std::vector<std::string>{"response_cache", "optimization",
                                                               "instance_group.kind: KIND_GPU"}));
+
+  inference::ModelConfig inputs = Complete();
+  inputs.mutable_input(0)->set_optional(true);
+  inputs.mutable_input(0)->set_allow_ragged_batch(true);
+  EXPECT_TRUE(CheckConfig(inputs).ok());
+  EXPECT_EQ(UnusedSettings(inputs).size(), 2U);
 }
 
 }  // namespace

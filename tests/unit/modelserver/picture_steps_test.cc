@@ -6,9 +6,10 @@
 #include <random>
 
 #include "modelserver/engines/opencv_letterbox.h"
-#include "modelserver/engines/picture_size.h"
+#include "shared/vision/header.h"
 #include "tests/unit/modelserver/configured.h"
 #include "tests/unit/modelserver/infer.h"
+#include "tests/unit/shared/vision/data.h"
 #include "worker/vision/letterbox.h"
 
 namespace inferpool::modelserver {
@@ -28,17 +29,6 @@ std::string Encoded(const cv::Mat& bgr, const char* extension) {
   std::vector<unsigned char> bytes;
   cv::imencode(extension, bgr, bytes);
   return {bytes.begin(), bytes.end()};
-}
-
-// The JPEG with an EXIF block of nothing but the orientation.
-std::string Turned(const std::string& jpeg, char orientation) {
-  using namespace std::string_literals;
-  std::string exif =
-      "\xff\xe1\0\x22"
-      "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"s;
-  exif += orientation;
-  exif += "\0\0\0\0\0\0"s;
-  return jpeg.substr(0, 2) + exif + jpeg.substr(2);
 }
 
 absl::StatusOr<std::vector<OutputTensor>> Decode(const std::string& config,
@@ -76,13 +66,23 @@ TEST(Decode, GivesUprightRgbOfEachFormat) {
   }
 }
 
-TEST(Decode, TurnsAPictureAsItsExifDataSays) {
-  const auto outputs = Decode("", Turned(Encoded(Picture(40, 32), ".jpg"), 6));
-  ASSERT_TRUE(outputs.ok()) << outputs.status();
-  ASSERT_EQ((*outputs)[0].shape, (Shape{40, 32, 3}));
-  const auto pixels = Values<std::uint8_t>((*outputs)[0]);
-  EXPECT_GT(pixels[3 * (32 * 4 + 28)], 200);      // red was top left, now top right
-  EXPECT_GT(pixels[3 * (32 * 20 + 4) + 2], 200);  // blue was below, now left
+// The worker, which places the boxes, has read the same headers.
+TEST(Decode, GivesEveryKindOfPictureUprightAsTheWorkersDo) {
+  for (const vision::KnownPicture& known : vision::KnownPictures()) {
+    SCOPED_TRACE(known.name);
+    const std::string picture = vision::ReadData(known.name);
+    const auto outputs = Decode("", picture);
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    const cv::Size size = vision::UprightSize(*vision::ReadHeader(picture));
+    ASSERT_EQ((*outputs)[0].shape, (Shape{size.height, size.width, 3}));
+    const std::string bgr = vision::ReadData(known.name + ".bgr");
+    const auto pixels = Values<std::uint8_t>((*outputs)[0]);
+    ASSERT_EQ(pixels.size(), bgr.size());
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      const auto expected = static_cast<unsigned char>(bgr[i / 3 * 3 + 2 - i % 3]);
+      ASSERT_NEAR(pixels[i], expected, known.tolerance) << i;
+    }
+  }
 }
 
 TEST(Decode, RefusesBrokenPicturesAsTheClientsFault) {
@@ -130,9 +130,7 @@ TEST(Decode, RefusesWhatOpenCvWouldGiveToOtherDecoders) {
   for (const auto& [at, mark] : {std::pair(128, "DICM"), std::pair(140, "DTED")}) {
     std::string file = picture;
     file.replace(static_cast<std::size_t>(at), 4, mark);
-    const absl::Status status = Decode("", file).status();
-    EXPECT_TRUE(absl::IsInvalidArgument(status));
-    EXPECT_NE(Message(status).find("DICOM"), std::string_view::npos) << status;
+    EXPECT_TRUE(absl::IsInvalidArgument(Decode("", file).status()));
   }
 }
 
@@ -192,14 +190,6 @@ TEST(Decode, RefusesOtherTensors) {
                              "output { name: 'o' data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] }",
                              "parameters { key: 'max_pixels' value { string_value: '0' } }"}) {
     EXPECT_FALSE(LoadConfigured(std::string("backend: 'opencv_decode' ") + config).ok()) << config;
-  }
-}
-
-TEST(PictureSizes, AreReadFromTheHeader) {
-  for (const char* extension : {".png", ".jpg", ".webp"}) {
-    const auto size = EncodedPictureSize(Encoded(Picture(123, 45), extension));
-    ASSERT_TRUE(size.ok()) << extension << size.status();
-    EXPECT_EQ(*size, cv::Size(123, 45)) << extension;
   }
 }
 

@@ -12,14 +12,12 @@ using Shape = std::vector<std::int64_t>;
 template <typename T>
 absl::StatusOr<std::vector<std::string>> Top(const std::vector<T>& values, const Shape& shape,
                                              std::int64_t count, bool batches,
-                                             const std::string& labels = "") {
-  inference::ModelConfig config;
-  (*config.mutable_parameters())["class_names"].set_string_value(labels);
+                                             const std::vector<std::string>& labels = {}) {
   const TensorView view{.name = "scores",
                         .datatype = DatatypeOf<T>,
                         .shape = shape,
                         .data = std::as_bytes(std::span(values))};
-  const auto top = FindTopClasses(view, count, batches, config);
+  const auto top = FindTopClasses(view, count, batches, labels);
   if (!top.ok()) return top.status();
   const auto elements = DecodeBytes(std::as_bytes(std::span(top->raw)), *ElementCount(top->shape));
   if (!elements.ok()) return elements.status();
@@ -27,10 +25,15 @@ absl::StatusOr<std::vector<std::string>> Top(const std::vector<T>& values, const
 }
 
 TEST(TopClassesTest, AreTheHighestValuesWithIndexAndLabel) {
-  EXPECT_EQ(*Top<float>({0.25F, 2, -1, 0.5F}, {4}, 2, false, "cat\ndog\nbird"),
+  EXPECT_EQ(*Top<float>({0.25F, 2, -1, 0.5F}, {4}, 2, false, {"cat", "dog", "bird"}),
             (std::vector<std::string>{"2.000000:1:dog", "0.500000:3"}));
   EXPECT_EQ(*Top<std::int8_t>({-3, 7, 7}, {3}, 3, false),
             (std::vector<std::string>{"7:1", "7:2", "-3:0"}));
+}
+
+TEST(TopClassesTest, AClassWithoutANameHasNone) {
+  EXPECT_EQ(*Top<std::int32_t>({5, 6}, {2}, 2, false, {"cat", ""}),
+            (std::vector<std::string>{"6:1", "5:0:cat"}));
 }
 
 TEST(TopClassesTest, AreOfEachRowOfABatch) {

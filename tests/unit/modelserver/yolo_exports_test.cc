@@ -2,11 +2,14 @@
 // files, and what is in them, are described in tests/data/onnx/make_yolo.py, which made them.
 
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
+#include <utility>
 
 #include "modelserver/config_file.h"
 #include "modelserver/model.h"
@@ -50,6 +53,27 @@ absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& file, const std::
   const auto read = ReadConfigFile(folder.path() / "yolo/config.pbtxt", "yolo");
   RETURN_IF_ERROR(read.status());
   return Model::Load(folder.path() / "yolo", 1, *read);
+}
+
+// The file with what Ultralytics' exporter adds to it.
+std::string WithMetadata(const std::string& file, const std::string& size) {
+  onnx::ModelProto model;
+  std::ifstream stream(DataFolder() / file, std::ios::binary);
+  EXPECT_TRUE(model.ParseFromIstream(&stream)) << file;
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, std::string>>{
+           {"description", "Ultralytics YOLO model trained on shapes.yaml"},
+           {"author", "Ultralytics"},
+           {"stride", "32"},
+           {"task", "detect"},
+           {"batch", "1"},
+           {"imgsz", size},
+           {"names", "{0: 'circle', 1: 'square', 2: 'star'}"},
+           {"args", "{'batch': 1, 'half': False, 'dynamic': True, 'simplify': True}"}}) {
+    onnx::StringStringEntryProto& entry = *model.add_metadata_props();
+    entry.set_key(key);
+    entry.set_value(value);
+  }
+  return model.SerializeAsString();
 }
 
 absl::StatusOr<OutputTensor> InferPictures(Model& model, std::int64_t rows) {
@@ -114,6 +138,40 @@ INSTANTIATE_TEST_SUITE_P(All, YoloExports,
                                          Export{"yolo11", "all_17", OpenSizes()}),
                          [](const testing::TestParamInfo<Export>& each) {
                            return each.param.family + "_" + each.param.kind;
+                         });
+
+class DynamicExports : public testing::TestWithParam<std::string> {};
+
+TEST_P(DynamicExports, AreServedAtTheSizeThatTheirMetadataNames) {
+  const Folder folder;
+  const std::string file = GetParam() + ".onnx";
+  const auto load = [&](const std::string& size, const std::string& config) {
+    folder.Write("yolo/1/model.onnx", WithMetadata(file, size));
+    folder.Write("yolo/config.pbtxt", config);
+    const auto read = ReadConfigFile(folder.path() / "yolo/config.pbtxt", "yolo");
+    return Model::Load(folder.path() / "yolo", 1, *read);
+  };
+  const std::string family = GetParam().substr(0, GetParam().find('_'));
+  for (const char* config : {"", "max_batch_size: 4", "input { name: 'images' }"}) {
+    const auto model = load("[64, 64]", config);
+    ASSERT_TRUE(model.ok()) << config << model.status();
+    EXPECT_EQ(*FindParameter((*model)->config(), "class_names"), "circle\nsquare\nstar");
+    for (const std::int64_t rows : {1, 3}) {
+      const absl::StatusOr<OutputTensor> output = InferPictures(**model, rows);
+      ASSERT_TRUE(output.ok()) << output.status();
+      ExpectPyTorchAnswers(*output, family, rows);
+    }
+  }
+  // The configuration has the last word.
+  const auto model = load("[640, 640]", OpenSizes());
+  ASSERT_TRUE(model.ok()) << model.status();
+  ExpectPyTorchAnswers(*InferPictures(**model, 1), family, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DynamicExports,
+                         testing::Values("yolov8_all_12", "yolov8_all_17", "yolo11_all_17"),
+                         [](const testing::TestParamInfo<std::string>& each) {
+                           return each.param;
                          });
 
 }  // namespace

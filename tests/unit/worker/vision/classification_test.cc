@@ -4,8 +4,8 @@
 
 #include <limits>
 
+#include "tests/unit/shared/vision/data.h"
 #include "tests/unit/worker/vision/answers.h"
-#include "tests/unit/worker/vision/data.h"
 
 namespace inferpool::vision {
 namespace {

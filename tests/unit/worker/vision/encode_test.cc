@@ -5,8 +5,8 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 
-#include "worker/vision/decode.h"
-#include "worker/vision/header.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::vision {
 namespace {

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/worker/vision/data.h"
+#include "shared/vision/jpeg.h"
+#include "tests/unit/shared/vision/data.h"
 #include "worker/vision/reduction.h"
 
 namespace inferpool::vision {

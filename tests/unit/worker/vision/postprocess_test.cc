@@ -6,8 +6,8 @@
 #include <string>
 #include <variant>
 
+#include "tests/unit/shared/vision/data.h"
 #include "tests/unit/worker/vision/answers.h"
-#include "tests/unit/worker/vision/data.h"
 
 namespace inferpool::vision {
 namespace {

@@ -13,8 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/worker/vision/data.h"
-#include "worker/vision/decode.h"
+#include "shared/vision/decode.h"
+#include "shared/vision/jpeg.h"
+#include "tests/unit/shared/vision/data.h"
 #include "worker/vision/letterbox.h"
 
 namespace inferpool::vision {

@@ -1,4 +1,4 @@
-#include "worker/vision/gif_blocks.h"
+#include "shared/vision/gif_blocks.h"
 
 #include <gtest/gtest.h>
 

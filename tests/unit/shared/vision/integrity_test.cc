@@ -1,10 +1,10 @@
-#include "worker/vision/integrity.h"
+#include "shared/vision/integrity.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "tests/unit/worker/vision/data.h"
+#include "tests/unit/shared/vision/data.h"
 
 namespace inferpool::vision {
 namespace {

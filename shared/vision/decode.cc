@@ -1,4 +1,4 @@
-#include "worker/vision/decode.h"
+#include "shared/vision/decode.h"
 
 #include <fmt/format.h>
 #include <webp/decode.h>
@@ -13,10 +13,10 @@
 
 #include "shared/plain_png.h"
 #include "shared/status.h"
-#include "worker/vision/gif.h"
-#include "worker/vision/integrity.h"
-#include "worker/vision/jpeg.h"
-#include "worker/vision/webp_animation.h"
+#include "shared/vision/gif.h"
+#include "shared/vision/integrity.h"
+#include "shared/vision/jpeg.h"
+#include "shared/vision/webp_animation.h"
 
 namespace inferpool::vision {
 namespace {

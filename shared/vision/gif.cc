@@ -1,4 +1,4 @@
-#include "worker/vision/gif.h"
+#include "shared/vision/gif.h"
 
 #include <fmt/format.h>
 #include <gif_lib.h>

@@ -1,4 +1,4 @@
-#include "worker/vision/integrity.h"
+#include "shared/vision/integrity.h"
 
 #include <fmt/format.h>
 
@@ -8,9 +8,9 @@
 
 #include "shared/jpeg_scans.h"
 #include "shared/status.h"
-#include "worker/vision/bytes.h"
-#include "worker/vision/chunks.h"
-#include "worker/vision/gif_blocks.h"
+#include "shared/vision/bytes.h"
+#include "shared/vision/chunks.h"
+#include "shared/vision/gif_blocks.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/vision/exif.h"
+#include "shared/vision/exif.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
-#include "worker/vision/gif_blocks.h"
+#include "shared/vision/gif_blocks.h"
 
 #include <cstdint>
 
-#include "worker/vision/bytes.h"
+#include "shared/vision/bytes.h"
 
 namespace inferpool::vision {
 namespace {

@@ -6,7 +6,7 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::vision {
 

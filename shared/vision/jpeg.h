@@ -7,9 +7,16 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::vision {
+
+// What a side of a JPEG comes to when it is decoded at 1/`reduction`: rounded, so 0 where less than
+// half a pixel is left.
+int ReducedSide(int side, int reduction);
+
+// The size of a JPEG that is decoded so: at least one pixel on each axis.
+cv::Size Reduced(cv::Size size, int reduction);
 
 // Decodes to a CV_8UC3 BGR picture of the stored size, or of Reduced(stored size, reduction); the
 // orientation is not applied. Continuous unless it is reduced.

@@ -1,4 +1,4 @@
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "shared/status.h"
-#include "tests/unit/worker/vision/data.h"
+#include "tests/unit/shared/vision/data.h"
 
 namespace inferpool::vision {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::vision {
 

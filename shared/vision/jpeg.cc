@@ -1,12 +1,13 @@
-#include "worker/vision/jpeg.h"
+#include "shared/vision/jpeg.h"
 
 #include <fmt/format.h>
 #include <turbojpeg.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 
 #include "shared/status.h"
-#include "worker/vision/reduction.h"
 
 namespace inferpool::vision {
 namespace {
@@ -59,6 +60,15 @@ cv::Mat InvertedCmykToBgr(const cv::Mat& cmyk) {
 }
 
 }  // namespace
+
+int ReducedSide(int side, int reduction) {
+  return static_cast<int>((std::int64_t{side} + reduction / 2) / reduction);
+}
+
+cv::Size Reduced(cv::Size size, int reduction) {
+  return {std::max(1, ReducedSide(size.width, reduction)),
+          std::max(1, ReducedSide(size.height, reduction))};
+}
 
 absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction) {
   Decoder& decoder = ThreadsDecoder();

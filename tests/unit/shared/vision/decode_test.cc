@@ -1,4 +1,4 @@
-#include "worker/vision/decode.h"
+#include "shared/vision/decode.h"
 
 #include <gtest/gtest.h>
 #include <turbojpeg.h>
@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/worker/vision/data.h"
+#include "tests/unit/shared/vision/data.h"
 
 namespace inferpool::vision {
 namespace {

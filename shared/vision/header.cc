@@ -1,4 +1,4 @@
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +9,11 @@
 #include <optional>
 
 #include "shared/status.h"
-#include "worker/vision/bytes.h"
-#include "worker/vision/chunks.h"
-#include "worker/vision/exif.h"
-#include "worker/vision/gif_blocks.h"
-#include "worker/vision/sniff.h"
+#include "shared/vision/bytes.h"
+#include "shared/vision/chunks.h"
+#include "shared/vision/exif.h"
+#include "shared/vision/gif_blocks.h"
+#include "shared/vision/sniff.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/vision/chunks.h"
+#include "shared/vision/chunks.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
-#include "worker/vision/header.h"
+#include "shared/vision/header.h"
 
 namespace inferpool::vision {
 
@@ -15,9 +15,9 @@ namespace inferpool::vision {
 // an alpha channel is dropped, not blended, as cv::IMREAD_COLOR does. Of an animation it is the
 // first frame, of an animated PNG the picture that is shown where animations are not.
 //
-// `reduction`, 1, 2, 4 or 8, is Placement::reduction: a JPEG is decoded to
-// Reduced(UprightSize(header), reduction), and checked as closely as otherwise; other formats are
-// decoded in full. The pixels are continuous when it is 1.
+// `reduction`, 1, 2, 4 or 8: a JPEG is decoded to Reduced(UprightSize(header), reduction) (jpeg.h),
+// and checked as closely as otherwise; other formats are decoded in full. The pixels are continuous
+// when it is 1.
 //
 // Memory: 3 bytes a pixel (JPEG in CMYK: 7), twice that while it is turned upright; a progressive
 // JPEG has up to 6 bytes a pixel of the whole picture besides, however reduced. The caller has

@@ -1,4 +1,4 @@
-#include "worker/vision/sniff.h"
+#include "shared/vision/sniff.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "worker/vision/webp_animation.h"
+#include "shared/vision/webp_animation.h"
 
 #include <webp/decode.h>
 
@@ -7,8 +7,8 @@
 #include <opencv2/core.hpp>
 #include <optional>
 
-#include "worker/vision/bytes.h"
-#include "worker/vision/chunks.h"
+#include "shared/vision/bytes.h"
+#include "shared/vision/chunks.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,9 +1,9 @@
-#include "worker/vision/exif.h"
+#include "shared/vision/exif.h"
 
 #include <cstddef>
 #include <cstdint>
 
-#include "worker/vision/bytes.h"
+#include "shared/vision/bytes.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,6 +1,6 @@
-#include "worker/vision/chunks.h"
+#include "shared/vision/chunks.h"
 
-#include "worker/vision/bytes.h"
+#include "shared/vision/bytes.h"
 
 namespace inferpool::vision {
 
