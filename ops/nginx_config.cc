@@ -96,6 +96,13 @@ std::string Burst(int number) {
   return number > 0 ? fmt::format(" burst={}", number) : "";
 }
 
+// What stands behind the host in an address of ours: nothing for the scheme's own port.
+std::string PublicPort(const Config::Nginx& nginx) {
+  constexpr int kHttps = 443;
+  const int port = nginx.https_port > 0 ? nginx.https_port : nginx.port;
+  return port == kHttps ? "" : fmt::format(":{}", port);
+}
+
 void AddCors(const std::vector<std::string>& origins, Values& values) {
   const bool any = std::ranges::find(origins, "*") != origins.end();
   const bool some = !any && !origins.empty();
@@ -128,6 +135,7 @@ void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   values["PROBES"] = Lines(8, ProbeEntries(config, sidecar));
   values["HTTPS_PORT"] = fmt::format("{}", nginx.port);
   values["HTTP_PORT"] = fmt::format("{}", nginx.http_port);
+  values["PUBLIC_PORT"] = PublicPort(nginx);
   const bool ipv6 = nginx.ipv6 == "on" || (nginx.ipv6 == "auto" && host.has_ipv6);
   values["IPV6"] = ipv6 ? "on" : "";
   values["SERVER_NAME"] = nginx.server_name;
