@@ -529,6 +529,7 @@ const MEANINGS = {
   preprocess: "fitting it to the model",
   infer: "the model",
   postprocess: "sorting the boxes",
+  draw: "drawing them",
   other: "in between",
   network: "network and browser",
 };
