@@ -1,6 +1,8 @@
 // The page for people: a picture in, boxes over it out, and the code that does the same.
-// It asks this origin's public API and nothing else. One file, so that the page is one script without
-// a build; its sections are the API, models, pictures, the camera, showing, the code, what people do.
+// It asks this origin's public API and nothing else. There is no build; the sections are the API, models,
+// pictures, the camera, showing, the code, what people do.
+
+import { isShownUpright } from "./orientation.js";
 
 const $ = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent" });
@@ -12,7 +14,7 @@ const LIVE_SIDE = 1280; // the longer side of a live picture: more only takes lo
 
 const state = {
   models: [],
-  picture: null, // {blob, name, url}
+  picture: null, // {blob, name, url, isUpright}
   answer: null, // {json, asked, roundTrip, cached}
   problem: null,
   chosen: -1, // the detection that is pointed out
@@ -188,6 +190,7 @@ async function take(blob, name) {
   image.src = picture.url;
   try {
     await image.decode();
+    picture.isUpright = await isShownUpright(blob);
   } catch {
     if (picture !== state.picture) return;
     forgetPicture();
@@ -205,12 +208,13 @@ async function take(blob, name) {
   await predict();
 }
 
-// Whether the browser shows the picture as the server sees it: some pass over the EXIF orientation of a WebP.
+// Whether the browser shows the picture as the server sees it.
 function isUpright() {
   const { naturalWidth: width, naturalHeight: height } = $("image");
   const seen = state.picture && state.answer?.json.image;
+  if (!seen) return true;
   return (
-    !seen ||
+    state.picture.isUpright &&
     Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height)
   );
 }
