@@ -25,10 +25,12 @@ TEST(NginxLimitsTest, ProbesHaveALimitOfTheirOwn) {
   for (const std::string probe : {"/livez", "/readyz", "/metrics"}) {
     const std::string place = "http/server/location = " + probe;
     EXPECT_EQ(reader.One(place, "limit_req"), "zone=prober burst=20 nodelay") << probe;
-    EXPECT_EQ(reader.One(place, "limit_conn"), "strangers 64") << probe;
   }
   EXPECT_TRUE(reader.All("http/server", "limit_req").empty());
   EXPECT_TRUE(reader.All("http/server", "limit_conn").empty());
+  EXPECT_EQ(reader.One("http/upstream probes_of_strangers", "server"),
+            "127.0.0.1:9090 max_fails=0 max_conns=64");
+  EXPECT_EQ(reader.One("http/upstream probes", "server"), "127.0.0.1:9090 max_fails=0");
 }
 
 TEST(NginxLimitsTest, ProbesOfTheMachineAndOfTrustedProxiesAreNotCounted) {
