@@ -63,15 +63,6 @@ std::vector<std::string> WorkerEntries(const Config& config) {
   return entries;
 }
 
-std::vector<std::string> ProbeEntries(const Config& config, const std::string& own) {
-  std::vector<std::string> entries;
-  for (const std::string& sidecar : config.nginx.sidecars) {
-    entries.push_back(fmt::format("server {} max_fails=0;", sidecar));
-  }
-  if (entries.empty()) entries.push_back(fmt::format("server {} max_fails=0;", own));
-  return entries;
-}
-
 std::string Lines(int indent, std::span<const std::string> lines) {
   std::string text;
   for (const std::string& line : lines) {
@@ -94,6 +85,13 @@ std::string Number(int number) {
 
 std::string Burst(int number) {
   return number > 0 ? fmt::format(" burst={}", number) : "";
+}
+
+// What stands behind the host in an address of ours: nothing for the scheme's own port.
+std::string PublicPort(const Config::Nginx& nginx) {
+  constexpr int kHttps = 443;
+  const int port = nginx.https_port > 0 ? nginx.https_port : nginx.port;
+  return port == kHttps ? "" : fmt::format(":{}", port);
 }
 
 void AddCors(const std::vector<std::string>& origins, Values& values) {
@@ -125,9 +123,13 @@ void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   values["POOLS"] = fmt::format("{}", pools);
   values["NEXT_POOL"] = pools > 1 ? "http_503 non_idempotent" : "off";
   values["SIDECAR"] = sidecar;
-  values["PROBES"] = Lines(8, ProbeEntries(config, sidecar));
+  std::vector<std::string> sidecars = nginx.sidecars;
+  if (sidecars.empty()) sidecars = {sidecar};
+  values["PROBES"] = Lines(8, Each("server {} max_fails=0;", sidecars));
+  values["PROBES_OF_STRANGERS"] = Lines(8, Each("server {} max_fails=0 max_conns=64;", sidecars));
   values["HTTPS_PORT"] = fmt::format("{}", nginx.port);
   values["HTTP_PORT"] = fmt::format("{}", nginx.http_port);
+  values["PUBLIC_PORT"] = PublicPort(nginx);
   const bool ipv6 = nginx.ipv6 == "on" || (nginx.ipv6 == "auto" && host.has_ipv6);
   values["IPV6"] = ipv6 ? "on" : "";
   values["SERVER_NAME"] = nginx.server_name;

@@ -119,6 +119,7 @@ struct Config {
   struct Nginx {
     int port = 8443;
     int http_port = 8080;
+    int https_port = 0;
     // A socket on [::] cannot be made on every host, and nginx does not start without it.
     std::string ipv6 = "auto";
     std::string server_name = "_";

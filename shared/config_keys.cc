@@ -154,6 +154,11 @@ const ConfigKey kKeys[] = {
     {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", Reach::kNginx},
     {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
      "HTTP port: health probes, and a redirect to HTTPS", Reach::kNginx},
+    {"nginx.https_port", IntegerKey{FIELD(nginx.https_port), 0, 65535},
+     "port that the redirect names, where clients reach the HTTPS port by another one, as that of "
+     "a "
+     "container; 0: nginx.port",
+     Reach::kNginx},
     {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
      "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
      "(auto)",
@@ -178,7 +183,10 @@ const ConfigKey kKeys[] = {
      "X-Forwarded-Proto are believed",
      Reach::kNginx},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
-     "requests per second and client address before 429; 0: no limit", Reach::kNginx},
+     "requests per second and client (an IPv4 address, or an IPv6 network of /64) before 429; 0: "
+     "no "
+     "limit",
+     Reach::kNginx},
     {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
      "requests above that rate that are let through at once", Reach::kNginx},
     {"nginx.key_rate_per_s", IntegerKey{FIELD(nginx.key_rate_per_s), 0, 1'000'000},
@@ -187,7 +195,7 @@ const ConfigKey kKeys[] = {
     {"nginx.key_burst", IntegerKey{FIELD(nginx.key_burst), 0, 1'000'000},
      "requests above that rate that are let through at once", Reach::kNginx},
     {"nginx.connections", IntegerKey{FIELD(nginx.connections), 0, 1'000'000},
-     "requests of one client address in work at once before 429; 0: no limit", Reach::kNginx},
+     "requests of one client in work at once before 429; 0: no limit", Reach::kNginx},
     {"nginx.client_timeout_s", IntegerKey{FIELD(nginx.client_timeout_s), 1, 3'600},
      "time for the head of a request, and for each pause in its body or in taking the answer",
      Reach::kNginx},

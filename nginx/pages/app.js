@@ -1,6 +1,7 @@
 // The page for people: a picture in, boxes over it out, and the code that does the same.
 // It asks this origin's public API and nothing else. One file, so that the page is one script without
-// a build; its sections are the API, models, pictures, the camera, showing, the code, what people do.
+// a build; its sections are the API, models, pictures, which way up they are, the camera, showing, the
+// code, what people do.
 
 const $ = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent" });
@@ -12,7 +13,7 @@ const LIVE_SIDE = 1280; // the longer side of a live picture: more only takes lo
 
 const state = {
   models: [],
-  picture: null, // {blob, name, url}
+  picture: null, // {blob, name, url, isUpright}
   answer: null, // {json, asked, roundTrip, cached}
   problem: null,
   chosen: -1, // the detection that is pointed out
@@ -188,6 +189,7 @@ async function take(blob, name) {
   image.src = picture.url;
   try {
     await image.decode();
+    picture.isUpright = await isShownUpright(blob);
   } catch {
     if (picture !== state.picture) return;
     forgetPicture();
@@ -205,12 +207,13 @@ async function take(blob, name) {
   await predict();
 }
 
-// Whether the browser shows the picture as the server sees it: some pass over the EXIF orientation of a WebP.
+// Whether the browser shows the picture as the server sees it.
 function isUpright() {
   const { naturalWidth: width, naturalHeight: height } = $("image");
   const seen = state.picture && state.answer?.json.image;
+  if (!seen) return true;
   return (
-    !seen ||
+    state.picture.isUpright &&
     Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height)
   );
 }
@@ -260,6 +263,60 @@ async function takeSample() {
     state.problem = new Problem({ title: "The sample cannot be had", detail: "The server did not send it." });
     show();
   }
+}
+
+// ---------------------------------------------------------------- which way up
+
+// Which way up the browser shows a WebP. The server turns a picture as its EXIF orientation says;
+// Chromium, for one, does so with a JPEG and a PNG, and passes over that of a WebP.
+const UPRIGHT = 1;
+
+// Whether the picture is shown as the server sees it, as far as its file's EXIF goes.
+async function isShownUpright(blob) {
+  return webpOrientation(new DataView(await blob.arrayBuffer())) === UPRIGHT || turnsWebp();
+}
+
+// Whether this browser turns a WebP: one of 2 x 1 pixels, tagged to be turned by a quarter, tells.
+async function turnsWebp() {
+  const probe = new Image();
+  probe.src = "data:image/webp;base64,UklGRkoAAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4TAkAAAAvAQAAAIiI/gcARVhJRhoAAABJSSoACAAAAAEAEgEDAAEAAAAGAAAAAAAAAA==";
+  await probe.decode();
+  return probe.naturalWidth === 1;
+}
+
+// 1 to 8 (TIFF 6.0, "Orientation"), read as shared/vision/header.cc does; 1 for every other file.
+function webpOrientation(file) {
+  try {
+    const isWebp = tag(file, 0) === "RIFF" && tag(file, 8) === "WEBP" && tag(file, 12) === "VP8X";
+    const hasExif = isWebp && file.getUint8(20) & 0x08;
+    for (let at = 12; hasExif; ) {
+      const size = file.getUint32(at + 4, true);
+      if (tag(file, at) === "EXIF") return exifOrientation(file.buffer.slice(at + 8, at + 8 + size));
+      at += 8 + size + (size % 2);
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // it is cut off
+  }
+  return UPRIGHT;
+}
+
+const tag = (file, at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => file.getUint8(at + i)));
+
+function exifOrientation(content) {
+  // Several writers keep JPEG's prefix, "Exif" and two zero bytes.
+  const isPrefixed = tag(new DataView(content), 0) === "Exif";
+  const tiff = new DataView(content, isPrefixed ? 6 : 0);
+  const little = tiff.getUint32(0) === 0x49492a00;
+  if (!little && tiff.getUint32(0) !== 0x4d4d002a) return UPRIGHT;
+  const directory = tiff.getUint32(4, little);
+  const count = tiff.getUint16(directory, little);
+  for (let i = 0, at = directory + 2; i < count; ++i, at += 12) {
+    if (tiff.getUint16(at, little) !== 0x0112) continue;
+    const isOneShort = tiff.getUint16(at + 2, little) === 3 && tiff.getUint32(at + 4, little) === 1;
+    const value = tiff.getUint16(at + 8, little);
+    return isOneShort && value >= 1 && value <= 8 ? value : UPRIGHT;
+  }
+  return UPRIGHT;
 }
 
 // ---------------------------------------------------------------- the camera
@@ -529,6 +586,7 @@ const MEANINGS = {
   preprocess: "fitting it to the model",
   infer: "the model",
   postprocess: "sorting the boxes",
+  draw: "drawing them",
   other: "in between",
   network: "network and browser",
 };

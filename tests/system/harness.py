@@ -366,7 +366,8 @@ class SystemTest(unittest.TestCase):
         problem = answer.json()
         self.assertLessEqual({"type", "title", "status", "detail", "request_id"}, set(problem))
         self.assertLessEqual(set(problem),
-                             {"type", "title", "status", "detail", "request_id", "parameter"})
+                             {"error", "type", "title", "status", "detail", "request_id", "parameter"})
+        self.assertEqual(problem["detail"], problem.get("error", problem["detail"]))
         self.assertEqual(status, problem["status"])
         self.assertTrue(problem["title"] and problem["detail"])
         self.assert_common_headers(answer)

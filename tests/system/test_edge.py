@@ -1,13 +1,10 @@
-"""nginx as clients meet it: headers, CORS, limits, pages, load balancers."""
+"""nginx as clients meet it: headers, CORS, pages, load balancers."""
 
 import concurrent.futures
 import contextlib
 import gzip
 import http.client
 import json
-import os
-import secrets
-import signal
 import socket
 import unittest
 
@@ -16,7 +13,7 @@ import http_client
 from edge import FACE, NginxAlone, run, temporary_folder
 from harness import SystemTest, inferpool
 from pictures import SOURCE
-from processes import PATIENCE_S, eventually
+from processes import eventually
 
 KIB, MIB = 1024, 1024 * 1024
 ORIGIN = "https://app.example"
@@ -251,6 +248,23 @@ class EdgeTest(SystemTest):
         self.assertIn("more than 1 MB", self.assert_problem(over, 413, "body-too-large")["detail"])
         over = self.get("/v1/models", None, "POST", bytes(65 * KIB))
         self.assertIn("more than 64 KB", self.assert_problem(over, 413, "body-too-large")["detail"])
+        for path in ("/livez", "/readyz?a=b", "/metrics"):
+            over = self.get(path, None, "GET", bytes(KIB + 1))
+            self.assertIn("more than 1 KB", self.assert_problem(over, 413, "body-too-large")["detail"])
+
+    def test_under_v2_an_error_of_nginx_has_the_protocols_member_too(self):
+        head = "Host: localhost\r\nContent-Length: {}\r\n\r\n"
+        for line, length, status in (("POST /v2/models/faces/infer", MIB + 1, 413), ("POST /v2/repository/index", 65537, 413),
+                                     ("TRACE /v2", 0, 405), ("TRACE /v2/models?a=b", 0, 405)):
+            with self.subTest(line):
+                answer = self.instance.raw(f"{line} HTTP/1.1\r\n{head.format(length)}".encode())
+                problem = self.assert_problem(answer, status)
+                self.assertEqual("error", next(iter(problem)))
+                self.assertEqual(problem["detail"], problem["error"])
+        for line in ("TRACE /v2x", "TRACE /v1/models", "TRACE /?/v2/"):
+            with self.subTest(line):
+                answer = self.instance.raw(f"{line} HTTP/1.1\r\n{head.format(0)}".encode())
+                self.assertNotIn("error", self.assert_problem(answer, 405))
 
     # ------------------------------------------------------------ behind a load balancer
 
@@ -436,65 +450,6 @@ class AnyOriginTest(SystemTest):
 
     def test_nobody_reads_metrics_when_nobody_may(self):
         self.assert_problem(self.instance.request("GET", "/metrics"), 403, "forbidden")
-
-
-class LimitsTest(SystemTest):
-    SETTINGS = {"workers": 1, "threads": 4, "nginx.rate_per_s": 0, "nginx.key_rate_per_s": 1,
-                "nginx.key_burst": 2, "nginx.connections": 3, "nginx.client_timeout_s": 5}
-
-    def ask(self, headers=None, source="127.0.0.1"):
-        connection = http.client.HTTPSConnection("localhost", self.instance.port, timeout=PATIENCE_S,
-                                                 context=self.instance.context, source_address=(source, 0))
-        return http_client.request(connection, "GET", "/v1/models", headers=headers)
-
-    def statuses(self, headers, count=8):
-        answers = [self.ask(headers) for _ in range(count)]
-        for answer in answers:
-            if answer.status == 429:
-                problem = self.assert_problem(answer, 429, "too-many-requests")
-                self.assertIn("with this key", problem["detail"])
-        return [answer.status for answer in answers]
-
-    def test_a_key_has_a_rate_of_its_own_however_it_is_sent(self):
-        for scheme in ("X-API-Key: {}", "Authorization: Bearer {}", "authorization: bearer   {}"):
-            with self.subTest(scheme):
-                name, value = scheme.format(secrets.token_hex(8)).split(": ", 1)
-                statuses = self.statuses({name: value})
-                self.assertEqual([200, 200, 200], statuses[:3], "the burst, and one")
-                self.assertIn(429, statuses)
-                # Another key is another client; no key is none.
-                self.assertEqual(200, self.ask({name: value + "x"}).status)
-                self.assertEqual({200}, set(self.statuses({})))
-
-    def test_one_key_is_one_client_whatever_address_it_comes_from(self):
-        key = {"X-API-Key": secrets.token_hex(8)}
-        statuses = [self.ask(key, f"127.0.0.{number}").status for number in range(2, 10)]
-        self.assertIn(429, statuses)
-
-    def test_what_cannot_be_a_key_is_counted_together(self):
-        statuses = [self.ask({"X-API-Key": f"{number}" * 201}).status for number in range(8)]
-        self.assertIn(429, statuses)
-
-    def test_a_client_has_so_many_requests_in_work_and_no_more(self):
-        self.assert_good(self.instance.predict("faces", FACE))  # so that the worker knows the model
-        frozen = self.instance.stop_modelserver()
-        try:
-            with concurrent.futures.ThreadPoolExecutor(6) as pool:
-                pending = [pool.submit(self.instance.predict, "faces", FACE) for _ in range(6)]
-                eventually(lambda: sum(request.done() for request in pending) >= 3, "three are refused")
-                self.assertEqual(3, sum(request.done() for request in pending))
-                # Another address is another client.
-                self.assertNotEqual(429, self.ask(source="127.0.0.2").status)
-                os.kill(frozen, signal.SIGCONT)
-                answers = [request.result() for request in pending]
-        finally:
-            os.kill(frozen, signal.SIGCONT)
-            eventually(lambda: self.ask().status == 200, "the next test finds the model server again")
-        self.assertEqual(3, sum(answer.status == 429 for answer in answers))
-        for answer in answers:
-            if answer.status == 429:
-                problem = self.assert_problem(answer, 429, "too-many-requests")
-                self.assertIn("more than 3 requests", problem["detail"])
 
 
 if __name__ == "__main__":

@@ -154,11 +154,18 @@ class ErrorsTest(EnduringTest):
                     self.assertEqual("GET, HEAD", answer.header("Allow"))
 
     def test_405_of_nginx_itself_says_what_is_allowed(self):
-        for line in (b"TRACE /v1/models HTTP/1.1", b"CONNECT localhost:443 HTTP/1.1"):
-            with self.subTest(line.decode()):
-                answer = self.instance.raw(line + b"\r\nHost: localhost\r\n\r\n")
-                self.assertIn(answer.status, (400, 405))
-                self.assert_problem(answer, answer.status)
+        answer = self.instance.raw(b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assert_problem(answer, 400)
+        for method in ("TRACE", "CONNECT"):
+            for target in ("/v1/models", "/v1/models/faces?a=b", "/v1/predict/faces", "/predict/faces?iou=1",
+                           "/v1/predict/faces/batch", "/v2", "/v2/health/ready", "/v2/models/faces",
+                           "/v2/models/faces/versions/1/config", "/v2/models/faces/infer",
+                           "/v2/models/faces/versions/1/infer?a=b", "/v2/repository/index", "/livez", "/readyz"):
+                with self.subTest(method, target=target):
+                    answer = self.instance.raw(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                    self.assert_problem(answer, 405, "method-not-allowed")
+                    others = self.instance.request("DELETE", target)  # which nginx leaves to who answers there
+                    self.assertEqual((405, others.header("Allow")), (others.status, answer.header("Allow")))
 
     # ------------------------------------------------------------ 411, 413
 
@@ -333,7 +340,9 @@ class AwayTest(SystemTest):
             with self.subTest(target):
                 self.assert_problem(instance.request("GET", target), 503, "overloaded")
         self.assert_problem(instance.predict("faces", ASTRONAUT), 503, "overloaded")
-
+        for target in ("/v2", "/v2/models/faces?a=b"):
+            problem = self.assert_problem(instance.request("GET", target), 503, "overloaded")
+            self.assertEqual(problem["detail"], problem["error"])
 
     def test_503_when_more_requests_wait_than_may(self):
         instance = self.start({"workers": 1, "threads": 1, "listen.backlog": 1}, self.addCleanup)

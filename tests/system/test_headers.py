@@ -187,6 +187,18 @@ class HeadersTest(SystemTest):
         self.assertIn("traceparent", metadata)
         self.assertNotIn("tracestate", metadata)
 
+    def test_of_several_lines_with_the_same_name_the_first_counts(self):
+        def raw(*lines):
+            head = "\r\n".join(("POST /v1/predict/watched HTTP/1.1", "Host: localhost", f"X-API-Key: {self.keys['high']}",
+                                f"Content-Length: {len(PICTURE)}", *lines))
+            return self.instance.raw(head.encode() + b"\r\n\r\n" + PICTURE)
+        self.assert_good(raw(f"traceparent: {TRACEPARENT}", "tracestate: a=1", "tracestate: b=2", "X-Priority: low",
+                             "X-Priority: urgent", f"X-API-Key: {self.keys['low']}x"))
+        parameters, metadata, _ = self.server.calls[-1]
+        self.assertEqual(("a=1", 5), (metadata["tracestate"], parameters["priority"]))
+        self.assert_problem(raw("X-Priority: urgent", "X-Priority: low"), 400, "bad-parameter")
+        self.assert_problem(raw("Authorization: Bearer a", "Authorization: Bearer a"), 400, "bad-request")
+
     def test_requests_of_different_priorities_are_not_joined(self):
         self.server.pause_s = 0.2
         before = len(self.server.calls)

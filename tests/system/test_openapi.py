@@ -1,6 +1,7 @@
 """/openapi.json: valid in itself, and true of the real answers."""
 
 import base64
+import concurrent.futures
 import json
 import re
 import tempfile
@@ -155,6 +156,19 @@ class DocumentTest(unittest.TestCase):
                     self.assertIn(status, told.get(kind, ()))
         self.assertEqual(set(), known - set(told))
 
+    def test_every_operation_has_what_nginx_answers_anywhere(self):
+        for path, method, operation in operations():
+            with self.subTest(path, method=method):
+                self.assertLessEqual({"400", "405", "413", "414", "429", "500"}, set(operation["responses"]))
+
+    def test_every_status_of_the_bridge_stands_at_inference(self):
+        source = (SOURCE / "worker/rest/bridge.cc").read_text()
+        statuses = set(re.findall(r"\bError\(\s*(\d{3}),", source)) - {"499"}  # whose client has left
+        self.assertGreater(len(statuses), 5)
+        for path, _, operation in operations():
+            if path.startswith("/v2/") and path.endswith("/infer"):
+                self.assertLessEqual(statuses, set(operation["responses"]), path)
+
 
 class AnswersTest(SystemTest):
     """Requests to a real instance, each answer held against the document."""
@@ -168,7 +182,8 @@ class AnswersTest(SystemTest):
         cls.addClassCleanup(folder.cleanup)
         cls.instance = cls.start(
             {"modelserver.repository": str(tiny_models.make_repository(Path(folder.name) / "models")),
-             "limits.body_mb": 1, "nginx.rate_per_s": 0}, cleanup=cls.addClassCleanup)
+             "limits.body_mb": 1, "nginx.rate_per_s": 0, "nginx.trusted_proxies": ["127.0.0.1"]},
+            cleanup=cls.addClassCleanup)
 
     def held(self, answer, path, method="get"):
         """The answer, which is as the document says answers of that operation are."""
@@ -322,6 +337,33 @@ class AnswersTest(SystemTest):
             with self.subTest(status, path=path, **{name: str(value)[:60] for name, value in request.items()}):
                 self.ask(path, status=status, **request)
 
+    def test_probes_and_pages_answer_as_documented(self):
+        for path in ("/", "/docs", "/openapi.json"):
+            tag = self.ask(path).header("ETag")
+            for status, request in (
+                    (304, dict(headers={"If-None-Match": tag})), (412, dict(headers={"If-Match": '"other"'})),
+                    (405, dict(method="POST", body=b"")), (405, dict(method="DELETE")),
+                    (413, dict(method="GET", body=bytes(65 * 1024)))):
+                with self.subTest(status, path=path):
+                    self.ask(path, status=status, **request)
+        for path in ("/livez", "/readyz", "/metrics"):
+            for status, request in ((405, dict(method="POST", body=b"")), (405, dict(method="DELETE")),
+                                    (413, dict(method="GET", body=bytes(1025)))):
+                with self.subTest(status, path=path):
+                    self.ask(path, status=status, **request)
+        self.ask("/metrics", headers={"X-Forwarded-For": "203.0.113.1"}, status=403)
+
+    def test_what_nginx_refuses_anywhere_is_as_documented(self):
+        for path, method, _ in operations():
+            target = path.format(model="shapes", version="1")
+            for status, data in (
+                    (400, f"GET {target} HTTP/1.1\r\n\r\n"),  # no host
+                    (405, f"TRACE {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+                    (413, f"{method.upper()} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 ** 40}\r\n\r\n"),
+                    (414, f"GET {target}?{'a' * 40_000} HTTP/1.1\r\nHost: localhost\r\n\r\n")):
+                with self.subTest(status, path=path, method=method):
+                    self.assertEqual(status, self.held(self.instance.raw(data.encode()), path, method).status)
+
     def test_a_body_without_length_is_as_documented(self):
         for path in ("/v1/predict/{model}", "/v1/predict/{model}/batch", "/v2/models/{model}/infer"):
             with self.subTest(path):
@@ -330,9 +372,13 @@ class AnswersTest(SystemTest):
                 self.assertEqual(411, answer.status)
 
     def test_too_many_requests_are_answered_as_documented(self):
-        instance = self.start({"nginx.rate_per_s": 1, "nginx.burst": 0}, cleanup=self.addCleanup)
-        statuses = {self.held(instance.request("GET", "/v1/models"), "/v1/models").status for _ in range(10)}
-        self.assertIn(429, statuses)
+        instance = self.start({"nginx.rate_per_s": 1, "nginx.burst": 0, "nginx.trusted_proxies": ["127.0.0.1"]},
+                              cleanup=self.addCleanup)
+        for path in ("/v1/models", "/v2", "/", "/livez"):
+            with self.subTest(path), concurrent.futures.ThreadPoolExecutor(8) as pool:
+                answers = pool.map(lambda _: instance.request("GET", path, headers={"X-Forwarded-For": "203.0.113.1"}),
+                                   range(60))
+                self.assertIn(429, {self.held(answer, path).status for answer in answers})
 
     def test_a_model_server_that_is_away_is_told_as_documented(self):
         instance = self.start({"modelserver.enabled": False, "backend.targets": [f"127.0.0.1:{free_ports(1)[0]}"]},

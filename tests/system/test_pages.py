@@ -15,10 +15,8 @@ from selenium.webdriver.support.ui import Select
 
 import harness
 import pictures
-import tiny_models
-from browser import Browser
-from harness import SystemTest
-from pictures import ASTRONAUT, ASTRONAUT_FACE, ASTRONAUT_FILE, SOURCE
+from page import PageTest
+from pictures import ASTRONAUT, ASTRONAUT_FACE, SOURCE
 from processes import PATIENCE_S
 
 BMP = pictures.plain(40, 30, "BMP")  # which browsers show, and the server does not take
@@ -67,73 +65,7 @@ def same(answer):
     return {name: value for name, value in answer.items() if name not in ("timing_ms", "request_id")}
 
 
-class PagesTest(SystemTest):
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = Path(folder.name)
-        cls.instance = cls.start(
-            {"modelserver.repository": str(tiny_models.make_repository(cls.folder / "models")),
-             "nginx.rate_per_s": 0}, cleanup=cls.addClassCleanup)
-        cls.origin = f"https://localhost:{cls.instance.port}"
-        cls.browser = Browser()
-        cls.addClassCleanup(cls.browser.quit)
-        cls.browser.command("Browser.grantPermissions", origin=cls.origin,
-                            permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-        cls.shots = Path(tempfile.mkdtemp(prefix="inferpool-pages-"))
-        print(f"screenshots are in {cls.shots}")
-
-    def open(self, path="/", model="faces", **options):
-        self.browser.open(self.origin + path, **options)
-        if path == "/":
-            self.browser.wait(lambda: self.browser.one("model").is_enabled(), "the models are there")
-            self.pick(model)
-
-    def pick(self, model):
-        Select(self.browser.one("model")).select_by_visible_text(model)
-
-    def file(self, name, content):
-        path = self.folder / name
-        path.write_bytes(content)
-        return path
-
-    def choose(self, path):
-        self.browser.one("file").send_keys(str(path))
-
-    def shown(self):
-        """The answer, once there is one, as the page got it."""
-        text = self.browser.wait(lambda: self.browser.one("json").get_property("textContent"),
-                                 "an answer is shown")
-        return json.loads(text)
-
-    def sample(self):
-        self.browser.one("sample").click()
-        return self.shown()
-
-    def problem(self):
-        self.browser.wait(lambda: self.browser.one("problem").is_displayed(), "a problem is shown")
-        return self.browser.text("problem-title"), self.browser.text("problem-detail")
-
-    def boxes(self):
-        """Where the boxes lie, in shares of the picture."""
-        return self.browser.run("""
-            const image = document.getElementById("image").getBoundingClientRect();
-            return [...document.querySelectorAll(".found .line")].map((line) => {
-              const { x, y, width, height } = line.getBBox();
-              const [from, to] = [[x, y], [x + width, y + height]].map(([x, y]) =>
-                new DOMPoint(x, y).matrixTransform(line.getScreenCTM()));
-              return { x1: (from.x - image.x) / image.width, y1: (from.y - image.y) / image.height,
-                       x2: (to.x - image.x) / image.width, y2: (to.y - image.y) / image.height };
-            }).reverse();""")
-
-    def assert_boxes_lie_where_the_api_says(self, answer):
-        boxes = self.boxes()
-        self.assertEqual(len(answer["detections"]), len(boxes))
-        for detection, box in zip(answer["detections"], boxes):
-            for edge, size in (("x1", "width"), ("y1", "height"), ("x2", "width"), ("y2", "height")):
-                self.assertAlmostEqual(detection["box"][edge] / answer["image"][size], box[edge], delta=0.003)
-
+class PagesTest(PageTest):
     # ------------------------------------------------------------ pictures
 
     def test_the_page_loads_without_complaints(self):
@@ -174,29 +106,6 @@ class PagesTest(SystemTest):
         self.assertEqual(max(timing["infer"], timing["preprocess"], timing["decode"]),
                          timing[max((stage for stage in widths if stage in timing), key=widths.get)])
         self.assertRegex(self.browser.text("timing-summary"), r"^\d+(\.\d)? ms from here and back")
-
-    def test_a_chosen_file_is_shown_upright_with_its_boxes_on_it(self):
-        image = pictures.astronaut().crop((60, 0, 400, 480))
-        for orientation, kind in ((1, "JPEG"), (3, "JPEG"), (6, "JPEG"), (8, "JPEG"), (6, "PNG")):
-            with self.subTest(orientation, kind=kind):
-                content = pictures.stored_with_orientation(image, orientation, kind)
-                self.open()
-                self.choose(self.file(f"turned{orientation}.{kind}", content))
-                answer = self.shown()
-                self.assertEqual({"width": 340, "height": 480}, answer["image"])
-                self.assertIn(f"turned{orientation}.{kind}, 340 × 480", self.browser.text("caption"))
-                self.assertEqual(1, len(answer["detections"]))
-                self.assert_boxes_lie_where_the_api_says(answer)
-
-    def test_boxes_are_not_drawn_where_they_do_not_belong(self):
-        content = pictures.stored_with_orientation(pictures.astronaut().crop((60, 0, 400, 480)), 6, "WEBP")
-        self.open()
-        self.choose(self.file("turned.webp", content))  # Chromium passes over the orientation of a WebP
-        self.assertEqual({"width": 340, "height": 480}, self.shown()["image"])
-        if "480 × 340" in self.browser.text("caption"):
-            self.assertIn("does not turn it", self.browser.text("caption"))
-            self.assertEqual([], self.boxes())
-        self.assertEqual(1, len(self.browser.all("#rows tr")))
 
     def test_boxes_stay_on_the_picture_when_the_window_changes(self):
         self.open()

@@ -11,114 +11,16 @@
 #include <vector>
 
 #include "shared/config.h"
+#include "tests/unit/ops/nginx_reader.h"
 #include "worker/api/request_id.h"
 
 namespace inferpool::ops {
 namespace {
 
-// A directive with its words, and where it stands: "http/server/location /".
-struct Directive {
-  std::string place;
-  std::vector<std::string> words;
-};
-
-// nginx's own rules: words are parted by blanks, quotes hold them together, '#' at a word's start
-// begins a comment, ';' ends a directive, braces enclose blocks.
-class Reader {
- public:
-  explicit Reader(const std::string& text) : text_(text) {
-    Block("");
-    EXPECT_EQ(at_, text_.size()) << "a '}' too many";
-  }
-
-  const std::vector<Directive>& directives() const { return directives_; }
-
-  // The words after the name of each directive `name` at `place`, joined by blanks.
-  std::vector<std::string> All(const std::string& place, const std::string& name) const {
-    std::vector<std::string> found;
-    for (const Directive& directive : directives_) {
-      if (directive.place != place || directive.words[0] != name) continue;
-      std::string rest;
-      for (std::size_t i = 1; i < directive.words.size(); ++i) {
-        rest += (i == 1 ? "" : " ") + directive.words[i];
-      }
-      found.push_back(rest);
-    }
-    return found;
-  }
-
-  std::string One(const std::string& place, const std::string& name) const {
-    const auto all = All(place, name);
-    EXPECT_EQ(all.size(), 1U) << place << " " << name;
-    return all.empty() ? "(none)" : all[0];
-  }
-
- private:
-  void Block(const std::string& place) {
-    std::vector<std::string> words;
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      if (c == ' ' || c == '\n' || c == '\t') {
-        ++at_;
-      } else if (c == '#') {
-        at_ = std::min(text_.find('\n', at_), text_.size());
-      } else if (c == ';') {
-        ++at_;
-        EXPECT_FALSE(words.empty()) << "a ';' too many in " << place;
-        if (!words.empty()) directives_.push_back({place, words});
-        words.clear();
-      } else if (c == '{') {
-        ++at_;
-        std::string name;
-        for (const std::string& word : words) name += (name.empty() ? "" : " ") + word;
-        Block(place.empty() ? name : place + "/" + name);
-        words.clear();
-      } else if (c == '}') {
-        EXPECT_TRUE(words.empty()) << "no ';' before '}' in " << place;
-        if (place.empty()) return;
-        ++at_;
-        return;
-      } else {
-        words.push_back(Word());
-      }
-    }
-    EXPECT_TRUE(place.empty()) << "no '}' for " << place;
-    EXPECT_TRUE(words.empty()) << "no ';' at the end";
-  }
-
-  std::string Word() {
-    std::string word;
-    const char quote = text_[at_];
-    if (quote == '"' || quote == '\'') {
-      for (++at_; at_ < text_.size() && text_[at_] != quote; ++at_) {
-        if (text_[at_] == '\\' && at_ + 1 < text_.size()) word += text_[at_++];
-        word += text_[at_];
-      }
-      ++at_;
-      return word;
-    }
-    // "${name}" is no block.
-    while (at_ < text_.size() && std::string(" \n\t;").find(text_[at_]) == std::string::npos) {
-      if (text_[at_] == '{' && (word.empty() || word.back() != '$')) break;
-      word += text_[at_++];
-    }
-    return word;
-  }
-
-  const std::string& text_;
-  std::size_t at_ = 0;
-  std::vector<Directive> directives_;
-};
-
-Config Example() {
-  ConfigResult result = ParseConfig("{}", "/srv/pool", {});
-  EXPECT_TRUE(result.problems.empty());
-  return result.config;
-}
-
-NginxHost Host() {
-  return {.user = "", .has_ipv6 = false, .descriptors = 20'000};
-}
+using test::Directive;
+using test::Example;
+using test::Host;
+using test::Reader;
 
 TEST(NginxConfigTest, NoPlaceholderIsLeft) {
   for (const int rate : {0, 1'000}) {
@@ -157,6 +59,7 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   config.timeouts.io_s = 13;
   config.nginx = {.port = 1443,
                   .http_port = 1080,
+                  .https_port = 2443,
                   .ipv6 = "on",
                   .server_name = "pool.example.org",
                   .certificate = "/c/cert.pem",
@@ -199,7 +102,8 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("http/server", "ssl_certificate"), "/c/cert.pem");
   EXPECT_EQ(reader.One("http/server", "ssl_certificate_key"), "/c/key.pem");
   EXPECT_EQ(reader.All("http", "limit_req_zone"),
-            (std::vector<std::string>{"$binary_remote_addr zone=client:10m rate=123r/s",
+            (std::vector<std::string>{"$prober zone=prober:10m rate=10r/s",
+                                      "$client zone=client:10m rate=123r/s",
                                       "$key zone=key:10m rate=12r/s"}));
   EXPECT_EQ(
       reader.All("http/server/location /", "limit_req"),
@@ -221,50 +125,13 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("http/server", "fastcgi_send_timeout"), "13s");
   const std::string read = reader.One("http/server", "fastcgi_read_timeout");
   EXPECT_GT(std::stoi(read), 41) << "the worker's own 504 comes first";
-  EXPECT_NE(text.find("https://$host:1443$request_uri"), std::string::npos);
+  EXPECT_NE(text.find("https://$host:2443$request_uri"), std::string::npos);
   EXPECT_NE(text.find("\"77 MB\""), std::string::npos);
 }
 
 TEST(NginxConfigTest, TheUserIsNamedOnlyWhenThereIsOne) {
   const std::string text = NginxConfig(Example(), Host());
   EXPECT_TRUE(Reader(text).All("", "user").empty());
-}
-
-TEST(NginxConfigTest, TheRateLimitAnswers429AndNotTheProbes) {
-  const std::string text = NginxConfig(Example(), Host());
-  const Reader reader(text);
-  EXPECT_EQ(reader.One("http", "limit_req_status"), "429");
-  for (const char* probe : {"/livez", "/readyz", "/metrics"}) {
-    EXPECT_TRUE(reader.All("http/server/location = " + std::string(probe), "limit_req").empty());
-  }
-  EXPECT_TRUE(reader.All("http/server", "limit_req").empty());
-}
-
-TEST(NginxConfigTest, ABurstOfZeroIsLeftOut) {
-  Config config = Example();
-  config.nginx.burst = 0;
-  const std::string text = NginxConfig(config, Host());
-  EXPECT_EQ(Reader(text).One("http/server/location /", "limit_req"), "zone=client nodelay");
-}
-
-TEST(NginxConfigTest, WhatIsZeroOrEmptyIsOff) {
-  Config config = Example();
-  config.nginx.rate_per_s = config.nginx.connections = 0;
-  config.nginx.pages = "none";
-  const std::string text = NginxConfig(config, Host());
-  const Reader reader(text);
-  for (const Directive& directive : reader.directives()) {
-    for (const char* name :
-         {"limit_req", "limit_req_zone", "limit_conn", "limit_conn_zone", "set_real_ip_from",
-          "real_ip_header", "ssl_stapling", "resolver", "root", "alias", "try_files"}) {
-      EXPECT_NE(directive.words[0], name) << directive.place;
-    }
-  }
-  EXPECT_EQ(reader.One("http/map $is_tls $hsts", "1"), "");
-  EXPECT_EQ(reader.All("http/map $http_origin $cors_origin", "default"),
-            (std::vector<std::string>{""}));
-  const auto headers = reader.All("http/server", "add_header");
-  EXPECT_NE(std::ranges::find(headers, "Vary  always"), headers.end());
 }
 
 TEST(NginxConfigTest, Ipv6IsListenedOnWhereItIsWantedAndCanBe) {
