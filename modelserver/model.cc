@@ -24,6 +24,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   RETURN_IF_ERROR((*backend)->complete(version_folder, config, class_names));
   RETURN_IF_ERROR(CheckConfig(config));
   RETURN_IF_ERROR(AddClassNames(model_folder, class_names, config));
+  FillDefaults(config);
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {

@@ -286,6 +286,7 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
   if (status.ok()) status = AddClassNames(model_folder, {}, *config);
   if (!status.ok()) return failed(status);
   config->set_platform("ensemble");
+  FillDefaults(*config);
   const absl::StatusOr<std::vector<std::int64_t>> versions = VersionsToLoad(model_folder, *config);
   if (!versions.ok()) return failed(versions.status());
   RETURN_IF_ERROR(table_.PublishEnsemble(name, *versions, *config));
