@@ -1,6 +1,7 @@
 #include "modelserver/config_file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <google/protobuf/text_format.h>
@@ -9,11 +10,13 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <iterator>
 
 namespace inferpool::modelserver {
 namespace {
 
 constexpr int kMaxMistakes = 5;  // named in one error; the rest usually follows from them
+constexpr std::size_t kMaxVersionsNamed = 10;
 constexpr std::size_t kMaxJsonBytes = std::size_t{1} << 20U;
 
 class Mistakes : public google::protobuf::io::ErrorCollector {
@@ -132,13 +135,14 @@ absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
                                      policy.specific().versions().end());
     std::ranges::sort(chosen);
     chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
-    std::erase_if(chosen, [&available](std::int64_t version) {
-      return !std::ranges::binary_search(available, version);
-    });
-    if (chosen.empty()) {
-      return Invalid("version_policy asks for specific versions, of which none has a folder");
+    std::vector<std::int64_t> there;
+    std::ranges::set_intersection(chosen, available, std::back_inserter(there));
+    if (there.empty()) {
+      chosen.resize(std::min(chosen.size(), kMaxVersionsNamed));
+      return Invalid("version_policy asks for specific versions ({}), of which none has a folder",
+                     fmt::join(chosen, ", "));
     }
-    return chosen;
+    return there;
   }
   const std::size_t wanted = std::max(policy.latest().num_versions(), 1U);
   if (available.size() > wanted) {
