@@ -42,6 +42,9 @@ ConfigChange Compare(const Config& before, const Config& after) {
       case Reach::kModels:
         models = true;
         break;
+      case Reach::kAll:
+        workers = sidecar = models = true;
+        break;
       case Reach::kNginx:
         change.nginx.emplace_back(key->name);
         break;

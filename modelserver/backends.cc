@@ -20,12 +20,14 @@ namespace {
 
 std::filesystem::path OnnxPath(const inference::ModelConfig& config,
                                const std::filesystem::path& version_folder) {
-  const std::string& name = config.default_model_filename();
-  return version_folder / (name.empty() ? "model.onnx" : name);
+  return version_folder / config.default_model_filename();
 }
 
 absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
                           inference::ModelConfig& config, std::vector<std::string>& class_names) {
+  if (config.default_model_filename().empty()) {
+    config.set_default_model_filename("model.onnx");
+  }
   const std::filesystem::path name = config.default_model_filename();
   if (name.filename() != name) {
     return absl::InvalidArgumentError("default_model_filename is not a plain file name");

@@ -132,6 +132,11 @@ absl::Status CheckScheduling(const inference::ModelConfig& config) {
         "model_transaction_policy: decoupled models (any number of responses to a request) are not "
         "supported");
   }
+  if (!config.batch_input().empty() || !config.batch_output().empty()) {
+    return Invalid(
+        "batch_input, batch_output: tensors that the server makes of a batch, or deals out to its "
+        "requests, are not supported");
+  }
   if (!IsEnsemble(config)) {
     return config.has_dynamic_batching() ? CheckDynamicBatching(config) : absl::OkStatus();
   }
@@ -179,6 +184,14 @@ std::vector<std::string> UnusedSettings(const inference::ModelConfig& config) {
   unused_when(config.response_cache().enable(), "response_cache");
   unused_when(config.has_optimization(), "optimization");
   unused_when(!config.cc_model_filenames().empty(), "cc_model_filenames");
+  unused_when(!config.model_operations().op_library_filename().empty(), "model_operations");
+  unused_when(!config.model_repository_agents().agents().empty(), "model_repository_agents");
+  unused_when(!config.model_metrics().metric_control().empty(), "model_metrics");
+  const auto non_linear = [](const auto& tensor) { return tensor.is_non_linear_format_io(); };
+  unused_when(std::ranges::any_of(config.input(), non_linear) ||
+                  std::ranges::any_of(config.output(), non_linear),
+              "is_non_linear_format_io");
+  unused_when(!config.metric_tags().empty(), "metric_tags");
   unused_when(!config.runtime().empty(), "runtime");
   unused_when(any_group([](const Group& group) { return group.kind() == Group::KIND_GPU; }),
               "instance_group.kind: KIND_GPU");
@@ -190,6 +203,11 @@ std::vector<std::string> UnusedSettings(const inference::ModelConfig& config) {
   unused_when(IsEnsemble(config) && !config.model_warmup().empty(), "model_warmup of an ensemble");
   unused_when(config.ensemble_scheduling().max_inflight_requests() > 0,
               "ensemble_scheduling.max_inflight_requests");
+  unused_when(std::ranges::any_of(config.ensemble_scheduling().step(),
+                                  [](const inference::ModelEnsembling::Step& step) {
+                                    return !step.model_namespace().empty();
+                                  }),
+              "ensemble_scheduling.step.model_namespace");
   return unused;
 }
 

@@ -14,10 +14,10 @@ bool IsEnsemble(const inference::ModelConfig& config);
 
 // Whether a completed configuration can be served: every tensor has a name, a datatype and
 // dimensions; sizes and counts are in range; the dynamic batcher's settings agree with each other;
-// nothing asks for what this server does not do (sequences, decoupled models, shape tensors; a
-// reshape, which an ensemble cannot have and a model's backend does not see, reshape.h). An
-// ensemble's steps are checked elsewhere (ensemble_plan.h), as they depend on other models. Error:
-// INVALID_ARGUMENT.
+// nothing asks for what this server does not do (sequences, decoupled models, batch_input,
+// batch_output, shape tensors; a reshape, which an ensemble cannot have and a model's backend does
+// not see, reshape.h). An ensemble's steps are checked elsewhere (ensemble_plan.h), as they depend
+// on other models. Error: INVALID_ARGUMENT.
 absl::Status CheckConfig(const inference::ModelConfig& config);
 
 // Settings that the configuration has and this server ignores, for the log.

@@ -1,6 +1,7 @@
 #include "modelserver/config_file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <google/protobuf/text_format.h>
@@ -9,11 +10,13 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <iterator>
 
 namespace inferpool::modelserver {
 namespace {
 
 constexpr int kMaxMistakes = 5;  // named in one error; the rest usually follows from them
+constexpr std::size_t kMaxVersionsNamed = 10;
 constexpr std::size_t kMaxJsonBytes = std::size_t{1} << 20U;
 
 class Mistakes : public google::protobuf::io::ErrorCollector {
@@ -86,6 +89,33 @@ absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
   return config;
 }
 
+void FillDefaults(inference::ModelConfig& config) {
+  if (config.version_policy().policy_choice_case() ==
+      inference::ModelVersionPolicy::POLICY_CHOICE_NOT_SET) {
+    config.mutable_version_policy()->mutable_latest()->set_num_versions(1);
+  }
+  if (config.has_dynamic_batching() && config.dynamic_batching().preferred_batch_size().empty()) {
+    config.mutable_dynamic_batching()->add_preferred_batch_size(config.max_batch_size());
+  }
+  if (config.has_ensemble_scheduling()) {
+    return;  // its models have instances
+  }
+  if (config.instance_group().empty()) {
+    config.add_instance_group()->set_name(config.name());
+  }
+  int index = 0;
+  for (inference::ModelInstanceGroup& group : *config.mutable_instance_group()) {
+    if (group.name().empty()) {
+      group.set_name(fmt::format("{}_{}", config.name(), index));
+    }
+    if (group.kind() == inference::ModelInstanceGroup::KIND_AUTO) {
+      group.set_kind(inference::ModelInstanceGroup::KIND_CPU);
+    }
+    group.set_count(std::max(group.count(), 1));
+    ++index;
+  }
+}
+
 int InstanceCount(const inference::ModelConfig& config) {
   int count = config.instance_group().empty() ? 1 : 0;
   for (const inference::ModelInstanceGroup& group : config.instance_group()) {
@@ -105,12 +135,14 @@ absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
                                      policy.specific().versions().end());
     std::ranges::sort(chosen);
     chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
-    for (const std::int64_t version : chosen) {
-      if (!std::ranges::binary_search(available, version)) {
-        return Invalid("version_policy asks for version {}, which has no folder", version);
-      }
+    std::vector<std::int64_t> there;
+    std::ranges::set_intersection(chosen, available, std::back_inserter(there));
+    if (there.empty()) {
+      chosen.resize(std::min(chosen.size(), kMaxVersionsNamed));
+      return Invalid("version_policy asks for specific versions ({}), of which none has a folder",
+                     fmt::join(chosen, ", "));
     }
-    return chosen;
+    return there;
   }
   const std::size_t wanted = std::max(policy.latest().num_versions(), 1U);
   if (available.size() > wanted) {

@@ -23,11 +23,16 @@ absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::pat
 absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
                                                        const std::string& name);
 
+// Writes down what a configuration that passed CheckConfig leaves to its defaults, as Triton does
+// for those who read it: the version policy, the preferred batch size, and each instance group's
+// name, kind and count. Changes nothing of what the model does.
+void FillDefaults(inference::ModelConfig& config);
+
 // Instances of all groups together; 1 when none is configured.
 int InstanceCount(const inference::ModelConfig& config);
 
 // The versions to serve of those there are, ascending: the latest one unless the policy says
-// otherwise. A specific version that is not there is an error.
+// otherwise. Of specific versions those that are there; when none is, that is an error.
 absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
     const inference::ModelVersionPolicy& policy, std::vector<std::int64_t> available);
 

@@ -2,10 +2,12 @@
 // scheduler.h) and need not be thread safe. Several instances of a model share nothing mutable.
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include "modelserver/outputs.h"
 #include "proto/tensor.h"
+#include "shared/deadline.h"
 #include "shared/status.h"
 
 namespace inferpool::modelserver {
@@ -19,6 +21,10 @@ struct Execution {
   // How it went: INVALID_ARGUMENT when the input is at fault, INTERNAL when the library is,
   // RESOURCE_EXHAUSTED when memory is. An error of one request is not the others'.
   absl::Status status;
+  // For the statistics, from engines that copy their inputs or outputs: when the inference itself
+  // began and ended. What comes before is compute_input then, and what follows compute_output.
+  std::optional<TimePoint> infer_start = {};
+  std::optional<TimePoint> infer_end = {};
 };
 
 class Engine {

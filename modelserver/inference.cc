@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,23 +12,14 @@
 #include <vector>
 
 #include "modelserver/request.h"
+#include "modelserver/request_parameters.h"
 #include "modelserver/top_classes.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {
 namespace {
 
-constexpr const char* kClassificationParameter = "classification";
-constexpr std::uint64_t kMaxClasses = 1'000'000;
-
-// A parameter of the request that is a count; 0 when it is absent or no count: Triton ignores what
-// it does not understand here.
-std::uint64_t Count(const TensorParameters& parameters, const std::string& key) {
-  const auto found = parameters.find(key);
-  if (found == parameters.end()) return 0;
-  if (found->second.has_uint64_param()) return found->second.uint64_param();
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(found->second.int64_param(), 0));
-}
+constexpr std::int64_t kMaxClasses = 1'000'000;
 
 void SetShared(const SharedMemoryReference& reference, std::size_t bytes,
                inference::ModelInferResponse::InferOutputTensor& output) {
@@ -57,67 +48,92 @@ class Parts {
   std::vector<SharedMemoryPart> parts_;
 };
 
+// What a request asks of its model.
+struct Asked {
+  TensorList inputs;
+  Outputs outputs;
+  // By wanted output:
+  std::vector<std::optional<SharedMemoryReference>> references = {};
+  std::vector<std::int64_t> classes = {};  // of the classification extension; 0: none
+};
+
+absl::Status ReadOutputs(const inference::ModelInferRequest& request,
+                         const inference::ModelConfig& config, Parts& parts, Asked& asked) {
+  std::vector<std::string_view> names;
+  for (const auto& output : request.outputs()) names.emplace_back(output.name());
+  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs(config, names);
+  RETURN_IF_ERROR(chosen.status());
+  asked.references.resize(chosen->size());
+  asked.classes.resize(chosen->size());
+  for (std::size_t i = 0; i < chosen->size(); ++i) {
+    if (!names.empty()) {
+      const TensorParameters& parameters = request.outputs(static_cast<int>(i)).parameters();
+      auto reference = ReadSharedMemory(parameters);
+      RETURN_IF_ERROR(reference.status());
+      asked.references[i] = *std::move(reference);
+      const absl::StatusOr<std::int64_t> classes = ReadClassification(parameters);
+      if (!classes.ok()) {
+        return absl::InvalidArgumentError(
+            fmt::format("output '{}': {}", names[i], Message(classes.status())));
+      }
+      asked.classes[i] = std::min(*classes, kMaxClasses);
+      if (asked.references[i] && asked.classes[i] > 0) {
+        return absl::InvalidArgumentError(
+            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
+      }
+    }
+    if (!asked.references[i]) {
+      asked.outputs.Want((*chosen)[i]);
+      continue;
+    }
+    const absl::StatusOr<std::span<std::byte>> memory = parts.Find(*asked.references[i]);
+    RETURN_IF_ERROR(memory.status());
+    asked.outputs.WantShared((*chosen)[i], *memory);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
+                           const inference::ModelConfig& config, Parts& parts, Caller& caller) {
+  RETURN_IF_ERROR(ReadParameters(request.parameters(), caller));
+  absl::StatusOr<TensorList> inputs = ReadInputs(
+      request,
+      [&parts](const SharedMemoryReference& reference)
+          -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); });
+  RETURN_IF_ERROR(inputs.status());
+  Asked asked{.inputs = *std::move(inputs), .outputs = Outputs(config)};
+  RETURN_IF_ERROR(ReadOutputs(request, config, parts, asked));
+  return asked;
+}
+
 }  // namespace
 
 absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
                    const inference::ModelInferRequest& request, Caller caller,
                    inference::ModelInferResponse& response) {
+  const TimePoint start = Clock::now();
   const absl::StatusOr<std::shared_ptr<Model>> found =
       repository.Find(request.model_name(), request.model_version());
   RETURN_IF_ERROR(found.status());
   Model& model = **found;
   Parts parts(shared_memory);
-  const absl::StatusOr<TensorList> inputs = ReadInputs(
-      request,
-      [&parts](const SharedMemoryReference& reference)
-          -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); });
-  RETURN_IF_ERROR(inputs.status());
-
-  std::vector<std::string_view> names;
-  for (const auto& output : request.outputs()) names.emplace_back(output.name());
-  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs(model.config(), names);
-  RETURN_IF_ERROR(chosen.status());
-  Outputs outputs(model.config());
-  std::vector<std::optional<SharedMemoryReference>> references(chosen->size());
-  std::vector<std::uint64_t> classes(chosen->size());  // of the classification extension; 0: none
-  for (std::size_t i = 0; i < chosen->size(); ++i) {
-    if (!names.empty()) {
-      auto reference = ReadSharedMemory(request.outputs(static_cast<int>(i)).parameters());
-      RETURN_IF_ERROR(reference.status());
-      references[i] = *std::move(reference);
-      classes[i] =
-          Count(request.outputs(static_cast<int>(i)).parameters(), kClassificationParameter);
-      if (references[i] && classes[i] > 0) {
-        return absl::InvalidArgumentError(
-            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
-      }
-    }
-    if (!references[i]) {
-      outputs.Want((*chosen)[i]);
-      continue;
-    }
-    const absl::StatusOr<std::span<std::byte>> memory = parts.Find(*references[i]);
-    RETURN_IF_ERROR(memory.status());
-    outputs.WantShared((*chosen)[i], *memory);
+  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, caller);
+  if (!asked.ok()) {
+    model.CountFailure(Clock::now() - start);
+    return asked.status();
   }
-
-  caller.priority = Count(request.parameters(), "priority");
-  caller.timeout = std::chrono::microseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(
-      Count(request.parameters(), "timeout"), std::chrono::microseconds::max().count())));
-  RETURN_IF_ERROR(model.Infer(*inputs, outputs, caller));
+  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, caller));
 
   response.set_model_name(request.model_name());
   response.set_model_version(std::to_string(model.version()));
   response.set_id(request.id());
-  for (std::size_t i = 0; i < references.size(); ++i) {
-    Outputs::Output& output = outputs.wanted()[i];
+  for (std::size_t i = 0; i < asked->references.size(); ++i) {
+    Outputs::Output& output = asked->outputs.wanted()[i];
     const inference::ModelOutput& configured = model.config().output(output.index);
-    if (classes[i] > 0) {
-      const auto count =
-          static_cast<std::int64_t>(std::min<std::uint64_t>(classes[i], kMaxClasses));
+    if (asked->classes[i] > 0) {
       absl::StatusOr<TopClasses> top =
-          FindTopClasses(outputs.View(output), count, model.config().max_batch_size() > 0,
-                         model.labels(output.index));
+          FindTopClasses(asked->outputs.View(output), asked->classes[i],
+                         model.config().max_batch_size() > 0, model.labels(output.index));
       RETURN_IF_ERROR(top.status());
       AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
           std::move(top->raw);
@@ -125,8 +141,8 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
     }
     AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =
         std::move(output.own);
-    if (references[i]) {
-      SetShared(*references[i], output.bytes,
+    if (asked->references[i]) {
+      SetShared(*asked->references[i], output.bytes,
                 *response.mutable_outputs(response.outputs_size() - 1));
     }
   }

@@ -10,8 +10,9 @@ namespace inferpool::modelserver {
 
 // Finds the model, reads the inputs where they lie (message or shared memory), runs it and puts the
 // outputs where they are asked for. `caller` carries the call's own deadline; `priority` and
-// `timeout` are filled in from the request's parameters of these names. `response` is only written
-// to when this is OK. Errors: as the protocol's status table.
+// `timeout` are filled in from the request's parameters (request_parameters.h). A request that is
+// refused before its model runs counts as the model's failure. `response` is only written to when
+// this is OK. Errors: as the protocol's status table.
 absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
                    const inference::ModelInferRequest& request, Caller caller,
                    inference::ModelInferResponse& response);

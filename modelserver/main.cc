@@ -30,6 +30,7 @@
 #include "modelserver/server.h"
 #include "shared/keep_memory.h"
 #include "shared/log.h"
+#include "shared/utf8.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -44,6 +45,7 @@ struct Options {
   std::string control = "none";
   std::vector<std::string> load;
   int poll_s = 15;
+  ServerOptions server;
 };
 
 // Loads the models, and looks for changes as long as the control asks for it.
@@ -97,7 +99,8 @@ int Serve(const Options& options) {
     log::Error("cannot start", {{"reason", Message(status)}});
     return EXIT_FAILURE;
   }
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(repository, options.listen);
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(repository, options.listen, options.server);
   if (!server.ok()) {
     log::Error("cannot start", {{"reason", Message(server.status())}});
     return EXIT_FAILURE;
@@ -153,6 +156,15 @@ int main(int argc, char** argv) {
                  "two looks agree")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
+  app.add_option("--id", options.server.id, "the name that the server gives to its clients")
+      ->capture_default_str()
+      ->check([](const std::string& id) {
+        return id.empty() || !inferpool::IsUtf8(id) ? "--id is some UTF-8" : "";
+      });
+  app.add_option("--max-message-mb", options.server.max_message_mb,
+                 "largest gRPC message either way, in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 2047));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

@@ -28,6 +28,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   config = ClientConfig(*engine_config, config);
   absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, class_names, config);
   RETURN_IF_ERROR(labels.status());
+  FillDefaults(config);
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {

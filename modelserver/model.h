@@ -44,6 +44,9 @@ class Model {
   // the engine's.
   absl::Status Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller);
 
+  // A request for this model that was refused before Infer, after `total`.
+  void CountFailure(Clock::duration total) { statistics_->Failure(total); }
+
   ModelStatistics::Values statistics() const { return statistics_->Get(); }
   std::size_t pending() const { return runner_->pending(); }
 

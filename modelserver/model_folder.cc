@@ -1,6 +1,7 @@
 #include "modelserver/model_folder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "modelserver/backends.h"
 #include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
+#include "shared/log.h"
 #include "shared/utf8.h"
 
 namespace inferpool::modelserver {
@@ -54,6 +56,23 @@ Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   hash.Add(facts.data(), sizeof facts);
   hash.Add(name.data(), name.size());
   return hash.Value();
+}
+
+// Says in the log which specific versions `versions`, sorted, is without.
+void WarnOfMissing(const inference::ModelConfig& config,
+                   const std::vector<std::int64_t>& versions) {
+  constexpr std::size_t kMost = 10;
+  std::vector<std::int64_t> missing;
+  for (const std::int64_t version : config.version_policy().specific().versions()) {
+    if (missing.size() < kMost && !std::ranges::binary_search(versions, version)) {
+      missing.push_back(version);
+    }
+  }
+  if (!missing.empty()) {
+    log::Warning(
+        "version_policy names versions without a folder",
+        {{"model", config.name()}, {"versions", fmt::format("{}", fmt::join(missing, ", "))}});
+  }
 }
 
 }  // namespace
@@ -123,6 +142,7 @@ absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::
     return absl::InvalidArgumentError(
         fmt::format("{}: there is no version folder (1, 2, ...)", folder.string()));
   }
+  WarnOfMissing(config, *versions);
   return versions;
 }
 

@@ -24,7 +24,8 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
                                                     std::vector<std::string>* skipped = nullptr);
 
 // The versions of `folder` that `config` asks for, ascending, at least one: those of the version
-// policy; 1 when the model has no version folder and needs none. Error: INVALID_ARGUMENT.
+// policy, with a warning in the log when it names others too; 1 when the model has no version
+// folder and needs none. Error: INVALID_ARGUMENT.
 absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::path& folder,
                                                          const inference::ModelConfig& config);
 

@@ -286,6 +286,7 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
   absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, {}, *config);
   if (!labels.ok()) return failed(labels.status());
   config->set_platform("ensemble");
+  FillDefaults(*config);
   const absl::StatusOr<std::vector<std::int64_t>> versions = VersionsToLoad(model_folder, *config);
   if (!versions.ok()) return failed(versions.status());
   RETURN_IF_ERROR(table_.PublishEnsemble(name, *versions, *config, *std::move(labels)));

@@ -45,6 +45,20 @@ struct Scheduler::Waiter : Queued {
     state = next;
     changed.notify_one();  // under the lock: the memory goes when its thread wakes
   }
+
+  // Of the leader, once its batch has run: where the time went. What lies between two inferences of
+  // a batch that is run one request after the other counts as inference.
+  Timings Spent(TimePoint start, TimePoint end) const {
+    std::optional<TimePoint> infer_start;
+    TimePoint infer_end = end;
+    for (const Waiter* member : members) {
+      if (!infer_start) infer_start = member->execution.infer_start;
+      infer_end = member->execution.infer_end.value_or(infer_end);
+    }
+    return {.compute_input = infer_start.value_or(start) - start,
+            .compute_infer = infer_end - infer_start.value_or(start),
+            .compute_output = end - infer_end};
+  }
 };
 
 Scheduler::Scheduler(const inference::ModelConfig& config,
@@ -165,13 +179,14 @@ void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
     }
     leader.engine->Run(batch);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      leader.members[i]->execution.status = std::move(batch[i].status);
+      leader.members[i]->execution = std::move(batch[i]);
     }
   }
   const TimePoint end = Clock::now();
+  const Timings timings = leader.Spent(start, end);
   for (Waiter* member : leader.members) {
+    member->timings = timings;
     member->timings.queue = start - member->since;
-    member->timings.compute_infer = end - start;
   }
   statistics_.Execution(rows, leader.timings);
 

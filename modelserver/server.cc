@@ -69,8 +69,9 @@ absl::Status CheckAddress(const std::string& address) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
-                                                      const std::vector<std::string>& addresses) {
-  std::unique_ptr<Server> server(new Server(repository));
+                                                      const std::vector<std::string>& addresses,
+                                                      const ServerOptions& options) {
+  std::unique_ptr<Server> server(new Server(repository, options.id));
   grpc::ServerBuilder builder;
   std::vector<int> ports(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -80,8 +81,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   }
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->health_);
-  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
+  builder.SetMaxSendMessageSize(options.max_message_mb << 20);
   builder.SetResourceQuota(grpc::ResourceQuota().SetMaxThreads(kMaxThreads));
   // Otherwise a second server on the same port takes a part of the connections, unnoticed.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

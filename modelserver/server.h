@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "modelserver/health.h"
@@ -13,9 +14,13 @@
 
 namespace inferpool::modelserver {
 
-// Largest message either way, as the workers' default (backend.message_mb): a tensor of 32 x 3 x
-// 640 x 640 FP32 has 150 MiB.
-inline constexpr int kMaxMessageBytes = 256 << 20;
+struct ServerOptions {
+  // What ServerMetadata calls the server; UTF-8.
+  std::string id = "triton";
+  // Largest message either way, 1 to 2047 MiB; the default is the workers' (backend.message_mb): a
+  // tensor of 32 x 3 x 640 x 640 FP32 has 150 MiB.
+  int max_message_mb = 256;
+};
 
 // Threads of the whole server. One serves a call, also while it waits for an instance; 256 may wait
 // for a model, so three saturated models leave room for probes. A call past the bound is
@@ -29,7 +34,8 @@ class Server {
   // nobody listens on is replaced. Error: INVALID_ARGUMENT for an address that makes no sense,
   // UNAVAILABLE for one that is in use or cannot be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(Repository& repository,
-                                                       const std::vector<std::string>& addresses);
+                                                       const std::vector<std::string>& addresses,
+                                                       const ServerOptions& options = {});
 
   // As Shutdown without time to spare.
   ~Server();
@@ -45,7 +51,7 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  explicit Server(Repository& repository) : service_(repository) {}
+  Server(Repository& repository, std::string id) : service_(repository, std::move(id)) {}
 
   Service service_;
   HealthService health_;

@@ -23,7 +23,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
 }
 
 grpc::Status Unimplemented(const std::string& what) {
-  return {grpc::StatusCode::UNIMPLEMENTED, "inferpool-modelserver does not offer " + what};
+  return {grpc::StatusCode::UNIMPLEMENTED, "this server does not offer " + what};
 }
 
 // A part of the bytes in flight, given back at the end of its life.
@@ -115,15 +115,15 @@ grpc::Status Service::ModelReady(grpc::ServerContext* /*context*/,
 grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
                                      const inference::ServerMetadataRequest* /*request*/,
                                      inference::ServerMetadataResponse* response) {
-  response->set_name("inferpool-modelserver");
+  response->set_name(id_);
   response->set_version(INFERPOOL_VERSION);
-  response->add_extensions("classification");
-  response->add_extensions("model_configuration");
-  response->add_extensions("model_repository");
-  response->add_extensions("model_repository(unload_dependents)");
-  response->add_extensions("statistics");
-  response->add_extensions("system_shared_memory");
-  response->add_extensions("logging");
+  // Of those that Triton has.
+  for (const char* extension :
+       {"classification", "model_repository", "model_repository(unload_dependents)",
+        "schedule_policy", "model_configuration", "system_shared_memory", "parameters",
+        "statistics", "logging"}) {
+    response->add_extensions(extension);
+  }
   return grpc::Status::OK;
 }
 
@@ -137,8 +137,12 @@ grpc::Status Service::ModelMetadata(grpc::ServerContext* /*context*/,
   }
   const inference::ModelConfig& config = (*model)->config();
   response->set_name(config.name());
-  for (const std::int64_t version : repository_.ReadyVersions(config.name())) {
-    response->add_versions(std::to_string(version));
+  if (!request->version().empty()) {
+    response->add_versions(std::to_string((*model)->version()));
+  } else {
+    for (const std::int64_t version : repository_.ReadyVersions(config.name())) {
+      response->add_versions(std::to_string(version));
+    }
   }
   response->set_platform(config.platform().empty() ? config.backend() : config.platform());
   AddMetadata(config, config.input(), *response->mutable_inputs());
@@ -195,12 +199,17 @@ grpc::Status Service::ModelStreamInfer(grpc::ServerContext* context, InferStream
   // An error is an answer, and the stream goes on.
   ServeStream(*stream, [this, context](const inference::ModelInferRequest& request) {
     inference::ModelStreamInferResponse answer;
-    const absl::Status status = Infer(request, *context, *answer.mutable_infer_response());
+    inference::ModelInferResponse& response = *answer.mutable_infer_response();
+    const absl::Status status = Infer(request, *context, response);
     if (!status.ok()) {
-      answer.mutable_infer_response()->Clear();
-      answer.mutable_infer_response()->set_id(request.id());
+      response.Clear();
+      response.set_id(request.id());
+      response.set_model_name(request.model_name());
+      response.set_model_version(request.model_version());
       answer.set_error_message(Utf8Text(Message(status), kMaxMessage));
     }
+    // Each request has one answer: no model is decoupled.
+    (*response.mutable_parameters())["triton_final_response"].set_bool_param(true);
     return answer;
   });
   return grpc::Status::OK;

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstddef>
+#include <string>
+#include <utility>
 
 #include "modelserver/repository.h"
 #include "modelserver/shared_memory.h"
@@ -21,7 +23,8 @@ inline constexpr std::size_t kMaxBytesInFlight = std::size_t{2} << 30;
 // has gone while it waits for an instance is dropped; one that runs already runs to its end.
 class Service final : public inference::GRPCInferenceService::Service {
  public:
-  explicit Service(Repository& repository) : repository_(repository) {}
+  // `id` is the server's name in its metadata.
+  Service(Repository& repository, std::string id) : repository_(repository), id_(std::move(id)) {}
 
   // True as long as the process answers.
   grpc::Status ServerLive(grpc::ServerContext* context, const inference::ServerLiveRequest* request,
@@ -36,10 +39,11 @@ class Service final : public inference::GRPCInferenceService::Service {
   grpc::Status ServerMetadata(grpc::ServerContext* context,
                               const inference::ServerMetadataRequest* request,
                               inference::ServerMetadataResponse* response) override;
+  // Of the versions the one that is asked for, else all that are ready.
   grpc::Status ModelMetadata(grpc::ServerContext* context,
                              const inference::ModelMetadataRequest* request,
                              inference::ModelMetadataResponse* response) override;
-  // The completed configuration, class names included (class_names.h).
+  // The completed configuration, with its defaults (FillDefaults) and class names (class_names.h).
   grpc::Status ModelConfig(grpc::ServerContext* context,
                            const inference::ModelConfigRequest* request,
                            inference::ModelConfigResponse* response) override;
@@ -83,6 +87,7 @@ class Service final : public inference::GRPCInferenceService::Service {
                      const grpc::ServerContext& context, inference::ModelInferResponse& response);
 
   Repository& repository_;
+  const std::string id_;
   SharedMemoryTable shared_memory_;
   std::atomic<std::size_t> bytes_in_flight_ = 0;
 };

@@ -167,12 +167,21 @@ int RunSidecarProcess(const Config& config, const fcgi::Notice& notice,
 int ExecModelServer(const Config& config, const std::string& program) {
   fcgi::UnblockSignals();
   const Config::ModelServer& settings = config.modelserver;
-  std::vector<std::string> arguments = {
-      program,          "--repository",           settings.repository,
-      "--listen",       settings.listen,          "--model-control-mode",
-      settings.control, "--repository-poll-secs", std::to_string(settings.poll_s),
-      "--log-level",    config.log.level,         "--log-file",
-      config.log.file};
+  std::vector<std::string> arguments = {program,
+                                        "--repository",
+                                        settings.repository,
+                                        "--listen",
+                                        settings.listen,
+                                        "--model-control-mode",
+                                        settings.control,
+                                        "--repository-poll-secs",
+                                        std::to_string(settings.poll_s),
+                                        "--max-message-mb",
+                                        std::to_string(config.backend.message_mb),
+                                        "--log-level",
+                                        config.log.level,
+                                        "--log-file",
+                                        config.log.file};
   if (!settings.metrics.empty()) {
     arguments.insert(arguments.end(), {"--metrics-listen", settings.metrics});
   }

@@ -54,7 +54,7 @@ const ConfigKey kKeys[] = {
     {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
      "connections of a worker to each address of a model server", Reach::kWorkers},
     {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
-     "largest gRPC message to or from the model server", Reach::kClients},
+     "largest gRPC message to or from the model server", Reach::kAll},
     {"backend.transport", TextKey{FIELD(backend.transport), kTransports},
      "how tensors travel: by shared memory (shm), in the messages (inline), or by shared memory "
      "where the model server can (auto)",
@@ -255,6 +255,8 @@ std::string_view Effect(Reach reach) {
       return "replaces workers and sidecar";
     case Reach::kModels:
       return "restarts the model server";
+    case Reach::kAll:
+      return "restarts the model server, replaces workers and sidecar";
     case Reach::kNginx:
       return "nginx";
     case Reach::kStart:

@@ -53,6 +53,7 @@ enum class Reach {
   kWorkers,  // the workers are replaced, one by one
   kClients,  // the workers and the sidecar are
   kModels,   // the model server is
+  kAll,      // workers, sidecar and model server are
   kNginx,    // render nginx's configuration again and reload nginx
   kStart,    // not before a new start: the reload is refused
 };

@@ -20,6 +20,7 @@ class IdentityEngine : public Engine {
     if (delay_.count() > 0) {
       std::this_thread::sleep_for(delay_);
     }
+    batch.back().infer_end = Clock::now();
     for (Execution& execution : batch) {
       execution.status = Copy(execution.inputs, *execution.outputs);
     }

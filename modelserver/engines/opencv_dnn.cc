@@ -51,12 +51,20 @@ absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& co
   return model;
 }
 
-class DnnEngine : public OneByOneEngine {
+class DnnEngine : public Engine {
  public:
   DnnEngine(const inference::ModelConfig& config, std::filesystem::path file)
       : config_(config), file_(std::move(file)) {
     for (const inference::ModelOutput& output : config_.output()) {
       output_names_.push_back(output.name());
+    }
+  }
+
+  // Requests are run one after the other, and their rows too: OpenCV gains nothing from a batch.
+  void Run(std::span<Execution> batch) override {
+    for (Execution& execution : batch) {
+      // A run that fails leaves the net unplanned; the next one plans its memory anew.
+      execution.status = GuardOpenCv([&] { return RunRows(execution); });
     }
   }
 
@@ -80,21 +88,18 @@ class DnnEngine : public OneByOneEngine {
  private:
   bool Batches() const { return config_.max_batch_size() > 0; }
 
-  absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
-    // A run that fails leaves the net unplanned; the next one plans its memory anew.
-    return GuardOpenCv([&] { return RunRows(inputs, outputs); });
-  }
-
-  absl::Status RunRows(std::span<const TensorView> inputs, Outputs& outputs) {
-    const std::int64_t rows = Batches() ? inputs.front().shape[0] : 1;
+  absl::Status RunRows(Execution& execution) {
+    const std::int64_t rows = Batches() ? execution.inputs.front().shape[0] : 1;
     std::vector<std::span<std::byte>> memory(output_names_.size());
     for (std::int64_t row = 0; row < rows; ++row) {
-      for (const TensorView& input : inputs) {
+      for (const TensorView& input : execution.inputs) {
         RETURN_IF_ERROR(SetInput(input, row, rows));
       }
+      if (row == 0) execution.infer_start = Clock::now();
       std::vector<cv::Mat> blobs;
       net_.forward(blobs, output_names_);
-      RETURN_IF_ERROR(PutRow(blobs, row, rows, outputs, memory));
+      if (row + 1 == rows) execution.infer_end = Clock::now();
+      RETURN_IF_ERROR(PutRow(blobs, row, rows, *execution.outputs, memory));
     }
     return absl::OkStatus();
   }

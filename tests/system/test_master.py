@@ -13,9 +13,13 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
+import grpc
+
 import harness
+import model_servers
 import processes
 from harness import INFERPOOL, Instance, SystemTest, inferpool
+from model_servers import pb
 from pictures import ASTRONAUT
 from processes import eventually
 
@@ -120,6 +124,21 @@ class CommandTest(SystemTest):
         self.assertIn("sidecar.port", done.stderr)
         self.assertEqual(before, sorted(slot["pid"] for slot in self.status()["slots"]))
         self.assert_good(instance.predict("faces", ASTRONAUT))
+
+    def test_the_model_server_takes_as_large_messages_as_the_workers(self):
+        instance = self.start_one({"backend.message_mb": 4})
+        request = pb.ModelInferRequest(model_name="nobody", raw_input_contents=[bytes(5 << 20)])
+
+        def refusal():
+            client = model_servers.embedded(instance)
+            try:
+                return client.ModelInfer.future(request, timeout=60).exception().code()
+            finally:
+                client.close()
+        self.assertEqual(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal())
+        self.write_config(**{"backend.message_mb": 8})
+        self.assertEqual(0, self.command("reload").returncode)
+        eventually(lambda: refusal() == grpc.StatusCode.NOT_FOUND, "the model server reads it")
 
     def test_a_good_file_takes_effect_when_reload_returns(self):
         instance = self.start_one()

@@ -274,6 +274,7 @@ class Builder {
     if (!IsWhole(classes) || !classes.isInt64() || classes.asInt64() < 0) {
       return Invalid("parameter classification is no whole number from 0");
     }
+    if (classes.asInt64() == 0) return absl::OkStatus();  // none, which gRPC says by leaving it out
     (*wanted.mutable_parameters())["classification"].set_int64_param(classes.asInt64());
     return absl::OkStatus();
   }

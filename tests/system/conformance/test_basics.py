@@ -5,7 +5,7 @@ import unittest
 import grpc
 import numpy as np
 
-from kserve import Client, health_pb, infer_request, output_arrays, pb
+from kserve import Client, config_pb, health_pb, infer_request, output_arrays, pb
 from serving import Server, ServerTest, add_sub, eventually, identity
 
 MODELS = {
@@ -13,6 +13,7 @@ MODELS = {
     "simple_string": add_sub("BYTES"),
     "flat": identity("FP32", (3, -1)),
     "two": (identity(more="version_policy { all {} }"), (1, 3)),
+    "some": (identity(more="version_policy { specific { versions: [ 1, 3 ] } }"), (1, 2)),
     "broken": 'backend: "identity" no such field',
 }
 
@@ -26,10 +27,12 @@ class ServerTests(ServerTest):
 
     def test_metadata_of_the_server(self):
         metadata = self.client.ServerMetadata(pb.ServerMetadataRequest())
-        self.assertTrue(metadata.name)
+        self.assertEqual("triton", metadata.name)
         self.assertRegex(metadata.version, r"^\d+\.\d+")
-        self.assertLessEqual({"model_repository", "model_configuration", "statistics",
-                              "system_shared_memory"}, set(metadata.extensions))
+        self.assertEqual({"classification", "model_repository",
+                          "model_repository(unload_dependents)", "schedule_policy",
+                          "model_configuration", "system_shared_memory", "parameters",
+                          "statistics", "logging"}, set(metadata.extensions))
 
     def test_models_are_ready_or_not(self):
         self.assertTrue(self.client.is_ready("simple"))
@@ -62,6 +65,10 @@ class ServerTests(ServerTest):
         metadata = self.client.ModelMetadata(pb.ModelMetadataRequest(name="two"))
         self.assertEqual(["1", "3"], sorted(metadata.versions))
 
+    def test_metadata_of_one_version_lists_that_one(self):
+        metadata = self.client.ModelMetadata(pb.ModelMetadataRequest(name="two", version="1"))
+        self.assertEqual(["1"], list(metadata.versions))
+
     def test_configuration(self):
         config = self.client.config("simple")
         self.assertEqual("simple", config.name)
@@ -69,7 +76,22 @@ class ServerTests(ServerTest):
         self.assertEqual(8, config.max_batch_size)
         self.assertEqual([16], list(config.input[0].dims))
         self.assertEqual(["OUTPUT0", "OUTPUT1"], [output.name for output in config.output])
-        self.assertEqual(1, sum(group.count for group in config.instance_group) or 1)
+
+    def test_configurations_say_what_they_leave_to_defaults(self):
+        config = self.client.config("simple")
+        self.assertEqual(1, config.version_policy.latest.num_versions)
+        (group,) = config.instance_group
+        self.assertEqual(("simple", 1, config_pb.ModelInstanceGroup.KIND_CPU),
+                         (group.name, group.count, group.kind))
+        self.assertTrue(self.client.config("two").version_policy.HasField("all"))
+
+    def test_specific_versions_without_a_folder_are_left_out(self):
+        self.assertEqual({("some", "1"): "READY"},
+                         {key: entry.state for key, entry in self.client.index().items()
+                          if key[0] == "some"})
+        warnings = [line for line in self.server.log()
+                    if line.get("model") == "some" and line.get("level") == "warning"]
+        self.assertIn("3", warnings[0]["versions"])
 
     def test_the_index_names_everything_and_why(self):
         index = self.client.index()
@@ -81,7 +103,7 @@ class ServerTests(ServerTest):
 
     def test_the_index_of_the_ready(self):
         names = {name for name, _ in self.client.index(ready=True)}
-        self.assertEqual({"simple", "simple_string", "flat", "two"}, names)
+        self.assertEqual({"simple", "simple_string", "flat", "two", "some"}, names)
 
     def test_what_is_not_offered_says_so(self):
         for service, method in (("inference.GRPCInferenceService", "CudaSharedMemoryStatus"),
@@ -144,6 +166,19 @@ class HealthTests(ServerTest):
                    "it serves")
 
 
+class OptionTests(ServerTest):
+    def test_the_servers_name(self):
+        client = self.start({}, "--id", "mine").client
+        self.assertEqual("mine", client.ServerMetadata(pb.ServerMetadataRequest()).name)
+
+    def test_the_largest_message(self):
+        client = self.start({"echo": identity("UINT8")}, "--max-message-mb", "1").client
+        for size, code in ((1_000_000, None), (1_100_000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
+            call = client.ModelInfer.future(
+                infer_request("echo", {"INPUT0": np.zeros(size, np.uint8)}))
+            self.assertEqual(code, call.exception(60) and call.exception(60).code())
+
+
 class EnvelopeTests(ServerTest):
     MODELS = MODELS
 
@@ -168,7 +203,9 @@ class EnvelopeTests(ServerTest):
             self.assertEqual(version, response.model_version)
 
     def test_parameters_that_mean_nothing_here_do_no_harm(self):
-        parameters = {"a": True, "b": 1, "c": "x", "d": 1.5, "timeout": 60_000_000, "priority": 3}
+        parameters = {"a": True, "b": 1, "c": "x", "d": 1.5, "timeout": 60_000_000, "priority": 3,
+                      "sequence_id": 7, "sequence_start": True, "sequence_end": False,
+                      "triton_enable_empty_final_response": True}
         response = self.client.ModelInfer(infer_request("simple", self.SUM, parameters=parameters))
         self.assertEqual(1, output_arrays(response)["OUTPUT0"][0, 0])
 

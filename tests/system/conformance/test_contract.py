@@ -51,11 +51,22 @@ FIELDS = {
 CONFIG_FIELDS = {
     "ModelConfig": "name 1, platform 2, version_policy 3, max_batch_size 4, input 5, output 6, "
                    "instance_group 7, dynamic_batching 11, parameters 14, ensemble_scheduling 15, "
-                   "model_warmup 16, backend 17, response_cache 24",
+                   "model_warmup 16, backend 17, model_operations 18, batch_input 20, "
+                   "batch_output 21, model_repository_agents 23, response_cache 24, "
+                   "model_metrics 26",
     "ModelVersionPolicy": "latest 1, all 2, specific 3",
     "ModelInput": "name 1, data_type 2, format 3, dims 4, reshape 5, allow_ragged_batch 7, "
-                  "optional 8",
-    "ModelOutput": "name 1, data_type 2, dims 3, label_filename 4",
+                  "optional 8, is_non_linear_format_io 9",
+    "ModelOutput": "name 1, data_type 2, dims 3, label_filename 4, is_non_linear_format_io 7",
+    "BatchInput": "kind 1, target_name 2, data_type 3, source_input 4",
+    "BatchOutput": "target_name 1, kind 2, source_input 3",
+    "ModelOperations": "op_library_filename 1",
+    "ModelRepositoryAgents": "agents 1",
+    "ModelRepositoryAgents.Agent": "name 1, parameters 2",
+    "ModelMetrics": "metric_control 1",
+    "ModelMetrics.MetricControl": "metric_identifier 1, histogram_options 2",
+    "ModelEnsembling.Step": "model_name 1, model_version 2, input_map 3, output_map 4, "
+                            "model_namespace 5",
     "ModelInstanceGroup": "name 1, count 2, gpus 3, kind 4",
     "ModelDynamicBatching": "preferred_batch_size 1, max_queue_delay_microseconds 2, "
                             "preserve_ordering 3, priority_levels 4, default_priority_level 5, "

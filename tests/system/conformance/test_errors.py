@@ -182,6 +182,20 @@ class ErrorTests(ServerTest):
 
     # ------------------------------------------------------------ outputs, deadlines
 
+    def test_wrong_parameters(self):
+        for name, value, text in (("priority", -1, "negative"), ("priority", "1", "int64_param"),
+                                  ("timeout", 1.5, "int64_param"), ("timeout", True, "int64_param"),
+                                  ("sequence_id", 1.0, "int64_param or string_param"),
+                                  ("sequence_start", 1, "bool_param"), ("triton_x", 1, "reserved")):
+            with self.subTest(name, value=value):
+                self.assert_invalid(f"'{name}'.*{text}", self.simple(parameters={name: value}))
+
+    def test_wrong_classifications(self):
+        for value in (0, -1, "1"):
+            request = self.simple()
+            add_output(request, "OUTPUT0", {"classification": value})
+            self.assert_invalid("OUTPUT0.*classification", request)
+
     def test_wrong_outputs(self):
         request = self.simple()
         add_output(request, "OUTPUT9")

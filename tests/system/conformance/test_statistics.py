@@ -18,7 +18,8 @@ DURATIONS = ("request", "queue", "compute_input", "compute_infer", "compute_outp
 class StatisticsTests(ServerTest):
     MODELS = {"echo": (identity(more="version_policy { all {} }"), (1, 2)),
               "simple": add_sub(),
-              "slow": identity(delay_ms=50)}
+              "slow": identity(delay_ms=50),
+              "large": identity(batch=2, delay_ms=5, more="dynamic_batching {}")}
 
     @classmethod
     def setUpClass(cls):
@@ -73,11 +74,32 @@ class StatisticsTests(ServerTest):
                  stats.compute_output.ns)
         self.assertLessEqual(parts, stats.success.ns)
 
+    def test_what_the_engine_copies_is_no_inference(self):
+        for _ in range(3):
+            self.client.infer("large", {"INPUT0": np.zeros((1, 1_000_000), np.int32)})
+        statistics = self.client.statistics("large")
+        for stats in (statistics.inference_stats, *statistics.batch_stats):
+            self.assertEqual(0, stats.compute_input.ns)  # read where they lie
+            self.assertGreater(stats.compute_output.ns, 3 * 100_000)  # 4 MB each
+            self.assertGreaterEqual(stats.compute_infer.ns, 3 * 5_000_000)
+
+    def test_what_is_refused_before_it_runs_is_a_failure(self):
+        before = self.client.statistics("simple").inference_stats.fail.count
+        requests = [infer_request("simple", self.simple(1)) for _ in range(3)]
+        requests[0].raw_input_contents[1] = b"short"
+        requests[1].outputs.add(name="OUTPUT9")
+        requests[2].parameters["priority"].int64_param = -1
+        for request in requests:
+            with self.assertRaises(grpc.RpcError):
+                self.client.ModelInfer(request)
+        after = self.client.statistics("simple").inference_stats.fail.count
+        self.assertEqual(len(requests), after - before)
+
     def test_of_each_version_of_all_and_of_one(self):
         for version in ("1", "2", "2"):
             self.client.infer("echo", {"INPUT0": np.zeros(1, np.int32)}, version=version)
         everything = self.client.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
-        self.assertEqual([("echo", "1"), ("echo", "2"), ("simple", "1"), ("slow", "1")],
+        self.assertEqual([("echo", "1"), ("echo", "2"), ("large", "1"), ("simple", "1"), ("slow", "1")],
                          sorted((one.name, one.version) for one in everything))
         both = self.client.ModelStatistics(pb.ModelStatisticsRequest(name="echo")).model_stats
         self.assertEqual(["1", "2"], sorted(one.version for one in both))

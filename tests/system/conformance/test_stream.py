@@ -72,7 +72,15 @@ class StreamTests(ServerTest):
         self.assertEqual([False, True, False, True, False],
                          [bool(answer.error_message) for answer in answers])
         self.assertIn("unknown model", answers[3].error_message)
+        self.assertEqual(["echo", "nobody"], [answers[i].infer_response.model_name for i in (1, 3)])
+        self.assertEqual("7", self.stream([self.echo(0, "nobody", version="7")])[0]
+                         .infer_response.model_version)
         self.assertFalse(answers[1].infer_response.outputs)
+
+    def test_every_answer_is_its_requests_last(self):
+        for answer in self.stream([self.echo(0), self.echo(1, "nobody")]):
+            self.assertTrue(
+                answer.infer_response.parameters["triton_final_response"].bool_param)
 
     def test_requests_of_a_stream_may_share_a_batch(self):
         requests = [infer_request("batches", {"INPUT0": np.full((1, 1), i, np.int32)}, id=str(i))

@@ -39,6 +39,9 @@ TEST(ConfigChangeTest, EachRoleThatUsesAChangedKeyIsReplacedOnce) {
   after.modelserver.repository = "/elsewhere";
   EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
   EXPECT_EQ(Compare(Config(), after).keys.size(), 4U);
+  after = {};
+  after.backend.message_mb = 512;  // the ends of one wire
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
 }
 
 TEST(ConfigChangeTest, WhatOnlyANewStartCanChangeIsNamed) {

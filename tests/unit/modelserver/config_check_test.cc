@@ -58,6 +58,11 @@ TEST(CheckedConfigs, RefuseSequencesAndDecoupledModelsByName) {
   EXPECT_EQ(Wrong([](auto& c) { c.mutable_model_transaction_policy(); }), "");
 }
 
+TEST(CheckedConfigs, RefuseTensorsThatAreMadeOfTheBatchByName) {
+  EXPECT_NE(Wrong([](auto& c) { c.add_batch_input(); }).find("batch_input"), std::string::npos);
+  EXPECT_NE(Wrong([](auto& c) { c.add_batch_output(); }).find("batch_output"), std::string::npos);
+}
+
 TEST(CheckedConfigs, AnEnsembleIsNothingElse) {
   EXPECT_EQ(Wrong([](auto& c) { c.mutable_ensemble_scheduling(); }), "");
   EXPECT_NE(Wrong([](auto& c) { c.set_platform("ensemble"); }), "");
@@ -153,6 +158,24 @@ TEST(UnusedSettings, AreNamed) {
   inputs.mutable_input(0)->set_allow_ragged_batch(true);
   EXPECT_TRUE(CheckConfig(inputs).ok());
   EXPECT_EQ(UnusedSettings(inputs).size(), 2U);
+}
+
+TEST(UnusedSettings, OfOtherBackendsAndServersAreNamedToo) {
+  inference::ModelConfig config = Complete();
+  config.mutable_model_operations();
+  config.mutable_model_repository_agents();
+  config.mutable_model_metrics();
+  EXPECT_TRUE(UnusedSettings(config).empty());
+  config.mutable_model_operations()->add_op_library_filename("lib.so");
+  config.mutable_model_repository_agents()->add_agents()->set_name("checksum");
+  config.mutable_model_metrics()->add_metric_control();
+  (*config.mutable_metric_tags())["team"] = "vision";
+  config.mutable_output(0)->set_is_non_linear_format_io(true);
+  config.mutable_ensemble_scheduling()->add_step()->set_model_namespace("n");
+  EXPECT_EQ(UnusedSettings(config),
+            (std::vector<std::string>{"model_operations", "model_repository_agents",
+                                      "model_metrics", "is_non_linear_format_io", "metric_tags",
+                                      "ensemble_scheduling.step.model_namespace"}));
 }
 
 }  // namespace

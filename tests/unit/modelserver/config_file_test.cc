@@ -69,6 +69,16 @@ TEST(ConfigFile, TakesWhatRealConfigurationsHold) {
       cc_model_filenames { key: "8.6" value: "model86.onnx" }
       model_transaction_policy { decoupled: false }
       metric_tags { key: "team" value: "vision" }
+      input [ { name: "x" data_type: TYPE_FP32 dims: [ 3 ] is_non_linear_format_io: true } ]
+      output [ { name: "y" data_type: TYPE_FP32 dims: [ 3 ] is_non_linear_format_io: false } ]
+      batch_input [ { kind: BATCH_ACCUMULATED_ELEMENT_COUNT target_name: "ENDS"
+        data_type: TYPE_FP32 source_input: "x" } ]
+      batch_output [ { target_name: "y" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "x" } ]
+      model_operations { op_library_filename: [ "libops.so" ] }
+      model_repository_agents { agents [ {
+        name: "checksum" parameters { key: "MD5:1/model.onnx" value: "d4" } } ] }
+      model_metrics { metric_control [ { metric_identifier { family: "f" }
+        histogram_options { buckets: [ 0.1, 1 ] } } ] }
       instance_group [ { kind: KIND_GPU gpus: [ 0, 1 ] rate_limiter { resources [ {
         name: "R" global: true count: 2 } ] priority: 2 } host_policy: "cpu" } ]
       response_cache { enable: true })"),
@@ -123,7 +133,42 @@ TEST(Versions, AreTheLatestUnlessThePolicySaysOtherwise) {
   policy.mutable_specific()->add_versions(9);
   EXPECT_EQ(*ChooseVersions(policy, {1, 10, 9}), (Versions{9}));
   policy.mutable_specific()->add_versions(4);
-  EXPECT_FALSE(ChooseVersions(policy, {1, 10, 9}).ok());
+  EXPECT_EQ(*ChooseVersions(policy, {1, 10, 9}), (Versions{9}));
+  EXPECT_FALSE(ChooseVersions(policy, {1, 10}).ok());
+}
+
+TEST(Defaults, AreWrittenDownAsTritonDoes) {
+  inference::ModelConfig config;
+  config.set_name("m");
+  config.set_max_batch_size(4);
+  config.mutable_dynamic_batching();
+  FillDefaults(config);
+  EXPECT_EQ(config.ShortDebugString(),
+            "name: \"m\" version_policy { latest { num_versions: 1 } } max_batch_size: 4 "
+            "instance_group { name: \"m\" count: 1 kind: KIND_CPU } "
+            "dynamic_batching { preferred_batch_size: 4 }");
+  const std::string once = config.SerializeAsString();
+  FillDefaults(config);
+  EXPECT_EQ(config.SerializeAsString(), once);
+}
+
+TEST(Defaults, LeaveWhatIsSaid) {
+  inference::ModelConfig config;
+  config.set_name("m");
+  config.mutable_version_policy()->mutable_all();
+  config.add_instance_group()->set_count(3);
+  config.add_instance_group()->set_kind(inference::ModelInstanceGroup::KIND_GPU);
+  config.mutable_instance_group(1)->set_name("own");
+  FillDefaults(config);
+  EXPECT_EQ(config.ShortDebugString(),
+            "name: \"m\" version_policy { all { } } "
+            "instance_group { name: \"m_0\" count: 3 kind: KIND_CPU } "
+            "instance_group { name: \"own\" count: 1 kind: KIND_GPU }");
+  config = {};
+  config.mutable_ensemble_scheduling();
+  FillDefaults(config);
+  EXPECT_TRUE(config.instance_group().empty());
+  EXPECT_TRUE(config.version_policy().has_latest());
 }
 
 TEST(NumberParameters, AreReadAndBounded) {

@@ -76,6 +76,33 @@ TEST(OnnxModels, RunWithoutAConfiguration) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(OnnxModels, WhatTheirConfigurationLeavesOutIsWrittenDown) {
+  const auto model = LoadTiny();
+  ASSERT_TRUE(model.ok()) << model.status();
+  const inference::ModelConfig& config = (*model)->config();
+  EXPECT_EQ(config.default_model_filename(), "model.onnx");
+  EXPECT_EQ(config.version_policy().latest().num_versions(), 1U);
+  ASSERT_EQ(config.instance_group_size(), 1);
+  EXPECT_EQ(config.instance_group(0).name(), "tiny");
+}
+
+TEST(OnnxModels, TheirCopiesInAndOutAreCountedApartFromTheInference) {
+  const auto model = LoadTiny();
+  ASSERT_TRUE(model.ok()) << model.status();
+  for (const std::int64_t batch : {1, 3}) {
+    const std::vector<float> x = Numbers(static_cast<std::size_t>(batch) * 8, 7);
+    ASSERT_TRUE(InferFloats(**model, {batch, 2, 4}, x).ok());
+  }
+  const ModelStatistics::Values values = (*model)->statistics();
+  for (const Tally& part : {values.compute_input, values.compute_infer, values.compute_output}) {
+    EXPECT_EQ(part.count, 2U);
+    EXPECT_GT(part.time, Clock::duration::zero());
+  }
+  EXPECT_LE(values.queue.time + values.compute_input.time + values.compute_infer.time +
+                values.compute_output.time,
+            values.success.time);
+}
+
 TEST(OnnxModels, ABatchThatTheExportForgotWorksRowByRow) {
   auto model = LoadTiny({.flat_shape = {1, 8}});
   ASSERT_TRUE(model.ok()) << model.status();

@@ -93,6 +93,17 @@ TEST_F(Listening, AddressesThatMakeNoSenseAreErrors) {
   EXPECT_EQ(Start("unix:/nonexistent/folder/s").status().code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(Listening, UnderTheNameItIsGiven) {
+  const auto server = Server::Start(repository_, {Socket()}, {.id = "mine"});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = inference::GRPCInferenceService::NewStub(
+      grpc::CreateChannel(Socket(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  inference::ServerMetadataResponse metadata;
+  ASSERT_TRUE(stub->ServerMetadata(&context, {}, &metadata).ok());
+  EXPECT_EQ(metadata.name(), "mine");
+}
+
 TEST_F(Listening, EndsWithTheServer) {
   auto server = Start(Socket());
   ASSERT_TRUE(server.ok());

@@ -42,7 +42,7 @@ class Serving : public testing::Test {
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    arguments.SetMaxReceiveMessageSize(-1);
     stub_ = inference::GRPCInferenceService::NewStub(
         grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
   }
@@ -128,7 +128,7 @@ TEST_F(Serving, DescribesItselfAndItsModels) {
   grpc::ClientContext server_context;
   inference::ServerMetadataResponse server;
   ASSERT_TRUE(stub_->ServerMetadata(&server_context, {}, &server).ok());
-  EXPECT_EQ(server.name(), "inferpool-modelserver");
+  EXPECT_EQ(server.name(), "triton");
   EXPECT_FALSE(server.version().empty());
 
   grpc::ClientContext metadata_context;

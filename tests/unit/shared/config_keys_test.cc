@@ -110,7 +110,7 @@ TEST(ConfigKeysTest, ValuesAreJsonThatReadsBack) {
 TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
   std::set<std::string_view> effects;
   for (const Reach reach : {Reach::kMaster, Reach::kWorkers, Reach::kClients, Reach::kModels,
-                            Reach::kNginx, Reach::kStart}) {
+                            Reach::kAll, Reach::kNginx, Reach::kStart}) {
     EXPECT_FALSE(Effect(reach).empty());
     EXPECT_TRUE(effects.insert(Effect(reach)).second) << Effect(reach);
   }
@@ -130,10 +130,11 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
     EXPECT_EQ(reach(name), Reach::kWorkers) << name;
   }
   // The sidecar talks to the model server, and logs.
-  for (const char* name : {"backend.targets", "backend.message_mb", "log.level"}) {
+  for (const char* name : {"backend.targets", "log.level"}) {
     EXPECT_EQ(reach(name), Reach::kClients) << name;
   }
   EXPECT_EQ(reach("modelserver.repository"), Reach::kModels);
+  EXPECT_EQ(reach("backend.message_mb"), Reach::kAll);
   for (const ConfigKey& key : ConfigKeys()) {
     const bool is_nginxs = key.name.starts_with("nginx.") || key.name.starts_with("cors.");
     EXPECT_EQ(key.reach == Reach::kNginx, is_nginxs) << key.name;

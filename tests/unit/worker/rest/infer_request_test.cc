@@ -34,7 +34,7 @@ TEST(InferRequestTest, AllOfARequestIsHandedOn) {
       "large":18446744073709551615,"real":0.5,"one":1.0},
       "inputs":[{"name":"x","shape":[1,2],"datatype":"INT8","data":[[1,-1]],"more":{}},
                 {"shape":[],"name":"y","data":[true],"datatype":"BOOL","parameters":{"own":1}}],
-      "outputs":[{"name":"p","parameters":{"classification":3}},{"name":"q","parameters":{"binary_data":true}}],
+      "outputs":[{"name":"p","parameters":{"classification":3}},{"name":"q","parameters":{"binary_data":true,"classification":0}}],
       "unknown":[1]})");
   ASSERT_TRUE(call.ok()) << call.status();
   const auto& request = call->request;
