@@ -3,7 +3,9 @@
 namespace inferpool::modelserver {
 namespace {
 
+// Whether as much is left as the model then has.
 bool Fits(std::size_t own, std::size_t more, std::size_t taken, std::size_t most) {
+  taken += more;
   return taken <= most && own + more <= most - taken;
 }
 
