@@ -9,7 +9,7 @@
 namespace inferpool::modelserver {
 
 // Requests of all models together that wait or run. One past its model's share (places.h) is
-// UNAVAILABLE. With 4,096 waiting the server has 150 MiB more than with none.
+// UNAVAILABLE. With 3,900 waiting the server has 160 MB more than with none.
 inline constexpr std::size_t kMaxRequests = 4096;
 
 // The most that one model's queue can hold.

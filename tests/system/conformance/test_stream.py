@@ -107,10 +107,10 @@ class StreamTests(ServerTest):
 
     def test_an_ensembles_requests_ask_side_by_side_whether_the_client_is_there(self):
         requests = [infer_request("steps", {"INPUT0": np.full((1, 1), i, np.int32)}, id=str(i))
-                    for i in range(1000)]
+                    for i in range(6000)]
         answers = self.stream(requests)
         self.assertEqual({""}, {answer.error_message for answer in answers})
-        self.assertEqual([str(i) for i in range(1000)],
+        self.assertEqual([str(i) for i in range(6000)],
                          [answer.infer_response.id for answer in answers])
 
     def test_streams_side_by_side(self):
