@@ -1,6 +1,6 @@
 // Notices callers that have gone away while their requests wait. gRPC tells that only to those who
 // ask, and a question costs some microseconds, on some machines twenty: so one thread asks for all,
-// in rounds that take a twentieth of a core at most. Where that is not enough for all, the next
+// in rounds that take a fourteenth of a core at most. Where that is not enough for all, the next
 // round goes on with the next; but when one has gone, the rest are asked at once, as often many go
 // together.
 #pragma once
@@ -18,9 +18,10 @@ namespace inferpool::modelserver {
 
 class CallerWatch {
  public:
-  // From the end of one round to the next, and the longest round in which nobody has gone.
-  static constexpr std::chrono::microseconds kPause{70'000};
-  static constexpr std::chrono::microseconds kRound{3'500};
+  // From the end of one round to the next, and the processor time of a round in which nobody has
+  // gone.
+  static constexpr std::chrono::milliseconds kPause{65};
+  static constexpr std::chrono::milliseconds kRound{5};
 
   CallerWatch();
 
