@@ -64,6 +64,15 @@ BatchPolicy PolicyOf(const inference::ModelConfig& config) {
   return policy;
 }
 
+std::size_t LargestQueue(const inference::ModelConfig& config) {
+  const inference::ModelDynamicBatching& batching = config.dynamic_batching();
+  std::size_t largest = batching.default_queue_policy().max_queue_size();
+  for (const auto& [level, queue] : batching.priority_queue_policy()) {
+    largest = std::max<std::size_t>(largest, queue.max_queue_size());
+  }
+  return largest;
+}
+
 BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
   for (std::uint64_t level = 1; level <= policy_.levels; ++level) {
     const auto own = policy_.queues.find(level);
@@ -82,8 +91,8 @@ absl::Status BatchQueue::Push(Queued& request, std::uint64_t priority,
   // As Triton: a priority past the levels is the default one.
   request.level = priority == 0 || priority > policy_.levels ? policy_.default_level : priority;
   Level& level = LevelOf(request.level);
-  const std::size_t most = level.policy.max_size == 0 ? policy_.max_waiting : level.policy.max_size;
-  if (level.waiting.size() + level.delayed.size() >= most || size_ >= policy_.max_waiting) {
+  const std::size_t most = level.policy.max_size;
+  if (most > 0 && level.waiting.size() + level.delayed.size() >= most) {
     return absl::UnavailableError("Exceeds maximum queue size");
   }
   request.since = now;

@@ -31,7 +31,7 @@ struct QueuePolicy {
   bool delay_expired = false;            // else an expired request is rejected
   std::chrono::microseconds timeout{0};  // 0: none
   bool allow_timeout_override = false;
-  std::size_t max_size = 0;  // 0: as many as BatchPolicy::max_waiting
+  std::size_t max_size = 0;  // 0: no bound
 };
 
 struct BatchPolicy {
@@ -43,13 +43,13 @@ struct BatchPolicy {
   std::uint64_t default_level = 1;
   QueuePolicy default_queue;
   std::map<std::uint64_t, QueuePolicy> queues;  // of levels that have their own
-  // On all levels together. A waiting request holds a thread of the server's, so three models that
-  // are full leave room for others and for probes (server.h).
-  std::size_t max_waiting = 256;
 };
 
 // What `config`, which passed CheckConfig, asks for.
 BatchPolicy PolicyOf(const inference::ModelConfig& config);
+
+// The largest max_queue_size that `config` has; 0: none.
+std::size_t LargestQueue(const inference::ModelConfig& config);
 
 // A waiting request. Its owner keeps it in place from Push until it was taken, removed or expired.
 struct Queued {
@@ -65,8 +65,8 @@ class BatchQueue {
  public:
   explicit BatchQueue(BatchPolicy policy);
 
-  // `priority` and `timeout` are the request's own, 0: none. UNAVAILABLE when its level's queue, or
-  // all together, is full; INVALID_ARGUMENT when it has more than max_rows.
+  // `priority` and `timeout` are the request's own, 0: none. UNAVAILABLE when its level's queue
+  // is full; INVALID_ARGUMENT when it has more than max_rows.
   absl::Status Push(Queued& request, std::uint64_t priority, std::chrono::microseconds timeout,
                     TimePoint now);
 

@@ -13,7 +13,8 @@
 namespace inferpool::modelserver {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
                                                    std::int64_t version,
-                                                   inference::ModelConfig config) {
+                                                   inference::ModelConfig config,
+                                                   std::shared_ptr<WaitingRoom> room) {
   const absl::StatusOr<const Backend*> backend = FindBackend(config);
   RETURN_IF_ERROR(backend.status());
   const std::filesystem::path version_folder = model_folder / std::to_string(version);
@@ -39,7 +40,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   }
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
-  auto scheduler = std::make_unique<Scheduler>(config, std::move(instances), *statistics);
+  auto scheduler =
+      std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(room));
   return std::make_unique<Model>(std::move(config), *std::move(labels), version,
                                  std::move(statistics), std::move(scheduler));
 }

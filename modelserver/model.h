@@ -12,6 +12,7 @@
 #include "modelserver/outputs.h"
 #include "modelserver/runner.h"
 #include "modelserver/statistics.h"
+#include "modelserver/waiting_room.h"
 #include "proto/model_config.pb.h"
 #include "proto/tensor.h"
 #include "shared/status.h"
@@ -22,10 +23,12 @@ namespace inferpool::modelserver {
 class Model {
  public:
   // Loads a version: `config` is what config.pbtxt says (ReadConfigFile), completed here. Takes as
-  // long as reading the files and making all instances takes. Error: why it cannot be served.
-  static absl::StatusOr<std::unique_ptr<Model>> Load(const std::filesystem::path& model_folder,
-                                                     std::int64_t version,
-                                                     inference::ModelConfig config);
+  // long as reading the files and making all instances takes. Models that are served side by side
+  // share `room`. Error: why it cannot be served.
+  static absl::StatusOr<std::unique_ptr<Model>> Load(
+      const std::filesystem::path& model_folder, std::int64_t version,
+      inference::ModelConfig config,
+      std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>());
 
   // `config` is complete; `labels` has an element for each of its outputs.
   Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,

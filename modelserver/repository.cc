@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "modelserver/batch_queue.h"
 #include "modelserver/class_names.h"
 #include "modelserver/config_check.h"
 #include "modelserver/config_file.h"
@@ -27,9 +28,10 @@ constexpr std::string_view kEveryModel = "*";
 // memory that ran out) from taking the other models away.
 absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& folder,
                                                    std::int64_t version,
-                                                   const inference::ModelConfig& config) {
+                                                   const inference::ModelConfig& config,
+                                                   const std::shared_ptr<WaitingRoom>& room) {
   try {
-    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config);
+    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, room);
     RETURN_IF_ERROR(model.status());
     return std::shared_ptr<Model>(*std::move(model));
   } catch (const std::exception& error) {
@@ -279,6 +281,10 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
   for (const std::string& setting : UnusedSettings(*config)) {
     log::Warning("model setting has no effect", {{"model", name}, {"setting", setting}});
   }
+  if (const std::size_t size = LargestQueue(*config); size > kMaxRequestsOfAModel) {
+    log::Warning("max_queue_size is more than a model has places",
+                 {{"model", name}, {"max_queue_size", size}, {"places", kMaxRequestsOfAModel}});
+  }
   if (!IsEnsemble(*config)) {
     return LoadVersions(name, model_folder, *config);
   }
@@ -311,7 +317,8 @@ absl::Status Repository::LoadVersions(const std::string& name,
   ModelTable::Loaded loaded;
   for (const std::int64_t version : *versions) {
     const TimePoint start = Clock::now();
-    absl::StatusOr<std::shared_ptr<Model>> model = LoadVersion(model_folder, version, config);
+    absl::StatusOr<std::shared_ptr<Model>> model =
+        LoadVersion(model_folder, version, config, room_);
     const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     if (model.ok()) {
       log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});

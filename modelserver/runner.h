@@ -15,14 +15,16 @@
 
 namespace inferpool::modelserver {
 
-// Who waits for an answer, and for how long. `cancelled` may be asked from the calling thread at
-// any time. `priority` and `timeout` are the request's own parameters, 0 when it has none; they
-// matter where the model's queue policy says so.
+// Who waits for an answer, and for how long. `cancelled` may be asked by any thread until the
+// answer is there, and does not wait. `priority` and `timeout` are the request's own parameters, 0
+// when it has none; they matter where the model's queue policy says so. `bytes` are those of the
+// message, which the server keeps until the answer.
 struct Caller {
   Deadline deadline;
   std::function<bool()> cancelled;
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
+  std::size_t bytes = 0;
 };
 
 // Where the time of one request went, for the statistics.

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 namespace inferpool::modelserver {
 namespace {
 
-// How long a caller that has gone away keeps its place at most.
-constexpr std::chrono::milliseconds kCancelCheck{50};
+// Who waits longer is watched, in case the caller goes away. Most are served before.
+constexpr std::chrono::milliseconds kUnwatched{25};
 
 bool HasOpenShapes(const inference::ModelConfig& config) {
   return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
@@ -41,6 +42,8 @@ struct Scheduler::Waiter : Queued {
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
 
+  std::optional<CallerWatch::Entry> watched;  // ends before the rest of it
+
   void Become(State next) {
     state = next;
     changed.notify_one();  // under the lock: the memory goes when its thread wakes
@@ -62,12 +65,15 @@ struct Scheduler::Waiter : Queued {
 };
 
 Scheduler::Scheduler(const inference::ModelConfig& config,
-                     std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics)
+                     std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics,
+                     std::shared_ptr<WaitingRoom> room)
     : batches_(config.max_batch_size() > 0),
       same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
       preserve_ordering_(config.dynamic_batching().preserve_ordering()),
       instances_(std::move(instances)),
       statistics_(statistics),
+      room_(std::move(room)),
+      share_(room_->places, instances_.size()),
       queue_(PolicyOf(config)) {
   for (const std::unique_ptr<Engine>& instance : instances_) {
     idle_.push_back(instance.get());
@@ -86,6 +92,10 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   if (caller.deadline.Expired(now)) {
     return absl::DeadlineExceededError("the deadline was over before the request ran");
   }
+  const Share::Place place(share_, caller.bytes);
+  if (!place.granted()) {
+    return absl::UnavailableError("too many requests are in work");
+  }
   std::unique_lock lock(mutex_);
   RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
   Pump(now, &self);
@@ -103,7 +113,10 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
 
 TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
                           std::unique_lock<std::mutex>& lock) {
-  TimePoint wake = std::min(caller.deadline.at(), looked + kCancelCheck);
+  TimePoint wake = caller.deadline.at();
+  if (!waiter.watched) {
+    wake = std::min(wake, waiter.since + kUnwatched);
+  }
   if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
@@ -113,25 +126,28 @@ TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked
     return now;
   }
   Pump(now, &waiter);
-  const auto give_up = [&](absl::Status status) {
-    queue_.Remove(waiter);
-    waiter.execution.status = std::move(status);
-    waiter.state = Waiter::State::kDone;
-    Pump(now, nullptr);  // without it, those behind may make a batch
-  };
-  if (waiter.state == Waiter::State::kWaiting && caller.deadline.Expired(now)) {
-    give_up(absl::DeadlineExceededError("the deadline was over while the request waited"));
+  if (caller.deadline.Expired(now)) {
+    GiveUp(waiter, absl::DeadlineExceededError("the deadline was over while the request waited"),
+           now);
   }
-  if (waiter.state != Waiter::State::kWaiting || now < looked + kCancelCheck) {
-    return now;
-  }
-  lock.unlock();
-  const bool gone = caller.cancelled();
-  lock.lock();
-  if (gone && waiter.state == Waiter::State::kWaiting) {
-    give_up(absl::CancelledError("the caller went away while the request waited"));
+  if (!waiter.watched && now >= waiter.since + kUnwatched) {
+    waiter.watched.emplace(room_->callers, caller.cancelled, [this, &waiter] {
+      const std::lock_guard watch_lock(mutex_);
+      GiveUp(waiter, absl::CancelledError("the caller went away while the request waited"),
+             Clock::now());
+    });
   }
   return now;
+}
+
+void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
+  if (waiter.state != Waiter::State::kWaiting) {
+    return;
+  }
+  queue_.Remove(waiter);
+  waiter.execution.status = std::move(status);
+  waiter.Become(Waiter::State::kDone);
+  Pump(now, nullptr);  // without it, those behind may make a batch
 }
 
 void Scheduler::Pump(TimePoint now, Waiter* self) {

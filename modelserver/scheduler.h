@@ -4,7 +4,7 @@
 // or gives an instance back looks at the queue (batch_queue.h); the first request of a batch that
 // is due leads it, which means that its thread runs the engine for all of them while the others
 // wait. So a request that finds an idle instance runs at once, without a wake-up, and every model
-// waits for its own instances alone. Thread safe.
+// waits for its own instances alone. What they have in common is the waiting room. Thread safe.
 #pragma once
 
 #include <condition_variable>
@@ -19,18 +19,21 @@
 #include "modelserver/engine.h"
 #include "modelserver/runner.h"
 #include "modelserver/statistics.h"
+#include "modelserver/waiting_room.h"
 
 namespace inferpool::modelserver {
 
 class Scheduler : public Runner {
  public:
-  // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it.
+  // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
+  // that are served side by side share `room`.
   Scheduler(const inference::ModelConfig& config, std::vector<std::unique_ptr<Engine>> instances,
-            ModelStatistics& statistics);
+            ModelStatistics& statistics,
+            std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>());
 
-  // Errors: the engine's; UNAVAILABLE when the queue is full or its policy's time-out has passed;
-  // DEADLINE_EXCEEDED and CANCELLED (noticed within 50 ms) for a request that was still waiting.
-  // One that runs already runs to its end.
+  // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
+  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED (caller_watch.h: how
+  // soon) for a request that was still waiting. One that runs already runs to its end.
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
                    Timings& timings) override;
 
@@ -47,6 +50,8 @@ class Scheduler : public Runner {
   // event falls between a look and a wait; returns the next one.
   TimePoint Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
                  std::unique_lock<std::mutex>& lock);
+  // Fails it, unless it waits no more.
+  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now);
   // Runs the batch that `leader` was given, without the lock.
   void Lead(Waiter& leader, std::unique_lock<std::mutex>& lock);
   // Lets a finished batch's requests go; with preserve_ordering not before those before it.
@@ -57,6 +62,8 @@ class Scheduler : public Runner {
   const bool preserve_ordering_;
   const std::vector<std::unique_ptr<Engine>> instances_;
   ModelStatistics& statistics_;
+  const std::shared_ptr<WaitingRoom> room_;
+  Share share_;
 
   mutable std::mutex mutex_;
   // Guarded by mutex_.

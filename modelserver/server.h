@@ -22,10 +22,10 @@ struct ServerOptions {
   int max_message_mb = 256;
 };
 
-// Threads of the whole server. One serves a call, also while it waits for an instance; 256 may wait
-// for a model, so three saturated models leave room for probes. A call past the bound is
-// RESOURCE_EXHAUSTED at once.
-inline constexpr int kMaxThreads = 1024;
+// Threads of gRPC's. One serves a call, also while it waits; what waits is bounded (requests,
+// streams, loads, watchers of the health), which leaves a thousand to calls that do not. A call
+// past this bound would be RESOURCE_EXHAUSTED.
+inline constexpr int kMaxThreads = static_cast<int>(kMaxRequests + kMaxStreams) + 1024;
 
 class Server {
  public:

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "modelserver/inference.h"
 #include "modelserver/request.h"
@@ -26,20 +28,20 @@ grpc::Status Unimplemented(const std::string& what) {
   return {grpc::StatusCode::UNIMPLEMENTED, "this server does not offer " + what};
 }
 
-// A part of the bytes in flight, given back at the end of its life.
-class BytesPermit {
+// A part of what may be in use at a time, given back at the end of its life.
+class Permit {
  public:
-  BytesPermit(std::atomic<std::size_t>& in_flight, std::size_t bytes)
-      : in_flight_(in_flight), bytes_(bytes), total_(in_flight.fetch_add(bytes) + bytes) {}
-  ~BytesPermit() { in_flight_.fetch_sub(bytes_); }
-  BytesPermit(const BytesPermit&) = delete;
-  BytesPermit& operator=(const BytesPermit&) = delete;
+  Permit(std::atomic<std::size_t>& in_use, std::size_t amount)
+      : in_use_(in_use), amount_(amount), total_(in_use.fetch_add(amount) + amount) {}
+  ~Permit() { in_use_.fetch_sub(amount_); }
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
 
-  bool Granted() const { return total_ <= kMaxBytesInFlight; }
+  bool Granted(std::size_t most) const { return total_ <= most; }
 
  private:
-  std::atomic<std::size_t>& in_flight_;
-  const std::size_t bytes_;
+  std::atomic<std::size_t>& in_use_;
+  const std::size_t amount_;
   const std::size_t total_;
 };
 
@@ -165,25 +167,25 @@ grpc::Status Service::ModelConfig(grpc::ServerContext* /*context*/,
 grpc::Status Service::ModelInfer(grpc::ServerContext* context,
                                  const inference::ModelInferRequest* request,
                                  inference::ModelInferResponse* response) {
-  const absl::Status status = Infer(*request, *context, *response);
+  const absl::Status status = Infer(*request, CallerOf(*context), *response);
   if (!status.ok()) {
     context->AddTrailingMetadata(kAnsweredMark, "1");
   }
   return ToGrpc(status);
 }
 
-absl::Status Service::Infer(const inference::ModelInferRequest& request,
-                            const grpc::ServerContext& context,
+absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller caller,
                             inference::ModelInferResponse& response) {
   // Memory for a request of up to the message limit can run out anywhere below; that is this
   // request's failure and not the process'.
   try {
-    const BytesPermit permit(bytes_in_flight_, request.ByteSizeLong());
-    if (!permit.Granted()) {
+    caller.bytes = request.ByteSizeLong();
+    const Permit permit(bytes_in_flight_, caller.bytes);
+    if (!permit.Granted(kMaxBytesInFlight)) {
       return absl::UnavailableError("too many bytes of requests are in flight");
     }
     absl::Status status =
-        modelserver::Infer(repository_, shared_memory_, request, CallerOf(context), response);
+        modelserver::Infer(repository_, shared_memory_, request, std::move(caller), response);
     if (absl::IsInternal(status)) {
       log::Error("inference failed",
                  {{"model", request.model_name()}, {"reason", Message(status)}});
@@ -196,11 +198,23 @@ absl::Status Service::Infer(const inference::ModelInferRequest& request,
 }
 
 grpc::Status Service::ModelStreamInfer(grpc::ServerContext* context, InferStream* stream) {
+  const Permit permit(streams_, 1);
+  if (!permit.Granted(kMaxStreams)) {
+    return {grpc::StatusCode::UNAVAILABLE, "too many streams are open"};
+  }
+  // gRPC 1.51 bears six threads at most that ask at once for what happens to a call, those that
+  // read and write among them; one more would see the stream's end where there is none.
+  std::mutex asking;
   // An error is an answer, and the stream goes on.
-  ServeStream(*stream, [this, context](const inference::ModelInferRequest& request) {
+  ServeStream(*stream, [&](const inference::ModelInferRequest& request) {
+    Caller caller = CallerOf(*context);
+    caller.cancelled = [&] {
+      const std::lock_guard lock(asking);
+      return context->IsCancelled();
+    };
     inference::ModelStreamInferResponse answer;
     inference::ModelInferResponse& response = *answer.mutable_infer_response();
-    const absl::Status status = Infer(request, *context, response);
+    const absl::Status status = Infer(request, std::move(caller), response);
     if (!status.ok()) {
       response.Clear();
       response.set_id(request.id());

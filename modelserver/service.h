@@ -15,12 +15,12 @@
 
 namespace inferpool::modelserver {
 
-// Requests, as parsed, that wait and run at a time: 256 callers with a tensor of
-// 3 x 640 x 640 FP32 take 1.2 GiB. One past the bound is UNAVAILABLE.
-inline constexpr std::size_t kMaxBytesInFlight = std::size_t{2} << 30;
+// Each open stream holds two threads, also when its client says nothing. One more is UNAVAILABLE.
+inline constexpr std::size_t kMaxStreams = 512;
 
 // Thread safe. The repository must outlive it. A ModelInfer whose deadline is over or whose caller
-// has gone while it waits for an instance is dropped; one that runs already runs to its end.
+// has gone while it waits for an instance is dropped; one that runs already runs to its end. All
+// requests' messages together have kMaxBytesInFlight at most; one past that is UNAVAILABLE.
 class Service final : public inference::GRPCInferenceService::Service {
  public:
   // `id` is the server's name in its metadata.
@@ -83,13 +83,14 @@ class Service final : public inference::GRPCInferenceService::Service {
       inference::SystemSharedMemoryUnregisterResponse* response) override;
 
  private:
-  absl::Status Infer(const inference::ModelInferRequest& request,
-                     const grpc::ServerContext& context, inference::ModelInferResponse& response);
+  absl::Status Infer(const inference::ModelInferRequest& request, Caller caller,
+                     inference::ModelInferResponse& response);
 
   Repository& repository_;
   const std::string id_;
   SharedMemoryTable shared_memory_;
   std::atomic<std::size_t> bytes_in_flight_ = 0;
+  std::atomic<std::size_t> streams_ = 0;
 };
 
 }  // namespace inferpool::modelserver

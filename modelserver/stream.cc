@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "modelserver/stream_room.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -17,19 +19,16 @@ using Answer = std::future<inference::ModelStreamInferResponse>;
 // Answers to come, in order, between the thread that reads and the one that writes.
 class Line {
  public:
-  // Waits for room.
   void Push(Answer answer) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return size_ < kMaxInStream; });
+    const std::lock_guard lock(mutex_);
     answers_.push_back(std::move(answer));
-    ++size_;
-    changed_.notify_all();
+    changed_.notify_one();
   }
 
   void Close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    changed_.notify_all();
+    changed_.notify_one();
   }
 
   // The next; invalid when there are no more.
@@ -42,28 +41,25 @@ class Line {
     return answer;
   }
 
-  // The popped one has been written.
-  void Done() {
-    const std::lock_guard lock(mutex_);
-    --size_;
-    changed_.notify_all();
-  }
-
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_.
   std::deque<Answer> answers_;
-  std::size_t size_ = 0;  // with the one that is being written
   bool closed_ = false;
 };
 
 // The answer to come. Without a thread to spare, the request runs when its answer is waited for.
 Answer Start(const std::function<
                  inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
-             inference::ModelInferRequest request) {
+             inference::ModelInferRequest request, std::size_t bytes, StreamRoom& room) {
   const auto shared = std::make_shared<inference::ModelInferRequest>(std::move(request));
-  const auto run = [&infer, shared] { return infer(*shared); };
+  const auto run = [&infer, shared, bytes, &room] {
+    auto answer = infer(*shared);
+    *shared = {};  // its memory is not needed while the answer waits
+    room.Exchange(bytes, answer.ByteSizeLong());
+    return answer;
+  };
   try {
     return std::async(std::launch::async, run);
   } catch (const std::system_error&) {
@@ -75,17 +71,21 @@ Answer Start(const std::function<
 
 void ServeStream(InferStream& stream, const std::function<inference::ModelStreamInferResponse(
                                           const inference::ModelInferRequest&)>& infer) {
+  StreamRoom room;
   Line line;
   std::jthread writer([&] {
-    for (Answer answer = line.Pop(); answer.valid(); answer = line.Pop()) {
+    for (Answer next = line.Pop(); next.valid(); next = line.Pop()) {
+      const inference::ModelStreamInferResponse answer = next.get();
       // To a client that has gone this fails at once; what runs ends first all the same.
-      stream.Write(answer.get());
-      line.Done();
+      stream.Write(answer);
+      room.Leave(answer.ByteSizeLong());
     }
   });
   inference::ModelInferRequest request;
   while (stream.Read(&request)) {
-    line.Push(Start(infer, std::move(request)));
+    const std::size_t bytes = request.ByteSizeLong();
+    room.Enter(bytes);
+    line.Push(Start(infer, std::move(request), bytes, room));
     request = {};
   }
   line.Close();

@@ -10,6 +10,17 @@ from kserve import infer_request, output_arrays, pb
 from serving import ServerTest, add_sub, identity, threads
 
 
+# What waits for one batch goes on to the next step all at once.
+STEPS = """platform: "ensemble" max_batch_size: 128
+    input { name: "INPUT0" data_type: TYPE_INT32 dims: [ -1 ] }
+    output { name: "OUTPUT0" data_type: TYPE_INT32 dims: [ -1 ] }
+    ensemble_scheduling { step [
+        { model_name: "joined" model_version: -1 input_map { key: "INPUT0" value: "INPUT0" }
+          output_map { key: "OUTPUT0" value: "M" } },
+        { model_name: "joined" model_version: -1 input_map { key: "INPUT0" value: "M" }
+          output_map { key: "OUTPUT0" value: "OUTPUT0" } } ] }"""
+
+
 class Requests:
     """The client's half of a stream: what send() was given, until end()."""
 
@@ -28,7 +39,11 @@ class Requests:
 
 class StreamTests(ServerTest):
     MODELS = {"echo": identity(), "slow": identity(delay_ms=200), "simple": add_sub(),
-              "batches": identity("INT32", (-1,), 8, 50, "dynamic_batching {}")}
+              "batches": identity("INT32", (-1,), 8, 50, "dynamic_batching {}"),
+              "large batches": identity("INT32", (-1,), 32, 0, """dynamic_batching {
+                  preferred_batch_size: [ 32 ] max_queue_delay_microseconds: 30000000 }"""),
+              "joined": identity("INT32", (-1,), 128, 5, "dynamic_batching {}"),
+              "steps": STEPS}
 
     @staticmethod
     def echo(value, model="echo", **options):
@@ -90,6 +105,21 @@ class StreamTests(ServerTest):
                          [answer.infer_response.id for answer in answers])
         statistics = self.client.statistics("batches")
         self.assertLess(statistics.execution_count, statistics.inference_count)
+
+    def test_one_stream_fills_large_batches(self):
+        requests = [infer_request("large batches", {"INPUT0": np.full((1, 1), i, np.int32)})
+                    for i in range(128)]
+        self.assertEqual({""}, {answer.error_message for answer in self.stream(requests)})
+        (batches,) = self.client.statistics("large batches").batch_stats
+        self.assertEqual((32, 4), (batches.batch_size, batches.compute_infer.count))
+
+    def test_an_ensembles_requests_ask_side_by_side_whether_the_client_is_there(self):
+        requests = [infer_request("steps", {"INPUT0": np.full((1, 1), i, np.int32)}, id=str(i))
+                    for i in range(6000)]
+        answers = self.stream(requests)
+        self.assertEqual({""}, {answer.error_message for answer in answers})
+        self.assertEqual([str(i) for i in range(6000)],
+                         [answer.infer_response.id for answer in answers])
 
     def test_streams_side_by_side(self):
         def run(base):

@@ -23,8 +23,7 @@ class Reference {
     const std::uint64_t level = LevelOf(priority);
     const std::size_t most = Policy(level).max_size;
     const auto waiting = std::ranges::count(waiting_, level, &Entry::level);
-    return waiting_.size() >= policy_.max_waiting ||
-           (most > 0 && static_cast<std::size_t>(waiting) >= most);
+    return most > 0 && static_cast<std::size_t>(waiting) >= most;
   }
 
   void Push(Queued& request, std::uint64_t priority, microseconds timeout, TimePoint now) {
@@ -152,7 +151,6 @@ BatchPolicy RandomPolicy(Dice& dice) {
   BatchPolicy policy;
   policy.dynamic = dice.Often();
   policy.max_rows = dice.Roll<std::int64_t>(1, 12);
-  policy.max_waiting = dice.Roll<std::size_t>(1, 20);
   policy.default_queue = RandomQueue(dice);
   if (!policy.dynamic) return policy;
   for (std::int64_t rows = 1; rows <= policy.max_rows; ++rows) {

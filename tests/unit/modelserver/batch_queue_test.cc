@@ -339,18 +339,14 @@ TEST(BatchQueue, AFullQueueIsUnavailableUntilThereIsRoom) {
   EXPECT_TRUE(line.Push(1, {.at_us = 10}).ok());
 }
 
-TEST(BatchQueue, AllLevelsTogetherAreBounded) {
+TEST(BatchQueue, EachLevelHoldsWhatItsPolicySaysAndWithoutABoundAny) {
   BatchPolicy policy = Levels(2, 1);
-  policy.max_waiting = 3;
-  policy.queues[2] = {.max_size = 100};
+  policy.queues[2] = {.max_size = 1000};
   Line line(policy);
-  for (const std::uint64_t priority : {1U, 2U, 2U}) {
-    ASSERT_TRUE(line.Push(1, {.priority = priority}).ok());
-  }
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(line.Push(1, {.priority = 2}).ok());
   EXPECT_TRUE(absl::IsUnavailable(line.Push(1, {.priority = 2})));
-  EXPECT_TRUE(absl::IsUnavailable(line.Push(1, {.priority = 1})));
-  EXPECT_EQ(line.Take(), "ab");
-  EXPECT_TRUE(line.Push(1, {.priority = 2}).ok());
+  for (int i = 0; i < 3000; ++i) ASSERT_TRUE(line.Push(1, {.priority = 1}).ok());
+  EXPECT_EQ(line.queue.size(), 4000U);
 }
 
 // ---------------------------------------------------------------- leaving, and events
@@ -414,6 +410,17 @@ TEST(BatchPolicy, ThePreferredSizeDefaultsToTheMaximum) {
   EXPECT_EQ(policy.preferred, Sizes({8}));
   EXPECT_EQ(policy.delay, microseconds(0));
   EXPECT_EQ(policy.levels, 1U);
+}
+
+TEST(BatchPolicy, TheLargestQueueIsThatOfAnyLevel) {
+  inference::ModelConfig config;
+  EXPECT_EQ(LargestQueue(config), 0U);
+  inference::ModelDynamicBatching& batching = *config.mutable_dynamic_batching();
+  batching.mutable_default_queue_policy()->set_max_queue_size(7);
+  EXPECT_EQ(LargestQueue(config), 7U);
+  (*batching.mutable_priority_queue_policy())[2].set_max_queue_size(9);
+  (*batching.mutable_priority_queue_policy())[3].set_max_queue_size(8);
+  EXPECT_EQ(LargestQueue(config), 9U);
 }
 
 TEST(BatchPolicy, TakesAllThatTheConfigurationSays) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <ctime>
 #include <set>
 
 #include "tests/unit/modelserver/scripted_engine.h"
@@ -252,6 +253,37 @@ TEST(Scheduler, AFullQueueRefusesAtOnce) {
   EXPECT_TRUE(model.Call(4).status.ok());
 }
 
+TEST(Scheduler, ABusyModelLeavesPlacesToTheOthers) {
+  const auto room = std::make_shared<WaitingRoom>(Amount{.requests = 6, .bytes = 1000});
+  Scripted busy(ScriptedConfig(0), 1, room);
+  Scripted other(ScriptedConfig(0), 1, room);
+  std::vector<std::future<Answer>> calls;
+  calls.push_back(busy.Occupy(1));
+  calls.push_back(busy.Queue(2));
+  calls.push_back(busy.Queue(3));
+  EXPECT_TRUE(absl::IsUnavailable(busy.Call(4).status));
+  calls.push_back(other.Occupy(5));
+  EXPECT_TRUE(absl::IsUnavailable(other.Call(6, {.bytes = 501}).status));
+  busy.script.Open();
+  other.script.Open();
+  for (std::future<Answer>& call : calls) EXPECT_TRUE(call.get().status.ok());
+  EXPECT_TRUE(busy.Call(7).status.ok());
+}
+
+TEST(Scheduler, AnIdleInstanceIsUsedWhateverOthersHave) {
+  const auto room = std::make_shared<WaitingRoom>(Amount{.requests = 1, .bytes = 0});
+  Scripted busy(ScriptedConfig(0), 1, room);
+  Scripted idle(ScriptedConfig(0), 2, room);
+  std::future<Answer> running = busy.Occupy(1);
+  EXPECT_TRUE(absl::IsUnavailable(busy.Call(2).status));
+  std::future<Answer> first = idle.Occupy(3, {.bytes = 100});
+  std::future<Answer> second = idle.Occupy(4, {.bytes = 100});
+  EXPECT_TRUE(absl::IsUnavailable(idle.Call(5).status));
+  busy.script.Open();
+  idle.script.Open();
+  for (auto* call : {&running, &first, &second}) EXPECT_TRUE(call->get().status.ok());
+}
+
 TEST(Scheduler, ACallerWaitsNoLongerThanItsDeadline) {
   Scripted model(ScriptedConfig(0));
   std::future<Answer> running = model.Occupy(1);
@@ -287,6 +319,53 @@ TEST(Scheduler, ACallerThatLeavesIsForgotten) {
   EXPECT_TRUE(running.get().status.ok());
   EXPECT_TRUE(model.Call(3).status.ok());  // the instance did not go to the one who left
   EXPECT_EQ(model.script.values(), Batches({{1}, {3}}));
+}
+
+TEST(Scheduler, OneOfManyWhoWaitMayLeave) {
+  Scripted model(ScriptedConfig(0));
+  std::vector<std::future<Answer>> calls;
+  calls.push_back(model.Occupy(0));
+  std::atomic<int> leaves = 0;
+  for (std::int32_t value = 1; value < 40; ++value) {
+    calls.push_back(model.Start(value, {.cancelled = [&, value] { return leaves == value; }}));
+  }
+  Eventually([&] { return model.pending() == 39; }, "all wait");
+  std::this_thread::sleep_for(milliseconds(100));  // and are watched
+  const TimePoint start = Clock::now();
+  leaves = 17;
+  EXPECT_TRUE(absl::IsCancelled(calls[17].get().status));
+  EXPECT_LT(Clock::now() - start, milliseconds(500));
+  model.script.Open();
+  for (std::int32_t value = 0; value < 40; ++value) {
+    if (value != 17) {
+      EXPECT_TRUE(calls[static_cast<std::size_t>(value)].get().status.ok());
+    }
+  }
+}
+
+TEST(Scheduler, ThoseWhoWaitForLongDoNothing) {
+  Scripted model(ScriptedConfig(0));
+  std::vector<std::future<Answer>> calls;
+  calls.push_back(model.Occupy(0));
+  std::atomic<int> questions = 0;
+  for (std::int32_t value = 1; value < 100; ++value) {
+    calls.push_back(model.Start(value, {.cancelled = [&] {
+                                  ++questions;
+                                  return false;
+                                }}));
+  }
+  Eventually([&] { return questions > 99; }, "each has been asked");
+  // The watch's questions cost next to nothing here, so what is left is wake-ups.
+  const auto processor_time = [] {
+    timespec time = {};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  const auto before = processor_time();
+  std::this_thread::sleep_for(milliseconds(500));
+  EXPECT_LT(processor_time() - before, milliseconds(25));
+  model.script.Open();
+  for (std::future<Answer>& call : calls) EXPECT_TRUE(call.get().status.ok());
 }
 
 TEST(Scheduler, WhoLeavesMayMakeWayForABatch) {

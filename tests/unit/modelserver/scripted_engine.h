@@ -142,6 +142,7 @@ struct Ask {
   std::function<bool()> cancelled = [] { return false; };
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
+  std::size_t bytes = 0;
 };
 
 struct Answer {
@@ -153,8 +154,9 @@ struct Answer {
 
 class Scripted {
  public:
-  explicit Scripted(const inference::ModelConfig& config, int instances = 1)
-      : config_(config), scheduler_(config, Engines(instances), statistics) {}
+  explicit Scripted(const inference::ModelConfig& config, int instances = 1,
+                    std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>())
+      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(room)) {}
 
   Answer Call(std::int32_t value, const Ask& ask = {}) {
     const std::vector<std::int32_t> data(static_cast<std::size_t>(ask.rows * ask.width), value);
@@ -169,7 +171,8 @@ class Scripted {
                                    {.deadline = ask.deadline,
                                     .cancelled = ask.cancelled,
                                     .priority = ask.priority,
-                                    .timeout = ask.timeout},
+                                    .timeout = ask.timeout,
+                                    .bytes = ask.bytes},
                                    answer.timings);
     if (answer.status.ok()) {
       answer.value = Elements<std::int32_t>(outputs.View(outputs.wanted().front())).value().front();
