@@ -96,6 +96,8 @@ def forms():
          + b'{"image": "' + encoded + b'"}')
     save("picture_input", "json_url", b"application/json" + no_encoding
          + b'{"image": "data:image/png;base64,' + encoded + b'"}')
+    save("picture_input", "json_url_escaped", b"application/json" + no_encoding
+         + b'{"image": "data:;base64,' + encoded.replace(b"=", b"%3D").replace(b"/", b"%2f") + b'"}')
     save("picture_input", "json_list", b"application/json" + no_encoding
          + b'{"images": ["' + encoded + b'", "data:;base64,AAAA", 1, "http://a/", "=", ""]}')
     save("picture_input", "packed", b"image/png\ngzip\n" + png)

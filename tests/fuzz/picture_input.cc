@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "tests/fuzz/check.h"
+#include "worker/api/parameters.h"
 
 using namespace inferpool;
 
@@ -101,7 +102,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   json = "{\"image\":\"data:;base64," + original + "\"}";
   request.body = json;
   const auto read = api::ReadPicture(request, inputs);
-  const auto expected = FromBase64(text);
+  const auto expected = FromBase64(api::PercentDecode(text));  // as it may be in a URL
   if (expected && !expected->empty()) {
     HOLDS(std::holds_alternative<std::string_view>(read));
     HOLDS(std::get<std::string_view>(read) == *expected);
