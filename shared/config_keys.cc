@@ -156,8 +156,7 @@ const ConfigKey kKeys[] = {
      "HTTP port: health probes, and a redirect to HTTPS", Reach::kNginx},
     {"nginx.https_port", IntegerKey{FIELD(nginx.https_port), 0, 65535},
      "port that the redirect names, where clients reach the HTTPS port by another one, as that of "
-     "a "
-     "container; 0: nginx.port",
+     "a container; 0: nginx.port",
      Reach::kNginx},
     {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
      "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
@@ -184,8 +183,7 @@ const ConfigKey kKeys[] = {
      Reach::kNginx},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
      "requests per second and client (an IPv4 address, or an IPv6 network of /64) before 429; 0: "
-     "no "
-     "limit",
+     "no limit",
      Reach::kNginx},
     {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
      "requests above that rate that are let through at once", Reach::kNginx},
