@@ -12,7 +12,7 @@ namespace inferpool::fcgi {
 InWork Inspect(std::span<const Lane> lanes, std::chrono::seconds limit, TimePoint now) {
   InWork in_work;
   for (const Lane& lane : lanes) {
-    if (lane.busy_since_ns.load(std::memory_order_relaxed) == 0) continue;
+    if (lane.busy_since_ns.load(std::memory_order_acquire) == 0) continue;
     ++in_work.busy;
     const TimePoint since = FromNs(lane.step_since_ns.load(std::memory_order_relaxed));
     if (now - since > limit) in_work.stuck.push_back(lane.task.Load().value_or(Task{}));

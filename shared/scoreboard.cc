@@ -72,7 +72,7 @@ static_assert(std::atomic<ProcessState>::is_always_lock_free);
 void Lane::Begin(TimePoint accepted) {
   task.Store({});  // a crash from here on is not the latest request's doing
   NewStep(accepted);
-  busy_since_ns.store(ToNs(accepted), std::memory_order_relaxed);
+  busy_since_ns.store(ToNs(accepted), std::memory_order_release);  // the step is seen before it
 }
 
 void Lane::NewStep(TimePoint now) {
