@@ -43,6 +43,7 @@ bool ArePairs(std::string_view parameters) {
 struct Record {
   unsigned type;
   unsigned request;
+  std::size_t padding;
   std::string_view content;
 };
 
@@ -52,7 +53,8 @@ std::optional<Record> TakeRecord(std::string_view& bytes) {
   const std::size_t length = TwoBytes(bytes, 4);
   const std::size_t whole = FCGI_HEADER_LEN + length + Byte(bytes, 6);
   if (bytes.size() < whole) return std::nullopt;
-  const Record record{Byte(bytes, 1), TwoBytes(bytes, 2), bytes.substr(FCGI_HEADER_LEN, length)};
+  const Record record{Byte(bytes, 1), TwoBytes(bytes, 2), Byte(bytes, 6),
+                      bytes.substr(FCGI_HEADER_LEN, length)};
   bytes.remove_prefix(whole);
   return record;
 }
@@ -69,7 +71,8 @@ Preamble Judge(std::string_view bytes) {
     if (!request) {
       if (record->type != FCGI_BEGIN_REQUEST || record->content.size() != 8 ||
           TwoBytes(record->content, 0) != FCGI_RESPONDER ||
-          record->request == FCGI_NULL_REQUEST_ID) {
+          record->request == FCGI_NULL_REQUEST_ID ||
+          record->padding > 0) {  // libfcgi may take it for records; nginx sends none there
         return Preamble::kBad;
       }
       request = record->request;

@@ -14,8 +14,9 @@ inline constexpr std::size_t kMaxParameterBytes = std::size_t{64} * 1024;
 enum class Preamble { kIncomplete, kGood, kBad };
 
 // Judges the first bytes of a connection (FastCGI specification, sections 3.3 to 5.2): a
-// BEGIN_REQUEST of the responder role, then PARAMS up to the empty one, of the same request, not
-// longer than kMaxParameterBytes, every name and value within them. What follows is not looked at.
+// BEGIN_REQUEST of the responder role, without padding, then PARAMS up to the empty one, of the
+// same request, not longer than kMaxParameterBytes, every name and value within them. What follows
+// is not looked at.
 Preamble Judge(std::string_view bytes);
 
 }  // namespace inferpool::fcgi

@@ -15,25 +15,13 @@ from chaos import SECONDS, ChaosTest, Client, Pool  # it knows where the helpers
 import pictures
 from model_servers import (ModelServer, embedded, outside, private_shared_memory, regions,
                            without_our_shared_memory)
-from processes import eventually
+from processes import eventually, segments_of
 
 RECYCLINGS = int(os.environ.get("INFERPOOL_CHAOS_RECYCLINGS") or 0)
 SHM = Path("/dev/shm")
 INLINE = "the model server takes no shared memory: tensors go inline"
 # Small pictures, so little memory does.
 SHARED = {"backend.transport": "shm", "backend.arena_mb": 1}
-
-
-def segments_of(pid):
-    """Names in /dev/shm of what a process has open."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            if os.readlink(descriptor).startswith(f"{SHM}/"):
-                inodes.add(descriptor.stat().st_ino)
-        except OSError:
-            pass  # closed meanwhile
-    return {entry.name for entry in os.scandir(SHM) if entry.inode() in inodes}
 
 
 def prefix_of(segment):

@@ -178,6 +178,8 @@ def fastcgi():
     save("fastcgi", "short_body", begin + record(4, params) + record(4) + record(5, b"he") + record(5))
     save("fastcgi", "abort", begin + record(4, params) + record(4) + record(2))
     save("fastcgi", "lying_length", begin + record(4, b"\x7f\x7fshort") + record(4))
+    save("fastcgi", "padded_begin", struct.pack(">BBHHBBHB5x", 1, 1, 1, 8, 196, 0, 1, 0)
+         + record(4, params)[:196].ljust(196, b"\0") + record(4))
     save("fastcgi", "cut", begin + record(4, params)[:30])
 
 

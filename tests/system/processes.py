@@ -87,3 +87,15 @@ def private_memory_kib(pid):
         if line.startswith("RssAnon:"):
             return int(line.split()[1])
     raise AssertionError(f"no RssAnon for process {pid}")
+
+
+def segments_of(pid):
+    """Names in /dev/shm of what a process has open."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(descriptor).startswith("/dev/shm/"):
+                inodes.add(descriptor.stat().st_ino)
+        except OSError:
+            pass  # closed meanwhile
+    return {entry.name for entry in os.scandir("/dev/shm") if entry.inode() in inodes}

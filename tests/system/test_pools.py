@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import unittest
+from pathlib import Path
 
 import harness
 import processes
@@ -89,9 +90,11 @@ class PoolsTest(SystemTest):
             return instance.http("GET", "/readyz").status == 200
         return False
 
-    @staticmethod
-    def kill(instance):
-        for pid in processes.session(instance.serve.pid):
+    def kill(self, instance):
+        pids = processes.session(instance.serve.pid)
+        for name in set().union(*map(processes.segments_of, pids)):  # which it cannot take away
+            self.addCleanup(Path("/dev/shm", name).unlink, missing_ok=True)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         instance.serve.wait(PATIENCE_S)

@@ -75,6 +75,9 @@ TEST(PreambleTest, RecordsInAnotherOrderAreBad) {
 }
 
 TEST(PreambleTest, ABeginThatIsNoneIsBad) {
+  EXPECT_EQ(Judge(Encode(Record::kBegin, std::string("\0\1\0\0\0\0\0\0", 8), /*padding=*/8)),
+            Preamble::kBad)
+      << "libfcgi takes the padding for a record";
   EXPECT_EQ(Judge(Encode(Record::kBegin, "abc")), Preamble::kBad);
   EXPECT_EQ(Judge(Encode(Record::kBegin, std::string(9, '\0'))), Preamble::kBad);
 }
