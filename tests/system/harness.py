@@ -169,13 +169,17 @@ class Instance:
 
     def kill_everything(self):
         for process in filter(None, (self.nginx, self.serve)):
-            for pid in processes.session(process.pid):
+            pids = processes.session(process.pid)
+            segments = set().union(*map(processes.segments_of, pids))  # which they cannot take away
+            for pid in pids:
                 for number in (signal.SIGCONT, signal.SIGKILL):
                     try:
                         os.kill(pid, number)
                     except ProcessLookupError:
                         pass
             process.wait(PATIENCE_S)
+            for name in segments:
+                Path("/dev/shm", name).unlink(missing_ok=True)
 
     def destroy(self):
         self.kill_everything()

@@ -90,9 +90,13 @@ def private_memory_kib(pid):
 
 
 def segments_of(pid):
-    """Names in /dev/shm of what a process has open."""
+    """Names in /dev/shm of what a process has open; none when it has ended."""
     inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return inodes
+    for descriptor in descriptors:
         try:
             if os.readlink(descriptor).startswith("/dev/shm/"):
                 inodes.add(descriptor.stat().st_ino)
