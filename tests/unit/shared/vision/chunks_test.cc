@@ -3,38 +3,30 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace inferpool::vision {
 namespace {
 
 using namespace std::string_literals;
 
+using Parts = std::vector<std::pair<std::string, std::string>>;  // types and data
+
+Parts Walk(Chunks chunks) {
+  Parts parts;
+  while (const auto chunk = chunks.Next()) parts.emplace_back(chunk->type, chunk->data);
+  return parts;
+}
+
 TEST(ChunksTest, WalksPng) {
   const std::string bytes = "signatur\0\0\0\3abcDxyzCRC_\0\0\0\0IENDCRC_"s;
-  Chunks chunks = Chunks::OfPng(bytes);
-  const auto first = chunks.Next();
-  ASSERT_TRUE(first);
-  EXPECT_EQ(first->type, "abcD");
-  EXPECT_EQ(first->data, "xyz");
-  const auto second = chunks.Next();
-  ASSERT_TRUE(second);
-  EXPECT_EQ(second->type, "IEND");
-  EXPECT_EQ(second->data, "");
-  EXPECT_FALSE(chunks.Next());
+  EXPECT_EQ(Walk(Chunks::OfPng(bytes)), (Parts{{"abcD", "xyz"}, {"IEND", ""}}));
 }
 
 TEST(ChunksTest, WalksWebpOverOddLengths) {
   const std::string bytes = "RIFF\0\0\0\0WEBPabcd\3\0\0\0xyz_efgh\1\0\0\0z"s;
-  Chunks chunks = Chunks::OfWebp(bytes);
-  const auto first = chunks.Next();
-  ASSERT_TRUE(first);
-  EXPECT_EQ(first->type, "abcd");
-  EXPECT_EQ(first->data, "xyz");
-  const auto second = chunks.Next();
-  ASSERT_TRUE(second);
-  EXPECT_EQ(second->type, "efgh");
-  EXPECT_EQ(second->data, "z");
-  EXPECT_FALSE(chunks.Next());
+  EXPECT_EQ(Walk(Chunks::OfWebp(bytes)), (Parts{{"abcd", "xyz"}, {"efgh", "z"}}));
 }
 
 TEST(ChunksTest, EndsAtALyingLength) {
