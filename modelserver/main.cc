@@ -28,8 +28,8 @@
 #include "modelserver/metrics.h"
 #include "modelserver/repository.h"
 #include "modelserver/server.h"
-#include "shared/keep_memory.h"
 #include "shared/log.h"
+#include "shared/tune_runtime.h"
 #include "shared/utf8.h"
 
 namespace inferpool::modelserver {
@@ -77,7 +77,7 @@ void RaiseDescriptorLimit() {
 
 int Serve(const Options& options) {
   RaiseDescriptorLimit();
-  KeepFreedMemory();
+  TuneRuntime();
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
   sigset_t signals;
   sigemptyset(&signals);

@@ -28,9 +28,9 @@
 #include "fcgi/server.h"
 #include "ops/keys_command.h"
 #include "ops/sidecar.h"
-#include "shared/keep_memory.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
+#include "shared/tune_runtime.h"
 #include "shared/vision/decode.h"
 #include "shared/vision/header.h"
 #include "worker/api/api.h"
@@ -113,7 +113,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       .notice = notice};
   fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
-  KeepFreedMemory();
+  TuneRuntime();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
   const backend::Client client(

@@ -1,7 +1,10 @@
 #include "bench/wire/measure.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +12,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 namespace inferpool::bench {
@@ -47,6 +52,21 @@ Child::~Child() {
 double Child::Cpu() const {
   clockid_t clock = 0;
   return clock_getcpuclockid(pid_, &clock) == 0 ? SecondsOf(clock) : 0;
+}
+
+std::string FreeTcpAddress() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  if (bind(socket, any, length) != 0 || getsockname(socket, any, &length) != 0) {
+    perror("no TCP port can be had");
+    std::exit(EXIT_FAILURE);
+  }
+  close(socket);
+  return "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
 }
 
 Measured Run(const Case& test, double seconds) {

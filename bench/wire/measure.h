@@ -25,6 +25,9 @@ class Child {
   pid_t pid_;
 };
 
+// "127.0.0.1:PORT", on which nobody listens now.
+std::string FreeTcpAddress();
+
 struct Measured {
   double calls_per_s = 0;
   double p50_us = 0;

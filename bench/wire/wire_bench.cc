@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -29,7 +30,7 @@
 #include "bench/wire/measure.h"
 #include "proto/kserve.grpc.pb.h"
 #include "proto/tensor.h"
-#include "shared/keep_memory.h"
+#include "shared/tune_runtime.h"
 #include "worker/backend/inference.h"
 #include "worker/backend/sweep.h"
 #include "worker/backend/tensor_message.h"
@@ -242,6 +243,7 @@ struct Options {
   double seconds = 1;
   int rounds = 5;
   std::string only;
+  bool tcp = false;
 };
 
 // A model that takes as long for a batch as for one, as a GPU nearly does.
@@ -305,8 +307,57 @@ std::vector<Case> BatchCases(const Child& modelserver, const std::string& addres
   return cases;
 }
 
+using Rounds = std::map<std::string, std::vector<Measured>>;  // by case
+
+struct Ratio {
+  const char* what;
+  const char* one;
+  const char* other;
+  double (*value)(const Measured&);
+};
+
+double CallsOf(const Measured& measured) {
+  return measured.calls_per_s;
+}
+
+double ClientOf(const Measured& measured) {
+  return measured.client_us;
+}
+
+double BothEndsOf(const Measured& measured) {
+  return measured.client_us + measured.server_us;
+}
+
+constexpr Ratio kRatios[] = {
+    {"calls/s, empty identity to hello world x1", "identity, empty x1", "hello world x1", CallsOf},
+    {"calls/s, empty identity to hello world x16", "identity, empty x16", "hello world x16",
+     CallsOf},
+    {"client, plain to inline, there", "4.9 MB there, plain", "4.9 MB there, inline", ClientOf},
+    {"client, plain to inline, and back", "4.9 MB and back, plain", "4.9 MB and back, inline",
+     ClientOf},
+    {"both ends, plain to shm, there", "4.9 MB there, plain", "4.9 MB there, shm", BothEndsOf},
+    {"both ends, plain to shm, and back", "4.9 MB and back, plain", "4.9 MB and back, shm",
+     BothEndsOf},
+};
+
+// Within a round the machine treats both alike, more or less.
+void PrintRatios(const Rounds& rounds) {
+  fmt::print("\n{:50}{:>8}{:>8}{:>8}\n", "ratios of the rounds", "lowest", "median", "highest");
+  for (const Ratio& ratio : kRatios) {
+    const auto one = rounds.find(ratio.one);
+    const auto other = rounds.find(ratio.other);
+    if (one == rounds.end() || other == rounds.end()) continue;
+    std::vector<double> ratios;
+    std::ranges::transform(one->second, other->second, std::back_inserter(ratios), std::divides<>(),
+                           ratio.value, ratio.value);
+    std::ranges::sort(ratios);
+    fmt::print("{:50}{:>8.2f}{:>8.2f}{:>8.2f}\n", ratio.what, ratios.front(),
+               ratios[ratios.size() / 2], ratios.back());
+  }
+}
+
 int Measure(const std::filesystem::path& own, const Options& options) {
-  KeepFreedMemory();  // as the worker does
+  TuneRuntime();  // as the worker does
   std::string pattern = std::filesystem::temp_directory_path() / "wire_bench_XXXXXX";
   const std::filesystem::path folder = mkdtemp(pattern.data());
   WriteModel(folder / "models", "identity", "instance_group { count: 16 }\n");
@@ -315,8 +366,11 @@ int Measure(const std::filesystem::path& own, const Options& options) {
              "output { name: \"OUTPUT1\" data_type: TYPE_FP32 dims: -1 }\n");
   WriteModel(folder / "models", "slow", kSlow);
   WriteModel(folder / "models", "slow_batching", std::string(kSlow) + "dynamic_batching {}\n");
-  const std::string hello_address = "unix:" + (folder / "hello.sock").string();
-  const std::string address = "unix:" + (folder / "modelserver.sock").string();
+  const auto address_of = [&](const char* server) {
+    return options.tcp ? FreeTcpAddress() : fmt::format("unix:{}/{}.sock", folder.string(), server);
+  };
+  const std::string hello_address = address_of("hello");
+  const std::string address = address_of("modelserver");
   // Before gRPC is used here, as it does not survive a fork.
   const Child hello({own.string(), "--serve-hello", hello_address});
   const Child modelserver({(own.parent_path() / "modelserver").string(), "--repository",
@@ -328,7 +382,7 @@ int Measure(const std::filesystem::path& own, const Options& options) {
   std::ranges::move(BatchCases(modelserver, address), std::back_inserter(cases));
   std::erase_if(
       cases, [&](const Case& test) { return test.name.find(options.only) == std::string::npos; });
-  std::map<std::string, std::vector<Measured>> rounds;
+  Rounds rounds;
   for (int round = 0; round <= options.rounds; ++round) {
     fmt::print(stderr, "round {} of {}\n", round, options.rounds);
     for (const Case& test : cases) {
@@ -344,6 +398,7 @@ int Measure(const std::filesystem::path& own, const Options& options) {
                median.calls_per_s, median.p50_us, median.p99_us, median.client_us,
                median.server_us);
   }
+  PrintRatios(rounds);
   cases.clear();
   // The servers go with us, so that nobody has to be told.
   backend::SweepSegments(
@@ -362,6 +417,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "of each round")->capture_default_str();
   app.add_option("--rounds", options.rounds, "of each case")->capture_default_str();
   app.add_option("--only", options.only, "cases whose name contains this");
+  app.add_flag("--tcp", options.tcp, "over TCP, as to another host; else over Unix sockets");
   app.add_option("--serve-hello", hello, "address; used by the benchmark itself")->group("");
   CLI11_PARSE(app, argc, argv);
   if (!hello.empty()) return inferpool::bench::ServeHello(hello);

@@ -1,13 +1,15 @@
-#include "shared/keep_memory.h"
+#include "shared/tune_runtime.h"
 
+#include <absl/synchronization/mutex.h>
 #include <malloc.h>
 
 namespace inferpool {
 
-void KeepFreedMemory() {
+void TuneRuntime() {
   constexpr int kMebi = 1 << 20;
   mallopt(M_MMAP_THRESHOLD, 32 * kMebi);  // the most that glibc allows
   mallopt(M_TRIM_THRESHOLD, 256 * kMebi);
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
 }  // namespace inferpool
