@@ -8,6 +8,7 @@
 
 #include "modelserver/ensemble.h"
 #include "modelserver/model_folder.h"
+#include "shared/log.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -15,6 +16,14 @@ namespace {
 constexpr int kMaxNesting = 8;  // ensembles within ensembles; each takes stack
 
 constexpr std::string_view kUnloaded = "unloaded";
+
+void LogEnsemble(const std::string& name, ModelState state, const absl::Status& why_not) {
+  if (state == ModelState::kReady) {
+    log::Info("model ready", {{"model", name}, {"ensemble", true}});
+  } else if (state == ModelState::kUnavailable) {
+    log::Error("ensemble is without its models", {{"model", name}, {"reason", Message(why_not)}});
+  }
+}
 
 }  // namespace
 
@@ -118,7 +127,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
   }
   entry.ensemble = config;
   entry.ensemble_labels = std::move(labels);
-  SettleEnsembles(retired);
+  SettleEnsembles(retired, &entry);
   return fits;
 }
 
@@ -205,6 +214,12 @@ bool ModelTable::Serving(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && Serves(entry->second);
+}
+
+bool ModelTable::Loading(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto entry = entries_.find(name);
+  return entry != entries_.end() && IsLoading(entry->second);
 }
 
 std::vector<std::int64_t> ModelTable::ReadyVersions(const std::string& name) const {
@@ -364,7 +379,7 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
 }
 
 // Makes an ensemble's state what its models allow; whether that changed it.
-bool ModelTable::Settle(Entry& entry, Retired& retired) {
+bool ModelTable::Settle(Entry& entry, bool logged, Retired& retired) {
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
   // Those that contain each other would wait for each other.
   std::map<std::string, int> heights;
@@ -399,18 +414,19 @@ bool ModelTable::Settle(Entry& entry, Retired& retired) {
                              }));
     }
   }
+  if (changed && logged) LogEnsemble(entry.ensemble->name(), state, plan.status());
   return changed;
 }
 
 // An ensemble's change may change those that contain it, and so on: as often as there are
 // ensembles, at most.
-void ModelTable::SettleEnsembles(Retired& retired) {
+void ModelTable::SettleEnsembles(Retired& retired, const Entry* published) {
   bool changed = true;
   for (std::size_t round = 0; changed && round <= entries_.size(); ++round) {
     changed = false;
     for (auto& [name, entry] : entries_) {
       if (entry.ensemble) {
-        changed = Settle(entry, retired) || changed;
+        changed = Settle(entry, &entry != published, retired) || changed;
       }
     }
   }

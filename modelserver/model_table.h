@@ -53,7 +53,7 @@ class ModelTable {
   void Replace(const std::string& name, Loaded versions);
 
   // The model is the ensemble that the checked `config` says. Error: why it is not ready; if one of
-  // that name serves, it stays.
+  // that name serves, it stays. What becomes of it later is logged here.
   absl::Status PublishEnsemble(const std::string& name, const std::vector<std::int64_t>& versions,
                                const inference::ModelConfig& config, OutputLabels labels);
 
@@ -72,6 +72,8 @@ class ModelTable {
   bool Sound(const std::string& name) const;
   // Whether any version is ready.
   bool Serving(const std::string& name) const;
+  // Whether it is LOADING: an ensemble, as long as its models are.
+  bool Loading(const std::string& name) const;
 
   // The versions that are ready, ascending; empty for an unknown model.
   std::vector<std::int64_t> ReadyVersions(const std::string& name) const;
@@ -118,8 +120,9 @@ class ModelTable {
                                             const std::string& version) const;
   int Height(const inference::ModelConfig& ensemble, std::map<std::string, int>& heights) const;
   absl::StatusOr<EnsemblePlan> Plan(const inference::ModelConfig& ensemble) const;
-  bool Settle(Entry& entry, Retired& retired);
-  void SettleEnsembles(Retired& retired);
+  bool Settle(Entry& entry, bool logged, Retired& retired);
+  // `published`: whose fate its publisher logs.
+  void SettleEnsembles(Retired& retired, const Entry* published = nullptr);
 
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // guarded by mutex_

@@ -254,7 +254,9 @@ absl::Status Repository::LoadNow(const std::string& name, const LoadParameters& 
       table_.Fail(name, error.what());
     }
   }
-  if (!status.ok()) {
+  if (!status.ok() && table_.Loading(name)) {
+    log::Info("ensemble waits for its models", {{"model", name}, {"reason", Message(status)}});
+  } else if (!status.ok()) {
     log::Error("model failed to load",
                {{"model", name}, {"reason", Message(status)}, {"serves_on", table_.Serving(name)}});
   }

@@ -19,6 +19,7 @@ namespace {
 
 // A status travels in a header, and gRPC takes 8 KiB of those.
 constexpr std::size_t kMaxMessage = 2048;
+constexpr const char* kCudaSharedMemory = "CUDA shared memory";
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), Utf8Text(Message(status), kMaxMessage)};
@@ -329,6 +330,31 @@ grpc::Status Service::SystemSharedMemoryUnregister(
     inference::SystemSharedMemoryUnregisterResponse* /*response*/) {
   shared_memory_.Unregister(request->name());
   return grpc::Status::OK;
+}
+
+grpc::Status Service::CudaSharedMemoryStatus(
+    grpc::ServerContext* /*context*/, const inference::CudaSharedMemoryStatusRequest* /*request*/,
+    inference::CudaSharedMemoryStatusResponse* /*response*/) {
+  return Unimplemented(kCudaSharedMemory);
+}
+
+grpc::Status Service::CudaSharedMemoryRegister(
+    grpc::ServerContext* /*context*/, const inference::CudaSharedMemoryRegisterRequest* /*request*/,
+    inference::CudaSharedMemoryRegisterResponse* /*response*/) {
+  return Unimplemented(kCudaSharedMemory);
+}
+
+grpc::Status Service::CudaSharedMemoryUnregister(
+    grpc::ServerContext* /*context*/,
+    const inference::CudaSharedMemoryUnregisterRequest* /*request*/,
+    inference::CudaSharedMemoryUnregisterResponse* /*response*/) {
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::TraceSetting(grpc::ServerContext* /*context*/,
+                                   const inference::TraceSettingRequest* /*request*/,
+                                   inference::TraceSettingResponse* /*response*/) {
+  return Unimplemented("tracing");
 }
 
 grpc::Status Service::LogSettings(grpc::ServerContext* /*context*/,

@@ -1,5 +1,5 @@
 // The KServe v2 service: protobuf in, protobuf out, and the one place where our statuses become
-// gRPC's. What it does not do yet is UNIMPLEMENTED and says so.
+// gRPC's. What it does not do is UNIMPLEMENTED and says so.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -81,6 +81,23 @@ class Service final : public inference::GRPCInferenceService::Service {
   grpc::Status SystemSharedMemoryUnregister(
       grpc::ServerContext* context, const inference::SystemSharedMemoryUnregisterRequest* request,
       inference::SystemSharedMemoryUnregisterResponse* response) override;
+
+  // Not offered: UNIMPLEMENTED, with a text, as some of Triton's clients take a status without one
+  // for success.
+  grpc::Status CudaSharedMemoryStatus(grpc::ServerContext* context,
+                                      const inference::CudaSharedMemoryStatusRequest* request,
+                                      inference::CudaSharedMemoryStatusResponse* response) override;
+  grpc::Status CudaSharedMemoryRegister(
+      grpc::ServerContext* context, const inference::CudaSharedMemoryRegisterRequest* request,
+      inference::CudaSharedMemoryRegisterResponse* response) override;
+  grpc::Status TraceSetting(grpc::ServerContext* context,
+                            const inference::TraceSettingRequest* request,
+                            inference::TraceSettingResponse* response) override;
+  // OK, as there never is such a region: clients say this before they use shared memory of any
+  // kind.
+  grpc::Status CudaSharedMemoryUnregister(
+      grpc::ServerContext* context, const inference::CudaSharedMemoryUnregisterRequest* request,
+      inference::CudaSharedMemoryUnregisterResponse* response) override;
 
  private:
   absl::Status Infer(const inference::ModelInferRequest& request, Caller caller,

@@ -39,6 +39,17 @@ class RedirectTest(unittest.TestCase):
         nginx = self.start(https_port=9443)
         self.assert_sent_to("https://api.example.com:9443/", self.get(nginx, "/", Host="api.example.com"))
 
+    def test_who_does_not_follow_is_told_why(self):
+        nginx = self.start()
+        for target, in_v2 in (("/v1/models", False), ("/v2/models/some", True), ("/v2", True)):
+            with self.subTest(target):
+                answer = self.get(nginx, target)
+                self.assert_sent_to(f"https://127.0.0.1:{nginx.port}{target}", answer)
+                self.assertEqual("application/problem+json", answer.header("Content-Type"))
+                problem = json.loads(answer.body)
+                self.assertEqual(("urn:inferpool:https-only", 308), (problem["type"], problem["status"]))
+                self.assertEqual(problem["detail"] if in_v2 else None, problem.get("error"))
+
     def test_nobody_is_sent_to_a_host_that_is_none(self):
         for name in ("_", "*.example.org"):
             nginx = self.start(server_name=name)

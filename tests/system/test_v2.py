@@ -1,5 +1,6 @@
 """The KServe v2 protocol over HTTP, through nginx, as clients of Triton's speak it."""
 
+import gzip
 import hashlib
 import http.client
 import json
@@ -268,6 +269,26 @@ class V2Test(SystemTest):
         self.assert_error(self.client.infer_answer("identity_fp32", [Input("INPUT0", array)],
                                                    headers={"Content-Encoding": "gzip"}),
                           400, "gzip")
+
+    def test_only_tensors_are_packed(self):
+        # tritonclient.http.aio accepts gzip whatever it asks for, and unpacks what infer() gets alone.
+        packed = {"Accept-Encoding": "gzip, deflate"}
+        for method, path in (("GET", "/v2/models/simple/config"), ("GET", "/v2/models/stats"),
+                             ("POST", "/v2/repository/index"),
+                             ("GET", f"/v2/models/{'n' * 900}"), ("GET", f"/v2/none/{'n' * 900}"),
+                             ("POST", f"/v2/models/{'n' * 900}/infer"),
+                             ("POST", f"/v2/models/{'%01' * 900}/infer")):
+            with self.subTest(path):
+                body = b'{"inputs": []}' if path.endswith("/infer") else b""
+                answer = self.client.request(method, path, body, packed)
+                self.assertIsNone(answer.header("Content-Encoding"))
+                self.assertGreater(len(answer.body), 512)
+                json.loads(answer.body)
+        array = np.zeros(10_000, dtype=np.float32)
+        answer = self.client.infer_answer("identity_fp32", [Input("INPUT0", array, binary=False)],
+                                          [output("OUTPUT0", binary=False)], headers=packed)
+        self.assertEqual("gzip", answer.header("Content-Encoding"))
+        self.assertEqual([0.0] * 10_000, json.loads(gzip.decompress(answer.body))["outputs"][0]["data"])
 
     def test_large_tensors_in_both_forms(self):
         array = np.random.default_rng(1).random(300_000, dtype=np.float32)

@@ -106,15 +106,21 @@ class ServerTests(ServerTest):
         self.assertEqual({"simple", "simple_string", "flat", "two", "some"}, names)
 
     def test_what_is_not_offered_says_so(self):
-        for service, method in (("inference.GRPCInferenceService", "CudaSharedMemoryStatus"),
-                                ("inference.GRPCInferenceService", "CudaSharedMemoryRegister"),
-                                ("inference.GRPCInferenceService", "CudaSharedMemoryUnregister"),
-                                ("inference.GRPCInferenceService", "TraceSetting"),
-                                ("inference.GRPCInferenceService", "NoSuchThing"),
-                                ("no.such.Service", "Ever")):
+        # A C++ client of Triton's takes an error without a text for success.
+        for service, method, text in (
+                ("inference.GRPCInferenceService", "CudaSharedMemoryStatus", "CUDA shared memory"),
+                ("inference.GRPCInferenceService", "CudaSharedMemoryRegister", "CUDA shared memory"),
+                ("inference.GRPCInferenceService", "TraceSetting", "tracing"),
+                ("inference.GRPCInferenceService", "NoSuchThing", ""),
+                ("no.such.Service", "Ever", "")):
             with self.subTest(method):
-                self.assert_error(grpc.StatusCode.UNIMPLEMENTED, "",
+                self.assert_error(grpc.StatusCode.UNIMPLEMENTED, text,
                                   self.client.channel.unary_unary(f"/{service}/{method}"), b"")
+
+    def test_there_is_no_cuda_region_to_unregister(self):
+        # Clients ask for it before they use shared memory of any kind.
+        for name in ("", "some"):
+            self.client.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest(name=name))
 
     def test_the_log_settings_can_be_read(self):
         settings = self.client.LogSettings(pb.LogSettingsRequest()).settings

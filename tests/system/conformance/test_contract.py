@@ -46,6 +46,15 @@ FIELDS = {
     "SystemSharedMemoryStatusResponse": "regions 1",
     "SystemSharedMemoryStatusResponse.RegionStatus": "name 1, key 2, offset 3, byte_size 4",
     "SystemSharedMemoryUnregisterRequest": "name 1",
+    "CudaSharedMemoryStatusRequest": "name 1",
+    "CudaSharedMemoryStatusResponse": "regions 1",
+    "CudaSharedMemoryStatusResponse.RegionStatus": "name 1, device_id 2, byte_size 3",
+    "CudaSharedMemoryRegisterRequest": "name 1, raw_handle 2, device_id 3, byte_size 4",
+    "CudaSharedMemoryUnregisterRequest": "name 1",
+    "TraceSettingRequest": "settings 1, model_name 2",
+    "TraceSettingRequest.SettingValue": "value 1",
+    "TraceSettingResponse": "settings 1",
+    "TraceSettingResponse.SettingValue": "value 1",
 }
 
 CONFIG_FIELDS = {
@@ -81,7 +90,8 @@ METHODS = {
     "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer",
     "ModelStreamInfer", "ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad",
     "RepositoryModelUnload", "SystemSharedMemoryStatus", "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
+    "SystemSharedMemoryUnregister", "CudaSharedMemoryStatus", "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister", "TraceSetting", "LogSettings",
 }
 
 

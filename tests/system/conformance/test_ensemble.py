@@ -95,6 +95,19 @@ class EnsembleTests(ServerTest):
                 reasons = [entry.reason for (model, _), entry in index.items() if model == name]
                 self.assertTrue(all(reasons), reasons)
 
+    def test_the_log_has_each_ensembles_fate_once(self):
+        # Models load in the order of their names, so that some ensembles come before their steps.
+        fates = {}
+        for line in self.server.log():
+            if line["event"] in ("model ready", "model failed to load",
+                                 "ensemble is without its models"):
+                fates.setdefault(line["model"], []).append(line["event"])
+        for name in ("twice", "slowly", "nested"):
+            self.assertEqual(["model ready"], fates[name], name)
+        for name in ("without", "circle", "there", "back", "unfit", "unfed"):
+            self.assertEqual(1, len(fates[name]), fates[name])
+            self.assertNotEqual("model ready", fates[name][0])
+
     def test_its_and_its_steps_statistics(self):
         def counts():
             return [self.client.statistics(name).inference_count for name in ("twice", "simple")]
