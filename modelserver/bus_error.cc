@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 
 namespace inferpool::modelserver {
 
@@ -28,7 +29,7 @@ void OnBusError(int signal, siginfo_t* info, void* /*context*/) {
     const std::uintptr_t end = range.end.load(std::memory_order_acquire);
     if (address >= end || address < range.begin.load(std::memory_order_relaxed)) continue;
     const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-    void* start = reinterpret_cast<void*>(address / page * page);
+    void* start = static_cast<std::byte*>(info->si_addr) - address % page;
     range.broken.store(true, std::memory_order_relaxed);
     if (mmap(start, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
         MAP_FAILED) {

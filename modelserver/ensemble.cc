@@ -182,7 +182,7 @@ class EnsembleRunner : public Runner {
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
                    Timings& timings) override {
     const TimePoint start = Clock::now();
-    const absl::Status status = Passage(config_, plan_, find_, inputs, outputs).Run(caller);
+    absl::Status status = Passage(config_, plan_, find_, inputs, outputs).Run(caller);
     timings.compute_infer = Clock::now() - start;
     return status;
   }

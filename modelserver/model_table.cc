@@ -90,7 +90,7 @@ void ModelTable::Publish(const std::string& name, std::int64_t version,
   SettleEnsembles(retired);
 }
 
-void ModelTable::Replace(const std::string& name, Loaded versions) {
+void ModelTable::Replace(const std::string& name, Loaded&& versions) {
   Retired retired;
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[name];
@@ -113,7 +113,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
   Retired retired;
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[name];
-  const absl::Status fits = Plan(config).status();
+  absl::Status fits = Plan(config).status();
   if (!fits.ok() && Serves(entry)) {
     KeepInstead(entry, Message(fits));
     return fits;

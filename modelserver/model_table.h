@@ -50,7 +50,7 @@ class ModelTable {
                absl::StatusOr<std::shared_ptr<Model>> model);
 
   // All versions at once, in place of those there were.
-  void Replace(const std::string& name, Loaded versions);
+  void Replace(const std::string& name, Loaded&& versions);
 
   // The model is the ensemble that the checked `config` says. Error: why it is not ready; if one of
   // that name serves, it stays. What becomes of it later is logged here.

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "modelserver/bus_error.h"
@@ -70,12 +70,12 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
   FileDescriptor file(shm_open(wanted.key.c_str(), O_RDWR | O_CLOEXEC, 0));
   if (file.get() < 0) {
     return absl::InternalError(fmt::format("Unable to open shared memory region: '{}' ({})",
-                                           wanted.key, std::strerror(errno)));
+                                           wanted.key, std::generic_category().message(errno)));
   }
   struct stat status = {};
   if (fstat(file.get(), &status) != 0) {
     return absl::InternalError(fmt::format("Unable to stat shared memory region: '{}' ({})",
-                                           wanted.key, std::strerror(errno)));
+                                           wanted.key, std::generic_category().message(errno)));
   }
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (wanted.byte_size == 0 || wanted.offset > size || wanted.byte_size > size - wanted.offset) {
@@ -91,7 +91,7 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
                       static_cast<off_t>(start));
   if (memory == MAP_FAILED) {
     return absl::InternalError(fmt::format("Unable to map shared memory region: '{}' ({})",
-                                           wanted.key, std::strerror(errno)));
+                                           wanted.key, std::generic_category().message(errno)));
   }
   auto region = std::make_shared<const SharedMemoryRegion>(
       wanted, std::move(file), std::span(static_cast<std::byte*>(memory), bytes), start);

@@ -74,6 +74,7 @@ std::string Lines(int indent, std::span<const std::string> lines) {
 
 std::vector<std::string> Each(std::string_view form, const std::vector<std::string>& items) {
   std::vector<std::string> lines;
+  lines.reserve(items.size());
   for (const std::string& item : items) lines.push_back(fmt::format(fmt::runtime(form), item));
   return lines;
 }

@@ -190,6 +190,7 @@ int ExecModelServer(const Config& config, const std::string& program) {
     arguments.insert(arguments.end(), {"--load-model", "*"});
   }
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   execv(program.c_str(), pointers.data());

@@ -128,13 +128,14 @@ Result Range(const onnx::NodeProto& /*node*/, Inputs inputs) {
   }
   const double start = inputs[0]->numbers[0];
   const double step = inputs[2]->numbers[0];
-  const double count = std::max(std::ceil((inputs[1]->numbers[0] - start) / step), 0.0);
-  if (!(count <= static_cast<double>(kMaxElements))) {
+  const double steps = std::max(std::ceil((inputs[1]->numbers[0] - start) / step), 0.0);
+  if (!(steps <= static_cast<double>(kMaxElements))) {
     return std::nullopt;
   }
-  Value value{.type = inputs[0]->type, .dims = {static_cast<std::int64_t>(count)}, .numbers = {}};
-  for (double i = 0; i < count; ++i) {
-    value.numbers.push_back(start + i * step);
+  const auto count = static_cast<std::int64_t>(steps);
+  Value value{.type = inputs[0]->type, .dims = {count}, .numbers = {}};
+  for (std::int64_t i = 0; i < count; ++i) {
+    value.numbers.push_back(start + static_cast<double>(i) * step);
   }
   return Settled(std::move(value));
 }

@@ -10,6 +10,7 @@ namespace {
 
 std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
   std::vector<std::string> items;
+  items.reserve(tensors.size());
   for (const vision::TensorSpec& tensor : tensors) {
     items.push_back(fmt::format(R"({{"name":{},"datatype":{},"shape":[{}]}})",
                                 QuotedJson(tensor.name), QuotedJson(tensor.datatype),
@@ -37,6 +38,7 @@ std::string ToJson(const backend::Model& model) {
 
 std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models) {
   std::vector<std::string> items;
+  items.reserve(models.size());
   for (const auto& model : models) items.push_back(ToJson(*model));
   return fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ","));
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMaxParts = 1'000;
 constexpr std::size_t kMaxBoundary = 70;  // RFC 2046
-constexpr std::size_t kMaxPartHeaders = 16 * 1024;
+constexpr std::size_t kMaxPartHeaders = std::size_t{16} * 1024;
 
 // The `name` of a part's Content-Disposition; nothing when it has none.
 std::optional<std::string> PartName(std::string_view headers) {

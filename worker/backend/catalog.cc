@@ -45,6 +45,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& nam
     return model;
   }
   // While the server is away, what is known serves on; the next Get asks again.
+  // NOLINTNEXTLINE(bugprone-use-after-move): there is no model, so it was not
   if (entry.model != nullptr && !absl::IsNotFound(description.status())) return entry.model;
   entries_.erase(name);
   return description.status();

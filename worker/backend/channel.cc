@@ -10,6 +10,7 @@ namespace inferpool::backend {
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int message_mb) {
   // While a server is away calls fail at once, so no caller is there to move a new connection
   // along; gRPC then looks at it only this often (read once, when gRPC starts). The default is 5 s.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads (client.h)
   setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50", /*overwrite=*/0);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(message_mb * 1024 * 1024);

@@ -62,6 +62,7 @@ std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>&
                                                  int message_mb, const ClientOptions& options,
                                                  Doorbell& bell) {
   std::vector<std::unique_ptr<Target>> targets;
+  targets.reserve(names.size());
   for (const std::string& name : names) {
     targets.push_back(std::make_unique<Target>(name, message_mb, options, bell));
   }

@@ -162,7 +162,7 @@ std::unique_ptr<ReadyQuestions::Call> ReadyQuestions::Take(Deadline until) {
 
 std::optional<ReadyQuestions::Answer> ReadyQuestions::Next(Deadline until) {
   while (const std::unique_ptr<Call> call = Take(until)) {
-    if (const Verdict verdict = call->judge()) return verdict;
+    if (Verdict verdict = call->judge()) return verdict;
   }
   return std::nullopt;
 }

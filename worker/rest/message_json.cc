@@ -63,6 +63,7 @@ std::string Value(const Message& message, const FieldDescriptor& field, int inde
 std::vector<std::string> Values(const Message& message, const FieldDescriptor& field) {
   std::vector<std::string> values;
   const int count = message.GetReflection()->FieldSize(message, &field);
+  values.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) values.push_back(Value(message, field, i));
   return values;
 }
