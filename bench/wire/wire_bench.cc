@@ -2,9 +2,9 @@
 // ends, for the ways a tensor can travel, beside gRPC's own unary hello world.
 //
 // Starts what it needs (the modelserver beside it, with identity models in a temporary folder, and
-// a hello server: itself again) on unix sockets, and runs the cases in turn, several rounds of
-// each, so that what the machine does besides hits all alike. Prints the median round of each as a
-// line, then the ratios.
+// a hello server: itself again) on Unix sockets or loopback TCP, and runs the cases in turn,
+// several rounds of each, so that what the machine does besides hits all alike. Prints the median
+// round of each as a line, then the ratios of the rounds.
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
