@@ -35,15 +35,23 @@ class StopTest(ChaosTest):
     def test_a_stopped_worker_is_replaced_and_its_requests_are_answered(self):
         self.begin({"timeouts.request_s": 3})
         with self.chaos(lossy=True, clients=12) as (load, _):
-            victim = eventually(self.busy_worker, "a worker is busy", pause_s=0)
-            os.kill(victim, signal.SIGSTOP)
+            victim = eventually(self.stop_a_busy_worker, "a worker is stopped at work", pause_s=0)
             eventually(lambda: not processes.is_alive(victim), "it was replaced")
         self.assertEqual(1, self.pool.crashes())
         self.assertLess(max(answer.seconds for _, answer in load.right), 20)
 
-    def busy_worker(self):
-        busy = [slot["pid"] for slot in self.pool.status()["slots"] if slot["in_work"] > 0]
-        return busy[0] if busy else None
+    def busy_workers(self):
+        return [slot["pid"] for slot in self.pool.status()["slots"] if slot["in_work"] > 0]
+
+    def stop_a_busy_worker(self):
+        """Its pid; None when it had nothing in work any more: then it goes on."""
+        for victim in self.busy_workers()[:1]:
+            os.kill(victim, signal.SIGSTOP)
+            eventually(lambda: processes.is_stopped(victim), "it is stopped")
+            if victim in self.busy_workers():
+                return victim
+            os.kill(victim, signal.SIGCONT)
+        return None
 
     def test_an_idle_worker_that_is_stopped_keeps_no_request_waiting(self):
         self.begin({"timeouts.request_s": 3})
