@@ -170,7 +170,7 @@ class Instance:
     def kill_everything(self):
         for process in filter(None, (self.nginx, self.serve)):
             pids = processes.session(process.pid)
-            segments = set().union(*map(processes.segments_of, pids))  # which they cannot take away
+            segments = processes.segments_of(*pids)  # which they cannot take away
             for pid in pids:
                 for number in (signal.SIGCONT, signal.SIGKILL):
                     try:

@@ -1,5 +1,6 @@
 """Processes as /proc shows them, and waiting for what they do."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -89,17 +90,13 @@ def private_memory_kib(pid):
     raise AssertionError(f"no RssAnon for process {pid}")
 
 
-def segments_of(pid):
-    """Names in /dev/shm of what a process has open; none when it has ended."""
+def segments_of(*pids):
+    """Names in /dev/shm of what processes have open; none of those that have ended."""
     inodes = set()
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return inodes
-    for descriptor in descriptors:
-        try:
-            if os.readlink(descriptor).startswith("/dev/shm/"):
-                inodes.add(descriptor.stat().st_ino)
-        except OSError:
-            pass  # closed meanwhile
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    if os.readlink(descriptor).startswith("/dev/shm/"):
+                        inodes.add(descriptor.stat().st_ino)
     return {entry.name for entry in os.scandir("/dev/shm") if entry.inode() in inodes}

@@ -92,7 +92,7 @@ class PoolsTest(SystemTest):
 
     def kill(self, instance):
         pids = processes.session(instance.serve.pid)
-        for name in set().union(*map(processes.segments_of, pids)):  # which it cannot take away
+        for name in processes.segments_of(*pids):  # which it cannot take away
             self.addCleanup(Path("/dev/shm", name).unlink, missing_ok=True)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
