@@ -36,6 +36,9 @@ class Engine {
   // not joined into one tensor: an engine whose library gains from that joins them itself.
   // The engine stays usable after an error. Never throws.
   virtual void Run(std::span<Execution> batch) = 0;
+
+  // Whether Run never takes longer than it takes to copy its inputs.
+  virtual bool instant() const { return false; }
 };
 
 // An engine that takes its requests one after the other, as OpenCV's gain nothing from a batch.

@@ -37,7 +37,7 @@ class Passage {
       if (caller.deadline.Expired(Clock::now())) {
         return absl::DeadlineExceededError("the deadline was over between an ensemble's steps");
       }
-      if (caller.cancelled()) {
+      if (caller.gone.stop_requested()) {
         return absl::CancelledError("the caller went away between an ensemble's steps");
       }
       if (const absl::Status status = RunStep(step, needed, caller); !status.ok()) {

@@ -1,8 +1,10 @@
 #include "modelserver/health.h"
 
-#include <chrono>
 #include <optional>
+#include <stop_token>
 #include <string_view>
+
+#include "modelserver/message.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -10,17 +12,16 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-// How long a client that has left keeps its thread.
-constexpr std::chrono::milliseconds kCancelCheck{500};
-
 bool IsKnown(std::string_view service) {
   return service.empty() || service == "inference.GRPCInferenceService";
 }
 
-HealthCheckResponse Response(HealthCheckResponse::ServingStatus status) {
+grpc::ByteBuffer Message(HealthCheckResponse::ServingStatus status) {
   HealthCheckResponse response;
   response.set_status(status);
-  return response;
+  grpc::ByteBuffer message;
+  Serialize(response, message);
+  return message;
 }
 
 HealthCheckResponse::ServingStatus StatusOf(bool serving) {
@@ -42,44 +43,52 @@ void HealthService::Shutdown() {
   changed_.notify_all();
 }
 
-grpc::Status HealthService::Check(grpc::ServerContext* /*context*/,
-                                  const HealthCheckRequest* request,
-                                  HealthCheckResponse* response) {
-  if (!IsKnown(request->service())) {
+grpc::Status HealthService::Check(const HealthCheckRequest& request,
+                                  HealthCheckResponse& response) {
+  if (!IsKnown(request.service())) {
     return {grpc::StatusCode::NOT_FOUND, "service name unknown"};
   }
   const std::lock_guard lock(mutex_);
-  *response = Response(StatusOf(serving_));
+  response.set_status(StatusOf(serving_));
   return grpc::Status::OK;
 }
 
-grpc::Status HealthService::Watch(grpc::ServerContext* context, const HealthCheckRequest* request,
-                                  grpc::ServerWriter<HealthCheckResponse>* writer) {
-  const bool known = IsKnown(request->service());
+grpc::Status HealthService::Watch(HealthWatch& watch) {
+  HealthCheckRequest request;
+  if (!Parse(watch.request(), request)) {
+    return NotParsed();
+  }
+  const bool known = IsKnown(request.service());
+  const std::stop_token gone = watch.gone();
+  // Made and ended without the lock, which it takes.
+  const std::stop_callback leave(gone, [this] {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  });
   std::optional<HealthCheckResponse::ServingStatus> told;
   std::unique_lock lock(mutex_);
   if (watchers_ == kMaxWatchers) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watch the server's health"};
   }
   ++watchers_;
-  bool here = true;
-  while (here) {
+  while (!gone.stop_requested()) {
     const bool last = shut_down_;
     const auto status = known ? StatusOf(serving_) : HealthCheckResponse::SERVICE_UNKNOWN;
     if (status != told) {
       told = status;
       lock.unlock();
-      here = writer->Write(Response(status));
+      watch.Write(Message(status));
       lock.lock();
-      continue;
+    } else if (last) {
+      break;
+    } else {
+      changed_.wait(lock);
     }
-    if (last) break;
-    changed_.wait_for(lock, kCancelCheck);
-    here = !context->IsCancelled();
   }
   --watchers_;
-  return here ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server shuts down")
-              : grpc::Status::CANCELLED;
+  return gone.stop_requested()
+             ? grpc::Status::CANCELLED
+             : grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server shuts down");
 }
 
 }  // namespace inferpool::modelserver

@@ -1,8 +1,7 @@
 // grpc.health.v1: whether the server serves, asked once (Check) or watched (Watch).
 //
 // The library brings a service of its own, on its callback API. With that in a server, threads of
-// that API poll beside those of the synchronous one, and every inference pays for their wake-ups:
-// an empty call took 1.3 times as much processor time (bench/wire, gRPC 1.51). So this is ours.
+// that API poll beside ours, and every inference pays for their wake-ups. So this is ours.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -10,15 +9,18 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "proto/health.grpc.pb.h"
+#include "modelserver/call.h"
+#include "proto/health.pb.h"
 
 namespace inferpool::modelserver {
 
 // Each watcher holds a thread; one more is RESOURCE_EXHAUSTED.
 inline constexpr int kMaxWatchers = 64;
 
+using HealthWatch = StreamingCall<grpc::ServerAsyncWriter<grpc::ByteBuffer>>;
+
 // Thread safe. Knows the server ("") and its one service, "inference.GRPCInferenceService".
-class HealthService final : public grpc::health::v1::Health::Service {
+class HealthService {
  public:
   void SetServing(bool serving);
 
@@ -26,15 +28,12 @@ class HealthService final : public grpc::health::v1::Health::Service {
   void Shutdown();
 
   // NOT_FOUND for another service.
-  grpc::Status Check(grpc::ServerContext* context,
-                     const grpc::health::v1::HealthCheckRequest* request,
-                     grpc::health::v1::HealthCheckResponse* response) override;
+  grpc::Status Check(const grpc::health::v1::HealthCheckRequest& request,
+                     grpc::health::v1::HealthCheckResponse& response);
 
   // The status now and at every change, until the client leaves. Another service is
   // SERVICE_UNKNOWN.
-  grpc::Status Watch(grpc::ServerContext* context,
-                     const grpc::health::v1::HealthCheckRequest* request,
-                     grpc::ServerWriter<grpc::health::v1::HealthCheckResponse>* writer) override;
+  grpc::Status Watch(HealthWatch& watch);
 
  private:
   std::mutex mutex_;

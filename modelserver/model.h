@@ -10,9 +10,9 @@
 #include "modelserver/class_names.h"
 #include "modelserver/engine.h"
 #include "modelserver/outputs.h"
+#include "modelserver/places.h"
 #include "modelserver/runner.h"
 #include "modelserver/statistics.h"
-#include "modelserver/waiting_room.h"
 #include "proto/model_config.pb.h"
 #include "proto/tensor.h"
 #include "shared/status.h"
@@ -24,11 +24,10 @@ class Model {
  public:
   // Loads a version: `config` is what config.pbtxt says (ReadConfigFile), completed here. Takes as
   // long as reading the files and making all instances takes. Models that are served side by side
-  // share `room`. Error: why it cannot be served.
+  // share `places`. Error: why it cannot be served.
   static absl::StatusOr<std::unique_ptr<Model>> Load(
       const std::filesystem::path& model_folder, std::int64_t version,
-      inference::ModelConfig config,
-      std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>());
+      inference::ModelConfig config, std::shared_ptr<Places> places = std::make_shared<Places>());
 
   // `config` is complete; `labels` has an element for each of its outputs.
   Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,

@@ -11,6 +11,17 @@
 
 namespace inferpool::modelserver {
 
+// Requests of all models together that wait or run. One past its model's share is UNAVAILABLE. With
+// 3,500 waiting the server has 106 MB more than with none.
+inline constexpr std::size_t kMaxRequests = 4096;
+
+// The most that one model's queue can hold.
+inline constexpr std::size_t kMaxRequestsOfAModel = kMaxRequests / 2;
+
+// And the bytes of their messages, as parsed: a model that is alone has room for 200 callers with a
+// tensor of 3 x 640 x 640 FP32.
+inline constexpr std::size_t kMaxBytesInFlight = std::size_t{2} << 30;
+
 struct Amount {
   std::size_t requests = 0;
   std::size_t bytes = 0;
@@ -18,7 +29,8 @@ struct Amount {
 
 class Places {
  public:
-  explicit Places(Amount most) : most_(most) {}
+  explicit Places(Amount most = {.requests = kMaxRequests, .bytes = kMaxBytesInFlight})
+      : most_(most) {}
 
  private:
   friend class Share;

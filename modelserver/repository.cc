@@ -29,9 +29,9 @@ constexpr std::string_view kEveryModel = "*";
 absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& folder,
                                                    std::int64_t version,
                                                    const inference::ModelConfig& config,
-                                                   const std::shared_ptr<WaitingRoom>& room) {
+                                                   const std::shared_ptr<Places>& places) {
   try {
-    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, room);
+    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, places);
     RETURN_IF_ERROR(model.status());
     return std::shared_ptr<Model>(*std::move(model));
   } catch (const std::exception& error) {
@@ -320,7 +320,7 @@ absl::Status Repository::LoadVersions(const std::string& name,
   for (const std::int64_t version : *versions) {
     const TimePoint start = Clock::now();
     absl::StatusOr<std::shared_ptr<Model>> model =
-        LoadVersion(model_folder, version, config, room_);
+        LoadVersion(model_folder, version, config, places_);
     const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     if (model.ok()) {
       log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});

@@ -29,7 +29,7 @@
 #include "modelserver/model.h"
 #include "modelserver/model_folder.h"
 #include "modelserver/model_table.h"
-#include "modelserver/waiting_room.h"
+#include "modelserver/places.h"
 #include "shared/status.h"
 
 namespace inferpool::modelserver {
@@ -136,7 +136,7 @@ class Repository {
 
   const std::filesystem::path folder_;
   const RepositoryOptions options_;
-  const std::shared_ptr<WaitingRoom> room_ = std::make_shared<WaitingRoom>();
+  const std::shared_ptr<Places> places_ = std::make_shared<Places>();
   ModelTable table_;
   LoadTurns turns_{/*most_loads=*/4, /*most_waiting=*/64};
 

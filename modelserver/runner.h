@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <stop_token>
 
 #include "modelserver/outputs.h"
 #include "proto/tensor.h"
@@ -15,13 +16,18 @@
 
 namespace inferpool::modelserver {
 
-// Who waits for an answer, and for how long. `cancelled` may be asked by any thread until the
-// answer is there, and does not wait. `priority` and `timeout` are the request's own parameters, 0
-// when it has none; they matter where the model's queue policy says so. `bytes` are those of the
-// message, which the server keeps until the answer.
+// Requests of no more bytes are read and copied in no time: some tens of microseconds.
+inline constexpr std::size_t kSmallRequest = std::size_t{16} << 10;
+
+// Who waits for an answer, and for how long. `gone` stops when it waits no more. `may_wait` is
+// asked before a request waits, or computes for longer than it takes to copy a small one; if not,
+// it fails with RESOURCE_EXHAUSTED. Without one it may. `priority` and `timeout` are the request's
+// own parameters, 0 when it has none; they matter where the model's queue policy says so. `bytes`
+// are those of the message, which the server keeps until the answer.
 struct Caller {
   Deadline deadline;
-  std::function<bool()> cancelled;
+  std::stop_token gone;
+  std::function<bool()> may_wait = {};
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
   std::size_t bytes = 0;

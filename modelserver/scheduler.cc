@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 namespace inferpool::modelserver {
 namespace {
-
-// Who waits longer is watched, in case the caller goes away. Most are served before.
-constexpr std::chrono::milliseconds kUnwatched{25};
 
 bool HasOpenShapes(const inference::ModelConfig& config) {
   return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
@@ -24,6 +22,14 @@ std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
     shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
   }
   return shapes;
+}
+
+bool MayWait(const Caller& caller) {
+  return !caller.may_wait || caller.may_wait();
+}
+
+absl::Status NoThread() {
+  return absl::ResourceExhaustedError("the server has no thread for a request that waits");
 }
 
 }  // namespace
@@ -41,8 +47,6 @@ struct Scheduler::Waiter : Queued {
   Engine* engine = nullptr;
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
-
-  std::optional<CallerWatch::Entry> watched;  // ends before the rest of it
 
   void Become(State next) {
     state = next;
@@ -66,14 +70,14 @@ struct Scheduler::Waiter : Queued {
 
 Scheduler::Scheduler(const inference::ModelConfig& config,
                      std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics,
-                     std::shared_ptr<WaitingRoom> room)
+                     std::shared_ptr<Places> places)
     : batches_(config.max_batch_size() > 0),
       same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
       preserve_ordering_(config.dynamic_batching().preserve_ordering()),
       instances_(std::move(instances)),
       statistics_(statistics),
-      room_(std::move(room)),
-      share_(room_->places, instances_.size()),
+      places_(std::move(places)),
+      share_(*places_, instances_.size()),
       queue_(PolicyOf(config)) {
   for (const std::unique_ptr<Engine>& instance : instances_) {
     idle_.push_back(instance.get());
@@ -96,9 +100,27 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   if (!place.granted()) {
     return absl::UnavailableError("too many requests are in work");
   }
+  if (!IsInstant(inputs) && !MayWait(caller)) {
+    return NoThread();
+  }
+  // It takes the lock, so it is made and ended without; if the caller has gone already, it runs
+  // now.
+  const std::stop_callback gone(caller.gone, [this, &self] {
+    const std::lock_guard lock(mutex_);
+    GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
+           Clock::now());
+  });
   std::unique_lock lock(mutex_);
-  RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
-  Pump(now, &self);
+  if (self.state == Waiter::State::kWaiting) {
+    RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
+    Pump(now, &self);
+  }
+  if (self.state == Waiter::State::kWaiting) {
+    lock.unlock();
+    const bool may_wait = MayWait(caller);
+    lock.lock();
+    if (!may_wait) GiveUp(self, NoThread(), Clock::now());
+  }
   TimePoint looked = now;
   while (self.state == Waiter::State::kWaiting) {
     looked = Wait(self, caller, looked, lock);
@@ -111,12 +133,18 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   return std::move(self.execution.status);
 }
 
+bool Scheduler::IsInstant(std::span<const TensorView> inputs) const {
+  if (!instances_.front()->instant()) {
+    return false;
+  }
+  std::size_t bytes = 0;
+  for (const TensorView& input : inputs) bytes += input.data.size();
+  return bytes <= kSmallRequest;
+}
+
 TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
                           std::unique_lock<std::mutex>& lock) {
   TimePoint wake = caller.deadline.at();
-  if (!waiter.watched) {
-    wake = std::min(wake, waiter.since + kUnwatched);
-  }
   if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
@@ -129,13 +157,6 @@ TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked
   if (caller.deadline.Expired(now)) {
     GiveUp(waiter, absl::DeadlineExceededError("the deadline was over while the request waited"),
            now);
-  }
-  if (!waiter.watched && now >= waiter.since + kUnwatched) {
-    waiter.watched.emplace(room_->callers, caller.cancelled, [this, &waiter] {
-      const std::lock_guard watch_lock(mutex_);
-      GiveUp(waiter, absl::CancelledError("the caller went away while the request waited"),
-             Clock::now());
-    });
   }
   return now;
 }

@@ -4,7 +4,7 @@
 // or gives an instance back looks at the queue (batch_queue.h); the first request of a batch that
 // is due leads it, which means that its thread runs the engine for all of them while the others
 // wait. So a request that finds an idle instance runs at once, without a wake-up, and every model
-// waits for its own instances alone. What they have in common is the waiting room. Thread safe.
+// waits for its own instances alone. What they have in common is the places. Thread safe.
 #pragma once
 
 #include <condition_variable>
@@ -17,23 +17,23 @@
 
 #include "modelserver/batch_queue.h"
 #include "modelserver/engine.h"
+#include "modelserver/places.h"
 #include "modelserver/runner.h"
 #include "modelserver/statistics.h"
-#include "modelserver/waiting_room.h"
 
 namespace inferpool::modelserver {
 
 class Scheduler : public Runner {
  public:
   // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
-  // that are served side by side share `room`.
+  // that are served side by side share `places`.
   Scheduler(const inference::ModelConfig& config, std::vector<std::unique_ptr<Engine>> instances,
             ModelStatistics& statistics,
-            std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>());
+            std::shared_ptr<Places> places = std::make_shared<Places>());
 
   // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
-  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED (caller_watch.h: how
-  // soon) for a request that was still waiting. One that runs already runs to its end.
+  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED for a request
+  // that was still waiting. One that runs already runs to its end.
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
                    Timings& timings) override;
 
@@ -41,6 +41,9 @@ class Scheduler : public Runner {
 
  private:
   struct Waiter;
+
+  // Whether an instance runs such inputs in no time.
+  bool IsInstant(std::span<const TensorView> inputs) const;
 
   // All with the lock held.
   // Fails what has expired and gives due batches to idle instances. `self` is the calling thread's
@@ -62,7 +65,7 @@ class Scheduler : public Runner {
   const bool preserve_ordering_;
   const std::vector<std::unique_ptr<Engine>> instances_;
   ModelStatistics& statistics_;
-  const std::shared_ptr<WaitingRoom> room_;
+  const std::shared_ptr<Places> places_;
   Share share_;
 
   mutable std::mutex mutex_;

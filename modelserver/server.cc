@@ -1,7 +1,6 @@
 #include "modelserver/server.h"
 
 #include <fmt/format.h>
-#include <grpcpp/resource_quota.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -79,17 +78,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
     // No TLS: the server is for workers on the same host or a trusted network, as Triton is.
     builder.AddListeningPort(addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
   }
-  builder.RegisterService(&server->service_);
-  builder.RegisterService(&server->health_);
+  server->endpoints_.Register(builder);
+  server->queue_ = builder.AddCompletionQueue();
   builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
   builder.SetMaxSendMessageSize(options.max_message_mb << 20);
-  builder.SetResourceQuota(grpc::ResourceQuota().SetMaxThreads(kMaxThreads));
   // Otherwise a second server on the same port takes a part of the connections, unnoticed.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 
   const mode_t mask = umask(0117);
   server->server_ = builder.BuildAndStart();
   umask(mask);
+  server->threads_ = std::make_unique<CallThreads>(*server->queue_);
+  server->room_.reset(new CallRoom{.threads = *server->threads_, .most = kMaxCalls});
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     if (server->server_ == nullptr || ports[i] == 0) {
       return absl::UnavailableError(
@@ -100,6 +100,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
             ? addresses[i]
             : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
   }
+  server->endpoints_.Open(*server->room_);
   server->SetReady(repository.Ready());
   return server;
 }
@@ -113,12 +114,11 @@ Server::~Server() {
 }
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
-  if (server_ == nullptr) {
-    return;
+  if (server_ != nullptr) {
+    health_.Shutdown();  // otherwise watchers hear of it after the grace
+    server_->Shutdown(std::chrono::system_clock::now() + grace);
   }
-  health_.Shutdown();  // otherwise watchers hear of it after the grace
-  server_->Shutdown(std::chrono::system_clock::now() + grace);
-  server_->Wait();
+  threads_.reset();
   server_.reset();  // removes unix sockets
 }
 

@@ -1,12 +1,15 @@
-// The service on its addresses: binds, serves on gRPC's threads, drains.
+// The service on its addresses: binds, serves, drains.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "modelserver/call_threads.h"
+#include "modelserver/endpoints.h"
 #include "modelserver/health.h"
 #include "modelserver/repository.h"
 #include "modelserver/service.h"
@@ -22,10 +25,9 @@ struct ServerOptions {
   int max_message_mb = 256;
 };
 
-// Threads of gRPC's. One serves a call, also while it waits; what waits is bounded (requests,
-// streams, loads, watchers of the health), which leaves a thousand to calls that do not. A call
-// past this bound would be RESOURCE_EXHAUSTED.
-inline constexpr int kMaxThreads = static_cast<int>(kMaxRequests + kMaxStreams) + 1024;
+// Calls in progress. What waits is bounded (requests, streams, loads, watchers of the health),
+// which leaves a thousand to calls that do not. A call past this bound is RESOURCE_EXHAUSTED.
+inline constexpr std::size_t kMaxCalls = kMaxRequests + kMaxStreams + 1024;
 
 class Server {
  public:
@@ -56,6 +58,10 @@ class Server {
   Service service_;
   HealthService health_;
   std::vector<std::string> addresses_;
+  Endpoints endpoints_{service_, health_};
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<CallThreads> threads_;
+  std::unique_ptr<CallRoom> room_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -17,12 +16,10 @@
 namespace inferpool::modelserver {
 namespace {
 
-// A status travels in a header, and gRPC takes 8 KiB of those.
-constexpr std::size_t kMaxMessage = 2048;
 constexpr const char* kCudaSharedMemory = "CUDA shared memory";
 
 grpc::Status ToGrpc(const absl::Status& status) {
-  return {static_cast<grpc::StatusCode>(status.code()), Utf8Text(Message(status), kMaxMessage)};
+  return {static_cast<grpc::StatusCode>(status.code()), Utf8Text(Message(status), kMaxStatusText)};
 }
 
 grpc::Status Unimplemented(const std::string& what) {
@@ -46,14 +43,13 @@ class Permit {
   const std::size_t total_;
 };
 
-Caller CallerOf(const grpc::ServerContext& context) {
+Caller CallerOf(Call& call) {
   // A call without a deadline has one in the far future, which the clocks' difference would
   // overflow; a day is as good.
+  const std::chrono::system_clock::time_point deadline = call.context().deadline();
   const auto left = std::min<std::chrono::system_clock::duration>(
-      context.deadline() - std::min(context.deadline(), std::chrono::system_clock::now()),
-      std::chrono::hours(24));
-  return {Deadline::After(std::chrono::duration_cast<Clock::duration>(left)),
-          [&context] { return context.IsCancelled(); }};
+      deadline - std::min(deadline, std::chrono::system_clock::now()), std::chrono::hours(24));
+  return {Deadline::After(std::chrono::duration_cast<Clock::duration>(left)), call.gone()};
 }
 
 template <typename Tensors>
@@ -89,88 +85,83 @@ absl::StatusOr<LoadParameters> ReadLoadParameters(
 
 }  // namespace
 
-grpc::Status Service::ServerLive(grpc::ServerContext* /*context*/,
-                                 const inference::ServerLiveRequest* /*request*/,
-                                 inference::ServerLiveResponse* response) {
-  response->set_live(true);
+grpc::Status Service::ServerLive(const inference::ServerLiveRequest& /*request*/,
+                                 inference::ServerLiveResponse& response) {
+  response.set_live(true);
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ServerReady(grpc::ServerContext* /*context*/,
-                                  const inference::ServerReadyRequest* /*request*/,
-                                  inference::ServerReadyResponse* response) {
-  response->set_ready(repository_.Ready());
+grpc::Status Service::ServerReady(const inference::ServerReadyRequest& /*request*/,
+                                  inference::ServerReadyResponse& response) {
+  response.set_ready(repository_.Ready());
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelReady(grpc::ServerContext* /*context*/,
-                                 const inference::ModelReadyRequest* request,
-                                 inference::ModelReadyResponse* response) {
+grpc::Status Service::ModelReady(const inference::ModelReadyRequest& request,
+                                 inference::ModelReadyResponse& response) {
   const absl::StatusOr<std::shared_ptr<Model>> model =
-      repository_.Find(request->name(), request->version());
+      repository_.Find(request.name(), request.version());
   if (absl::IsInvalidArgument(model.status())) {
     return ToGrpc(model.status());
   }
-  response->set_ready(model.ok());
+  response.set_ready(model.ok());
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ServerMetadata(grpc::ServerContext* /*context*/,
-                                     const inference::ServerMetadataRequest* /*request*/,
-                                     inference::ServerMetadataResponse* response) {
-  response->set_name(id_);
-  response->set_version(INFERPOOL_VERSION);
+grpc::Status Service::ServerMetadata(const inference::ServerMetadataRequest& /*request*/,
+                                     inference::ServerMetadataResponse& response) {
+  response.set_name(id_);
+  response.set_version(INFERPOOL_VERSION);
   // Of those that Triton has.
   for (const char* extension :
        {"classification", "model_repository", "model_repository(unload_dependents)",
         "schedule_policy", "model_configuration", "system_shared_memory", "parameters",
         "statistics", "logging"}) {
-    response->add_extensions(extension);
+    response.add_extensions(extension);
   }
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelMetadata(grpc::ServerContext* /*context*/,
-                                    const inference::ModelMetadataRequest* request,
-                                    inference::ModelMetadataResponse* response) {
+grpc::Status Service::ModelMetadata(const inference::ModelMetadataRequest& request,
+                                    inference::ModelMetadataResponse& response) {
   const absl::StatusOr<std::shared_ptr<Model>> model =
-      repository_.Find(request->name(), request->version());
+      repository_.Find(request.name(), request.version());
   if (!model.ok()) {
     return ToGrpc(model.status());
   }
   const inference::ModelConfig& config = (*model)->config();
-  response->set_name(config.name());
-  if (!request->version().empty()) {
-    response->add_versions(std::to_string((*model)->version()));
+  response.set_name(config.name());
+  if (!request.version().empty()) {
+    response.add_versions(std::to_string((*model)->version()));
   } else {
     for (const std::int64_t version : repository_.ReadyVersions(config.name())) {
-      response->add_versions(std::to_string(version));
+      response.add_versions(std::to_string(version));
     }
   }
-  response->set_platform(config.platform().empty() ? config.backend() : config.platform());
-  AddMetadata(config, config.input(), *response->mutable_inputs());
-  AddMetadata(config, config.output(), *response->mutable_outputs());
+  response.set_platform(config.platform().empty() ? config.backend() : config.platform());
+  AddMetadata(config, config.input(), *response.mutable_inputs());
+  AddMetadata(config, config.output(), *response.mutable_outputs());
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelConfig(grpc::ServerContext* /*context*/,
-                                  const inference::ModelConfigRequest* request,
-                                  inference::ModelConfigResponse* response) {
+grpc::Status Service::ModelConfig(const inference::ModelConfigRequest& request,
+                                  inference::ModelConfigResponse& response) {
   const absl::StatusOr<std::shared_ptr<Model>> model =
-      repository_.Find(request->name(), request->version());
+      repository_.Find(request.name(), request.version());
   if (!model.ok()) {
     return ToGrpc(model.status());
   }
-  *response->mutable_config() = (*model)->config();
+  *response.mutable_config() = (*model)->config();
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelInfer(grpc::ServerContext* context,
-                                 const inference::ModelInferRequest* request,
-                                 inference::ModelInferResponse* response) {
-  const absl::Status status = Infer(*request, CallerOf(*context), *response);
+grpc::Status Service::ModelInfer(Call& call, const inference::ModelInferRequest& request,
+                                 inference::ModelInferResponse& response) {
+  Caller caller = CallerOf(call);
+  caller.may_wait = [&call] { return call.MayTakeLong(); };
+  const absl::Status status = Infer(request, std::move(caller), response);
   if (!status.ok()) {
-    context->AddTrailingMetadata(kAnsweredMark, "1");
+    call.context().AddTrailingMetadata(kAnsweredMark, "1");
   }
   return ToGrpc(status);
 }
@@ -198,72 +189,61 @@ absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller 
   }
 }
 
-grpc::Status Service::ModelStreamInfer(grpc::ServerContext* context, InferStream* stream) {
+grpc::Status Service::ModelStreamInfer(InferStream& stream) {
   const Permit permit(streams_, 1);
   if (!permit.Granted(kMaxStreams)) {
     return {grpc::StatusCode::UNAVAILABLE, "too many streams are open"};
   }
-  // gRPC 1.51 bears six threads at most that ask at once for what happens to a call, those that
-  // read and write among them; one more would see the stream's end where there is none.
-  std::mutex asking;
   // An error is an answer, and the stream goes on.
-  ServeStream(*stream, [&](const inference::ModelInferRequest& request) {
-    Caller caller = CallerOf(*context);
-    caller.cancelled = [&] {
-      const std::lock_guard lock(asking);
-      return context->IsCancelled();
-    };
+  return ServeStream(stream, [&](const inference::ModelInferRequest& request) {
     inference::ModelStreamInferResponse answer;
     inference::ModelInferResponse& response = *answer.mutable_infer_response();
-    const absl::Status status = Infer(request, std::move(caller), response);
+    const absl::Status status = Infer(request, CallerOf(stream), response);
     if (!status.ok()) {
       response.Clear();
       response.set_id(request.id());
       response.set_model_name(request.model_name());
       response.set_model_version(request.model_version());
-      answer.set_error_message(Utf8Text(Message(status), kMaxMessage));
+      answer.set_error_message(Utf8Text(Message(status), kMaxStatusText));
     }
     // Each request has one answer: no model is decoupled.
     (*response.mutable_parameters())["triton_final_response"].set_bool_param(true);
     return answer;
   });
-  return grpc::Status::OK;
 }
 
-grpc::Status Service::RepositoryIndex(grpc::ServerContext* /*context*/,
-                                      const inference::RepositoryIndexRequest* request,
-                                      inference::RepositoryIndexResponse* response) {
-  if (!request->repository_name().empty()) {
+grpc::Status Service::RepositoryIndex(const inference::RepositoryIndexRequest& request,
+                                      inference::RepositoryIndexResponse& response) {
+  if (!request.repository_name().empty()) {
     return Unimplemented("named repositories; leave repository_name empty");
   }
   for (const IndexEntry& entry : repository_.Index()) {
-    if (request->ready() && entry.state != ModelState::kReady) {
+    if (request.ready() && entry.state != ModelState::kReady) {
       continue;
     }
-    auto& model = *response->add_models();
+    auto& model = *response.add_models();
     model.set_name(entry.name);
     model.set_version(entry.version);
     model.set_state(std::string(ModelStateName(entry.state)));
-    model.set_reason(Utf8Text(entry.reason, kMaxMessage));
+    model.set_reason(Utf8Text(entry.reason, kMaxStatusText));
   }
   return grpc::Status::OK;
 }
 
-grpc::Status Service::ModelStatistics(grpc::ServerContext* /*context*/,
-                                      const inference::ModelStatisticsRequest* request,
-                                      inference::ModelStatisticsResponse* response) {
-  if (!request->name().empty()) {
+grpc::Status Service::ModelStatistics(const inference::ModelStatisticsRequest& request,
+                                      inference::ModelStatisticsResponse& response) {
+  if (!request.name().empty()) {
     const absl::StatusOr<std::shared_ptr<Model>> model =
-        repository_.Find(request->name(), request->version());
+        repository_.Find(request.name(), request.version());
     if (!model.ok()) {
       return ToGrpc(model.status());
     }
   }
   for (const std::shared_ptr<Model>& model : repository_.ReadyModels()) {
     const std::string version = std::to_string(model->version());
-    if ((request->name().empty() || request->name() == model->config().name()) &&
-        (request->version().empty() || request->version() == version)) {
-      inference::ModelStatistics& statistics = *response->add_model_stats();
+    if ((request.name().empty() || request.name() == model->config().name()) &&
+        (request.version().empty() || request.version() == version)) {
+      inference::ModelStatistics& statistics = *response.add_model_stats();
       statistics = ToProto(model->statistics());
       statistics.set_name(model->config().name());
       statistics.set_version(version);
@@ -272,42 +252,36 @@ grpc::Status Service::ModelStatistics(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
-grpc::Status Service::RepositoryModelLoad(grpc::ServerContext* /*context*/,
-                                          const inference::RepositoryModelLoadRequest* request,
-                                          inference::RepositoryModelLoadResponse* /*response*/) {
-  if (!request->repository_name().empty()) {
+grpc::Status Service::RepositoryModelLoad(const inference::RepositoryModelLoadRequest& request,
+                                          inference::RepositoryModelLoadResponse& /*response*/) {
+  if (!request.repository_name().empty()) {
     return Unimplemented("named repositories; leave repository_name empty");
   }
-  try {
-    const absl::StatusOr<LoadParameters> parameters = ReadLoadParameters(*request);
-    return ToGrpc(parameters.ok() ? repository_.Load(request->model_name(), *parameters)
-                                  : parameters.status());
-  } catch (const std::exception& error) {  // files of any size: memory can run out
-    return {grpc::StatusCode::INTERNAL, error.what()};
-  }
+  const absl::StatusOr<LoadParameters> parameters = ReadLoadParameters(request);
+  return ToGrpc(parameters.ok() ? repository_.Load(request.model_name(), *parameters)
+                                : parameters.status());
 }
 
 grpc::Status Service::RepositoryModelUnload(
-    grpc::ServerContext* /*context*/, const inference::RepositoryModelUnloadRequest* request,
-    inference::RepositoryModelUnloadResponse* /*response*/) {
-  if (!request->repository_name().empty()) {
+    const inference::RepositoryModelUnloadRequest& request,
+    inference::RepositoryModelUnloadResponse& /*response*/) {
+  if (!request.repository_name().empty()) {
     return Unimplemented("named repositories; leave repository_name empty");
   }
-  const auto dependents = request->parameters().find("unload_dependents");
-  return ToGrpc(repository_.Unload(
-      request->model_name(),
-      dependents != request->parameters().end() && dependents->second.bool_param()));
+  const auto dependents = request.parameters().find("unload_dependents");
+  return ToGrpc(repository_.Unload(request.model_name(), dependents != request.parameters().end() &&
+                                                             dependents->second.bool_param()));
 }
 
 grpc::Status Service::SystemSharedMemoryStatus(
-    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryStatusRequest* request,
-    inference::SystemSharedMemoryStatusResponse* response) {
-  const auto regions = shared_memory_.Status(request->name());
+    const inference::SystemSharedMemoryStatusRequest& request,
+    inference::SystemSharedMemoryStatusResponse& response) {
+  const auto regions = shared_memory_.Status(request.name());
   if (!regions.ok()) {
     return ToGrpc(regions.status());
   }
   for (const SharedMemoryDescription& region : *regions) {
-    auto& status = (*response->mutable_regions())[region.name];
+    auto& status = (*response.mutable_regions())[region.name];
     status.set_name(region.name);
     status.set_key(region.key);
     status.set_offset(region.offset);
@@ -317,53 +291,50 @@ grpc::Status Service::SystemSharedMemoryStatus(
 }
 
 grpc::Status Service::SystemSharedMemoryRegister(
-    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryRegisterRequest* request,
-    inference::SystemSharedMemoryRegisterResponse* /*response*/) {
-  return ToGrpc(shared_memory_.Register({.name = request->name(),
-                                         .key = request->key(),
-                                         .offset = request->offset(),
-                                         .byte_size = request->byte_size()}));
+    const inference::SystemSharedMemoryRegisterRequest& request,
+    inference::SystemSharedMemoryRegisterResponse& /*response*/) {
+  return ToGrpc(shared_memory_.Register({.name = request.name(),
+                                         .key = request.key(),
+                                         .offset = request.offset(),
+                                         .byte_size = request.byte_size()}));
 }
 
 grpc::Status Service::SystemSharedMemoryUnregister(
-    grpc::ServerContext* /*context*/, const inference::SystemSharedMemoryUnregisterRequest* request,
-    inference::SystemSharedMemoryUnregisterResponse* /*response*/) {
-  shared_memory_.Unregister(request->name());
+    const inference::SystemSharedMemoryUnregisterRequest& request,
+    inference::SystemSharedMemoryUnregisterResponse& /*response*/) {
+  shared_memory_.Unregister(request.name());
   return grpc::Status::OK;
 }
 
 grpc::Status Service::CudaSharedMemoryStatus(
-    grpc::ServerContext* /*context*/, const inference::CudaSharedMemoryStatusRequest* /*request*/,
-    inference::CudaSharedMemoryStatusResponse* /*response*/) {
+    const inference::CudaSharedMemoryStatusRequest& /*request*/,
+    inference::CudaSharedMemoryStatusResponse& /*response*/) {
   return Unimplemented(kCudaSharedMemory);
 }
 
 grpc::Status Service::CudaSharedMemoryRegister(
-    grpc::ServerContext* /*context*/, const inference::CudaSharedMemoryRegisterRequest* /*request*/,
-    inference::CudaSharedMemoryRegisterResponse* /*response*/) {
+    const inference::CudaSharedMemoryRegisterRequest& /*request*/,
+    inference::CudaSharedMemoryRegisterResponse& /*response*/) {
   return Unimplemented(kCudaSharedMemory);
 }
 
 grpc::Status Service::CudaSharedMemoryUnregister(
-    grpc::ServerContext* /*context*/,
-    const inference::CudaSharedMemoryUnregisterRequest* /*request*/,
-    inference::CudaSharedMemoryUnregisterResponse* /*response*/) {
+    const inference::CudaSharedMemoryUnregisterRequest& /*request*/,
+    inference::CudaSharedMemoryUnregisterResponse& /*response*/) {
   return grpc::Status::OK;
 }
 
-grpc::Status Service::TraceSetting(grpc::ServerContext* /*context*/,
-                                   const inference::TraceSettingRequest* /*request*/,
-                                   inference::TraceSettingResponse* /*response*/) {
+grpc::Status Service::TraceSetting(const inference::TraceSettingRequest& /*request*/,
+                                   inference::TraceSettingResponse& /*response*/) {
   return Unimplemented("tracing");
 }
 
-grpc::Status Service::LogSettings(grpc::ServerContext* /*context*/,
-                                  const inference::LogSettingsRequest* request,
-                                  inference::LogSettingsResponse* response) {
+grpc::Status Service::LogSettings(const inference::LogSettingsRequest& request,
+                                  inference::LogSettingsResponse& response) {
   bool verbose = log::Enabled(log::Level::kDebug);
   bool info = log::Enabled(log::Level::kInfo);
   bool warning = log::Enabled(log::Level::kWarning);
-  for (const auto& [key, value] : request->settings()) {
+  for (const auto& [key, value] : request.settings()) {
     if (key == "log_verbose_level" && value.has_uint32_param()) {
       verbose = value.uint32_param() > 0;
     } else if (key == "log_info" && value.has_bool_param()) {
@@ -372,14 +343,14 @@ grpc::Status Service::LogSettings(grpc::ServerContext* /*context*/,
       warning = value.bool_param();
     } else if (key != "log_error" || !value.bool_param()) {
       return {grpc::StatusCode::INVALID_ARGUMENT,
-              "log setting '" + Utf8Text(key, kMaxMessage) + "' cannot be changed to that"};
+              "log setting '" + Utf8Text(key, kMaxStatusText) + "' cannot be changed to that"};
     }
   }
   log::SetLevel(verbose   ? log::Level::kDebug
                 : info    ? log::Level::kInfo
                 : warning ? log::Level::kWarning
                           : log::Level::kError);
-  auto& settings = *response->mutable_settings();
+  auto& settings = *response.mutable_settings();
   settings["log_verbose_level"].set_uint32_param(verbose ? 1 : 0);
   settings["log_info"].set_bool_param(log::Enabled(log::Level::kInfo));
   settings["log_warning"].set_bool_param(log::Enabled(log::Level::kWarning));

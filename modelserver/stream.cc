@@ -2,13 +2,14 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <future>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "modelserver/message.h"
 #include "modelserver/stream_room.h"
 
 namespace inferpool::modelserver {
@@ -49,6 +50,12 @@ class Line {
   bool closed_ = false;
 };
 
+struct Closer {
+  Line& line;
+
+  ~Closer() { line.Close(); }
+};
+
 // The answer to come. Without a thread to spare, the request runs when its answer is waited for.
 Answer Start(const std::function<
                  inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
@@ -62,33 +69,42 @@ Answer Start(const std::function<
   };
   try {
     return std::async(std::launch::async, run);
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     return std::async(std::launch::deferred, run);
   }
 }
 
 }  // namespace
 
-void ServeStream(InferStream& stream, const std::function<inference::ModelStreamInferResponse(
-                                          const inference::ModelInferRequest&)>& infer) {
+grpc::Status ServeStream(
+    InferStream& stream,
+    const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&
+        infer) {
   StreamRoom room;
   Line line;
-  std::jthread writer([&] {
+  const std::jthread writer([&] {
     for (Answer next = line.Pop(); next.valid(); next = line.Pop()) {
       const inference::ModelStreamInferResponse answer = next.get();
+      grpc::ByteBuffer message;
       // To a client that has gone this fails at once; what runs ends first all the same.
-      stream.Write(answer);
+      if (Serialize(answer, message).ok()) stream.Write(message);
       room.Leave(answer.ByteSizeLong());
     }
   });
-  inference::ModelInferRequest request;
-  while (stream.Read(&request)) {
+  // Also if something throws: the writer waits for it.
+  const Closer closer{line};
+  grpc::Status status;
+  for (grpc::ByteBuffer message; stream.Read(message);) {
+    inference::ModelInferRequest request;
+    if (!Parse(message, request)) {
+      status = NotParsed();
+      break;
+    }
     const std::size_t bytes = request.ByteSizeLong();
     room.Enter(bytes);
     line.Push(Start(infer, std::move(request), bytes, room));
-    request = {};
   }
-  line.Close();
+  return status;
 }
 
 }  // namespace inferpool::modelserver

@@ -138,6 +138,8 @@ class AddSubEngine : public OneByOneEngine {
  public:
   explicit AddSubEngine(Operation operation) : operation_(operation) {}
 
+  bool instant() const override { return true; }
+
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     if (!std::ranges::equal(inputs[0].shape, inputs[1].shape)) {

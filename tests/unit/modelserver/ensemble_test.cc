@@ -130,7 +130,9 @@ TEST_F(Ensembles, EndWithTheirCallersPatience) {
   late.deadline = Deadline(Clock::now());
   EXPECT_EQ(Sums({}, late).status().code(), absl::StatusCode::kDeadlineExceeded);
   Caller gone = Patient();
-  gone.cancelled = [] { return true; };
+  std::stop_source caller;
+  caller.request_stop();
+  gone.gone = caller.get_token();
   EXPECT_EQ(Sums({}, gone).status().code(), absl::StatusCode::kCancelled);
 }
 

@@ -20,7 +20,7 @@ struct OutputTensor {
 };
 
 inline Caller Patient() {
-  return {.deadline = Deadline::After(std::chrono::minutes(1)), .cancelled = [] { return false; }};
+  return {.deadline = Deadline::After(std::chrono::minutes(1)), .gone = {}};
 }
 
 // The outputs in `requested`'s order; all when it is empty.

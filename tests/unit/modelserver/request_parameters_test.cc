@@ -35,7 +35,7 @@ TensorParameters One(const std::string& name, const Set& set) {
 }
 
 absl::StatusOr<Caller> Read(const std::string& name, const Set& set) {
-  Caller caller{.deadline = Deadline::After(std::chrono::seconds(1)), .cancelled = {}};
+  Caller caller{.deadline = Deadline::After(std::chrono::seconds(1)), .gone = {}};
   RETURN_IF_ERROR(ReadParameters(One(name, set), caller));
   return caller;
 }

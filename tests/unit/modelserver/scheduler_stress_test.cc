@@ -30,7 +30,15 @@ void Callers(Scripted& model, bool hurried, Counts& counts) {
         Ask ask = {.rows = number % 3 + 1, .priority = static_cast<std::uint64_t>(number % 3)};
         if (hurried && call % 4 == 0) ask.timeout = microseconds(call % 7 * 30 + 1);
         if (hurried && call % 5 == 0) ask.deadline = Deadline::After(microseconds(call % 9 * 40));
-        if (hurried && call % 6 == 0) ask.cancelled = [] { return true; };
+        std::stop_source caller;
+        std::jthread leaver;
+        if (hurried && call % 6 == 0) {
+          ask.gone = caller.get_token();
+          leaver = std::jthread([&caller, call] {
+            std::this_thread::sleep_for(microseconds(call % 11 * 20));
+            caller.request_stop();
+          });
+        }
         const Answer answer = model.Call(value, ask);
         switch (answer.status.code()) {
           case absl::StatusCode::kOk:

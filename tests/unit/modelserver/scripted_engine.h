@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -37,6 +39,8 @@ class Script {
   };
 
   ~Script() { Open(); }
+
+  std::atomic<bool> instant = false;  // what the engines say of themselves
 
   // From now on runs wait in the engine, until one of the next two.
   void Close() {
@@ -104,6 +108,8 @@ class ScriptedEngine : public Engine {
     EXPECT_EQ(--callers_, 0);
   }
 
+  bool instant() const override { return script_.instant; }
+
  private:
   static std::int32_t Value(const Execution& one) {
     return Elements<std::int32_t>(one.inputs[0])->front();
@@ -139,7 +145,8 @@ struct Ask {
   std::int64_t rows = 1;
   std::int64_t width = 1;
   Deadline deadline = Deadline::After(kPatience);
-  std::function<bool()> cancelled = [] { return false; };
+  std::stop_token gone = {};
+  std::function<bool()> may_wait = {};
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
   std::size_t bytes = 0;
@@ -155,8 +162,8 @@ struct Answer {
 class Scripted {
  public:
   explicit Scripted(const inference::ModelConfig& config, int instances = 1,
-                    std::shared_ptr<WaitingRoom> room = std::make_shared<WaitingRoom>())
-      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(room)) {}
+                    std::shared_ptr<Places> places = std::make_shared<Places>())
+      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(places)) {}
 
   Answer Call(std::int32_t value, const Ask& ask = {}) {
     const std::vector<std::int32_t> data(static_cast<std::size_t>(ask.rows * ask.width), value);
@@ -169,7 +176,8 @@ class Scripted {
     answer.thread = std::this_thread::get_id();
     answer.status = scheduler_.Run({&input, 1}, outputs,
                                    {.deadline = ask.deadline,
-                                    .cancelled = ask.cancelled,
+                                    .gone = ask.gone,
+                                    .may_wait = ask.may_wait,
                                     .priority = ask.priority,
                                     .timeout = ask.timeout,
                                     .bytes = ask.bytes},

@@ -2,10 +2,12 @@
 
 #include "modelserver/service.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <cstring>
+#include <future>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <thread>
@@ -13,6 +15,7 @@
 #include "modelserver/server.h"
 #include "proto/tensor.h"
 #include "tests/unit/modelserver/folder.h"
+#include "tests/unit/modelserver/scripted_engine.h"
 #include "tests/unit/modelserver/tiny_onnx.h"
 
 namespace inferpool::modelserver {
@@ -43,8 +46,8 @@ class Serving : public testing::Test {
     server_ = *std::move(server);
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    stub_ = inference::GRPCInferenceService::NewStub(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+    channel_ = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+    stub_ = inference::GRPCInferenceService::NewStub(channel_);
   }
 
   void Load() {
@@ -93,6 +96,7 @@ class Serving : public testing::Test {
   Folder folder_;
   Repository repository_{folder_.path() / "models"};
   std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
 };
 
@@ -294,6 +298,81 @@ TEST_F(Serving, ACallWhoseDeadlineEndsWhileItWaitsIsDropped) {
   inference::ModelInferResponse response;
   const cv::Mat small(30, 30, CV_8UC3, cv::Scalar(0));
   EXPECT_TRUE(Infer(PictureRequest("slow", small), response, std::chrono::seconds(30)).ok());
+}
+
+// Of which 300 wait for a model that takes 3 s.
+TEST_F(Serving, CallersWhoLeaveAreForgottenAtOnce) {
+  folder_.Write("models/sleepy/config.pbtxt", R"(backend: "identity"
+      input { name: "INPUT0" data_type: TYPE_INT8 dims: [ 1 ] }
+      parameters { key: "execute_delay_ms" value { string_value: "3000" } })");
+  ASSERT_TRUE(repository_.Scan().ok());
+  Load();
+  inference::ModelInferRequest request;
+  request.set_model_name("sleepy");
+  AddRawInput(request, "INPUT0", inference::TYPE_INT8, Shape{1}).assign(1, '\0');
+  std::jthread holder([&] {
+    inference::ModelInferResponse response;
+    EXPECT_TRUE(Infer(request, response).ok());
+  });
+  const auto failed = [this] {
+    grpc::ClientContext context;
+    inference::ModelStatisticsRequest of;
+    of.set_name("sleepy");
+    inference::ModelStatisticsResponse response;
+    EXPECT_TRUE(stub_->ModelStatistics(&context, of, &response).ok());
+    return response.model_stats(0).inference_stats().fail().count();
+  };
+  constexpr std::size_t kCallers = 300;
+  struct Waiting {
+    grpc::ClientContext context;
+    inference::ModelInferResponse response;
+    std::promise<grpc::Status> status;
+  };
+  std::this_thread::sleep_for(milliseconds(100));
+  std::vector<Waiting> callers(kCallers);
+  for (Waiting& caller : callers) {
+    stub_->async()->ModelInfer(&caller.context, &request, &caller.response,
+                               [&caller](grpc::Status status) { caller.status.set_value(status); });
+  }
+  std::this_thread::sleep_for(milliseconds(500));
+  EXPECT_EQ(failed(), 0U);
+  for (Waiting& caller : callers) caller.context.TryCancel();
+  for (Waiting& caller : callers) {
+    EXPECT_EQ(caller.status.get_future().get().error_code(), StatusCode::CANCELLED);
+  }
+  Eventually([&] { return failed() == kCallers; }, "the server has forgotten all");
+  inference::ModelInferResponse response;
+  EXPECT_EQ(Infer(request, response, milliseconds(1)).error_code(), StatusCode::DEADLINE_EXCEEDED)
+      << "all this took longer than the model";
+}
+
+TEST_F(Serving, WhatIsNoRequestIsRefusedAndTheServerGoesOn) {
+  Load();
+  grpc::GenericStub stub(channel_);
+  const auto call = [&stub](const std::string& method, const std::string& bytes) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer response;
+    std::promise<grpc::Status> status;
+    stub.UnaryCall(&context, method, {}, &request, &response,
+                   [&status](grpc::Status of) { status.set_value(of); });
+    return status.get_future().get();
+  };
+  const std::string garbage = "\xff\xff\xff\xff";
+  const std::string service = "/inference.GRPCInferenceService/";
+  for (const char* method :
+       {"ModelInfer", "RepositoryModelLoad", "ModelReady", "ModelStreamInfer"}) {
+    const grpc::Status status = call(service + method, garbage);
+    EXPECT_EQ(status.error_code(), StatusCode::INTERNAL)
+        << method << ": " << status.error_message();
+  }
+  for (const std::string& method : {service + "ModelInfers", std::string("/other/Method")}) {
+    EXPECT_EQ(call(method, garbage).error_code(), StatusCode::UNIMPLEMENTED) << method;
+  }
+  inference::ModelInferResponse response;
+  EXPECT_TRUE(Infer(TinyRequest(), response).ok());
 }
 
 TEST_F(Serving, ManyCallersGetTheirOwnAnswers) {
