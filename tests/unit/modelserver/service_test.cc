@@ -300,11 +300,11 @@ TEST_F(Serving, ACallWhoseDeadlineEndsWhileItWaitsIsDropped) {
   EXPECT_TRUE(Infer(PictureRequest("slow", small), response, std::chrono::seconds(30)).ok());
 }
 
-// Of which 300 wait for a model that takes 3 s.
+// 300 of them, who wait for a model that takes 5 s.
 TEST_F(Serving, CallersWhoLeaveAreForgottenAtOnce) {
   folder_.Write("models/sleepy/config.pbtxt", R"(backend: "identity"
       input { name: "INPUT0" data_type: TYPE_INT8 dims: [ 1 ] }
-      parameters { key: "execute_delay_ms" value { string_value: "3000" } })");
+      parameters { key: "execute_delay_ms" value { string_value: "5000" } })");
   ASSERT_TRUE(repository_.Scan().ok());
   Load();
   inference::ModelInferRequest request;
