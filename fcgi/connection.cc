@@ -184,7 +184,7 @@ const char* Connection::Parameter(const char* name) const {
   return value == nullptr ? "" : value;
 }
 
-absl::StatusOr<Request> Connection::Read() {
+absl::StatusOr<Request> Connection::ReadHead() {
   const TimePoint accepted = Clock::now();
   const auto accepted_wall = std::chrono::system_clock::now();
   if (HasClosed(fcgx_.ipcFd)) {
@@ -209,41 +209,52 @@ absl::StatusOr<Request> Connection::Read() {
   // A request that is sent again, because its worker died, has not waited for a thread all the
   // time.
   request.again = !std::string_view(Parameter("INFERPOOL_RETRY")).empty();
-  const bool waited_too_long =
-      limits_.queue.count() > 0 && request.queue > limits_.queue && !request.again;
-  ReadBody(request, /*keep=*/!waited_too_long);
-  if (waited_too_long) {
+  if (limits_.queue.count() > 0 && request.queue > limits_.queue && !request.again) {
     request.body_status = absl::ResourceExhaustedError(
         fmt::format("the request waited {} ms for a worker, allowed are {}",
                     std::chrono::duration_cast<std::chrono::milliseconds>(request.queue).count(),
                     limits_.queue.count()));
   }
-  request.read = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - accepted);
   return request;
 }
 
-void Connection::ReadBody(Request& request, bool keep) {
+absl::StatusOr<std::size_t> Connection::BodyLength() const {
   const std::string_view length = Parameter("CONTENT_LENGTH");
   if (length.empty()) {
-    request.body_status = absl::FailedPreconditionError("the request names no Content-Length");
-    return;
+    return absl::FailedPreconditionError("the request names no Content-Length");
   }
   std::size_t bytes = 0;
   const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
   if (error == std::errc::invalid_argument || end != length.data() + length.size()) {
-    request.body_status = absl::InvalidArgumentError("Content-Length is not a number");
-    return;
+    return absl::InvalidArgumentError("Content-Length is not a number");
   }
   if (error == std::errc::result_out_of_range || bytes > limits_.body_bytes) {
-    unread_ = true;
-    request.body_status = absl::OutOfRangeError(
+    return absl::OutOfRangeError(
         fmt::format("the body has {} bytes, allowed are {}", length, limits_.body_bytes));
-    return;
   }
-  if (!keep) {
-    Discard(bytes, request.accepted);
-    return;
+  return bytes;
+}
+
+std::size_t Connection::BodyBytes(const Request& request) const {
+  return request.body_status.ok() ? BodyLength().value_or(0) : 0;
+}
+
+void Connection::ReadBody(Request& request, const absl::Status& admitted) {
+  const absl::StatusOr<std::size_t> length = BodyLength();
+  if (request.body_status.ok()) request.body_status = length.status();
+  if (request.body_status.ok()) request.body_status = admitted;
+  if (request.body_status.ok()) {
+    KeepBody(request, *length);
+  } else if (length.ok()) {
+    Discard(*length, request.accepted);
+  } else {
+    unread_ = absl::IsOutOfRange(length.status());
   }
+  request.read =
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - request.accepted);
+}
+
+void Connection::KeepBody(Request& request, std::size_t bytes) {
   request.body_bytes = std::make_unique_for_overwrite<char[]>(bytes);
   const Deadline deadline(request.accepted + limits_.whole);
   std::size_t got = 0;

@@ -29,9 +29,17 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Reads the request; call it once. There is nobody to answer when it fails: CANCELLED when the
-  // client had left before, UNAVAILABLE when the peer went away or spoke no FastCGI.
-  absl::StatusOr<Request> Read();
+  // Reads the request but for its body; call it once. There is nobody to answer when it fails:
+  // CANCELLED when the client had left before, UNAVAILABLE when the peer went away or spoke no
+  // FastCGI.
+  absl::StatusOr<Request> ReadHead();
+
+  // The bytes of the body that ReadBody would keep; 0 when it would keep none.
+  std::size_t BodyBytes(const Request& request) const;
+
+  // Reads the body of what ReadHead returned, and sets `body`, `body_status` and `read`; call it
+  // once. Unless `admitted` is OK no body is kept, and its status is that.
+  void ReadBody(Request& request, const absl::Status& admitted);
 
   int socket() const { return fcgx_.ipcFd; }
 
@@ -40,7 +48,8 @@ class Connection {
 
  private:
   bool AwaitPreamble() const;
-  void ReadBody(Request& request, bool keep);
+  absl::StatusOr<std::size_t> BodyLength() const;
+  void KeepBody(Request& request, std::size_t bytes);
   void Discard(std::size_t bytes, TimePoint accepted);
   void Linger();
   std::size_t ReadSome(char* to, std::size_t most);

@@ -92,16 +92,22 @@ class AcceptQueue {
   const Pool& pool_;
 };
 
-// Ends a lane's in-work mark on every path.
+// Ends a lane's in-work mark, and what its request has claimed, on every path.
 class Busy {
  public:
-  explicit Busy(Lane& lane) : lane_(lane) { lane_.Begin(Clock::now()); }
-  ~Busy() { lane_.End(); }
+  Busy(Lane& lane, const HeavyWork& heavy) : lane_(lane), heavy_(heavy) {
+    lane_.Begin(Clock::now());
+  }
+  ~Busy() {
+    heavy_.Leave(lane_);
+    lane_.End();
+  }
   Busy(const Busy&) = delete;
   Busy& operator=(const Busy&) = delete;
 
  private:
   Lane& lane_;
+  const HeavyWork& heavy_;
 };
 
 class Worker {
@@ -142,9 +148,10 @@ class Worker {
 
   void ServeOne(FileDescriptor socket, std::size_t index) {
     Lane& lane = station_.lanes[index];
-    const Busy busy(lane);
+    const Busy busy(lane, station_.heavy);
     Connection connection(std::move(socket), limits_);
-    absl::StatusOr<Request> request = connection.Read();
+    absl::StatusOr<Request> request = connection.ReadHead();
+    if (request.ok()) ReadBody(connection, lane, *request);
     if (!request.ok()) {
       if (absl::IsCancelled(request.status())) lane.CountStatus(kClientLeft);
       log::Debug("connection without a request", {{"reason", Message(request.status())}});
@@ -154,6 +161,15 @@ class Worker {
     const Response response = handler_(*request, lane);
     watch_.End(index, connection.socket());
     connection.Write(response);
+  }
+
+  // A large body waits for memory no longer than a request for a worker.
+  void ReadBody(Connection& connection, Lane& lane, Request& request) const {
+    const auto longest = limits_.queue.count() > 0 ? limits_.queue : limits_.whole;
+    connection.ReadBody(
+        request,
+        station_.heavy.AwaitBody(lane, HeavyClient(request.client), connection.BodyBytes(request),
+                                 {.deadline = Deadline(request.accepted + longest)}));
   }
 
   void AskForReplacement() {

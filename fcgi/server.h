@@ -17,11 +17,13 @@ namespace inferpool::fcgi {
 // thread's, for counts of its own.
 using Handler = std::function<Response(const Request&, Lane&)>;
 
-// Where a worker works: its rows of the scoreboard, and the master's bell.
+// Where a worker works: its rows of the scoreboard, its share of the pool's heavy work, and the
+// master's bell.
 struct Station {
   Pool& pool;
   Slot& slot;
   std::span<Lane> lanes;  // one a thread
+  const HeavyWork& heavy;
   const Notice& notice;
 };
 

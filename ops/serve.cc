@@ -106,10 +106,15 @@ backend::InferenceOptions InferenceOptionsOf(const Config& config) {
 int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard& scoreboard,
               int listener, int index, bool successor) {
   log::Init(LogLevel(config), fmt::format("worker {}", index));
+  const HeavyWork heavy(scoreboard,
+                        {.memory_bytes = static_cast<std::uint64_t>(config.limits.memory_mb) << 20,
+                         .processors = 0,
+                         .threads = config.threads});
   const fcgi::Station station{
       .pool = scoreboard.pool(),
       .slot = scoreboard.slot(index),
       .lanes = scoreboard.lanes(index).first(static_cast<std::size_t>(config.threads)),
+      .heavy = heavy,
       .notice = notice};
   fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
@@ -144,6 +149,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
                       .inference = inference,
                       .catalog = catalog,
                       .quarantine = station.pool.quarantine,
+                      .heavy = heavy,
                       .spare_threads = spare_threads,
                       .keys = keys ? &*keys : nullptr,
                       .cache = cache ? &*cache : nullptr});

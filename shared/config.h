@@ -65,6 +65,7 @@ struct Config {
     int pixels = 50'000'000;
     int queue_ms = 1'000;
     int batch_images = 64;
+    int memory_mb = 512;
   } limits;
 
   struct Decode {

@@ -96,6 +96,10 @@ const ConfigKey kKeys[] = {
      Reach::kWorkers},
     {"limits.batch_images", IntegerKey{FIELD(limits.batch_images), 1, 1'024},
      "most pictures in one batch request", Reach::kWorkers},
+    {"limits.memory_mb", IntegerKey{FIELD(limits.memory_mb), 16, 1'048'576},
+     "memory for large inputs, of all workers together: half for bodies, half for decoding and "
+     "reading; what finds none waits, then 503",
+     Reach::kWorkers},
     {"decode.reduced", BooleanKey{FIELD(decode.reduced)},
      "decode a JPEG that is at least twice as large as the model's input at a reduced scale",
      Reach::kWorkers},

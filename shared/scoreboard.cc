@@ -59,6 +59,16 @@ void Add(HistogramTotal& total, const Histogram& histogram) {
   total.sum_us += Get(histogram.sum_us);
 }
 
+void AddHeavy(const HeavyClaim& claim, Totals& totals) {
+  const HeavyClaim::State state = claim.state.load(std::memory_order_relaxed);
+  const bool awaits_body = state == HeavyClaim::kAwaitsBody;
+  const bool waits = state == HeavyClaim::kWaits;
+  if (awaits_body || waits) ++totals.heavy_waiting;
+  if (state == HeavyClaim::kWorks) ++totals.heavy_working;
+  if (!waits) totals.heavy_bytes += Get(claim.bytes);
+  if (!awaits_body) totals.heavy_bytes += Get(claim.body_bytes);
+}
+
 absl::Status Failed(const char* what) {
   return absl::InternalError(
       fmt::format("scoreboard: {}: {}", what, std::generic_category().message(errno)));
@@ -225,6 +235,9 @@ void Scoreboard::Vacate(int index) const {
     lane.busy_since_ns = 0;
     lane.thread = 0;
     lane.backtrace.count = 0;
+    lane.heavy.state = HeavyClaim::kNone;
+    lane.heavy.bytes = 0;
+    lane.heavy.body_bytes = 0;
   }
 }
 
@@ -273,6 +286,7 @@ Totals Scoreboard::Sum(TimePoint now) const {
       totals.bytes_in += Get(lane.bytes_in);
       totals.bytes_out += Get(lane.bytes_out);
       totals.in_work += lane.busy_since_ns.load(std::memory_order_relaxed) == 0 ? 0 : 1;
+      AddHeavy(lane.heavy, totals);
       for (std::size_t stage = 0; stage < kStages; ++stage) {
         Add(totals.stages[stage], lane.stages[stage]);
       }

@@ -23,6 +23,7 @@
 
 #include "shared/file_descriptor.h"
 #include "shared/fixed_text.h"
+#include "shared/heavy_work.h"
 #include "shared/metrics.h"
 #include "shared/quarantine.h"
 #include "shared/rate_limiter.h"
@@ -80,6 +81,7 @@ struct alignas(64) Lane {
   std::atomic<std::uint64_t> bytes_out;
   std::array<Histogram, kStages> stages;
   Seqlock<Task> task;  // of the request in work, or of the latest one
+  HeavyClaim heavy;    // of the request in work
   Backtrace backtrace;
 
   void Begin(TimePoint accepted);
@@ -149,7 +151,8 @@ struct CrashRecord {
 inline constexpr std::size_t kCrashRecords = 8;
 inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
 
-// What belongs to the pool as a whole. Written by the master, but for the quarantine and the keys.
+// What belongs to the pool as a whole. Written by the master, but for the quarantine, the keys and
+// heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -169,6 +172,8 @@ struct alignas(64) Pool {
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
   RateLimiter keys;
+  std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
+  std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
 };
 
 // The totals over all slots and lanes at one moment.
@@ -181,6 +186,9 @@ struct Totals {
   std::uint64_t cache_hits = 0;
   std::uint64_t cache_misses = 0;
   std::uint64_t in_work = 0;
+  std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work, or are at it
+  std::uint64_t heavy_working = 0;
+  std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
   std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
   std::uint64_t wanted_workers = 0;
   std::uint64_t backing_off = 0;

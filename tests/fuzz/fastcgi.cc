@@ -9,6 +9,7 @@
 #include "fcgi/connection.h"
 #include "fcgi/preamble.h"
 #include "tests/fuzz/check.h"
+#include "tests/unit/fcgi/read_request.h"
 
 using namespace inferpool;
 
@@ -24,7 +25,7 @@ absl::StatusOr<fcgi::Request> Read(std::string_view bytes) {
   fcgi::Connection connection(std::move(own), {.body_bytes = 4096, .io = std::chrono::seconds(1)});
   const timeval at_once{.tv_sec = 0, .tv_usec = 1};
   setsockopt(connection.socket(), SOL_SOCKET, SO_RCVTIMEO, &at_once, sizeof(at_once));
-  auto request = connection.Read();
+  auto request = test::ReadRequest(connection);
   if (request.ok()) {
     connection.Write({.status = 200, .headers = {{"A", "b"}}, .body = "body"});
   }

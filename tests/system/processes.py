@@ -90,6 +90,14 @@ def private_memory_kib(pid):
     raise AssertionError(f"no RssAnon for process {pid}")
 
 
+def proportional_memory_kib(pid):
+    """Resident, and of what is shared with others its part."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise AssertionError(f"no Pss for process {pid}")
+
+
 def segments_of(*pids):
     """Names in /dev/shm of what processes have open; none of those that have ended."""
     inodes = set()

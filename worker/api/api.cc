@@ -53,8 +53,10 @@ std::string ModelOf(std::string_view path) {
 fcgi::Response Api::Handle(const fcgi::Request& request, Lane& lane) const {
   const Deadline deadline(request.accepted +
                           std::chrono::seconds(services_.config.timeouts.request_s));
+  HeavySteps heavy(services_.heavy, lane, HeavyClient(request.client));
   Exchange exchange{request,
                     lane,
+                    heavy,
                     RequestId(request.Header("x-request-id")),
                     {.deadline = deadline, .departed = request.departed},
                     {},
@@ -118,6 +120,7 @@ std::optional<Problem> Api::Admit(Exchange& exchange) const {
   if (auto* problem = std::get_if<Problem>(&identified)) return std::move(*problem);
   exchange.holder = std::get<std::shared_ptr<const KeyHolder>>(std::move(identified));
   const ApiKey& key = exchange.holder->key;
+  exchange.heavy.set_client(HeavyClientOfKey(key.name));
   // One that is sent again was counted by the worker that died.
   const auto [allowed, retry_after] = exchange.request.again
                                           ? RateMeter::Decision{.allowed = true, .retry_after = {}}

@@ -19,6 +19,7 @@
 #include "fcgi/part_owner.h"
 #include "shared/json_text.h"
 #include "worker/api/answer.h"
+#include "worker/api/picture_cost.h"
 #include "worker/api/picture_input.h"
 #include "worker/api/predict.h"
 
@@ -124,11 +125,9 @@ class Batch {
     const PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<Problem>(&input)) return *problem;
     auto answer = PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
-                                 parameters_, task, timings_[at]);
+                                 parameters_, /*keep_pixels=*/false, task, timings_[at]);
     if (auto* problem = std::get_if<Problem>(&answer)) return std::move(*problem);
-    auto& prediction = std::get<Prediction>(answer);
-    prediction.pixels.release();  // as many as there are pictures would be too much to keep
-    return std::move(prediction);
+    return std::get<Prediction>(std::move(answer));
   }
 
   const Exchange& exchange_;
@@ -182,7 +181,10 @@ fcgi::Response PredictBatch(Exchange& exchange, const Services& services,
   if (wanted.render.value_or(Output::kJson) != Output::kJson) {
     return exchange.Fail(BadParameter("render", "a batch is answered in JSON"));
   }
+  auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
+  if (!reading.ok()) return exchange.Fail(HeavyProblem(reading.status()));
   const auto inputs = ReadPictures(exchange.request, services.config.limits.batch_images);
+  *reading = HeavyStep();
   if (const auto* problem = std::get_if<Problem>(&inputs)) return exchange.Fail(*problem);
   // What would be wrong with every picture is wrong with the request.
   const auto known = services.catalog.Get(model, exchange.limits.deadline);

@@ -7,6 +7,7 @@
 
 #include "fcgi/request.h"
 #include "shared/config.h"
+#include "shared/heavy_steps.h"
 #include "shared/scoreboard.h"
 #include "worker/api/key_ring.h"
 #include "worker/api/problem.h"
@@ -27,6 +28,7 @@ struct Services {
   backend::Inference& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
+  const HeavyWork& heavy;
   SpareThreads& spare_threads;
   KeyRing* keys = nullptr;  // null: no key is asked for
   Cache* cache = nullptr;   // null: no answer is kept
@@ -35,10 +37,13 @@ struct Services {
 struct Exchange {
   const fcgi::Request& request;
   Lane& lane;
+  HeavySteps& heavy;
   std::string id;              // X-Request-ID
   backend::CallLimits limits;  // of what is asked of the model server
   Timings timings;
   std::shared_ptr<const KeyHolder> holder;  // null: no key is asked for
+
+  Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 
   // Whether the request's key is for this model. The router asks for the model that the path names;
   // a route that speaks of others asks here.

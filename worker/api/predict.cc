@@ -11,6 +11,7 @@
 #include "worker/api/answer.h"
 #include "worker/api/cache.h"
 #include "worker/api/faults.h"
+#include "worker/api/picture_cost.h"
 #include "worker/api/picture_input.h"
 #include "worker/vision/draw.h"
 #include "worker/vision/encode.h"
@@ -66,15 +67,30 @@ Output Choose(const std::vector<Output>& outputs, const Prediction& prediction) 
   return found == outputs.end() ? outputs.front() : *found;
 }
 
+// `step`: that of the prediction, which goes on.
+absl::Status BeginDrawing(Exchange& exchange, const PictureCost& cost, HeavyStep& step) {
+  if (!step.empty()) return step.Resume(cost.bytes, exchange.patience());
+  auto begun = BeginStep(exchange.heavy, cost, exchange.patience());
+  RETURN_IF_ERROR(begun.status());
+  step = *std::move(begun);
+  return absl::OkStatus();
+}
+
 // The picture with what was found in it.
 Content Draw(Exchange& exchange, const Question& asked, Prediction& prediction, Output output) {
-  const StageTimer timer(exchange.timings, Stage::kDraw);
+  const auto header = vision::ReadHeader(asked.picture);
+  if (!header.ok()) return PictureProblem(header.status());
   // It may have been decoded at a smaller scale, or by the model server.
   cv::Mat& pixels = prediction.pixels;
-  if (pixels.size() != prediction.picture) {
+  const bool again = pixels.size() != prediction.picture;
+  const PictureCost cost =
+      DrawCost(prediction.picture, again ? DecodeCost(asked.picture, *header, 1) : PictureCost{});
+  if (const absl::Status status = BeginDrawing(exchange, cost, prediction.step); !status.ok()) {
+    return HeavyProblem(status);
+  }
+  const StageTimer timer(exchange.timings, Stage::kDraw);
+  if (again) {
     exchange.lane.NewStep(Clock::now());
-    const auto header = vision::ReadHeader(asked.picture);
-    if (!header.ok()) return PictureProblem(header.status());
     absl::StatusOr<cv::Mat> decoded = vision::Decode(asked.picture, *header);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
@@ -96,8 +112,10 @@ struct Computed {
 };
 
 Computed Compute(Exchange& exchange, const Services& services, const Question& asked) {
+  const bool may_draw =
+      std::ranges::any_of(asked.outputs, [](Output output) { return output != Output::kJson; });
   auto predicted = PredictPicture(exchange, services, asked.model, asked.picture, asked.parameters,
-                                  exchange.lane.task, exchange.timings);
+                                  may_draw, exchange.lane.task, exchange.timings);
   if (auto* problem = std::get_if<Problem>(&predicted)) return {std::move(*problem), ""};
   auto& prediction = std::get<Prediction>(predicted);
   const Output output = Choose(asked.outputs, prediction);
@@ -160,14 +178,15 @@ fcgi::Response Finish(Exchange& exchange, Content content) {
 std::variant<Prediction, Problem> PredictPicture(const Exchange& exchange, const Services& services,
                                                  const std::string& model, std::string_view picture,
                                                  const PredictParameters& parameters,
-                                                 Seqlock<Task>& task, Timings& timings) {
+                                                 bool keep_pixels, Seqlock<Task>& task,
+                                                 Timings& timings) {
   const Digest digest = DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
   exchange.lane.NewStep(Clock::now());
   InjectFault(picture);
   return Predictor(services.config, services.inference, services.catalog)
-      .Predict(model, picture, parameters, exchange.limits, timings);
+      .Predict(model, picture, parameters, keep_pixels, exchange.heavy, exchange.limits, timings);
 }
 
 fcgi::Response Predict(Exchange& exchange, const Services& services, const std::string& model) {
@@ -178,7 +197,10 @@ fcgi::Response Predict(Exchange& exchange, const Services& services, const std::
   if (const auto* problem = std::get_if<Problem>(&parameters)) return exchange.Fail(*problem);
   const auto& wanted = std::get<PredictParameters>(parameters);
   PictureInputs inputs;
+  auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
+  if (!reading.ok()) return exchange.Fail(HeavyProblem(reading.status()));
   const PictureInput picture = ReadPicture(exchange.request, inputs);
+  *reading = HeavyStep();
   if (const auto* problem = std::get_if<Problem>(&picture)) return exchange.Fail(*problem);
 
   const std::vector<Output> outputs =

@@ -14,10 +14,11 @@ namespace inferpool::api {
 fcgi::Response Predict(Exchange& exchange, const Services& services, const std::string& model);
 
 // One picture of a request's: unless it is quarantined, the thread's crash would be its doing from
-// here on, which `task` says.
+// here on, which `task` says. `keep_pixels`: as Predictor::Predict has it.
 std::variant<Prediction, Problem> PredictPicture(const Exchange& exchange, const Services& services,
                                                  const std::string& model, std::string_view picture,
                                                  const PredictParameters& parameters,
-                                                 Seqlock<Task>& task, Timings& timings);
+                                                 bool keep_pixels, Seqlock<Task>& task,
+                                                 Timings& timings);
 
 }  // namespace inferpool::api

@@ -14,6 +14,7 @@
 #include "proto/tensor.h"
 #include "shared/vision/decode.h"
 #include "shared/vision/header.h"
+#include "worker/api/picture_cost.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/reduction.h"
 
@@ -98,9 +99,14 @@ std::optional<Problem> TooLate(const backend::CallLimits& limits, const std::str
   return BackendProblem(absl::DeadlineExceededError(""), model);
 }
 
+Problem HeavyProblem(const absl::Status& status) {
+  return absl::IsCancelled(status) ? ClientLeft() : Overloaded(std::string(Message(status)));
+}
+
 std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
                                                      std::string_view picture,
                                                      const PredictParameters& parameters,
+                                                     bool keep_pixels, HeavySteps& heavy,
                                                      const backend::CallLimits& limits,
                                                      Timings& timings) const {
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);
@@ -122,9 +128,14 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
 
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
+  HeavyStep step;
   if (plan->feed == vision::Feed::kPixels) {
-    const StageTimer timer(timings, Stage::kDecode);
     if (config_.decode.reduced) placement = vision::Reduce(*header, placement);
+    auto begun = BeginStep(heavy, DecodeCost(picture, *header, placement.reduction),
+                           {.deadline = limits.deadline, .departed = limits.departed});
+    if (!begun.ok()) return HeavyProblem(begun.status());
+    step = *std::move(begun);
+    const StageTimer timer(timings, Stage::kDecode);
     absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header, placement.reduction);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
@@ -139,6 +150,11 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   if (!row.ok()) return Overloaded(std::string(Message(row.status())));
   const absl::Status written = Write(*plan, picture, pixels, placement, row->bytes());
   if (!written.ok()) return PictureProblem(written);
+  if (!keep_pixels) {
+    pixels.release();
+    step = HeavyStep();
+  }
+  step.Keep(pixels.total() * pixels.elemSize());
   preprocess.reset();
 
   absl::StatusOr<backend::Aggregator::RowAnswer> answer;
@@ -168,6 +184,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
                     .version = answer->answer->message().model_version(),
                     .picture = placement.picture,
                     .pixels = std::move(pixels),
+                    .step = std::move(step),
                     .result = *std::move(result)};
 }
 

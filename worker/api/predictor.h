@@ -10,6 +10,7 @@
 
 #include "shared/config.h"
 #include "shared/deadline.h"
+#include "shared/heavy_steps.h"
 #include "worker/api/parameters.h"
 #include "worker/api/problem.h"
 #include "worker/api/timings.h"
@@ -23,7 +24,9 @@ struct Prediction {
   std::shared_ptr<const backend::Model> model;
   std::string version;  // of the model that answered
   cv::Size picture;     // upright
-  cv::Mat pixels;       // upright, perhaps at a smaller scale; none when the server decodes
+  cv::Mat pixels;       // upright, perhaps at a smaller scale; none when the server decodes, or
+                        // when nobody wants them
+  HeavyStep step;       // keeps the memory of `pixels`
   vision::Result result;
 };
 
@@ -31,17 +34,20 @@ struct Prediction {
 // while it does.
 std::optional<Problem> TooLate(const backend::CallLimits& limits, const std::string& model);
 
+// What HeavySteps::Begin said, as a problem: 503, or that the client has left.
+Problem HeavyProblem(const absl::Status& status);
+
 // Thread safe. Everything passed by reference must outlive it.
 class Predictor {
  public:
   Predictor(const Config& config, backend::Inference& inference, backend::Catalog& catalog)
       : config_(config), inference_(inference), catalog_(catalog) {}
 
-  // `picture`: the bytes as uploaded. Sets the stages that it reaches. Gives up, with ClientLeft,
-  // when the call's token is stopped.
+  // `picture`: the bytes as uploaded. `keep_pixels`: the prediction shall have them. Sets the
+  // stages that it reaches. Gives up, with ClientLeft, when the call's token is stopped.
   std::variant<Prediction, Problem> Predict(const std::string& model, std::string_view picture,
-                                            const PredictParameters& parameters,
-                                            const backend::CallLimits& limits,
+                                            const PredictParameters& parameters, bool keep_pixels,
+                                            HeavySteps& heavy, const backend::CallLimits& limits,
                                             Timings& timings) const;
 
  private:

@@ -136,6 +136,7 @@ fcgi::Response ServeRest(Exchange& exchange, const Services& services) {
       {.request = request,
        .limits = exchange.limits,
        .body_bytes = static_cast<std::size_t>(services.config.limits.body_mb) * kMb,
+       .heavy = exchange.heavy,
        .may_hear_of = [&](std::string_view model) { return exchange.MayUse(model); },
        .amend =
            [&](inference::ModelInferRequest& infer) { SetPriority(exchange, services, infer); }},

@@ -6,11 +6,15 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <memory>
+#include <numeric>
 #include <utility>
+#include <variant>
 
 #include "shared/ascii.h"
 #include "shared/json_text.h"
+#include "shared/metrics.h"
 #include "shared/utf8.h"
 #include "worker/rest/infer_request.h"
 #include "worker/rest/infer_response.h"
@@ -68,17 +72,30 @@ int BodyErrorStatus(const absl::Status& status) {
       return 503;
     case absl::StatusCode::kUnimplemented:
       return 415;
+    case absl::StatusCode::kDeadlineExceeded:
+      return 504;
+    case absl::StatusCode::kCancelled:
+      return kClientLeft;
     default:
       return 400;
   }
 }
 
+// Empty: none.
+std::string EncodingOf(const fcgi::Request& request) {
+  std::string encoding = LowerCase(request.Header("content-encoding"));
+  return encoding == "identity" ? "" : encoding;
+}
+
+Patience PatienceOf(const Call& call) {
+  return {.deadline = call.limits.deadline, .departed = call.limits.departed};
+}
+
 // The body, unpacked. An error's code is one that BodyErrorStatus knows.
 absl::StatusOr<Body> ReadBody(const Call& call) {
   RETURN_IF_ERROR(call.request.body_status);
-  const std::string encoding = LowerCase(call.request.Header("content-encoding"));
-  if (!encoding.empty() && encoding != "identity") {
-    auto text = Inflate(call.request.body, encoding, call.body_bytes);
+  if (const std::string encoding = EncodingOf(call.request); !encoding.empty()) {
+    auto text = Inflate(call.request.body, encoding, call.body_bytes, PatienceOf(call));
     RETURN_IF_ERROR(text.status());
     const auto owner = std::make_shared<const std::string>(*std::move(text));
     return Body{*owner, owner};
@@ -157,9 +174,92 @@ fcgi::Response Statistics(const Route& route, const Call& call, const backend::C
   return Answer(answer);
 }
 
-// Calls, and translates the answer, which the caller has decoded `infer` for.
-fcgi::Response Ask(const InferCall& infer, const Call& call, const backend::Client& client,
+// What has more is heavy: some 100 ms of a processor.
+constexpr std::size_t kLightJson = std::size_t{2} << 20;
+constexpr std::size_t kLightOutputs = std::size_t{4} << 20;
+
+// What reading an inference request costs at most.
+struct Cost {
+  std::uint64_t bytes;
+  bool heavy;
+};
+
+Cost ReadingCost(const Call& call, const std::optional<std::size_t>& header) {
+  constexpr std::uint64_t kRawPerJson = 4;  // elements.h
+  const std::string encoding = EncodingOf(call.request);
+  const std::uint64_t unpacked =
+      encoding.empty() ? 0 : InflatedBytes(call.request.body, encoding, call.body_bytes);
+  const std::uint64_t body = encoding.empty() ? call.request.body.size() : unpacked;
+  const std::uint64_t json = std::min<std::uint64_t>(body, header.value_or(body));
+  return {.bytes = unpacked + kRawPerJson * json, .heavy = std::max(unpacked, json) > kLightJson};
+}
+
+// The most bytes that the outputs take as JSON, or 0 when they are not worth counting.
+std::uint64_t WritingCost(const backend::InferAnswer& answer, const InferCall& infer) {
+  constexpr std::uint64_t kJsonPerRaw =
+      3;  // of numbers with all their digits, and many a short one
+  std::uint64_t raw = 0;
+  for (const TensorView& tensor : answer.tensors()) {
+    if (!infer.IsBinary(std::string(tensor.name))) raw += tensor.data.size();
+  }
+  return raw > kLightOutputs ? raw * kJsonPerRaw : 0;
+}
+
+// What the model's server says of it, so that a large body is not read for a model that does not
+// exist or does not take it. Nothing of shapes unless the server says what they mean: elsewhere
+// than in Triton's protocol with its configurations they may lack the batch.
+absl::StatusOr<inference::ModelMetadataResponse> AskOfModel(const Route& route, const Call& call,
+                                                            const backend::Client& client) {
+  auto model = client.ModelMetadata(route.model, route.version, call.limits);
+  if (absl::IsUnimplemented(model.status())) return inference::ModelMetadataResponse();
+  if (!model.ok() || client.ModelConfig(route.model, route.version, call.limits).ok()) return model;
+  for (auto& input : *model->mutable_inputs()) input.clear_shape();
+  return model;
+}
+
+// An inference request, read, and what of the heavy work it keeps.
+struct Reading {
+  InferCall infer;
+  HeavyStep step;
+
+  std::uint64_t bytes() const {
+    return std::accumulate(
+        infer.raw.begin(), infer.raw.end(), std::uint64_t{0},
+        [](std::uint64_t sum, const auto& raw) { return sum + raw.data.size(); });
+  }
+};
+
+std::variant<Reading, fcgi::Response> Read(const Route& route, const Call& call,
+                                           const backend::Client& client, Times& times) {
+  const Patience patience = PatienceOf(call);
+  const auto header = HeaderLength(call.request);
+  if (!header.ok()) return Error(header.status());
+  const Cost cost = ReadingCost(call, *header);
+  Reading reading;
+  std::optional<inference::ModelMetadataResponse> model;
+  if (cost.heavy && call.request.body_status.ok()) {
+    auto asked = AskOfModel(route, call, client);
+    if (!asked.ok()) return Error(asked.status());
+    model = *std::move(asked);
+    auto step = call.heavy.Begin(cost.bytes, patience);
+    if (!step.ok()) return Error(step.status());
+    reading.step = *std::move(step);
+  }
+  const Timer timer(times.decode);
+  const absl::StatusOr<Body> body = ReadBody(call);
+  if (!body.ok()) return Error(BodyErrorStatus(body.status()), Message(body.status()));
+  auto infer = ReadInfer(*body, *header, model ? &*model : nullptr, patience);
+  if (absl::IsDeadlineExceeded(infer.status())) return Error(504, Message(infer.status()));
+  if (!infer.ok()) return Error(infer.status());
+  reading.infer = *std::move(infer);
+  reading.step.Keep(reading.bytes());
+  return reading;
+}
+
+// Calls, and translates the answer.
+fcgi::Response Ask(Reading& reading, const Call& call, const backend::Client& client,
                    Times& times) {
+  const InferCall& infer = reading.infer;
   const auto encode = [&](const backend::Attempt&) {
     return backend::Encode(infer.request, infer.raw);
   };
@@ -169,33 +269,37 @@ fcgi::Response Ask(const InferCall& infer, const Call& call, const backend::Clie
     bytes = client.Infer(encode, call.limits);
   }
   if (!bytes.message.ok()) return Error(bytes.message.status());
-  const Timer timer(times.encode);
   const absl::StatusOr<backend::InferAnswer> answer = backend::Decode(*bytes.message, {});
   if (!answer.ok()) {
     return Error(
         502, fmt::format("the model server's answer is not sound: {}", Message(answer.status())));
   }
-  absl::StatusOr<fcgi::Response> response = WriteInfer(*answer, infer);
+  const Patience patience = PatienceOf(call);
+  if (const std::uint64_t cost = WritingCost(*answer, infer); cost > 0) {
+    if (reading.step.empty()) {
+      auto step = call.heavy.Begin(cost, patience);
+      if (!step.ok()) return Error(step.status());
+      reading.step = *std::move(step);
+    } else if (const absl::Status status = reading.step.Resume(reading.bytes() + cost, patience);
+               !status.ok()) {
+      return Error(status);
+    }
+  }
+  const Timer timer(times.encode);
+  absl::StatusOr<fcgi::Response> response = WriteInfer(*answer, infer, patience);
   return response.ok() ? *std::move(response) : Error(response.status());
 }
 
 fcgi::Response Infer(const Route& route, const Call& call, const backend::Client& client,
                      Times& times) {
   if (const absl::Status status = client.CheckAdmits(); !status.ok()) return Error(status);
-  absl::StatusOr<InferCall> infer = absl::UnknownError("");
-  {
-    const Timer timer(times.decode);
-    const absl::StatusOr<Body> body = ReadBody(call);
-    if (!body.ok()) return Error(BodyErrorStatus(body.status()), Message(body.status()));
-    const auto header = HeaderLength(call.request);
-    if (!header.ok()) return Error(header.status());
-    infer = ReadInfer(*body, *header);
-    if (!infer.ok()) return Error(infer.status());
-  }
-  infer->request.set_model_name(route.model);
-  infer->request.set_model_version(route.version);
-  if (call.amend != nullptr) call.amend(infer->request);
-  return Ask(*infer, call, client, times);
+  auto read = Read(route, call, client, times);
+  if (auto* problem = std::get_if<fcgi::Response>(&read)) return std::move(*problem);
+  auto& reading = std::get<Reading>(read);
+  reading.infer.request.set_model_name(route.model);
+  reading.infer.request.set_model_version(route.version);
+  if (call.amend != nullptr) call.amend(reading.infer.request);
+  return Ask(reading, call, client, times);
 }
 
 // What gRPC says for want of a connection names addresses, which are no client's business.

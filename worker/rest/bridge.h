@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "fcgi/request.h"
+#include "shared/heavy_steps.h"
 #include "worker/backend/client.h"
 
 namespace inferpool::rest {
@@ -46,6 +47,7 @@ struct Call {
   const fcgi::Request& request;
   const backend::CallLimits& limits;
   std::size_t body_bytes;  // at most so many, when the body is unpacked
+  HeavySteps& heavy;
   // Whether the client may hear of a model, for what speaks of several. Null: of all.
   std::function<bool(std::string_view)> may_hear_of = {};
   // Has the last word on an inference request before it is sent. Null: no need.

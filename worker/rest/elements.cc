@@ -36,11 +36,14 @@ std::string Sample(std::string_view text) {
   return QuotedJson(text.substr(0, kMost));
 }
 
+// Elements between two looks at the clock: some milliseconds.
+constexpr std::int64_t kElementsPerLook = 1 << 16;
+
 class Reader {
  public:
   Reader(std::string_view json, inference::DataType datatype, std::span<const std::int64_t> shape,
-         std::int64_t count)
-      : cursor_(json), datatype_(datatype), shape_(shape), count_(count) {
+         std::int64_t count, const Patience& patience)
+      : cursor_(json), datatype_(datatype), shape_(shape), count_(count), patience_(patience) {
     // No more than the text can hold: each element takes two characters.
     const std::size_t most = json.size() / 2;
     const auto wanted = static_cast<std::size_t>(count);
@@ -109,6 +112,7 @@ class Reader {
     if (read_ == count_) {
       return Invalid("data has more than the {} elements of shape {}", count_, ShapeText(shape_));
     }
+    if (read_ % kElementsPerLook == 0) RETURN_IF_ERROR(patience_.Check());
     const absl::Status status = Append();
     if (!status.ok()) return Invalid("data: element {}: {}", read_, Message(status));
     ++read_;
@@ -212,6 +216,7 @@ class Reader {
   const inference::DataType datatype_;
   const std::span<const std::int64_t> shape_;
   const std::int64_t count_;
+  const Patience& patience_;
   std::int64_t read_ = 0;
   bool nested_ = false;
   bool read_in_outermost_ = false;
@@ -220,9 +225,10 @@ class Reader {
 };
 
 template <typename T>
-void Write(const TensorView& tensor, std::string& json) {
+absl::Status Write(const TensorView& tensor, std::string& json, const Patience& patience) {
   const std::size_t count = tensor.data.size() / sizeof(T);
   for (std::size_t i = 0; i < count; ++i) {
+    if (i % kElementsPerLook == 0) RETURN_IF_ERROR(patience.Check());
     T value;
     std::memcpy(&value, tensor.data.data() + i * sizeof(T), sizeof(T));
     if (i > 0) json += ',';
@@ -239,6 +245,7 @@ void Write(const TensorView& tensor, std::string& json) {
       if (json.find_first_of(".e", begin) == std::string::npos) json += ".0";
     }
   }
+  return absl::OkStatus();
 }
 
 void WriteBools(const TensorView& tensor, std::string& json) {
@@ -266,50 +273,51 @@ absl::Status WriteTexts(const TensorView& tensor, std::string& json) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadElements(std::string_view json, inference::DataType datatype,
-                                         std::span<const std::int64_t> shape) {
+                                         std::span<const std::int64_t> shape,
+                                         const Patience& patience) {
   if (datatype == inference::TYPE_FP16 || datatype == inference::TYPE_BF16) {
     return OnlyBinary(datatype);
   }
   const absl::StatusOr<std::int64_t> count = ElementCount(shape);
   RETURN_IF_ERROR(count.status());
-  return Reader(json, datatype, shape, *count).Read();
+  return Reader(json, datatype, shape, *count, patience).Read();
 }
 
-absl::Status WriteElements(const TensorView& tensor, std::string& json) {
+absl::Status WriteElements(const TensorView& tensor, std::string& json, const Patience& patience) {
   json += '[';
   switch (tensor.datatype) {
     case inference::TYPE_BOOL:
       WriteBools(tensor, json);
       break;
     case inference::TYPE_UINT8:
-      Write<std::uint8_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::uint8_t>(tensor, json, patience));
       break;
     case inference::TYPE_UINT16:
-      Write<std::uint16_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::uint16_t>(tensor, json, patience));
       break;
     case inference::TYPE_UINT32:
-      Write<std::uint32_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::uint32_t>(tensor, json, patience));
       break;
     case inference::TYPE_UINT64:
-      Write<std::uint64_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::uint64_t>(tensor, json, patience));
       break;
     case inference::TYPE_INT8:
-      Write<std::int8_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::int8_t>(tensor, json, patience));
       break;
     case inference::TYPE_INT16:
-      Write<std::int16_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::int16_t>(tensor, json, patience));
       break;
     case inference::TYPE_INT32:
-      Write<std::int32_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::int32_t>(tensor, json, patience));
       break;
     case inference::TYPE_INT64:
-      Write<std::int64_t>(tensor, json);
+      RETURN_IF_ERROR(Write<std::int64_t>(tensor, json, patience));
       break;
     case inference::TYPE_FP32:
-      Write<float>(tensor, json);
+      RETURN_IF_ERROR(Write<float>(tensor, json, patience));
       break;
     case inference::TYPE_FP64:
-      Write<double>(tensor, json);
+      RETURN_IF_ERROR(Write<double>(tensor, json, patience));
       break;
     case inference::TYPE_STRING:
       RETURN_IF_ERROR(WriteTexts(tensor, json));

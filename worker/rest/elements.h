@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "proto/tensor.h"
+#include "shared/patience.h"
 #include "shared/status.h"
 
 namespace inferpool::rest {
@@ -18,12 +19,15 @@ namespace inferpool::rest {
 // `json`: an array, flat or nested as the shape says. Numbers must be of the datatype's kind and
 // range; FP32 and FP64 are rounded to the nearest. The result is at most four times as long as
 // `json`. INVALID_ARGUMENT: what cannot be read so, FP16 and BF16, and a shape that is not the
-// data's.
+// data's; and the errors of Patience::Check.
 absl::StatusOr<std::string> ReadElements(std::string_view json, inference::DataType datatype,
-                                         std::span<const std::int64_t> shape);
+                                         std::span<const std::int64_t> shape,
+                                         const Patience& patience = {});
 
 // Appends the elements as a flat array. Numbers are the shortest that read as the same value.
-// INVALID_ARGUMENT: FP16 and BF16, and BYTES that are not UTF-8, none of which JSON has.
-absl::Status WriteElements(const TensorView& tensor, std::string& json);
+// INVALID_ARGUMENT: FP16 and BF16, and BYTES that are not UTF-8, none of which JSON has; and the
+// errors of Patience::Check.
+absl::Status WriteElements(const TensorView& tensor, std::string& json,
+                           const Patience& patience = {});
 
 }  // namespace inferpool::rest

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <unordered_set>
@@ -98,10 +99,37 @@ absl::Status ReadParameter(const std::string& name, const Json::Value& value,
   }
 }
 
+// Whether the model takes such an input. Only what no server would take is refused: a first
+// dimension may be the batch, and a server that names no inputs, or no shape, takes any.
+absl::Status CheckTaken(const inference::ModelMetadataResponse& model, const std::string& name,
+                        std::string_view datatype, std::span<const std::int64_t> shape) {
+  if (model.inputs().empty()) return absl::OkStatus();
+  const auto input = std::ranges::find_if(
+      model.inputs(), [&](const auto& candidate) { return candidate.name() == name; });
+  if (input == model.inputs().end()) return Invalid("model {} has no such input", model.name());
+  if (input->datatype() != datatype) {
+    return Invalid("its datatype is {}, model {} takes {}", datatype, model.name(),
+                   input->datatype());
+  }
+  const std::span<const std::int64_t> taken(input->shape().data(),
+                                            static_cast<std::size_t>(input->shape().size()));
+  if (taken.empty()) return absl::OkStatus();
+  const bool alike = std::ranges::equal(
+      shape.subspan(std::min<std::size_t>(1, shape.size())),
+      taken.subspan(std::min<std::size_t>(1, taken.size())),
+      [](std::int64_t given, std::int64_t wanted) { return wanted < 0 || given == wanted; });
+  if (shape.size() != taken.size() || !alike) {
+    return Invalid("its shape is {}, model {} takes {}", ShapeText(shape), model.name(),
+                   ShapeText(taken));
+  }
+  return absl::OkStatus();
+}
+
 class Builder {
  public:
-  Builder(const Body& body, std::string_view tail, const JsonHeader& header)
-      : body_(body), tail_(tail), header_(header) {}
+  Builder(const Body& body, std::string_view tail, const JsonHeader& header,
+          const inference::ModelMetadataResponse* model, const Patience& patience)
+      : body_(body), tail_(tail), header_(header), model_(model), patience_(patience) {}
 
   absl::StatusOr<InferCall> Build() {
     const Json::Value& id = header_.root["id"];
@@ -142,7 +170,9 @@ class Builder {
       RETURN_IF_ERROR(name.status());
       if (!names.insert(*name).second) return Invalid("input '{}' is given twice", *name);
       const absl::Status status = ReadInput(*name, input);
-      if (!status.ok()) return Invalid("input '{}': {}", *name, Message(status));
+      if (!status.ok()) {
+        return absl::Status(status.code(), fmt::format("input '{}': {}", *name, Message(status)));
+      }
     }
     if (used_ != tail_.size()) {
       return Invalid("there are {} bytes behind the JSON, the inputs' binary_data_size make {}",
@@ -166,6 +196,9 @@ class Builder {
     RETURN_IF_ERROR(ReadShape(input["shape"], tensor));
     const std::span<const std::int64_t> shape(tensor.shape().data(),
                                               static_cast<std::size_t>(tensor.shape().size()));
+    if (model_ != nullptr) {
+      RETURN_IF_ERROR(CheckTaken(*model_, name, tensor.datatype(), shape));
+    }
     const auto parameters = ParametersOf(input);
     RETURN_IF_ERROR(parameters.status());
     RETURN_IF_ERROR(CheckNotShared(**parameters));
@@ -180,7 +213,7 @@ class Builder {
     if (!index.isUInt() || index.asUInt() >= header_.data.size()) {
       return absl::InternalError("its data were not found");  // never: json_header.h
     }
-    auto elements = ReadElements(header_.data[index.asUInt()], datatype, shape);
+    auto elements = ReadElements(header_.data[index.asUInt()], datatype, shape, patience_);
     RETURN_IF_ERROR(elements.status());
     const auto owner = std::make_shared<const std::string>(*std::move(elements));
     call_.raw.push_back({std::as_bytes(std::span(*owner)), owner});
@@ -282,13 +315,17 @@ class Builder {
   const Body& body_;
   const std::string_view tail_;  // the body's bytes behind the JSON
   const JsonHeader& header_;
+  const inference::ModelMetadataResponse* const model_;  // null: not asked for
+  const Patience& patience_;
   std::size_t used_ = 0;  // of tail_
   InferCall call_;
 };
 
 }  // namespace
 
-absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t> header) {
+absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t> header,
+                                    const inference::ModelMetadataResponse* model,
+                                    const Patience& patience) {
   const std::size_t json_bytes = header.value_or(body.bytes.size());
   if (json_bytes > body.bytes.size()) {
     return Invalid("Inference-Header-Content-Length is {}, the body has {} bytes", json_bytes,
@@ -302,7 +339,7 @@ absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t>
   }
   const absl::StatusOr<JsonHeader> json = ReadJsonHeader(body.bytes.substr(0, json_bytes));
   RETURN_IF_ERROR(json.status());
-  return Builder(body, body.bytes.substr(json_bytes), *json).Build();
+  return Builder(body, body.bytes.substr(json_bytes), *json, model, patience).Build();
 }
 
 }  // namespace inferpool::rest

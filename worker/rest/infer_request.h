@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "proto/kserve.pb.h"
+#include "shared/patience.h"
 #include "shared/status.h"
 #include "worker/backend/tensor_message.h"
 
@@ -39,9 +40,12 @@ struct Body {
 };
 
 // `header`: how many of the body's bytes are JSON (Inference-Header-Content-Length); the others are
-// the binary inputs, in order, and are not copied. None: all are JSON. INVALID_ARGUMENT: what the
-// protocol does not allow, and tensors in shared memory, which is for those who are on this
-// machine.
-absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t> header);
+// the binary inputs, in order, and are not copied. None: all are JSON. `model`: what its server
+// says of it, when it was asked; no element is then read of an input that the model does not take.
+// INVALID_ARGUMENT: what the protocol does not allow, and tensors in shared memory, which is for
+// those who are on this machine; and the errors of Patience::Check.
+absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t> header,
+                                    const inference::ModelMetadataResponse* model = nullptr,
+                                    const Patience& patience = {});
 
 }  // namespace inferpool::rest

@@ -14,8 +14,8 @@
 
 namespace inferpool::rest {
 
-absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer,
-                                          const InferCall& call) {
+absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, const InferCall& call,
+                                          const Patience& patience) {
   const inference::ModelInferResponse& message = answer.message();
   fcgi::Response response;
   std::string& body = response.body;
@@ -41,7 +41,7 @@ absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer,
       binary_bytes += tensor.data.size();
     } else {
       body += "\"data\":";
-      if (const absl::Status status = WriteElements(tensor, body); !status.ok()) {
+      if (const absl::Status status = WriteElements(tensor, body, patience); !status.ok()) {
         return absl::Status(status.code(), fmt::format("output '{}': {}", name, Message(status)));
       }
     }

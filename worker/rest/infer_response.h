@@ -11,7 +11,7 @@ namespace inferpool::rest {
 // {"id","model_name","model_version","parameters","outputs"}; the binary outputs follow it in
 // order, and Inference-Header-Content-Length says where. As in Triton, an answer without a byte of
 // those is plain JSON. Errors: as WriteElements (elements.h).
-absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer,
-                                          const InferCall& call);
+absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, const InferCall& call,
+                                          const Patience& patience = {});
 
 }  // namespace inferpool::rest

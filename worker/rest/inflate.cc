@@ -27,7 +27,7 @@ struct Stream : z_stream {
 }  // namespace
 
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
-                                    std::size_t most) {
+                                    std::size_t most, const Patience& patience) {
   if (encoding != "gzip" && encoding != "deflate") {
     return absl::UnimplementedError(
         fmt::format("Content-Encoding {} is not known here, gzip and deflate are", encoding));
@@ -40,6 +40,7 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
   std::string text;
   int result = Z_OK;
   while (result == Z_OK) {
+    RETURN_IF_ERROR(patience.Check());
     const std::size_t before = text.size();
     if (before > most) {
       return absl::OutOfRangeError(
@@ -59,6 +60,20 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
         fmt::format("the body has more than {} bytes when it is unpacked", most));
   }
   return text;
+}
+
+std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most) {
+  // RFC 1952, 2.3.1: the trailer ends with the length, which inflate() holds the data against.
+  constexpr std::size_t kLength = 4;
+  if (encoding == "gzip" && bytes.size() >= kLength) {
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < kLength; ++i) {
+      length = length << 8 | static_cast<unsigned char>(bytes[bytes.size() - 1 - i]);
+    }
+    return std::min(length, most);
+  }
+  constexpr std::size_t kMostPerByte = 1032;  // zlib's technical details
+  return bytes.size() > most / kMostPerByte ? most : bytes.size() * kMostPerByte;
 }
 
 }  // namespace inferpool::rest

@@ -5,14 +5,19 @@
 #include <string>
 #include <string_view>
 
+#include "shared/patience.h"
 #include "shared/status.h"
 
 namespace inferpool::rest {
 
 // `encoding`: "gzip" or "deflate". OUT_OF_RANGE as soon as there are more than `most` bytes;
 // DATA_LOSS when it is damaged, cut off or has something behind it; UNIMPLEMENTED: another
-// encoding.
+// encoding; and the errors of Patience::Check.
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
-                                    std::size_t most);
+                                    std::size_t most, const Patience& patience = {});
+
+// The most bytes that Inflate would make of it, by what the format can say before it is unpacked:
+// never more than `most`.
+std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most);
 
 }  // namespace inferpool::rest

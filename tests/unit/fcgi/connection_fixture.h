@@ -16,6 +16,7 @@
 
 #include "fcgi/connection.h"
 #include "tests/unit/fcgi/fastcgi_client.h"
+#include "tests/unit/fcgi/read_request.h"
 
 namespace inferpool::test {
 
@@ -75,7 +76,7 @@ class ConnectionFixture : public testing::Test {
       fcgi::Connection connection(std::move(server_), limits);
       reading_ = true;
       reading_.notify_all();
-      request = connection.Read();
+      request = ReadRequest(connection);
       if (request.ok()) written_ = connection.Write(response);
     }
     if (peer_.joinable()) peer_.join();

@@ -67,7 +67,7 @@ TEST_F(ConnectionPeersTest, ASlowPeerIsGivenUpAfterTheIoTime) {
       const TimePoint start = Clock::now();
       {
         Connection connection(FileDescriptor{pair[0]}, kLimits);
-        const auto request = connection.Read();
+        const auto request = test::ReadRequest(connection);
         peer.read = request.status();
         if (request.ok()) {
           peer.body = request->body_status;
@@ -99,7 +99,7 @@ TEST_F(ConnectionPeersTest, AClientThatHadLeftBeforeIsCancelledWhateverItSent) {
     ASSERT_TRUE(client.Send(bytes));
     client.Close();
     Connection connection(FileDescriptor{pair[0]}, kLimits);
-    const absl::Status status = connection.Read().status();
+    const absl::Status status = test::ReadRequest(connection).status();
     EXPECT_TRUE(absl::IsCancelled(status)) << status;
   }
 }
@@ -117,7 +117,7 @@ TEST_F(ConnectionPeersTest, APeerThatLeavesInTheMidstIsUnavailable) {
 TEST_F(ConnectionPeersTest, APeerThatIsGoneBeforeTheAnswerDoesNotHarmTheProcess) {
   client_.Send(EncodeRequest("body"));
   Connection connection(std::move(server_), kLimits);
-  const auto request = connection.Read();
+  const auto request = test::ReadRequest(connection);
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(request->body, "body");
   client_.Close();
@@ -159,7 +159,7 @@ TEST_P(HugeParameterTest, IsUnavailable) {
     client.Send(EncodeBegin() + Encode(Record::kParams, GetParam() + "name") +
                 Encode(Record::kParams, "") + Encode(Record::kStdin, ""));
     Connection connection(FileDescriptor{pair[0]}, kLimits);
-    return absl::IsUnavailable(connection.Read().status()) ? 0 : 1;
+    return absl::IsUnavailable(test::ReadRequest(connection).status()) ? 0 : 1;
   });
   EXPECT_TRUE(child.Exited(0));
 }
@@ -191,7 +191,7 @@ TEST_F(ConnectionPeersTest, MoreThan64KiBOfParametersAreUnavailable) {
     });
     {
       Connection connection(FileDescriptor{pair[0]}, kLimits);
-      EXPECT_TRUE(absl::IsUnavailable(connection.Read().status())) << bytes;
+      EXPECT_TRUE(absl::IsUnavailable(test::ReadRequest(connection).status())) << bytes;
     }
     peer.join();
   }
@@ -239,7 +239,7 @@ TEST_F(ConnectionPeersTest, DamagedRequestsNeverHangOrCrash) {
       client.FinishSending();
     });
     Connection connection(FileDescriptor{pair[0]}, kLimits);
-    const auto request = connection.Read();
+    const auto request = test::ReadRequest(connection);
     if (!request.ok()) {
       if (absl::IsCancelled(request.status())) ++too_late;
       ASSERT_TRUE(absl::IsUnavailable(request.status()) || absl::IsCancelled(request.status()))

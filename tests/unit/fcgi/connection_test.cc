@@ -429,7 +429,7 @@ TEST_F(ConnectionTest, ABodyThatTricklesIsGivenUpAfterTheWholeTime) {
   const TimePoint start = Clock::now();
   Connection connection(std::move(server_),
                         {.body_bytes = 200'000, .io = seconds(1), .whole = seconds(1)});
-  const auto request = connection.Read();
+  const auto request = test::ReadRequest(connection);
   const auto took = Clock::now() - start;
   done = true;
   ASSERT_TRUE(request.ok());

@@ -75,6 +75,7 @@ class ServerTest : public testing::Test {
     return {.pool = board_.pool(),
             .slot = board_.slot(worker),
             .lanes = board_.lanes(worker).first(static_cast<std::size_t>(threads)),
+            .heavy = heavy_,
             .notice = notice_};
   }
 
@@ -130,6 +131,8 @@ class ServerTest : public testing::Test {
   const std::string path_ = folder_ / "pool.sock";
   const absl::StatusOr<FileDescriptor> listener_ = ListenUnix(path_, 511);
   const Scoreboard board_ = test::OccupiedBoard(2, kThreads);
+  const HeavyWork heavy_{
+      board_, {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = kThreads}};
   const Notice notice_;
 };
 

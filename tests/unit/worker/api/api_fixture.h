@@ -70,8 +70,11 @@ class ApiTest : public testing::Test {
   backend::Inference inference_{client_, {.domain = "api_test"}};
   backend::Catalog catalog_{client_};
   const Scoreboard board_ = test::OccupiedBoard(1, 1);
+  const HeavyWork heavy_{board_,
+                         {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = 4}};
   api::SpareThreads spare_threads_{2};
-  const api::Api api_{{config_, client_, inference_, catalog_, quarantine(), spare_threads_}};
+  const api::Api api_{
+      {config_, client_, inference_, catalog_, quarantine(), heavy_, spare_threads_}};
 };
 
 // The same with a model server there.
@@ -100,8 +103,8 @@ class ApiWithServerTest : public ApiTest {
   const backend::Client client_with_{{server_.target()}, 16};
   backend::Inference inference_with_{client_with_, {.domain = "api_test"}};
   backend::Catalog catalog_with_{client_with_};
-  const api::Api api_with_{
-      {config_, client_with_, inference_with_, catalog_with_, quarantine(), spare_threads_}};
+  const api::Api api_with_{{config_, client_with_, inference_with_, catalog_with_, quarantine(),
+                            heavy_, spare_threads_}};
 };
 
 }  // namespace inferpool::test

@@ -15,6 +15,7 @@
 
 #include "proto/tensor.h"
 #include "shared/metrics.h"
+#include "tests/unit/shared/heavy_fixture.h"
 #include "tests/unit/worker/backend/fake_model_server.h"
 
 namespace inferpool::api {
@@ -58,8 +59,8 @@ class PredictorTest : public testing::Test {
                                             Clock::duration time = seconds(10)) {
     timings_ = {};
     return Predictor(config_, inference_, catalog_)
-        .Predict("faces", picture_, parameters, {Deadline::After(time), departed_.get_token()},
-                 timings_);
+        .Predict("faces", picture_, parameters, /*keep_pixels=*/true, heavy_.steps,
+                 {Deadline::After(time), departed_.get_token()}, timings_);
   }
 
   // The status of the problem; 200 when there is none.
@@ -76,6 +77,7 @@ class PredictorTest : public testing::Test {
   const std::string picture_ =
       test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
   Config config_;
+  test::HeavyPool heavy_;
   FakeModelServer server_;
   const backend::Client client_{{server_.target()}, 64};
   backend::Inference inference_{client_, {.domain = "predictor_test"}};

@@ -115,12 +115,16 @@ class RestWithServerTest : public test::ApiWithServerTest {
   }
 
   fcgi::Response Serve(const fcgi::Request& request, Priority priority = Priority::kNormal) {
-    Exchange exchange{
-        request, lane(),
-        "id",    {.deadline = Deadline::After(std::chrono::seconds(20)), .priority = priority},
-        {},      holder_};
+    HeavySteps heavy(heavy_, lane(), 1);
+    Exchange exchange{request,
+                      lane(),
+                      heavy,
+                      "id",
+                      {.deadline = Deadline::After(std::chrono::seconds(20)), .priority = priority},
+                      {},
+                      holder_};
     return ServeRest(exchange, {config_, client_with_, inference_with_, catalog_with_, quarantine(),
-                                spare_threads_});
+                                heavy_, spare_threads_});
   }
   // The level that the model server was told; 0: none.
   std::int64_t LevelAt(const std::string& named, Priority priority = Priority::kNormal,

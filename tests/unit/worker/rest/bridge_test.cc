@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/tensor.h"
+#include "tests/unit/shared/heavy_fixture.h"
 #include "tests/unit/worker/backend/fake_model_server.h"
 
 namespace inferpool::rest {
@@ -50,7 +51,7 @@ class BridgeTest : public testing::Test {
   fcgi::Response Serve(const Route& route, const fcgi::Request& request) {
     const backend::CallLimits limits{.deadline = Deadline::After(time_)};
     times_ = {};
-    return rest::Serve(route, {request, limits, 1'000'000}, client_, times_);
+    return rest::Serve(route, {request, limits, 1'000'000, heavy_.steps}, client_, times_);
   }
   fcgi::Response Infer(std::string_view body = kJson) {
     return Serve({To::kInfer, "m"}, Make("POST", body));
@@ -64,6 +65,7 @@ class BridgeTest : public testing::Test {
   }
 
   Clock::duration time_ = seconds(20);
+  test::HeavyPool heavy_;
   Times times_;
   inference::ModelInferRequest seen_;
   test::FakeModelServer server_;
@@ -184,11 +186,15 @@ TEST_F(BridgeTest, TheCallerHasTheLastWord) {
   const backend::CallLimits limits{.deadline = Deadline::After(time_)};
   const fcgi::Request get = Make("GET");
   const auto nothing = [](std::string_view) { return false; };
-  EXPECT_EQ(rest::Serve({To::kIndex}, {get, limits, 1, nothing}, client_, times_).body, "[]");
+  EXPECT_EQ(
+      rest::Serve({To::kIndex}, {get, limits, 1, heavy_.steps, nothing}, client_, times_).body,
+      "[]");
   const fcgi::Request post = Make("POST", kJson);
   const auto amend = [](inference::ModelInferRequest& request) { request.set_id("amended"); };
-  EXPECT_THAT(rest::Serve({To::kInfer, "m"}, {post, limits, 1, {}, amend}, client_, times_).body,
-              HasSubstr(R"("id":"amended")"));
+  EXPECT_THAT(
+      rest::Serve({To::kInfer, "m"}, {post, limits, 1, heavy_.steps, {}, amend}, client_, times_)
+          .body,
+      HasSubstr(R"("id":"amended")"));
 }
 
 TEST_F(BridgeTest, ReadinessIsTold) {
