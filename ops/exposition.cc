@@ -70,6 +70,16 @@ MetricFamily Stages(const Totals& totals) {
   return family;
 }
 
+MetricFamily HeavyRequests(const Totals& totals) {
+  MetricFamily family = Family("inferpool_heavy_requests",
+                               "Requests with large inputs that wait for a processor or memory, or "
+                               "have a processor",
+                               MetricType::Gauge);
+  Add(family, {{"state", "waiting"}}, static_cast<double>(totals.heavy_waiting));
+  Add(family, {{"state", "working"}}, static_cast<double>(totals.heavy_working));
+  return family;
+}
+
 MetricFamily Workers(const Totals& totals) {
   MetricFamily family = Family("inferpool_workers", "Workers, by state", MetricType::Gauge);
   // The first state is no process at all.
@@ -144,6 +154,9 @@ std::string Exposition(const Totals& totals, const Health& health,
              value(totals.bytes_out)),
       Single("inferpool_requests_in_work", "Requests that workers have in work", MetricType::Gauge,
              value(totals.in_work)),
+      HeavyRequests(totals),
+      Single("inferpool_heavy_bytes", "Memory that large inputs have claimed of limits.memory_mb",
+             MetricType::Gauge, value(totals.heavy_bytes)),
       Single("inferpool_listen_queue", "Connections that wait in the kernel for a worker",
              MetricType::Gauge, queue ? queue->waiting : 0),
       Single("inferpool_listen_queue_limit", "Connections that may wait; more are refused",

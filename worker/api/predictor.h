@@ -26,7 +26,7 @@ struct Prediction {
   cv::Size picture;     // upright
   cv::Mat pixels;       // upright, perhaps at a smaller scale; none when the server decodes, or
                         // when nobody wants them
-  HeavyStep step;       // keeps the memory of `pixels`
+  HeavyStep step = {};  // keeps the memory of `pixels`
   vision::Result result;
 };
 

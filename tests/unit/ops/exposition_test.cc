@@ -83,6 +83,9 @@ Totals Numbered() {
   totals.bytes_in = ++next;
   totals.bytes_out = ++next;
   totals.in_work = ++next;
+  totals.heavy_waiting = ++next;
+  totals.heavy_working = ++next;
+  totals.heavy_bytes = ++next;
   for (auto& count : totals.workers_by_state) count = ++next;
   totals.wanted_workers = ++next;
   totals.backing_off = ++next;
@@ -105,6 +108,8 @@ TEST(ExpositionTest, EveryMetricIsThereFromTheStartAtZero) {
                                                      {"inferpool_received_bytes_total", "counter"},
                                                      {"inferpool_sent_bytes_total", "counter"},
                                                      {"inferpool_requests_in_work", "gauge"},
+                                                     {"inferpool_heavy_requests", "gauge"},
+                                                     {"inferpool_heavy_bytes", "gauge"},
                                                      {"inferpool_workers", "gauge"},
                                                      {"inferpool_worker_starts_total", "counter"},
                                                      {"inferpool_worker_ends_total", "counter"},
@@ -152,6 +157,11 @@ TEST(ExpositionTest, TheOtherNumbersAreWhereTheyBelong) {
   EXPECT_EQ(page.Number("inferpool_received_bytes_total"), number(totals.bytes_in));
   EXPECT_EQ(page.Number("inferpool_sent_bytes_total"), number(totals.bytes_out));
   EXPECT_EQ(page.Number("inferpool_requests_in_work"), number(totals.in_work));
+  EXPECT_EQ(page.Number(R"(inferpool_heavy_requests{state="waiting"})"),
+            number(totals.heavy_waiting));
+  EXPECT_EQ(page.Number(R"(inferpool_heavy_requests{state="working"})"),
+            number(totals.heavy_working));
+  EXPECT_EQ(page.Number("inferpool_heavy_bytes"), number(totals.heavy_bytes));
   EXPECT_EQ(page.Number("inferpool_workers_wanted"), number(totals.wanted_workers));
   EXPECT_EQ(page.Number("inferpool_workers_backing_off"), number(totals.backing_off));
   EXPECT_EQ(page.Number("inferpool_quarantined_inputs"), number(totals.quarantined));

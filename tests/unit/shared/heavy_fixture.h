@@ -7,6 +7,8 @@
 namespace inferpool::test {
 
 struct HeavyPool {
+  HeavyPool() { board.Occupy(0, 1, kThreads, Clock::now()); }
+
   static constexpr int kThreads = 8;
 
   Scoreboard board = *Scoreboard::Create(1, kThreads);

@@ -224,5 +224,37 @@ TEST_F(BridgeTest, AnErrorsTextIsBounded) {
   EXPECT_EQ(Error(400, "\xff\"").body, R"({"error":"\ufffd\""})");
 }
 
+// A large body, in which nothing can be read.
+std::string LargeJson(const std::string& datatype) {
+  return R"({"inputs":[{"name":"x","datatype":")" + datatype + R"(","shape":[2],"data":[)" +
+         std::string(std::size_t{3} << 20, '!') + "]}]}";
+}
+
+TEST_F(BridgeTest, TheServerIsAskedBeforeALargeBodyIsRead) {
+  test::FakeModel model;
+  model.metadata.set_name("m");
+  test::AddTensor(*model.metadata.add_inputs(), "x", "FP32", {2});
+  server_.Set("m", model);
+  EXPECT_EQ(Serve({To::kInfer, "nosuch"}, Make("POST", LargeJson("FP32"))).status, 404);
+  const fcgi::Response other = Serve({To::kInfer, "m"}, Make("POST", LargeJson("INT64")));
+  EXPECT_EQ(other.status, 400);
+  EXPECT_THAT(other.body, HasSubstr("model m takes FP32"));
+  EXPECT_THAT(Infer(LargeJson("FP32")).body, HasSubstr("element 0"));
+  EXPECT_EQ(heavy_.board.Sum(Clock::now()).heavy_bytes, 0U);
+}
+
+TEST_F(BridgeTest, ALargeBodyThatFindsNoTurnIsA503) {
+  HeavySteps other(heavy_.work, heavy_.board.lanes(0)[1], 2);
+  auto step = other.Begin(std::uint64_t{1} << 40, {});
+  ASSERT_TRUE(step.ok());
+  time_ = std::chrono::milliseconds(50);
+  const fcgi::Response response = Infer(LargeJson("FP32"));
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  // A small one asks for no turn.
+  time_ = seconds(20);
+  EXPECT_EQ(Infer().status, 200);
+}
+
 }  // namespace
 }  // namespace inferpool::rest

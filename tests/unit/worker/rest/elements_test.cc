@@ -232,5 +232,19 @@ TEST(ElementsTest, FloatsOfAllKindsComeBack) {
   EXPECT_EQ(Read(Write(inference::TYPE_FP32, shape, raw), inference::TYPE_FP32, shape), raw);
 }
 
+TEST(ElementsTest, ReadingAndWritingEndWithThePatience) {
+  const Patience over{.deadline = Deadline(Clock::now())};
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(ReadElements("[1]", inference::TYPE_FP32, Shape{1}, over).status()));
+  const float value = 1;
+  const Shape shape{1};
+  std::string json;
+  const TensorView tensor{.name = "x",
+                          .datatype = inference::TYPE_FP32,
+                          .shape = shape,
+                          .data = std::as_bytes(std::span(&value, 1))};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(WriteElements(tensor, json, over)));
+}
+
 }  // namespace
 }  // namespace inferpool::rest

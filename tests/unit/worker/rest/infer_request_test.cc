@@ -203,5 +203,52 @@ TEST(InferRequestTest, WhatTheProtocolDoesNotAllowIsRefused) {
               HasSubstr("dimensions"));
 }
 
+// What the model's server says of it.
+inference::ModelMetadataResponse Model(const std::vector<std::int64_t>& shape) {
+  inference::ModelMetadataResponse model;
+  model.set_name("m");
+  auto& input = *model.add_inputs();
+  input.set_name("x");
+  input.set_datatype("FP32");
+  input.mutable_shape()->Add(shape.begin(), shape.end());
+  return model;
+}
+
+std::string RefusalBy(const inference::ModelMetadataResponse& model, const std::string& name,
+                      const std::string& datatype, const std::string& shape) {
+  // Elements that cannot be read: whoever does is heard.
+  const std::string body = R"({"inputs":[{"name":")" + name + R"(","datatype":")" + datatype +
+                           R"(","shape":)" + shape + R"(,"data":[!]}]})";
+  const auto call = ReadInfer({body, std::make_shared<int>(0)}, {}, &model);
+  EXPECT_TRUE(absl::IsInvalidArgument(call.status())) << call.status();
+  return std::string(Message(call.status()));
+}
+
+TEST(InferRequestTest, NoElementIsReadOfAnInputThatTheModelDoesNotTake) {
+  const auto model = Model({-1, 3, 8, -1});
+  EXPECT_THAT(RefusalBy(model, "y", "FP32", "[1,3,8,8]"), HasSubstr("model m has no such input"));
+  EXPECT_THAT(RefusalBy(model, "x", "FP64", "[1,3,8,8]"),
+              HasSubstr("its datatype is FP64, model m takes FP32"));
+  for (const std::string shape : {"[1,3,9,8]", "[3,8,8]", "[1,1,3,8,8]", "[]"}) {
+    EXPECT_THAT(RefusalBy(model, "x", "FP32", shape), HasSubstr("model m takes [-1,3,8,-1]"))
+        << shape;
+  }
+  // The server has the last word on the batch.
+  EXPECT_THAT(RefusalBy(model, "x", "FP32", "[9,3,8,7]"), HasSubstr("element 0"));
+}
+
+TEST(InferRequestTest, AServerThatSaysNothingOfShapesTakesAny) {
+  EXPECT_THAT(RefusalBy(Model({}), "x", "FP32", "[7]"), HasSubstr("element 0"));
+  EXPECT_THAT(RefusalBy(Model({}), "x", "INT8", "[7]"), HasSubstr("its datatype"));
+  EXPECT_THAT(RefusalBy({}, "any", "INT8", "[7]"), HasSubstr("element 0"));
+}
+
+TEST(InferRequestTest, ItEndsWithThePatience) {
+  const std::string body = R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]})";
+  const Patience over{.deadline = Deadline(Clock::now())};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      ReadInfer({body, std::make_shared<int>(0)}, {}, nullptr, over).status()));
+}
+
 }  // namespace
 }  // namespace inferpool::rest

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <stop_token>
+
 namespace inferpool::rest {
 namespace {
 
@@ -61,6 +63,35 @@ TEST(InflateTest, WhatIsNotSoundIsRefused) {
   EXPECT_TRUE(absl::IsDataLoss(Inflate(damaged, "gzip", 20'000).status()));
   EXPECT_TRUE(absl::IsUnimplemented(Inflate(packed, "br", 20'000).status()));
   EXPECT_TRUE(absl::IsUnimplemented(Inflate(packed, "gzip, gzip", 20'000).status()));
+}
+
+TEST(InflateTest, ItEndsWithThePatience) {
+  const std::string packed = Gzip(std::string(10'000'000, 'x'));
+  const Patience over{.deadline = Deadline(Clock::now())};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Inflate(packed, "gzip", 20'000'000, over).status()));
+  std::stop_source departed;
+  departed.request_stop();
+  const Patience left{.departed = departed.get_token()};
+  EXPECT_TRUE(absl::IsCancelled(Inflate(packed, "gzip", 20'000'000, left).status()));
+}
+
+TEST(InflateTest, TheSizeIsKnownBefore) {
+  for (const std::size_t bytes : {0, 1, 1'000, 3'000'000}) {
+    const std::string text(bytes, 'x');
+    EXPECT_EQ(InflatedBytes(Gzip(text), "gzip", 10'000'000), bytes);
+    EXPECT_GE(InflatedBytes(Deflate(text), "deflate", 10'000'000), bytes);
+    EXPECT_LE(InflatedBytes(Gzip(text), "gzip", 500), 500U);
+    EXPECT_LE(InflatedBytes(Deflate(text), "deflate", 500), 500U);
+  }
+  EXPECT_EQ(InflatedBytes("", "gzip", 500), 0U);
+}
+
+// A trailer that names fewer bytes than there are is damage: nobody gets more than was counted.
+TEST(InflateTest, AWrongSizeIsDamage) {
+  std::string packed = Gzip(std::string(3'000'000, 'x'));
+  packed[packed.size() - 2] = 0;
+  EXPECT_LT(InflatedBytes(packed, "gzip", 10'000'000), 100'000U);
+  EXPECT_TRUE(absl::IsDataLoss(Inflate(packed, "gzip", 10'000'000).status()));
 }
 
 }  // namespace
