@@ -72,6 +72,11 @@ std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std
     }
     return std::min(length, most);
   }
+  // RFC 1950 has no length. A little is unpacked to see.
+  constexpr std::size_t kTrial = std::size_t{1} << 20;
+  if (const auto text = Inflate(bytes, encoding, std::min(most, kTrial)); text.ok()) {
+    return text->size();
+  }
   constexpr std::size_t kMostPerByte = 1032;  // zlib's technical details
   return bytes.size() > most / kMostPerByte ? most : bytes.size() * kMostPerByte;
 }

@@ -16,8 +16,8 @@ namespace inferpool::rest {
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
                                     std::size_t most, const Patience& patience = {});
 
-// The most bytes that Inflate would make of it, by what the format can say before it is unpacked:
-// never more than `most`.
+// The most bytes that Inflate would make of it, without unpacking more than a megabyte: never more
+// than `most`. Of gzip it is what its trailer says; Inflate refuses data that have more.
 std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most);
 
 }  // namespace inferpool::rest
