@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import gzip
+import http.client
 import json
 import statistics
 import struct
@@ -12,6 +13,7 @@ import unittest
 import zlib
 
 from chaos import ChaosTest  # it knows where the helpers are
+import http_client
 import processes
 
 MOST_P99_S = 2
@@ -134,6 +136,33 @@ class HeavyTest(ChaosTest):
                     self.assert_problem(answer, 503, "overloaded")
         self.assertEqual(200, self.post("/v1/predict/shapes", picture,
                                         {"Content-Type": "image/png"}).status)
+
+    def test_a_large_picture_of_another_client(self):
+        """One client floods; another one's large picture has its turn all the same."""
+        picture = plain_png(4200)
+        headers = {"Content-Type": "image/png"}
+        stop = threading.Event()
+
+        def flood():
+            while not stop.is_set():
+                answer = self.post("/v1/predict/shapes", picture, headers)
+                self.others_right += answer.status == 200
+                time.sleep(0.1 if answer.status == 200 else 0.5)
+        flooding = [threading.Thread(target=flood, daemon=True) for _ in range(20)]
+        with self.innocents():
+            for thread in flooding:
+                thread.start()
+            time.sleep(1)
+            for _ in range(3):
+                connection = http.client.HTTPSConnection(
+                    "localhost", self.pool.port, context=self.pool.context,
+                    source_address=("127.0.0.2", 0), timeout=60)
+                answer = http_client.request(connection, "POST", "/v1/predict/shapes", picture, headers)
+                self.assertEqual(200, answer.status, answer.body)
+                self.others_right += 1
+            stop.set()
+            for thread in flooding:
+                thread.join()
 
     def test_large_bodies(self):
         """Bodies that are read by nobody take memory all the same."""
