@@ -118,17 +118,22 @@ std::uint64_t HeavyClientOfKey(std::string_view key_name) {
 }
 
 HeavyWork::HeavyWork(const Scoreboard& board, const Options& options)
-    : board_(board), options_(options) {}
+    : board_(board), options_(options) {
+  if (options_.processors <= 0) {
+    options_.processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+}
 
 HeavyLimits HeavyWork::Limits() const {
   const int workers =
       static_cast<int>(board_.pool().wanted_workers.load(std::memory_order_relaxed));
-  const int processors = options_.processors > 0
-                             ? options_.processors
-                             : static_cast<int>(std::thread::hardware_concurrency());
   return {.seats = std::max(1, std::max(workers, 1) * options_.threads * 3 / 4),
-          .processors = std::max(1, processors),
+          .processors = options_.processors,
           .bytes = options_.memory_bytes / 2};
+}
+
+std::uint64_t HeavyWork::NextTicket() const {
+  return board_.pool().heavy_tickets.fetch_add(1) + 1;
 }
 
 std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
@@ -151,8 +156,12 @@ std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
 absl::Status HeavyWork::AwaitBody(Lane& lane, std::uint64_t client, std::uint64_t bytes,
                                   const Patience& patience) const {
   if (bytes <= kSmallBody) return absl::OkStatus();
+  // Claimed as had: one that need not wait needs no seat, and takes none from others for a moment.
   lane.heavy.client = client;
   lane.heavy.body_bytes = bytes;
+  const HeavyEntry own{
+      .state = State::kAwaitsBody, .client = client, .ticket = NextTicket(), .body_bytes = bytes};
+  if (HasTurn(Others(lane), own, Limits())) return absl::OkStatus();
   const absl::Status status = Await(lane, State::kNone, State::kAwaitsBody, State::kNone, patience);
   if (!status.ok()) lane.heavy.body_bytes = 0;
   return status;
@@ -184,7 +193,7 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
                       .bytes = own.bytes,
                       .body_bytes = own.body_bytes};
   };
-  own.ticket = pool.heavy_tickets.fetch_add(1) + 1;
+  own.ticket = NextTicket();
   // What is published is looked at by the others before they decide, and theirs by us: of two that
   // decide at the same moment at least one sees the other.
   own.state = waits;

@@ -124,6 +124,7 @@ class HeavyWork {
  private:
   std::vector<HeavyEntry> Others(const Lane& lane) const;
   HeavyLimits Limits() const;
+  std::uint64_t NextTicket() const;
   // Waits in the state `waits` for its turn, and then is in the state `has`; in `before` again
   // when it gives up.
   absl::Status Await(Lane& lane, HeavyClaim::State before, HeavyClaim::State waits,
@@ -131,7 +132,7 @@ class HeavyWork {
   void Set(Lane& lane, HeavyClaim::State state) const;
 
   const Scoreboard& board_;
-  const Options options_;
+  Options options_;
 };
 
 }  // namespace inferpool

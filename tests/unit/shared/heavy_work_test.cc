@@ -271,5 +271,23 @@ TEST_F(HeavyStepsTest, ABodyIsHeldUntilTheRequestsEnd) {
   EXPECT_TRUE(work_.AwaitBody(lane(1, 0), 2, large, For(seconds(60))).ok());
 }
 
+TEST_F(HeavyStepsTest, BodiesThatFindMemoryNeedNoSeat) {
+  const HeavyWork work{board_,
+                       {.memory_bytes = std::uint64_t{1} << 32, .processors = 2, .threads = 1}};
+  std::vector<std::jthread> threads;
+  for (const int slot : {0, 1}) {
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, slot, i] {
+        for (int turn = 0; turn < 200; ++turn) {
+          const auto status =
+              work.AwaitBody(lane(slot, i), 1, HeavyWork::kSmallBody * 2, For(seconds(60)));
+          ASSERT_TRUE(status.ok()) << status;
+          work.Leave(lane(slot, i));
+        }
+      });
+    }
+  }
+}
+
 }  // namespace
 }  // namespace inferpool
