@@ -1,22 +1,20 @@
 #include "shared/heavy_steps.h"
 
+#include <chrono>
 #include <utility>
 
 #include "shared/scoreboard.h"
 
 namespace inferpool {
 
-HeavyStep::HeavyStep(HeavySteps& steps, std::unique_lock<std::timed_mutex> turn)
-    : steps_(&steps), turn_(std::move(turn)) {}
-
 HeavyStep::HeavyStep(HeavyStep&& other) noexcept
-    : steps_(std::exchange(other.steps_, nullptr)), turn_(std::move(other.turn_)) {}
+    : steps_(std::exchange(other.steps_, nullptr)), works_(other.works_) {}
 
 HeavyStep& HeavyStep::operator=(HeavyStep&& other) noexcept {
   if (this != &other) {
     End();
     steps_ = std::exchange(other.steps_, nullptr);
-    turn_ = std::move(other.turn_);
+    works_ = other.works_;
   }
   return *this;
 }
@@ -27,33 +25,54 @@ HeavyStep::~HeavyStep() {
 
 void HeavyStep::End() {
   if (steps_ == nullptr) return;
-  steps_->work_.End(steps_->lane_);
-  steps_ = nullptr;
-  if (turn_.owns_lock()) turn_.unlock();
+  HeavySteps& steps = *std::exchange(steps_, nullptr);
+  steps.work_.End(steps.lane_);
+  if (works_) steps.GiveTurn();
 }
 
 void HeavyStep::Keep(std::uint64_t bytes) {
-  if (steps_ == nullptr || !turn_.owns_lock()) return;
+  if (steps_ == nullptr || !works_) return;
   steps_->work_.Keep(steps_->lane_, bytes);
-  turn_.unlock();
+  works_ = false;
+  steps_->GiveTurn();
 }
 
 absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
-  std::unique_lock turn(steps_->turn_);  // nobody else has it: this step keeps memory
-  RETURN_IF_ERROR(steps_->work_.Resume(steps_->lane_, bytes, patience));
+  RETURN_IF_ERROR(steps_->TakeTurn(patience));
+  if (absl::Status status = steps_->work_.Resume(steps_->lane_, bytes, patience); !status.ok()) {
+    steps_->GiveTurn();
+    return status;
+  }
   steps_->lane_.NewStep(Clock::now());
-  turn_ = std::move(turn);
+  works_ = true;
   return absl::OkStatus();
 }
 
 absl::StatusOr<HeavyStep> HeavySteps::Begin(std::uint64_t bytes, const Patience& patience) {
-  std::unique_lock turn(turn_, std::defer_lock);
-  while (!turn.try_lock_for(std::chrono::milliseconds(50))) {
-    RETURN_IF_ERROR(patience.Check());
+  RETURN_IF_ERROR(TakeTurn(patience));
+  if (absl::Status status = work_.Begin(lane_, client_, bytes, patience); !status.ok()) {
+    GiveTurn();
+    return status;
   }
-  RETURN_IF_ERROR(work_.Begin(lane_, client_, bytes, patience));
   lane_.NewStep(Clock::now());
-  return HeavyStep(*this, std::move(turn));
+  return HeavyStep(*this);
+}
+
+absl::Status HeavySteps::TakeTurn(const Patience& patience) {
+  constexpr std::chrono::milliseconds kLookAgain{50};
+  std::unique_lock lock(mutex_);
+  while (taken_) {
+    RETURN_IF_ERROR(patience.Check());
+    given_.wait_for(lock, kLookAgain);
+  }
+  taken_ = true;
+  return absl::OkStatus();
+}
+
+void HeavySteps::GiveTurn() {
+  const std::lock_guard lock(mutex_);
+  taken_ = false;
+  given_.notify_one();
 }
 
 }  // namespace inferpool

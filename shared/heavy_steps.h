@@ -1,6 +1,7 @@
 // The heavy steps (heavy_work.h) of one request.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 
@@ -32,11 +33,11 @@ class HeavyStep {
 
  private:
   friend class HeavySteps;
-  HeavyStep(HeavySteps& steps, std::unique_lock<std::timed_mutex> turn);
+  explicit HeavyStep(HeavySteps& steps) : steps_(&steps), works_(true) {}
   void End();
 
   HeavySteps* steps_ = nullptr;
-  std::unique_lock<std::timed_mutex> turn_;
+  bool works_ = false;  // between the begin and Keep
 };
 
 // Thread safe. Of the threads that help with a request one at a time is at a heavy step, and one
@@ -56,10 +57,15 @@ class HeavySteps {
  private:
   friend class HeavyStep;
 
+  absl::Status TakeTurn(const Patience& patience);
+  void GiveTurn();
+
   const HeavyWork& work_;
   Lane& lane_;
   std::uint64_t client_;
-  std::timed_mutex turn_;
+  std::mutex mutex_;
+  std::condition_variable given_;
+  bool taken_ = false;  // guarded by mutex_: a thread is at a heavy step, or waits to be
 };
 
 }  // namespace inferpool
