@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -138,7 +139,8 @@ int main(int argc, char** argv) {
   try {
     return inferpool::ops::Main(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "inferpool: {}\n", error.what());
+    // Not fmt::print, which throws when stderr is a file on a full disk.
+    std::fprintf(stderr, "inferpool: %s\n", error.what());
     return EXIT_FAILURE;
   }
 }

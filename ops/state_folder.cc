@@ -21,8 +21,8 @@ namespace inferpool::ops {
 namespace {
 
 constexpr mode_t kMode = 0750;
-// A start needs some 100 KB, and logs grow from the first second on.
-constexpr std::uintmax_t kLeastRoomBytes = 1024 * 1024;
+// A start writes some 50 KB, and logs grow from the first second on.
+constexpr std::uintmax_t kLeastRoomBytes = 256 * 1024;
 
 absl::Status Failed(std::string_view what, const std::string& path) {
   return absl::InternalError(
