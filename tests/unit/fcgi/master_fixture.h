@@ -101,7 +101,7 @@ class MasterFixture : public testing::Test {
     master_ = std::make_unique<ChildProcess>([this] {
       if (freopen("/dev/null", "w", stderr) == nullptr) return 98;
       fcgi::BlockSignals();
-      const auto pid_file = fcgi::PidFile::Take(folder_.path());
+      const auto pid_file = fcgi::PidFile::Take(config_.state);
       if (!pid_file.ok()) return 97;
       return fcgi::RunMaster({.config = config_,
                               .config_file = folder_ / "inferpool.json",
