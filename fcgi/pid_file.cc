@@ -17,6 +17,7 @@ namespace {
 
 // A link would lead elsewhere, and a FIFO would keep us waiting.
 constexpr int kOpenFlags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+constexpr mode_t kMode = 0640;
 
 absl::Status Failed(std::string_view what, const std::string& path, int error) {
   return absl::InternalError(
@@ -82,7 +83,7 @@ PidFile::~PidFile() {
 absl::StatusOr<PidFile> PidFile::Take(const std::string& state) {
   const std::string path = PidPath(state);
   while (true) {
-    FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | kOpenFlags, 0640));
+    FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | kOpenFlags, kMode));
     if (!file) return Failed("write", path, errno);
     const struct flock lock = WholeFile(F_WRLCK);
     if (fcntl(file.get(), F_OFD_SETLK, &lock) != 0) {
@@ -94,6 +95,7 @@ absl::StatusOr<PidFile> PidFile::Take(const std::string& state) {
     }
     // Whoever had it before us may have removed it between our two calls.
     if (!IsAt(path, file.get())) continue;
+    fchmod(file.get(), kMode);  // of one that was left over
     PidFile taken(path, std::move(file));
     if (!WritePid(taken.fd())) return Failed("write", path, errno);
     return taken;

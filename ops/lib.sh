@@ -166,18 +166,37 @@ nginx_of() {
   if [[ $line == *" -c $1/nginx.conf "* || $line == *" -p $1 "* ]]; then echo "$process"; fi
 }
 
-# stop_processes NGINX MASTER: nginx first, so that nothing new comes; then the pool, which drains.
-# Either may be empty.
+# nginx_left_in STATE: the processes of an nginx that have that folder's error log open, a line each.
+# Workers outlive a master that was killed, and keep its ports.
+nginx_left_in() {
+  local program pid fd
+  while read -r program; do
+    pid=${program//[^0-9]/}
+    for fd in "/proc/$pid/fd"/*; do
+      if [ "$fd" -ef "$1/logs/nginx-error.log" ]; then
+        process_of "$pid"
+        break
+      fi
+    done
+  done < <(find /proc -mindepth 2 -maxdepth 2 -name exe -lname '*/nginx*' 2>/dev/null)
+}
+
+# stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which
+# drains. Either may be empty.
 stop_processes() {
-  if lives "$1"; then
-    say "Stopping nginx"
-    signal QUIT "$1"
-    wait_gone "$1" 60 || signal TERM "$1"
-  fi
+  local process
   if lives "$2"; then
+    say "Stopping nginx"
+    signal QUIT "$2"
+    wait_gone "$2" 60 || signal TERM "$2"
+  fi
+  while read -r process; do
+    signal TERM "$process"
+  done < <(nginx_left_in "$1")
+  if lives "$3"; then
     say "Draining the pool"
-    signal TERM "$2"
+    signal TERM "$3"
     # It kills what does not drain within timeouts.drain_s, so it ends by itself.
-    wait_gone "$2" 3700 || fail "the pool (pid ${2% *}) does not stop"
+    wait_gone "$3" 3700 || fail "the pool (pid ${3% *}) does not stop"
   fi
 }
