@@ -334,6 +334,28 @@ class StateFolderTest(ScriptTest):
         self.assert_refused("nginx-access.log", "symbolic link")
         self.assertEqual("precious", precious.read_text())
 
+    @unittest.skipUnless(ROOT, "only root can change the user")
+    def test_roots_pool_with_a_user_keeps_the_folder_and_lets_the_user_look_in(self):
+        # The source may lie where nobody else may look.
+        programs = self.checkout.folder / "build/release/bin"
+        programs.unlink()
+        programs.mkdir()
+        for name in ("inferpool", "modelserver"):
+            shutil.copy2(harness.BIN / name, programs)
+        models = shutil.copytree(harness.MODELS, self.checkout.folder / "models")
+        self.checkout.folder.chmod(0o755)
+        words = self.assert_starts(
+            "--config", self.config(user="nobody", modelserver__repository=str(models)))
+        self.assertNotIn("runs as root", words)
+        owner = self.state.stat()
+        self.assertEqual((0, 0o750), (owner.st_uid, stat.S_IMODE(owner.st_mode)))
+        self.assertEqual(NOBODY, (self.state / "children").stat().st_uid)
+        for pid in processes.children(self.checkout.pid("inferpool")):
+            self.assertEqual(NOBODY, Path(f"/proc/{pid}").stat().st_uid, processes.title(pid))
+        self.assert_stops()
+        self.assert_starts("--config", self.checkout.folder / "config.json")
+        self.assert_stops()
+
     @unittest.skipUnless(ROOT, "others are not warned")
     def test_root_is_warned(self):
         config = self.config()
