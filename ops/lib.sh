@@ -184,15 +184,19 @@ nginx_left_in() {
 # stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which
 # drains. Either may be empty.
 stop_processes() {
-  local process
+  local process left
   if lives "$2"; then
     say "Stopping nginx"
     signal QUIT "$2"
-    wait_gone "$2" 60 || signal TERM "$2"
+    wait_gone "$2" 60 || true
   fi
-  while read -r process; do
+  mapfile -t left < <(nginx_left_in "$1")
+  for process in "$2" "${left[@]}"; do
     signal TERM "$process"
-  done < <(nginx_left_in "$1")
+  done
+  for process in "$2" "${left[@]}"; do
+    wait_gone "$process" 10 || fail "nginx (pid ${process% *}) does not stop"
+  done
   if lives "$3"; then
     say "Draining the pool"
     signal TERM "$3"
