@@ -7,6 +7,7 @@
 #include <json/value.h>
 #include <json/writer.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -15,7 +16,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "shared/log.h"
+#include "shared/replace_file.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -142,18 +143,16 @@ void KeepNewest(const std::filesystem::path& folder) {
   for (const auto& old : reports) std::filesystem::remove(old, error);
 }
 
-void WriteReport(const std::string& folder, const std::string& name, const Json::Value& report) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  const std::filesystem::path path = std::filesystem::path(folder) / name;
-  std::ofstream file(path);
+// False, and logged, when the report could not be written whole: then there is none.
+bool WriteReport(const std::string& folder, const std::string& path, const Json::Value& report) {
+  mkdir(folder.c_str(), 0750);
   Json::StreamWriterBuilder builder;
   builder["indentation"] = "  ";
   builder["precision"] = 6;
-  file << Json::writeString(builder, report) << "\n";
-  file.flush();
-  if (!file) log::Error("cannot write the crash report", {{"file", path.string()}});
+  const absl::Status written = ReplaceFile(path, Json::writeString(builder, report) + "\n");
+  if (!written.ok()) log::Error("cannot write the crash report", {{"reason", Message(written)}});
   KeepNewest(folder);
+  return written.ok();
 }
 
 }  // namespace
@@ -198,9 +197,9 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["crashed_thread"] = culprit == nullptr ? Json::Value() : Json::Value(culprit->lane);
   report["threads"] = Json::arrayValue;
   for (const Thread& thread : threads) report["threads"].append(ToJson(thread));
-  const std::string name =
-      fmt::format("{:%Y%m%dT%H%M%S}-worker-{}-{}.json", time, crash.slot, crash.pid);
-  WriteReport(folder, name, report);
+  const std::string path =
+      fmt::format("{}/{:%Y%m%dT%H%M%S}-worker-{}-{}.json", folder, time, crash.slot, crash.pid);
+  const bool written = WriteReport(folder, path, report);
 
   log::Error("worker crashed", {{"worker", crash.slot},
                                 {"child_pid", crash.pid},
@@ -209,7 +208,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
                                 {"request_id", record.task.request_id.view()},
                                 {"model", record.task.model.view()},
                                 {"digest", report["digest"].asString()},
-                                {"report", folder + "/" + name}});
+                                {"report", written ? path : ""}});
   for (const Thread& thread : threads) {
     log::Error("backtrace", {{"worker", crash.slot},
                              {"thread", thread.lane},

@@ -28,8 +28,9 @@ struct Crash {
 bool IsReported(const Crash& crash);
 
 // Reads what the worker left in the scoreboard; call it before the slot is vacated. Writes
-// `folder`/TIME-worker-SLOT-PID.json and logs; what cannot be written is logged. Returns the entry
-// for the scoreboard's list of crashes.
+// `folder`/TIME-worker-SLOT-PID.json and logs; a report that cannot be written whole, as on a full
+// disk, is not there at all, and the log says so. Returns the entry for the scoreboard's list of
+// crashes.
 CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const std::string& folder,
                         TimePoint now);
 

@@ -28,6 +28,7 @@ struct Inheritance {
   int sidecar_listener;
   int scoreboard;
   int notice;
+  int pid_file;  // locked; -1 from a program that had none
   bool socket_activated;
   std::uint32_t generation;
   // What only a start can change, as overrides of the configuration: it stays as it is.

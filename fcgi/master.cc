@@ -16,7 +16,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <utility>
 
@@ -96,7 +95,6 @@ int Master::Run() {
   OpenDescriptors();
   Publish();
   if (setup_.inheritance) Adopt(*setup_.inheritance);
-  WritePidFile();
   while (true) {
     Act();
     if (supervisor_.Done()) break;
@@ -113,10 +111,12 @@ int Master::Run() {
     setup_.notice.Clear();
     ReadRows();
     Reap();
+    CheckStateFolder();
   }
-  RemoveFiles();
+  std::error_code error;
+  std::filesystem::remove(ControlPath(config_.state), error);
   log::Info("stopped");
-  return EXIT_SUCCESS;
+  return state_is_gone_ ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 void Master::OpenDescriptors() {
@@ -197,18 +197,12 @@ void Master::Adopt(const Inheritance& inheritance) {
   reload_.Begin(generation_, "new program", setup_.program);
 }
 
-void Master::WritePidFile() const {
-  const std::string path = config_.state + "/inferpool.pid";
-  const std::string fresh = path + ".new";
-  std::ofstream(fresh) << getpid() << "\n";
-  std::error_code error;
-  std::filesystem::rename(fresh, path, error);
-}
-
-void Master::RemoveFiles() const {
-  std::error_code error;
-  std::filesystem::remove(ControlPath(config_.state), error);
-  std::filesystem::remove(config_.state + "/inferpool.pid", error);
+void Master::CheckStateFolder() {
+  // Once the pool serves, a folder that goes away is no reason to stop: its sockets are open.
+  if (announced_ || stopping_ || setup_.pid_file.InPlace()) return;
+  log::Error("the state folder was moved or removed during the start", {{"state", config_.state}});
+  state_is_gone_ = true;
+  Stop(SIGTERM);
 }
 
 void Master::Act() {

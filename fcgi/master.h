@@ -14,6 +14,7 @@
 #include "fcgi/child.h"
 #include "fcgi/inheritance.h"
 #include "fcgi/notice.h"
+#include "fcgi/pid_file.h"
 #include "shared/config.h"
 #include "shared/scoreboard.h"
 
@@ -38,13 +39,17 @@ struct MasterSetup {
   bool socket_activated;  // the listener is systemd's: it stays when we go
   const Scoreboard& scoreboard;
   const Notice& notice;
+  const PidFile& pid_file;  // of config.state
   std::optional<Identity> identity;
   Programs programs;
+  // What a reload refuses of a configuration's files; OK when the workers can use them.
+  std::function<absl::Status(const Config&)> check_files;
   std::optional<Inheritance> inheritance;  // from the program before
 };
 
 // Runs until SIGTERM or SIGINT has stopped all children. Call BlockSignals before. The process must
-// have no other thread. Returns the exit status.
+// have no other thread. Returns the exit
+// status: a failure when the state folder goes away before a worker is ready.
 int RunMaster(MasterSetup setup);
 
 }  // namespace inferpool::fcgi

@@ -44,8 +44,7 @@ class Master {
   // What the master alone uses of the configuration.
   void ApplyLive();
   void Adopt(const Inheritance& inheritance);
-  void WritePidFile() const;
-  void RemoveFiles() const;
+  void CheckStateFolder();
 
   // Acting can fail (no process to be had), which is an event of its own: until it is quiet.
   void Act();
@@ -109,6 +108,7 @@ class Master {
   TimePoint latest_tick_ = Clock::now();
   bool announced_ = false;
   bool stopping_ = false;
+  bool state_is_gone_ = false;
   bool interrupted_ = false;
 };
 

@@ -59,6 +59,9 @@ Json::Value Master::Apply(std::string_view what, const Config& config, bool scal
     return Refuse(what, {fmt::format("modelserver.repository: {} is no folder",
                                      config.modelserver.repository)});
   }
+  if (const absl::Status status = setup_.check_files(config); !status.ok()) {
+    return Refuse(what, {std::string(Message(status))});
+  }
   if (config.threads > board_.lanes_per_slot()) {
     return Refuse(what,
                   {fmt::format("threads: is {}, allowed are {} while the pool runs; start it again",
@@ -175,6 +178,7 @@ void Master::BecomeNextProgram() {
                           .sidecar_listener = setup_.sidecar_listener,
                           .scoreboard = board_.file(),
                           .notice = setup_.notice.fd(),
+                          .pid_file = setup_.pid_file.fd(),
                           .socket_activated = setup_.socket_activated,
                           .generation = last_generation_,
                           .at_start = {},

@@ -23,6 +23,7 @@
 
 #include "shared/api_keys.h"
 #include "shared/file_descriptor.h"
+#include "shared/replace_file.h"
 
 namespace inferpool::ops {
 namespace {
@@ -100,28 +101,9 @@ absl::Status GiveRights(int fd, const Place& place) {
 }
 
 absl::Status Replace(const Place& place, const std::string& text) {
-  const std::string temporary = place.file + ".new";
-  unlink(temporary.c_str());  // of an editor that died; the lock says that none is at work
-  const FileDescriptor fd(
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return Failed("write", temporary);
-  absl::Status status = GiveRights(fd.get(), place);
-  std::string_view rest = text;
-  while (status.ok() && !rest.empty()) {
-    const ssize_t written = write(fd.get(), rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) {
-      status = Failed("write", temporary);
-    } else {
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
-  if (status.ok() && fsync(fd.get()) != 0) status = Failed("write", temporary);
-  if (status.ok() && rename(temporary.c_str(), place.file.c_str()) != 0) {
-    status = Failed("replace", place.file);
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
+  return ReplaceFile(place.file, text, {.mode = 0600, .durable = true, .set_rights = [&](int fd) {
+                                          return GiveRights(fd, place);
+                                        }});
 }
 
 // Changes the file while nobody else does.

@@ -97,39 +97,110 @@ build() {
   cmake --build "$folder" ${1:+--target "$@"} || fail "the build failed; the compiler's words are above"
 }
 
-# The pid in a file of the state folder, when that process lives; nothing otherwise.
-living_pid() {
-  local pid
-  pid=$(cat "$1" 2>/dev/null) || return 0
-  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo "$pid"
-  return 0
+# A process is written "PID START", where START is the kernel's time of its start: a number alone may
+# be somebody else's by the time it is used.
+
+# process_of PID: that process; nothing when there is none, or it has ended.
+process_of() {
+  local stat fields
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  read -ra fields <<<"${stat##*) }" # after the name, which may be anything
+  case ${fields[0]} in
+    Z | X) ;;
+    *) echo "$1 ${fields[19]}" ;;
+  esac
 }
 
-# wait_gone PID SECONDS: false when the process is still there after that.
+lives() { # PROCESS
+  [ -n "$1" ] && [ "$(process_of "${1% *}")" = "$1" ]
+}
+
+signal() { # NAME PROCESS
+  if lives "$2"; then kill -s "$1" "${2% *}" 2>/dev/null || true; fi
+}
+
+# wait_gone PROCESS SECONDS: false when it is still there after that.
 wait_gone() {
   local tenths=$(($2 * 10))
-  while kill -0 "$1" 2>/dev/null; do
+  while lives "$1"; do
     tenths=$((tenths - 1))
     [ "$tenths" -gt 0 ] || return 1
     sleep 0.1
   done
 }
 
-# stop_instance STATE: nginx first, so that nothing new comes; then the pool, which drains.
-stop_instance() {
-  local state=$1 pid
-  pid=$(living_pid "$state/nginx.pid")
-  if [ -n "$pid" ]; then
+# pid_in FILE: the pid that it holds; nothing when it holds anything else, which is never given to kill.
+pid_in() {
+  local text
+  [ -f "$1" ] && [ ! -L "$1" ] || return 0
+  text=$(head -c 32 "$1" 2>/dev/null | tr '\0' '?') || return 0
+  if [[ $text =~ ^[1-9][0-9]{0,6}$ ]]; then echo "$text"; fi
+}
+
+# master_of STATE: the master that runs from that folder, which holds the lock on its pid file.
+master_of() {
+  local file=$1/inferpool.pid pid process fd
+  pid=$(pid_in "$file")
+  [ -n "$pid" ] || return 0
+  process=$(process_of "$pid")
+  for fd in "/proc/$pid/fd"/*; do
+    [ "$fd" -ef "$file" ] || continue
+    if grep -q '^lock:.*OFDLCK.*WRITE' "/proc/$pid/fdinfo/${fd##*/}" 2>/dev/null; then
+      echo "$process"
+      return 0
+    fi
+  done
+}
+
+# nginx_of STATE: the nginx that runs from that folder, by its program and its command line: it holds
+# no lock.
+nginx_of() {
+  local pid process program line
+  pid=$(pid_in "$1/nginx.pid")
+  [ -n "$pid" ] || return 0
+  process=$(process_of "$pid")
+  program=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 0
+  program=${program% (deleted)} # a package was upgraded
+  line=" $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") " || return 0
+  [[ ${program##*/} == nginx* ]] || return 0
+  if [[ $line == *" -c $1/nginx.conf "* || $line == *" -p $1 "* ]]; then echo "$process"; fi
+}
+
+# nginx_left_in STATE: the processes of an nginx that have that folder's error log open, a line each.
+# Workers outlive a master that was killed, and keep its ports.
+nginx_left_in() {
+  local program pid fd
+  while read -r program; do
+    pid=${program//[^0-9]/}
+    for fd in "/proc/$pid/fd"/*; do
+      if [ "$fd" -ef "$1/logs/nginx-error.log" ]; then
+        process_of "$pid"
+        break
+      fi
+    done
+  done < <(find /proc -mindepth 2 -maxdepth 2 -name exe -lname '*/nginx*' 2>/dev/null)
+}
+
+# stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which
+# drains. Either may be empty.
+stop_processes() {
+  local process left
+  if lives "$2"; then
     say "Stopping nginx"
-    kill -QUIT "$pid" 2>/dev/null || true
-    wait_gone "$pid" 60 || kill -TERM "$pid" 2>/dev/null || true
+    signal QUIT "$2"
+    wait_gone "$2" 60 || true
   fi
-  pid=$(living_pid "$state/inferpool.pid")
-  if [ -n "$pid" ]; then
+  mapfile -t left < <(nginx_left_in "$1")
+  for process in "$2" "${left[@]}"; do
+    signal TERM "$process"
+  done
+  for process in "$2" "${left[@]}"; do
+    wait_gone "$process" 10 || fail "nginx (pid ${process% *}) does not stop"
+  done
+  if lives "$3"; then
     say "Draining the pool"
-    kill -TERM "$pid" 2>/dev/null || true
+    signal TERM "$3"
     # It kills what does not drain within timeouts.drain_s, so it ends by itself.
-    wait_gone "$pid" 3700 || fail "the pool (pid $pid) does not stop"
+    wait_gone "$3" 3700 || fail "the pool (pid ${3% *}) does not stop"
   fi
-  rm -f "$state/nginx.pid" "$state/inferpool.pid"
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include "ops/pool_command.h"
 #include "ops/predict_command.h"
 #include "ops/serve.h"
+#include "ops/state_folder.h"
 #include "shared/config.h"
 
 namespace inferpool::ops {
@@ -57,6 +59,9 @@ int Main(int argc, char** argv) {
   AddConfigOptions(*check, options);
   CLI::App* nginx = app.add_subcommand("nginx", "Print nginx's configuration");
   AddConfigOptions(*nginx, options);
+  CLI::App* prepare =
+      app.add_subcommand("prepare", "Make the state folder, with nginx's configuration in it");
+  AddConfigOptions(*prepare, options);
   PoolCommand pool;
   CLI::App* status = app.add_subcommand("status", "Show what a running pool does");
   AddPoolOptions(*status, pool);
@@ -115,6 +120,7 @@ int Main(int argc, char** argv) {
       return EXIT_SUCCESS;
     });
   }
+  if (*prepare) return WithConfig(options, Prepare);
   if (*of_keys.add) return AddKey(key);
   if (*of_keys.list) return ListKeys(key);
   if (*of_keys.revoke) return RevokeKey(key);
@@ -133,7 +139,8 @@ int main(int argc, char** argv) {
   try {
     return inferpool::ops::Main(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "inferpool: {}\n", error.what());
+    // Not fmt::print, which throws when stderr is a file on a full disk.
+    std::fprintf(stderr, "inferpool: %s\n", error.what());
     return EXIT_FAILURE;
   }
 }

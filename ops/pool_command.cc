@@ -10,12 +10,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 #include <system_error>
 #include <thread>
 
 #include "fcgi/control.h"
+#include "fcgi/pid_file.h"
 #include "ops/pool_status.h"
 #include "shared/scoreboard.h"
 
@@ -44,13 +44,10 @@ absl::StatusOr<std::string> StateOf(const PoolCommand& command) {
 
 // The master's memfd, through /proc: nobody has to answer.
 absl::StatusOr<Scoreboard> OpenScoreboard(const std::string& state) {
-  pid_t master = 0;
-  std::ifstream(state + "/inferpool.pid") >> master;
-  const auto none =
-      absl::UnavailableError(fmt::format("no inferpool runs in {} (see --state)", state));
-  if (master <= 0) return none;
+  const auto master = fcgi::FindMaster(state);
+  if (!master.ok()) return master.status();
   std::error_code error;
-  const std::string folder = fmt::format("/proc/{}/fd", master);
+  const std::string folder = fmt::format("/proc/{}/fd", *master);
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     std::error_code unreadable;
     const std::string target = std::filesystem::read_symlink(entry.path(), unreadable);
@@ -63,7 +60,7 @@ absl::StatusOr<Scoreboard> OpenScoreboard(const std::string& state) {
     return absl::PermissionDeniedError(
         fmt::format("the pool in {} is another user's: run this as that user or as root", state));
   }
-  return none;
+  return absl::UnavailableError(fmt::format("the master in {} has gone", state));
 }
 
 absl::StatusOr<Scoreboard> OpenScoreboard(const PoolCommand& command) {

@@ -25,9 +25,11 @@
 #include "fcgi/crash_handler.h"
 #include "fcgi/listener.h"
 #include "fcgi/master.h"
+#include "fcgi/pid_file.h"
 #include "fcgi/server.h"
 #include "ops/keys_command.h"
 #include "ops/sidecar.h"
+#include "ops/state_folder.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "shared/tune_runtime.h"
@@ -300,25 +302,6 @@ absl::StatusOr<Ground> InheritedGround(const Config& config, const fcgi::Inherit
                 .notice = fcgi::Notice(FileDescriptor(inheritance.notice))};
 }
 
-// What the children, who are not root, must be able to use. The state folder stays ours: root works
-// in it by path, and whoever may write there could lead it elsewhere.
-absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
-  const std::string folder = config.state + "/children";
-  mkdir(folder.c_str(), 0750);
-  for (const std::string& path : {folder, config.listen.socket}) {
-    if (IsTcp(path)) continue;
-    if (lchown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
-      return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
-                                             std::generic_category().message(errno)));
-    }
-  }
-  if (!config.log.file.empty() && fchown(STDERR_FILENO, identity.user, identity.group) != 0) {
-    return absl::InternalError(fmt::format("cannot give {} to {}: {}", config.log.file,
-                                           identity.name, std::generic_category().message(errno)));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
   if (config.user.empty() || geteuid() != 0) return std::nullopt;
   auto identity = fcgi::FindIdentity(config.user, config.group);
@@ -342,6 +325,26 @@ absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, cons
       fmt::format("auth.keys_file {} cannot be read by {}, as which the workers run: make it that "
                   "user's group's, with mode 0640",
                   config.auth.keys_file, identity->name));
+}
+
+// That the workers of this configuration would know their keys.
+absl::Status CheckKeys(const std::optional<fcgi::Identity>& identity, const Config& config) {
+  RETURN_IF_ERROR(CheckKeysFile(config));
+  return CheckKeysAreFor(identity, config);
+}
+
+// A pool that runs already is not given up for its pid file.
+absl::StatusOr<fcgi::PidFile> PidFileOf(const Config& config,
+                                        const std::optional<fcgi::Inheritance>& inheritance) {
+  if (inheritance && inheritance->pid_file >= 0) {
+    return fcgi::PidFile::Inherit(config.state, FileDescriptor(inheritance->pid_file));
+  }
+  absl::StatusOr<fcgi::PidFile> pid_file = fcgi::PidFile::Take(config.state);
+  if (!pid_file.ok() && inheritance) {
+    log::Error("the pid file is lost", {{"reason", Message(pid_file.status())}});
+    return fcgi::PidFile();
+  }
+  return pid_file;
 }
 
 absl::Status CheckModelServer(const Config& config, const std::string& program) {
@@ -394,20 +397,21 @@ void RemoveTracesOfModelServer(const Config& config) {
 }  // namespace
 
 int Serve(Config config, const std::string& config_file, const ConfigOverrides& overrides) {
-  // Whoever reads our log may go away; that must not end us.
+  // Whoever reads our log may go away, or its file grow to its limit; that must not end us.
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
   std::optional<fcgi::Inheritance> inheritance = fcgi::TakeInheritance();
   if (inheritance) {
     KeepWhatWasStarted(config, config_file, overrides, *inheritance);
   } else {
     CloseForgottenDescriptors();
   }
-  std::error_code error;
-  std::filesystem::create_directories(config.state, error);
-  if (error) {
-    return Refuse(
-        fmt::format("cannot make the state folder {}: {}", config.state, error.message()));
+  if (const absl::Status status = MakeStateFolder(config.state); !status.ok() && !inheritance) {
+    return Refuse(Message(status));
   }
+  // Before anything in the folder is touched that may be another master's.
+  const absl::StatusOr<fcgi::PidFile> pid_file = PidFileOf(config, inheritance);
+  if (!pid_file.ok()) return Refuse(Message(pid_file.status()));
   if (const absl::Status status = CheckKeysFile(config); !status.ok() && !inheritance) {
     return Refuse(Message(status));
   }
@@ -448,22 +452,27 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   programs.model_server = [&](const Config& of_generation) {
     return ExecModelServer(of_generation, modelserver);
   };
+  if (geteuid() == 0 && !*identity) log::Warning(kRunsAsRoot);
   log::Info("starting", {{"workers", config.workers},
                          {"threads", config.threads},
                          {"socket", config.listen.socket},
                          {"sidecar_port", config.sidecar.port}});
-  const int status = fcgi::RunMaster({.config = config,
-                                      .config_file = config_file,
-                                      .overrides = overrides,
-                                      .program = OwnProgram(),
-                                      .listener = ground->listener.get(),
-                                      .sidecar_listener = ground->sidecar_listener.get(),
-                                      .socket_activated = ground->socket_activated,
-                                      .scoreboard = ground->scoreboard,
-                                      .notice = ground->notice,
-                                      .identity = *identity,
-                                      .programs = std::move(programs),
-                                      .inheritance = std::move(inheritance)});
+  const int status = fcgi::RunMaster(
+      {.config = config,
+       .config_file = config_file,
+       .overrides = overrides,
+       .program = OwnProgram(),
+       .listener = ground->listener.get(),
+       .sidecar_listener = ground->sidecar_listener.get(),
+       .socket_activated = ground->socket_activated,
+       .scoreboard = ground->scoreboard,
+       .notice = ground->notice,
+       .pid_file = *pid_file,
+       .identity = *identity,
+       .programs = std::move(programs),
+       .check_files = [&](const Config& next) { return CheckKeys(*identity, next); },
+       .inheritance = std::move(inheritance)});
+  std::error_code error;
   if (!ground->socket_activated && !IsTcp(config.listen.socket)) {
     std::filesystem::remove(config.listen.socket, error);
   }

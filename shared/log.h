@@ -4,8 +4,9 @@
 //   {"time":"2026-11-21T02:10:00.123Z","level":"info","role":"worker 3","pid":71,"event":"worker
 //   ready","worker":3,...}
 //
-// Never waits: when stderr is a pipe that nobody empties, lines are dropped, and how many is said
-// later. Nothing is formatted when the level is off. Thread safe after Init.
+// Never waits: when stderr is a pipe that nobody empties, or a file on a full disk, lines are
+// dropped whole, and how many is said later. Nothing is formatted when the level is off. Thread
+// safe after Init.
 #pragma once
 
 #include <concepts>
@@ -55,9 +56,10 @@ bool Enabled(Level level);
 void SetLevel(Level level);
 
 // Sends this process's stderr, the log included, to the end of `path`, which is made when it is not
-// there; an empty path leaves stderr as it is. False, with errno, when it cannot be opened. Reopen
-// does it again with the same path, after the file was moved away. Both may be called while others
-// log.
+// there; an empty path leaves stderr as it is. A symbolic link is not followed: whoever may write
+// in the folder could lead root's log elsewhere. False, with errno, when it cannot be opened.
+// Reopen does it again with the same path, after the file was moved away. Both may be called while
+// others log.
 bool OpenFile(const std::string& path);
 bool Reopen();
 

@@ -358,7 +358,9 @@ class MasterTest(SystemTest):
 
     def test_a_second_pool_in_the_same_state_folder_is_refused(self):
         port, = harness.free_ports(1)
-        self.assertIn(self.instance.socket, self.refused(f"sidecar.port={port}"))
+        self.assertIn(f"already runs from the state folder {self.instance.state} (process "
+                      f"{self.instance.serve.pid})",
+                      self.refused(f"sidecar.port={port}", "listen.socket=second.sock"))
 
     def test_a_second_pool_on_the_same_sidecar_port_is_refused(self):
         other = harness.tempfile.mkdtemp(prefix="ip", dir="/tmp")

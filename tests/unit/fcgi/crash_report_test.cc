@@ -3,8 +3,13 @@
 #include <gtest/gtest.h>
 #include <json/json.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -204,6 +209,42 @@ TEST_F(CrashReportTest, AFolderThatCannotBeWrittenIsLoggedAndNoMore) {
   test::WriteFile(crashes_, "a file where the folder should be");
   EXPECT_EQ(Report(Of(Signal(SIGSEGV))).signal, SIGSEGV);
   EXPECT_NE(log_.find("cannot write the crash report"), std::string::npos);
+}
+
+// A limit on the size of files is a full disk that a test can have.
+TEST_F(CrashReportTest, OnAFullDiskThereIsNoPartOfAReport) {
+  test::ChildProcess child([this] {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit few{.rlim_cur = 40, .rlim_max = 40};
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair.data()) != 0) return 1;
+    dup2(pair[1], STDERR_FILENO);  // the log has room
+    if (setrlimit(RLIMIT_FSIZE, &few) != 0) return 2;
+    ReportCrash(board_, Of(Signal(SIGSEGV)), crashes_, Clock::now());
+    std::string said(64 * 1024, '\0');
+    std::string words;
+    for (ssize_t got = 0; (got = recv(pair[0], said.data(), said.size(), MSG_DONTWAIT)) > 0;) {
+      words.append(said, 0, static_cast<std::size_t>(got));
+    }
+    const bool told = words.find("cannot write the crash report") != std::string::npos &&
+                      words.find("\"worker crashed\"") != std::string::npos &&
+                      words.find(".json\"}") == std::string::npos;
+    return told ? 0 : 3;
+  });
+  EXPECT_TRUE(child.Exited(0));
+  EXPECT_EQ(Files(), std::vector<std::string>());
+}
+
+TEST_F(CrashReportTest, IsForItsUserAndGroupOnly) {
+  const mode_t mask = umask(0);
+  Report(Of(Signal(SIGSEGV)));
+  umask(mask);
+  ASSERT_EQ(Files().size(), 1U);
+  struct stat info {};
+  ASSERT_EQ(stat(Files()[0].c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0640U);
+  ASSERT_EQ(stat(crashes_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0750U);
 }
 
 }  // namespace

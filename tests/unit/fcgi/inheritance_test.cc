@@ -25,7 +25,7 @@ static bool operator==(const Inheritance::Child& a, const Inheritance::Child& b)
 
 static bool operator==(const Inheritance& a, const Inheritance& b) {
   return a.listener == b.listener && a.sidecar_listener == b.sidecar_listener &&
-         a.scoreboard == b.scoreboard && a.notice == b.notice &&
+         a.scoreboard == b.scoreboard && a.notice == b.notice && a.pid_file == b.pid_file &&
          a.socket_activated == b.socket_activated && a.generation == b.generation &&
          a.at_start == b.at_start && a.workers == b.workers && a.children == b.children;
 }
@@ -38,6 +38,7 @@ Inheritance Example() {
       .sidecar_listener = 12,
       .scoreboard = 13,
       .notice = 14,
+      .pid_file = 15,
       .socket_activated = true,
       .generation = std::numeric_limits<std::uint32_t>::max(),
       .at_start = {"state=/srv/a \"pool\"", "user="},

@@ -62,6 +62,20 @@ TEST_F(MasterControlTest, ScaleBeyondTheMostIsRefused) {
   EXPECT_EQ(LatestReload().outcome, ReloadRecord::kRefused);
 }
 
+TEST_F(MasterControlTest, AFileThatTheWorkersCouldNotUseIsSaidAndChangesNothing) {
+  check_files_ = [](const Config& next) {
+    return next.limits.body_mb == 7 ? absl::FailedPreconditionError("auth.keys_file is spoilt")
+                                    : absl::OkStatus();
+  };
+  ASSERT_TRUE(StartAndWait());
+  WriteConfig(R"(, "limits": {"body_mb": 7})");
+  const Json::Value answer = Ask("reload");
+  EXPECT_FALSE(answer["ok"].asBool());
+  EXPECT_TRUE(Mentions(answer, "auth.keys_file is spoilt")) << answer;
+  EXPECT_EQ(LatestReload().outcome, ReloadRecord::kRefused);
+  EXPECT_EQ(shared_->successors, 0);
+}
+
 TEST_F(MasterControlTest, ReloadReplacesTheWorkersByOnesOfTheNewConfiguration) {
   programs_.worker = [this](const Config& config, const Notice&, int slot, bool successor) {
     board_->lanes(slot)[0].CountBytes(static_cast<std::uint64_t>(config.limits.body_mb), 0);

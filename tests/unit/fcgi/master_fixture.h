@@ -101,6 +101,8 @@ class MasterFixture : public testing::Test {
     master_ = std::make_unique<ChildProcess>([this] {
       if (freopen("/dev/null", "w", stderr) == nullptr) return 98;
       fcgi::BlockSignals();
+      const auto pid_file = fcgi::PidFile::Take(config_.state);
+      if (!pid_file.ok()) return 97;
       return fcgi::RunMaster({.config = config_,
                               .config_file = folder_ / "inferpool.json",
                               .overrides = {},
@@ -110,8 +112,10 @@ class MasterFixture : public testing::Test {
                               .socket_activated = socket_activated_,
                               .scoreboard = *board_,
                               .notice = notice_,
+                              .pid_file = *pid_file,
                               .identity = {},
                               .programs = programs_,
+                              .check_files = check_files_,
                               .inheritance = {}});
     });
   }
@@ -154,6 +158,9 @@ class MasterFixture : public testing::Test {
   std::string program_ = "/bin/false";
   bool socket_activated_ = false;
   fcgi::Programs programs_;
+  std::function<absl::Status(const Config&)> check_files_ = [](const Config&) {
+    return absl::OkStatus();
+  };
   Shared* shared_ = nullptr;
   std::unique_ptr<ChildProcess> master_;
 };

@@ -87,6 +87,33 @@ TEST_F(MasterTest, ItsFilesAreThereWhileItRunsAndNoLonger) {
   EXPECT_FALSE(std::filesystem::exists(ControlPath(folder_.path())));
 }
 
+TEST_F(MasterTest, AStateFolderThatGoesAwayDuringTheStartEndsItAndItsChildren) {
+  programs_.worker = [this](const Config&, const Notice&, int, bool) {
+    ++shared_->starts;
+    AwaitTerm();  // never ready
+    ++shared_->next;
+    return 0;
+  };
+  config_.state = folder_ / "state";
+  config_.timeouts.start_s = 30;
+  std::filesystem::create_directory(config_.state);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return shared_->starts == 1; }));
+  std::filesystem::rename(config_.state, folder_ / "elsewhere");
+  EXPECT_TRUE(master_->Exited(EXIT_FAILURE));
+  EXPECT_EQ(shared_->next, 2) << "the worker and the sidecar were asked to leave";
+}
+
+TEST_F(MasterTest, AStateFolderThatGoesAwayLaterEndsNothing) {
+  config_.state = folder_ / "state";
+  std::filesystem::create_directory(config_.state);
+  ASSERT_TRUE(StartAndWait());
+  std::filesystem::rename(config_.state, folder_ / "elsewhere");
+  EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+}
+
 TEST_F(MasterTest, ACrashedWorkerIsStartedAgainAndCounted) {
   programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
     const int start = ++shared_->starts;

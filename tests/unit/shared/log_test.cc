@@ -3,11 +3,16 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <json/json.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -355,6 +360,102 @@ TEST_F(LogFileTest, NoLineIsLostOrCutWhileItIsOpenedAgain) {
     for (std::string line; std::getline(file, line); ++lines) ParseLine(line + "\n");
   }
   EXPECT_EQ(lines, kLines);
+}
+
+// A file that takes no more than so many bytes is a disk that is nearly full, and has room again
+// when the limit is gone.
+void LimitFiles(rlim_t bytes) {
+  signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+  if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(9);
+}
+
+TEST_F(LogFileTest, ALineThatADiskTakesAPartOfLeavesNothing) {
+  EXPECT_TRUE(Exits([this] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile(folder_ / "log")) return false;
+    LimitFiles(1'000);
+    for (int i = 0; i < 30; ++i) Info("line", {{"i", i}});
+    return true;
+  }));
+  std::istringstream file(Read("log"));
+  int lines = 0;
+  for (std::string line; std::getline(file, line); ++lines) {
+    EXPECT_EQ(ParseLine(line + "\n")["i"].asInt(), lines);
+  }
+  EXPECT_GT(lines, 3);
+  EXPECT_LT(lines, 30);
+}
+
+TEST_F(LogFileTest, WhenThereIsRoomAgainItGoesOnAndSaysHowManyAreMissing) {
+  EXPECT_TRUE(Exits([this] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile(folder_ / "log")) return false;
+    LimitFiles(300);
+    for (int i = 0; i < 10; ++i) Info("line", {{"i", i}});
+    LimitFiles(RLIM_INFINITY);
+    Info("again");
+    return true;
+  }));
+  std::istringstream file(Read("log"));
+  int written = 0;
+  int dropped = 0;
+  for (std::string text; std::getline(file, text);) {
+    const Json::Value line = ParseLine(text + "\n");
+    if (line["event"] == "line") ++written;
+    if (line["event"] == "log lines dropped") dropped = line["count"].asInt();
+  }
+  EXPECT_GT(written, 0);
+  EXPECT_EQ(written + dropped, 10);
+  EXPECT_NE(Read("log").find("\"again\""), std::string::npos);
+}
+
+// Without the right to cut it back, as on a socket.
+TEST_F(LogFileTest, ALineThatStaysTornIsNotContinuedByTheNextOne) {
+  EXPECT_TRUE(Exits([] {
+    std::array<int, 2> pair{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return false;
+    const int room = 4'608;
+    setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    dup2(pair[1], STDERR_FILENO);
+    Init(Level::kInfo, "test");
+    Info("long", {{"text", std::string(1'000'000, 'x')}});
+    std::string got(2'000'000, '\0');
+    const ssize_t part = recv(pair[0], got.data(), got.size(), MSG_DONTWAIT);
+    if (part <= 0 || part >= 1'000'000) return false;
+    while (recv(pair[0], got.data(), got.size(), MSG_DONTWAIT) > 0) continue;
+    Info("next");
+    const ssize_t next = recv(pair[0], got.data(), got.size(), MSG_DONTWAIT);
+    return next > 1 && got[0] == '\n' && got[1] == '{' &&
+           got.substr(0, static_cast<std::size_t>(next)).find("\"next\"") != std::string::npos;
+  }));
+}
+
+TEST_F(LogFileTest, AFullDiskCostsNoTimeAndIsNoCrash) {
+  EXPECT_TRUE(Exits([] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile("/dev/full")) return false;
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 1'000; ++i) Error("lost");
+    return std::chrono::steady_clock::now() - begin < std::chrono::seconds(2);
+  }));
+}
+
+TEST_F(LogFileTest, ALinkIsNotFollowed) {
+  test::WriteFile(folder_ / "precious", "precious");
+  std::filesystem::create_symlink(folder_ / "precious", folder_ / "log");
+  EXPECT_TRUE(Exits([this] { return !OpenFile(folder_ / "log") && errno == ELOOP; }));
+  EXPECT_EQ(Read("precious"), "precious");
+}
+
+TEST_F(LogFileTest, IsForItsUserAndGroupOnly) {
+  EXPECT_TRUE(Exits([this] {
+    umask(0);
+    return OpenFile(folder_ / "log");
+  }));
+  struct stat info {};
+  ASSERT_EQ(stat((folder_ / "log").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0640U);
 }
 
 }  // namespace

@@ -1,0 +1,165 @@
+#include "ops/state_folder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "ops/nginx_config.h"
+#include "shared/file_descriptor.h"
+#include "shared/replace_file.h"
+
+namespace inferpool::ops {
+namespace {
+
+constexpr mode_t kMode = 0750;
+// A start writes some 50 KB, and logs grow from the first second on.
+constexpr std::uintmax_t kLeastRoomBytes = 256 * 1024;
+
+absl::Status Failed(std::string_view what, const std::string& path) {
+  return absl::InternalError(
+      fmt::format("cannot {} {}: {}", what, path, std::generic_category().message(errno)));
+}
+
+std::string NameOf(uid_t user) {
+  const passwd* entry = getpwuid(user);  // NOLINT(concurrency-mt-unsafe): one thread
+  return entry == nullptr ? fmt::format("user {}", user) : entry->pw_name;
+}
+
+bool IsTrusted(uid_t user) {
+  return user == geteuid() || user == 0;
+}
+
+absl::Status CheckLink(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0 || !S_ISLNK(info.st_mode) || IsTrusted(info.st_uid)) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(fmt::format(
+      "the state folder {} is a symbolic link of {}: name the folder that is meant, or another one",
+      path, NameOf(info.st_uid)));
+}
+
+// Of an open folder, so that nobody can put another one in its place meanwhile.
+absl::Status CheckRights(int folder, const std::string& path) {
+  struct stat info {};
+  if (fstat(folder, &info) != 0) return Failed("look at", path);
+  if (!IsTrusted(info.st_uid)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "the folder {} belongs to {}, not to {}: start inferpool as that user, or choose another "
+        "state folder",
+        path, NameOf(info.st_uid), NameOf(geteuid())));
+  }
+  if (info.st_uid == geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("the folder {} is writable to others (mode {:04o}): chmod go-w it, or choose "
+                    "another state folder",
+                    path, info.st_mode & 07777U));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FileDescriptor> MakeFolder(const std::string& path, int flags) {
+  if (mkdir(path.c_str(), kMode) != 0 && errno != EEXIST) return Failed("make the folder", path);
+  FileDescriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags));
+  if (!folder) return Failed("open the folder", path);
+  RETURN_IF_ERROR(CheckRights(folder.get(), path));
+  return folder;
+}
+
+// Programs that open the logs by name, such as nginx, would follow links.
+absl::Status CheckNoLinks(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::error_code unreadable;
+    if (entry.is_symlink(unreadable)) {
+      return absl::FailedPreconditionError(fmt::format(
+          "{} is a symbolic link, which a log must not be: remove it", entry.path().string()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRoom(const std::string& state) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(state, error);
+  if (error || space.available >= kLeastRoomBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      fmt::format("the disk of the state folder {} is full ({} KB free): make room, or choose "
+                  "another state folder",
+                  state, space.available / 1024));
+}
+
+absl::Status PrepareFolders(const Config& config) {
+  RETURN_IF_ERROR(MakeStateFolder(config.state));
+  RETURN_IF_ERROR(CheckRoom(config.state));
+  for (const std::string_view name : {"logs", "tmp", "tls"}) {
+    RETURN_IF_ERROR(MakeFolder(fmt::format("{}/{}", config.state, name), O_NOFOLLOW).status());
+  }
+  RETURN_IF_ERROR(CheckNoLinks(config.state + "/logs"));
+  return ReplaceFile(config.state + "/nginx.conf", NginxConfig(config, ThisHost()));
+}
+
+}  // namespace
+
+absl::Status MakeStateFolder(const std::string& path) {
+  // With a slash at its end, a link would be looked through.
+  const std::string state = path.substr(0, path.find_last_not_of('/') + 1);
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(state).parent_path(), error);
+  if (error) {
+    return absl::InternalError(
+        fmt::format("cannot make the state folder {}: {}", state, error.message()));
+  }
+  RETURN_IF_ERROR(CheckLink(state));
+  return MakeFolder(state, 0).status();
+}
+
+int Prepare(const Config& config) {
+  if (const absl::Status status = PrepareFolders(config); !status.ok()) {
+    fmt::print(stderr, "inferpool: {}\n", Message(status));
+    return EXIT_FAILURE;
+  }
+  if (geteuid() == 0 && config.user.empty()) {
+    fmt::print(stderr, "inferpool: warning: {}\n", kRunsAsRoot);
+  }
+  return EXIT_SUCCESS;
+}
+
+absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
+  const auto failed = [&](const std::string& path) {
+    return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
+                                           std::generic_category().message(errno)));
+  };
+  const FileDescriptor state(open(config.state.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat info {};
+  if (!state || fstat(state.get(), &info) != 0) return failed(config.state);
+  const std::string folder = config.state + "/children";
+  mkdir(folder.c_str(), kMode);
+  if ((info.st_mode & S_IXOTH) == 0 &&
+      (fchown(state.get(), static_cast<uid_t>(-1), identity.group) != 0 ||
+       fchmod(state.get(), (info.st_mode & kMode) | S_IXGRP) != 0)) {
+    return failed(config.state);
+  }
+  for (const std::string& path : {folder, config.listen.socket}) {
+    if (IsTcp(path)) continue;
+    // Never through a link: what is in children/ is theirs.
+    if (lchown(path.c_str(), identity.user, identity.group) != 0 && errno != ENOENT) {
+      return failed(path);
+    }
+  }
+  if (!config.log.file.empty() && fchown(STDERR_FILENO, identity.user, identity.group) != 0) {
+    return failed(config.log.file);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace inferpool::ops

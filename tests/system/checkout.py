@@ -1,0 +1,88 @@
+"""ops/run and ops/stop as an operator calls them, on the programs under test: nothing is installed,
+built or downloaded."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import harness
+import processes
+from pictures import SOURCE
+from processes import PATIENCE_S, eventually
+
+# What the scripts would install and build with.
+_STUBS = {"cmake": "exit 0", "npm": "exit 1", "dpkg-query": "printf installed"}
+
+
+class Checkout:
+    """A tree with the scripts in it. Call remove() at the end."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="ipc", dir="/tmp"))
+        (self.folder / "ops").mkdir()
+        for name in ("run", "stop", "lib.sh", "inferpool.json"):
+            shutil.copy(SOURCE / "ops" / name, self.folder / "ops")
+        shutil.copytree(SOURCE / "ops/swagger-ui", self.folder / "ops/swagger-ui")
+        for name in ("pictures", "models"):
+            (self.folder / "ops" / name).symlink_to(SOURCE / "ops" / name)
+        (self.folder / "build/release").mkdir(parents=True)
+        (self.folder / "build/release/build.ninja").touch()
+        (self.folder / "build/release/bin").symlink_to(harness.BIN)
+        self.programs = self.folder / "programs"  # first in the scripts' PATH
+        self.programs.mkdir()
+        for name, text in _STUBS.items():
+            self.stub(name, text)
+        self.ports = harness.free_ports(3)
+        self.state = self.folder / "state"
+
+    def stub(self, name, text):
+        (self.programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.programs / name).chmod(0o755)
+
+    def remove(self):
+        """Ends what a test has left running; it must not have."""
+        for pid in self.running():
+            os.kill(pid, 9)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _call(self, script, *arguments, **environment):
+        path = f"{self.programs}:{os.environ['PATH']}"
+        # A terminal's worth of patience: whoever hangs fails.
+        return subprocess.run(
+            [self.folder / "ops" / script, *map(str, arguments)], text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=2 * PATIENCE_S, env={**os.environ, "PATH": path, **environment})
+
+    def run(self, *options, state=None):
+        """ops/run --detach; its words are in `stdout`."""
+        names = ("--port", "--http-port", "--sidecar-port")
+        ports = [word for pair in zip(names, self.ports) for word in pair]
+        return self._call("run", "--detach", "--state", state or self.state, *ports, *options)
+
+    def stop(self, state=None, **environment):
+        return self._call("stop", "--state", state or self.state, **environment)
+
+    def running(self, below=None):
+        """The programs under test and the nginxes that name a path below our folder, or have one open."""
+        prefix = str(below or self.folder)
+        found = set()
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            if not re.match("inferpool|modelserver|nginx", processes.program(pid)):
+                continue
+            try:
+                names = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")]
+                names += [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+            except OSError:
+                continue  # it has ended
+            if processes.is_alive(pid) and any(prefix in name for name in names):
+                found.add(pid)
+        return found
+
+    def assert_nothing_runs(self):
+        eventually(lambda: not self.running(), f"nothing runs in {self.folder}", timeout_s=10)
+
+    def pid(self, name):
+        return int((self.state / f"{name}.pid").read_text())
