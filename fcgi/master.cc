@@ -31,6 +31,8 @@ namespace {
 // A thread counts as stuck when one step alone has taken longer than the whole request may, and
 // this: between steps the worker itself answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
+// A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
+constexpr std::chrono::milliseconds kModelServerComesUp{500};
 // Ticks come every second.
 constexpr std::chrono::seconds kLateTick{3};
 
@@ -71,7 +73,8 @@ std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& boar
            .places = 1,
            .generation = of_model_server,
            .successor_first = false,
-           .leaves_last = true}};
+           .leaves_last = true,
+           .serves_after = kModelServerComesUp}};
 }
 
 }  // namespace

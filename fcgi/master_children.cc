@@ -65,7 +65,7 @@ void Master::Start(Supervisor::Process process, std::uint32_t generation, bool s
   if (pid < 0) {
     log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
     children_.ClearRow(process);
-    supervisor_.Ended(process, Supervisor::End::kCrashed, Clock::now());
+    supervisor_.Ended(process, /*killed=*/false, Clock::now());
     return;
   }
   row.pid = pid;
@@ -134,11 +134,7 @@ void Master::Ended(pid_t pid, const Running& running, int status) {
   }
   children_.ClearRow(running.process);
   const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck;
-  supervisor_.Ended(running.process,
-                    planned  ? Supervisor::End::kPlanned
-                    : killed ? Supervisor::End::kKilled
-                             : Supervisor::End::kCrashed,
-                    Clock::now());
+  supervisor_.Ended(running.process, killed, Clock::now());
 }
 
 }  // namespace inferpool::fcgi
