@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "fcgi/inspection.h"
 #include "fcgi/supervisor.h"
 #include "shared/file_descriptor.h"
 #include "shared/scoreboard.h"
@@ -22,6 +23,7 @@ struct Running {
   bool stuck = false;        // it had a request that was over its time
   bool was_stopped = false;  // when that was noticed
   bool same_program = true;  // forked by this program, not by the one before
+  LaneWatch lanes{};         // a worker's
 };
 
 class Children {

@@ -28,8 +28,8 @@
 namespace inferpool::fcgi {
 namespace {
 
-// A thread counts as stuck when one step alone has taken longer than the whole request may, and
-// this: between steps the worker itself answers 504 at timeouts.request_s.
+// A thread counts as stuck when it has worked at one step alone for longer than the whole request
+// may take, and this: between steps the worker itself answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
 // A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
 constexpr std::chrono::milliseconds kModelServerComesUp{500};
@@ -297,12 +297,11 @@ void Master::Tick() {
   std::uint64_t expired = 0;
   [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
   const TimePoint now = Clock::now();
-  // A tick that comes late comes to a pool that was frozen as a whole, which has not worked
-  // either: it gets this second to answer what is over its time.
-  const bool frozen = now - latest_tick_ > kLateTick;
+  // A tick that comes late comes to a pool that was frozen as a whole, which has not worked either.
+  const bool late = now - latest_tick_ > kLateTick;
   latest_tick_ = now;
   for (auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorker && running.ready && !frozen) Look(pid, running, now);
+    if (running.process.role == kWorker && running.ready) Look(pid, running, now, late);
   }
   if (check_) check_->Tick(now);
   const Totals totals = board_.Sum(now);
@@ -311,10 +310,12 @@ void Master::Tick() {
              config_.workers, totals.in_work);
 }
 
-void Master::Look(pid_t pid, Running& running, TimePoint now) {
+void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
   const auto limit =
       std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
-  const InWork in_work = Inspect(board_.used_lanes(running.process.place), limit, now);
+  const InWork in_work = running.lanes.Look(
+      board_.used_lanes(running.process.place),
+      [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);

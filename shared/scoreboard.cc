@@ -224,6 +224,7 @@ void Scoreboard::Vacate(int index) const {
   for (Lane& lane : used_lanes(index)) {
     lane.busy_since_ns = 0;
     lane.thread = 0;
+    for (std::atomic<pid_t>& helper : lane.helpers) helper = 0;
     lane.backtrace.count = 0;
   }
 }
