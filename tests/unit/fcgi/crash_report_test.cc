@@ -140,7 +140,7 @@ TEST_F(CrashReportTest, AStuckWorkersCulpritIsWhoWasBusyTheLongest) {
     lane(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 5));
     lane(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
                         .model = ModelName("m"),
-                        .digest = DigestOf(std::to_string(i))});
+                        .digest = DigestOf({}, std::to_string(i))});
   }
   const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck=*/true));
   EXPECT_EQ(record.stuck, 1U);

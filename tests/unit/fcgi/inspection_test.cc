@@ -22,7 +22,7 @@ class InspectionTest : public testing::Test {
   void Begin(std::size_t lane, const std::string& request) {
     board_.lanes(0)[lane].Begin(now_);
     board_.lanes(0)[lane].task.Store(
-        {.request_id = RequestName(request), .model = {}, .digest = DigestOf(request)});
+        {.request_id = RequestName(request), .model = {}, .digest = DigestOf({}, request)});
   }
 
   InWork Look(bool late = false) {
@@ -61,7 +61,7 @@ TEST_F(InspectionTest, OnlyWhatIsOverTheLimitIsStuck) {
   EXPECT_EQ(in_work.busy, 3);
   ASSERT_EQ(in_work.stuck.size(), 1U);
   EXPECT_EQ(in_work.stuck[0].request_id.view(), "late");
-  EXPECT_EQ(in_work.stuck[0].digest, DigestOf("late"));
+  EXPECT_EQ(in_work.stuck[0].digest, DigestOf({}, "late"));
 }
 
 TEST_F(InspectionTest, WhoGoesOnIsNotStuck) {

@@ -214,7 +214,7 @@ TEST_F(MasterTest, AWorkerThatIsDueIsReplacedBeforeItIsAskedToLeave) {
 
 TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
   config_.timeouts.request_s = 1;
-  const Digest digest = DigestOf("poison");
+  const Digest digest = DigestOf({}, "poison");
   programs_.worker = [&, this](const Config&, const Notice&, int slot, bool successor) {
     if (successor) return Stay(slot, successor);
     Lane& lane = board_->lanes(slot)[0];
