@@ -19,8 +19,9 @@ struct Running {
   FileDescriptor pidfd;  // readable when it has ended
   std::uint32_t generation;
   bool ready = false;
-  bool leaving = false;      // it was asked to
-  bool stuck = false;        // it had a request that was over its time
+  bool leaving = false;  // it was asked to
+  // The lane of a request that was over its time, when it had one.
+  std::optional<int> stuck_lane{};
   bool was_stopped = false;  // when that was noticed
   bool same_program = true;  // forked by this program, not by the one before
   LaneWatch lanes{};         // a worker's

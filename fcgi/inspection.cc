@@ -34,7 +34,7 @@ InWork LaneWatch::Look(std::span<const Lane> lanes, const TimesOf& times_of,
     ++in_work.busy;
     const std::int64_t step = lane.step_since_ns.load(std::memory_order_relaxed);
     if (steps_[i].Look(step, Sample(lane, times_of), now, late) > limit) {
-      in_work.stuck.push_back(lane.task.Load().value_or(Task{}));
+      in_work.stuck.push_back({static_cast<int>(i), lane.task.Load().value_or(Task{})});
     }
   }
   return in_work;

@@ -19,8 +19,12 @@ namespace inferpool::fcgi {
 // Not seen: a thread that sleeps because a thread without a lane, of gRPC or OpenCV, has no
 // processor. A call to the model has a deadline of its own and ends by itself.
 struct InWork {
+  struct Stuck {
+    int lane;
+    Task task;  // what is not known of it is empty
+  };
   int busy = 0;
-  std::vector<Task> stuck;  // what is not known of a task is empty
+  std::vector<Stuck> stuck;
 };
 
 // Looks at a worker's lanes at regular times. One for each worker process.

@@ -321,7 +321,7 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
     return;
   }
-  if (!running.stuck) {
+  if (!running.stuck_lane) {
     // What a stopped process has in work is late for no reason of its own.
     running.was_stopped = IsStopped(pid);
     log::Error("worker has stuck threads, it is being replaced",
@@ -330,9 +330,9 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
   }
-  running.stuck = true;
+  running.stuck_lane = in_work.stuck.front().lane;
   if (!running.was_stopped) {
-    for (const Task& task : in_work.stuck) Quarantine(task, now);
+    for (const InWork::Stuck& stuck : in_work.stuck) Quarantine(stuck.task, now);
   }
   supervisor_.Stuck(running.process, now);
   if (in_work.busy == static_cast<int>(in_work.stuck.size())) {

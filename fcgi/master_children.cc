@@ -126,14 +126,14 @@ void Master::Ended(pid_t pid, const Running& running, int status) {
                                 {.slot = running.process.place,
                                  .pid = pid,
                                  .wait_status = status,
-                                 .stuck = running.stuck,
+                                 .stuck_lane = running.stuck_lane,
                                  .same_program = running.same_program},
                                 config_.state + "/crashes", Clock::now()));
     }
     board_.CountEnd(/*crashed=*/!planned);
   }
   children_.ClearRow(running.process);
-  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck;
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
   supervisor_.Ended(running.process, killed, Clock::now());
 }
 

@@ -60,8 +60,8 @@ TEST_F(InspectionTest, OnlyWhatIsOverTheLimitIsStuck) {
   const InWork in_work = LookAfter(milliseconds(1));
   EXPECT_EQ(in_work.busy, 3);
   ASSERT_EQ(in_work.stuck.size(), 1U);
-  EXPECT_EQ(in_work.stuck[0].request_id.view(), "late");
-  EXPECT_EQ(in_work.stuck[0].digest, DigestOf({}, "late"));
+  EXPECT_EQ(in_work.stuck[0].task.request_id.view(), "late");
+  EXPECT_EQ(in_work.stuck[0].task.digest, DigestOf({}, "late"));
 }
 
 TEST_F(InspectionTest, WhoGoesOnIsNotStuck) {
@@ -80,7 +80,7 @@ TEST_F(InspectionTest, AStuckThreadWithoutATaskCountsToo) {
   Look();
   const InWork in_work = LookAfter(seconds(60));
   ASSERT_EQ(in_work.stuck.size(), 1U);
-  EXPECT_FALSE(in_work.stuck[0].digest.known());
+  EXPECT_FALSE(in_work.stuck[0].task.digest.known());
 }
 
 TEST_F(InspectionTest, WhoHasNoProcessorIsNotStuck) {
@@ -95,7 +95,7 @@ TEST_F(InspectionTest, WhoHasNoProcessorIsNotStuck) {
   const InWork in_work = LookAfter(seconds(60));
   EXPECT_EQ(in_work.busy, 2);
   ASSERT_EQ(in_work.stuck.size(), 1U);
-  EXPECT_EQ(in_work.stuck[0].request_id.view(), "sleeps");
+  EXPECT_EQ(in_work.stuck[0].task.request_id.view(), "sleeps");
 }
 
 TEST_F(InspectionTest, WhoseHelperHasNoProcessorIsNotStuck) {

@@ -227,7 +227,8 @@ TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
     return 0;
   };
   ASSERT_TRUE(StartAndWait());
-  ASSERT_TRUE(Eventually([&] { return !board_->Crashes().empty(); }));
+  // Two seconds of work, seen by looks that are a second apart.
+  ASSERT_TRUE(Eventually([&] { return !board_->Crashes().empty(); }, std::chrono::seconds(30)));
   EXPECT_EQ(shared_->successors, 1);
   const CrashRecord crash = board_->Crashes()[0];
   EXPECT_EQ(crash.signal, SIGABRT);
