@@ -29,12 +29,11 @@ struct ThreadSample {
 //                      goes on. A thread whose times are not known has worked all the time.
 //   A late look        the pool was frozen or starved as a whole, its master too: only time on a
 //                      processor counts.
-//   A request          has worked as little as that one of its threads which has worked least:
-//   while
-//                      one is starved, the others may be waiting for it.
+//   A request          has worked for as long as the one of its threads that has worked least:
+//                      while one is starved, the others may be waiting for it.
 //
-// So the result is never more than the true time, and less by at most the time between two looks
-// for the step's start, and by another such time for each change from waiting to sleeping.
+// So the result is never more than the true time. It is less by what passed before the first look
+// at the step, and by what a thread slept between two looks at the second of which it was runnable.
 class StepWatch {
  public:
   // The work at the step that began at `step` (any number that tells steps apart), since the first

@@ -60,8 +60,8 @@ class Supervisor {
     std::chrono::milliseconds abort_to_kill{2'000};
     std::chrono::milliseconds backoff{100};
     std::chrono::milliseconds most_backoff{10'000};
-    // Ten a second: a worker takes some 100 ms of a processor to come up, so those of a pool that
-    // is attacked take one core at most.
+    // Ten a second: a worker takes less than 100 ms of a processor to come up, so the restarts of
+    // a role take one core at most.
     std::chrono::milliseconds restart_every{100};
     int restart_burst = 10;
     int concurrent = 1;
