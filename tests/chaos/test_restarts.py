@@ -97,7 +97,7 @@ class KillTest(ChaosTest):
         self.begin({"workers": 2})
         longest_s = self.crash_once_a_second(
             self.pool.sidecar_pids, lambda: self.pool.request("GET", "/readyz").status == 200)
-        self.assertLess(longest_s, 4)
+        self.assertLess(longest_s, 1.5)  # with a back-off it came to 2 s, and to 10 s in the end
 
     def test_a_model_server_that_crashes_once_a_second(self):
         self.begin({"workers": 2})
