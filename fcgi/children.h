@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "fcgi/inspection.h"
 #include "fcgi/supervisor.h"
 #include "shared/file_descriptor.h"
 #include "shared/scoreboard.h"
@@ -18,10 +19,12 @@ struct Running {
   FileDescriptor pidfd;  // readable when it has ended
   std::uint32_t generation;
   bool ready = false;
-  bool leaving = false;      // it was asked to
-  bool stuck = false;        // it had a request that was over its time
+  bool leaving = false;  // it was asked to
+  // The lane of a request that was over its time, when it had one.
+  std::optional<int> stuck_lane{};
   bool was_stopped = false;  // when that was noticed
   bool same_program = true;  // forked by this program, not by the one before
+  LaneWatch lanes{};         // a worker's
 };
 
 class Children {

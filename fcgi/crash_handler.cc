@@ -173,9 +173,18 @@ LaneOwner::~LaneOwner() {
   Leave();
 }
 
-PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane, task)) {}
+PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane, task)) {
+  const auto self = static_cast<pid_t>(syscall(SYS_gettid));
+  for (std::atomic<pid_t>& helper : lane.helpers) {
+    pid_t nobody = 0;
+    if (!helper.compare_exchange_strong(nobody, self)) continue;
+    entry_ = &helper;
+    break;
+  }
+}
 
 PartOwner::~PartOwner() {
+  if (entry_ != nullptr) *entry_ = 0;
   Leave();
 }
 

@@ -108,12 +108,9 @@ std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, Ti
 // The thread whose doing it was; none when that is not known.
 const Thread* Culprit(const std::vector<Thread>& threads, const Slot& slot, const Crash& crash) {
   if (threads.empty()) return nullptr;
-  if (crash.stuck) {
-    const auto longest = std::ranges::max_element(threads, {}, &Thread::busy_s);
-    return longest->busy_s > 0 ? &*longest : nullptr;
-  }
-  if (slot.crash_signal == 0 || slot.crash_lane < 0) return nullptr;
-  const auto thread = std::ranges::find(threads, slot.crash_lane.load(), &Thread::lane);
+  if (!crash.stuck_lane && (slot.crash_signal == 0 || slot.crash_lane < 0)) return nullptr;
+  const int lane = crash.stuck_lane.value_or(slot.crash_lane.load());
+  const auto thread = std::ranges::find(threads, lane, &Thread::lane);
   return thread == threads.end() ? nullptr : &*thread;
 }
 
@@ -158,7 +155,7 @@ bool WriteReport(const std::string& folder, const std::string& path, const Json:
 }  // namespace
 
 bool IsReported(const Crash& crash) {
-  return crash.stuck ||
+  return crash.stuck_lane ||
          std::ranges::find(kReportedSignals, SignalOf(crash)) != kReportedSignals.end();
 }
 
@@ -175,7 +172,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
       .pid = crash.pid,
       .signal = signal,
       .exit_status = WIFEXITED(crash.wait_status) ? WEXITSTATUS(crash.wait_status) : 0,
-      .stuck = crash.stuck ? 1U : 0U,
+      .stuck = crash.stuck_lane ? 1U : 0U,
       .task = {}};
   if (culprit != nullptr && culprit->task) record.task = *culprit->task;
   if (!IsReported(crash)) return record;
@@ -186,7 +183,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["worker"] = crash.slot;
   report["pid"] = crash.pid;
   report["signal"] = SignalName(signal);
-  report["stuck"] = crash.stuck;
+  report["stuck"] = crash.stuck_lane.has_value();
   if (slot.crash_address != 0) report["address"] = fmt::format("{:#x}", slot.crash_address.load());
   report["generation"] = slot.process.generation.load();
   report["age_s"] = std::chrono::duration<double>(now - FromNs(slot.process.started_ns)).count();
@@ -204,7 +201,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   log::Error("worker crashed", {{"worker", crash.slot},
                                 {"child_pid", crash.pid},
                                 {"signal", SignalName(signal)},
-                                {"stuck", crash.stuck},
+                                {"stuck", crash.stuck_lane.has_value()},
                                 {"request_id", record.task.request_id.view()},
                                 {"model", record.task.model.view()},
                                 {"digest", report["digest"].asString()},

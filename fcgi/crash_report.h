@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "shared/scoreboard.h"
@@ -17,8 +18,8 @@ inline constexpr std::size_t kMostCrashReports = 64;
 struct Crash {
   int slot;
   pid_t pid;
-  int wait_status;  // as waitpid gives it
-  bool stuck;       // it was killed because a request was over its time
+  int wait_status;                // as waitpid gives it
+  std::optional<int> stuck_lane;  // it was killed because that one's request was over its time
   // The process has our program mapped where we have it: its addresses can be given names.
   bool same_program;
 };

@@ -27,9 +27,11 @@
 namespace inferpool::fcgi {
 namespace {
 
-// A thread counts as stuck when one step alone has taken longer than the whole request may, and
-// this: between steps the worker itself answers 504 at timeouts.request_s.
+// A thread counts as stuck when it has worked at one step alone for longer than the whole request
+// may take, and this: between steps the worker itself answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
+// A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
+constexpr std::chrono::milliseconds kModelServerComesUp{500};
 // Ticks come every second.
 constexpr std::chrono::seconds kLateTick{3};
 
@@ -70,7 +72,8 @@ std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& boar
            .places = 1,
            .generation = of_model_server,
            .successor_first = false,
-           .leaves_last = true}};
+           .leaves_last = true,
+           .serves_after = kModelServerComesUp}};
 }
 
 }  // namespace
@@ -288,12 +291,11 @@ void Master::Tick() {
   std::uint64_t expired = 0;
   [[maybe_unused]] const ssize_t got = read(timer_.get(), &expired, sizeof(expired));
   const TimePoint now = Clock::now();
-  // A tick that comes late comes to a pool that was frozen as a whole, which has not worked
-  // either: it gets this second to answer what is over its time.
-  const bool frozen = now - latest_tick_ > kLateTick;
+  // A tick that comes late comes to a pool that was frozen as a whole, which has not worked either.
+  const bool late = now - latest_tick_ > kLateTick;
   latest_tick_ = now;
   for (auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorker && running.ready && !frozen) Look(pid, running, now);
+    if (running.process.role == kWorker && running.ready) Look(pid, running, now, late);
   }
   if (check_) check_->Tick(now);
   const Totals totals = board_.Sum(now);
@@ -302,16 +304,18 @@ void Master::Tick() {
              config_.workers, totals.in_work);
 }
 
-void Master::Look(pid_t pid, Running& running, TimePoint now) {
+void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
   const auto limit =
       std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
-  const InWork in_work = Inspect(board_.used_lanes(running.process.place), limit, now);
+  const InWork in_work = running.lanes.Look(
+      board_.used_lanes(running.process.place),
+      [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
     return;
   }
-  if (!running.stuck) {
+  if (!running.stuck_lane) {
     // What a stopped process has in work is late for no reason of its own.
     running.was_stopped = IsStopped(pid);
     log::Error("worker has stuck threads, it is being replaced",
@@ -320,9 +324,9 @@ void Master::Look(pid_t pid, Running& running, TimePoint now) {
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
   }
-  running.stuck = true;
+  running.stuck_lane = in_work.stuck.front().lane;
   if (!running.was_stopped) {
-    for (const Task& task : in_work.stuck) Quarantine(task, now);
+    for (const InWork::Stuck& stuck : in_work.stuck) Quarantine(stuck.task, now);
   }
   supervisor_.Stuck(running.process, now);
   if (in_work.busy == static_cast<int>(in_work.stuck.size())) {

@@ -65,7 +65,7 @@ void Master::Start(Supervisor::Process process, std::uint32_t generation, bool s
   if (pid < 0) {
     log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
     children_.ClearRow(process);
-    supervisor_.Ended(process, Supervisor::End::kCrashed, Clock::now());
+    supervisor_.Ended(process, /*killed=*/false, Clock::now());
     return;
   }
   row.pid = pid;
@@ -126,19 +126,15 @@ void Master::Ended(pid_t pid, const Running& running, int status) {
                                 {.slot = running.process.place,
                                  .pid = pid,
                                  .wait_status = status,
-                                 .stuck = running.stuck,
+                                 .stuck_lane = running.stuck_lane,
                                  .same_program = running.same_program},
                                 config_.state + "/crashes", Clock::now()));
     }
     board_.CountEnd(/*crashed=*/!planned);
   }
   children_.ClearRow(running.process);
-  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck;
-  supervisor_.Ended(running.process,
-                    planned  ? Supervisor::End::kPlanned
-                    : killed ? Supervisor::End::kKilled
-                             : Supervisor::End::kCrashed,
-                    Clock::now());
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
+  supervisor_.Ended(running.process, killed, Clock::now());
 }
 
 }  // namespace inferpool::fcgi

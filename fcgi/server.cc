@@ -8,6 +8,8 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <exception>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -121,18 +123,11 @@ class Worker {
 
   void Run() {
     std::vector<std::jthread> threads;
-    for (std::size_t lane = 0; lane < station_.lanes.size(); ++lane) {
-      threads.emplace_back(
-          [this, lane, queue = AcceptQueue(listener_, stop_, station_.pool)]() mutable {
-            const LaneOwner owner(station_.lanes[lane]);
-            while (FileDescriptor socket = queue.Next()) {
-              ServeOne(std::move(socket), lane);
-              AskForReplacement();
-            }
-          });
-    }
+    StartThreads(threads);
     log::Info("worker ready", {{"threads", threads.size()}});
     SetState(ProcessState::kReady);
+    // Not before: a request that crashes us would make us one that did not come up.
+    may_serve_.count_down();
     AwaitTerm();
     SetState(ProcessState::kDraining);
     stop_.Raise();
@@ -141,6 +136,26 @@ class Worker {
   }
 
  private:
+  void StartThreads(std::vector<std::jthread>& threads) {
+    try {
+      for (std::size_t lane = 0; lane < station_.lanes.size(); ++lane) {
+        threads.emplace_back(
+            [this, lane, queue = AcceptQueue(listener_, stop_, station_.pool)]() mutable {
+              const LaneOwner owner(station_.lanes[lane]);
+              may_serve_.wait();
+              while (FileDescriptor socket = queue.Next()) {
+                ServeOne(std::move(socket), lane);
+                AskForReplacement();
+              }
+            });
+      }
+    } catch (const std::exception&) {  // no memory for a thread: those that are there shall end
+      stop_.Raise();
+      may_serve_.count_down();
+      throw;
+    }
+  }
+
   void SetState(ProcessState state) {
     station_.slot.process.state.store(state, std::memory_order_release);
     station_.notice.Ring();
@@ -195,6 +210,7 @@ class Worker {
   const Handler& handler_;
   const Station station_;
   DepartureWatch watch_;
+  std::latch may_serve_{1};
   Flag stop_;
   std::atomic<std::uint64_t> served_ = 0;
 };

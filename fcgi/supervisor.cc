@@ -8,8 +8,6 @@ namespace {
 
 // A generation whose processes end this often before they are ready is given up.
 constexpr int kMostFailures = 3;
-// One that ends well sooner than this does not do what it is there for: that counts as a crash.
-constexpr std::chrono::seconds kShortestLife{1};
 
 }  // namespace
 
@@ -262,6 +260,7 @@ void Supervisor::Ready(Process process, TimePoint) {
   if (place->generation == role.generation) role.failures = 0;
   const auto seat = std::ranges::find(role.seats, process.place, &Seat::successor);
   if (seat == role.seats.end()) return;
+  seat->replace = {};
   const int old = std::exchange(seat->occupant, std::exchange(seat->successor, kNone));
   if (old != kNone) Leave(role.places[static_cast<std::size_t>(old)], /*in_turn=*/true);
 }
@@ -286,11 +285,11 @@ void Supervisor::NothingElseInWork(Process process, TimePoint now) {
   if (place != nullptr && place->stuck && place->abort_at) place->abort_at = now;
 }
 
-void Supervisor::Ended(Process process, End end, TimePoint now) {
+void Supervisor::Ended(Process process, bool killed, TimePoint now) {
   if (Find(process) == nullptr) return;
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
   Place& place = role.places[static_cast<std::size_t>(process.place)];
-  if (!stopping_ && place.state == State::kStarting && !place.killed && end != End::kKilled) {
+  if (!stopping_ && place.state == State::kStarting && !place.killed && !killed) {
     StartFailed(process.role, process.place, /*too_slow=*/false, pending_);
   }
   const Place was = std::exchange(place, Place{});
@@ -298,30 +297,23 @@ void Supervisor::Ended(Process process, End end, TimePoint now) {
     return candidate.occupant == process.place || candidate.successor == process.place;
   });
   if (seat == role.seats.end()) return;  // it was leaving
-  const bool another = was.generation != role.generation && !MustWait(role);
-  Backoff& backoff = seat->occupant == process.place ? seat->start : seat->replace;
-  (seat->occupant == process.place ? seat->occupant : seat->successor) = kNone;
-  // That one of another generation crashed says nothing of those that follow it.
-  if (another) {
-    backoff = {.pause = {}, .until = now};
-  } else {
-    GrowBackoff(backoff, was, end, now);
-  }
+  const bool occupant = seat->occupant == process.place;
+  (occupant ? seat->occupant : seat->successor) = kNone;
+  Backoff& backoff = occupant ? seat->start : seat->replace;
+  backoff = NextTry(role, was, backoff, now);
 }
 
-void Supervisor::GrowBackoff(Backoff& backoff, const Place& was, End end, TimePoint now) const {
-  const auto lived = now - was.since;
-  const bool was_ready = was.state == State::kReady;
-  const auto most =
-      end == End::kKilled && was_ready ? options_.most_backoff_killed : options_.most_backoff;
-  if (end == End::kPlanned && lived >= kShortestLife) {
-    backoff.pause = {};
-  } else if (lived >= options_.good || backoff.pause.count() == 0) {
-    backoff.pause = options_.backoff;
-  } else {
-    backoff.pause = std::min(backoff.pause * 2, most);
+Supervisor::Backoff Supervisor::NextTry(RoleState& role, const Place& was, const Backoff& before,
+                                        TimePoint now) const {
+  // That one of another generation ended says nothing of those that follow it.
+  if (was.generation != role.generation && !MustWait(role)) return {.pause = {}, .until = now};
+  if (was.state == State::kReady && now - was.since >= role.role.serves_after) {
+    return {.pause = {},
+            .until = role.restarts.Take(options_.restart_every, options_.restart_burst, now)};
   }
-  backoff.until = now + backoff.pause;
+  const auto pause = before.pause.count() == 0 ? options_.backoff
+                                               : std::min(before.pause * 2, options_.most_backoff);
+  return {.pause = pause, .until = now + pause};
 }
 
 void Supervisor::SetSeats(int index, int seats) {

@@ -6,9 +6,14 @@
 // occupant and, while that one is being replaced, a successor; both sit at a place. A process that
 // was asked to leave has lost its seat but keeps its place until it has ended.
 //
-//   Crash        the seat stays empty for its back-off, which doubles with every crash up to a
-//                bound (a lower one for a process that somebody killed) and starts anew after a
-//                good minute.
+//   Crash        one that served is started again at once. Each role has a budget of such starts:
+//                `restart_burst` saved up and one more every `restart_every`. When it is used up, a
+//                seat stays empty until the budget has earned its start; so a role costs a bounded
+//                number of starts a second whatever kills its processes, and no role waits for
+//                another.
+//   Back-off     one that ended before it served does not come up. Its seat stays empty for a
+//                time that doubles from `backoff` to `most_backoff` with every such end, and begins
+//                anew after one that served.
 //   Replacement  (recycling, a new generation) the successor is started, gets ready, takes the
 //                seat, and only then the old one is asked to leave. At most `concurrent` of a role
 //                are on their way at once, the leaving ones included.
@@ -27,6 +32,7 @@
 #include <optional>
 #include <vector>
 
+#include "fcgi/restart_budget.h"
 #include "shared/deadline.h"
 
 namespace inferpool::fcgi {
@@ -40,6 +46,9 @@ class Supervisor {
     bool successor_first;  // otherwise the old one leaves first, because both cannot run at once
     bool leaves_last;
     bool rolls_last = false;  // not before the other roles of its generation have settled
+    // A process has served when it is ready and has lived this long. For a role whose processes
+    // cannot say that they are ready, and count as such from their start.
+    std::chrono::milliseconds serves_after{0};
   };
 
   struct Options {
@@ -51,8 +60,10 @@ class Supervisor {
     std::chrono::milliseconds abort_to_kill{2'000};
     std::chrono::milliseconds backoff{100};
     std::chrono::milliseconds most_backoff{10'000};
-    std::chrono::milliseconds most_backoff_killed{1'000};
-    std::chrono::milliseconds good{60'000};  // one that lived this long starts with no back-off
+    // Ten a second: a worker takes less than 100 ms of a processor to come up, so the restarts of
+    // a role take one core at most.
+    std::chrono::milliseconds restart_every{100};
+    int restart_burst = 10;
     int concurrent = 1;
   };
 
@@ -60,12 +71,6 @@ class Supervisor {
     int role;
     int place;
     bool operator==(const Process&) const = default;
-  };
-
-  enum class End {
-    kPlanned,  // with a good exit status
-    kKilled,   // by somebody's SIGKILL: not its own doing, so the back-off grows less
-    kCrashed,
   };
 
   enum class Act {
@@ -104,7 +109,8 @@ class Supervisor {
   void Stuck(Process process, TimePoint now);
   // The stuck process has nothing left but what is stuck: no reason to wait.
   void NothingElseInWork(Process process, TimePoint now);
-  void Ended(Process process, End end, TimePoint now);
+  // `killed`: by somebody's SIGKILL, which says nothing of its generation.
+  void Ended(Process process, bool killed, TimePoint now);
 
   // Wishes.
   void SetSeats(int role, int seats);
@@ -119,7 +125,8 @@ class Supervisor {
   // Every seat has a ready process of the wanted generation.
   bool Settled() const;
 
-  // Seats of the role that are empty because their processes crashed.
+  // Seats of the role that are empty because their processes ended, and wait for their back-off or
+  // for the budget.
   int BackingOff(int role, TimePoint now) const;
 
   // Stop was called and no process is left.
@@ -145,14 +152,14 @@ class Supervisor {
 
   // When the next try may be made.
   struct Backoff {
-    std::chrono::milliseconds pause{0};  // of the latest failure; 0: none
+    std::chrono::milliseconds pause{0};  // of the latest failure to come up; 0: none
     TimePoint until = TimePoint::min();
   };
 
   struct Seat {
     int occupant = kNone;   // a place
     int successor = kNone;  // a place
-    Backoff start;          // of occupants that crashed
+    Backoff start;          // of occupants that ended
     Backoff replace;        // of successors that did not get ready, while the occupant is well
   };
 
@@ -163,6 +170,7 @@ class Supervisor {
     std::uint32_t generation;                 // the wanted one
     std::optional<std::uint32_t> previous{};  // to go back to, while rolling
     int failures = 0;                         // of the generation, before a process was ready
+    RestartBudget restarts{};
   };
 
   void Timers(int role, TimePoint now, Actions& actions);
@@ -176,7 +184,8 @@ class Supervisor {
   void LeaveInStop(int role, TimePoint now);
   void Terminations(int role, TimePoint now, Actions& actions);
 
-  void GrowBackoff(Backoff& backoff, const Place& was, End end, TimePoint now) const;
+  // The next try for the seat of a process that has ended.
+  Backoff NextTry(RoleState& role, const Place& was, const Backoff& before, TimePoint now) const;
 
   // Starts a process; its place, or kNone when all are taken.
   int Start(int role, bool successor, TimePoint now, Actions& actions);

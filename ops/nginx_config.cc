@@ -38,24 +38,31 @@ std::string OwnPool(const std::string& socket) {
   return address;
 }
 
+// Further tries for a request whose worker died: enough that none is lost beside a client that
+// sends a new poison every 100 ms (ops/adr/0007). Bounded, because a request that the quarantine
+// cannot know, for whose memory the kernel kills its worker, costs a worker at each.
+constexpr int kTries = 8;
+// Rows of all pools after the first, each of which is one more try at each pool.
+constexpr int kBackupRows = 3;
+
 // The entries of `upstream workers`. A request is tried at each at most once, so each entry is one
-// more try for a request whose worker died.
+// more try.
 //
-// One pool: it stands there four times, and is never marked down (max_fails=0): a dead worker says
-// nothing about the socket. Several: after three failures a pool is spared for three seconds, and
-// should all be, the second row takes over, which is never marked down.
+// One pool: it stands there kTries times, and is never marked down (max_fails=0): a dead worker
+// says nothing about the socket. Several: after three failures a pool is spared for three seconds,
+// and should all be, the further rows take over, which are never marked down.
 std::vector<std::string> WorkerEntries(const Config& config) {
   std::vector<std::string> pools = config.nginx.pools;
   if (pools.empty()) pools = {OwnPool(config.listen.socket)};
   std::vector<std::string> entries;
   if (pools.size() == 1) {
-    entries.assign(4, fmt::format("server \"{}\" max_fails=0;", pools[0]));
+    entries.assign(kTries, fmt::format("server \"{}\" max_fails=0;", pools[0]));
     return entries;
   }
   for (const std::string& pool : pools) {
     entries.push_back(fmt::format("server \"{}\" max_fails=3 fail_timeout=3s;", pool));
   }
-  for (int row = 0; row < 2; ++row) {
+  for (int row = 0; row < kBackupRows; ++row) {
     for (const std::string& pool : pools) {
       entries.push_back(fmt::format("server \"{}\" max_fails=0 backup;", pool));
     }

@@ -177,7 +177,7 @@ int ListQuarantine(const PoolCommand& command) {
     fmt::print("nothing is in quarantine\n");
     return EXIT_SUCCESS;
   }
-  fmt::print("{:<32} {:>7}  {:<20} {}\n", "DIGEST (XXH3-128)", "LEFT S", "MODEL", "REQUEST");
+  fmt::print("{:<32} {:>7}  {:<20} {}\n", "DIGEST", "LEFT S", "MODEL", "REQUEST");
   for (const Quarantined& entry : entries) {
     fmt::print("{} {:>7}  {:<20} {}\n", ToHex(entry.digest), Seconds(now, FromNs(entry.until_ns)),
                entry.model.view(), entry.request_id.view());

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,8 @@
 
 namespace inferpool {
 
-// XXH3-128 of the picture's bytes, as `xxhsum -H128` prints it. All zero: not known.
+// SipHash-2-4 of 128 bits of the picture's bytes, with the pool's key: without the key nobody can
+// make a picture whose digest is that of another one. All zero: not known.
 struct Digest {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
@@ -30,7 +32,14 @@ struct Digest {
   bool known() const { return high != 0 || low != 0; }
 };
 
-Digest DigestOf(std::string_view bytes);
+struct DigestKey {
+  std::array<std::uint8_t, 16> bytes{};
+};
+
+// nullopt, with errno, when the kernel has no random bytes.
+std::optional<DigestKey> RandomDigestKey();
+
+Digest DigestOf(const DigestKey& key, std::string_view bytes);
 
 // 32 hexadecimal digits.
 std::string ToHex(const Digest& digest);
@@ -48,6 +57,12 @@ struct Quarantined {
 class Quarantine {
  public:
   static constexpr std::size_t kEntries = 256;
+
+  // Once, before other processes see it.
+  void SetKey(const DigestKey& key) { key_ = key; }
+
+  // As this quarantine knows pictures. Not in a signal handler.
+  Digest DigestOf(std::string_view bytes) const { return inferpool::DigestOf(key_, bytes); }
 
   // Safe in a signal handler. Entering what is there already extends its time.
   void Enter(const Quarantined& entry);
@@ -67,6 +82,7 @@ class Quarantine {
     Seqlock<Quarantined> value;
   };
 
+  DigestKey key_;
   std::atomic<std::uint64_t> entered_;  // since the start; the next entry's place
   std::array<Entry, kEntries> entries_;
 };

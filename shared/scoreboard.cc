@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
 // Raise it when a member's meaning changes without its size or place.
-constexpr std::uint64_t kLayoutVersion = 1;
+constexpr std::uint64_t kLayoutVersion = 2;
 
 // Tells layouts apart by what differs between builds of different versions (FNV-1a).
 constexpr std::uint64_t LayoutHash() {
@@ -138,7 +138,11 @@ absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int lanes) {
     head->lanes_per_slot = static_cast<std::uint32_t>(lanes);
     munmap(memory, sizeof(Head));
   }
-  return Open(std::move(file), Access::kWrite);
+  const auto key = RandomDigestKey();
+  if (!key) return Failed("getrandom");
+  absl::StatusOr<Scoreboard> board = Open(std::move(file), Access::kWrite);
+  if (board.ok()) board->pool().quarantine.SetKey(*key);
+  return board;
 }
 
 absl::StatusOr<Scoreboard> Scoreboard::Open(FileDescriptor file, Access access) {
@@ -234,6 +238,7 @@ void Scoreboard::Vacate(int index) const {
   for (Lane& lane : used_lanes(index)) {
     lane.busy_since_ns = 0;
     lane.thread = 0;
+    for (std::atomic<pid_t>& helper : lane.helpers) helper = 0;
     lane.backtrace.count = 0;
     lane.heavy.state = HeavyClaim::kNone;
     lane.heavy.bytes = 0;

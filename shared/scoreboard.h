@@ -63,6 +63,7 @@ struct Task {
 };
 
 inline constexpr std::size_t kMaxFrames = 48;
+inline constexpr std::size_t kMaxHelpers = 7;
 
 // The return addresses of a thread's calls, innermost first, as a signal handler left them.
 struct Backtrace {
@@ -72,7 +73,9 @@ struct Backtrace {
 
 // One thread's counts and what it does now. Only that thread calls the functions that write.
 struct alignas(64) Lane {
-  std::atomic<pid_t> thread;                // 0: none
+  std::atomic<pid_t> thread;  // 0: none
+  // Threads that help with parts of the request in work; 0: none. Each enters and removes itself.
+  std::array<std::atomic<pid_t>, kMaxHelpers> helpers;
   std::atomic<std::int64_t> busy_since_ns;  // acceptance of the request in work; 0: idle
   std::atomic<std::int64_t> step_since_ns;  // of the latest step of that request's
   std::atomic<std::uint64_t> served;        // connections answered or given up

@@ -85,13 +85,15 @@ def _frame(kind, flags, stream, payload):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def http2_get(port, context, path, timeout_s=60):
-    """(status 200?, body) of a GET over HTTP/2 (RFC 9113), its header fields as plain literals."""
+def http2_get(port, context, path, timeout_s=60, headers=()):
+    """(status 200?, body) of a GET over HTTP/2 (RFC 9113), its header fields as plain literals.
+    `headers`: pairs of bytes, sent as they are."""
     def literal(name, value):
         return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
     fields = (literal(b":method", b"GET") + literal(b":scheme", b"https")
-              + literal(b":authority", b"localhost") + literal(b":path", path.encode()))
+              + literal(b":authority", b"localhost") + literal(b":path", path.encode())
+              + b"".join(literal(name, value) for name, value in headers))
     with connect_tls(port, context, timeout_s) as tls:
         assert tls.selected_alpn_protocol() == "h2", tls.selected_alpn_protocol()
         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_HTTP2_SETTINGS, 0, 0, b"")

@@ -276,6 +276,23 @@ class EdgeTest(SystemTest):
             return None
         return eventually(find, f"the access log has {marker}")
 
+    def test_every_line_of_the_access_log_is_utf8_whatever_a_client_sends(self):
+        strange = (b"/\xff", b"/v1/models/\xc3\xa4\xff?\xfe", b"/\xc3\xa4", b"/\x7f", b'/"\\', b"/\xed\xa0\x80",
+                   b"/v1/models/%ff")
+        for number, path in enumerate(strange):
+            for line in (b"GET " + path + b" HTTP/1.1", b"GET " + path + b" HTTP/9.9", path + b" / HTTP/1.1"):
+                self.instance.raw(line + b"\r\nHost: localhost\r\nX-Request-ID: strange-%d\r\n" % number
+                                  + b"X-API-Key: \xff\r\nUser-Agent: \xff\r\nConnection: close\r\n\r\n")
+        self.get("/v1/models", {"X-Request-ID": "after-the-strange"})
+        self.last_line('"after-the-strange"')
+        log = (self.instance.state / "logs/nginx-access.log").read_bytes()
+        for line in log.splitlines():
+            json.loads(line.decode("utf-8"))
+        for number, path in ((0, "/"), (1, "/v1/models/"), (4, '/"\\'), (6, "/v1/models/%ff")):
+            logged = self.last_line(f'"strange-{number}"')["path"]
+            self.assertEqual(path, logged.removesuffix(" (cut before a byte that is not ASCII)"))
+            self.assertEqual(number < 2, logged != path)
+
     def test_the_address_that_a_load_balancer_names_is_the_clients(self):
         for number, (forwarded, client) in enumerate((
                 ("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"),

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import ipaddress
 import itertools
+import json
 import os
 import random
 import re
@@ -49,14 +50,58 @@ class LimitsTest(SystemTest):
                 self.assertEqual(200, self.ask({name: value + "x"}).status)
                 self.assertEqual({200}, set(self.statuses({})))
 
+    def test_blanks_around_a_key_change_nothing(self):
+        """HTTP/1 takes blanks away, but not tabs; HTTP/2 takes nothing away."""
+        def asks(*headers):
+            good, body = http_client.http2_get(self.instance.port, harness.tls_context(("h2",)), "/v1/models",
+                                               headers=headers)
+            return 200 if good else json.loads(body)["status"]
+
+        for form in ((b"authorization", b" Bearer %s"), (b"authorization", b"\tBearer %s"),
+                     (b"authorization", b"Bearer %s "), (b"authorization", b"Bearer  %s\t"),
+                     (b"authorization", b" \t bearer   %s \t "), (b"x-api-key", b" %s"),
+                     (b"x-api-key", b"%s\t"), (b"x-api-key", b"\t%s ")):
+            with self.subTest(form):
+                key = secrets.token_hex(8).encode()
+                self.assertIn(429, [asks((form[0], form[1] % key)) for _ in range(8)])
+                # It is the same key as without blanks.
+                self.assertIn(429, [self.ask({"X-API-Key": key.decode()}).status for _ in range(2)])
+        with self.subTest("HTTP/1 and tabs"):
+            key = secrets.token_hex(8).encode()
+            request = (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                       b"Authorization:\t Bearer " + key + b"\t\r\n\r\n")
+            self.assertIn(429, [self.instance.raw(request).status for _ in range(8)])
+            self.assertIn(429, [self.ask({"X-API-Key": key.decode()}).status for _ in range(2)])
+        with self.subTest("an empty header beside a key"):
+            key = secrets.token_hex(8).encode()
+            both = ((b"x-api-key", b" \t"), (b"authorization", b"Bearer " + key))
+            self.assertIn(429, [asks(*both) for _ in range(8)])
+            self.assertIn(429, [self.ask({"X-API-Key": key.decode()}).status for _ in range(2)])
+        with self.subTest("several"):
+            key = secrets.token_hex(8).encode()
+            self.assertIn(429, [asks((b"x-api-key", key), (b"x-api-key", b"%d" % number))
+                                for number in range(8)])
+        with self.subTest("no key is none"):
+            self.assertEqual({200}, {asks() for _ in range(8)})
+            self.assertEqual({200}, {asks((b"x-api-key", b" "), (b"authorization", b"\t")) for _ in range(8)})
+
     def test_one_key_is_one_client_whatever_address_it_comes_from(self):
         key = {"X-API-Key": secrets.token_hex(8)}
         statuses = [self.ask(key, f"127.0.0.{number}").status for number in range(2, 10)]
         self.assertIn(429, statuses)
 
     def test_what_cannot_be_a_key_is_counted_together(self):
-        statuses = [self.ask({"X-API-Key": f"{number}" * 201}).status for number in range(8)]
-        self.assertIn(429, statuses)
+        def unlike(number):
+            yield {"X-API-Key": f"{number}" * 201}
+            yield {"X-API-Key": f"{number} {number}"}
+            yield {"X-API-Key": f"{number}\xe9"}
+            yield {"Authorization": f"Basic {number}"}
+            yield {"Authorization": f"Bearer {number} {number}"}
+            yield {"Authorization": f"Bearer\t{number}"}
+            yield {"Authorization": f"{number}"}
+        for form in range(len(list(unlike(0)))):
+            statuses = [self.ask(list(unlike(number))[form]).status for number in range(8)]
+            self.assertIn(429, statuses, list(unlike(0))[form])
 
     def test_a_client_has_so_many_requests_in_work_and_no_more(self):
         self.assert_good(self.instance.predict("faces", FACE))  # so that the worker knows the model

@@ -27,7 +27,7 @@ namespace inferpool::api {
 namespace {
 
 // More would wait for each other's share of the processor and of the model server.
-constexpr int kMostHelpers = 7;
+constexpr int kMostHelpers = kMaxHelpers;
 
 using Outcome = std::variant<std::monostate, Prediction, Problem>;
 

@@ -22,8 +22,8 @@ class CacheKeys {
 
   // The same bytes, for the same model as it is described, its version included, with the same
   // parameters, the configuration's where the request names none, and the same `output`, such as
-  // "json". SHA-256, and not the quarantine's faster digest: who could make two pictures collide
-  // would have his answer given to others.
+  // "json". SHA-256, and not the quarantine's digest: kept answers outlive the pool and its
+  // key, and somebody who could make two pictures collide would have their answer given to others.
   CacheKey For(std::string_view picture, const std::shared_ptr<const backend::Model>& model,
                const PredictParameters& parameters, std::string_view output);
 

@@ -8,12 +8,25 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <thread>
 
 namespace inferpool::api {
 namespace {
 
 std::atomic<void*> latest_leak;
+
+std::chrono::nanoseconds ProcessorTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+void ComputeFor(std::chrono::nanoseconds duration) {
+  const auto end = ProcessorTime() + duration;
+  while (ProcessorTime() < end) {
+  }
+}
 
 }  // namespace
 
@@ -37,6 +50,10 @@ void InjectFault(std::string_view picture) {
     if (void* leaked = latest_leak) std::memset(leaked, 1, kBytes);
   } else if (fault.starts_with("slow")) {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  } else if (fault.starts_with("spin")) {
+    ComputeFor(std::chrono::hours(1'000'000));
+  } else if (fault.starts_with("busy")) {
+    ComputeFor(std::chrono::seconds(2));
   }
 }
 

@@ -4,7 +4,8 @@
 //
 //   crash   reads through a null pointer      abort   calls abort()
 //   hang    never comes back                  leak    keeps 64 MiB
-//   slow    takes 300 ms longer
+//   slow    takes 300 ms longer           spin    never comes back, and computes
+//   busy    computes for 2 s of a processor's time
 #pragma once
 
 #include <string_view>

@@ -137,7 +137,8 @@ Looked LookOrCompute(Exchange& exchange, const Services& services, const Questio
   const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
   std::optional<CacheKey> key;
   const std::string_view best = ContentType(asked.outputs.front());
-  if (services.quarantine.Has(DigestOf(asked.picture), asked.model, Clock::now())) {
+  if (services.quarantine.Has(services.quarantine.DigestOf(asked.picture), asked.model,
+                              Clock::now())) {
     return {Quarantined(), "MISS"};
   }
   if (model.ok()) {
@@ -180,7 +181,7 @@ std::variant<Prediction, Problem> PredictPicture(const Exchange& exchange, const
                                                  const PredictParameters& parameters,
                                                  bool keep_pixels, Seqlock<Task>& task,
                                                  Timings& timings) {
-  const Digest digest = DigestOf(picture);
+  const Digest digest = services.quarantine.DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
   exchange.lane.NewStep(Clock::now());

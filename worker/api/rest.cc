@@ -120,7 +120,7 @@ fcgi::Response ServeRest(Exchange& exchange, const Services& services) {
   const fcgi::Request& request = exchange.request;
   const rest::Route route = RestRoute(request.path);
   if (route.to == To::kInfer && request.body_status.ok()) {
-    const Digest digest = DigestOf(request.body);
+    const Digest digest = services.quarantine.DigestOf(request.body);
     if (services.quarantine.Has(digest, route.model, Clock::now())) {
       return exchange.Fail(Quarantined());
     }

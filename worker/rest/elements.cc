@@ -30,10 +30,33 @@ absl::Status OnlyBinary(inference::DataType datatype) {
   return Invalid("{} has no form in JSON: use the binary form", DatatypeName(datatype));
 }
 
-// The begin of what is there instead of what should be.
+bool IsControl(char c) {
+  return static_cast<unsigned char>(c) < 0x20;
+}
+
+// The token that stands at the begin of `text`: a string up to its end, one of JSON's marks, or all
+// up to the next mark or blank.
+std::string_view FirstToken(std::string_view text) {
+  static constexpr std::string_view kMarks = ",:[]{}\"";
+  const auto ends = [](char c) {
+    return c == ' ' || IsControl(c) || kMarks.find(c) != std::string_view::npos;
+  };
+  if (!text.starts_with('"')) {
+    const auto length = std::ranges::find_if(text, ends) - text.begin();
+    return text.substr(0, static_cast<std::size_t>(std::max<std::ptrdiff_t>(length, 1)));
+  }
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '"') return text.substr(0, i + 1);
+    if (IsControl(text[i])) return text.substr(0, i);
+    if (text[i] == '\\') ++i;
+  }
+  return text;
+}
+
+// What is there instead of what should be, and nothing of what stands behind it.
 std::string Sample(std::string_view text) {
   constexpr std::size_t kMost = 24;
-  return QuotedJson(text.substr(0, kMost));
+  return QuotedJson(FirstToken(text).substr(0, kMost));
 }
 
 // Elements between two looks at the clock: some milliseconds.

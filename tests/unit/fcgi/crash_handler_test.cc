@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(CrashHandlerTest, CrashTest,
                          [](const auto& tested) { return tested.param.name; });
 
 TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
-  const Digest innocent = DigestOf("innocent");
+  const Digest innocent = DigestOf({}, "innocent");
   const int status = StatusAfter([&, this] {
     lane().Begin(Clock::now());
     lane().task.Store(

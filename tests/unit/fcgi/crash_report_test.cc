@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -35,11 +36,12 @@ constexpr int Signal(int signal) {
 
 class CrashReportTest : public CrashingWorker {
  protected:
-  Crash Of(int wait_status, bool stuck = false, bool same_program = true) const {
+  Crash Of(int wait_status, std::optional<int> stuck_lane = std::nullopt,
+           bool same_program = true) const {
     return {.slot = kSlot,
             .pid = 4'711,
             .wait_status = wait_status,
-            .stuck = stuck,
+            .stuck_lane = stuck_lane,
             .same_program = same_program};
   }
   // Keeps the log out of the test's output.
@@ -112,7 +114,7 @@ TEST_F(CrashReportTest, FramesOfThisProgramHaveNamesAndThoseOfAnotherAddressesAl
     return frame.asString().find("abort") != std::string::npos;
   })) << named;
   std::filesystem::remove_all(crashes_);
-  Report(Of(status, false, /*same_program=*/false));
+  Report(Of(status, std::nullopt, /*same_program=*/false));
   for (const Json::Value& frame : OnlyReport()["threads"][0]["backtrace"]) {
     EXPECT_TRUE(frame.asString().starts_with("[0x")) << frame;
   }
@@ -127,7 +129,7 @@ TEST_F(CrashReportTest, OnlyWhatARequestOrTheProgramDidIsReported) {
   }
   EXPECT_FALSE(IsReported(Of(Exit(0))));
   EXPECT_FALSE(IsReported(Of(Exit(1))));
-  EXPECT_TRUE(IsReported(Of(Signal(SIGKILL), /*stuck=*/true)));
+  EXPECT_TRUE(IsReported(Of(Signal(SIGKILL), /*stuck_lane=*/1)));
 }
 
 TEST_F(CrashReportTest, WhatIsNotReportedIsRecordedAllTheSame) {
@@ -139,15 +141,15 @@ TEST_F(CrashReportTest, WhatIsNotReportedIsRecordedAllTheSame) {
   EXPECT_EQ(log_, "");
 }
 
-TEST_F(CrashReportTest, AStuckWorkersCulpritIsWhoWasBusyTheLongest) {
+TEST_F(CrashReportTest, AStuckWorkersCulpritIsWhoWasStuck) {
   for (std::size_t i = 0; i < kLanes; ++i) {
     lane(i).thread = static_cast<pid_t>(100 + i);
-    lane(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 5));
+    lane(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 60));
     lane(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
                         .model = ModelName("m"),
-                        .digest = DigestOf(std::to_string(i))});
+                        .digest = DigestOf({}, std::to_string(i))});
   }
-  const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck=*/true));
+  const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck_lane=*/1));
   EXPECT_EQ(record.stuck, 1U);
   EXPECT_EQ(record.task.request_id.view(), "request 1");
   const Json::Value report = OnlyReport();

@@ -29,7 +29,7 @@ class CrashingWorker : public testing::Test {
   Slot& slot() const { return board_.slot(kSlot); }
   Lane& lane(std::size_t index = kLane) const { return board_.lanes(kSlot)[index]; }
   Quarantine& quarantine() const { return board_.pool().quarantine; }
-  static Digest Poison() { return DigestOf("poison"); }
+  static Digest Poison() { return DigestOf({}, "poison"); }
   bool PoisonIsQuarantined() const { return quarantine().Has(Poison(), "faces", Clock::now()); }
 
   // What a thread does that begins a request with the poisonous picture.

@@ -162,7 +162,7 @@ TEST_F(MasterControlTest, AGenerationThatDoesNotGetReadyIsGivenUpAndTheOldOneSta
 
 TEST_F(MasterControlTest, TheQuarantineCanBeCleared) {
   ASSERT_TRUE(StartAndWait());
-  const Digest digest = DigestOf("poison");
+  const Digest digest = DigestOf({}, "poison");
   board_->pool().quarantine.Enter({.digest = digest,
                                    .model = ModelName("m"),
                                    .request_id = RequestName("r"),

@@ -241,7 +241,7 @@ TEST_F(MasterTest, AWorkerThatIsDueIsReplacedBeforeItIsAskedToLeave) {
 
 TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
   config_.timeouts.request_s = 1;
-  const Digest digest = DigestOf("poison");
+  const Digest digest = DigestOf({}, "poison");
   programs_.worker = [&, this](const Config&, const Notice&, int slot, bool successor) {
     if (successor) return Stay(slot, successor);
     Lane& lane = board_->lanes(slot)[0];
@@ -254,7 +254,8 @@ TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
     return 0;
   };
   ASSERT_TRUE(StartAndWait());
-  ASSERT_TRUE(Eventually([&] { return !board_->Crashes().empty(); }));
+  // Two seconds of work, seen by looks that are a second apart.
+  ASSERT_TRUE(Eventually([&] { return !board_->Crashes().empty(); }, std::chrono::seconds(30)));
   EXPECT_EQ(shared_->successors, 1);
   const CrashRecord crash = board_->Crashes()[0];
   EXPECT_EQ(crash.signal, SIGABRT);

@@ -136,6 +136,30 @@ class ServerTest : public testing::Test {
   const Notice notice_;
 };
 
+// A crash on the first request is one of a worker that served, which is replaced at once.
+TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
+  constexpr int kMany = 64;
+  const Scoreboard board = test::OccupiedBoard(1, kMany);
+  const Handler handler = [&board](const Request&, Lane&) -> Response {
+    const bool ready = board.slot(0).process.state == ProcessState::kReady;
+    return {.status = 200, .headers = {}, .body = ready ? "ready" : "not yet"};
+  };
+  for (int round = 0; round < 5; ++round) {
+    FastCgiClient client = Ask("waits in the backlog");
+    board.slot(0).process.state = ProcessState::kStarting;
+    const ChildProcess worker([&, this] {
+      Prepare();
+      Serve(listener_->get(), {.body_bytes = 1024, .io = seconds(1)}, handler,
+            {.pool = board.pool(),
+             .slot = board.slot(0),
+             .lanes = board.lanes(0),
+             .notice = notice_});
+      return 0;
+    });
+    EXPECT_TRUE(IsAnswered(client, "ready"));
+  }
+}
+
 TEST_F(ServerTest, AnswersARequest) {
   const auto worker = Worker(0);
   FastCgiClient client = Ask("hello");

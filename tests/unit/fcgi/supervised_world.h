@@ -27,8 +27,8 @@ inline constexpr fcgi::Supervisor::Options kWorldOptions{
     .abort_to_kill = std::chrono::seconds(2),
     .backoff = std::chrono::milliseconds(100),
     .most_backoff = std::chrono::milliseconds(10'000),
-    .most_backoff_killed = std::chrono::milliseconds(1'000),
-    .good = std::chrono::seconds(60),
+    .restart_every = std::chrono::milliseconds(100),
+    .restart_burst = 3,
     .concurrent = 1};
 
 inline fcgi::Supervisor::Role Workers(int seats, int places) {
@@ -43,7 +43,12 @@ inline fcgi::Supervisor::Role Sidecar() {
           /*rolls_last=*/true};
 }
 inline fcgi::Supervisor::Role ModelServer() {
-  return {1, 1, /*generation=*/1, /*successor_first=*/false, /*leaves_last=*/true};
+  return {.seats = 1,
+          .places = 1,
+          .generation = 1,
+          .successor_first = false,
+          .leaves_last = true,
+          .serves_after = std::chrono::milliseconds(500)};
 }
 
 class World {
@@ -104,16 +109,11 @@ class World {
   void NothingElseInWork(std::string_view name) {
     supervisor_.NothingElseInWork(Parse(name), now_);
   }
-  void Crash(std::string_view name) { End(Parse(name), /*planned=*/false); }
-  void Kill(std::string_view name) {
-    At(name) = {};
-    supervisor_.Ended(Parse(name), Supervisor::End::kKilled, now_);
-  }
-  void Leave(std::string_view name) { End(Parse(name), /*planned=*/true); }
-  void End(Process process, bool planned) {
+  void End(std::string_view name) { End(Parse(name)); }
+  void Kill(std::string_view name) { End(Parse(name), /*killed=*/true); }
+  void End(Process process, bool killed = false) {
     At(process) = {};
-    supervisor_.Ended(process, planned ? Supervisor::End::kPlanned : Supervisor::End::kCrashed,
-                      now_);
+    supervisor_.Ended(process, killed, now_);
   }
   void Adopt(std::string_view name, std::uint32_t generation, bool ready, bool leaving) {
     At(name) = {.running = true, .ready = ready, .generation = generation, .started = now_};
@@ -225,7 +225,7 @@ class World {
         if (!fake.running || (fake.ready && !fake.asked && !fake.killed)) continue;
         any = true;
         if (fake.asked || fake.killed) {
-          End(process, /*planned=*/!fake.killed);
+          End(process);
         } else {
           Ready(Name(process));
         }

@@ -70,12 +70,12 @@ class RandomPool {
     }));
   }
 
-  void End(Supervisor::Process process, bool planned) {
+  void End(Supervisor::Process process, bool killed) {
     if (process.role == kWorkers) {
       const auto at = static_cast<std::size_t>(process.place);
       stuck_[at] = planned_leaver_[at] = asked_before_[at] = false;
     }
-    world_.End(process, planned);
+    world_.End(process, killed);
   }
 
   void Act(bool in_turn) {
@@ -123,7 +123,7 @@ class RandomPool {
       case 3:
         if (fake.running) {
           if (process.role == kWorkers && !fake.asked && !fake.killed) complete_ = false;
-          End(process, /*planned=*/Below(2) == 0);
+          End(process, /*killed=*/Below(2) == 0);
         }
         break;
       case 4:
@@ -133,7 +133,7 @@ class RandomPool {
         break;
       case 7:
       case 8:
-        if (fake.running && (fake.asked || fake.killed)) End(process, !fake.killed);
+        if (fake.running && (fake.asked || fake.killed)) End(process, fake.killed);
         break;
       case 9:
         world_.Replace(name);
@@ -203,7 +203,7 @@ class RandomPool {
         if (!world_.At(process).running) continue;
         EXPECT_TRUE(world_.At(process).killed) << World::Name(process);
         EXPECT_FALSE(supervisor().Done());
-        world_.End(process, /*planned=*/false);
+        world_.End(process);
         EXPECT_EQ(world_.Step(), "");
       }
     }

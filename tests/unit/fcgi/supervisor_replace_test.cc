@@ -38,7 +38,7 @@ TEST(SupervisorReplaceTest, TheSuccessorIsReadyBeforeTheOldOneIsAskedToLeave) {
   EXPECT_TRUE(world.supervisor().Settled());
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w1");
-  world.Leave("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.Running(), "w0g1 w2g1");
   EXPECT_EQ(world.UntilDue(), std::nullopt);
@@ -54,7 +54,7 @@ TEST(SupervisorReplaceTest, WhoDoesNotLeaveIsKilledAfterItsDrain) {
   EXPECT_EQ(world.UntilDue(), milliseconds(30'000));
   EXPECT_EQ(world.StepAtNextDue(), "kill w0");
   EXPECT_EQ(world.UntilDue(), std::nullopt);
-  world.Crash("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "") << "its seat has long been another's";
   EXPECT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 0);
 }
@@ -65,7 +65,7 @@ TEST(SupervisorReplaceTest, ARoleThatCannotRunTwiceLeavesFirst) {
   world.Replace("m0");
   EXPECT_EQ(world.Step(), "terminate m0");
   EXPECT_EQ(world.Step(), "");
-  world.Leave("m0");
+  world.End("m0");
   EXPECT_EQ(world.Step(), "start m0 g1");
 }
 
@@ -78,9 +78,9 @@ TEST(SupervisorReplaceTest, AtMostConcurrentOfARoleAreOnTheirWayTheLeavingOnesIn
   EXPECT_EQ(world.Step(), "terminate w0");
   world.Ready("w5");
   EXPECT_EQ(world.Step(), "terminate w1");
-  world.Leave("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "successor w1 g1");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g1");
   EXPECT_EQ(world.Settle(), "terminate w2, terminate w3");
 }
@@ -99,7 +99,7 @@ TEST(SupervisorReplaceTest, ASuccessorThatCrashesIsTriedAgainAfterItsBackOffAndT
   world.Replace("w0");
   EXPECT_EQ(world.Step(), "successor w1 g1");
   for (const long wait : {100, 200, 400}) {
-    world.Crash("w1");
+    world.End("w1");
     EXPECT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 0) << "the seat is not empty";
     EXPECT_EQ(world.UntilDue(), milliseconds(wait));
     EXPECT_EQ(world.StepAtNextDue(), "successor w1 g1");
@@ -114,7 +114,7 @@ TEST(SupervisorReplaceTest, ASuccessorThatDoesNotGetReadyIsKilledAndTheOldOneSta
   world.Replace("w0");
   world.Step();
   EXPECT_EQ(world.StepAtNextDue(), "kill w1");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.StepAtNextDue(), "successor w1 g1");
   EXPECT_FALSE(world.At("w0").asked);
 }
@@ -124,7 +124,7 @@ TEST(SupervisorReplaceTest, WhenTheOldOneCrashesItsSuccessorHasTheSeat) {
   world.Begin();
   world.Replace("w0");
   EXPECT_EQ(world.Step(), "successor w1 g1");
-  world.Crash("w0");
+  world.End("w0");
   world.Pass(seconds(1));
   EXPECT_EQ(world.Step(), "");
   world.Ready("w1");
@@ -138,7 +138,7 @@ TEST(SupervisorReplaceTest, WithoutAFreePlaceTheReplacementWaits) {
   world.Replace("w0");
   EXPECT_EQ(world.Step(), "");
   world.Pass(seconds(100));
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "start w0 g1");
 }
 
@@ -157,7 +157,7 @@ TEST(SupervisorReplaceTest, AStuckOneIsReplacedOutOfTurnAbortedAndKilled) {
   EXPECT_EQ(world.StepAtNextDue(), "abort w1");
   EXPECT_EQ(world.UntilDue(), milliseconds(2'000));
   EXPECT_EQ(world.StepAtNextDue(), "kill w1");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_FALSE(world.At("w0").asked);
   world.Ready("w3");
   EXPECT_EQ(world.Step(), "terminate w0");
@@ -257,13 +257,12 @@ TEST(SupervisorReplaceTest, ASuccessorThatFailsDoesNotHoldTheSeatBack) {
   world.Replace("w0");
   EXPECT_EQ(world.Step(), "successor w1 g1");
   for (int i = 0; i < 6; ++i) {
-    world.Crash("w1");
+    world.End("w1");
     EXPECT_EQ(world.StepAtNextDue(), "successor w1 g1");
   }
-  world.Crash("w1");
-  world.Crash("w0");
-  EXPECT_EQ(world.Step(), "");
-  EXPECT_EQ(world.UntilDue(), test::kWorldOptions.backoff);
+  world.End("w1");
+  world.End("w0");
+  EXPECT_EQ(world.Step(), "start w0 g1");
 }
 
 TEST(SupervisorReplaceTest, WhoIsReplacedMayTakeLongerThanAStopAllows) {

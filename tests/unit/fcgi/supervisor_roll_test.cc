@@ -27,12 +27,12 @@ TEST(SupervisorRollTest, EveryProcessIsReplacedByOneOfTheNewGenerationOneByOne) 
   EXPECT_EQ(world.Step(), "successor w2 g2");
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g2");
   world.Ready("w0");
   EXPECT_EQ(world.Step(), "terminate w1");
   EXPECT_TRUE(world.supervisor().Settled()) << "who leaves does not count";
-  world.Leave("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.Running(), "w0g2 w2g2");
 }
@@ -51,7 +51,7 @@ TEST(SupervisorRollTest, WhoCrashesMeanwhileComesBackAsTheNewGeneration) {
   world.Begin();
   world.supervisor().Roll({kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w2 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "start w1 g2");
 }
 
@@ -60,7 +60,7 @@ TEST(SupervisorRollTest, WhoHasNotServedYetNeedsNoSuccessorFirst) {
   world.Step();
   world.supervisor().Roll({kWorkers}, 2);
   EXPECT_EQ(world.Step(), "terminate w0, start w1 g2");
-  world.Leave("w0");
+  world.End("w0");
   world.Ready("w1");
   EXPECT_TRUE(world.supervisor().Settled());
 }
@@ -72,7 +72,7 @@ TEST(SupervisorRollTest, ARoleThatRollsLastWaitsUntilTheOthersHaveProvedTheGener
   EXPECT_EQ(world.Step(), "successor w2 g2");
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g2");
   world.Ready("w0");
   EXPECT_EQ(world.Step(), "terminate w1, successor s1 g2");
@@ -83,7 +83,7 @@ TEST(SupervisorRollTest, ARoleThatRollsLastStaysWhenTheGenerationIsGivenUp) {
   world.Begin();
   world.supervisor().Roll({kWorkers, kSidecar}, 2);
   EXPECT_EQ(world.Step(), "successor w1 g2");
-  world.Crash("s0");
+  world.End("s0");
   world.Pass(test::kWorldOptions.backoff);
   EXPECT_EQ(world.Step(), "start s0 g1");
   world.Ready("s0");
@@ -96,10 +96,10 @@ TEST(SupervisorRollTest, ABackOffEndsWithANewGeneration) {
   World world({Workers(1, 3)});
   world.Begin();
   for (int i = 0; i < 8; ++i) {
-    world.Crash("w0");
+    world.End("w0");
     world.StepAtNextDue();
   }
-  world.Crash("w0");
+  world.End("w0");
   world.supervisor().Roll({kWorkers}, 2);
   EXPECT_EQ(world.Step(), "start w0 g2") << "it may be the cure";
 }
@@ -111,7 +111,7 @@ TEST(SupervisorRollTest, OneThatDoesNotGetReadyInTimeGivesTheGenerationUp) {
   EXPECT_EQ(world.Step(), "successor w2 g2");
   EXPECT_EQ(world.UntilDue(), milliseconds(10'000));
   EXPECT_EQ(world.StepAtNextDue(), "kill w2, give up w2 for g1");
-  world.Crash("w2");
+  world.End("w2");
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.UntilDue(), std::nullopt);
   EXPECT_EQ(world.Running(), "w0g1 w1g1") << "the old one stays";
@@ -123,11 +123,11 @@ TEST(SupervisorRollTest, ThreeThatEndBeforeTheyAreReadyGiveTheGenerationUp) {
   world.Begin();
   world.supervisor().Roll({kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w1 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.StepAtNextDue(), "successor w1 g2");
-  world.Leave("w1");  // however it ended
+  world.End("w1");  // however it ended
   EXPECT_EQ(world.StepAtNextDue(), "successor w1 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "give up w1 for g1");
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.UntilDue(), std::nullopt);
@@ -141,9 +141,9 @@ TEST(SupervisorRollTest, OneThatCrashesAfterItWasReadyIsNoReasonToGiveUp) {
   world.Step();
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  for (int i = 0; i < 5; ++i) {
-    world.Crash("w2");
-    EXPECT_EQ(world.StepAtNextDue(), "start w2 g2");
+  for (int i = 0; i < test::kWorldOptions.restart_burst; ++i) {
+    world.End("w2");
+    EXPECT_EQ(world.Step(), "start w2 g2");
     world.Ready("w2");
   }
 }
@@ -155,7 +155,7 @@ TEST(SupervisorRollTest, WhatWasAlreadyReplacedIsRolledBack) {
   world.Step();
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g2");
   EXPECT_EQ(world.StepAtNextDue(), "kill w0, give up w0 for g1");
   EXPECT_EQ(world.Settle(), "successor w0 g1, terminate w2");
@@ -170,7 +170,7 @@ TEST(SupervisorRollTest, SuccessorsOfAGenerationGivenUpAreNotTakenForGood) {
   world.supervisor().Roll({kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w2 g2, successor w3 g2");
   for (int i = 0; i < 3; ++i) {
-    world.Crash("w2");
+    world.End("w2");
     if (i < 2) world.StepAtNextDue();
   }
   EXPECT_EQ(world.Step(), "give up w2 for g1");
@@ -186,11 +186,11 @@ TEST(SupervisorRollTest, AGenerationThatSettledIsNotGivenUpLater) {
   world.supervisor().Roll({kWorkers}, 2);
   world.Settle();
   ASSERT_EQ(world.Running(), "w1g2");
-  world.Crash("w1");
+  world.End("w1");
   for (int i = 0; i < 5; ++i) {
-    const std::string said = world.StepAtNextDue();
+    const std::string said = i == 0 ? world.Step() : world.StepAtNextDue();
     ASSERT_TRUE(said.starts_with("start ")) << said;
-    world.Crash(said.substr(6, 2));
+    world.End(said.substr(6, 2));
   }
 }
 
@@ -202,10 +202,10 @@ TEST(SupervisorRollTest, TheNextGenerationIsTriedAfreshAfterOneWasGivenUp) {
   world.StepAtNextDue();
   world.supervisor().Roll({kWorkers}, 3);
   EXPECT_EQ(world.Step(), "") << "the one that was killed is still there";
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "successor w1 g3");
   for (int i = 0; i < 2; ++i) {
-    world.Crash("w1");
+    world.End("w1");
     EXPECT_EQ(world.StepAtNextDue(), "successor w1 g3") << "failures are counted anew";
   }
   world.Ready("w1");
@@ -219,7 +219,7 @@ TEST(SupervisorRollTest, ARollWhileARollGoesToTheLatest) {
   world.Step();
   world.Ready("w3");
   EXPECT_EQ(world.Step(), "terminate w0");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g2");
   world.supervisor().Roll({kWorkers}, 3);
   world.Settle();
@@ -236,12 +236,12 @@ TEST(SupervisorRollTest, ARollWhileARollGoesBackToTheOneThatWasEverReady) {
   EXPECT_EQ(world.Step(), "successor w1 g2");
   world.supervisor().Roll({kWorkers}, 3);
   world.Step();
-  world.Crash("w1");  // the one of generation 2
+  world.End("w1");  // the one of generation 2
   std::string said = world.Step();
   EXPECT_EQ(said, "successor w1 g3");
   EXPECT_EQ(world.StepAtNextDue(), "kill w1, give up w1 for g1");
   EXPECT_EQ(world.Running(), "w0g1 w1g3");
-  world.Crash("w1");
+  world.End("w1");
   world.Settle();
   EXPECT_EQ(world.Running(), "w0g1");
 }
@@ -253,12 +253,12 @@ TEST(SupervisorRollTest, ARollWhileARollGoesBackToAGenerationThatWasReady) {
   world.Step();
   world.Ready("w2");
   world.Step();
-  world.Leave("w0");
+  world.End("w0");
   world.supervisor().Roll({kWorkers}, 3);
   const std::string said = world.Step();
   EXPECT_EQ(said, "successor w0 g3");
   EXPECT_EQ(world.StepAtNextDue(), "kill w0, give up w0 for g2");
-  world.Crash("w0");
+  world.End("w0");
   world.Settle();
   EXPECT_EQ(world.Running(), "w0g2 w2g2");
 }
@@ -271,8 +271,8 @@ TEST(SupervisorRollTest, RolesOfOneRollGoBackTogether) {
   world.supervisor().Roll({kSidecar, kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w1 g2, successor s1 g2");
   EXPECT_EQ(world.StepAtNextDue(), "kill w1, give up w1 for g1, kill s1");
-  world.Crash("w1");
-  world.Crash("s1");
+  world.End("w1");
+  world.End("s1");
   world.Settle();
   EXPECT_EQ(world.Running(), "w0g1 s0g1");
 }
@@ -284,7 +284,7 @@ TEST(SupervisorRollTest, ARoleThatRollsLastWaitsUntilTheOthersHaveSettled) {
   EXPECT_EQ(world.Step(), "successor w2 g2");
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "successor w0 g2");
   world.Ready("w0");
   EXPECT_EQ(world.Settle(), "terminate w1, successor s1 g2, terminate s0");
@@ -297,7 +297,7 @@ TEST(SupervisorRollTest, ARoleThatRollsLastIsNotTouchedWhenTheOthersGoBack) {
   world.supervisor().Roll({kSidecar, kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w1 g2");
   EXPECT_EQ(world.StepAtNextDue(), "kill w1, give up w1 for g1");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.Settle(), "");
   EXPECT_EQ(world.Running(), "w0g1 s0g1");
 }
@@ -307,7 +307,7 @@ TEST(SupervisorRollTest, ARoleThatRollsLastComesBackAsTheOldGenerationMeanwhile)
   world.Begin();
   world.supervisor().Roll({kSidecar, kWorkers}, 2);
   world.Step();
-  world.Crash("s0");
+  world.End("s0");
   world.Pass(milliseconds(100));
   EXPECT_EQ(world.Step(), "start s0 g1");
 }
@@ -319,9 +319,9 @@ TEST(SupervisorRollTest, ARoleThatRollsLastAndFailsTakesTheOthersBack) {
   EXPECT_EQ(world.Step(), "successor w1 g2");
   world.Ready("w1");
   EXPECT_EQ(world.Step(), "terminate w0, successor s1 g2");
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.StepAtNextDue(), "kill s1, give up s1 for g1, successor w0 g1");
-  world.Crash("s1");
+  world.End("s1");
   world.Settle();
   EXPECT_EQ(world.Running(), "w0g1 s0g1");
 }

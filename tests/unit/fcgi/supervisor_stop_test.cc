@@ -28,13 +28,13 @@ TEST(SupervisorStopTest, TheLastAreAskedWhenTheFirstHaveLeft) {
   world.supervisor().Stop(world.now());
   EXPECT_EQ(world.Step(), "terminate w0, terminate w1");
   world.Pass(seconds(3));
-  world.Leave("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "");
-  world.Crash("w1");  // that is an end too
+  world.End("w1");  // that is an end too
   EXPECT_EQ(world.Step(), "terminate s0, terminate m0");
-  world.Leave("s0");
+  world.End("s0");
   EXPECT_FALSE(world.supervisor().Done());
-  world.Leave("m0");
+  world.End("m0");
   EXPECT_TRUE(world.supervisor().Done());
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.UntilDue(), std::nullopt);
@@ -48,7 +48,7 @@ TEST(SupervisorStopTest, EachHasItsOwnDrainFromWhenItIsAsked) {
   EXPECT_EQ(world.UntilDue(), milliseconds(30'000));
   EXPECT_EQ(world.StepAtNextDue(), "kill w0");
   world.Pass(seconds(2));
-  world.Crash("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "terminate s0");
   EXPECT_EQ(world.UntilDue(), milliseconds(5'000));
   EXPECT_EQ(world.StepAtNextDue(), "kill s0");
@@ -68,13 +68,13 @@ TEST(SupervisorStopTest, StoppingTwiceChangesNothing) {
 TEST(SupervisorStopTest, NobodyIsStartedAgain) {
   World world({Workers(3, 6)});
   world.Begin();
-  world.Crash("w0");
+  world.End("w0");
   world.Replace("w1");
   world.supervisor().Roll({kWorkers}, 2);
   world.supervisor().Stop(world.now());
   EXPECT_EQ(world.Step(), "terminate w1, terminate w2");
-  world.Leave("w1");
-  world.Crash("w2");
+  world.End("w1");
+  world.End("w2");
   world.Pass(hours(1));
   EXPECT_EQ(world.Step(), "");
   EXPECT_TRUE(world.supervisor().Done());
@@ -109,14 +109,14 @@ TEST(SupervisorStopTest, BeforeTheFirstStartItIsDoneAtOnce) {
 TEST(SupervisorStopTest, NowKillsWhoeverRunsWithoutAskingFirst) {
   World world({Workers(3, 6), Sidecar()});
   world.Begin();
-  world.Crash("w2");
+  world.End("w2");
   world.Replace("w0");
-  EXPECT_EQ(world.Step(), "successor w2 g1");
+  EXPECT_EQ(world.Step(), "start w2 g1, successor w3 g1");
   world.supervisor().StopNow(world.now());
-  EXPECT_EQ(world.Step(), "kill w0, kill w1, kill w2, kill s0");
-  for (const char* name : {"w0", "w1", "w2"}) world.Crash(name);
+  EXPECT_EQ(world.Step(), "kill w0, kill w1, kill w2, kill w3, kill s0");
+  for (const char* name : {"w0", "w1", "w2", "w3"}) world.End(name);
   EXPECT_FALSE(world.supervisor().Done());
-  world.Crash("s0");
+  world.End("s0");
   EXPECT_TRUE(world.supervisor().Done());
 }
 
@@ -138,7 +138,7 @@ TEST(SupervisorStopTest, NowCutsADrainShortAndKillsNobodyTwice) {
 TEST(SupervisorStopTest, IsNotDoneBeforeStopEvenWhenNobodyRuns) {
   World world({Workers(1, 2)});
   world.Begin();
-  world.Crash("w0");
+  world.End("w0");
   EXPECT_FALSE(world.supervisor().Done());
 }
 
@@ -152,8 +152,8 @@ TEST(SupervisorAdoptTest, WhoRunsAlreadyTakesASeatAndOnlyTheRestIsStarted) {
   EXPECT_EQ(world.Step(), "start w0 g1");
   world.Ready("w0");
   EXPECT_TRUE(world.supervisor().Settled());
-  world.Crash("w4");
-  EXPECT_EQ(world.StepAtNextDue(), "start w2 g1");
+  world.End("w4");
+  EXPECT_EQ(world.Step(), "start w2 g1");
 }
 
 TEST(SupervisorAdoptTest, WhoFindsNoSeatLeaves) {
@@ -189,11 +189,11 @@ TEST(SupervisorAdoptTest, TheNewProgramsGenerationReplacesThemAndCanBeGivenUp) {
   for (const char* name : {"w0", "s0", "m0"}) world.Adopt(name, 1, true, false);
   world.supervisor().Roll({kSidecar, kWorkers}, 2);
   EXPECT_EQ(world.Step(), "successor w1 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.StepAtNextDue(), "successor w1 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.StepAtNextDue(), "successor w1 g2");
-  world.Crash("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "give up w1 for g1");
   world.Settle();
   EXPECT_EQ(world.Running().find("g2"), std::string::npos) << world.Running();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -21,15 +22,14 @@ using test::Sidecar;
 using test::Workers;
 using test::World;
 
-// Crashes `name` and waits until its seat is filled again; returns how long that took.
-milliseconds CrashAndRestart(World& world, const std::string& name) {
-  world.Crash(name);
+// Ends `name` and waits until its seat is filled again; returns how long that took.
+milliseconds EndAndRestart(World& world, const std::string& name) {
+  world.End(name);
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 1);
   const auto wait = world.UntilDue();
   EXPECT_EQ(world.StepAtNextDue(), "start " + name + " g1");
   EXPECT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 0);
-  world.Ready(name);
   return wait.value_or(milliseconds(-1));
 }
 
@@ -63,7 +63,7 @@ TEST(SupervisorTest, EventsOfProcessesThatDoNotRunAreIgnored) {
   world.Replace("w2");
   world.Stuck("w2");
   world.NothingElseInWork("w2");
-  world.supervisor().Ended({kWorkers, 2}, Supervisor::End::kCrashed, world.now());
+  world.supervisor().Ended({kWorkers, 2}, /*killed=*/false, world.now());
   EXPECT_EQ(world.Step(), "");
   EXPECT_TRUE(world.supervisor().Settled());
   EXPECT_EQ(world.UntilDue(), std::nullopt);
@@ -77,67 +77,25 @@ TEST(SupervisorTest, OneThatDoesNotGetReadyInTimeIsKilledAndStartedAgain) {
   world.Ready("w0");
   EXPECT_EQ(world.Step(), "") << "too late to be ready";
   EXPECT_EQ(world.UntilDue(), std::nullopt) << "only its end is waited for";
-  world.Crash("w0");
+  world.End("w0");
   EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
 }
 
-// -------------------------------------------------------------------------- crashes
+// ----------------------------------------------------------- those that do not come up
 
-TEST(SupervisorTest, TheBackOffDoublesWithEveryCrashUpToItsBound) {
-  World world({Workers(2, 4)});
-  world.Begin();
+TEST(SupervisorTest, TheBackOffDoublesForOneThatDoesNotComeUp) {
+  World world({Workers(1, 4)});
+  world.Step();
   std::vector<long> waits;
-  for (int i = 0; i < 10; ++i) waits.push_back(CrashAndRestart(world, "w1").count());
+  for (int i = 0; i < 10; ++i) waits.push_back(EndAndRestart(world, "w0").count());
   EXPECT_EQ(waits,
             (std::vector<long>{100, 200, 400, 800, 1'600, 3'200, 6'400, 10'000, 10'000, 10'000}));
   for (int i = 0; i < 2'000; ++i) {
-    ASSERT_EQ(CrashAndRestart(world, "w1"), milliseconds(10'000)) << "and never overflows";
+    ASSERT_EQ(EndAndRestart(world, "w0"), milliseconds(10'000)) << "and never overflows";
   }
 }
 
-TEST(SupervisorTest, ACrashBeforeItWasReadyCountsTheSame) {
-  World world({Workers(1, 2)});
-  world.Step();
-  for (const long wait : {100, 200, 400}) {
-    world.Crash("w0");
-    EXPECT_EQ(world.UntilDue(), milliseconds(wait));
-    EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
-  }
-}
-
-TEST(SupervisorTest, TheBackOffIsEachSeatsOwn) {
-  World world({Workers(2, 4)});
-  world.Begin();
-  for (int i = 0; i < 4; ++i) CrashAndRestart(world, "w0");
-  EXPECT_EQ(CrashAndRestart(world, "w1"), milliseconds(100));
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(1'600));
-}
-
-TEST(SupervisorTest, AGoodMinuteLetsTheBackOffStartAnew) {
-  World world({Workers(1, 2)});
-  world.Begin();
-  for (int i = 0; i < 4; ++i) CrashAndRestart(world, "w0");
-  world.Pass(seconds(60) - milliseconds(1));
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(1'600)) << "not quite a minute";
-  world.Pass(seconds(60));
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(100));
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(200));
-}
-
-// Somebody's SIGKILL is not its own doing.
-TEST(SupervisorTest, TheBackOffOfOneThatIsKilledGrowsLess) {
-  World world({Workers(1, 2)});
-  world.Begin();
-  for (const long wait : {100, 200, 400, 800, 1'000, 1'000, 1'000}) {
-    world.Kill("w0");
-    EXPECT_EQ(world.Step(), "");
-    EXPECT_EQ(world.UntilDue(), milliseconds(wait));
-    EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
-    world.Ready("w0");
-  }
-}
-
-TEST(SupervisorTest, OneThatIsKilledBeforeItIsReadyCountsAsAnyOther) {
+TEST(SupervisorTest, OneThatIsKilledBeforeItServesBacksOffAsAnyOther) {
   World world({Workers(1, 2)});
   world.Step();
   for (const long wait : {100, 200, 400, 800, 1'600}) {
@@ -147,23 +105,34 @@ TEST(SupervisorTest, OneThatIsKilledBeforeItIsReadyCountsAsAnyOther) {
   }
 }
 
-TEST(SupervisorTest, TheMinuteCountsFromTheStartAndNotFromTheCrash) {
+TEST(SupervisorTest, TheBackOffIsEachSeatsOwn) {
+  World world({Workers(2, 4)});
+  world.Step();
+  world.Ready("w1");
+  for (int i = 0; i < 4; ++i) EndAndRestart(world, "w0");
+  world.End("w1");
+  EXPECT_EQ(world.Step(), "start w1 g1") << "it served";
+  EXPECT_EQ(EndAndRestart(world, "w1"), milliseconds(100));
+  EXPECT_EQ(EndAndRestart(world, "w0"), milliseconds(1'600));
+}
+
+TEST(SupervisorTest, TheBackOffBeginsAnewAfterOneThatServed) {
   World world({Workers(1, 2)});
-  world.Begin();
-  for (int i = 0; i < 8; ++i) CrashAndRestart(world, "w0");  // 10 s by now
-  world.Crash("w0");
-  world.Pass(seconds(70));  // late, as a busy master may be
+  world.Step();
+  for (int i = 0; i < 4; ++i) EndAndRestart(world, "w0");
+  world.Ready("w0");
+  world.End("w0");
   EXPECT_EQ(world.Step(), "start w0 g1");
-  world.Pass(seconds(1));
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(10'000));
+  EXPECT_EQ(EndAndRestart(world, "w0"), milliseconds(100));
 }
 
 TEST(SupervisorTest, SeveralThatBackOffAreCountedAndStartedEachAtItsTime) {
   World world({Workers(3, 5)});
-  world.Begin();
-  CrashAndRestart(world, "w0");
-  world.Crash("w0");  // in 200 ms
-  world.Crash("w2");  // in 100 ms
+  world.Step();
+  world.Ready("w1");
+  EndAndRestart(world, "w0");
+  world.End("w0");  // in 200 ms
+  world.End("w2");  // in 100 ms
   EXPECT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 2);
   EXPECT_FALSE(world.supervisor().Settled());
   // The lowest free place is taken, whichever seat it was.
@@ -173,25 +142,74 @@ TEST(SupervisorTest, SeveralThatBackOffAreCountedAndStartedEachAtItsTime) {
   EXPECT_EQ(world.StepAtNextDue(), "start w2 g1");
 }
 
-TEST(SupervisorTest, APlannedEndIsFollowedByAStartAtOnceAndTheBackOffStartsAnew) {
-  World world({Workers(1, 2)});
+TEST(SupervisorTest, OneThatCountsAsReadyFromItsStartHasToLiveForAWhile) {
+  World world({Workers(1, 2), Sidecar(), ModelServer()});
   world.Begin();
-  for (int i = 0; i < 4; ++i) CrashAndRestart(world, "w0");
-  world.Pass(seconds(5));
-  world.Leave("w0");
-  EXPECT_EQ(world.Step(), "start w0 g1");
-  world.Ready("w0");
-  EXPECT_EQ(CrashAndRestart(world, "w0"), milliseconds(100));
-}
-
-TEST(SupervisorTest, OneThatLeavesAsSoonAsItIsStartedDoesNotMakeItSpin) {
-  World world({Workers(1, 2)});
-  world.Begin();
-  for (const long wait : {100, 200, 400, 800}) {
-    world.Leave("w0");
+  for (const long wait : {100, 200, 400}) {
+    world.Pass(milliseconds(499));
+    world.End("m0");
     EXPECT_EQ(world.Step(), "");
     EXPECT_EQ(world.UntilDue(), milliseconds(wait));
-    EXPECT_EQ(world.StepAtNextDue(), "start w0 g1");
+    EXPECT_EQ(world.StepAtNextDue(), "start m0 g1");
+    world.Ready("m0");
+  }
+  world.Pass(milliseconds(500));
+  world.End("m0");
+  EXPECT_EQ(world.Step(), "start m0 g1");
+  world.Ready("m0");
+  world.End("m0");
+  EXPECT_EQ(world.UntilDue(), milliseconds(100)) << "the back-off begins anew";
+}
+
+// ----------------------------------------------------------------------- those that served
+
+TEST(SupervisorTest, OneThatServedIsStartedAgainAtOnceHoweverItEnded) {
+  World world({Workers(2, 4), Sidecar(), ModelServer()});
+  world.Begin();
+  for (int i = 0; i < 100; ++i) {
+    world.Pass(milliseconds(500));
+    for (const char* name : {"w1", "s0", "m0"}) {
+      i % 2 == 0 ? world.End(name) : world.Kill(name);
+      ASSERT_EQ(world.Step(), std::string("start ") + name + " g1");
+      ASSERT_EQ(world.supervisor().BackingOff(kWorkers, world.now()), 0);
+      world.Ready(name);
+    }
+    ASSERT_TRUE(world.supervisor().Settled());
+  }
+}
+
+TEST(SupervisorTest, TheBudgetBoundsTheStartsOfARole) {
+  World world({Workers(2, 4), Sidecar()});
+  world.Begin();
+  const TimePoint begin = world.now();
+  int starts = 0;
+  while (world.now() - begin < seconds(10)) {
+    for (const char* name : {"w0", "w1"}) {
+      if (!world.At(name).running) continue;
+      if (!world.At(name).ready) world.Ready(name);
+      world.End(name);
+    }
+    std::string said = world.Step();
+    if (said.empty()) said = world.StepAtNextDue();
+    starts += static_cast<int>(std::ranges::count(said, 'w'));
+  }
+  EXPECT_GE(starts, 100);
+  EXPECT_LE(starts, 100 + test::kWorldOptions.restart_burst + 2);
+  world.End("s0");
+  EXPECT_EQ(world.Step(), "start s0 g1") << "the workers' budget is theirs";
+}
+
+TEST(SupervisorTest, ASeatThatWaitsForTheBudgetIsCountedAsBackingOff) {
+  World world({Workers(1, 3)});
+  world.Begin();
+  for (int i = 0; i < test::kWorldOptions.restart_burst; ++i) {
+    world.End("w0");
+    EXPECT_EQ(world.Step(), "start w0 g1");
+    world.Ready("w0");
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(EndAndRestart(world, "w0"), milliseconds(100));
+    world.Ready("w0");
   }
 }
 
@@ -211,7 +229,7 @@ TEST(SupervisorTest, FewerSeatsDrainExactlyTheDifferenceAtOnce) {
   world.supervisor().SetSeats(kWorkers, 2);
   EXPECT_EQ(world.Step(), "terminate w2, terminate w3, terminate w4");
   EXPECT_EQ(world.UntilDue(), milliseconds(30'000));
-  for (const char* name : {"w2", "w3", "w4"}) world.Leave(name);
+  for (const char* name : {"w2", "w3", "w4"}) world.End(name);
   EXPECT_EQ(world.Step(), "");
   EXPECT_EQ(world.Running(), "w0g1 w1g1");
   EXPECT_TRUE(world.supervisor().Settled());
@@ -242,19 +260,21 @@ TEST(SupervisorTest, SeatsThatComeBackWaitForThePlacesOfThoseThatLeave) {
   EXPECT_EQ(world.Step(), "terminate w1, terminate w2");
   world.supervisor().SetSeats(kWorkers, 3);
   EXPECT_EQ(world.Step(), "") << "they leave all the same";
-  world.Leave("w2");
+  world.End("w2");
   EXPECT_EQ(world.Step(), "start w2 g1");
-  world.Leave("w1");
+  world.End("w1");
   EXPECT_EQ(world.Step(), "start w1 g1");
 }
 
 TEST(SupervisorTest, WhoServesStaysWhenThePoolShrinks) {
   World world({Workers(3, 5)});
-  world.Begin();
-  world.Crash("w0");
+  world.Step();
+  world.Ready("w1");
+  world.Ready("w2");
+  world.End("w0");
   world.supervisor().SetSeats(kWorkers, 1);
   EXPECT_EQ(world.Step(), "terminate w2");
-  world.Leave("w2");
+  world.End("w2");
   world.Settle();
   EXPECT_EQ(world.Running(), "w1g1");
 }

@@ -92,7 +92,7 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
               "77m");
   }
   EXPECT_EQ(reader.All("http/upstream workers", "server"),
-            (std::vector<std::string>(4, "unix:/some/where/pool.sock max_fails=0")));
+            (std::vector<std::string>(8, "unix:/some/where/pool.sock max_fails=0")));
   EXPECT_EQ(reader.One("http/upstream sidecar", "server"), "127.0.0.9:9191 max_fails=0");
   const auto listen = reader.All("http/server", "listen");
   ASSERT_EQ(listen.size(), 4U);
@@ -216,7 +216,7 @@ TEST(NginxConfigTest, ATcpPoolIsAskedAtAnAddressThatCanBeAsked) {
     config.listen.socket = socket;
     const std::string text = NginxConfig(config, Host());
     EXPECT_EQ(Reader(text).All("http/upstream workers", "server"),
-              (std::vector<std::string>(4, std::string(server) + " max_fails=0")));
+              (std::vector<std::string>(8, std::string(server) + " max_fails=0")));
   }
 }
 

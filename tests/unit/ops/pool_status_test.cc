@@ -129,7 +129,7 @@ TEST(QuantileTest, BeyondTheLastBoundOnlyThatIsKnown) {
 TEST_F(PoolStatusTest, JsonHasAllOfIt) {
   Serve(1, 3, milliseconds(2));
   board_.Record({.at_s = 5, .slot = 1, .pid = 77, .signal = SIGSEGV, .task = {}});
-  board_.pool().quarantine.Enter({.digest = DigestOf("p"),
+  board_.pool().quarantine.Enter({.digest = DigestOf({}, "p"),
                                   .model = ModelName("m\"x"),
                                   .request_id = RequestName("r"),
                                   .until_ns = ToNs(kNow + seconds(30))});
@@ -141,7 +141,7 @@ TEST_F(PoolStatusTest, JsonHasAllOfIt) {
   EXPECT_EQ(json["slots"].size(), 2U);
   EXPECT_EQ(json["crashes"].size(), 1U);
   ASSERT_EQ(json["quarantine"].size(), 1U);
-  EXPECT_EQ(json["quarantine"][0]["digest"], ToHex(DigestOf("p")));
+  EXPECT_EQ(json["quarantine"][0]["digest"], ToHex(DigestOf({}, "p")));
   EXPECT_EQ(json["quarantine"][0]["model"], "m\"x");
   EXPECT_NEAR(json["quarantine"][0]["left_s"].asDouble(), 30, 0.01);
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,30 +40,42 @@ class QuarantineTest : public testing::Test {
             .until_ns = ToNs(until)};
   }
   void Enter(const std::string& picture, TimePoint until = kNow + seconds(60)) {
-    quarantine().Enter(Entry(DigestOf(picture), until));
+    quarantine().Enter(Entry(DigestOf({}, picture), until));
   }
   bool Has(const std::string& picture, TimePoint now = kNow) {
-    return quarantine().Has(DigestOf(picture), "faces", now);
+    return quarantine().Has(DigestOf({}, picture), "faces", now);
   }
 
  private:
   void* memory_;
 };
 
-// From the xxHash project's own self-test (and `xxhsum -H128` of an empty file).
-TEST(DigestTest, IsThePublishedXxh3Of128Bits) {
-  EXPECT_EQ(ToHex(DigestOf("")), "99aa06d3014798d86001c324468d497f");
+// From the reference implementation (vectors_sip128): the key is 00 to 0f, the text too.
+TEST(DigestTest, IsThePublishedSipHashOf128Bits) {
+  DigestKey key;
+  std::iota(key.bytes.begin(), key.bytes.end(), std::uint8_t{0});
+  EXPECT_EQ(ToHex(DigestOf(key, "")), "a3817f04ba25a8e66df67214c7550293");
+  EXPECT_EQ(ToHex(DigestOf(key, std::string_view("\0", 1))), "da87c1d86b99af44347659119b22fc45");
+}
+
+TEST(DigestTest, DependsOnTheKey) {
+  const auto one = RandomDigestKey();
+  const auto other = RandomDigestKey();
+  ASSERT_TRUE(one && other);
+  EXPECT_NE(one->bytes, other->bytes);
+  EXPECT_FALSE(DigestOf(*one, "picture") == DigestOf(*other, "picture"));
+  EXPECT_EQ(DigestOf(*one, "picture"), DigestOf(*one, "picture"));
 }
 
 TEST(DigestTest, DiffersWithEveryByteAndLength) {
   const std::string picture(1'000, 'p');
-  const Digest digest = DigestOf(picture);
-  EXPECT_EQ(DigestOf(std::string(1'000, 'p')), digest);
-  EXPECT_FALSE(DigestOf(std::string(999, 'p')) == digest);
+  const Digest digest = DigestOf({}, picture);
+  EXPECT_EQ(DigestOf({}, std::string(1'000, 'p')), digest);
+  EXPECT_FALSE(DigestOf({}, std::string(999, 'p')) == digest);
   for (std::size_t i = 0; i < picture.size(); i += 37) {
     std::string other = picture;
     other[i] = 'q';
-    EXPECT_FALSE(DigestOf(other) == digest) << i;
+    EXPECT_FALSE(DigestOf({}, other) == digest) << i;
   }
 }
 
@@ -70,7 +83,7 @@ TEST(DigestTest, ADigestOfZerosIsNotKnown) {
   EXPECT_FALSE(Digest{}.known());
   EXPECT_TRUE((Digest{.high = 0, .low = 1}).known());
   EXPECT_TRUE((Digest{.high = 1, .low = 0}).known());
-  EXPECT_TRUE(DigestOf("").known());
+  EXPECT_TRUE(DigestOf({}, "").known());
 }
 
 TEST(DigestTest, HexHas32DigitsWithTheHighHalfFirst) {
@@ -89,24 +102,24 @@ TEST_F(QuarantineTest, HasWhatWasEnteredAndNothingElse) {
   EXPECT_TRUE(Has("a"));
   EXPECT_TRUE(Has("b"));
   EXPECT_FALSE(Has("c"));
-  Digest near = DigestOf("a");
+  Digest near = DigestOf({}, "a");
   near.high ^= 1;
   EXPECT_FALSE(quarantine().Has(near, "faces", kNow));
 }
 
 TEST_F(QuarantineTest, APictureIsRefusedForTheModelThatItCrashedOnly) {
   Enter("a");
-  EXPECT_FALSE(quarantine().Has(DigestOf("a"), "plates", kNow));
-  quarantine().Enter(Entry(DigestOf("a"), kNow + seconds(1), "plates"));
-  EXPECT_TRUE(quarantine().Has(DigestOf("a"), "plates", kNow));
+  EXPECT_FALSE(quarantine().Has(DigestOf({}, "a"), "plates", kNow));
+  quarantine().Enter(Entry(DigestOf({}, "a"), kNow + seconds(1), "plates"));
+  EXPECT_TRUE(quarantine().Has(DigestOf({}, "a"), "plates", kNow));
   EXPECT_TRUE(Has("a", kNow + seconds(2))) << "each has its own time";
 }
 
 TEST_F(QuarantineTest, AModelOfTheLongestNameIsFoundAgain) {
   const std::string longest(128, 'm');
-  quarantine().Enter(Entry(DigestOf("a"), kNow + seconds(1), longest));
-  EXPECT_TRUE(quarantine().Has(DigestOf("a"), longest, kNow));
-  EXPECT_FALSE(quarantine().Has(DigestOf("a"), longest.substr(1), kNow));
+  quarantine().Enter(Entry(DigestOf({}, "a"), kNow + seconds(1), longest));
+  EXPECT_TRUE(quarantine().Has(DigestOf({}, "a"), longest, kNow));
+  EXPECT_FALSE(quarantine().Has(DigestOf({}, "a"), longest.substr(1), kNow));
 }
 
 TEST_F(QuarantineTest, ItEndsAtItsTime) {
@@ -144,7 +157,7 @@ TEST_F(QuarantineTest, TheListNamesModelAndRequest) {
   Enter("a");
   const auto list = quarantine().List(kNow);
   ASSERT_EQ(list.size(), 1U);
-  EXPECT_EQ(list[0].digest, DigestOf("a"));
+  EXPECT_EQ(list[0].digest, DigestOf({}, "a"));
   EXPECT_EQ(list[0].model.view(), "faces");
   EXPECT_EQ(list[0].request_id.view(), "request");
 }
@@ -200,7 +213,7 @@ TEST_F(QuarantineTest, ReadersSeeWholeEntriesWhileOthersMakeRoom) {
     writers.emplace_back([&, t] {
       for (int i = 0; !stop; ++i) {
         const std::string text = std::to_string(t) + "." + std::to_string(i);
-        Quarantined entry = Entry(DigestOf(text), kNow + seconds(60), text);
+        Quarantined entry = Entry(DigestOf({}, text), kNow + seconds(60), text);
         entry.request_id = RequestName(text);
         quarantine().Enter(entry);
       }
@@ -211,7 +224,7 @@ TEST_F(QuarantineTest, ReadersSeeWholeEntriesWhileOthersMakeRoom) {
   while (std::chrono::steady_clock::now() < (seen > 1'000 ? end : latest)) {
     for (const Quarantined& entry : quarantine().List(kNow)) {
       ++seen;
-      if (entry.digest != DigestOf(entry.model.view()) ||
+      if (entry.digest != DigestOf({}, entry.model.view()) ||
           entry.model.view() != entry.request_id.view()) {
         wrong = true;
       }

@@ -105,7 +105,7 @@ TEST(ScoreboardTenantsTest, TheTotalsCountThePoolsNumbersToo) {
   const Scoreboard board = OccupiedBoard(1, 1);
   board.pool().wanted_workers = 4;
   board.pool().backing_off = 2;
-  board.pool().quarantine.Enter({.digest = DigestOf("p"),
+  board.pool().quarantine.Enter({.digest = DigestOf({}, "p"),
                                  .model = ModelName("m"),
                                  .request_id = {},
                                  .until_ns = ToNs(kNow + seconds(1))});

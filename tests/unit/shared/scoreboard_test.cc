@@ -77,6 +77,18 @@ TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
   EXPECT_TRUE(board.Crashes().empty());
 }
 
+TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNextProgramFinds) {
+  const auto one = Scoreboard::Create(1, 1);
+  const auto other = Scoreboard::Create(1, 1);
+  ASSERT_TRUE(one.ok() && other.ok());
+  const Digest digest = one->pool().quarantine.DigestOf("picture");
+  EXPECT_NE(digest, other->pool().quarantine.DigestOf("picture"));
+  EXPECT_NE(digest, DigestOf({}, "picture"));
+  const auto next = Scoreboard::Open(FileDescriptor(dup(one->file())), Scoreboard::Access::kWrite);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_EQ(digest, next->pool().quarantine.DigestOf("picture"));
+}
+
 TEST(ScoreboardTest, EveryThreadHasALaneOfItsOwnOnItsOwnCacheLines) {
   const Scoreboard board = OccupiedBoard(5, 3);
   std::set<const Lane*> seen;

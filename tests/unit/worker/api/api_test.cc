@@ -328,7 +328,7 @@ TEST_F(ApiTest, ARequestThatWaitedTooLongIs503WhateverItAskedFor) {
 }
 
 TEST_F(ApiWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
-  quarantine().Enter({.digest = DigestOf(picture_),
+  quarantine().Enter({.digest = quarantine().DigestOf(picture_),
                       .model = ModelName("faces"),
                       .request_id = {},
                       .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});
@@ -343,7 +343,7 @@ TEST_F(ApiWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
 
 // A form has another boundary every time; the picture in it is the same.
 TEST_F(ApiWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
-  quarantine().Enter({.digest = DigestOf(picture_),
+  quarantine().Enter({.digest = quarantine().DigestOf(picture_),
                       .model = ModelName("faces"),
                       .request_id = {},
                       .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});
@@ -366,7 +366,7 @@ TEST_F(ApiWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
   ASSERT_TRUE(task);
   EXPECT_EQ(task->request_id.view(), "the-id");
   EXPECT_EQ(task->model.view(), "faces");
-  EXPECT_EQ(task->digest, DigestOf(picture_));
+  EXPECT_EQ(task->digest, quarantine().DigestOf(picture_));
 }
 
 TEST_F(ApiWithServerTest, AClientThatHasLeftCosts499AndNoModel) {

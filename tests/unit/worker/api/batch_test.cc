@@ -117,7 +117,7 @@ TEST_F(BatchTest, WithoutSpareThreadsItsOwnOneDoesItAll) {
 
 TEST_F(BatchTest, AQuarantinedPictureSpoilsNoOther) {
   const std::string poison = picture_ + "poison";
-  quarantine().Enter({.digest = DigestOf(poison),
+  quarantine().Enter({.digest = quarantine().DigestOf(poison),
                       .model = ModelName("faces"),
                       .request_id = {},
                       .until_ns = ToNs(Clock::now() + std::chrono::minutes(1))});

@@ -183,8 +183,8 @@ TEST_F(RestWithServerTest, WhatCrashedAWorkerIsNotTriedAgain) {
   const std::string body = R"({"inputs":[]})";
   const fcgi::Request request = Make("POST", "/v2/models/urgent/infer", body);
   EXPECT_EQ(Serve(request).status, 200);
-  EXPECT_EQ(lane().task.Load()->digest, DigestOf(body));
-  quarantine().Enter({.digest = DigestOf(body),
+  EXPECT_EQ(lane().task.Load()->digest, quarantine().DigestOf(body));
+  quarantine().Enter({.digest = quarantine().DigestOf(body),
                       .model = ModelName("urgent"),
                       .request_id = RequestName("before"),
                       .until_ns = ToNs(Clock::now() + std::chrono::hours(1))});

@@ -7,6 +7,9 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inferpool::rest {
@@ -244,6 +247,36 @@ TEST(ElementsTest, ReadingAndWritingEndWithThePatience) {
                           .shape = shape,
                           .data = std::as_bytes(std::span(&value, 1))};
   EXPECT_TRUE(absl::IsDeadlineExceeded(WriteElements(tensor, json, over)));
+}
+
+TEST(ElementsTest, AnErrorQuotesTheTokenAtFaultAndNothingBehindIt) {
+  const auto refusal = [](std::string_view json, inference::DataType datatype) {
+    return std::string(ReadElements(json, datatype, {{2}}).status().message());
+  };
+  const std::vector<std::pair<std::string, std::string>> faults = {
+      {R"([x1,4711])", R"("x1" is no INT32)"},
+      {R"([x1 ,4711])", R"("x1" is no INT32)"},
+      {R"(["a",4711])", R"("\"a\"" is no INT32)"},
+      {R"(["a\"b",4711])", R"("\"a\\\"b\"" is no INT32)"},
+      {"[\"a\n\",4711]", R"("\"a" is no INT32)"},
+      {R"([{"a":4711},1])", R"("{" is no INT32)"},
+      {R"([,4711])", R"("," is no INT32)"},
+      {R"([1.5,4711])", R"("1.5" is no whole number)"},
+      {R"([99999999999,4711])", R"("99999999999" is out of the range)"},
+      {R"([1 2,4711])", R"(there is "2" where)"},
+      {R"([1x,4711])", R"(there is "x" where)"},
+      {R"([1"a",4711])", R"(there is "\"a\"" where)"},
+      {"[\xc3\xa4,4711]", R"("\u00e4" is no INT32)"},
+      {R"([abcdefghijklmnopqrstuvwxyz,4711])", R"("abcdefghijklmnopqrstuvwx" is no INT32)"},
+      {"[", R"("" is no INT32)"},
+  };
+  for (const auto& [json, expected] : faults) {
+    const std::string text = refusal(json, inference::TYPE_INT32);
+    EXPECT_NE(text.find(expected), std::string::npos) << json << ": " << text;
+    EXPECT_EQ(text.find("4711"), std::string::npos) << json << ": " << text;
+  }
+  EXPECT_EQ(refusal(R"([tru,false])", inference::TYPE_BOOL).find("false"), std::string::npos);
+  EXPECT_EQ(refusal(R"(["\q","next"])", inference::TYPE_STRING).find("next"), std::string::npos);
 }
 
 }  // namespace
