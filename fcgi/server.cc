@@ -166,7 +166,10 @@ class Worker {
     const Busy busy(lane, station_.heavy);
     Connection connection(std::move(socket), limits_);
     absl::StatusOr<Request> request = connection.ReadHead();
-    if (request.ok()) ReadBody(connection, lane, *request);
+    if (request.ok()) {
+      connection.ReadBody(*request, station_.heavy.ClaimBody(lane, HeavyClient(request->client),
+                                                             connection.BodyBytes(*request)));
+    }
     if (!request.ok()) {
       if (absl::IsCancelled(request.status())) lane.CountStatus(kClientLeft);
       log::Debug("connection without a request", {{"reason", Message(request.status())}});
@@ -176,15 +179,6 @@ class Worker {
     const Response response = handler_(*request, lane);
     watch_.End(index, connection.socket());
     connection.Write(response);
-  }
-
-  // A large body waits for memory no longer than a request for a worker.
-  void ReadBody(Connection& connection, Lane& lane, Request& request) const {
-    const auto longest = limits_.queue.count() > 0 ? limits_.queue : limits_.whole;
-    connection.ReadBody(
-        request,
-        station_.heavy.AwaitBody(lane, HeavyClient(request.client), connection.BodyBytes(request),
-                                 {.deadline = Deadline(request.accepted + longest)}));
   }
 
   void AskForReplacement() {

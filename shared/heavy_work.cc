@@ -31,20 +31,6 @@ bool HasStep(const HeavyEntry& entry) {
          entry.state == State::kResumes;
 }
 
-bool HasBody(const HeavyEntry& entry) {
-  return entry.body_bytes > 0 && entry.state != State::kAwaitsBody;
-}
-
-std::uint64_t Sum(std::span<const HeavyEntry> entries, bool of_bodies) {
-  std::uint64_t sum = 0;
-  for (const HeavyEntry& entry : entries) {
-    if (of_bodies ? HasBody(entry) : HasStep(entry)) {
-      sum += of_bodies ? entry.body_bytes : entry.bytes;
-    }
-  }
-  return sum;
-}
-
 // One that finds nothing taken may take any amount.
 bool HasMemory(std::uint64_t taken, std::uint64_t wanted, std::uint64_t limit) {
   return taken == 0 || taken + wanted <= limit;
@@ -61,6 +47,19 @@ void SleepUntilWoken(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
 
 }  // namespace
 
+bool HasBodyRoom(std::span<const HeavyEntry> others, const HeavyEntry& own,
+                 const HeavyLimits& limits) {
+  std::uint64_t taken = 0;
+  std::uint64_t of_client = 0;
+  for (const HeavyEntry& other : others) {
+    taken += other.body_bytes;
+    if (other.client == own.client) of_client += other.body_bytes;
+  }
+  if (!HasMemory(taken, own.body_bytes, limits.bytes)) return false;
+  if (of_client == 0) return true;
+  return of_client + own.body_bytes <= 2 * (limits.bytes - taken - own.body_bytes);
+}
+
 bool HasSeat(std::span<const HeavyEntry> others, const HeavyEntry& own, const HeavyLimits& limits) {
   const auto seated = [](const HeavyEntry& entry) { return entry.state != State::kNone; };
   const auto taken = std::ranges::count_if(others, seated) + 1;
@@ -74,31 +73,30 @@ bool HasSeat(std::span<const HeavyEntry> others, const HeavyEntry& own, const He
 }
 
 bool HasTurn(std::span<const HeavyEntry> others, const HeavyEntry& own, const HeavyLimits& limits) {
-  const bool for_body = own.state == State::kAwaitsBody;
-  const auto competes = [&](const HeavyEntry& entry) {
-    return for_body ? entry.state == State::kAwaitsBody
-                    : entry.state == State::kWaits || entry.state == State::kResumes;
-  };
   const auto rank = [&](const HeavyEntry& entry) {
     const auto under_way = std::ranges::count_if(others, [&](const HeavyEntry& other) {
-      return other.client == entry.client && (for_body ? HasBody(other) : HasStep(other));
+      return other.client == entry.client && HasStep(other);
     });
     return std::tuple(entry.state != State::kResumes, under_way, entry.ticket);
   };
   const auto own_rank = rank(own);
-  return std::ranges::none_of(
-             others,
-             [&](const HeavyEntry& other) { return competes(other) && rank(other) < own_rank; }) &&
-         Fits(others, own, limits);
+  const auto precedes = [&](const HeavyEntry& other) {
+    return (other.state == State::kWaits || other.state == State::kResumes) &&
+           rank(other) < own_rank;
+  };
+  return std::ranges::none_of(others, precedes) && Fits(others, own, limits);
 }
 
 bool Fits(std::span<const HeavyEntry> others, const HeavyEntry& own, const HeavyLimits& limits) {
-  if (own.state == State::kAwaitsBody) {
-    return HasMemory(Sum(others, /*of_bodies=*/true), own.body_bytes, limits.bytes);
+  if (std::ranges::count(others, State::kWorks, &HeavyEntry::state) >= limits.processors) {
+    return false;
   }
-  return std::ranges::count(others, State::kWorks, &HeavyEntry::state) < limits.processors &&
-         (own.state == State::kResumes ||
-          HasMemory(Sum(others, /*of_bodies=*/false), own.bytes, limits.bytes));
+  if (own.state == State::kResumes) return true;
+  std::uint64_t taken = 0;
+  for (const HeavyEntry& other : others) {
+    if (HasStep(other)) taken += other.bytes;
+  }
+  return HasMemory(taken, own.bytes, limits.bytes);
 }
 
 std::uint64_t HeavyClient(std::string_view address) {
@@ -132,10 +130,6 @@ HeavyLimits HeavyWork::Limits() const {
           .bytes = options_.memory_bytes / 2};
 }
 
-std::uint64_t HeavyWork::NextTicket() const {
-  return board_.pool().heavy_tickets.fetch_add(1) + 1;
-}
-
 std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
   std::vector<HeavyEntry> others;
   for (int slot = 0; slot < board_.slots(); ++slot) {
@@ -153,18 +147,17 @@ std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
   return others;
 }
 
-absl::Status HeavyWork::AwaitBody(Lane& lane, std::uint64_t client, std::uint64_t bytes,
-                                  const Patience& patience) const {
+absl::Status HeavyWork::ClaimBody(Lane& lane, std::uint64_t client, std::uint64_t bytes) const {
   if (bytes <= kSmallBody) return absl::OkStatus();
-  // Claimed as had: one that need not wait needs no seat, and takes none from others for a moment.
+  // Published before the others are looked at: of two at the same moment at least one sees the
+  // other.
   lane.heavy.client = client;
   lane.heavy.body_bytes = bytes;
-  const HeavyEntry own{
-      .state = State::kAwaitsBody, .client = client, .ticket = NextTicket(), .body_bytes = bytes};
-  if (HasTurn(Others(lane), own, Limits())) return absl::OkStatus();
-  const absl::Status status = Await(lane, State::kNone, State::kAwaitsBody, State::kNone, patience);
-  if (!status.ok()) lane.heavy.body_bytes = 0;
-  return status;
+  const HeavyEntry own{.client = client, .body_bytes = bytes};
+  if (HasBodyRoom(Others(lane), own, Limits())) return absl::OkStatus();
+  lane.heavy.body_bytes = 0;
+  return absl::ResourceExhaustedError(
+      "too many requests with large bodies are in work now; try again");
 }
 
 absl::Status HeavyWork::Begin(Lane& lane, std::uint64_t client, std::uint64_t bytes,
@@ -187,13 +180,10 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
   HeavyClaim& own = lane.heavy;
   Pool& pool = board_.pool();
   const auto entry = [&] {
-    return HeavyEntry{.state = waits,
-                      .client = own.client,
-                      .ticket = own.ticket,
-                      .bytes = own.bytes,
-                      .body_bytes = own.body_bytes};
+    return HeavyEntry{
+        .state = waits, .client = own.client, .ticket = own.ticket, .bytes = own.bytes};
   };
-  own.ticket = NextTicket();
+  own.ticket = pool.heavy_tickets.fetch_add(1) + 1;
   // What is published is looked at by the others before they decide, and theirs by us: of two that
   // decide at the same moment at least one sees the other.
   own.state = waits;

@@ -9,13 +9,13 @@
 //               One client has at most twice as many as are left free (the "dynamic threshold" of
 //               Choudhury and Hahne, 1998), so that there is one for the next client.
 //   processors  requests that work at a heavy step at once: one per processor.
-//   memory      of bodies, and of steps: half of limits.memory_mb each. Steps never wait for a
-//               body's memory while they hold their own, so nobody waits in a circle.
+//   memory      of bodies, and of steps: half of limits.memory_mb each. One client's bodies take at
+//               most twice as much as is left free.
 //
-// A request that finds no seat is refused at once. One that has a seat waits for a processor and
-// for memory: first the client that has the least heavy work under way, then the first come. One
-// that needs more memory than there is goes alone. One that has kept memory, and goes on, comes
-// before all that have yet to begin, and is given what it needs.
+// A body that finds no memory, and a request that finds no seat, is refused at once. One that has a
+// seat waits for a processor and for memory: first the client that has the least heavy work under
+// way, then the first come. One that needs more memory than there is goes alone. One that has kept
+// memory, and goes on, comes before all that have yet to begin, and is given what it needs.
 //
 // Each lane publishes its own claim, and decides by those of the others: no locks, and the claim of
 // a worker that dies ends with its slot (Scoreboard::Vacate).
@@ -40,18 +40,17 @@ struct Lane;
 struct HeavyClaim {
   enum State : std::uint32_t {
     kNone,
-    kAwaitsBody,  // waits for memory for its body
-    kWaits,       // waits for a processor, and for memory for a step
-    kWorks,       // is at a heavy step
-    kKeeps,       // has done it, and keeps memory
-    kResumes,     // keeps memory, and waits for a processor
+    kWaits,    // for a processor, and for memory
+    kWorks,    // is at a heavy step
+    kKeeps,    // has done it, and keeps memory
+    kResumes,  // keeps memory, and waits for a processor
   };
 
   std::atomic<State> state;
   std::atomic<std::uint64_t> client;
   std::atomic<std::uint64_t> ticket;      // the order of arrival
   std::atomic<std::uint64_t> bytes;       // of the step
-  std::atomic<std::uint64_t> body_bytes;  // of the body: waited for, or had
+  std::atomic<std::uint64_t> body_bytes;  // of the body
 };
 
 // The same as a value.
@@ -69,10 +68,14 @@ struct HeavyLimits {
   std::uint64_t bytes;  // of steps, and as many of bodies
 };
 
+// Whether the body of a request that comes, `own`, gets memory beside those of the `others`.
+bool HasBodyRoom(std::span<const HeavyEntry> others, const HeavyEntry& own,
+                 const HeavyLimits& limits);
+
 // Whether a request that comes, `own`, gets a seat beside the `others`.
 bool HasSeat(std::span<const HeavyEntry> others, const HeavyEntry& own, const HeavyLimits& limits);
 
-// Whether it is `own`'s turn, which waits for memory for its body, or for a step.
+// Whether it is the turn of `own`, which waits for a step.
 bool HasTurn(std::span<const HeavyEntry> others, const HeavyEntry& own, const HeavyLimits& limits);
 
 // Whether `own`, which took its turn, has not taken it at the same moment as one of the `others`.
@@ -95,13 +98,11 @@ class HeavyWork {
 
   HeavyWork(const Scoreboard& board, const Options& options);
 
-  // A body of at most so many bytes needs no claim.
-  static constexpr std::size_t kSmallBody = std::size_t{1} << 20;
+  // A body of at most so many bytes needs no claim: a usual photograph.
+  static constexpr std::uint64_t kSmallBody = std::uint64_t{4} << 20;
 
-  // Claims memory for a body until Leave. RESOURCE_EXHAUSTED: there was none until the deadline, or
-  // no seat to wait in.
-  absl::Status AwaitBody(Lane& lane, std::uint64_t client, std::uint64_t bytes,
-                         const Patience& patience) const;
+  // Claims memory for a body until Leave. RESOURCE_EXHAUSTED: there is none now.
+  absl::Status ClaimBody(Lane& lane, std::uint64_t client, std::uint64_t bytes) const;
 
   // Begins a heavy step that takes `bytes`, once there is a processor and memory for it; until
   // then the calling thread waits. Any step before has ended. RESOURCE_EXHAUSTED: there is no seat,
@@ -124,7 +125,6 @@ class HeavyWork {
  private:
   std::vector<HeavyEntry> Others(const Lane& lane) const;
   HeavyLimits Limits() const;
-  std::uint64_t NextTicket() const;
   // Waits in the state `waits` for its turn, and then is in the state `has`; in `before` again
   // when it gives up.
   absl::Status Await(Lane& lane, HeavyClaim::State before, HeavyClaim::State waits,

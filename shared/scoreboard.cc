@@ -61,12 +61,10 @@ void Add(HistogramTotal& total, const Histogram& histogram) {
 
 void AddHeavy(const HeavyClaim& claim, Totals& totals) {
   const HeavyClaim::State state = claim.state.load(std::memory_order_relaxed);
-  const bool awaits_body = state == HeavyClaim::kAwaitsBody;
   const bool waits = state == HeavyClaim::kWaits;
-  if (awaits_body || waits) ++totals.heavy_waiting;
+  if (waits || state == HeavyClaim::kResumes) ++totals.heavy_waiting;
   if (state == HeavyClaim::kWorks) ++totals.heavy_working;
-  if (!waits) totals.heavy_bytes += Get(claim.bytes);
-  if (!awaits_body) totals.heavy_bytes += Get(claim.body_bytes);
+  totals.heavy_bytes += Get(claim.body_bytes) + (waits ? 0 : Get(claim.bytes));
 }
 
 absl::Status Failed(const char* what) {

@@ -66,9 +66,12 @@ TEST(HeavyWorkTest, ASingleSeatIsEverybodys) {
   EXPECT_FALSE(HasSeat(Many(1, Entry(State::kWorks, 2)), Entry(State::kWaits, 1), one));
 }
 
+HeavyEntry Body(std::uint64_t client, std::uint64_t bytes) {
+  return {.client = client, .body_bytes = bytes};
+}
+
 TEST(HeavyWorkTest, ABodyAloneTakesNoSeat) {
-  const HeavyEntry body{.state = State::kNone, .client = 2, .body_bytes = 10};
-  EXPECT_EQ(SeatsFor(1, Many(12, body)), 8);
+  EXPECT_EQ(SeatsFor(1, Many(12, Body(2, 10))), 8);
 }
 
 TEST(HeavyWorkTest, AsManyWorkAsThereAreProcessors) {
@@ -113,14 +116,17 @@ TEST(HeavyWorkTest, WhoGoesOnComesFirstAndGetsWhatItNeeds) {
 }
 
 TEST(HeavyWorkTest, BodiesHaveMemoryOfTheirOwn) {
-  HeavyEntry body{.state = State::kAwaitsBody, .client = 1, .ticket = 2, .body_bytes = 700};
-  EXPECT_TRUE(HasTurn(Many(2, Entry(State::kWorks, 2, 1, 900)), body, kLimits));
-  const HeavyEntry had{.state = State::kNone, .client = 2, .ticket = 1, .body_bytes = 400};
-  EXPECT_FALSE(HasTurn(Entries{had}, body, kLimits));
-  body.body_bytes = 600;
-  EXPECT_TRUE(HasTurn(Entries{had}, body, kLimits));
-  // Steps come without regard to it.
-  EXPECT_TRUE(HasTurn(Entries{had, body}, Entry(State::kWaits, 1, 9, 1'000), kLimits));
+  EXPECT_TRUE(HasBodyRoom(Many(2, Entry(State::kWorks, 2, 1, 900)), Body(1, 900), kLimits));
+  EXPECT_TRUE(HasTurn(Entries{Body(2, 900)}, Entry(State::kWaits, 1, 9, 1'000), kLimits));
+  EXPECT_TRUE(HasBodyRoom(Entries{Body(2, 400)}, Body(1, 600), kLimits));
+  EXPECT_FALSE(HasBodyRoom(Entries{Body(2, 400)}, Body(1, 601), kLimits));
+  EXPECT_TRUE(HasBodyRoom({}, Body(1, 5'000), kLimits));
+}
+
+TEST(HeavyWorkTest, OneClientsBodiesLeaveAThird) {
+  EXPECT_TRUE(HasBodyRoom(Many(5, Body(1, 100)), Body(1, 100), kLimits));   // 600 <= 2 * 400
+  EXPECT_FALSE(HasBodyRoom(Many(6, Body(1, 100)), Body(1, 100), kLimits));  // 700 > 2 * 300
+  EXPECT_TRUE(HasBodyRoom(Many(6, Body(1, 100)), Body(2, 400), kLimits));
 }
 
 TEST(HeavyWorkTest, AClientIsItsAddressOrItsNetwork) {
@@ -252,7 +258,7 @@ TEST_F(HeavyStepsTest, WhatADeadWorkerHadIsFree) {
   HeavySteps dead(work_, lane(0, 0), 1);
   auto step = dead.Begin(1'000, For(seconds(60)));
   ASSERT_TRUE(step.ok());
-  ASSERT_TRUE(work_.AwaitBody(lane(0, 1), 1, HeavyWork::kSmallBody + 1, For(seconds(60))).ok());
+  ASSERT_TRUE(work_.ClaimBody(lane(0, 1), 1, HeavyWork::kSmallBody + 1).ok());
   HeavySteps other(work_, lane(1, 0), 2);
   EXPECT_FALSE(other.Begin(1'000, For(milliseconds(20))).ok());
   board_.Vacate(0);
@@ -262,31 +268,12 @@ TEST_F(HeavyStepsTest, WhatADeadWorkerHadIsFree) {
 
 TEST_F(HeavyStepsTest, ABodyIsHeldUntilTheRequestsEnd) {
   const std::uint64_t large = HeavyWork::kSmallBody + 1;
-  ASSERT_TRUE(work_.AwaitBody(lane(0, 0), 1, HeavyWork::kSmallBody, For(seconds(60))).ok());
+  ASSERT_TRUE(work_.ClaimBody(lane(0, 0), 1, HeavyWork::kSmallBody).ok());
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
-  ASSERT_TRUE(work_.AwaitBody(lane(0, 0), 1, large, For(seconds(60))).ok());
-  EXPECT_TRUE(
-      absl::IsResourceExhausted(work_.AwaitBody(lane(1, 0), 2, large, For(milliseconds(20)))));
+  ASSERT_TRUE(work_.ClaimBody(lane(0, 0), 1, large).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(work_.ClaimBody(lane(1, 0), 2, large)));
   work_.Leave(lane(0, 0));
-  EXPECT_TRUE(work_.AwaitBody(lane(1, 0), 2, large, For(seconds(60))).ok());
-}
-
-TEST_F(HeavyStepsTest, BodiesThatFindMemoryNeedNoSeat) {
-  const HeavyWork work{board_,
-                       {.memory_bytes = std::uint64_t{1} << 32, .processors = 2, .threads = 1}};
-  std::vector<std::jthread> threads;
-  for (const int slot : {0, 1}) {
-    for (std::size_t i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&, slot, i] {
-        for (int turn = 0; turn < 200; ++turn) {
-          const auto status =
-              work.AwaitBody(lane(slot, i), 1, HeavyWork::kSmallBody * 2, For(seconds(60)));
-          ASSERT_TRUE(status.ok()) << status;
-          work.Leave(lane(slot, i));
-        }
-      });
-    }
-  }
+  EXPECT_TRUE(work_.ClaimBody(lane(1, 0), 2, large).ok());
 }
 
 }  // namespace
