@@ -130,7 +130,10 @@ absl::StatusOr<Header> ReadPng(std::string_view bytes) {
   }
   int orientation = 1;
   while (const std::optional<Chunk> chunk = chunks.Next()) {
-    if (chunk->type == "eXIf") {
+    if (chunk->type == "IDAT") {
+      break;
+    }
+    if (chunk->type == "eXIf" && chunk->HasRightChecksum()) {
       orientation = ExifOrientation(chunk->data);
       break;
     }

@@ -75,7 +75,11 @@ Content Draw(Exchange& exchange, const Question& asked, Prediction& prediction, 
     exchange.lane.NewStep(Clock::now());
     const auto header = vision::ReadHeader(asked.picture);
     if (!header.ok()) return PictureProblem(header.status());
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(asked.picture, *header);
+    absl::StatusOr<cv::Mat> decoded =
+        vision::Decode(asked.picture, *header, /*reduction=*/1, exchange.limits.deadline);
+    if (absl::IsDeadlineExceeded(decoded.status())) {
+      return BackendProblem(decoded.status(), asked.model);
+    }
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }

@@ -125,7 +125,9 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   if (plan->feed == vision::Feed::kPixels) {
     const StageTimer timer(timings, Stage::kDecode);
     if (config_.decode.reduced) placement = vision::Reduce(*header, placement);
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header, placement.reduction);
+    absl::StatusOr<cv::Mat> decoded =
+        vision::Decode(picture, *header, placement.reduction, limits.deadline);
+    if (absl::IsDeadlineExceeded(decoded.status())) return BackendProblem(decoded.status(), model);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }
