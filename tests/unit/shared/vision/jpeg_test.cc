@@ -182,6 +182,7 @@ TEST(JpegTest, AnEndAtARestartMarkerIsDamage) {
     for (const std::size_t length : {marker.begin, marker.begin + 1, marker.end}) {
       ExpectDamaged(sound.substr(0, length));
       ExpectDamaged(sound.substr(0, length) + kEnd);
+      ExpectDamaged(sound.substr(0, length) + "stray" + kEnd);
     }
   }
 }
