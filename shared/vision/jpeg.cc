@@ -198,9 +198,12 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   jpeg.out_color_space = is_cmyk ? JCS_CMYK : JCS_EXT_BGR;
   jpeg.scale_num = 1;
   jpeg.scale_denom = static_cast<unsigned>(reduction);
-  // Leaves the reading of the scans to us, so that what follows the last one cannot spoil them.
-  jpeg.buffered_image = jpeg_has_multiple_scans(&jpeg);
-  if (!Attempt(decoder, [&] { jpeg_start_decompress(&jpeg); })) return Damaged(decoder);
+  const bool started = Attempt(decoder, [&] {
+    // Leaves the reading of the scans to us, so that what follows the last one cannot spoil them.
+    jpeg.buffered_image = jpeg_has_multiple_scans(&jpeg);
+    jpeg_start_decompress(&jpeg);
+  });
+  if (!started) return Damaged(decoder);
   if (jpeg.buffered_image != FALSE) RETURN_IF_ERROR(ReadScans(decoder, deadline));
 
   cv::Mat pixels(static_cast<int>(jpeg.output_height), static_cast<int>(jpeg.output_width),

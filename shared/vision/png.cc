@@ -26,6 +26,23 @@ bool IsCritical(const Chunk& chunk) {
   return (chunk.type[0] & 0x20) == 0;
 }
 
+// The part that the picture is read from: the first chunks up to the last IDAT chunk of those that
+// follow each other. An IDAT chunk that is not whole, and what stands behind it, is left out.
+absl::StatusOr<std::string_view> PicturePart(std::string_view bytes) {
+  Chunks chunks = Chunks::OfPng(bytes);
+  std::size_t end = 0;
+  while (const std::optional<Chunk> chunk = chunks.Next()) {
+    const bool is_data = chunk->type == "IDAT";
+    if (!is_data && end != 0) break;
+    if (IsCritical(*chunk) && !chunk->HasRightChecksum()) {
+      return Damaged("the checksum of a critical chunk is wrong");
+    }
+    if (is_data) end = chunks.position();
+  }
+  if (end == 0) return Damaged("it is cut off");
+  return bytes.substr(0, end);
+}
+
 // libpng's state for one picture, gone with it.
 struct Decoder {
   Decoder() = default;
@@ -71,7 +88,7 @@ void Configure(png_structp png, const Header& header) {
                       static_cast<png_uint_32>(header.height));
   // All ancillary chunks but tRNS.
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-  // PngPicture() has looked at the checksums that matter.
+  // PicturePart() has looked at the checksums that matter.
   png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
   png_set_option(png, PNG_IGNORE_ADLER32, PNG_OPTION_ON);
   // Some writers name a smaller window than their data needs.
@@ -96,23 +113,8 @@ bool HasLastRow(png_structp png, const Header& header) {
 
 }  // namespace
 
-absl::StatusOr<std::string_view> PngPicture(std::string_view bytes) {
-  Chunks chunks = Chunks::OfPng(bytes);
-  std::size_t end = 0;
-  while (const std::optional<Chunk> chunk = chunks.Next()) {
-    const bool is_data = chunk->type == "IDAT";
-    if (!is_data && end != 0) break;
-    if (IsCritical(*chunk) && !chunk->HasRightChecksum()) {
-      return Damaged(fmt::format("the checksum of a {} chunk is wrong", chunk->type));
-    }
-    if (is_data) end = chunks.position();
-  }
-  if (end == 0) return Damaged("it is cut off");
-  return bytes.substr(0, end);
-}
-
 absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline) {
-  const absl::StatusOr<std::string_view> picture = PngPicture(bytes);
+  const absl::StatusOr<std::string_view> picture = PicturePart(bytes);
   if (!picture.ok()) return picture.status();
   Decoder decoder;
   decoder.rest = *picture;
