@@ -7,6 +7,7 @@
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <type_traits>
 
 // jpeglib.h needs <cstdio> in front of it.
