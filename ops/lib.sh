@@ -10,7 +10,8 @@ run_packages=(
   g++ cmake ninja-build pkg-config
   libfcgi-dev libopencv-dev opencv-data libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
-  libcurl4-openssl-dev libssl-dev libturbojpeg0-dev libwebp-dev libgif-dev libxxhash-dev libsystemd-dev
+  libcurl4-openssl-dev libssl-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev
+  libxxhash-dev libsystemd-dev
   libonnx-dev prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )

@@ -13,6 +13,7 @@ class Deadline {
  public:
   explicit Deadline(TimePoint at) : at_(at) {}
   static Deadline After(Clock::duration time) { return Deadline(Clock::now() + time); }
+  static Deadline Never() { return Deadline(TimePoint::max()); }
 
   TimePoint at() const { return at_; }
   bool Expired(TimePoint now) const { return now >= at_; }

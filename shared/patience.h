@@ -10,7 +10,7 @@ namespace inferpool {
 
 // Until the deadline, or until the client leaves.
 struct Patience {
-  Deadline deadline{TimePoint::max()};
+  Deadline deadline = Deadline::Never();
   std::stop_token departed = {};  // stopped when the client has left
 
   // OK; DEADLINE_EXCEEDED or CANCELLED once the work is not wanted any more. Costs a look at the

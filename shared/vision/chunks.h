@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -10,18 +11,25 @@ namespace inferpool::vision {
 struct Chunk {
   std::string_view type;  // four letters
   std::string_view data;
+  std::uint32_t checksum = 0;  // PNG's, as it is stored
+
+  // PNG: whether the checksum is that of the type and the data (PNG, 5.5).
+  bool HasRightChecksum() const;
 };
 
 // Walks the chunks that are whole. Borrows `bytes`.
 class Chunks {
  public:
-  // After PNG's eight bytes of signature; the checksums are skipped, not verified.
+  // After PNG's eight bytes of signature; Next() does not look at the checksums.
   static Chunks OfPng(std::string_view bytes) { return {bytes, 8, /*png=*/true}; }
   // After "RIFF", the length and "WEBP".
   static Chunks OfWebp(std::string_view bytes) { return {bytes, 12, /*png=*/false}; }
 
   // The next chunk; nothing at the end, and nothing when what follows is not a whole chunk.
   std::optional<Chunk> Next();
+
+  // Where the last chunk that Next() gave ends.
+  std::size_t position() const { return at_; }
 
  private:
   Chunks(std::string_view bytes, std::size_t at, bool png) : bytes_(bytes), at_(at), png_(png) {}

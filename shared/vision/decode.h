@@ -6,6 +6,7 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
+#include "shared/deadline.h"
 #include "shared/vision/header.h"
 
 namespace inferpool::vision {
@@ -21,10 +22,15 @@ namespace inferpool::vision {
 //
 // Memory: 3 bytes a pixel (JPEG in CMYK: 7), twice that while it is turned upright; a progressive
 // JPEG has up to 6 bytes a pixel of the whole picture besides, however reduced. The caller has
-// checked width x height against its limit; OpenCV's own is 2^30. Thread safe.
+// checked width x height against its limit; OpenCV's own is 2^30. Thread safe, and nothing of one
+// call is seen by the next: the answer depends on the arguments and the clock only.
 //
-// DATA_LOSS: cut off or corrupt anywhere, or not of the header's size; never half a picture.
+// DATA_LOSS: not of the header's size, or a row of the first frame is missing or cannot be trusted;
+// never half a picture. What follows the last row does not count. Each format's own header says
+// more.
+// DEADLINE_EXCEEDED: `deadline` passed in the midst; decoding ends soon after it.
 // RESOURCE_EXHAUSTED: out of memory.
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction = 1);
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction = 1,
+                               Deadline deadline = Deadline::Never());
 
 }  // namespace inferpool::vision

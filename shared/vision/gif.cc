@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shared/status.h"
+#include "shared/vision/too_late.h"
 
 namespace inferpool::vision {
 namespace {
@@ -28,15 +29,22 @@ absl::Status Damaged(int error) {
 
 int Read(GifFileType* gif, GifByteType* to, int wanted) {
   auto& rest = *static_cast<std::string_view*>(gif->UserData);
+  if (rest.empty() && wanted == 1) {
+    // giflib wants the end of the data blocks behind the last pixel. It does not take an end for
+    // pixels that are missing.
+    *to = 0;
+    return 1;
+  }
   const std::size_t count = std::min(rest.size(), static_cast<std::size_t>(wanted));
   std::memcpy(to, rest.data(), count);
   rest.remove_prefix(count);
   return static_cast<int>(count);
 }
 
-// Reads on behind the first image's descriptor.
-absl::Status FindImage(GifFileType& gif) {
+// Reads on behind the first image's descriptor; `rest` is what giflib has not read yet.
+absl::Status FindImage(GifFileType& gif, std::string_view& rest) {
   while (true) {
+    rest.remove_prefix(std::min(rest.find_first_not_of('\0'), rest.size()));
     GifRecordType type = UNDEFINED_RECORD_TYPE;
     if (DGifGetRecordType(&gif, &type) == GIF_ERROR) {
       return Damaged(gif.Error);
@@ -86,7 +94,7 @@ std::vector<int> RowOrder(int rows, bool interlaced) {
 
 }  // namespace
 
-absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header) {
+absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header, Deadline deadline) {
   int error = 0;
   const Gif gif(DGifOpen(&bytes, Read, &error));
   if (!gif) {
@@ -94,7 +102,7 @@ absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header) 
                ? absl::ResourceExhaustedError("no memory for a GIF decoder")
                : Damaged(error);
   }
-  RETURN_IF_ERROR(FindImage(*gif));
+  RETURN_IF_ERROR(FindImage(*gif, bytes));
   const GifImageDesc& image = gif->Image;
   const cv::Rect frame(image.Left, image.Top, image.Width, image.Height);
   const cv::Size size(header.width, header.height);
@@ -114,6 +122,9 @@ absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header) 
   cv::Mat pixels = picture(frame);
   std::vector<GifPixelType> line(static_cast<std::size_t>(frame.width));
   for (const int row : RowOrder(frame.height, image.Interlace)) {
+    if (deadline.Expired(Clock::now())) {
+      return TooLate(Format::kGif);
+    }
     if (DGifGetLine(gif.get(), line.data(), frame.width) == GIF_ERROR) {
       return Damaged(gif->Error);
     }

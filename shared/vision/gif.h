@@ -6,6 +6,7 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
+#include "shared/deadline.h"
 #include "shared/vision/header.h"
 
 namespace inferpool::vision {
@@ -14,7 +15,8 @@ namespace inferpool::vision {
 // the colour that their palette gives them; around a frame that does not fill the picture there is
 // the background colour, or black. Memory: 3 bytes a pixel. Thread safe.
 //
-// DATA_LOSS: cut off or corrupt.
-absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header);
+// DATA_LOSS: the frame is cut off or corrupt; what follows its pixels is not read.
+// DEADLINE_EXCEEDED: `deadline` passed before the last row.
+absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header, Deadline deadline);
 
 }  // namespace inferpool::vision

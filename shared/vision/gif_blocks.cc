@@ -40,10 +40,11 @@ bool GifBlocks::SkipChain() {
       return false;
     }
   }
-  return false;
+  return true;
 }
 
 std::optional<GifBlock> GifBlocks::Next() {
+  while (at_ < bytes_.size() && bytes_[at_] == '\0') ++at_;
   const std::size_t start = at_;
   if (!Skip(1)) {
     return std::nullopt;

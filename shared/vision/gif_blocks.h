@@ -13,7 +13,9 @@ struct GifBlock {
   std::string_view data;  // an image's descriptor of 9 bytes; otherwise empty
 };
 
-// Walks the blocks that are whole, an image with all its data. Borrows `bytes`.
+// Walks the blocks that are whole, an image with all its data. Zero bytes between blocks are
+// skipped, and the end of the bytes counts as the zero byte that ends a chain of data blocks: some
+// writers get these wrong. Borrows `bytes`.
 class GifBlocks {
  public:
   // After the signature, the logical screen's descriptor and its colour table.

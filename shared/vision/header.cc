@@ -57,7 +57,7 @@ bool HasNoLength(std::uint32_t marker) {
   return marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd7);
 }
 
-absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame, int orientation) {
+absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
   if (frame.size() < 6) {
     return Damaged(Format::kJpeg, "short frame");
   }
@@ -70,14 +70,21 @@ absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame, i
     return absl::UnimplementedError(
         fmt::format("JPEG pictures of {} bits a sample are not supported", bits));
   }
-  return Sized(Format::kJpeg, BigEndian16(frame, 3), BigEndian16(frame, 1), orientation);
+  return Sized(Format::kJpeg, BigEndian16(frame, 3), BigEndian16(frame, 1), 1);
 }
 
-// Walks the marker segments (ITU-T T.81, B.1) up to the frame. Bytes between segments are skipped,
-// as libjpeg does.
-absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
-  std::optional<int> orientation;
-  std::size_t at = kJpegSignature.size();
+struct JpegSegment {
+  std::uint32_t marker;
+  std::string_view data;
+};
+
+bool EndsJpegHeader(std::uint32_t marker) {
+  return marker >= 0xd8 && marker <= 0xda;
+}
+
+// The next marker segment (ITU-T T.81, B.1) from `at` on, which moves behind it. Bytes between
+// segments are skipped, as libjpeg does.
+absl::StatusOr<JpegSegment> NextSegment(std::string_view bytes, std::size_t& at) {
   while (true) {
     at = bytes.find('\xff', at);
     if (at != std::string_view::npos) {
@@ -90,8 +97,8 @@ absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
     if (HasNoLength(marker)) {
       continue;
     }
-    if (marker >= 0xd8 && marker <= 0xda) {
-      return Damaged(Format::kJpeg, "no frame before the picture's data");
+    if (EndsJpegHeader(marker)) {
+      return JpegSegment{marker, {}};
     }
     if (bytes.size() - at < 2) {
       return CutOff(Format::kJpeg);
@@ -103,15 +110,43 @@ absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
     if (length > bytes.size() - at) {
       return CutOff(Format::kJpeg);
     }
-    const std::string_view segment = bytes.substr(at + 2, length - 2);
-    if (IsFrame(marker)) {
-      return ReadFrame(marker, segment, orientation.value_or(1));
-    }
-    constexpr std::string_view kExif = "Exif\0\0"sv;
-    if (marker == 0xe1 && !orientation && segment.starts_with(kExif)) {
-      orientation = ExifOrientation(segment.substr(kExif.size()));
-    }
+    const JpegSegment segment{marker, bytes.substr(at + 2, length - 2)};
     at += length;
+    return segment;
+  }
+}
+
+// Of several EXIF blocks the first that is not empty counts, before the frame or behind it.
+absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
+  std::optional<int> orientation;
+  std::optional<Header> header;
+  std::size_t at = kJpegSignature.size();
+  while (true) {
+    const absl::StatusOr<JpegSegment> segment = NextSegment(bytes, at);
+    const bool ends = !segment.ok() || EndsJpegHeader(segment->marker);
+    if (ends && header) {
+      header->orientation = orientation.value_or(1);
+      return *header;
+    }
+    if (!segment.ok()) {
+      return segment.status();
+    }
+    if (ends) {
+      return Damaged(Format::kJpeg, "no frame before the picture's data");
+    }
+    // Some writers have another byte than zero for the padding behind the name.
+    constexpr std::string_view kExif = "Exif\0"sv;
+    constexpr std::size_t kBlock = kExif.size() + 1;
+    if (segment->marker == 0xe1 && !orientation && segment->data.starts_with(kExif) &&
+        segment->data.size() > kBlock) {
+      orientation = ExifOrientation(segment->data.substr(kBlock));
+    } else if (IsFrame(segment->marker) && !header) {
+      const absl::StatusOr<Header> frame = ReadFrame(segment->marker, segment->data);
+      if (!frame.ok()) {
+        return frame.status();
+      }
+      header = *frame;
+    }
   }
 }
 
@@ -130,7 +165,10 @@ absl::StatusOr<Header> ReadPng(std::string_view bytes) {
   }
   int orientation = 1;
   while (const std::optional<Chunk> chunk = chunks.Next()) {
-    if (chunk->type == "eXIf") {
+    if (chunk->type == "IDAT") {
+      break;
+    }
+    if (chunk->type == "eXIf" && chunk->HasRightChecksum()) {
       orientation = ExifOrientation(chunk->data);
       break;
     }

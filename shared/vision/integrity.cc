@@ -9,7 +9,6 @@
 #include "shared/jpeg_scans.h"
 #include "shared/status.h"
 #include "shared/vision/bytes.h"
-#include "shared/vision/chunks.h"
 #include "shared/vision/gif_blocks.h"
 
 namespace inferpool::vision {
@@ -40,16 +39,6 @@ std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
   return std::nullopt;
 }
 
-absl::Status CheckPngChunks(std::string_view bytes) {
-  Chunks chunks = Chunks::OfPng(bytes);
-  while (const std::optional<Chunk> chunk = chunks.Next()) {
-    if (chunk->type == "IEND") {
-      return absl::OkStatus();
-    }
-  }
-  return CutOff(Format::kPng);
-}
-
 absl::Status CheckJpegScans(std::string_view bytes) {
   const int scans = JpegScans(bytes);
   if (scans <= kMostJpegScans) {
@@ -66,10 +55,10 @@ absl::Status CheckRiffLength(std::string_view bytes) {
   return whole ? absl::OkStatus() : CutOff(Format::kWebp);
 }
 
-absl::Status CheckGifBlocks(std::string_view bytes) {
+absl::Status CheckGifFrame(std::string_view bytes) {
   GifBlocks blocks(bytes);
   while (const std::optional<GifBlock> block = blocks.Next()) {
-    if (block->kind == ';') {
+    if (block->kind == ',') {
       return absl::OkStatus();
     }
   }
@@ -91,11 +80,11 @@ absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
     case Format::kJpeg:
       return CheckJpegScans(bytes);
     case Format::kPng:
-      return CheckPngChunks(bytes);
+      return absl::OkStatus();
     case Format::kWebp:
       return CheckRiffLength(bytes);
     case Format::kGif:
-      return CheckGifBlocks(bytes);
+      return CheckGifFrame(bytes);
   }
   return absl::OkStatus();
 }

@@ -10,9 +10,8 @@
 namespace inferpool::vision {
 
 // DATA_LOSS when `bytes` cannot hold the whole picture that `header` (read from them) promises:
-// - PNG: a chunk is cut off, or IEND is missing;
 // - WebP: shorter than its RIFF length;
-// - GIF: a block is cut off, or the trailer is missing;
+// - GIF: the first frame is cut off;
 // - JPEG: more scans than kMostJpegScans (shared/jpeg_scans.h), which would take minutes;
 // - JPEG and PNG: more pixels than the format's best compression can put into so few bytes.
 // Passing says nothing of the compressed data; the decoders check that.

@@ -1,14 +1,13 @@
 #include "shared/vision/webp_animation.h"
 
-#include <webp/decode.h>
-
 #include <cstddef>
-#include <cstdint>
 #include <opencv2/core.hpp>
 #include <optional>
 
+#include "shared/status.h"
 #include "shared/vision/bytes.h"
 #include "shared/vision/chunks.h"
+#include "shared/vision/webp_frame.h"
 
 namespace inferpool::vision {
 namespace {
@@ -33,29 +32,19 @@ cv::Rect PlaceOf(std::string_view frame) {
 
 }  // namespace
 
-absl::StatusOr<cv::Mat> DecodeWebpAnimation(std::string_view bytes, const Header& header) {
+absl::StatusOr<cv::Mat> DecodeWebpAnimation(std::string_view bytes, const Header& header,
+                                            Deadline deadline) {
   const std::optional<std::string_view> frame = FirstFrame(bytes);
   if (!frame) {
     return absl::DataLossError("damaged WebP animation: no frame");
   }
   const cv::Size canvas(header.width, header.height);
   const cv::Rect place = PlaceOf(*frame);
-  const std::string_view still = frame->substr(kFrameHeader);
-  const auto* data = reinterpret_cast<const std::uint8_t*>(still.data());
-  int width = 0;
-  int height = 0;
-  if ((place & cv::Rect({0, 0}, canvas)) != place ||
-      WebPGetInfo(data, still.size(), &width, &height) == 0 ||
-      cv::Size(width, height) != place.size()) {
-    return absl::DataLossError("damaged WebP animation: its first frame has another size");
+  if ((place & cv::Rect({0, 0}, canvas)) != place) {
+    return absl::DataLossError("damaged WebP animation: its first frame is not within it");
   }
   cv::Mat picture = cv::Mat::zeros(canvas, CV_8UC3);
-  cv::Mat pixels = picture(place);
-  const auto room = static_cast<std::size_t>(picture.dataend - pixels.data);
-  if (WebPDecodeBGRInto(data, still.size(), pixels.data, room, static_cast<int>(picture.step)) ==
-      nullptr) {
-    return absl::DataLossError("damaged WebP animation: its first frame cannot be decoded");
-  }
+  RETURN_IF_ERROR(DecodeWebpFrame(frame->substr(kFrameHeader), picture(place), deadline));
   return picture;
 }
 

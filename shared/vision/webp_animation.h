@@ -6,6 +6,7 @@
 #include <opencv2/core/mat.hpp>
 #include <string_view>
 
+#include "shared/deadline.h"
 #include "shared/vision/header.h"
 
 namespace inferpool::vision {
@@ -14,7 +15,9 @@ namespace inferpool::vision {
 // black where the frame does not reach. The other frames are not looked at. Memory: 3 bytes a
 // pixel, and what libwebp takes for the frame. Thread safe.
 //
-// DATA_LOSS: cut off or corrupt.
-absl::StatusOr<cv::Mat> DecodeWebpAnimation(std::string_view bytes, const Header& header);
+// DATA_LOSS: cut off or corrupt. DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED: as of DecodeWebpFrame
+// (webp_frame.h).
+absl::StatusOr<cv::Mat> DecodeWebpAnimation(std::string_view bytes, const Header& header,
+                                            Deadline deadline);
 
 }  // namespace inferpool::vision

@@ -1,4 +1,5 @@
-// Pictures: what the header says is what decoding gives, at every reduction, or an error.
+// Pictures: what the header says is what decoding gives, at every reduction, or an error; nothing
+// once the deadline has passed.
 #include <cstdint>
 
 #include "shared/vision/decode.h"
@@ -28,6 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (pixels.ok()) {
     HOLDS(pixels->size() == upright && pixels->type() == CV_8UC3 && pixels->isContinuous());
   }
+  HOLDS(!vision::Decode(bytes, *header, 1, Deadline(TimePoint::min())).ok());
   if (header->format != vision::Format::kJpeg) return 0;
   for (const int reduction : {2, 4, 8}) {
     const auto reduced = vision::Decode(bytes, *header, reduction);

@@ -91,7 +91,11 @@ Content Draw(Exchange& exchange, const Question& asked, Prediction& prediction, 
   const StageTimer timer(exchange.timings, Stage::kDraw);
   if (again) {
     exchange.lane.NewStep(Clock::now());
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(asked.picture, *header);
+    absl::StatusOr<cv::Mat> decoded =
+        vision::Decode(asked.picture, *header, /*reduction=*/1, exchange.limits.deadline);
+    if (absl::IsDeadlineExceeded(decoded.status())) {
+      return BackendProblem(decoded.status(), asked.model);
+    }
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }

@@ -136,7 +136,9 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     if (!begun.ok()) return HeavyProblem(begun.status());
     step = *std::move(begun);
     const StageTimer timer(timings, Stage::kDecode);
-    absl::StatusOr<cv::Mat> decoded = vision::Decode(picture, *header, placement.reduction);
+    absl::StatusOr<cv::Mat> decoded =
+        vision::Decode(picture, *header, placement.reduction, limits.deadline);
+    if (absl::IsDeadlineExceeded(decoded.status())) return BackendProblem(decoded.status(), model);
     if (!decoded.ok()) return PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }

@@ -92,7 +92,7 @@ TEST(Decode, RefusesBrokenPicturesAsTheClientsFault) {
   std::vector<std::string> broken = {"", "no picture", "\xff\xd8", "GIF89a"};
   for (const std::string& whole : {jpeg, png, webp}) {
     for (const std::size_t kept :
-         {std::size_t{3}, std::size_t{12}, std::size_t{24}, whole.size() / 2, whole.size() - 8}) {
+         {std::size_t{3}, std::size_t{12}, std::size_t{24}, whole.size() / 2, whole.size() - 16}) {
       broken.push_back(whole.substr(0, kept));
     }
   }

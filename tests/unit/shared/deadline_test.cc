@@ -32,5 +32,10 @@ TEST(DeadlineTest, AfterCountsFromNow) {
   EXPECT_LE(deadline.at(), after + milliseconds(250));
 }
 
+TEST(DeadlineTest, NeverDoesNotExpire) {
+  EXPECT_FALSE(Deadline::Never().Expired(Clock::now() + std::chrono::hours(1'000'000)));
+  EXPECT_GT(Deadline::Never().Left(Clock::now()), std::chrono::hours(1'000'000));
+}
+
 }  // namespace
 }  // namespace inferpool

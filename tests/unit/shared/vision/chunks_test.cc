@@ -24,6 +24,16 @@ TEST(ChunksTest, WalksPng) {
   EXPECT_EQ(Walk(Chunks::OfPng(bytes)), (Parts{{"abcD", "xyz"}, {"IEND", ""}}));
 }
 
+TEST(ChunksTest, KnowsARightChecksumAndWhereAChunkEnds) {
+  // The chunk that ends every PNG.
+  const std::string bytes = "signatur\0\0\0\0IEND\xae\x42\x60\x82\0\0\0\0IENDCRC_"s;
+  Chunks chunks = Chunks::OfPng(bytes);
+  EXPECT_TRUE(chunks.Next()->HasRightChecksum());
+  EXPECT_EQ(chunks.position(), 20U);
+  EXPECT_FALSE(chunks.Next()->HasRightChecksum());
+  EXPECT_EQ(chunks.position(), 32U);
+}
+
 TEST(ChunksTest, WalksWebpOverOddLengths) {
   const std::string bytes = "RIFF\0\0\0\0WEBPabcd\3\0\0\0xyz_efgh\1\0\0\0z"s;
   EXPECT_EQ(Walk(Chunks::OfWebp(bytes)), (Parts{{"abcd", "xyz"}, {"efgh", "z"}}));

@@ -41,13 +41,25 @@ TEST(GifBlocksTest, SkipsColourTables) {
 
 TEST(GifBlocksTest, ABlockThatIsCutOffIsNone) {
   const std::string whole = kScreen + kImage;
+  const std::size_t data = whole.size() - 7;  // "\3xyz\1u\0"
   for (std::size_t length = 0; length < whole.size(); ++length) {
     // A copy of its own, so that the address sanitizer sees a read past the end.
     const std::string cut(whole, 0, length);
-    EXPECT_FALSE(GifBlocks(cut).Next()) << length;
+    const bool ends_between_data_blocks =
+        length == data || length == data + 4 || length == data + 6;
+    EXPECT_EQ(GifBlocks(cut).Next().has_value(), ends_between_data_blocks) << length;
   }
   EXPECT_TRUE(GifBlocks(whole).Next());
   EXPECT_FALSE(GifBlocks(kScreen + "?").Next());
+}
+
+TEST(GifBlocksTest, SkipsZeroBytesBetweenBlocks) {
+  const std::string bytes = kScreen + "\0\0"s + kImage + "\0"s + kImage + "\0;"s;
+  GifBlocks blocks(bytes);
+  EXPECT_EQ(blocks.Next()->kind, ',');
+  EXPECT_EQ(blocks.Next()->kind, ',');
+  EXPECT_EQ(blocks.Next()->kind, ';');
+  EXPECT_FALSE(GifBlocks(kScreen + "\0\0"s).Next());
 }
 
 }  // namespace

@@ -87,6 +87,24 @@ std::string JpegFrame(char marker, char bits, const std::string& before = "") {
   return "\xff\xd8"s + before + "\xff" + marker + "\0\x0b"s + bits + "\0\x08\0\x08\1\1\x11\0"s;
 }
 
+TEST(HeaderTest, ReadsExifBeforeAndBehindAJpegsFrame) {
+  const auto exif = [](char orientation, const std::string& name = "Exif\0\0"s) {
+    return "\xff\xe1\0\x22"s + name + "MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0"s + orientation +
+           "\0\0\0\0\0\0"s;
+  };
+  const auto orientation = [](const std::string& bytes) { return ReadHeader(bytes)->orientation; };
+  const std::string scan = "\xff\xda\0\x08"s;
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8, exif('\6'))), 6);
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8) + exif('\6') + scan), 6);
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8) + scan + exif('\6')), 1);
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8, exif('\3')) + exif('\6')), 3);
+  const std::string empty =
+      "\xff\xe1\0\x08"
+      "Exif\0\0"s;
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8, empty + exif('\6'))), 6);
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8, exif('\6', "Exif\0\xff"s))), 6);
+}
+
 TEST(HeaderTest, RefusesJpegVariantsThatCannotBeDecoded) {
   EXPECT_TRUE(ReadHeader(JpegFrame('\xc0', 8)).ok());
   EXPECT_TRUE(ReadHeader(JpegFrame('\xc2', 8)).ok());

@@ -200,8 +200,9 @@ TEST(ReductionTest, DamageIsFoundAtEveryScale) {
        {Encoded(picture), Encoded(picture, {cv::IMWRITE_JPEG_PROGRESSIVE, 1}),
         Encoded(picture, {cv::IMWRITE_JPEG_RST_INTERVAL, 3}), ReadData("cmyk.jpg")}) {
     const Header header = *ReadHeader(whole);
+    constexpr std::size_t kEndMarker = 2;
     int damaged = 0;
-    for (std::size_t at = whole.size() / 3; at < whole.size(); at += 5) {
+    for (std::size_t at = whole.size() / 3; at < whole.size() - kEndMarker; at += 5) {
       std::string corrupt = whole;
       corrupt.replace(at, 2, "\xff\xfe");
       const bool good = Decode(corrupt, header).ok();
