@@ -153,6 +153,7 @@ TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
             {.pool = board.pool(),
              .slot = board.slot(0),
              .lanes = board.lanes(0),
+             .heavy = heavy_,
              .notice = notice_});
       return 0;
     });
