@@ -39,7 +39,7 @@ std::string OwnPool(const std::string& socket) {
 }
 
 // Further tries for a request whose worker died: enough that none is lost beside a client that
-// sends a new poison every 100 ms (ops/adr/0007). Bounded, because a request that the quarantine
+// sends a new poison every 100 ms (docs/decisions/0007). Bounded, because a request that the quarantine
 // cannot know, for whose memory the kernel kills its worker, costs a worker at each.
 constexpr int kTries = 8;
 // Rows of all pools after the first, each of which is one more try at each pool.

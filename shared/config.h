@@ -1,8 +1,8 @@
 // The configuration: one JSON file with comments, every key optional.
 //
 // The keys, their defaults, limits and documentation stand in one table (config_keys.cc). Parsing,
-// `inferpool check`, the README's table and the example file are made from it or checked against
-// it.
+// `inferpool check`, the table in docs/configuration.md and the example file are made from it or
+// checked against it.
 #pragma once
 
 #include <string>

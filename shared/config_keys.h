@@ -70,7 +70,7 @@ std::span<const ConfigKey> ConfigKeys();
 // What the key allows: "a whole number from 1 to 1024".
 std::string Allowed(const ConfigKey& key);
 
-// "at once", "replaces the workers": for the README's table and for people.
+// "at once", "replaces the workers": for the table in docs/configuration.md and for people.
 std::string_view Effect(Reach reach);
 
 // The keys whose values differ.

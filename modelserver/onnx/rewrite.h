@@ -1,5 +1,5 @@
 // ONNX graphs as their exporters write them, made such that OpenCV 4.6 imports them and runs them
-// fast (ops/adr/0008). The answers stay the same up to rounding.
+// fast (docs/decisions/0008). The answers stay the same up to rounding.
 #pragma once
 
 #include <onnx/onnx_pb.h>

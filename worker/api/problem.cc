@@ -16,7 +16,7 @@ struct Kind {
   std::string_view title;
 };
 
-// Every type with its status and title: the README's table of errors has the same rows.
+// Every type with its status and title: the table in docs/errors.md has the same rows.
 constexpr std::array kKinds = {
     Kind{"bad-request", 400, "The request is malformed"},
     Kind{"bad-parameter", 400, "A parameter is not allowed"},

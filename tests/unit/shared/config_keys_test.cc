@@ -222,9 +222,9 @@ std::vector<std::string> Cells(const std::string& row) {
   return cells;
 }
 
-TEST(ReadmeTest, TableOfConfigKeysHasEveryKeyWithItsDefaultAndMeaning) {
-  std::ifstream file(SourcePath("README.md"));
-  ASSERT_TRUE(file) << "there is no README.md";
+TEST(ConfigurationPageTest, TableOfConfigKeysHasEveryKeyWithItsDefaultAndMeaning) {
+  std::ifstream file(SourcePath("docs/configuration.md"));
+  ASSERT_TRUE(file) << "there is no docs/configuration.md";
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);
   for (const ConfigKey& key : ConfigKeys()) {
@@ -234,13 +234,15 @@ TEST(ReadmeTest, TableOfConfigKeysHasEveryKeyWithItsDefaultAndMeaning) {
     const std::string wanted =
         start + " " + ValueOf(key, Config()) + " | " + std::string(key.meaning) + " |";
     if (row == lines.end()) {
-      ADD_FAILURE() << "README.md lacks the row\n" << wanted;
+      ADD_FAILURE() << "docs/configuration.md lacks the row\n" << wanted;
       continue;
     }
     const std::vector<std::string> cells = Cells(*row);
     ASSERT_GE(cells.size(), 4U) << *row;
-    EXPECT_EQ(cells[2], ValueOf(key, Config())) << "README.md should have\n" << wanted;
-    EXPECT_NE(cells[3].find(key.meaning), std::string::npos) << "README.md should have\n" << wanted;
+    EXPECT_EQ(cells[2], ValueOf(key, Config())) << "docs/configuration.md should have\n" << wanted;
+    EXPECT_NE(cells[3].find(key.meaning), std::string::npos)
+        << "docs/configuration.md should have\n"
+        << wanted;
   }
 }
 
