@@ -16,6 +16,7 @@
 
 #include "fcgi/preamble.h"
 #include "shared/ascii.h"
+#include "shared/http_status.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -41,49 +42,6 @@ std::chrono::microseconds Between(std::string_view handed_off,
   const double until = std::chrono::duration<double>(accepted.time_since_epoch()).count();
   const double waited = std::clamp(until - seconds, 0.0, 3600.0);
   return std::chrono::microseconds(std::llround(waited * 1e6));
-}
-
-// RFC 9110, section 15. nginx makes its status line of it, and one without a reason lacks the blank
-// that RFC 9112 wants.
-std::string_view Reason(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 406:
-      return "Not Acceptable";
-    case 411:
-      return "Length Required";
-    case 413:
-      return "Content Too Large";
-    case 415:
-      return "Unsupported Media Type";
-    case 422:
-      return "Unprocessable Content";
-    case 429:
-      return "Too Many Requests";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    default:
-      return "Other";
-  }
 }
 
 // The peer has closed its end: nginx does when its client leaves.
@@ -298,7 +256,10 @@ std::size_t Connection::ReadSome(char* to, std::size_t most) {
 }
 
 bool Connection::Write(const Response& response) {
-  std::string head = fmt::format("Status: {} {}\r\n", response.status, Reason(response.status));
+  // nginx makes its status line of it, and one without a reason lacks the blank that RFC 9112
+  // wants.
+  std::string head = fmt::format("Status: {} {}\r\n", response.status,
+                                 kHttpStatuses[HttpStatusIndex(response.status)].reason);
   for (const auto& [name, value] : response.headers) {
     fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
   }

@@ -1,9 +1,6 @@
 #include "fcgi/listener.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -11,10 +8,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
+#include <string_view>
 #include <system_error>
 
 #include "shared/config.h"
+#include "shared/listen.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -24,45 +22,21 @@ absl::Status Failed(const std::string& path, int error) {
       fmt::format("cannot listen on {}: {}", path, std::generic_category().message(error)));
 }
 
-void SetOption(const FileDescriptor& socket, int level, int option) {
-  const int on = 1;
-  setsockopt(socket.get(), level, option, &on, sizeof(on));
-}
-
-absl::StatusOr<FileDescriptor> ListenTcp(const std::string& text, int backlog) {
+// Of "ADDRESS:PORT", where an IPv6 address has brackets.
+TcpListen Where(std::string_view text, int backlog) {
   const std::size_t colon = text.rfind(':');
-  std::string host = text.substr(0, colon);
+  std::string_view host = text.substr(0, colon);
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), text.c_str() + colon + 1, &hints, &found);
-      error != 0) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", text, gai_strerror(error)));
-  }
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> address(found, &freeaddrinfo);
-
-  FileDescriptor listener(
-      socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  SetOption(listener, SOL_SOCKET, SO_REUSEADDR);
-  if (address->ai_family == AF_INET6) SetOption(listener, IPPROTO_IPV6, IPV6_V6ONLY);
-  // Accepted connections have it too: an answer's last bytes wait for no acknowledgement.
-  SetOption(listener, IPPROTO_TCP, TCP_NODELAY);
-  if (bind(listener.get(), address->ai_addr, address->ai_addrlen) != 0 ||
-      listen(listener.get(), backlog) != 0) {
-    if (errno == EADDRINUSE) {
-      return absl::AlreadyExistsError(fmt::format("{} is in use: somebody listens on it", text));
-    }
-    return Failed(text, errno);
-  }
-  return listener;
+  return {.host = std::string(host),
+          .port = std::string(text.substr(colon + 1)),
+          .backlog = backlog,
+          .ipv6_only = true};
 }
 
 }  // namespace
 
 absl::StatusOr<FileDescriptor> Listen(const std::string& socket, int backlog) {
-  return IsTcp(socket) ? ListenTcp(std::string(TcpAddress(socket)), backlog)
+  return IsTcp(socket) ? ListenTcp(Where(TcpAddress(socket), backlog))
                        : ListenUnix(socket, backlog);
 }
 

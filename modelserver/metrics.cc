@@ -7,14 +7,12 @@
 #include <prometheus/text_serializer.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <chrono>
 #include <limits>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "shared/file_descriptor.h"
+#include "shared/listen.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -133,29 +131,6 @@ std::string PortOf(int listener) {
   return port;
 }
 
-absl::StatusOr<FileDescriptor> Listen(const std::string& host, const std::string& port) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("'{}:{}' is no address: {}", host, port, gai_strerror(error)));
-  }
-  FileDescriptor listener(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const bool listening = bind(listener.get(), found->ai_addr, found->ai_addrlen) == 0 &&
-                         listen(listener.get(), static_cast<int>(kMaxConnections)) == 0;
-  const int error = errno;
-  freeaddrinfo(found);
-  if (!listening) {
-    return absl::UnavailableError(fmt::format("cannot listen on {}:{}: {}", host, port,
-                                              std::generic_category().message(error)));
-  }
-  return listener;
-}
-
 }  // namespace
 
 std::string Exposition(const Repository& repository) {
@@ -202,7 +177,8 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const Reposi
   }
   std::string host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  absl::StatusOr<FileDescriptor> listener = Listen(host, address.substr(colon + 1));
+  absl::StatusOr<FileDescriptor> listener =
+      ListenTcp({.host = host, .port = address.substr(colon + 1), .backlog = kMaxConnections});
   RETURN_IF_ERROR(listener.status());
   const std::string bound = fmt::format("{}:{}", address.substr(0, colon), PortOf(listener->get()));
   MHD_Daemon* daemon =

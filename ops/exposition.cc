@@ -41,8 +41,8 @@ MetricFamily Single(std::string name, std::string help, MetricType type, double 
 MetricFamily Requests(const Totals& totals) {
   MetricFamily family =
       Family("inferpool_requests_total", "Requests answered, by HTTP status", MetricType::Counter);
-  for (std::size_t i = 0; i < kCountedStatuses.size(); ++i) {
-    Add(family, {{"status", fmt::format("{}", kCountedStatuses[i])}},
+  for (std::size_t i = 0; i < kHttpStatuses.size(); ++i) {
+    Add(family, {{"status", fmt::format("{}", kHttpStatuses[i].code)}},
         static_cast<double>(totals.by_status[i]));
   }
   return family;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "shared/file_descriptor.h"
+#include "shared/listen.h"
 
 namespace inferpool::ops {
 namespace {
@@ -39,8 +40,8 @@ std::string OwnPool(const std::string& socket) {
 }
 
 // Further tries for a request whose worker died: enough that none is lost beside a client that
-// sends a new poison every 100 ms (docs/decisions/0007). Bounded, because a request that the quarantine
-// cannot know, for whose memory the kernel kills its worker, costs a worker at each.
+// sends a new poison every 100 ms (docs/decisions/0007). Bounded, because a request that the
+// quarantine cannot know, for whose memory the kernel kills its worker, costs a worker at each.
 constexpr int kTries = 8;
 // Rows of all pools after the first, each of which is one more try at each pool.
 constexpr int kBackupRows = 3;
@@ -121,9 +122,17 @@ void AddLimits(const Config& config, Values& values) {
   values["CONNECTIONS"] = Number(nginx.connections);
 }
 
+// Where nginx reaches it: one that listens on any address is here.
+std::string SidecarAddress(const Config::Sidecar& sidecar) {
+  const std::string host = sidecar.address == "::"        ? "::1"
+                           : sidecar.address == "0.0.0.0" ? "127.0.0.1"
+                                                          : sidecar.address;
+  return HostAndPort(host, std::to_string(sidecar.port));
+}
+
 void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   const Config::Nginx& nginx = config.nginx;
-  const std::string sidecar = fmt::format("{}:{}", config.sidecar.address, config.sidecar.port);
+  const std::string sidecar = SidecarAddress(config.sidecar);
   const std::vector<std::string> workers = WorkerEntries(config);
   values["WORKERS"] = Lines(8, workers);
   values["TRIES"] = fmt::format("{}", workers.size());

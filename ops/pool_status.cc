@@ -75,8 +75,8 @@ std::string EndOf(const CrashRecord& crash) {
 
 std::uint64_t CountStatuses(const Totals& totals, int from, int to) {
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < kCountedStatuses.size(); ++i) {
-    if (kCountedStatuses[i] >= from && kCountedStatuses[i] < to) sum += totals.by_status[i];
+  for (std::size_t i = 0; i < kHttpStatuses.size(); ++i) {
+    if (kHttpStatuses[i].code >= from && kHttpStatuses[i].code < to) sum += totals.by_status[i];
   }
   return sum;
 }
@@ -266,8 +266,8 @@ std::string ToJson(const PoolStatus& status) {
   requests["in_work"] = Json::UInt64{status.totals.in_work};
   requests["rate_per_s"] = RateOf(status);
   requests["time_ms"] = Numbers(TotalTimes(status.totals));
-  for (std::size_t i = 0; i < kCountedStatuses.size(); ++i) {
-    requests["by_status"][fmt::format("{}", kCountedStatuses[i])] =
+  for (std::size_t i = 0; i < kHttpStatuses.size(); ++i) {
+    requests["by_status"][fmt::format("{}", kHttpStatuses[i].code)] =
         Json::UInt64{status.totals.by_status[i]};
   }
   if (status.queue) {

@@ -30,6 +30,7 @@
 #include "ops/keys_command.h"
 #include "ops/sidecar.h"
 #include "ops/state_folder.h"
+#include "shared/listen.h"
 #include "shared/log.h"
 #include "shared/scoreboard.h"
 #include "shared/tune_runtime.h"
@@ -261,7 +262,9 @@ void TakeActivatedSockets(Ground& ground) {
 absl::Status OpenSockets(const Config& config, Ground& ground) {
   TakeActivatedSockets(ground);
   if (!ground.sidecar_listener) {
-    auto listener = ListenTcp(config.sidecar.address, config.sidecar.port);
+    auto listener = ListenTcp({.host = config.sidecar.address,
+                               .port = std::to_string(config.sidecar.port),
+                               .backlog = kSidecarConnections});
     if (!listener.ok()) return listener.status();
     ground.sidecar_listener = *std::move(listener);
   }

@@ -1,17 +1,12 @@
 #include "ops/sidecar.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <system_error>
 
 #include "ops/exposition.h"
 #include "ops/health.h"
@@ -22,7 +17,7 @@ namespace inferpool::ops {
 namespace {
 
 // Probes and scrapers hold few connections; more are refused rather than kept.
-constexpr unsigned int kMaxConnections = 128;
+constexpr unsigned int kMaxConnections = kSidecarConnections;
 constexpr unsigned int kConnectionTimeoutSeconds = 10;
 
 struct Answer {
@@ -82,24 +77,6 @@ MHD_Result Handle(void* context, MHD_Connection* connection, const char* url, co
 }
 
 }  // namespace
-
-absl::StatusOr<FileDescriptor> ListenTcp(const std::string& address, int port) {
-  sockaddr_in ipv4{};
-  ipv4.sin_family = AF_INET;
-  ipv4.sin_port = htons(static_cast<std::uint16_t>(port));
-  if (inet_pton(AF_INET, address.c_str(), &ipv4.sin_addr) != 1) {
-    return absl::InvalidArgumentError(fmt::format("{} is no IPv4 address", address));
-  }
-  FileDescriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4)) != 0 ||
-      listen(listener.get(), kMaxConnections) != 0) {
-    return absl::UnavailableError(fmt::format("cannot listen on {}:{}: {}", address, port,
-                                              std::generic_category().message(errno)));
-  }
-  return listener;
-}
 
 int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
                const std::function<void()>& ready) {

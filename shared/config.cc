@@ -1,6 +1,5 @@
 #include "shared/config.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <json/json.h>
 
@@ -361,10 +360,9 @@ class Parser {
       Add(LineOf("nginx.ocsp_stapling"), "nginx.ocsp_stapling",
           "is true, but nginx.resolvers names no DNS server to find the issuer's by");
     }
-    in_addr address{};
-    if (inet_pton(AF_INET, c.sidecar.address.c_str(), &address) != 1) {
+    if (!edge::IsAddress(c.sidecar.address)) {
       Add(LineOf("sidecar.address"), "sidecar.address",
-          fmt::format("is \"{}\", allowed is an IPv4 address", c.sidecar.address));
+          fmt::format("is \"{}\", allowed is an IPv4 or an IPv6 address", c.sidecar.address));
     }
     for (const auto& [key, path] :
          {std::pair("state", &c.state), std::pair("nginx.certificate", &c.nginx.certificate),

@@ -61,6 +61,10 @@ bool Part(std::string_view text, std::string_view& host, std::string_view& port)
 
 }  // namespace
 
+bool IsAddress(std::string_view text) {
+  return IsAddress(text, AF_INET) || IsAddress(text, AF_INET6);
+}
+
 bool IsPath(std::string_view text) {
   return text.find_first_of("\"\\$;{}'") == std::string_view::npos;
 }

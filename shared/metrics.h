@@ -30,10 +30,6 @@ inline constexpr std::array<long, 14> kBucketBoundsUs = {
     100'000, 250'000, 500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000};
 inline constexpr std::size_t kBuckets = kBucketBoundsUs.size() + 1;
 
-// The HTTP statuses that are counted one by one; another one counts as the last.
-inline constexpr std::array<int, 17> kCountedStatuses = {
-    200, 400, 401, 403, 404, 405, 411, 413, 415, 422, 429, 499, 501, 502, 503, 504, 500};
-
 // What happens to a worker's calls to the model servers.
 enum class ModelCall {
   kMade,           // first tries, those included that the breakers refuse
@@ -45,8 +41,5 @@ enum class ModelCall {
 inline constexpr std::array<std::string_view, 4> kModelCallNames = {"made", "retried", "refused",
                                                                     "breaker_opened"};
 inline constexpr std::size_t kModelCalls = kModelCallNames.size();
-
-// The client left before it had its answer (nginx's number for it). Nobody is ever sent it.
-inline constexpr int kClientLeft = 499;
 
 }  // namespace inferpool

@@ -39,7 +39,7 @@ constexpr std::uint64_t LayoutHash() {
         std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
         std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
         std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
-        std::uint64_t{kModelCalls}, std::uint64_t{kCountedStatuses.size()}}) {
+        std::uint64_t{kModelCalls}, std::uint64_t{kHttpStatuses.size()}}) {
     hash = (hash ^ part) * 0x100000001b3;
   }
   return hash;
@@ -93,10 +93,7 @@ void Lane::End() {
 }
 
 void Lane::CountStatus(int status) {
-  const auto found = std::ranges::find(kCountedStatuses, status);
-  const auto index =
-      std::min<std::ptrdiff_t>(found - kCountedStatuses.begin(), std::ssize(kCountedStatuses) - 1);
-  Add(by_status[static_cast<std::size_t>(index)], 1);
+  Add(by_status[HttpStatusIndex(status)], 1);
 }
 
 void Lane::CountBytes(std::uint64_t in, std::uint64_t out) {

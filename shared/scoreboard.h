@@ -24,6 +24,7 @@
 #include "shared/file_descriptor.h"
 #include "shared/fixed_text.h"
 #include "shared/heavy_work.h"
+#include "shared/http_status.h"
 #include "shared/metrics.h"
 #include "shared/quarantine.h"
 #include "shared/rate_limiter.h"
@@ -79,7 +80,7 @@ struct alignas(64) Lane {
   std::atomic<std::int64_t> busy_since_ns;  // acceptance of the request in work; 0: idle
   std::atomic<std::int64_t> step_since_ns;  // of the latest step of that request's
   std::atomic<std::uint64_t> served;        // connections answered or given up
-  std::array<std::atomic<std::uint64_t>, kCountedStatuses.size()> by_status;
+  std::array<std::atomic<std::uint64_t>, kHttpStatuses.size()> by_status;
   std::atomic<std::uint64_t> bytes_in;
   std::atomic<std::uint64_t> bytes_out;
   std::array<Histogram, kStages> stages;
@@ -181,7 +182,7 @@ struct alignas(64) Pool {
 
 // The totals over all slots and lanes at one moment.
 struct Totals {
-  std::array<std::uint64_t, kCountedStatuses.size()> by_status{};
+  std::array<std::uint64_t, kHttpStatuses.size()> by_status{};
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::array<HistogramTotal, kStages> stages{};

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
+#include "shared/http_status.h"
 #include "shared/json_text.h"
 
 namespace inferpool::api {
@@ -41,6 +43,11 @@ constexpr std::array kKinds = {
     Kind{"overloaded", 503, "There are more requests than can be answered"},
     Kind{"model-too-slow", 504, "The model did not answer in time"},
 };
+
+// A status that is not in the table would be counted, and named, as another one.
+static_assert(std::ranges::all_of(kKinds, [](const Kind& kind) {
+  return kHttpStatuses[HttpStatusIndex(kind.status)].code == kind.status;
+}));
 
 const Kind& Find(std::string_view type) {
   for (const Kind& kind : kKinds) {

@@ -13,8 +13,8 @@
 #include <variant>
 
 #include "shared/ascii.h"
+#include "shared/http_status.h"
 #include "shared/json_text.h"
-#include "shared/metrics.h"
 #include "shared/utf8.h"
 #include "worker/rest/infer_request.h"
 #include "worker/rest/infer_response.h"

@@ -107,7 +107,7 @@ class ServerTest : public testing::Test {
     return poll(&event, 1, 0) == 1;
   }
   std::uint64_t CountOf(int status) const {
-    const auto at = std::ranges::find(kCountedStatuses, status) - kCountedStatuses.begin();
+    const std::size_t at = HttpStatusIndex(status);
     return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
   }
 

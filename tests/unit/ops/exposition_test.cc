@@ -133,9 +133,9 @@ TEST(ExpositionTest, EveryMetricIsThereFromTheStartAtZero) {
 TEST(ExpositionTest, RequestsAreCountedByStatus) {
   const Totals totals = Numbered();
   const Page page = Parse(Exposition(totals, Ready()));
-  for (std::size_t i = 0; i < kCountedStatuses.size(); ++i) {
+  for (std::size_t i = 0; i < kHttpStatuses.size(); ++i) {
     EXPECT_EQ(page.Number("inferpool_requests_total{status=\"" +
-                          std::to_string(kCountedStatuses[i]) + "\"}"),
+                          std::to_string(kHttpStatuses[i].code) + "\"}"),
               static_cast<double>(totals.by_status[i]));
   }
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fcgi/child.h"
+#include "shared/listen.h"
 #include "shared/log.h"
 #include "tests/unit/fcgi/child_process.h"
 #include "tests/unit/shared/occupied_board.h"
@@ -34,38 +35,6 @@ int PortOf(int listener) {
   return ntohs(address.sin_port);
 }
 
-TEST(ListenTcpTest, ListensOnTheAddressAndPort) {
-  const auto any = ListenTcp("127.0.0.1", 0);
-  ASSERT_TRUE(any.ok()) << any.status();
-  EXPECT_GT(PortOf(any->get()), 0);
-  EXPECT_TRUE(fcntl(any->get(), F_GETFD) & FD_CLOEXEC);
-}
-
-TEST(ListenTcpTest, APortInUseIsAnErrorThatNamesIt) {
-  const auto first = ListenTcp("127.0.0.1", 0);
-  ASSERT_TRUE(first.ok());
-  const std::string port = std::to_string(PortOf(first->get()));
-  const auto second = ListenTcp("127.0.0.1", std::stoi(port));
-  ASSERT_FALSE(second.ok());
-  EXPECT_NE(std::string(Message(second.status())).find("127.0.0.1:" + port), std::string::npos);
-}
-
-TEST(ListenTcpTest, APortOfAServerThatHasGoneIsFreeAtOnce) {
-  int port = 0;
-  {
-    const auto first = ListenTcp("127.0.0.1", 0);
-    ASSERT_TRUE(first.ok());
-    port = PortOf(first->get());
-  }
-  EXPECT_TRUE(ListenTcp("127.0.0.1", port).ok());
-}
-
-TEST(ListenTcpTest, AnAddressThatIsNoneIsInvalid) {
-  for (const char* address : {"", "localhost", "256.0.0.1", "::1", "127.0.0.1:80", "1.2.3"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(ListenTcp(address, 0).status())) << address;
-  }
-}
-
 struct HttpAnswer {
   int status = 0;
   std::string head;
@@ -79,7 +48,7 @@ class SidecarTest : public testing::Test {
     for (const std::string& name : sockets) {
       config_.backend.targets.push_back("unix:" + (folder_ / name));
     }
-    listener_ = std::move(*ListenTcp("127.0.0.1", 0));
+    listener_ = std::move(*ListenTcp({.host = "127.0.0.1", .port = "0", .backlog = 8}));
     sidecar_ = std::make_unique<ChildProcess>([this] {
       log::Init(log::Level::kError, "test");
       fcgi::BlockSignals();

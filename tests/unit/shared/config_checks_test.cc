@@ -120,12 +120,14 @@ TEST(ConfigChecksTest, APathThatNginxCannotTakeIsAProblem) {
 }
 
 TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
-  for (const char* address : {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80"}) {
+  for (const char* address :
+       {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80", "[::1]", "::1::"}) {
     EXPECT_TRUE(Refuses(Parse("{\"sidecar\": {\"address\": \"" + std::string(address) + "\"}}"),
                         "sidecar.address"))
         << address;
   }
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "0.0.0.0"}})")));
+  EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "::1"}})")));
 }
 
 // Each list that reaches nginx's configuration, with one item that would add to it.

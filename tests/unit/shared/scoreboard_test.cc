@@ -221,7 +221,7 @@ TEST(ScoreboardTest, BucketBoundsRise) {
 
 TEST(ScoreboardTest, EveryCountedStatusHasItsOwnCounter) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  for (const int status : kCountedStatuses) board.lanes(0)[0].CountStatus(status);
+  for (const HttpStatus& status : kHttpStatuses) board.lanes(0)[0].CountStatus(status.code);
   for (const std::uint64_t count : board.Sum(Clock::now()).by_status) EXPECT_EQ(count, 1U);
 }
 
