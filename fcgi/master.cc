@@ -123,6 +123,11 @@ int Master::Run() {
 }
 
 void Master::OpenDescriptors() {
+  if (!ReadThreadTimes(getpid(), getpid())) {
+    log::Warning(
+        "this kernel does not count how long threads wait for a processor: on a busy "
+        "machine a request that gets none may count as stuck");
+  }
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2}) {

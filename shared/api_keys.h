@@ -46,6 +46,7 @@ absl::StatusOr<std::vector<ApiKey>> ParseApiKeys(std::string_view text);
 // Reads the file and parses it; the error names the file: "keys.json:12: ...".
 absl::StatusOr<std::vector<ApiKey>> LoadApiKeys(const std::string& file);
 
+// As ParseApiKeys reads it; rates have nine digits.
 std::string SerializeApiKeys(const std::vector<ApiKey>& keys);
 
 // What an entry's values are made of; an error says what is allowed.

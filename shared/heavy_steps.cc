@@ -37,6 +37,11 @@ void HeavyStep::Keep(std::uint64_t bytes) {
   steps_->GiveTurn();
 }
 
+void HeavyStep::KeepUntilLeave(std::uint64_t bytes) {
+  Keep(bytes);
+  steps_ = nullptr;
+}
+
 absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
   RETURN_IF_ERROR(steps_->TakeTurn(patience));
   if (absl::Status status = steps_->work_.Resume(steps_->lane_, bytes, patience); !status.ok()) {

@@ -29,6 +29,10 @@ class HeavyStep {
   // HeavyWork::Begin; then the step is as it was.
   absl::Status Resume(std::uint64_t bytes, const Patience& patience);
 
+  // As Keep, but until the request has left (HeavyWork::Leave), whatever becomes of the object,
+  // which is empty then: for what lives as long as the request's answer.
+  void KeepUntilLeave(std::uint64_t bytes);
+
   bool empty() const { return steps_ == nullptr; }
 
  private:

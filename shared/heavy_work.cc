@@ -53,7 +53,7 @@ bool HasBodyRoom(std::span<const HeavyEntry> others, const HeavyEntry& own,
   std::uint64_t of_client = 0;
   for (const HeavyEntry& other : others) {
     taken += other.body_bytes;
-    if (other.client == own.client) of_client += other.body_bytes;
+    if (other.body_client == own.body_client) of_client += other.body_bytes;
   }
   if (!HasMemory(taken, own.body_bytes, limits.bytes)) return false;
   if (of_client == 0) return true;
@@ -140,6 +140,7 @@ std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
                              .client = claim.client.load(),
                              .ticket = claim.ticket.load(),
                              .bytes = claim.bytes.load(),
+                             .body_client = claim.body_client.load(),
                              .body_bytes = claim.body_bytes.load()};
       if (entry.state != State::kNone || entry.body_bytes > 0) others.push_back(entry);
     }
@@ -151,9 +152,9 @@ absl::Status HeavyWork::ClaimBody(Lane& lane, std::uint64_t client, std::uint64_
   if (bytes <= kSmallBody) return absl::OkStatus();
   // Published before the others are looked at: of two at the same moment at least one sees the
   // other.
-  lane.heavy.client = client;
+  lane.heavy.body_client = client;
   lane.heavy.body_bytes = bytes;
-  const HeavyEntry own{.client = client, .body_bytes = bytes};
+  const HeavyEntry own{.body_client = client, .body_bytes = bytes};
   if (HasBodyRoom(Others(lane), own, Limits())) return absl::OkStatus();
   lane.heavy.body_bytes = 0;
   return absl::ResourceExhaustedError(
@@ -197,7 +198,10 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
     const std::uint32_t seen = pool.heavy_releases.load();
     if (HasTurn(Others(lane), entry(), limits)) {
       own.state = has;
-      if (Fits(Others(lane), entry(), limits)) return absl::OkStatus();
+      if (Fits(Others(lane), entry(), limits)) {
+        Wake();  // the next one was behind us, and may have its turn too
+        return absl::OkStatus();
+      }
       own.state = waits;
       std::this_thread::sleep_for(kStepBack);
     } else {
@@ -234,6 +238,10 @@ void HeavyWork::Leave(Lane& lane) const {
 // Whoever waits behind may have its turn now, also when this one has only waited.
 void HeavyWork::Set(Lane& lane, State state) const {
   lane.heavy.state = state;
+  Wake();
+}
+
+void HeavyWork::Wake() const {
   Pool& pool = board_.pool();
   pool.heavy_releases.fetch_add(1);
   syscall(SYS_futex, &pool.heavy_releases, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);

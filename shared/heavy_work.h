@@ -1,8 +1,8 @@
 // Heavy work: decoding, unpacking and reading inputs that cost much memory or processor time.
 //
 // A few large inputs must not take the machine from many small ones. What counts as heavy is
-// decided by whoever knows the step (worker/api/heavy_steps.h); small requests never come here. All
-// workers of a pool share, through the scoreboard:
+// decided by whoever knows the step (worker/api/picture_cost.h); small requests never come here.
+// All workers of a pool share, through the scoreboard:
 //
 //   seats       requests that work at a heavy step, keep what it made, or wait for one. Three
 //               quarters of the pool's threads, so that the others stay free for small requests.
@@ -48,9 +48,11 @@ struct HeavyClaim {
 
   std::atomic<State> state;
   std::atomic<std::uint64_t> client;
-  std::atomic<std::uint64_t> ticket;      // the order of arrival
-  std::atomic<std::uint64_t> bytes;       // of the step
-  std::atomic<std::uint64_t> body_bytes;  // of the body
+  std::atomic<std::uint64_t> ticket;  // the order of arrival
+  std::atomic<std::uint64_t> bytes;   // of the step
+  // Of the body, which is read before it is known whether its client has a key.
+  std::atomic<std::uint64_t> body_client;
+  std::atomic<std::uint64_t> body_bytes;
 };
 
 // The same as a value.
@@ -59,6 +61,7 @@ struct HeavyEntry {
   std::uint64_t client = 0;
   std::uint64_t ticket = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t body_client = 0;
   std::uint64_t body_bytes = 0;
 };
 
@@ -130,6 +133,7 @@ class HeavyWork {
   absl::Status Await(Lane& lane, HeavyClaim::State before, HeavyClaim::State waits,
                      HeavyClaim::State has, const Patience& patience) const;
   void Set(Lane& lane, HeavyClaim::State state) const;
+  void Wake() const;
 
   const Scoreboard& board_;
   Options options_;

@@ -190,7 +190,7 @@ struct Totals {
   std::uint64_t cache_hits = 0;
   std::uint64_t cache_misses = 0;
   std::uint64_t in_work = 0;
-  std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work, or are at it
+  std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work
   std::uint64_t heavy_working = 0;
   std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
   std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};

@@ -70,7 +70,9 @@ absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
     return absl::UnimplementedError(
         fmt::format("JPEG pictures of {} bits a sample are not supported", bits));
   }
-  return Sized(Format::kJpeg, BigEndian16(frame, 3), BigEndian16(frame, 1), 1);
+  auto header = Sized(Format::kJpeg, BigEndian16(frame, 3), BigEndian16(frame, 1), 1);
+  if (header.ok()) header->jpeg_components = static_cast<int>(Byte(frame, 5));
+  return header;
 }
 
 struct JpegSegment {

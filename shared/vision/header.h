@@ -17,6 +17,7 @@ struct Header {
   int height;       // likewise
   int orientation;  // EXIF's 1..8; 1 when it is absent or absurd
   bool animated_webp = false;
+  int jpeg_components = 3;
 };
 
 // Parses `bytes`, the whole picture. Calls no codec, allocates nothing but error texts.

@@ -1,22 +1,27 @@
 #include "worker/api/picture_cost.h"
 
+#include <algorithm>
+
 #include "shared/jpeg_scans.h"
 #include "worker/api/header_text.h"
 
 namespace inferpool::api {
 namespace {
 
-constexpr std::uint64_t kLightBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kLightBytes = std::uint64_t{20} << 20;
 // A JPEG of a phone is light, also where only its entropy coding is read in full.
 constexpr std::uint64_t kLightPixels = 16'000'000;
-constexpr std::uint64_t kLightDrawing = 8'000'000;
+constexpr std::uint64_t kLightDrawing = 4'000'000;
 constexpr std::uint64_t kBgr = 3;
 
 // Bytes that a decoder takes for each stored pixel besides the result (shared/vision/decode.h).
-std::uint64_t DecoderBytes(std::string_view picture, vision::Format format) {
-  switch (format) {
-    case vision::Format::kJpeg:
-      return JpegScans(picture) > 1 ? 6 : 0;  // its coefficients
+std::uint64_t DecoderBytes(std::string_view picture, const vision::Header& header) {
+  switch (header.format) {
+    case vision::Format::kJpeg: {
+      const auto components = static_cast<std::uint64_t>(std::clamp(header.jpeg_components, 1, 4));
+      const std::uint64_t coefficients = JpegScans(picture) > 1 ? 2 * components : 0;
+      return coefficients + (components == 4 ? 4 : 0);  // and CMYK before it is BGR
+    }
     case vision::Format::kPng:
       return 3;  // rows of 16 bits, where it is interlaced
     case vision::Format::kWebp:
@@ -44,7 +49,7 @@ PictureCost DecodeCost(std::string_view picture, const vision::Header& header, i
   const auto area = static_cast<std::uint64_t>(reduction) * static_cast<std::uint64_t>(reduction);
   const std::uint64_t turned = header.orientation == 1 ? 1 : 2;
   const std::uint64_t bytes =
-      stored / area * kBgr * turned + stored * DecoderBytes(picture, header.format);
+      stored / area * kBgr * turned + stored * DecoderBytes(picture, header);
   return {.bytes = bytes, .heavy = bytes > kLightBytes || stored > kLightPixels};
 }
 

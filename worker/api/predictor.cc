@@ -129,12 +129,17 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
   HeavyStep step;
-  if (plan->feed == vision::Feed::kPixels) {
-    if (config_.decode.reduced) placement = vision::Reduce(*header, placement);
-    auto begun = BeginStep(heavy, DecodeCost(picture, *header, placement.reduction),
-                           {.deadline = limits.deadline, .departed = limits.departed});
+  const bool decodes = plan->feed == vision::Feed::kPixels;
+  if (decodes && config_.decode.reduced) placement = vision::Reduce(*header, placement);
+  // The embedded model server's memory is this machine's too.
+  if (decodes || config_.modelserver.enabled) {
+    const PictureCost cost = DecodeCost(picture, *header, placement.reduction);
+    auto begun = BeginStep(heavy, cost, {.deadline = limits.deadline, .departed = limits.departed});
     if (!begun.ok()) return HeavyProblem(begun.status());
     step = *std::move(begun);
+    if (!decodes) step.Keep(cost.bytes);
+  }
+  if (decodes) {
     const StageTimer timer(timings, Stage::kDecode);
     absl::StatusOr<cv::Mat> decoded =
         vision::Decode(picture, *header, placement.reduction, limits.deadline);
@@ -152,11 +157,13 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   if (!row.ok()) return Overloaded(std::string(Message(row.status())));
   const absl::Status written = Write(*plan, picture, pixels, placement, row->bytes());
   if (!written.ok()) return PictureProblem(written);
-  if (!keep_pixels) {
-    pixels.release();
-    step = HeavyStep();
+  if (decodes) {
+    if (!keep_pixels) {
+      pixels.release();
+      step = HeavyStep();
+    }
+    step.Keep(pixels.total() * pixels.elemSize());
   }
-  step.Keep(pixels.total() * pixels.elemSize());
   preprocess.reset();
 
   absl::StatusOr<backend::Aggregator::RowAnswer> answer;

@@ -91,11 +91,11 @@ Patience PatienceOf(const Call& call) {
   return {.deadline = call.limits.deadline, .departed = call.limits.departed};
 }
 
-// The body, unpacked. An error's code is one that BodyErrorStatus knows.
-absl::StatusOr<Body> ReadBody(const Call& call) {
+// The body, unpacked to at most so many bytes. An error's code is one that BodyErrorStatus knows.
+absl::StatusOr<Body> ReadBody(const Call& call, std::size_t most) {
   RETURN_IF_ERROR(call.request.body_status);
   if (const std::string encoding = EncodingOf(call.request); !encoding.empty()) {
-    auto text = Inflate(call.request.body, encoding, call.body_bytes, PatienceOf(call));
+    auto text = Inflate(call.request.body, encoding, most, PatienceOf(call));
     RETURN_IF_ERROR(text.status());
     const auto owner = std::make_shared<const std::string>(*std::move(text));
     return Body{*owner, owner};
@@ -151,7 +151,8 @@ fcgi::Response Index(const Call& call, const backend::Client& client) {
   // Triton's own client names no length when it has nothing to send.
   const bool has_body = !absl::IsFailedPrecondition(call.request.body_status);
   if (call.request.method == "POST" && has_body) {
-    const absl::StatusOr<Body> body = ReadBody(call);
+    constexpr std::size_t kMost = std::size_t{64} << 10;  // as nginx has it for what is not packed
+    const absl::StatusOr<Body> body = ReadBody(call, kMost);
     if (!body.ok()) return Error(BodyErrorStatus(body.status()), Message(body.status()));
     if (!body->bytes.empty()) {
       const absl::StatusOr<JsonHeader> json = ReadJsonHeader(body->bytes);
@@ -246,7 +247,7 @@ std::variant<Reading, fcgi::Response> Read(const Route& route, const Call& call,
     reading.step = *std::move(step);
   }
   const Timer timer(times.decode);
-  const absl::StatusOr<Body> body = ReadBody(call);
+  const absl::StatusOr<Body> body = ReadBody(call, call.body_bytes);
   if (!body.ok()) return Error(BodyErrorStatus(body.status()), Message(body.status()));
   auto infer = ReadInfer(*body, *header, model ? &*model : nullptr, patience);
   if (absl::IsDeadlineExceeded(infer.status())) return Error(504, Message(infer.status()));
@@ -287,7 +288,9 @@ fcgi::Response Ask(Reading& reading, const Call& call, const backend::Client& cl
   }
   const Timer timer(times.encode);
   absl::StatusOr<fcgi::Response> response = WriteInfer(*answer, infer, patience);
-  return response.ok() ? *std::move(response) : Error(response.status());
+  if (!response.ok()) return Error(response.status());
+  reading.step.KeepUntilLeave(response->body.size());
+  return *std::move(response);
 }
 
 fcgi::Response Infer(const Route& route, const Call& call, const backend::Client& client,

@@ -271,19 +271,22 @@ absl::Status Write(const TensorView& tensor, std::string& json, const Patience& 
   return absl::OkStatus();
 }
 
-void WriteBools(const TensorView& tensor, std::string& json) {
+absl::Status WriteBools(const TensorView& tensor, std::string& json, const Patience& patience) {
   for (std::size_t i = 0; i < tensor.data.size(); ++i) {
+    if (i % kElementsPerLook == 0) RETURN_IF_ERROR(patience.Check());
     if (i > 0) json += ',';
     json += tensor.data[i] == std::byte{0} ? "false" : "true";
   }
+  return absl::OkStatus();
 }
 
-absl::Status WriteTexts(const TensorView& tensor, std::string& json) {
+absl::Status WriteTexts(const TensorView& tensor, std::string& json, const Patience& patience) {
   const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
   RETURN_IF_ERROR(count.status());
   const auto elements = DecodeBytes(tensor.data, *count);
   RETURN_IF_ERROR(elements.status());
   for (std::size_t i = 0; i < elements->size(); ++i) {
+    if (i % kElementsPerLook == 0) RETURN_IF_ERROR(patience.Check());
     if (!IsUtf8((*elements)[i])) {
       return Invalid("element {} is not UTF-8, which JSON needs: use the binary form", i);
     }
@@ -310,7 +313,7 @@ absl::Status WriteElements(const TensorView& tensor, std::string& json, const Pa
   json += '[';
   switch (tensor.datatype) {
     case inference::TYPE_BOOL:
-      WriteBools(tensor, json);
+      RETURN_IF_ERROR(WriteBools(tensor, json, patience));
       break;
     case inference::TYPE_UINT8:
       RETURN_IF_ERROR(Write<std::uint8_t>(tensor, json, patience));
@@ -343,7 +346,7 @@ absl::Status WriteElements(const TensorView& tensor, std::string& json, const Pa
       RETURN_IF_ERROR(Write<double>(tensor, json, patience));
       break;
     case inference::TYPE_STRING:
-      RETURN_IF_ERROR(WriteTexts(tensor, json));
+      RETURN_IF_ERROR(WriteTexts(tensor, json, patience));
       break;
     default:
       return OnlyBinary(tensor.datatype);

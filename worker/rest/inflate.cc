@@ -24,6 +24,17 @@ struct Stream : z_stream {
   bool good;
 };
 
+// That the trailer says.
+std::size_t GzipLength(std::string_view bytes) {
+  constexpr std::size_t kLength = 4;
+  if (bytes.size() < kLength) return 0;
+  std::size_t length = 0;
+  for (std::size_t i = 0; i < kLength; ++i) {
+    length = length << 8 | static_cast<unsigned char>(bytes[bytes.size() - 1 - i]);
+  }
+  return length;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
@@ -32,6 +43,8 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
     return absl::UnimplementedError(
         fmt::format("Content-Encoding {} is not known here, gzip and deflate are", encoding));
   }
+  // What gzip's trailer promises (RFC 1952, 2.3.1) is all that is counted for it.
+  const std::size_t promised = encoding == "gzip" ? GzipLength(bytes) : most;
   if (bytes.size() > UINT_MAX) return absl::OutOfRangeError("the compressed body is too long");
   Stream stream(encoding == "gzip" ? kGzipFrame : kZlibFrame);
   if (!stream.good) return absl::InternalError("zlib cannot be used");
@@ -42,11 +55,12 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
   while (result == Z_OK) {
     RETURN_IF_ERROR(patience.Check());
     const std::size_t before = text.size();
+    if (before > promised) break;
     if (before > most) {
       return absl::OutOfRangeError(
           fmt::format("the body has more than {} bytes when it is unpacked", most));
     }
-    text.resize(before + std::min(kPiece, most + 1 - before));
+    text.resize(before + std::min(kPiece, std::min(most, promised) + 1 - before));
     stream.next_out = reinterpret_cast<Bytef*>(text.data() + before);
     stream.avail_out = static_cast<uInt>(text.size() - before);
     result = inflate(&stream, Z_NO_FLUSH);
@@ -63,15 +77,7 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
 }
 
 std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most) {
-  // RFC 1952, 2.3.1: the trailer ends with the length, which inflate() holds the data against.
-  constexpr std::size_t kLength = 4;
-  if (encoding == "gzip" && bytes.size() >= kLength) {
-    std::size_t length = 0;
-    for (std::size_t i = 0; i < kLength; ++i) {
-      length = length << 8 | static_cast<unsigned char>(bytes[bytes.size() - 1 - i]);
-    }
-    return std::min(length, most);
-  }
+  if (encoding == "gzip") return std::min(GzipLength(bytes), most);
   // RFC 1950 has no length. A little is unpacked to see.
   constexpr std::size_t kTrial = std::size_t{1} << 20;
   if (const auto text = Inflate(bytes, encoding, std::min(most, kTrial)); text.ok()) {

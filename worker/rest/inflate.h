@@ -17,7 +17,8 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
                                     std::size_t most, const Patience& patience = {});
 
 // The most bytes that Inflate would make of it, without unpacking more than a megabyte: never more
-// than `most`. Of gzip it is what its trailer says; Inflate refuses data that have more.
+// than `most`. Of gzip it is what its trailer says; of data that have more Inflate unpacks no more
+// than that.
 std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most);
 
 }  // namespace inferpool::rest

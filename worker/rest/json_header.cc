@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 32;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxValues = 16'384;  // of which each costs some hundred bytes
 
 absl::Status Invalid(std::string_view text) {
   return absl::InvalidArgumentError(fmt::format("the request's JSON is malformed: {}", text));
@@ -146,7 +147,7 @@ absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text) {
   const absl::StatusOr<std::string> copy = Splitter(text, header.data).Split();
   RETURN_IF_ERROR(copy.status());
   if (!IsUtf8(*copy)) return Invalid("it is not UTF-8");
-  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth), kMaxBytes);
+  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth), kMaxValues);
   if (!root.ok()) return Invalid(Message(root.status()));
   header.root = *std::move(root);
   if (!header.root.isObject()) return Invalid("it is no object");

@@ -67,7 +67,7 @@ TEST(HeavyWorkTest, ASingleSeatIsEverybodys) {
 }
 
 HeavyEntry Body(std::uint64_t client, std::uint64_t bytes) {
-  return {.client = client, .body_bytes = bytes};
+  return {.body_client = client, .body_bytes = bytes};
 }
 
 TEST(HeavyWorkTest, ABodyAloneTakesNoSeat) {
@@ -274,6 +274,70 @@ TEST_F(HeavyStepsTest, ABodyIsHeldUntilTheRequestsEnd) {
   EXPECT_TRUE(absl::IsResourceExhausted(work_.ClaimBody(lane(1, 0), 2, large)));
   work_.Leave(lane(0, 0));
   EXPECT_TRUE(work_.ClaimBody(lane(1, 0), 2, large).ok());
+}
+
+// A body is its address's, whatever key its request turns out to have.
+TEST_F(HeavyStepsTest, AKeyDoesNotHideABody) {
+  const std::uint64_t body = HeavyWork::kSmallBody + 1;
+  const HeavyWork work{board_, {.memory_bytes = 20 * body, .processors = 8, .threads = kThreads}};
+  std::size_t had = 0;
+  for (; had < kThreads && work.ClaimBody(lane(0, had), 1, body).ok(); ++had) {
+    HeavySteps steps(work, lane(0, had), 1);
+    steps.set_client(HeavyClientOfKey("key"));
+    auto step = steps.Begin(1, For(seconds(60)));
+    ASSERT_TRUE(step.ok());
+    step->Keep(1);
+    step = absl::UnknownError("");  // ends it; the body is held
+  }
+  EXPECT_EQ(had, 6U);  // 6 <= 2 * (10 - 6)
+}
+
+// Of two that wait for two processors neither sleeps on until it looks again by itself.
+TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
+  constexpr int kRounds = 20;
+  Clock::duration waited{};
+  for (int round = 0; round < kRounds; ++round) {
+    HeavySteps all(work_, lane(0, 0), 1);
+    auto step = all.Begin(1'000, For(seconds(60)));
+    ASSERT_TRUE(step.ok());
+    std::atomic<std::int64_t> released = 0;
+    std::atomic<std::int64_t> latest = 0;
+    {
+      std::vector<std::jthread> threads;
+      for (const std::size_t i : {1, 2}) {
+        threads.emplace_back([&, i] {
+          HeavySteps steps(work_, lane(0, i), i + 1);
+          const auto mine = steps.Begin(400, For(seconds(60)));
+          ASSERT_TRUE(mine.ok());
+          const std::int64_t now = ToNs(Clock::now());
+          for (std::int64_t seen = latest;
+               seen < now && !latest.compare_exchange_weak(seen, now);) {
+          }
+          std::this_thread::sleep_for(milliseconds(1));
+        });
+      }
+      while (board_.Sum(Clock::now()).heavy_waiting < 2) std::this_thread::yield();
+      released = ToNs(Clock::now());
+      *step = HeavyStep();
+    }
+    waited += std::chrono::nanoseconds(latest - released);
+  }
+  // Without a wake-up each round would take the 50 ms of a look.
+  EXPECT_LT(waited / kRounds, milliseconds(25));
+}
+
+TEST_F(HeavyStepsTest, WhatAnAnswerTakesIsCountedUntilTheRequestLeaves) {
+  HeavySteps steps(work_, lane(0, 0), 1);
+  {
+    auto step = steps.Begin(400, For(seconds(60)));
+    ASSERT_TRUE(step.ok());
+    step->KeepUntilLeave(300);
+    EXPECT_TRUE(step->empty());
+  }
+  EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 300U);
+  EXPECT_EQ(board_.Sum(Clock::now()).heavy_working, 0U);
+  work_.Leave(lane(0, 0));
+  EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
 }
 
 }  // namespace

@@ -131,5 +131,16 @@ TEST(JsonHeaderTest, TheReasonIsOneLine) {
   }
 }
 
+// A value of two characters takes some hundred bytes as a part of a tree.
+TEST(JsonHeaderTest, ThereAreOnlySoManyValues) {
+  const auto list = [](int count) {
+    std::string text = R"({"x":[0)";
+    for (int i = 1; i < count; ++i) text += ",0";
+    return text + "]}";
+  };
+  EXPECT_TRUE(ReadJsonHeader(list(16'000)).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(ReadJsonHeader(list(17'000)).status()));
+}
+
 }  // namespace
 }  // namespace inferpool::rest
