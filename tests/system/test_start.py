@@ -177,6 +177,122 @@ class PidFileTest(ScriptTest):
         self.assertIsNone(stranger.poll())
 
 
+class StopTest(ScriptTest):
+    def program(self, name, log, mode="a", user=None):
+        """A process whose program has that name, and a log of somebody's open."""
+        path = self.checkout.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2("/bin/sleep", path)
+        with open(log, mode) as file:
+            process = subprocess.Popen([path, "600"], stdin=file, stdout=file, user=user)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def assert_leaves_alone(self, process, state=None):
+        result = self.checkout.stop(state)
+        self.assertIn("Nothing runs", result.stdout)
+        self.assertIsNone(process.poll())
+
+    def test_another_nginx_lives_whatever_leads_to_its_log(self):
+        logs = self.checkout.folder / "system"
+        logs.mkdir()
+        log = logs / "nginx-error.log"
+        nginx = self.program("sbin/nginx", log)
+        (self.state / "logs").mkdir(parents=True)
+        ours = self.state / "logs/nginx-error.log"
+        with self.subTest("a link"):
+            ours.symlink_to(log)
+            self.assert_leaves_alone(nginx)
+            ours.unlink()
+        with self.subTest("a second name"):
+            ours.hardlink_to(log)
+            self.assert_leaves_alone(nginx)
+            ours.unlink()
+        with self.subTest("a link in place of the folder"):
+            (self.state / "logs").rmdir()
+            (self.state / "logs").symlink_to(logs)
+            self.assert_leaves_alone(nginx)
+        if ROOT:
+            with self.subTest("somebody else's link in place of the state folder"):
+                (self.checkout.folder / "logs").symlink_to(logs)
+                link = self.checkout.folder / "link"
+                link.symlink_to(self.checkout.folder)
+                (self.checkout.folder / "logs").unlink()
+                logs.rename(self.checkout.folder / "logs")
+                os.lchown(link, NOBODY, NOBODY)
+                self.assert_leaves_alone(nginx, link)
+
+    def test_what_is_no_nginx_or_only_reads_the_log_lives(self):
+        log = self.state / "logs/nginx-error.log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+        for name, mode in (("nginx-exporter/reader", "r"), ("nginx-exporter/writer", "a"),
+                           ("bin/nginx-reader", "a"), ("bin/nginx", "r")):
+            with self.subTest(name):
+                self.assert_leaves_alone(self.program(name, log, mode))
+
+    @unittest.skipUnless(ROOT, "only root can make a folder of somebody else's")
+    def test_roots_nginx_does_not_run_from_somebody_elses_folder(self):
+        log = self.state / "logs/nginx-error.log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+        for path in (self.state, log.parent, log):
+            os.chown(path, NOBODY, NOBODY)
+        nginx = self.program("bin/nginx", log)
+        self.assert_leaves_alone(nginx)
+        nginx.kill()
+        nginx.wait()
+        self.checkout.folder.chmod(0o755)
+        theirs = self.program("bin/nginx", log, user=NOBODY)
+        self.assertIn("Stopped", self.checkout.stop().stdout)
+        self.assertEqual(-signal.SIGTERM, theirs.wait(10))
+
+    @unittest.skipUnless(ROOT, "only root can become somebody else")
+    def test_who_may_not_look_does_not_say_that_nothing_runs(self):
+        self.checkout.folder.chmod(0o755)
+        self.state.mkdir(mode=0o750)
+        os.chown(self.state, 0, NOBODY)
+        member = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        for name in ("inferpool", "nginx"):
+            with self.subTest(name):
+                stranger = self.stranger()
+                (self.state / f"{name}.pid").write_text(f"{stranger.pid}\n")
+                result = self.checkout.stop(how=member)
+                self.assertEqual(1, result.returncode, result.stdout)
+                self.assertIn(f"process {stranger.pid}", result.stdout)
+                self.assertIn("as root", result.stdout)
+                self.assertIsNone(stranger.poll())
+                (self.state / f"{name}.pid").unlink()
+        self.assertIn("Nothing runs", self.checkout.stop(how=member).stdout)
+
+    def test_impatience_leaves_nothing_running(self):
+        """A second signal comes while nginx drains."""
+        script = self.checkout.run_in_foreground("--config", self.config())
+        self.addCleanup(script.wait)
+        self.addCleanup(script.kill)
+        self.addCleanup(script.stdout.close)
+
+        def wait_for(words):
+            for line in script.stdout:
+                if words in line:
+                    return
+            self.fail(f"it has never said {words}")
+        wait_for("Ctrl-C")
+        nginx = self.checkout.pid("nginx")
+        os.kill(nginx, signal.SIGSTOP)
+        script.send_signal(signal.SIGTERM)
+        wait_for("Stopping nginx")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            script.send_signal(number)
+            time.sleep(0.3)
+            self.assertIsNone(script.poll(), "it has left everything behind")
+        os.kill(nginx, signal.SIGCONT)
+        wait_for("Draining the pool")
+        self.assertEqual(128 + signal.SIGTERM, script.wait(processes.PATIENCE_S))
+        self.checkout.assert_nothing_runs()
+
+
 class FailedStartTest(ScriptTest):
     def test_the_state_folder_goes_away(self):
         self.when_there("control.sock", lambda: self.state.rename(self.checkout.folder / "elsewhere"))
