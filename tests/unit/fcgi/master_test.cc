@@ -114,6 +114,32 @@ TEST_F(MasterTest, AStateFolderThatGoesAwayLaterEndsNothing) {
   EXPECT_TRUE(master_->Exited(0));
 }
 
+TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
+  programs_.worker = [this](const Config&, const Notice&, int, bool) {
+    ++shared_->starts;
+    AwaitTerm();  // not ready for a while, as after a crash
+    return 0;
+  };
+  config_.state = folder_ / "state";
+  config_.timeouts.start_s = 30;
+  std::filesystem::create_directory(config_.state);
+  Start(Inheritance{.listener = listener_->get(),
+                    .sidecar_listener = -1,
+                    .scoreboard = -1,
+                    .notice = -1,
+                    .pid_file = -1,
+                    .socket_activated = false,
+                    .generation = 1,
+                    .at_start = {},
+                    .workers = 0,
+                    .children = {}});
+  ASSERT_TRUE(Eventually([&] { return shared_->starts == 1; }));
+  std::filesystem::rename(config_.state, folder_ / "elsewhere");
+  EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+}
+
 TEST_F(MasterTest, ACrashedWorkerIsStartedAgainAndCounted) {
   programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
     const int start = ++shared_->starts;
