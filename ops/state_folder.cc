@@ -21,6 +21,7 @@ namespace inferpool::ops {
 namespace {
 
 constexpr mode_t kMode = 0750;
+constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 // A start writes some 50 KB, and logs grow from the first second on.
 constexpr std::uintmax_t kLeastRoomBytes = 256 * 1024;
 
@@ -48,6 +49,43 @@ absl::Status CheckLink(const std::string& path) {
       path, NameOf(info.st_uid)));
 }
 
+// Whoever may rename a folder above ours can put another one in its place. Groups are the business
+// of the folder's owner. So is a folder of root's when we are not root: Kubernetes makes an
+// emptyDir that everybody may write to, and leaves no choice but a folder in it.
+absl::Status CheckFolderAbove(const std::string& path, const std::string& state) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return absl::OkStatus();  // it will be ours
+  const bool is_root = geteuid() == 0;
+  if (is_root && info.st_uid != 0) {
+    return absl::FailedPreconditionError(fmt::format(
+        "the state folder {} is in {}, which belongs to {}, who could put another one in its "
+        "place: choose one where only root may write, such as /var/lib/inferpool (ops/run "
+        "--state), or start inferpool as {}",
+        state, path, NameOf(info.st_uid), NameOf(info.st_uid)));
+  }
+  const bool open_to_all = (info.st_mode & S_IWOTH) != 0 && (info.st_mode & S_ISVTX) == 0;
+  if (open_to_all && (is_root || info.st_uid != 0)) {
+    return absl::FailedPreconditionError(
+        fmt::format("the state folder {} is in {}, which is writable to others (mode {:04o}): "
+                    "chmod o-w that, or choose another state folder",
+                    state, path, info.st_mode & 07777U));
+  }
+  return absl::OkStatus();
+}
+
+// By the names that lead there, and by those that links in them stand for.
+absl::Status CheckFoldersAbove(const std::string& state) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (const fs::path& name : {fs::absolute(state, error), fs::weakly_canonical(state, error)}) {
+    for (fs::path path = name; path.has_relative_path();) {
+      path = path.parent_path();
+      RETURN_IF_ERROR(CheckFolderAbove(path, state));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Of an open folder, so that nobody can put another one in its place meanwhile.
 absl::Status CheckRights(int folder, const std::string& path) {
   struct stat info {};
@@ -58,7 +96,10 @@ absl::Status CheckRights(int folder, const std::string& path) {
         "state folder",
         path, NameOf(info.st_uid), NameOf(geteuid())));
   }
-  if (info.st_uid == geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+  // Which group may write to a folder of root's, such as the volume of a container whose user is
+  // another one, is root's decision.
+  const mode_t others = info.st_uid == geteuid() ? kOthersWrite : S_IWOTH;
+  if ((info.st_mode & others) != 0) {
     return absl::FailedPreconditionError(
         fmt::format("the folder {} is writable to others (mode {:04o}): chmod go-w it, or choose "
                     "another state folder",
@@ -119,13 +160,18 @@ absl::Status MakeStateFolder(const std::string& path) {
     return absl::InternalError(
         fmt::format("cannot make the state folder {}: {}", state, error.message()));
   }
-  RETURN_IF_ERROR(CheckLink(state));
   return MakeFolder(state, 0).status();
 }
 
 int Prepare(const Config& config) {
+  RETURN_IF_ERROR(CheckLink(state));
+  RETURN_IF_ERROR(CheckFoldersAbove(state));
   if (const absl::Status status = PrepareFolders(config); !status.ok()) {
+  // Whatever the mask: the next start would refuse what others may write to.
+  const mode_t mask = umask(kOthersWrite);
+  umask(mask | kOthersWrite);
     fmt::print(stderr, "inferpool: {}\n", Message(status));
+  umask(mask);
     return EXIT_FAILURE;
   }
   if (geteuid() == 0 && config.user.empty()) {
