@@ -146,7 +146,18 @@ absl::Status PrepareFolders(const Config& config) {
     RETURN_IF_ERROR(MakeFolder(fmt::format("{}/{}", config.state, name), O_NOFOLLOW).status());
   }
   RETURN_IF_ERROR(CheckNoLinks(config.state + "/logs"));
-  return ReplaceFile(config.state + "/nginx.conf", NginxConfig(config, ThisHost()));
+  return ReplaceFile(config.state + "/nginx.conf", NginxConfig(config, ThisHost(config)));
+}
+
+// The folder stays ours; the group may look into it. One that is not there is nobody's.
+bool LetIn(const std::string& path, gid_t group) {
+  const FileDescriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat info {};
+  if (!folder) return errno == ENOENT;
+  if (fstat(folder.get(), &info) != 0) return false;
+  if ((info.st_mode & S_IXOTH) != 0) return true;
+  return fchown(folder.get(), static_cast<uid_t>(-1), group) == 0 &&
+         fchmod(folder.get(), (info.st_mode & kMode) | S_IXGRP) == 0;
 }
 
 }  // namespace
@@ -154,8 +165,14 @@ absl::Status PrepareFolders(const Config& config) {
 absl::Status MakeStateFolder(const std::string& path) {
   // With a slash at its end, a link would be looked through.
   const std::string state = path.substr(0, path.find_last_not_of('/') + 1);
+  RETURN_IF_ERROR(CheckLink(state));
+  RETURN_IF_ERROR(CheckFoldersAbove(state));
   std::error_code error;
+  // Whatever the mask: the next start would refuse what others may write to.
+  const mode_t mask = umask(kOthersWrite);
+  umask(mask | kOthersWrite);
   std::filesystem::create_directories(std::filesystem::path(state).parent_path(), error);
+  umask(mask);
   if (error) {
     return absl::InternalError(
         fmt::format("cannot make the state folder {}: {}", state, error.message()));
@@ -164,14 +181,8 @@ absl::Status MakeStateFolder(const std::string& path) {
 }
 
 int Prepare(const Config& config) {
-  RETURN_IF_ERROR(CheckLink(state));
-  RETURN_IF_ERROR(CheckFoldersAbove(state));
   if (const absl::Status status = PrepareFolders(config); !status.ok()) {
-  // Whatever the mask: the next start would refuse what others may write to.
-  const mode_t mask = umask(kOthersWrite);
-  umask(mask | kOthersWrite);
     fmt::print(stderr, "inferpool: {}\n", Message(status));
-  umask(mask);
     return EXIT_FAILURE;
   }
   if (geteuid() == 0 && config.user.empty()) {
@@ -185,16 +196,12 @@ absl::Status GiveTo(const fcgi::Identity& identity, const Config& config) {
     return absl::InternalError(fmt::format("cannot give {} to {}: {}", path, identity.name,
                                            std::generic_category().message(errno)));
   };
-  const FileDescriptor state(open(config.state.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  struct stat info {};
-  if (!state || fstat(state.get(), &info) != 0) return failed(config.state);
+  for (const char* name : {"", "/logs", "/tmp"}) {
+    const std::string path = config.state + name;
+    if (!LetIn(path, identity.group)) return failed(path);
+  }
   const std::string folder = config.state + "/children";
   mkdir(folder.c_str(), kMode);
-  if ((info.st_mode & S_IXOTH) == 0 &&
-      (fchown(state.get(), static_cast<uid_t>(-1), identity.group) != 0 ||
-       fchmod(state.get(), (info.st_mode & kMode) | S_IXGRP) != 0)) {
-    return failed(config.state);
-  }
   for (const std::string& path : {folder, config.listen.socket}) {
     if (IsTcp(path)) continue;
     // Never through a link: what is in children/ is theirs.

@@ -26,8 +26,9 @@ absl::Status MakeStateFolder(const std::string& path);
 // logs/, tmp/, tls/ and nginx.conf; the certificate is the caller's. Returns the exit status.
 int Prepare(const Config& config);
 
-// What the children, who run as `identity` and not as root, must be able to use: children/, the
-// FastCGI socket, the log file. They may look into the state folder, and it stays ours.
+// What the children and nginx's workers, who run as `identity` and not as root, must be able to
+// use: children/, the FastCGI socket, the log file. They may look into the state folder, logs/ and
+// tmp/, and those stay ours.
 absl::Status GiveTo(const fcgi::Identity& identity, const Config& config);
 
 }  // namespace inferpool::ops
