@@ -142,7 +142,7 @@ class MasterFixture : public testing::Test {
     Json::Value request;
     request["command"] = command;
     if (workers != 0) request["workers"] = workers;
-    const auto answer = fcgi::AskMaster(folder_.path(), request, std::chrono::seconds(5));
+    const auto answer = fcgi::AskMaster(config_.state, request, std::chrono::seconds(5));
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? *answer : Json::Value();
   }
