@@ -206,8 +206,9 @@ void Master::Adopt(const Inheritance& inheritance) {
 }
 
 void Master::CheckStateFolder() {
-  // Once the pool serves, a folder that goes away is no reason to stop: its sockets are open.
-  if (announced_ || stopping_ || setup_.pid_file.InPlace()) return;
+  // Once the pool serves, a folder that goes away is no reason to stop: its sockets are open. One
+  // that was taken over serves, though none of its workers may be ready just now.
+  if (announced_ || setup_.inheritance || stopping_ || setup_.pid_file.InPlace()) return;
   log::Error("the state folder was moved or removed during the start", {{"state", config_.state}});
   state_is_gone_ = true;
   Stop(SIGTERM);
@@ -350,16 +351,18 @@ void Master::Quarantine(const Task& task, TimePoint now) const {
 
 void Master::ReadRows() {
   for (auto& [pid, running] : children_.all()) {
-    const ProcessRow& row = children_.RowOf(running.process);
-    const ProcessState state = row.state.load(std::memory_order_acquire);
-    if (!running.ready && state == ProcessState::kReady) {
-      running.ready = true;
-      supervisor_.Ready(running.process, Clock::now());
-    }
+    NoteReady(running);
     if (running.process.role == kWorker && board_.slot(running.process.place).due != 0) {
       supervisor_.Replace(running.process);
     }
   }
+}
+
+void Master::NoteReady(Running& running) {
+  const ProcessRow& row = children_.RowOf(running.process);
+  if (running.ready || row.state.load(std::memory_order_acquire) != ProcessState::kReady) return;
+  running.ready = true;
+  supervisor_.Ready(running.process, Clock::now());
 }
 
 int RunMaster(MasterSetup setup) {

@@ -106,11 +106,13 @@ void Master::Reap() {
       FinishCheck(status);
       continue;
     }
-    if (const auto running = children_.Take(pid)) Ended(pid, *running, status);
+    if (auto running = children_.Take(pid)) Ended(pid, *running, status);
   }
 }
 
-void Master::Ended(pid_t pid, const Running& running, int status) {
+void Master::Ended(pid_t pid, Running& running, int status) {
+  // It may have got ready since the rows were read; then it served.
+  NoteReady(running);
   const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS &&
                        (running.process.role == kWorker || running.leaving);
   if (!planned && !stopping_) {

@@ -57,6 +57,7 @@ class Master {
   void Quarantine(const Task& task, TimePoint now) const;
   // What the children have written into their rows.
   void ReadRows();
+  void NoteReady(Running& running);
 
   // Starting and ending processes: master_children.cc.
   const Config& ConfigOf(std::uint32_t generation) const;
@@ -68,7 +69,7 @@ class Master {
   std::uint64_t Quota();
   // Also reaps orphans, which come to us when we are a container's first process.
   void Reap();
-  void Ended(pid_t pid, const Running& running, int status);
+  void Ended(pid_t pid, Running& running, int status);
 
   // Changes of a running pool: master_reload.cc.
   void EndReload(ReloadRecord::Outcome outcome, std::string_view detail = {});

@@ -93,6 +93,8 @@ absl::StatusOr<PidFile> PidFile::Take(const std::string& state) {
           "choose another folder",
           state, ReadPid(file.get())));
     }
+    // Now a pid that was left over would be believed.
+    if (ftruncate(file.get(), 0) != 0) return Failed("write", path, errno);
     // Whoever had it before us may have removed it between our two calls.
     if (!IsAt(path, file.get())) continue;
     fchmod(file.get(), kMode);  // of one that was left over

@@ -2,8 +2,8 @@
 //
 // That interface and not the synchronous one, whose calls have a completion queue each to wait on:
 // a small call takes half as much processor time in this one (bench/wire), and it tells of itself
-// when a caller has gone. docs/decisions/0010 has the figures. Messages come and go as bytes, as gRPC
-// would parse them on the thread that is at the queue.
+// when a caller has gone. docs/decisions/0010 has the figures. Messages come and go as bytes, as
+// gRPC would parse them on the thread that is at the queue.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -153,33 +153,63 @@ master_of() {
   done
 }
 
+# is_nginx_of STATE PID: whether that process is an nginx of the folder's owner. In a folder of root's it
+# may be anybody's: nginx's workers run as `user`, and a container's user may use its volume.
+is_nginx_of() {
+  local program owner
+  program=$(readlink "/proc/$2/exe" 2>/dev/null) || return 1
+  program=${program% (deleted)} # a package was upgraded
+  owner=$(stat -Lc %u "$1") || return 1
+  [ "${program##*/}" = nginx ] || return 1
+  [ "$owner" = 0 ] || grep -q "^Uid:[[:space:]]$owner[[:space:]]" "/proc/$2/status" 2>/dev/null
+}
+
 # nginx_of STATE: the nginx that runs from that folder, by its program and its command line: it holds
 # no lock.
 nginx_of() {
-  local pid process program line
+  local pid process line
   pid=$(pid_in "$1/nginx.pid")
   [ -n "$pid" ] || return 0
   process=$(process_of "$pid")
-  program=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 0
-  program=${program% (deleted)} # a package was upgraded
+  is_nginx_of "$1" "$pid" || return 0
   line=" $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") " || return 0
-  [[ ${program##*/} == nginx* ]] || return 0
   if [[ $line == *" -c $1/nginx.conf "* || $line == *" -p $1 "* ]]; then echo "$process"; fi
 }
 
-# nginx_left_in STATE: the processes of an nginx that have that folder's error log open, a line each.
-# Workers outlive a master that was killed, and keep its ports.
+# nginx_left_in STATE: the processes of an nginx that have that folder's error log open to write, a line
+# each. Workers outlive a master that was killed, and keep its ports. A log that another name leads to,
+# or comes from, may be another nginx's.
 nginx_left_in() {
-  local program pid fd
+  local log=$1/logs/nginx-error.log program pid fd
+  if [ -L "$1" ]; then # as `prepare` judges it
+    case $(stat -c %u "$1") in
+      0 | "$EUID") ;;
+      *) return 0 ;;
+    esac
+  fi
+  [ ! -L "$1/logs" ] && [ ! -L "$log" ] && [ -f "$log" ] && [ "$(stat -c %h "$log")" = 1 ] || return 0
   while read -r program; do
     pid=${program//[^0-9]/}
+    is_nginx_of "$1" "$pid" || continue
     for fd in "/proc/$pid/fd"/*; do
-      if [ "$fd" -ef "$1/logs/nginx-error.log" ]; then
+      if [ "$fd" -ef "$log" ] && grep -q '^flags:.*1$' "/proc/$pid/fdinfo/${fd##*/}" 2>/dev/null; then
         process_of "$pid"
         break
       fi
     done
   done < <(find /proc -mindepth 2 -maxdepth 2 -name exe -lname '*/nginx*' 2>/dev/null)
+}
+
+# hidden_in STATE: a process that a pid file there names and that we may not look at, as which anything
+# may run.
+hidden_in() {
+  local name pid
+  for name in inferpool nginx; do
+    pid=$(pid_in "$1/$name.pid")
+    [ -n "$pid" ] && [ -n "$(process_of "$pid")" ] && [ ! -r "/proc/$pid/fd" ] || continue
+    echo "$pid"
+    return 0
+  done
 }
 
 # stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which

@@ -116,7 +116,7 @@ int Main(int argc, char** argv) {
   }
   if (*nginx) {
     return WithConfig(options, [](const Config& config) {
-      fmt::print("{}", NginxConfig(config, ThisHost()));
+      fmt::print("{}", NginxConfig(config, ThisHost(config)));
       return EXIT_SUCCESS;
     });
   }

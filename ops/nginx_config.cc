@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <grp.h>
 #include <netinet/in.h>
-#include <pwd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "fcgi/child.h"
 #include "shared/file_descriptor.h"
 #include "shared/listen.h"
 
@@ -171,12 +172,16 @@ void AddPages(const Config::Nginx& nginx, Values& values) {
   values["SWAGGER_UI"] = nginx.swagger_ui.empty() ? INFERPOOL_SWAGGER_UI : nginx.swagger_ui;
 }
 
-// nginx started by root would drop to a user who may not read the state folder; so its workers run
-// as we do. Elsewhere nginx cannot choose and shall not be told.
-std::string NginxUser() {
+// Whom nginx's workers run as when root starts nginx, which would choose a user who may not look
+// into the state folder: `user`, or us. Elsewhere nginx cannot choose and shall not be told.
+std::string NginxUser(const Config& config) {
   if (geteuid() != 0) return "";
-  const passwd* entry = getpwuid(geteuid());  // NOLINT(concurrency-mt-unsafe): one thread
-  return entry == nullptr ? "root" : entry->pw_name;
+  const auto identity =
+      fcgi::FindIdentity(config.user.empty() ? "root" : config.user, config.group);
+  if (!identity.ok()) return "root";               // `serve` refuses to start
+  const group* entry = getgrgid(identity->group);  // NOLINT(concurrency-mt-unsafe): one thread
+  // Without a group nginx takes that of the user's name, which need not be there.
+  return entry == nullptr ? identity->name : fmt::format("{} {}", identity->name, entry->gr_name);
 }
 
 bool CanBindIpv6() {
@@ -188,10 +193,10 @@ bool CanBindIpv6() {
 
 }  // namespace
 
-NginxHost ThisHost() {
+NginxHost ThisHost(const Config& config) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  return {.user = NginxUser(), .has_ipv6 = CanBindIpv6(), .descriptors = limit.rlim_max};
+  return {.user = NginxUser(config), .has_ipv6 = CanBindIpv6(), .descriptors = limit.rlim_max};
 }
 
 std::string NginxConfig(const Config& config, const NginxHost& host) {

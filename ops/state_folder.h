@@ -17,7 +17,8 @@ inline constexpr std::string_view kRunsAsRoot =
     "configuration, or start inferpool as another user";
 
 // Makes the folder, and those above it, or finds it there; a new one has mode 0750. It must belong
-// to our user and be writable to nobody else; a folder of root's is root's decision.
+// to our user and be writable to nobody else; a folder of root's does for another user too, even if
+// a group may write to it. Nobody else may be able to rename a folder above it.
 // FAILED_PRECONDITION says what is wrong with it and what to do.
 absl::Status MakeStateFolder(const std::string& path);
 
@@ -25,8 +26,9 @@ absl::Status MakeStateFolder(const std::string& path);
 // logs/, tmp/, tls/ and nginx.conf; the certificate is the caller's. Returns the exit status.
 int Prepare(const Config& config);
 
-// What the children, who run as `identity` and not as root, must be able to use: children/, the
-// FastCGI socket, the log file. They may look into the state folder, and it stays ours.
+// What the children and nginx's workers, who run as `identity` and not as root, must be able to
+// use: children/, the FastCGI socket, the log file. They may look into the state folder, logs/ and
+// tmp/, and those stay ours.
 absl::Status GiveTo(const fcgi::Identity& identity, const Config& config);
 
 }  // namespace inferpool::ops

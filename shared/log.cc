@@ -6,7 +6,6 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -46,13 +45,14 @@ constexpr int kPatienceMs = 100;
 
 // stderr, a line with one write(), so that lines of several processes never mix. When stderr is a
 // pipe or socket that nobody empties, or a file on a full disk, lines are dropped and counted: a
-// pool must not stop for its log.
+// pool must not stop for its log. A full disk may have taken a part of one. It stays, because other
+// processes write behind it, and what follows dropped lines begins on a new line.
 class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
-    if (torn_) line.push_back('\n');
     if (dropped_ > 0) {
+      line.push_back('\n');
       const std::string text =
           fmt::format("\"event\":\"log lines dropped\",\"count\":{}", dropped_);
       formatter_->format(spdlog::details::log_msg(message.time, {}, message.logger_name,
@@ -70,36 +70,17 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
     // A socket (journald's) knows a write that does not wait; it counts as ready for an ordinary
     // one only while it is nearly empty.
     ssize_t sent = send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) return IsWhole(sent, line.size());
+    const auto size = static_cast<ssize_t>(line.size());
+    if (sent >= 0) return sent == size;
     const bool socket = errno != ENOTSOCK;
     pollfd event{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
     if (poll(&event, 1, patience_ms) <= 0 || (event.revents & POLLOUT) == 0) return false;
     sent = socket ? send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
                   : write(STDERR_FILENO, line.data(), line.size());
-    return IsWhole(sent, line.size());
-  }
-
-  // Whether all of a line was taken. Of a line that was not, nothing stays, or else the next one
-  // begins on a line of its own.
-  bool IsWhole(ssize_t written, std::size_t size) {
-    if (written <= 0) return false;
-    const bool whole = static_cast<std::size_t>(written) == size;
-    torn_ = !whole && (torn_ || !TakeBack(written));
-    return whole;
-  }
-
-  // Removes what a disk took of a line before it was full. Another process can have written behind
-  // it only if there is room again; then it stays.
-  static bool TakeBack(ssize_t written) {
-    struct stat info {};
-    return fstat(STDERR_FILENO, &info) == 0 && S_ISREG(info.st_mode) &&
-           lseek(STDERR_FILENO, 0, SEEK_CUR) == info.st_size &&
-           ftruncate(STDERR_FILENO, info.st_size - written) == 0 &&
-           lseek(STDERR_FILENO, -written, SEEK_CUR) >= 0;
+    return sent == size;
   }
 
   std::uint64_t dropped_ = 0;
-  bool torn_ = false;  // our latest line has no end
 };
 
 spdlog::logger& Logger() {

@@ -5,7 +5,8 @@
 //   ready","worker":3,...}
 //
 // Never waits: when stderr is a pipe that nobody empties, or a file on a full disk, lines are
-// dropped whole, and how many is said later. Nothing is formatted when the level is off. Thread
+// dropped, and how many is said later. A full disk may cut one short; the process's next one begins
+// on a new line. Nothing is formatted when the level is off. Thread
 // safe after Init.
 #pragma once
 

@@ -48,22 +48,32 @@ class Checkout:
             os.kill(pid, 9)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _call(self, script, *arguments, **environment):
+    def _how(self, **environment):
         path = f"{self.programs}:{os.environ['PATH']}"
-        # A terminal's worth of patience: whoever hangs fails.
-        return subprocess.run(
-            [self.folder / "ops" / script, *map(str, arguments)], text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=2 * PATIENCE_S, env={**os.environ, "PATH": path, **environment})
+        return {"text": True, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                "stderr": subprocess.STDOUT, "env": {**os.environ, "PATH": path, **environment}}
 
-    def run(self, *options, state=None):
-        """ops/run --detach; its words are in `stdout`."""
+    def _call(self, script, *arguments, how=None, **environment):
+        # A terminal's worth of patience: whoever hangs fails.
+        return subprocess.run([self.folder / "ops" / script, *map(str, arguments)], check=False,
+                              timeout=2 * PATIENCE_S, **self._how(**environment), **(how or {}))
+
+    def _options(self, state):
         names = ("--port", "--http-port", "--sidecar-port")
         ports = [word for pair in zip(names, self.ports) for word in pair]
-        return self._call("run", "--detach", "--state", state or self.state, *ports, *options)
+        return ["--state", state or self.state, *ports]
 
-    def stop(self, state=None, **environment):
-        return self._call("stop", "--state", state or self.state, **environment)
+    def run(self, *options, state=None, how=None):
+        """ops/run --detach; its words are in `stdout`. `how`: more for subprocess."""
+        return self._call("run", "--detach", *self._options(state), *options, how=how)
+
+    def run_in_foreground(self, *options):
+        """ops/run, which runs until it is asked to end."""
+        return subprocess.Popen([self.folder / "ops/run", *map(str, self._options(None)), *map(str, options)],
+                                **self._how())
+
+    def stop(self, state=None, how=None, **environment):
+        return self._call("stop", "--state", state or self.state, how=how, **environment)
 
     def running(self, below=None):
         """The programs under test and the nginxes that name a path below our folder, or have one open."""

@@ -78,6 +78,14 @@ def title(pid):
         return ""
 
 
+def user(pid):
+    """As which it runs. The owner of its folder in /proc may be root all the same."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("Uid:"):
+            return int(line.split()[2])
+    raise AssertionError(f"no Uid for process {pid}")
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 

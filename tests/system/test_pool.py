@@ -104,7 +104,8 @@ class CrashTest(SystemTest):
             crashed = time.monotonic()
             os.kill(worker, signal.SIGSEGV)
             eventually(lambda: instance.workers() not in ([], [worker]), "a new worker", pause_s=0.005)
-            self.assertLess(time.monotonic() - crashed, 4)  # with a back-off it came to 12.8 s
+            # A back-off that doubles from 100 ms would come to 10 s. The machine may be slow.
+            self.assertLess(time.monotonic() - crashed, 8)
             [worker] = instance.wait_workers()
         self.assertEqual(crashes, instance.crashes())
         starts = instance.metrics().value("inferpool_worker_starts_total")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -11,6 +12,8 @@ import threading
 import time
 import unittest
 from pathlib import Path
+
+from PIL import Image
 
 import harness
 import pictures
@@ -24,6 +27,14 @@ NOBODY = 65534
 
 # What a pid file may hold that is no pid; `kill` takes the first three for whole groups of processes.
 NO_PIDS = ("-1", "0", "-0", "", "garbage", "1\n2", "1 2", "99999999999999999999", "0x1", "\0")
+
+
+def is_json(text):
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 class ScriptTest(SystemTest):
@@ -177,6 +188,122 @@ class PidFileTest(ScriptTest):
         self.assertIsNone(stranger.poll())
 
 
+class StopTest(ScriptTest):
+    def program(self, name, log, mode="a", user=None):
+        """A process whose program has that name, and a log of somebody's open."""
+        path = self.checkout.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2("/bin/sleep", path)
+        with open(log, mode) as file:
+            process = subprocess.Popen([path, "600"], stdin=file, stdout=file, user=user)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def assert_leaves_alone(self, process, state=None):
+        result = self.checkout.stop(state)
+        self.assertIn("Nothing runs", result.stdout)
+        self.assertIsNone(process.poll())
+
+    def test_another_nginx_lives_whatever_leads_to_its_log(self):
+        logs = self.checkout.folder / "system"
+        logs.mkdir()
+        log = logs / "nginx-error.log"
+        nginx = self.program("sbin/nginx", log)
+        (self.state / "logs").mkdir(parents=True)
+        ours = self.state / "logs/nginx-error.log"
+        with self.subTest("a link"):
+            ours.symlink_to(log)
+            self.assert_leaves_alone(nginx)
+            ours.unlink()
+        with self.subTest("a second name"):
+            ours.hardlink_to(log)
+            self.assert_leaves_alone(nginx)
+            ours.unlink()
+        with self.subTest("a link in place of the folder"):
+            (self.state / "logs").rmdir()
+            (self.state / "logs").symlink_to(logs)
+            self.assert_leaves_alone(nginx)
+        if ROOT:
+            with self.subTest("somebody else's link in place of the state folder"):
+                (self.checkout.folder / "logs").symlink_to(logs)
+                link = self.checkout.folder / "link"
+                link.symlink_to(self.checkout.folder)
+                (self.checkout.folder / "logs").unlink()
+                logs.rename(self.checkout.folder / "logs")
+                os.lchown(link, NOBODY, NOBODY)
+                self.assert_leaves_alone(nginx, link)
+
+    def test_what_is_no_nginx_or_only_reads_the_log_lives(self):
+        log = self.state / "logs/nginx-error.log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+        for name, mode in (("nginx-exporter/reader", "r"), ("nginx-exporter/writer", "a"),
+                           ("bin/nginx-reader", "a"), ("bin/nginx", "r")):
+            with self.subTest(name):
+                self.assert_leaves_alone(self.program(name, log, mode))
+
+    @unittest.skipUnless(ROOT, "only root can make a folder of somebody else's")
+    def test_roots_nginx_does_not_run_from_somebody_elses_folder(self):
+        log = self.state / "logs/nginx-error.log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+        for path in (self.state, log.parent, log):
+            os.chown(path, NOBODY, NOBODY)
+        nginx = self.program("bin/nginx", log)
+        self.assert_leaves_alone(nginx)
+        nginx.kill()
+        nginx.wait()
+        self.checkout.folder.chmod(0o755)
+        theirs = self.program("bin/nginx", log, user=NOBODY)
+        self.assertIn("Stopped", self.checkout.stop().stdout)
+        self.assertEqual(-signal.SIGTERM, theirs.wait(10))
+
+    @unittest.skipUnless(ROOT, "only root can become somebody else")
+    def test_who_may_not_look_does_not_say_that_nothing_runs(self):
+        self.checkout.folder.chmod(0o755)
+        self.state.mkdir(mode=0o750)
+        os.chown(self.state, 0, NOBODY)
+        member = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        for name in ("inferpool", "nginx"):
+            with self.subTest(name):
+                stranger = self.stranger()
+                (self.state / f"{name}.pid").write_text(f"{stranger.pid}\n")
+                result = self.checkout.stop(how=member)
+                self.assertEqual(1, result.returncode, result.stdout)
+                self.assertIn(f"process {stranger.pid}", result.stdout)
+                self.assertIn("as root", result.stdout)
+                self.assertIsNone(stranger.poll())
+                (self.state / f"{name}.pid").unlink()
+        self.assertIn("Nothing runs", self.checkout.stop(how=member).stdout)
+
+    def test_impatience_leaves_nothing_running(self):
+        """A second signal comes while nginx drains."""
+        script = self.checkout.run_in_foreground("--config", self.config())
+        self.addCleanup(script.wait)
+        self.addCleanup(script.kill)
+        self.addCleanup(script.stdout.close)
+
+        def wait_for(words):
+            for line in script.stdout:
+                if words in line:
+                    return
+            self.fail(f"it has never said {words}")
+        wait_for("Ctrl-C")
+        nginx = self.checkout.pid("nginx")
+        os.kill(nginx, signal.SIGSTOP)
+        script.send_signal(signal.SIGTERM)
+        wait_for("Stopping nginx")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            script.send_signal(number)
+            time.sleep(0.3)
+            self.assertIsNone(script.poll(), "it has left everything behind")
+        os.kill(nginx, signal.SIGCONT)
+        wait_for("Draining the pool")
+        self.assertEqual(128 + signal.SIGTERM, script.wait(processes.PATIENCE_S))
+        self.checkout.assert_nothing_runs()
+
+
 class FailedStartTest(ScriptTest):
     def test_the_state_folder_goes_away(self):
         self.when_there("control.sock", lambda: self.state.rename(self.checkout.folder / "elsewhere"))
@@ -243,7 +370,7 @@ class FullDiskTest(ScriptTest):
             self.assertRegex(result.stdout, "(?m)^inferpool: the disk of the state folder .* is full")
             self.checkout.assert_nothing_runs()
 
-    def test_later_costs_no_answer_no_torn_line_and_no_empty_report(self):
+    def test_later_costs_no_answer_and_no_empty_report(self):
         log = self.state / "logs/inferpool.log"
         crashes = self.state / "crashes"
         self.assert_starts("--config", self.config(log__access=True, workers=2))
@@ -275,12 +402,43 @@ class FullDiskTest(ScriptTest):
             path.unlink()
         answer(2)
         self.assertIn("log lines dropped", log.read_text())
+        torn = []
         for line in log.read_text().splitlines():
-            if not line.startswith(("WARNING", "I0", "E0")):  # the model server's library
-                json.loads(line)
+            # Lines of the model server's library are no JSON.
+            if line and not line.startswith(("WARNING", "I0", "E0")) and not is_json(line):
+                torn.append(line)
+        # One each of the master, the sidecar, the model server and the workers.
+        self.assertLessEqual(len(torn), 6, torn)
         for report in crashes.glob("*") if crashes.exists() else ():
             json.loads(report.read_text())
         self.assert_stops()
+
+
+class LimitedFilesTest(ScriptTest):
+    """A limit of a file's size is a disk that is full for larger files, and needs no root."""
+
+    @staticmethod
+    def limited_to(size):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        return {"preexec_fn": limit, "restore_signals": False}
+
+    def test_before_the_start(self):
+        self.assert_refused("cannot write", "nginx.conf", how=self.limited_to(4096))
+
+    def test_during_the_start(self):
+        """nginx.conf and the certificate are written, and what is larger is not."""
+        self.assert_refused("disk", str(self.state), "is full", how=self.limited_to(48 * 1024))
+        self.assertTrue((self.state / "nginx.conf").exists())
+
+    def test_serve_says_so_and_leaves_nothing(self):
+        self.state.mkdir()
+        result = subprocess.run([harness.INFERPOOL, "serve", "-c", self.config()], text=True, check=False,
+                                capture_output=True, timeout=60, **self.limited_to(0))
+        self.assertEqual(1, result.returncode, result.stderr)
+        self.assertRegex(result.stderr, "^inferpool: cannot write .*inferpool.pid: File too large")
+        self.assertEqual([], list(self.state.iterdir()))
 
 
 class FullLogTest(SystemTest):
@@ -320,6 +478,12 @@ class StateFolderTest(ScriptTest):
         os.chown(self.state, NOBODY, NOBODY)
         self.assert_untouched("belongs to nobody, not to root: start inferpool as that user")
 
+    @unittest.skipUnless(ROOT, "only root can make a folder of somebody else's")
+    def test_root_is_told_where_to_start_when_the_checkout_is_somebody_elses(self):
+        os.chown(self.checkout.folder, NOBODY, NOBODY)
+        self.assert_refused(str(self.state), "belongs to nobody", "ops/run --state", "/var/lib/inferpool")
+        self.assertFalse(self.state.exists())
+
     @unittest.skipUnless(ROOT, "only root can make a link of somebody else's")
     def test_somebody_elses_link_is_refused(self):
         self.state.symlink_to(tempfile.mkdtemp(prefix="ours", dir=self.checkout.folder))
@@ -333,6 +497,45 @@ class StateFolderTest(ScriptTest):
         (self.state / "logs/nginx-access.log").symlink_to(precious)
         self.assert_refused("nginx-access.log", "symbolic link")
         self.assertEqual("precious", precious.read_text())
+
+    def assert_nginx_works_as(self, user):
+        """Its workers run as that user and need nothing that only root may."""
+        master = self.checkout.pid("nginx")
+
+        def workers():
+            return {pid for pid in processes.children(master) if "worker process" in processes.title(pid)
+                    and "shutting down" not in processes.title(pid)}
+
+        def assert_answers(picture):
+            status = subprocess.run(
+                ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-",
+                 "--cacert", self.state / "tls/certificate.pem", "-H", "Content-Type: image/png",
+                 f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces"],
+                input=picture, capture_output=True, check=False, timeout=60).stdout
+            self.assertEqual(b"200", status)
+        face = pictures.encode(pictures.astronaut(), "PNG")
+        noise = Image.frombytes("RGB", (1300, 1300), os.urandom(3 * 1300 * 1300))
+        large = pictures.encode(noise, "PNG")
+        self.assertGreater(len(large), 5_000_000)  # above 4 MB nginx writes it to tmp/
+        before = workers()
+        self.assertEqual({user}, {processes.user(pid) for pid in before})
+        assert_answers(large)
+        with self.subTest("its log is opened again"):
+            log = self.state / "logs/nginx-access.log"
+            log.rename(self.state / "logs/nginx-access.log.1")
+            os.kill(master, signal.SIGUSR1)
+            eventually(log.exists, "the log is there again")
+
+            def lines():
+                assert_answers(face)
+                return log.read_text()
+            eventually(lines, "a line in the new log")
+        with self.subTest("a reload"):
+            os.kill(master, signal.SIGHUP)
+            eventually(lambda: workers() and not workers() & before, "new workers")
+            self.assertEqual({user}, {processes.user(pid) for pid in workers()})
+            assert_answers(large)
+        self.assertNotRegex((self.state / "logs/nginx-error.log").read_text(), "ermission|crit|emerg")
 
     @unittest.skipUnless(ROOT, "only root can change the user")
     def test_roots_pool_with_a_user_keeps_the_folder_and_lets_the_user_look_in(self):
@@ -351,9 +554,11 @@ class StateFolderTest(ScriptTest):
         self.assertEqual((0, 0o750), (owner.st_uid, stat.S_IMODE(owner.st_mode)))
         self.assertEqual(NOBODY, (self.state / "children").stat().st_uid)
         for pid in processes.children(self.checkout.pid("inferpool")):
-            self.assertEqual(NOBODY, Path(f"/proc/{pid}").stat().st_uid, processes.title(pid))
+            self.assertEqual(NOBODY, processes.user(pid), processes.title(pid))
+        self.assert_nginx_works_as(NOBODY)
         self.assert_stops()
         self.assert_starts("--config", self.checkout.folder / "config.json")
+        os.kill(self.checkout.pid("nginx"), signal.SIGKILL)  # its workers live on
         self.assert_stops()
 
     @unittest.skipUnless(ROOT, "others are not warned")

@@ -19,7 +19,8 @@ struct JsonHeader {
 };
 
 // Strict: UTF-8, each key once in its object, no comments, nothing behind the value. At most 32
-// levels deep, 16,384 values and 1 MiB without the elements, which are not looked at. INVALID_ARGUMENT.
+// levels deep, 16,384 values and 1 MiB without the elements, which are not looked at.
+// INVALID_ARGUMENT.
 absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text);
 
 }  // namespace inferpool::rest

@@ -13,10 +13,12 @@
 #include <cstdio>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "fcgi/control.h"
+#include "fcgi/inheritance.h"
 #include "fcgi/listener.h"
 #include "fcgi/master.h"
 #include "shared/log.h"
@@ -97,8 +99,9 @@ class MasterFixture : public testing::Test {
     notice_.Ring();
   }
 
-  void Start() {
-    master_ = std::make_unique<ChildProcess>([this] {
+  // `inheritance`: from the program before.
+  void Start(const std::optional<fcgi::Inheritance>& inheritance = {}) {
+    master_ = std::make_unique<ChildProcess>([this, inheritance] {
       if (freopen("/dev/null", "w", stderr) == nullptr) return 98;
       fcgi::BlockSignals();
       const auto pid_file = fcgi::PidFile::Take(config_.state);
@@ -116,7 +119,7 @@ class MasterFixture : public testing::Test {
                               .identity = {},
                               .programs = programs_,
                               .check_files = check_files_,
-                              .inheritance = {}});
+                              .inheritance = inheritance});
     });
   }
 
@@ -139,7 +142,7 @@ class MasterFixture : public testing::Test {
     Json::Value request;
     request["command"] = command;
     if (workers != 0) request["workers"] = workers;
-    const auto answer = fcgi::AskMaster(folder_.path(), request, std::chrono::seconds(5));
+    const auto answer = fcgi::AskMaster(config_.state, request, std::chrono::seconds(5));
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? *answer : Json::Value();
   }

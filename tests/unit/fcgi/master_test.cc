@@ -108,6 +108,34 @@ TEST_F(MasterTest, AStateFolderThatGoesAwayLaterEndsNothing) {
   config_.state = folder_ / "state";
   std::filesystem::create_directory(config_.state);
   ASSERT_TRUE(StartAndWait());
+  // It hears of the worker before it answers the second of these.
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Ask("scale", 1)["ok"].asBool());
+  std::filesystem::rename(config_.state, folder_ / "elsewhere");
+  EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));
+  master_->Signal(SIGTERM);
+  EXPECT_TRUE(master_->Exited(0));
+}
+
+TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
+  programs_.worker = [this](const Config&, const Notice&, int, bool) {
+    ++shared_->starts;
+    AwaitTerm();  // not ready for a while, as after a crash
+    return 0;
+  };
+  config_.state = folder_ / "state";
+  config_.timeouts.start_s = 30;
+  std::filesystem::create_directory(config_.state);
+  Start(Inheritance{.listener = listener_->get(),
+                    .sidecar_listener = -1,
+                    .scoreboard = -1,
+                    .notice = -1,
+                    .pid_file = -1,
+                    .socket_activated = false,
+                    .generation = 1,
+                    .at_start = {},
+                    .workers = 0,
+                    .children = {}});
+  ASSERT_TRUE(Eventually([&] { return shared_->starts == 1; }));
   std::filesystem::rename(config_.state, folder_ / "elsewhere");
   EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));
   master_->Signal(SIGTERM);

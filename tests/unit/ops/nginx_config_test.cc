@@ -1,6 +1,7 @@
 #include "ops/nginx_config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -161,8 +162,17 @@ TEST(NginxConfigTest, DescriptorsAreThoseOfTheHostWithinReason) {
   }
 }
 
+TEST(NginxConfigTest, ItsWorkersRunAsTheUserThatIsSetWhenRootStartsIt) {
+  Config config = Example();
+  config.user = "nobody";
+  EXPECT_EQ(ThisHost(config).user, geteuid() == 0 ? "nobody nogroup" : "");
+  config.group = "daemon";
+  EXPECT_EQ(ThisHost(config).user, geteuid() == 0 ? "nobody daemon" : "");
+  EXPECT_EQ(ThisHost(Example()).user, geteuid() == 0 ? "root root" : "");
+}
+
 TEST(NginxConfigTest, ThisHostHasDescriptors) {
-  EXPECT_GE(ThisHost().descriptors, 256U);
+  EXPECT_GE(ThisHost({}).descriptors, 256U);
 }
 
 TEST(NginxConfigTest, OriginsAreEchoedAndEveryOtherOneIsNot) {

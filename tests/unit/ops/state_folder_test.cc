@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "tests/unit/shared/temporary_folder.h"
@@ -26,6 +28,17 @@ class StateFolderTest : public testing::Test {
   }
   static bool Mentions(const absl::Status& status, const std::string& word) {
     return Message(status).find(word) != std::string::npos;
+  }
+  // Whether it holds of another user than root.
+  static bool HoldsOfNobody(const std::function<bool()>& condition) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      const bool became = setgid(kNobody) == 0 && setuid(kNobody) == 0;
+      _exit(became && condition() ? 0 : 1);
+    }
+    int status = 1;
+    waitpid(pid, &status, 0);
+    return status == 0;
   }
   // What `inferpool prepare` says; its warnings too.
   std::string Words(int wanted) const {
@@ -60,6 +73,59 @@ TEST_F(StateFolderTest, OneThatOthersMayWriteToIsRefusedAndTheWordsSayWhatToDo) 
     ASSERT_EQ(chmod(state_.c_str(), mode), 0);
     EXPECT_TRUE(MakeStateFolder(state_).ok()) << mode;
     EXPECT_EQ(ModeOf(state_), mode) << "one that was there stays as it is";
+  }
+}
+
+TEST_F(StateFolderTest, RootsIsRefusedTooWhenAllMayWriteToIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of root's";
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+  fs::create_directory(state_);
+  for (const mode_t mode : {0777U, 01777U, 0757U}) {
+    ASSERT_EQ(chmod(state_.c_str(), mode), 0);
+    EXPECT_TRUE(HoldsOfNobody([this] {
+      const absl::Status status = MakeStateFolder(state_);
+      return absl::IsFailedPrecondition(status) && Mentions(status, "chmod go-w");
+    })) << mode;
+  }
+  EXPECT_TRUE(HoldsOfNobody([] { return !MakeStateFolder("/tmp").ok(); }));
+  ASSERT_EQ(chown(state_.c_str(), 0, kNobody), 0);
+  ASSERT_EQ(chmod(state_.c_str(), 0770), 0);
+  EXPECT_TRUE(HoldsOfNobody([this] { return MakeStateFolder(state_).ok(); })) << "its group's";
+}
+
+TEST_F(StateFolderTest, OneBelowAFolderOfSomebodyElsesIsRefused) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of somebody else's";
+  const std::string above = folder_ / "alice";
+  fs::create_directories(above + "/ours");
+  ASSERT_EQ(chown(above.c_str(), kNobody, kNobody), 0);
+  fs::create_directory_symlink(above + "/ours", folder_ / "link");
+  for (const std::string& path : {above + "/new", above + "/ours/state", folder_ / "link/state"}) {
+    const absl::Status status = MakeStateFolder(path);
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << path;
+    EXPECT_TRUE(Mentions(status, above) && Mentions(status, "nobody") &&
+                Mentions(status, "--state"))
+        << status;
+    EXPECT_FALSE(fs::exists(path)) << path;
+  }
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+  EXPECT_TRUE(HoldsOfNobody([&] { return MakeStateFolder(above + "/new").ok(); }));
+}
+
+TEST_F(StateFolderTest, OneBelowAFolderThatAllMayWriteToIsRefused) {
+  const std::string above = folder_ / "open";
+  fs::create_directories(above);
+  ASSERT_EQ(chmod(above.c_str(), 0777), 0);
+  const absl::Status status = MakeStateFolder(above + "/a/b");
+  EXPECT_TRUE(absl::IsFailedPrecondition(status));
+  EXPECT_TRUE(Mentions(status, above) && Mentions(status, "chmod o-w")) << status;
+  if (geteuid() == 0) {
+    ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+    EXPECT_TRUE(HoldsOfNobody([&] { return MakeStateFolder(above + "/theirs").ok(); }))
+        << "a volume of a container";
+  }
+  for (const mode_t mode : {0755U, 0775U, 01777U}) {
+    ASSERT_EQ(chmod(above.c_str(), mode), 0);
+    EXPECT_TRUE(MakeStateFolder(above + "/a/b").ok()) << mode;
   }
 }
 
@@ -122,17 +188,23 @@ TEST_F(StateFolderTest, PrepareFollowsNoLink) {
   EXPECT_TRUE(fs::is_empty(folder_ / "elsewhere"));
 }
 
-// Of root's pool with a `user`, only that user's children/ is theirs, and they can get there.
+// Of root's pool with a `user`, only that user's children/ is theirs, and they can get there; and
+// nginx's workers, to their files in logs/ and tmp/.
 TEST_F(StateFolderTest, WhatIsGivenToAUserIsWhatItNeeds) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can give a folder away";
-  ASSERT_TRUE(MakeStateFolder(state_).ok());
+  config_.user = "nobody";
+  ASSERT_EQ(Prepare(config_), EXIT_SUCCESS);
   config_.listen.socket = state_ + "/pool.sock";
   ASSERT_TRUE(GiveTo({.user = kNobody, .group = kNobody, .name = "nobody"}, config_).ok());
   struct stat info {};
-  ASSERT_EQ(stat(state_.c_str(), &info), 0);
-  EXPECT_EQ(info.st_uid, 0U);
-  EXPECT_EQ(info.st_gid, kNobody);
-  EXPECT_EQ(info.st_mode & 07777U, 0750U);
+  for (const char* name : {"", "/logs", "/tmp"}) {
+    ASSERT_EQ(stat((state_ + name).c_str(), &info), 0) << name;
+    EXPECT_EQ(info.st_uid, 0U) << name;
+    EXPECT_EQ(info.st_gid, kNobody) << name;
+    EXPECT_EQ(info.st_mode & 07777U, 0750U) << name;
+  }
+  ASSERT_EQ(stat((state_ + "/tls").c_str(), &info), 0);
+  EXPECT_EQ(info.st_gid, 0U) << "the key is none of their business";
   ASSERT_EQ(stat((state_ + "/children").c_str(), &info), 0);
   EXPECT_EQ(info.st_uid, kNobody);
   EXPECT_TRUE(MakeStateFolder(state_).ok()) << "the next start has nothing against it";

