@@ -25,12 +25,18 @@ std::string FirstReason(std::string errors) {
                      errors.substr(reason, errors.find('\n', reason) - reason));
 }
 
-// At least as many as there are values, should it be JSON: one, and one more for each comma and
-// each opening bracket. Counts no further than one above `most`.
-std::size_t CountValues(std::string_view text, std::size_t most) {
-  std::size_t count = 1;
+// What there is, should it be JSON.
+struct Extent {
+  std::size_t values = 1;  // at least as many: one more for each comma and each opening bracket
+  int depth = 0;           // of objects and arrays
+};
+
+// Measures no further than one value above `most_values`.
+Extent Measure(std::string_view text, std::size_t most_values) {
+  Extent extent;
+  int open = 0;
   bool in_string = false;
-  for (std::size_t i = 0; i < text.size() && count <= most; ++i) {
+  for (std::size_t i = 0; i < text.size() && extent.values <= most_values; ++i) {
     if (in_string) {
       i = text.find_first_of("\"\\", i);
       if (i == std::string_view::npos) break;
@@ -41,9 +47,12 @@ std::size_t CountValues(std::string_view text, std::size_t most) {
       continue;
     }
     in_string = text[i] == '"';
-    if (text[i] == ',' || text[i] == '[' || text[i] == '{') ++count;
+    const bool opens = text[i] == '[' || text[i] == '{';
+    if (opens) extent.depth = std::max(extent.depth, ++open);
+    if (text[i] == ']' || text[i] == '}') --open;
+    if (opens || text[i] == ',') ++extent.values;
   }
-  return count;
+  return extent;
 }
 
 }  // namespace
@@ -54,9 +63,15 @@ absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth
   if (text.find('\0') != std::string_view::npos) {
     return absl::InvalidArgumentError("there is a zero byte");
   }
-  if (CountValues(text, most_values) > most_values) {
+  const Extent extent = Measure(text, most_values);
+  if (extent.values > most_values) {
     return absl::InvalidArgumentError(fmt::format("it has more than {} values", most_values));
   }
+  const auto too_deep = [most_depth] {
+    return absl::InvalidArgumentError(fmt::format("it is deeper than {} levels", most_depth));
+  };
+  // jsoncpp does not count an empty one.
+  if (extent.depth > most_depth) return too_deep();
   Json::CharReaderBuilder builder;
   Json::CharReaderBuilder::strictMode(&builder.settings_);
   builder["strictRoot"] = false;  // a plain value is JSON since RFC 7159
@@ -69,7 +84,7 @@ absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth
   try {
     if (reader->parse(text.data(), text.data() + text.size(), &value, &errors)) return value;
   } catch (const std::exception&) {  // past its stack limit
-    return absl::InvalidArgumentError(fmt::format("it is deeper than {} levels", most_depth));
+    return too_deep();
   }
   return absl::InvalidArgumentError(FirstReason(errors));
 }

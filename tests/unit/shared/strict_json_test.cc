@@ -62,6 +62,11 @@ TEST(StrictJsonTest, SaysWhereAndWhy) {
 }
 
 TEST(StrictJsonTest, DepthIsBounded) {
+  // An empty one is as deep as one with something in it.
+  EXPECT_TRUE(ReadStrictJson("[[[]]]", 3, 1'000).ok());
+  EXPECT_FALSE(ReadStrictJson("[[[[]]]]", 3, 1'000).ok());
+  EXPECT_FALSE(ReadStrictJson("[[[{}]]]", 3, 1'000).ok());
+  EXPECT_TRUE(ReadStrictJson(R"(["[[[[{{{{", [["\"[["]]])", 3, 1'000).ok());
   EXPECT_TRUE(ReadStrictJson("[[[1]]]", 3, 1'000).ok());
   EXPECT_TRUE(absl::IsInvalidArgument(ReadStrictJson("[[[[1]]]]", 3, 1'000).status()));
   EXPECT_TRUE(ReadStrictJson(R"({"a":{"b":{}}})", 3, 1'000).ok());
