@@ -1,17 +1,23 @@
 """ops/run and ops/stop as an operator calls them, on the programs under test: nothing is installed,
 built or downloaded."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import harness
 import processes
+from harness import SystemTest
 from pictures import SOURCE
 from processes import PATIENCE_S, eventually
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
 
 # What the scripts would install and build with.
 _STUBS = {"cmake": "exit 0", "npm": "exit 1", "dpkg-query": "printf installed"}
@@ -96,3 +102,53 @@ class Checkout:
 
     def pid(self, name):
         return int((self.state / f"{name}.pid").read_text())
+
+
+class ScriptTest(SystemTest):
+    def setUp(self):
+        self.checkout = Checkout()
+        self.state = self.checkout.state
+        self.addCleanup(self.checkout.remove)
+
+    def stranger(self):
+        process = subprocess.Popen(["sleep", "600"])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def assert_starts(self, *options):
+        result = self.checkout.run(*options)
+        self.assertEqual(0, result.returncode, result.stdout)
+        return result.stdout
+
+    def assert_refused(self, *words, **options):
+        """Ends with a sentence that has these words, and nothing runs."""
+        result = self.checkout.run(**options)
+        self.assertNotEqual(0, result.returncode, result.stdout)
+        sentence = [line for line in result.stdout.splitlines() if line.startswith("inferpool: ")
+                    and all(word in line for word in words)]
+        self.assertTrue(sentence, result.stdout)
+        self.checkout.assert_nothing_runs()
+
+    def assert_stops(self):
+        result = self.checkout.stop()
+        self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn("Stopped", result.stdout)
+        self.checkout.assert_nothing_runs()
+
+    def when_there(self, name, do):
+        """Calls `do` as soon as that file of the state folder is there."""
+        def wait():
+            eventually((self.state / name).exists, f"{name} is there", pause_s=0.002)
+            do()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def config(self, **settings):
+        """A configuration file with these settings beside."""
+        path = self.checkout.folder / "config.json"
+        settings = {"workers": 1, "state": str(self.state), "modelserver.repository": str(harness.MODELS),
+                    **{key.replace("__", "."): value for key, value in settings.items()}}
+        path.write_text(json.dumps(harness.nested(settings)))
+        return path

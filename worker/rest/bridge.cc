@@ -175,7 +175,7 @@ fcgi::Response Statistics(const Route& route, const Call& call, const backend::C
   return Answer(answer);
 }
 
-// What has more is heavy: some 100 ms of a processor.
+// More than that is heavy: some 100 ms of a processor.
 constexpr std::size_t kLightJson = std::size_t{2} << 20;
 constexpr std::size_t kLightOutputs = std::size_t{4} << 20;
 
@@ -197,8 +197,7 @@ Cost ReadingCost(const Call& call, const std::optional<std::size_t>& header) {
 
 // The most bytes that the outputs take as JSON, or 0 when they are not worth counting.
 std::uint64_t WritingCost(const backend::InferAnswer& answer, const InferCall& infer) {
-  constexpr std::uint64_t kJsonPerRaw =
-      3;  // of numbers with all their digits, and many a short one
+  constexpr std::uint64_t kJsonPerRaw = 3;  // numbers with all their digits
   std::uint64_t raw = 0;
   for (const TensorView& tensor : answer.tensors()) {
     if (!infer.IsBinary(std::string(tensor.name))) raw += tensor.data.size();
