@@ -23,7 +23,7 @@ namespace {
 constexpr mode_t kMode = 0750;
 constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 // A start writes some 50 KB, and logs grow from the first second on.
-constexpr std::uintmax_t kLeastRoomBytes = 256 * 1024;
+constexpr std::uintmax_t kLeastRoomBytes = std::uintmax_t{256} << 10;
 
 absl::Status Failed(std::string_view what, const std::string& path) {
   return absl::InternalError(

@@ -165,7 +165,7 @@ absl::Status HeavyWork::Begin(Lane& lane, std::uint64_t client, std::uint64_t by
                               const Patience& patience) const {
   lane.heavy.client = client;
   lane.heavy.bytes = bytes;
-  const absl::Status status = Await(lane, State::kNone, State::kWaits, State::kWorks, patience);
+  absl::Status status = Await(lane, State::kNone, State::kWaits, State::kWorks, patience);
   if (!status.ok()) lane.heavy.bytes = 0;
   return status;
 }

@@ -18,7 +18,7 @@ struct Delete {
 
 }  // namespace
 
-absl::Status DecodeWebpFrame(std::string_view bytes, cv::Mat pixels, Deadline deadline) {
+absl::Status DecodeWebpFrame(std::string_view bytes, const cv::Mat& pixels, Deadline deadline) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   int width = 0;
   int height = 0;

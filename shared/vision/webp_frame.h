@@ -18,6 +18,6 @@ namespace inferpool::vision {
 // DEADLINE_EXCEEDED: `deadline` passed before the last row; it is looked at after every 16th part
 // of the bytes.
 // RESOURCE_EXHAUSTED: out of memory.
-absl::Status DecodeWebpFrame(std::string_view bytes, cv::Mat pixels, Deadline deadline);
+absl::Status DecodeWebpFrame(std::string_view bytes, const cv::Mat& pixels, Deadline deadline);
 
 }  // namespace inferpool::vision
