@@ -161,7 +161,7 @@ is_nginx_of() {
   program=${program% (deleted)} # a package was upgraded
   owner=$(stat -Lc %u "$1") || return 1
   [ "${program##*/}" = nginx ] || return 1
-  [ "$owner" = 0 ] || grep -q "^Uid:[[:space:]]$owner[[:space:]]" "/proc/$2/status" 2>/dev/null
+  [ "$owner" = 0 ] || grep -q "^Uid:[[:space:]]${owner}[[:space:]]" "/proc/$2/status" 2>/dev/null
 }
 
 # nginx_of STATE: the nginx that runs from that folder, by its program and its command line: it holds
@@ -206,7 +206,7 @@ hidden_in() {
   local name pid
   for name in inferpool nginx; do
     pid=$(pid_in "$1/$name.pid")
-    [ -n "$pid" ] && [ -n "$(process_of "$pid")" ] && [ ! -r "/proc/$pid/fd" ] || continue
+    if [ -z "$pid" ] || [ -z "$(process_of "$pid")" ] || [ -r "/proc/$pid/fd" ]; then continue; fi
     echo "$pid"
     return 0
   done
