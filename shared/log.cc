@@ -6,6 +6,7 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -45,8 +46,9 @@ constexpr int kPatienceMs = 100;
 
 // stderr, a line with one write(), so that lines of several processes never mix. When stderr is a
 // pipe or socket that nobody empties, or a file on a full disk, lines are dropped and counted: a
-// pool must not stop for its log. A full disk may have taken a part of one. It stays, because other
-// processes write behind it, and what follows dropped lines begins on a new line.
+// pool must not stop for its log. Lines are dropped before a disk is so full that it would take a
+// part of one. Should it (a limit of the file's size), the part stays, because other processes
+// write behind it, and what follows dropped lines begins on a new line.
 class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -73,11 +75,22 @@ class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
     const auto size = static_cast<ssize_t>(line.size());
     if (sent >= 0) return sent == size;
     const bool socket = errno != ENOTSOCK;
+    if (!socket && !HasRoom()) return false;
     pollfd event{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
     if (poll(&event, 1, patience_ms) <= 0 || (event.revents & POLLOUT) == 0) return false;
     sent = socket ? send(STDERR_FILENO, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
                   : write(STDERR_FILENO, line.data(), line.size());
     return sent == size;
+  }
+
+  // Whether the disk has room for far more than a line: a line that has none for its end would be
+  // cut. What is no file on a disk has room.
+  static bool HasRoom() {
+    constexpr std::uint64_t kReserve = std::uint64_t{64} << 10;
+    struct statvfs disk {};
+    if (fstatvfs(STDERR_FILENO, &disk) != 0 || disk.f_blocks == 0) return true;
+    const std::uint64_t blocks = geteuid() == 0 ? disk.f_bfree : disk.f_bavail;
+    return blocks * disk.f_frsize >= kReserve;
   }
 
   std::uint64_t dropped_ = 0;
