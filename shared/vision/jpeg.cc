@@ -8,13 +8,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
-#include <type_traits>
 
 // jpeglib.h needs <cstdio> in front of it.
 #include <jerror.h>
 #include <jpeglib.h>
 
 #include "shared/status.h"
+#include "shared/vision/attempt.h"
 #include "shared/vision/too_late.h"
 
 namespace inferpool::vision {
@@ -76,16 +76,6 @@ void OnMessage(j_common_ptr jpeg, int level) {
   if (MakesUpPixels(warning, decoder.jpeg.arith_code != FALSE)) Stop(jpeg);
 }
 
-// Runs `step`, which calls libjpeg; false when libjpeg reported damage, which ends the step at once
-// and runs no destructors.
-template <typename Step>
-bool Attempt(Decoder& decoder, const Step& step) {
-  static_assert(std::is_trivially_destructible_v<Step>);
-  if (setjmp(decoder.stop) != 0) return false;
-  step();
-  return true;
-}
-
 absl::Status Damaged(Decoder& decoder) {
   std::array<char, JMSG_LENGTH_MAX> text{};
   decoder.errors.format_message(reinterpret_cast<j_common_ptr>(&decoder.jpeg), text.data());
@@ -112,7 +102,7 @@ bool HasEveryBit(const jpeg_decompress_struct& jpeg) {
 // last bits; then only the end-of-image marker tells that no scan is lost.
 absl::Status ReadScans(Decoder& decoder, Deadline deadline) {
   jpeg_decompress_struct& jpeg = decoder.jpeg;
-  const bool read = Attempt(decoder, [&] {
+  const bool read = Attempt(decoder.stop, [&] {
     int progress = JPEG_ROW_COMPLETED;
     while (progress != JPEG_REACHED_EOI) {
       decoder.too_late = deadline.Expired(Clock::now());
@@ -132,7 +122,7 @@ absl::Status ReadScans(Decoder& decoder, Deadline deadline) {
 // Reads the rows into `pixels`, and nothing behind them.
 absl::Status ReadRows(Decoder& decoder, cv::Mat& pixels, Deadline deadline) {
   jpeg_decompress_struct& jpeg = decoder.jpeg;
-  const bool read = Attempt(decoder, [&] {
+  const bool read = Attempt(decoder.stop, [&] {
     if (jpeg.buffered_image != FALSE) jpeg_start_output(&jpeg, jpeg.input_scan_number);
     while (jpeg.output_scanline < jpeg.output_height) {
       decoder.too_late = deadline.Expired(Clock::now());
@@ -183,7 +173,7 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   Decoder decoder;
   jpeg_decompress_struct& jpeg = decoder.jpeg;
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  const bool has_header = Attempt(decoder, [&] {
+  const bool has_header = Attempt(decoder.stop, [&] {
     jpeg_create_decompress(&jpeg);
     jpeg_mem_src(&jpeg, data, bytes.size());
     jpeg_read_header(&jpeg, TRUE);
@@ -199,7 +189,7 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   jpeg.out_color_space = is_cmyk ? JCS_CMYK : JCS_EXT_BGR;
   jpeg.scale_num = 1;
   jpeg.scale_denom = static_cast<unsigned>(reduction);
-  const bool started = Attempt(decoder, [&] {
+  const bool started = Attempt(decoder.stop, [&] {
     // Leaves the reading of the scans to us, so that what follows the last one cannot spoil them.
     jpeg.buffered_image = jpeg_has_multiple_scans(&jpeg);
     jpeg_start_decompress(&jpeg);

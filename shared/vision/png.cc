@@ -8,9 +8,9 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
-#include <type_traits>
 
 #include "shared/status.h"
+#include "shared/vision/attempt.h"
 #include "shared/vision/chunks.h"
 #include "shared/vision/too_late.h"
 
@@ -73,16 +73,6 @@ void Read(png_structp png, png_bytep to, std::size_t wanted) {
   rest.remove_prefix(wanted);
 }
 
-// Runs `step`, which calls libpng; false when libpng reported an error, which ends the step at once
-// and runs no destructors.
-template <typename Step>
-bool Attempt(Decoder& decoder, const Step& step) {
-  static_assert(std::is_trivially_destructible_v<Step>);
-  if (setjmp(decoder.stop) != 0) return false;
-  step();
-  return true;
-}
-
 void Configure(png_structp png, const Header& header) {
   png_set_user_limits(png, static_cast<png_uint_32>(header.width),
                       static_cast<png_uint_32>(header.height));
@@ -118,7 +108,7 @@ absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, 
   if (!picture.ok()) return picture.status();
   Decoder decoder;
   decoder.rest = *picture;
-  const bool has_header = Attempt(decoder, [&] {
+  const bool has_header = Attempt(decoder.stop, [&] {
     decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, OnError, OnWarning);
     if (decoder.png == nullptr) return;
     decoder.info = png_create_info_struct(decoder.png);
@@ -140,7 +130,7 @@ absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, 
   if (png_get_rowbytes(decoder.png, decoder.info) != pixels.step) {
     return Damaged("its rows have another length");
   }
-  const bool read = Attempt(decoder, [&] {
+  const bool read = Attempt(decoder.stop, [&] {
     constexpr int kRowsPerLook = 16;
     for (int pass = png_set_interlace_handling(decoder.png); pass > 0; --pass) {
       for (int row = 0; row < pixels.rows; ++row) {

@@ -141,13 +141,14 @@ Looked LookOrCompute(Exchange& exchange, const Services& services, const Questio
   const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
   std::optional<CacheKey> key;
   const std::string_view best = ContentType(asked.outputs.front());
-  if (services.quarantine.Has(services.quarantine.DigestOf(asked.picture), asked.model,
-                              Clock::now())) {
-    return {Quarantined(), "MISS"};
-  }
   if (model.ok()) {
     key = cache.keys.For(asked.picture, *model, asked.parameters, best);
     if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {
+      // Without an answer PredictPicture asks.
+      const Digest digest = services.quarantine.DigestOf(asked.picture);
+      if (services.quarantine.Has(digest, asked.model, Clock::now())) {
+        return {Quarantined(), "MISS"};
+      }
       cache.counts.hits.fetch_add(1, std::memory_order_relaxed);
       return {*std::move(found), "HIT"};
     }

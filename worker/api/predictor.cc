@@ -131,13 +131,12 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   HeavyStep step;
   const bool decodes = plan->feed == vision::Feed::kPixels;
   if (decodes && config_.decode.reduced) placement = vision::Reduce(*header, placement);
-  // The embedded model server's memory is this machine's too.
+  // What the embedded model server decodes is this machine's work too: until it has answered.
   if (decodes || config_.modelserver.enabled) {
     const PictureCost cost = DecodeCost(picture, *header, placement.reduction);
     auto begun = BeginStep(heavy, cost, {.deadline = limits.deadline, .departed = limits.departed});
     if (!begun.ok()) return HeavyProblem(begun.status());
     step = *std::move(begun);
-    if (!decodes) step.Keep(cost.bytes);
   }
   if (decodes) {
     const StageTimer timer(timings, Stage::kDecode);
@@ -171,6 +170,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     const StageTimer timer(timings, Stage::kInfer);
     answer = row->Infer();
   }
+  if (!decodes) step = HeavyStep();
   if (!answer.ok()) {
     // The model may be gone, or another one by now.
     if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status()) &&

@@ -5,6 +5,9 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "shared/vision/decode.h"
+#include "shared/vision/header.h"
+
 namespace inferpool::vision {
 namespace {
 
@@ -41,6 +44,11 @@ cv::Mat Scene(cv::Size size) {
     }
   }
   return pixels;
+}
+
+absl::StatusOr<cv::Mat> Decoded(const std::string& bytes) {
+  const auto header = ReadHeader(bytes);
+  return header.ok() ? Decode(bytes, *header) : header.status();
 }
 
 std::string Inserted(std::string bytes, std::size_t at, std::string_view extra) {

@@ -1,6 +1,8 @@
 // Pictures to order, and byte surgery on them.
 #pragma once
 
+#include <absl/status/statusor.h>
+
 #include <cstddef>
 #include <cstdio>
 #include <functional>
@@ -16,6 +18,9 @@ namespace inferpool::vision {
 
 // CV_8UC3 of which no two rows and no two columns are alike, so that a lost one shows.
 cv::Mat Scene(cv::Size size);
+
+// The picture of a file's bytes, header and all.
+absl::StatusOr<cv::Mat> Decoded(const std::string& bytes);
 
 std::string Inserted(std::string bytes, std::size_t at, std::string_view extra);
 

@@ -17,11 +17,6 @@ using namespace std::string_literals;
 const cv::Size kSize(60, 44);
 constexpr std::size_t kScreen = 13 + 3 * 256;  // the screen's descriptor and colours
 
-absl::StatusOr<cv::Mat> Decoded(const std::string& bytes) {
-  const auto header = ReadHeader(bytes);
-  return header.ok() ? Decode(bytes, *header) : header.status();
-}
-
 void ExpectScene(const std::string& bytes) {
   const auto picture = Decoded(bytes);
   ASSERT_TRUE(picture.ok()) << picture.status();

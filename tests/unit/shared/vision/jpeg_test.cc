@@ -24,11 +24,6 @@ constexpr unsigned kDqt = 0xdb;
 constexpr unsigned kApp0 = 0xe0;
 const std::string kEnd = "\xff\xd9";
 
-absl::StatusOr<cv::Mat> Decoded(const std::string& bytes) {
-  const auto header = ReadHeader(bytes);
-  return header.ok() ? Decode(bytes, *header) : header.status();
-}
-
 void ExpectSame(const std::string& bytes, const std::string& sound) {
   const auto expected = Decoded(sound);
   ASSERT_TRUE(expected.ok()) << expected.status();

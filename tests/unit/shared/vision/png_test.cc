@@ -20,11 +20,6 @@ constexpr std::size_t kEnd = 12;  // bytes of an IEND chunk
 
 const cv::Size kSize(80, 50);
 
-absl::StatusOr<cv::Mat> Decoded(const std::string& bytes) {
-  const auto header = ReadHeader(bytes);
-  return header.ok() ? Decode(bytes, *header) : header.status();
-}
-
 void ExpectScene(const std::string& bytes) {
   const auto picture = Decoded(bytes);
   ASSERT_TRUE(picture.ok()) << picture.status();
