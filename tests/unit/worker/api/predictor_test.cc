@@ -74,7 +74,7 @@ class PredictorTest : public testing::Test {
       .confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
 
   // 320 x 320 pixels; see ops/pictures/README.md.
-  const std::string picture_ =
+  std::string picture_ =
       test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
   Config config_;
   test::HeavyPool heavy_;
@@ -256,6 +256,33 @@ TEST_F(PredictorTest, AClientThatHasLeftBeforeCostsNoCall) {
   departed_.request_stop();
   EXPECT_EQ(StatusOfPredict(), kClientLeft);
   EXPECT_EQ(server_.infer_calls, 1);
+}
+
+// The header of a PNG of 49 megapixels, which is all that is read of it here.
+std::string LargePngHeader() {
+  using std::string_literals::operator""s;
+  return "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x1b\x58\0\0\x1b\x58\x08\x02\0\0\0\0\0\0\0"s;
+}
+
+TEST_F(PredictorTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAnswered) {
+  picture_ = LargePngHeader();
+  FakeModel model = Finding({}, {});
+  model.metadata.mutable_inputs(0)->clear_shape();
+  model.metadata.mutable_inputs(0)->add_shape(-1);
+  std::atomic<std::uint64_t> working = 99;
+  model.infer = [&, infer = model.infer](const auto& request, auto* response) {
+    working = heavy_.board.Sum(Clock::now()).heavy_working;
+    return infer(request, response);
+  };
+  server_.Set("faces", model);
+  for (const bool embedded : {true, false}) {
+    config_.modelserver.enabled = embedded;
+    const auto result = Predict();
+    ASSERT_TRUE(std::holds_alternative<Prediction>(result)) << std::get<Problem>(result).detail;
+    EXPECT_EQ(working, embedded ? 1U : 0U);
+    EXPECT_TRUE(std::get<Prediction>(result).step.empty());
+    EXPECT_EQ(heavy_.board.Sum(Clock::now()).heavy_bytes, 0U);
+  }
 }
 
 }  // namespace
