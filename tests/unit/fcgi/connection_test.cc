@@ -252,6 +252,31 @@ TEST_F(ConnectionTest, MoreBodyThanAnnouncedIsLeftAlone) {
   EXPECT_TRUE(answer_.Good());
 }
 
+// What is refused is read as well, up to where the client said that it ends.
+TEST_F(ConnectionTest, MoreBodyThanAnnouncedIsNotWaitedForInARefusedRequest) {
+  const std::string handed_off = Msec(std::chrono::system_clock::now() - seconds(60));
+  std::atomic<bool> answered = false;
+  Peer([&](FastCgiClient& client) {
+    client.Send(
+        EncodeBegin() +
+        EncodeStream(Record::kParams, EncodeParameters({{"CONTENT_LENGTH", "4"},
+                                                        {"INFERPOOL_HANDED_OFF", handed_off}})) +
+        Encode(Record::kParams, "") + Encode(Record::kStdin, "0123456789"));
+    answer_ = client.Read();  // and says no more, and does not close
+    answered = true;
+  });
+  fcgi::ReadLimits limits = kLimits;
+  limits.io = seconds(20);
+  limits.queue = milliseconds(1);
+  const TimePoint start = Clock::now();
+  const auto request = Serve(limits);
+  ASSERT_TRUE(request.ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(request->body_status)) << request->body_status;
+  EXPECT_TRUE(written_);
+  EXPECT_TRUE(answered && answer_.Good());
+  EXPECT_LT(Clock::now() - start, limits.io / 2);
+}
+
 TEST_F(ConnectionTest, AnAbortInTheBodyIsDataLoss) {
   Peer([](FastCgiClient& client) {
     client.Send(EncodeBegin() +

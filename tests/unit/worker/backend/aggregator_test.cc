@@ -309,6 +309,24 @@ TEST_F(AggregatorTest, NobodyWaitsForARowThatIsNotWritten) {
   EXPECT_TRUE(first.get().ok());
 }
 
+TEST_F(AggregatorTest, WhoIsBehindARowThatIsNotWrittenDoesNotWaitForTheLeadersAnswer) {
+  Result first = Occupy();
+  Result leader = Infer(Join(1));
+  auto slow = Join(2);
+  Result behind = Infer(Join(3));
+  hold_ = true;
+  Release();
+  held_.acquire();  // one of the two is with the server, which holds both
+  EXPECT_TRUE(held_.try_acquire_for(seconds(30))) << "the other one is not sent beside it";
+  hold_ = false;
+  Release();
+  Release();
+  EXPECT_EQ(Number(*leader.get()), 1);
+  EXPECT_EQ(Number(*behind.get()), 3);
+  EXPECT_EQ(Number(*slow.Infer()), 2);
+  EXPECT_TRUE(first.get().ok());
+}
+
 TEST_F(AggregatorTest, WhoHasTimeLeftGoesOnAfterTheLeadersDeadline) {
   Result first = Occupy();
   const Deadline soon = Deadline::After(milliseconds(100));

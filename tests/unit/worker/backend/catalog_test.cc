@@ -123,6 +123,17 @@ TEST_F(CatalogTest, AModelThatWasRemovedIsNotFoundAfterMaxAge) {
   EXPECT_TRUE(absl::IsNotFound(Get(catalog).status())) << "and stays so";
 }
 
+TEST_F(CatalogTest, AModelThatWasRemovedDoesNotComeBackWhileTheServerIsAway) {
+  Catalog catalog(client_, milliseconds(50));
+  EXPECT_TRUE(Get(catalog).ok());
+  server_.Remove("faces");
+  Sleep(milliseconds(60));
+  ASSERT_TRUE(absl::IsNotFound(Get(catalog).status()));
+  server_.Stop();
+  const absl::Status status = Get(catalog).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
 TEST_F(CatalogTest, WhileTheServerIsAwayItGoesOnWithWhatItKnows) {
   Catalog catalog(client_, milliseconds(50));
   EXPECT_EQ(GetVersion(catalog), "1");
