@@ -18,6 +18,7 @@
 
 #include "shared/file_descriptor.h"
 #include "tests/unit/fcgi/child_process.h"
+#include "tests/unit/shared/root.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -217,7 +218,7 @@ TEST(IdentityTest, AnUnknownNameIsNotFoundAndSaid) {
 }
 
 TEST(IdentityTest, AChildRunsAsItAndCannotGoBack) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can change the user";
+  ASSERT_TRUE(test::IsRoot()) << "to change the user";
   const auto nobody = FindIdentity("nobody", "");
   ASSERT_TRUE(nobody.ok());
   const pid_t pid = StartChild({.title = "test", .keep = {}, .identity = *nobody}, [&] {
