@@ -3,11 +3,20 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 
 namespace inferpool {
 
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
+
+// A point in time as shared memory holds it, and back.
+inline std::int64_t ToNs(TimePoint at) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
+}
+inline TimePoint FromNs(std::int64_t ns) {
+  return TimePoint(std::chrono::nanoseconds(ns));
+}
 
 class Deadline {
  public:

@@ -87,12 +87,4 @@ class Quarantine {
   std::array<Entry, kEntries> entries_;
 };
 
-// A point in time as shared memory holds it, and back.
-inline std::int64_t ToNs(TimePoint at) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
-}
-inline TimePoint FromNs(std::int64_t ns) {
-  return TimePoint(std::chrono::nanoseconds(ns));
-}
-
 }  // namespace inferpool

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "shared/quarantine.h"
+#include "shared/deadline.h"
 
 namespace inferpool {
 namespace {

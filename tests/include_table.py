@@ -18,7 +18,7 @@ RULES = {
     "shared": [],
     "proto": ["shared"],
     "fcgi": ["shared"],
-    "worker/vision": ["shared"],
+    "worker/vision": ["proto/model_description.h", "shared"],
     "worker/backend": ["worker/vision", "proto", "shared"],
     # Of fcgi only the request and response values.
     "worker/rest": ["worker/backend", "fcgi/request.h", "proto", "shared"],
@@ -103,7 +103,7 @@ def self_test():
     forbidden = [
         ("shared/a.cc", '#include "proto/tensor.h"'),
         ("shared/a.h", '#include "fcgi/request.h"'),
-        ("proto/a.cc", '#include "worker/vision/model.h"'),
+        ("proto/a.cc", '#include "worker/vision/family.h"'),
         ("fcgi/a.cc", '#include "proto/tensor.h"'),
         ("fcgi/a.cc", '#include "worker/api/api.h"'),
         ("fcgi/deep/a.cc", '#include "ops/serve.h"'),
@@ -117,7 +117,7 @@ def self_test():
         ("worker/vision/a.cc", '#include "fcgi/request.h"'),
         ("worker/backend/a.cc", '#include "worker/api/api.h"'),
         ("worker/backend/a.cc", '#include "fcgi/request.h"'),
-        ("modelserver/a.cc", '#include "worker/vision/model.h"'),
+        ("modelserver/a.cc", '#include "worker/vision/family.h"'),
         ("modelserver/a.cc", '#include "fcgi/child.h"'),
         ("ops/a.cc", '#include "modelserver/engine.h"'),
         ("ops/a.cc", '#include "tests/unit/shared/temporary_folder.h"'),
@@ -131,18 +131,18 @@ def self_test():
         ("shared/a.cc", '#include "../proto/tensor.h"'),
         ("shared/a.cc", '#include "./log.h"'),
         ("worker/api/a.cc", '#include "api/api.h"'),
-        ("worker/vision/a.cc", "#include <worker/vision/model.h>"),
+        ("worker/vision/a.cc", "#include <worker/vision/family.h>"),
     ]
     allowed = [
         ("shared/a.cc", '#include "shared/log.h"'),
         ("shared/a.cc", "#include <vector>\n#include <absl/status/status.h>"),
         ("proto/a.cc", '#include "proto/kserve.pb.h"\n#include "shared/log.h"'),
         ("fcgi/a.cc", '#include "fcgi/child.h"\n#include "shared/log.h"'),
-        ("worker/vision/a.cc", '#include "worker/vision/model.h"\n#include "shared/log.h"'),
+        ("worker/vision/a.cc", '#include "worker/vision/family.h"\n#include "shared/log.h"'),
         ("worker/backend/a.cc", '#include "worker/backend/client.h"\n'
-                                '#include "worker/vision/model.h"\n#include "proto/tensor.h"'),
+                                '#include "worker/vision/family.h"\n#include "proto/tensor.h"'),
         ("worker/api/a.cc", '#include "worker/backend/client.h"\n'
-                            '#include "worker/vision/model.h"\n#include "fcgi/request.h"'),
+                            '#include "worker/vision/family.h"\n#include "fcgi/request.h"'),
         ("modelserver/a.cc", '#include "modelserver/engine.h"\n#include "proto/tensor.h"'),
         ("ops/a.cc", '#include "fcgi/master.h"\n#include "worker/api/api.h"\n'
                      '#include "proto/tensor.h"\n#include "ops/serve.h"'),

@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "shared/json_text.h"
-#include "worker/api/rest.h"
 
 namespace inferpool::api {
+
+bool IsRest(std::string_view path) {
+  return path == "/v2" || path.starts_with("/v2/");
+}
 
 fcgi::Response Exchange::Fail(const Problem& problem) const {
   fcgi::Response response = Render(problem, id);

@@ -34,6 +34,9 @@ struct Services {
   Cache* cache = nullptr;   // null: no answer is kept
 };
 
+// Whether a path belongs to the KServe v2 protocol, whose errors have a form of their own.
+bool IsRest(std::string_view path);
+
 struct Exchange {
   const fcgi::Request& request;
   Lane& lane;

@@ -8,10 +8,10 @@
 namespace inferpool::api {
 namespace {
 
-std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
+std::string ToJson(const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> items;
   items.reserve(tensors.size());
-  for (const vision::TensorSpec& tensor : tensors) {
+  for (const TensorSpec& tensor : tensors) {
     items.push_back(fmt::format(R"({{"name":{},"datatype":{},"shape":[{}]}})",
                                 QuotedJson(tensor.name), QuotedJson(tensor.datatype),
                                 fmt::join(tensor.shape, ",")));
@@ -22,7 +22,7 @@ std::string ToJson(const std::vector<vision::TensorSpec>& tensors) {
 }  // namespace
 
 std::string ToJson(const backend::Model& model) {
-  const vision::ModelDescription& description = model.description;
+  const ModelDescription& description = model.description;
   const std::string family =
       model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
                       : fmt::format("\"family\":null,\"unusable\":{}",

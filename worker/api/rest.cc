@@ -60,7 +60,7 @@ rest::Route ModelRoute(std::vector<std::string_view> segments) {
   return route.to == To::kNowhere ? rest::Route{} : route;
 }
 
-std::uint64_t LevelOf(const vision::ModelDescription& model, Priority priority) {
+std::uint64_t LevelOf(const ModelDescription& model, Priority priority) {
   if (priority == Priority::kHigh) return 1;
   return priority == Priority::kLow ? model.priority_levels : model.default_priority_level;
 }
@@ -81,7 +81,7 @@ void SetPriority(const Exchange& exchange, const Services& services,
     request.mutable_parameters()->erase(kParameter);
     return;
   }
-  const vision::ModelDescription& description = (*model)->description;
+  const ModelDescription& description = (*model)->description;
   if (description.priority_levels == 0) return;  // it would make nothing of it
   std::uint64_t level = LevelOf(description, exchange.limits.priority);
   if (names) {
@@ -96,10 +96,6 @@ void SetPriority(const Exchange& exchange, const Services& services,
 }
 
 }  // namespace
-
-bool IsRest(std::string_view path) {
-  return path == "/v2" || path.starts_with("/v2/");
-}
 
 rest::Route RestRoute(std::string_view path) {
   if (path == "/v2") return {To::kServerMetadata};

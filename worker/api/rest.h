@@ -8,8 +8,6 @@
 
 namespace inferpool::api {
 
-bool IsRest(std::string_view path);
-
 // What a path means, with names decoded. Nowhere for what the protocol does not have, and for names
 // that no model can have.
 rest::Route RestRoute(std::string_view path);

@@ -20,7 +20,7 @@ absl::Status CheckNotOver(Deadline deadline) {
                                         : absl::OkStatus();
 }
 
-vision::TensorSpec ToSpec(const inference::ModelMetadataResponse::TensorMetadata& tensor) {
+TensorSpec ToSpec(const inference::ModelMetadataResponse::TensorMetadata& tensor) {
   return {tensor.name(), tensor.datatype(), {tensor.shape().begin(), tensor.shape().end()}};
 }
 
@@ -102,8 +102,8 @@ absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) 
   return std::vector<std::string>(names.begin(), names.end());
 }
 
-absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& model,
-                                                          Deadline deadline) const {
+absl::StatusOr<ModelDescription> Client::Describe(const std::string& model,
+                                                  Deadline deadline) const {
   inference::ModelMetadataRequest metadata_request;
   metadata_request.set_name(model);
   const auto metadata =
@@ -115,7 +115,7 @@ absl::StatusOr<vision::ModelDescription> Client::Describe(const std::string& mod
       Ask<inference::ModelConfigResponse>("ModelConfig", config_request, {deadline});
   if (!answer.ok()) return answer.status();
   const inference::ModelConfig& config = answer->config();
-  vision::ModelDescription description;
+  ModelDescription description;
   description.name = metadata->name();
   if (metadata->versions_size() > 0) {
     description.version = metadata->versions(metadata->versions_size() - 1);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
+#include "proto/model_description.h"
 #include "shared/deadline.h"
 #include "shared/scoreboard.h"
 #include "shared/status.h"
@@ -29,7 +30,6 @@
 #include "worker/backend/retry_budget.h"
 #include "worker/backend/target.h"
 #include "worker/backend/unary_call.h"
-#include "worker/vision/model.h"
 
 namespace inferpool::backend {
 
@@ -72,8 +72,7 @@ class Client {
   // Names of the models that are ready, sorted, each once.
   absl::StatusOr<std::vector<std::string>> ReadyModels(Deadline deadline) const;
 
-  absl::StatusOr<vision::ModelDescription> Describe(const std::string& model,
-                                                    Deadline deadline) const;
+  absl::StatusOr<ModelDescription> Describe(const std::string& model, Deadline deadline) const;
 
   // One call each, as the protocol has it. An empty version: the server chooses; an empty model, of
   // ModelStatistics: all.

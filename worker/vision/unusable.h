@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "proto/model_description.h"
 #include "shared/status.h"
-#include "worker/vision/model.h"
 
 namespace inferpool::vision {
 

@@ -11,7 +11,7 @@ namespace {
 class CacheKeyTest : public testing::Test {
  protected:
   static std::shared_ptr<backend::Model> Faces() {
-    vision::ModelDescription description;
+    ModelDescription description;
     description.name = "faces";
     description.version = "1";
     return std::make_shared<backend::Model>(
@@ -41,7 +41,7 @@ TEST_F(CacheKeyTest, WhateverMayChangeTheAnswerChangesTheKey) {
     change(changed);
     EXPECT_NE(keys_.For("picture", faces_, changed, "json"), key_);
   }
-  for (const auto& change : std::initializer_list<void (*)(vision::ModelDescription&)>{
+  for (const auto& change : std::initializer_list<void (*)(ModelDescription&)>{
            [](auto& d) { d.name = "faces2"; }, [](auto& d) { d.version = "2"; },
            [](auto& d) { d.class_names = {"face"}; }, [](auto& d) { d.parameters["nms"] = "off"; },
            [](auto& d) {

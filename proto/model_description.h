@@ -1,5 +1,5 @@
-// What is known of a model before a request comes: filled from the KServe v2 metadata and config by
-// worker/backend, read by worker/vision. Plain values.
+// What is known of a model before a request comes, from its KServe v2 metadata and config. Plain
+// values.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace inferpool::vision {
+namespace inferpool {
 
 // A tensor's name, KServe datatype ("FP32", "UINT8", "BYTES", ...) and shape. -1 stands for any
 // length. When the model batches (max_batch_size > 0), the first dimension of `shape` is the batch.
@@ -33,4 +33,4 @@ struct ModelDescription {
   bool operator==(const ModelDescription&) const = default;
 };
 
-}  // namespace inferpool::vision
+}  // namespace inferpool
