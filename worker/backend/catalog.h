@@ -9,9 +9,9 @@
 #include <string>
 
 #include "proto/model_description.h"
-#include "shared/deadline.h"
-#include "shared/status.h"
-#include "worker/backend/client.h"
+#include "shared/base/deadline.h"
+#include "shared/base/status.h"
+#include "worker/backend/rpc/client.h"
 #include "worker/vision/family.h"
 
 namespace inferpool::backend {

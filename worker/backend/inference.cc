@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "proto/tensor.h"
-#include "shared/log.h"
-#include "worker/backend/sweep.h"
+#include "shared/base/log.h"
+#include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
 namespace inferpool::backend {

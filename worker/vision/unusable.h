@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "proto/model_description.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 
