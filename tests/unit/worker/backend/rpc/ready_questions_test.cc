@@ -206,7 +206,7 @@ TEST_F(ReadyQuestionsTest, AQuestionThatIsOutPastItsDeadlineAndAGraceIsOverdueAn
   EXPECT_FALSE(questions_.IsOverdue(0, deadline.at() + kGrace - milliseconds(1)));
   EXPECT_TRUE(questions_.IsOut(0));
   EXPECT_TRUE(questions_.IsOverdue(0, deadline.at() + kGrace));
-  const auto answer = questions_.Next(Deadline::After(seconds(100)));
+  const auto answer = questions_.Next(Deadline::After(seconds(40)));
   ASSERT_TRUE(answer) << "it was cancelled, so it ends before its deadline";
   EXPECT_FALSE(answer->ready.ok());
   EXPECT_FALSE(questions_.AnyOut());
