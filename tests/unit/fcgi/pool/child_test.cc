@@ -218,7 +218,7 @@ TEST(IdentityTest, AnUnknownNameIsNotFoundAndSaid) {
 }
 
 TEST(IdentityTest, AChildRunsAsItAndCannotGoBack) {
-  ASSERT_TRUE(test::IsRoot()) << "to change the user";
+  SKIP_UNLESS_ROOT("change the user");
   const auto nobody = FindIdentity("nobody", "");
   ASSERT_TRUE(nobody.ok());
   const pid_t pid = StartChild({.title = "test", .keep = {}, .identity = *nobody}, [&] {

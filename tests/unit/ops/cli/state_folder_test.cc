@@ -16,7 +16,6 @@ namespace inferpool::ops {
 namespace {
 
 namespace fs = std::filesystem;
-using test::IsRoot;
 
 constexpr uid_t kNobody = 65534;
 
@@ -79,7 +78,7 @@ TEST_F(StateFolderTest, OneThatOthersMayWriteToIsRefusedAndTheWordsSayWhatToDo) 
 }
 
 TEST_F(StateFolderTest, RootsIsRefusedTooWhenAllMayWriteToIt) {
-  ASSERT_TRUE(IsRoot()) << "to make a folder of root's";
+  SKIP_UNLESS_ROOT("make a folder of root's");
   ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
   fs::create_directory(state_);
   for (const mode_t mode : {0777U, 01777U, 0757U}) {
@@ -96,7 +95,7 @@ TEST_F(StateFolderTest, RootsIsRefusedTooWhenAllMayWriteToIt) {
 }
 
 TEST_F(StateFolderTest, OneBelowAFolderOfSomebodyElsesIsRefused) {
-  ASSERT_TRUE(IsRoot()) << "to make a folder of somebody else's";
+  SKIP_UNLESS_ROOT("make a folder of somebody else's");
   const std::string above = folder_ / "alice";
   fs::create_directories(above + "/ours");
   ASSERT_EQ(chown(above.c_str(), kNobody, kNobody), 0);
@@ -120,7 +119,7 @@ TEST_F(StateFolderTest, OneBelowAFolderThatAllMayWriteToIsRefused) {
   const absl::Status status = MakeStateFolder(above + "/a/b");
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_TRUE(Mentions(status, above) && Mentions(status, "chmod o-w")) << status;
-  ASSERT_TRUE(IsRoot()) << "to be another user";
+  SKIP_UNLESS_ROOT("be another user");
   ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
   EXPECT_TRUE(HoldsOfNobody([&] { return MakeStateFolder(above + "/theirs").ok(); }))
       << "a volume of a container";
@@ -131,7 +130,7 @@ TEST_F(StateFolderTest, OneBelowAFolderThatAllMayWriteToIsRefused) {
 }
 
 TEST_F(StateFolderTest, SomebodyElsesIsRefused) {
-  ASSERT_TRUE(IsRoot()) << "to make a folder of somebody else's";
+  SKIP_UNLESS_ROOT("make a folder of somebody else's");
   fs::create_directory(state_);
   ASSERT_EQ(chown(state_.c_str(), kNobody, kNobody), 0);
   const absl::Status status = MakeStateFolder(state_);
@@ -144,7 +143,7 @@ TEST_F(StateFolderTest, ALinkOfSomebodyElsesIsRefusedAndOneOfOursIsNot) {
   fs::create_directory(folder_ / "real");
   fs::create_directory_symlink(folder_ / "real", state_);
   EXPECT_TRUE(MakeStateFolder(state_).ok());
-  ASSERT_TRUE(IsRoot()) << "to make a link of somebody else's";
+  SKIP_UNLESS_ROOT("make a link of somebody else's");
   ASSERT_EQ(lchown(state_.c_str(), kNobody, kNobody), 0);
   for (const std::string& name : {state_, state_ + "/"}) {
     EXPECT_TRUE(Mentions(MakeStateFolder(name), "symbolic link")) << name;
@@ -192,7 +191,7 @@ TEST_F(StateFolderTest, PrepareFollowsNoLink) {
 // Of root's pool with a `user`, only that user's children/ is theirs, and they can get there; and
 // nginx's workers, to their files in logs/ and tmp/.
 TEST_F(StateFolderTest, WhatIsGivenToAUserIsWhatItNeeds) {
-  ASSERT_TRUE(IsRoot()) << "to give a folder away";
+  SKIP_UNLESS_ROOT("give a folder away");
   config_.user = "nobody";
   ASSERT_EQ(Prepare(config_), EXIT_SUCCESS);
   config_.listen.socket = state_ + "/pool.sock";

