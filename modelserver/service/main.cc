@@ -10,7 +10,6 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -28,6 +27,7 @@
 #include "modelserver/repository/repository.h"
 #include "modelserver/service/metrics.h"
 #include "modelserver/service/server.h"
+#include "shared/base/descriptor_limit.h"
 #include "shared/base/log.h"
 #include "shared/base/tune_runtime.h"
 #include "shared/base/utf8.h"
@@ -64,15 +64,6 @@ void Load(Repository& repository, Server& server, const Options& options,
     wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
     if (!stopped()) repository.Poll(stopped);
   }
-}
-
-// Every connection and every shared memory region takes a descriptor; the usual soft limit of 1024
-// is for select().
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int Serve(const Options& options) {

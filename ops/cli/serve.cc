@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@
 #include "ops/cli/keys_command.h"
 #include "ops/cli/state_folder.h"
 #include "ops/sidecar/sidecar.h"
+#include "shared/base/descriptor_limit.h"
 #include "shared/base/listen.h"
 #include "shared/base/log.h"
 #include "shared/base/tune_runtime.h"
@@ -219,14 +219,6 @@ std::string ModelServerProgram() {
 int Refuse(std::string_view why) {
   fmt::print(stderr, "inferpool: {}\n", why);
   return EXIT_FAILURE;
-}
-
-// Every connection takes a descriptor; the usual soft limit of 1024 is for select().
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // What a pool is built on: made here at a first start, or taken over from the program before.
