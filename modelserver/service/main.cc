@@ -158,7 +158,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 2047));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+      ->check(CLI::IsMember(
+          std::vector<std::string>(log::kLevelNames.begin(), log::kLevelNames.end())));
   app.add_option("--log-file", options.log_file, "instead of stderr; opened again on SIGUSR1");
   app.add_option("--drain-s", options.drain_s, "seconds that calls in progress have at the end")
       ->capture_default_str()

@@ -10,6 +10,7 @@
 // safe after Init.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -20,6 +21,10 @@
 namespace inferpool::log {
 
 enum class Level { kDebug, kInfo, kWarning, kError };
+
+// The levels' names in the order of the levels, as ParseLevel reads and every line writes them.
+inline constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning",
+                                                                "error"};
 
 // A named value of a log line. Text is borrowed: it must live until the call returns.
 class Field {
@@ -44,16 +49,16 @@ class Field {
 
 using Fields = std::initializer_list<Field>;
 
-// Sets the least level that is written and the role that every line names. Call it at the start
+// Sets the lowest level that is written and the role that every line names. Call it at the start
 // of the process and again in a forked child, before its threads start.
 void Init(Level level, std::string_view role);
 
-// debug, info, warning, error; false for another word.
+// Reads one of kLevelNames. Returns false, and leaves `level` as it is, for another word.
 bool ParseLevel(std::string_view word, Level& level);
 
 bool Enabled(Level level);
 
-// The least level that is written, from now on; for all threads.
+// Sets the lowest level that is written from now on, for all threads.
 void SetLevel(Level level);
 
 // Sends this process's stderr, the log included, to the end of `path`, which is made when it is not

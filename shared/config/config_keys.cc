@@ -7,11 +7,10 @@
 #include <climits>
 
 #include "shared/base/json_text.h"
+#include "shared/base/log.h"
 
 namespace inferpool {
 namespace {
-
-constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
 constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
@@ -144,7 +143,7 @@ const ConfigKey kKeys[] = {
      "workers that are being replaced at once, however many are due", Reach::kMaster},
     {"quarantine.ttl_s", IntegerKey{FIELD(quarantine.ttl_s), 0, INT_MAX},
      "time for which a picture that crashed a worker is refused; 0: it is not", Reach::kMaster},
-    {"log.level", TextKey{FIELD(log.level), kLevels}, "least level that is logged",
+    {"log.level", TextKey{FIELD(log.level), log::kLevelNames}, "least level that is logged",
      Reach::kClients},
     {"log.file", PathKey{FIELD(log.file), /*may_be_empty=*/true},
      "log file, opened again on SIGUSR1; empty: stderr", Reach::kStart},
