@@ -13,6 +13,7 @@
 #include "shared/pictures/chunks.h"
 #include "shared/pictures/exif.h"
 #include "shared/pictures/gif_blocks.h"
+#include "shared/pictures/jpeg_segments.h"
 #include "shared/pictures/sniff.h"
 
 namespace inferpool::vision {
@@ -53,10 +54,6 @@ bool IsDecodableFrame(std::uint32_t marker) {
   return marker <= 0xc2 || marker == 0xc9 || marker == 0xca;
 }
 
-bool HasNoLength(std::uint32_t marker) {
-  return marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd7);
-}
-
 absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
   if (frame.size() < 6) {
     return Damaged(Format::kJpeg, "short frame");
@@ -75,71 +72,36 @@ absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
   return header;
 }
 
-struct JpegSegment {
-  std::uint32_t marker;
-  std::string_view data;
-};
-
 bool EndsJpegHeader(std::uint32_t marker) {
-  return marker >= 0xd8 && marker <= 0xda;
-}
-
-// The next marker segment (ITU-T T.81, B.1) from `at` on, which moves behind it. Bytes between
-// segments are skipped, as libjpeg does.
-absl::StatusOr<JpegSegment> NextSegment(std::string_view bytes, std::size_t& at) {
-  while (true) {
-    at = bytes.find('\xff', at);
-    if (at != std::string_view::npos) {
-      at = bytes.find_first_not_of('\xff', at);
-    }
-    if (at == std::string_view::npos) {
-      return CutOff(Format::kJpeg);
-    }
-    const std::uint32_t marker = Byte(bytes, at++);
-    if (HasNoLength(marker)) {
-      continue;
-    }
-    if (EndsJpegHeader(marker)) {
-      return JpegSegment{marker, {}};
-    }
-    if (bytes.size() - at < 2) {
-      return CutOff(Format::kJpeg);
-    }
-    const std::size_t length = BigEndian16(bytes, at);
-    if (length < 2) {
-      return Damaged(Format::kJpeg, "impossible segment length");
-    }
-    if (length > bytes.size() - at) {
-      return CutOff(Format::kJpeg);
-    }
-    const JpegSegment segment{marker, bytes.substr(at + 2, length - 2)};
-    at += length;
-    return segment;
-  }
+  return marker == JpegSegment::kStartOfImage || marker == JpegSegment::kEndOfImage ||
+         marker == JpegSegment::kStartOfScan;
 }
 
 // Of several EXIF blocks the first that is not empty counts, before the frame or behind it.
 absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
   std::optional<int> orientation;
   std::optional<Header> header;
-  std::size_t at = kJpegSignature.size();
+  JpegSegments segments(bytes);
   while (true) {
-    const absl::StatusOr<JpegSegment> segment = NextSegment(bytes, at);
-    const bool ends = !segment.ok() || EndsJpegHeader(segment->marker);
-    if (ends && header) {
+    const std::optional<JpegSegment> segment = segments.Next();
+    const bool whole = segment && segment->state == JpegSegment::State::kWhole;
+    const bool ends = segment && EndsJpegHeader(segment->marker);
+    if ((!whole || ends) && header) {
       header->orientation = orientation.value_or(1);
       return *header;
-    }
-    if (!segment.ok()) {
-      return segment.status();
     }
     if (ends) {
       return Damaged(Format::kJpeg, "no frame before the picture's data");
     }
+    if (!whole) {
+      const bool bad_length = segment && segment->state == JpegSegment::State::kBadLength;
+      return bad_length ? Damaged(Format::kJpeg, "impossible segment length")
+                        : CutOff(Format::kJpeg);
+    }
     // Some writers have another byte than zero for the padding behind the name.
     constexpr std::string_view kExif = "Exif\0"sv;
     constexpr std::size_t kBlock = kExif.size() + 1;
-    if (segment->marker == 0xe1 && !orientation && segment->data.starts_with(kExif) &&
+    if (segment->marker == JpegSegment::kApp1 && !orientation && segment->data.starts_with(kExif) &&
         segment->data.size() > kBlock) {
       orientation = ExifOrientation(segment->data.substr(kBlock));
     } else if (IsFrame(segment->marker) && !header) {
