@@ -46,11 +46,9 @@ struct Placement {
 
 // Places a picture of the given upright size, each side at least 1, by these rules:
 //
-// Letterbox, as Ultralytics' LetterBox (ultralytics/data/augment.py): r = min(W / w, H / h); the
-//   content is round(w r) x round(h r), at least 1 x 1; left = round((W - content) / 2 - 0.1), top
-//   likewise; round is Python's, half to even. Pictures are enlarged as well. ToPicture divides by
+// Letterbox: LetterboxContent (shared/pictures/letterbox_geometry.h). ToPicture divides by
 //   content / picture on each axis, which is where the pixels really went; Ultralytics divides by
-//   r, which differs by up to half an input pixel over the whole picture.
+//   one ratio for both, which differs by up to half an input pixel over the whole picture.
 // Crop, as torchvision's Resize and CenterCrop and so Ultralytics' -cls models: the shorter side
 //   fills the input. The centre is cut out of the picture before it is resized, at whole pixels of
 //   the picture, so a picture of 1 x 10000 costs no more than any other; torchvision resizes first
