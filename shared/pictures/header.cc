@@ -1,6 +1,7 @@
 #include "shared/pictures/header.h"
 
 #include <fmt/format.h>
+#include <webp/decode.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -140,79 +141,42 @@ absl::StatusOr<Header> ReadPng(std::string_view bytes) {
   return Sized(Format::kPng, BigEndian32(ihdr->data, 0), BigEndian32(ihdr->data, 4), orientation);
 }
 
-// RFC 6386, 9.1: three bytes of frame tag, the start code, two 14-bit sizes.
-absl::StatusOr<Header> ReadVp8(std::string_view data) {
-  if (data.size() < 10) {
-    return CutOff(Format::kWebp);
-  }
-  const bool key_frame = (Byte(data, 0) & 1) == 0;
-  if (!key_frame || data.substr(3, 3) != "\x9d\x01\x2a"sv) {
-    return Damaged(Format::kWebp, "no key frame");
-  }
-  return Sized(Format::kWebp, LittleEndian16(data, 6) & 0x3fff, LittleEndian16(data, 8) & 0x3fff,
-               1);
-}
-
-// RFC 9649, 3.4: a signature byte, then width - 1 and height - 1 in 14 bits each.
-absl::StatusOr<Header> ReadVp8Lossless(std::string_view data) {
-  if (data.size() < 5) {
-    return CutOff(Format::kWebp);
-  }
-  if (data[0] != '\x2f') {
-    return Damaged(Format::kWebp, "bad lossless signature");
-  }
-  const std::uint32_t bits = LittleEndian32(data, 1);
-  return Sized(Format::kWebp, (bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1, 1);
-}
-
-// RFC 9649, 2.7: flags, then width - 1 and height - 1 of the canvas in 24 bits each.
-absl::StatusOr<Header> ReadVp8Extended(std::string_view data, Chunks rest) {
-  constexpr std::uint32_t kAnimation = 0x02;
+// RFC 9649, 2.7: the flags of an extended file, which must come first, say whether there is EXIF.
+int WebpOrientation(std::string_view bytes) {
   constexpr std::uint32_t kExif = 0x08;
-  if (data.size() < 10) {
-    return CutOff(Format::kWebp);
+  Chunks chunks = Chunks::OfWebp(bytes);
+  std::optional<Chunk> chunk = chunks.Next();
+  if (!chunk || chunk->type != "VP8X" || (Byte(chunk->data, 0) & kExif) == 0) {
+    return 1;
   }
-  const std::uint32_t flags = Byte(data, 0);
-  int orientation = 1;
-  while ((flags & kExif) != 0) {
-    const std::optional<Chunk> chunk = rest.Next();
-    if (!chunk) {
-      break;
-    }
+  while ((chunk = chunks.Next())) {
     if (chunk->type == "EXIF") {
       // The specification has the bare TIFF block; several writers keep JPEG's prefix.
       const bool prefixed = chunk->data.starts_with("Exif\0\0"sv);
-      orientation = ExifOrientation(chunk->data.substr(prefixed ? 6 : 0));
-      break;
+      return ExifOrientation(chunk->data.substr(prefixed ? 6 : 0));
     }
   }
-  absl::StatusOr<Header> header =
-      Sized(Format::kWebp, LittleEndian24(data, 4) + 1, LittleEndian24(data, 7) + 1, orientation);
-  if (header.ok()) {
-    header->animated_webp = (flags & kAnimation) != 0;
-  }
-  return header;
+  return 1;
 }
 
 absl::StatusOr<Header> ReadWebp(std::string_view bytes) {
-  // The first chunk may be cut off behind the few bytes that matter here.
-  if (bytes.size() < 20) {
-    return CutOff(Format::kWebp);
+  WebPBitstreamFeatures features{};
+  switch (WebPGetFeatures(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(),
+                          &features)) {
+    case VP8_STATUS_OK:
+      break;
+    case VP8_STATUS_NOT_ENOUGH_DATA:
+      return CutOff(Format::kWebp);
+    default:
+      return Damaged(Format::kWebp, "libwebp does not know it");
   }
-  const std::string_view type = bytes.substr(12, 4);
-  const std::string_view data = bytes.substr(20, LittleEndian32(bytes, 16));
-  if (type == "VP8 ") {
-    return ReadVp8(data);
+  absl::StatusOr<Header> header =
+      Sized(Format::kWebp, static_cast<std::uint32_t>(features.width),
+            static_cast<std::uint32_t>(features.height), WebpOrientation(bytes));
+  if (header.ok()) {
+    header->animated_webp = features.has_animation != 0;
   }
-  if (type == "VP8L") {
-    return ReadVp8Lossless(data);
-  }
-  if (type == "VP8X") {
-    Chunks chunks = Chunks::OfWebp(bytes);
-    chunks.Next();
-    return ReadVp8Extended(data, chunks);
-  }
-  return Damaged(Format::kWebp, "unknown first chunk");
+  return header;
 }
 
 // GIF89a, 17, 18 and 20.

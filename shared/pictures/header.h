@@ -20,7 +20,7 @@ struct Header {
   int jpeg_components = 3;
 };
 
-// Parses `bytes`, the whole picture. Calls no codec, allocates nothing but error texts.
+// Parses `bytes`, the whole picture. Decodes no pixels and allocates nothing but error texts.
 // Thread safe. The size is the whole picture's, also where an animation's first frame, which stands
 // for it, is smaller. Where a GIF's first frame stands out of its screen the picture is as large as
 // to hold both, as Pillow has it.
