@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <opencv2/core.hpp>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -99,14 +100,14 @@ int Serve(const Options& options) {
   for (const std::string& address : (*server)->addresses()) {
     log::Info("listening", {{"address", address}});
   }
-  std::unique_ptr<MetricsServer> metrics;
+  std::optional<MetricsServer> metrics;
   if (!options.metrics_listen.empty()) {
     auto started = MetricsServer::Start(repository, options.metrics_listen);
     if (!started.ok()) {
       log::Error("cannot start", {{"reason", Message(started.status())}});
       return EXIT_FAILURE;
     }
-    metrics = *std::move(started);
+    metrics.emplace(*std::move(started));
     log::Info("metrics", {{"address", metrics->address()}});
   }
   {

@@ -146,7 +146,8 @@ int WebpOrientation(std::string_view bytes) {
   constexpr std::uint32_t kExif = 0x08;
   Chunks chunks = Chunks::OfWebp(bytes);
   std::optional<Chunk> chunk = chunks.Next();
-  if (!chunk || chunk->type != "VP8X" || chunk->data.empty() || (Byte(chunk->data, 0) & kExif) == 0) {
+  if (!chunk || chunk->type != "VP8X" || chunk->data.empty() ||
+      (Byte(chunk->data, 0) & kExif) == 0) {
     return 1;
   }
   while ((chunk = chunks.Next())) {

@@ -65,7 +65,8 @@ Placement Place(const InputLayout& layout, cv::Size picture) {
   }
   switch (layout.resize) {
     case Resize::kLetterbox:
-      return Unreduced(picture, layout.size, Whole(picture), LetterboxContent(picture, layout.size));
+      return Unreduced(picture, layout.size, Whole(picture),
+                       LetterboxContent(picture, layout.size));
     case Resize::kCrop:
       return Unreduced(picture, layout.size, Centre(picture, layout.size), Whole(layout.size));
     case Resize::kStretch:

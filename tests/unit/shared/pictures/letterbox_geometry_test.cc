@@ -39,8 +39,7 @@ TEST(LetterboxGeometryTest, ThePictureLiesInTheInputAndReachesTwoOfItsSides) {
     const cv::Size input(side(1280), side(i % 5 == 0 ? 9 : 1280));
     const cv::Rect content = LetterboxContent(picture, input);
     ASSERT_EQ(content & cv::Rect({0, 0}, input), content) << picture << input;
-    ASSERT_TRUE(content.width == input.width || content.height == input.height)
-        << picture << input;
+    ASSERT_TRUE(content.width == input.width || content.height == input.height) << picture << input;
     ASSERT_LE(std::abs(input.width - content.width - 2 * content.x), 2) << picture << input;
     ASSERT_LE(std::abs(input.height - content.height - 2 * content.y), 2) << picture << input;
   }
