@@ -5,13 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "shared/base/file_descriptor.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::fcgi {
 
@@ -30,9 +30,11 @@ class DepartureWatch {
 
  private:
   struct Entry {
-    std::mutex mutex;
-    std::uint32_t turn = 0;                    // guarded; tells this connection from the one before
-    std::optional<std::stop_source> departed;  // guarded; none: nothing is watched
+    Mutex mutex;
+    // Tells this connection from the one before.
+    std::uint32_t turn ABSL_GUARDED_BY(mutex) = 0;
+    // nullopt: no connection is watched.
+    std::optional<std::stop_source> departed ABSL_GUARDED_BY(mutex);
   };
 
   void Run(const std::stop_token& stop);

@@ -3,8 +3,8 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
+#include "shared/base/mutex.h"
 #include "shared/base/patience.h"
 #include "shared/board/heavy_work.h"
 
@@ -67,9 +67,10 @@ class HeavySteps {
   const HeavyWork& work_;
   Lane& lane_;
   std::uint64_t client_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable given_;
-  bool taken_ = false;  // guarded by mutex_: a thread is at a heavy step, or waits to be
+  // A thread is at a heavy step, or waits to be.
+  bool taken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace inferpool
