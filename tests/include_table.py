@@ -176,7 +176,7 @@ def self_test():
         ("shared/base/a.cc", '#include "proto/tensor.h"'),
         ("shared/base/a.h", '#include "fcgi/wire/request.h"'),
         ("shared/base/a.h", '#include "shared/board/scoreboard.h"'),
-        ("proto/a.cc", '#include "worker/vision/family.h"'),
+        ("proto/a.cc", '#include "worker/vision/model_plan.h"'),
         ("fcgi/wire/a.cc", '#include "proto/tensor.h"'),
         ("fcgi/serving/a.cc", '#include "fcgi/pool/master.h"'),
         ("worker/a.cc", '#include "ops/cli/serve.h"'),
@@ -198,17 +198,17 @@ def self_test():
         ("shared/base/a.cc", '#include "../proto/tensor.h"'),
         ("shared/base/a.cc", '#include "./log.h"'),
         ("worker/http/a.cc", '#include "http/problem.h"'),
-        ("worker/vision/a.cc", "#include <worker/vision/family.h>"),
+        ("worker/vision/a.cc", "#include <worker/vision/model_plan.h>"),
     ]
     allowed = [
         ("shared/base/a.cc", '#include "shared/base/log.h"'),
         ("shared/base/a.cc", "#include <vector>\n#include <absl/status/status.h>"),
         ("proto/a.cc", '#include "proto/kserve.pb.h"\n#include "shared/base/log.h"'),
         ("fcgi/pool/a.cc", '#include "fcgi/pool/child.h"\n#include "shared/base/log.h"'),
-        ("worker/vision/a.cc", '#include "worker/vision/family.h"\n'
+        ("worker/vision/a.cc", '#include "worker/vision/model_plan.h"\n'
                                '#include "proto/model_description.h"'),
         ("worker/predict/a.cc", '#include "worker/backend/catalog.h"\n'
-                                '#include "worker/vision/family.h"\n'
+                                '#include "worker/vision/model_plan.h"\n'
                                 '#include "fcgi/wire/request.h"'),
         ("ops/cli/a.cc", '#include "fcgi/pool/master.h"\n#include "worker/api.h"\n'
                          '#include "ops/cli/serve.h"'),

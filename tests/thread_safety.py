@@ -62,7 +62,8 @@ def flags_of(entry):
 
 def analyse(source, flags, folder):
     return subprocess.run(
-        ["clang++", "-fsyntax-only", "-w", "-Wthread-safety", "-Werror=thread-safety", *flags, source],
+        ["clang++", "-fsyntax-only", "-Wthread-safety", "-Werror=thread-safety", *flags,
+         source],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 

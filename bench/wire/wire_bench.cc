@@ -136,7 +136,7 @@ MakeCall Worker(std::shared_ptr<backend::Inference> inference, const std::string
                         .outputs = {{"OUTPUT0", "FP32", {-1, floats}}},
                         .class_names = {},
                         .parameters = {}};
-  vision::Plan plan;
+  vision::ModelPlan plan;
   plan.input_name = "INPUT0";
   plan.has_batch_dimension = true;
   plan.outputs = {"OUTPUT0"};

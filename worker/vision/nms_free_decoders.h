@@ -6,7 +6,7 @@
 #include <span>
 
 #include "worker/vision/detection.h"
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 #include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
@@ -15,11 +15,11 @@ namespace inferpool::vision {
 // det_classes [N] (INT32 or floating point), as TensorRT's EfficientNMS plugin gives them. Those
 // above `confidence`, in the input's coordinates, in the answer's order. INTERNAL: not such
 // tensors, or num_dets is negative or above N.
-absl::StatusOr<Detections> ReadEndToEnd(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadEndToEnd(const ModelPlan& plan, std::span<const TensorView> outputs,
                                         float confidence);
 
 // [N, 6]: x1, y1, x2, y2, score, class. Otherwise as above.
-absl::StatusOr<Detections> ReadNmsFree(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadNmsFree(const ModelPlan& plan, std::span<const TensorView> outputs,
                                        float confidence);
 
 }  // namespace inferpool::vision

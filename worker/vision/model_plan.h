@@ -26,17 +26,17 @@ enum class Family {
 };
 
 // What a model is fed with.
-enum class Feed {
-  kPixels,  // decoded and placed here, as InputLayout says
-  kBytes,   // the picture's file as it came, one BYTES element: the server decodes
-  kOctets,  // the same as UINT8 [bytes]
+enum class InputKind {
+  kPixels,     // decoded and placed here, as InputLayout says
+  kFile,       // the picture's file as it came, one BYTES element: the server decodes it
+  kFileBytes,  // the same as UINT8 [bytes]
 };
 
 enum class Scores { kAuto, kProbabilities, kLogits };
 
-struct Plan {
+struct ModelPlan {
   std::string input_name;
-  Feed feed = Feed::kPixels;
+  InputKind input_kind = InputKind::kPixels;
   InputLayout input;  // unless kPixels: where the server puts the pixels, for the boxes' way back
   bool has_batch_dimension = false;  // the input's shape starts with the number of pictures
   Family family = Family::kYoloV8;
@@ -88,17 +88,17 @@ struct Plan {
 //
 // FAILED_PRECONDITION: cannot be served as it is described; the text says what to put in
 // config.pbtxt.
-absl::StatusOr<Plan> MakePlan(const ModelDescription& model);
+absl::StatusOr<ModelPlan> MakePlan(const ModelDescription& model);
 
 // The shape of one picture's row in the input tensor, without a batch dimension: of pixels of
 // Placement::input's size, or of a file of `file_bytes`.
-std::vector<std::int64_t> RowShape(const Plan& plan, cv::Size input, std::size_t file_bytes);
+std::vector<std::int64_t> RowShape(const ModelPlan& plan, cv::Size input, std::size_t file_bytes);
 
 // "FP32", "FP16", "UINT8".
 std::string_view Name(Datatype datatype);
 
 // The input tensor's datatype on the wire.
-std::string_view WireDatatype(const Plan& plan);
+std::string_view WireDatatype(const ModelPlan& plan);
 
 // As parameter `family` has it.
 std::string_view Name(Family family);

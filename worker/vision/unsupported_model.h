@@ -21,8 +21,8 @@ inline constexpr std::int64_t kAny = -1;
 
 // FAILED_PRECONDITION with the model's name before the text.
 template <typename... Arguments>
-absl::Status Unusable(const ModelDescription& model, fmt::format_string<Arguments...> text,
-                      Arguments&&... arguments) {
+absl::Status UnsupportedModel(const ModelDescription& model, fmt::format_string<Arguments...> text,
+                              Arguments&&... arguments) {
   return absl::FailedPreconditionError(fmt::format(
       "model {}: {}", model.name, fmt::format(text, std::forward<Arguments>(arguments)...)));
 }

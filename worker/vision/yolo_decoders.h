@@ -6,7 +6,7 @@
 #include <span>
 
 #include "worker/vision/detection.h"
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 #include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
@@ -14,12 +14,12 @@ namespace inferpool::vision {
 // [4 + classes, anchors]; boxes are cx, cy, w, h in the model's coordinates. The anchors whose best
 // class scores above `confidence`, in the input's coordinates, in the anchors' order. As
 // Ultralytics' non_max_suppression, one class for each box. INTERNAL: not such a tensor.
-absl::StatusOr<Detections> ReadYoloV8(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadYoloV8(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence);
 
 // [anchors, 5 + classes]; confidence is objectness times the class's score, and both the
 // objectness and the product must be above `confidence`, as in YOLOv5's non_max_suppression.
-absl::StatusOr<Detections> ReadYoloV5(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadYoloV5(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence);
 
 }  // namespace inferpool::vision

@@ -1,4 +1,4 @@
-#include "worker/vision/final_boxes.h"
+#include "worker/vision/nms_free_decoders.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 namespace inferpool::vision {
 namespace {
 
-Plan EndToEnd() {
-  Plan plan;
+ModelPlan EndToEnd() {
+  ModelPlan plan;
   plan.family = Family::kEndToEnd;
   plan.outputs = {"num_dets", "det_boxes", "det_scores", "det_classes"};
   return plan;
@@ -58,7 +58,7 @@ TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
 }
 
 TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoClassAreLeftOut) {
-  Plan plan;
+  ModelPlan plan;
   plan.family = Family::kNmsFree;
   plan.outputs = {"rows"};
   Answer answer;
