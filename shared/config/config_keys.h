@@ -13,14 +13,14 @@ namespace inferpool {
 
 struct IntegerKey {
   int& (*field)(Config&);
-  int least;
-  int most;
+  int min;
+  int max;
 };
 
 struct NumberKey {
   double& (*field)(Config&);
-  double least;
-  double most;
+  double min;
+  double max;
 };
 
 struct BooleanKey {
@@ -48,7 +48,7 @@ struct TextListKey {
 using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
-enum class Reach {
+enum class ReloadEffect {
   kMaster,   // at once: the master alone uses it
   kWorkers,  // the workers are replaced, one by one
   kClients,  // the workers and the sidecar are
@@ -62,7 +62,7 @@ struct ConfigKey {
   std::string_view name;  // dotted: "limits.body_mb"
   KeyKind kind;
   std::string_view meaning;
-  Reach reach;
+  ReloadEffect effect;
 };
 
 std::span<const ConfigKey> ConfigKeys();
@@ -71,7 +71,7 @@ std::span<const ConfigKey> ConfigKeys();
 std::string Allowed(const ConfigKey& key);
 
 // "at once", "replaces the workers": for the table in docs/configuration.md and for people.
-std::string_view Effect(Reach reach);
+std::string_view Describe(ReloadEffect effect);
 
 // The keys whose values differ.
 std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& after);

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace inferpool::edge {
+namespace inferpool::nginx_values {
 
 // The longest path that fits a unix socket's address, the closing zero excluded.
 inline constexpr std::size_t kMaxSocketPath = 107;
@@ -38,4 +38,4 @@ bool IsResolver(std::string_view text);
 // "unix:/path/inferpool.sock", or as IsHostAndPort has it.
 bool IsPool(std::string_view text);
 
-}  // namespace inferpool::edge
+}  // namespace inferpool::nginx_values
