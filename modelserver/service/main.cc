@@ -30,7 +30,7 @@
 #include "modelserver/service/server.h"
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/log.h"
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -69,7 +69,7 @@ void Load(Repository& repository, Server& server, const Options& options,
 
 int Serve(const Options& options) {
   RaiseDescriptorLimit();
-  TuneRuntime();
+  TuneProcess();
   // Before any thread: all inherit the mask, and the signals wait for sigwait.
   sigset_t signals;
   sigemptyset(&signals);

@@ -32,7 +32,7 @@
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/listen.h"
 #include "shared/base/log.h"
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 #include "shared/board/scoreboard.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
@@ -121,7 +121,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       .notice = notice};
   fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
-  TuneRuntime();
+  TuneProcess();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
   const backend::Client client(

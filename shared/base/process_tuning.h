@@ -13,6 +13,6 @@ namespace inferpool {
 //
 // Debian builds Abseil without NDEBUG: every mutex that gRPC locks is entered in a graph of lock
 // orders, under one lock for the whole process, and a cycle aborts it. After this none is.
-void TuneRuntime();
+void TuneProcess();
 
 }  // namespace inferpool
