@@ -39,7 +39,7 @@ RULES = {
                            "fcgi/wire/request.h", "proto", "shared/board", "shared/base"],
     # A batch has threads of its own, of which the crash handler is told.
     "worker/predict": ["worker/http", "worker/backend", "worker/vision", "fcgi/wire/request.h",
-                       "fcgi/serving/part_owner.h", "proto", "shared/access", "shared/board",
+                       "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
     "worker": ["worker/kserve_http", "worker/predict", "worker/http", "shared/base"],
     "modelserver/config": ["proto", "shared/base"],

@@ -6,6 +6,8 @@
 
 #include <array>
 
+#include "shared/base/check.h"
+
 namespace inferpool::fcgi {
 namespace {
 
@@ -31,6 +33,7 @@ DepartureWatch::~DepartureWatch() {
 }
 
 std::stop_token DepartureWatch::Begin(std::size_t lane, int socket) {
+  CHECK(lane < entries_.size());
   Entry& entry = entries_[lane];
   std::stop_token token;
   epoll_event event{};

@@ -25,7 +25,7 @@ class DepartureWatch {
 
   // The token is stopped when the other end of `socket` closes; what it calls back runs in the
   // watching thread. End it before the socket is closed.
-  std::stop_token Begin(std::size_t lane, int socket);
+  [[nodiscard]] std::stop_token Begin(std::size_t lane, int socket);
   void End(std::size_t lane, int socket);
 
  private:

@@ -52,7 +52,7 @@ class Connection {
   void KeepBody(Request& request, std::size_t bytes);
   void Discard(std::size_t bytes, TimePoint accepted);
   void Linger();
-  std::size_t ReadSome(char* to, std::size_t most);
+  std::size_t ReadSome(char* to, std::size_t max);
   const char* Parameter(const char* name) const;
   void ReadHeaders(Request& request) const;
 

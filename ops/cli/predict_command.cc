@@ -148,7 +148,7 @@ absl::Status Draw(const PredictCommand& options, const std::string& picture,
                   const std::string& file) {
   const std::string rendering = RenderingFor(file);
   if (rendering.empty()) {
-    return absl::InvalidArgumentError("is no picture's name: end it in .jpg or .png");
+    return InvalidArgument("is no picture's name: end it in .jpg or .png");
   }
   ASSIGN_OR_RETURN(const Answer answer, Post(options, picture, rendering));
   if (answer.status != 200) return ReadAnswer(options, answer).status();

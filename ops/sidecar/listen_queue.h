@@ -8,7 +8,7 @@ namespace inferpool::ops {
 
 struct ListenQueue {
   std::uint32_t waiting;
-  std::uint32_t most;  // listen.backlog, or the kernel's own limit
+  std::uint32_t max;  // listen.backlog, or the kernel's own limit
 };
 
 // Asks the kernel (sock_diag(7)) for the listening unix socket with this inode. None when there is

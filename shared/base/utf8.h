@@ -16,8 +16,8 @@ std::optional<std::uint32_t> TakeCodePoint(std::string_view& text);
 
 bool IsUtf8(std::string_view text);
 
-// `text` for a field that must be UTF-8: the whole characters that fit into `most` bytes, each byte
-// that is no part of one as U+FFFD.
-std::string Utf8Text(std::string_view text, std::size_t most);
+// `text` for a field that must be UTF-8: the whole characters that fit into `max_bytes` bytes, each
+// byte that is no part of one as U+FFFD.
+std::string Utf8Text(std::string_view text, std::size_t max_bytes);
 
 }  // namespace inferpool

@@ -44,12 +44,12 @@ std::string_view Section(std::string_view name) {
 // where an object was given.
 std::string NearestName(std::string_view word, bool is_object) {
   std::string_view nearest;
-  std::size_t least = std::string_view::npos;
+  std::size_t nearest_distance = std::string_view::npos;
   const auto consider = [&](std::string_view written, std::string_view name) {
     if (name.empty()) return;
     const std::size_t distance = Distance(word, written);
-    if (distance >= least) return;
-    least = distance;
+    if (distance >= nearest_distance) return;
+    nearest_distance = distance;
     nearest = name;
   };
   for (const ConfigKey& key : ConfigKeys()) {

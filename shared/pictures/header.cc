@@ -35,11 +35,11 @@ absl::Status CutOff(Format format) {
 
 absl::StatusOr<Header> Sized(Format format, std::uint32_t width, std::uint32_t height,
                              int orientation) {
-  constexpr std::uint32_t kMost = std::numeric_limits<int>::max();
+  constexpr std::uint32_t kMax = std::numeric_limits<int>::max();
   if (width == 0 || height == 0) {
     return Damaged(format, "no pixels");
   }
-  if (width > kMost || height > kMost) {
+  if (width > kMax || height > kMax) {
     return Damaged(format, "impossible size");
   }
   return Header{format, static_cast<int>(width), static_cast<int>(height), orientation};
@@ -106,11 +106,7 @@ absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
         segment->data.size() > kBlock) {
       orientation = ExifOrientation(segment->data.substr(kBlock));
     } else if (IsFrame(segment->marker) && !header) {
-      const absl::StatusOr<Header> frame = ReadFrame(segment->marker, segment->data);
-      if (!frame.ok()) {
-        return frame.status();
-      }
-      header = *frame;
+      ASSIGN_OR_RETURN(header, ReadFrame(segment->marker, segment->data));
     }
   }
 }

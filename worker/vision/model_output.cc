@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::array kEndToEndOutputs = {"num_dets", "det_boxes", "det_scores", "det_classes"};
 // Ultralytics and YOLOv10 export 300 rows; raw heads have thousands of anchors.
-constexpr std::int64_t kMostNmsFreeRows = 1000;
+constexpr std::int64_t kMaxNmsFreeRows = 1000;
 
 bool IsFloat(const TensorSpec& spec) {
   return spec.datatype == "FP32" || spec.datatype == "FP16";
@@ -75,7 +75,7 @@ bool NamesAnEmbedding(std::string_view output) {
 // The family of an output [first, last], by the rules of model_plan.h; nothing when they leave it
 // open.
 std::optional<Family> GuessDetector(std::int64_t first, std::int64_t last, std::int64_t names) {
-  if (last == 6 && first > 0 && first <= kMostNmsFreeRows) {
+  if (last == 6 && first > 0 && first <= kMaxNmsFreeRows) {
     return Family::kNmsFree;
   }
   if (last == 6 && first == kAny) {  // yolov5 of one class looks the same

@@ -14,8 +14,8 @@ namespace {
 // Adds the box unless its score is too low or its class is no class.
 void Add(std::span<const float> box, float score, float class_id, float confidence,
          Detections& detections) {
-  constexpr float kMostClasses = 1 << 20;
-  if (score > confidence && class_id >= 0 && class_id < kMostClasses) {
+  constexpr float kMaxClasses = 1 << 20;
+  if (score > confidence && class_id >= 0 && class_id < kMaxClasses) {
     detections.push_back(
         {box[0], box[1], box[2], box[3], score, static_cast<int>(std::lround(class_id))});
   }

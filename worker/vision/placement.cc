@@ -39,8 +39,8 @@ Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
 }
 
 // std::clamp, but not-a-number passes through on every path.
-float Clip(double value, int most) {
-  return static_cast<float>(value < 0 ? 0.0 : value > most ? most : value);
+float Clip(double value, int max) {
+  return static_cast<float>(value < 0 ? 0.0 : value > max ? max : value);
 }
 
 }  // namespace

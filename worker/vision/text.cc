@@ -51,11 +51,11 @@ int Baseline(int capital) {
 }  // namespace
 
 std::string Drawable(std::string_view utf8) {
-  constexpr std::size_t kMost = 40;
+  constexpr std::size_t kMax = 40;
   std::string text;
   bool kept = false;
   bool in_gap = false;
-  while (!utf8.empty() && text.size() <= kMost) {
+  while (!utf8.empty() && text.size() <= kMax) {
     const char letter = Ascii(TakeCodePoint(utf8));
     if (letter != '\0' || !in_gap) {
       text += letter != '\0' ? letter : '?';
@@ -63,13 +63,13 @@ std::string Drawable(std::string_view utf8) {
     kept = kept || (letter != '\0' && letter != ' ');
     in_gap = letter == '\0';
   }
-  if (text.size() > kMost) {
-    text.replace(kMost - 3, std::string::npos, "...");
+  if (text.size() > kMax) {
+    text.replace(kMax - 3, std::string::npos, "...");
   }
   return kept ? text : "";
 }
 
-Text::Text(std::string ascii, int capital, int most_width)
+Text::Text(std::string ascii, int capital, int max_width)
     : ascii_(std::move(ascii)),
       finer_(capital < 20 ? 4 : 2),
       capital_(capital * finer_),
@@ -79,7 +79,7 @@ Text::Text(std::string ascii, int capital, int most_width)
   const cv::Size size((drawn.width + 2 * stroke_ + finer_ - 1) / finer_,
                       (Baseline(capital_) + 2 * stroke_ + capital_ * 2 / 5 + finer_ - 1) / finer_);
   fine_size_ = size * finer_;
-  size_ = {std::clamp(size.width, 1, std::max(1, most_width)), size.height};
+  size_ = {std::clamp(size.width, 1, std::max(1, max_width)), size.height};
 }
 
 cv::Mat Text::Coverage() const {

@@ -16,8 +16,8 @@ std::string Drawable(std::string_view utf8);
 class Text {
  public:
   // `ascii`, printable; `capital`, at least 1: the height of a capital letter in pixels. At most
-  // `most_width` pixels wide, which makes the letters narrower than they should be.
-  Text(std::string ascii, int capital, int most_width);
+  // `max_width` pixels wide, which makes the letters narrower than they should be.
+  Text(std::string ascii, int capital, int max_width);
 
   cv::Size size() const { return size_; }
 

@@ -101,7 +101,7 @@ TEST(DepartureWatchTest, TheNextConnectionOfALaneIsNotStoppedByTheOneBefore) {
     Connection next;
     {
       Connection connection;
-      watch.Begin(0, connection.ours.get());
+      static_cast<void>(watch.Begin(0, connection.ours.get()));
       connection.peer.Reset();  // its event is under way while the next one begins
       watch.End(0, connection.ours.get());
     }
