@@ -1,6 +1,6 @@
-// Notices that a request's client has left while the request is in work: nginx then closes its
-// connection to us, which a thread that waits for a model would not see. One thread a process
-// watches all connections.
+// Notices that the client of a request in work has disconnected. nginx then closes its connection
+// to us, which a thread that waits for a model would not see. One thread per process watches all
+// connections.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,14 @@ namespace inferpool::fcgi {
 
 class DepartureWatch {
  public:
-  // Room for one connection a lane.
+  // Makes room for one connection per lane.
   explicit DepartureWatch(std::size_t lanes);
   ~DepartureWatch();
   DepartureWatch(const DepartureWatch&) = delete;
   DepartureWatch& operator=(const DepartureWatch&) = delete;
 
-  // The token is stopped when the other end of `socket` closes; what it calls back runs in the
-  // watching thread. End it before the socket is closed.
+  // Watches `socket`. The token is stopped when the other end closes; its callbacks run in the
+  // watching thread. Call End before the socket is closed.
   [[nodiscard]] std::stop_token Begin(std::size_t lane, int socket);
   void End(std::size_t lane, int socket);
 

@@ -1,4 +1,4 @@
-// The models' statistics as Prometheus text, on a port of its own.
+// The models' statistics as Prometheus text, on a port of their own.
 #pragma once
 
 #include <memory>
