@@ -1,4 +1,4 @@
-// A model's answer to what is in the picture.
+// Reads a model's outputs as a result: detections, classes or an embedding.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -33,7 +33,7 @@ struct Classification {
   std::vector<ClassScore> scores;
 };
 
-// As the model gave it, not normalised.
+// The model's values, not normalised.
 struct Embedding {
   std::vector<float> values;
 };

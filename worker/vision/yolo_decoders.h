@@ -1,4 +1,4 @@
-// YOLO heads that answer with every anchor: decoded here, suppressed by the caller.
+// Decoders of YOLO outputs that hold every anchor. The caller suppresses duplicates.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -11,14 +11,16 @@
 
 namespace inferpool::vision {
 
-// [4 + classes, anchors]; boxes are cx, cy, w, h in the model's coordinates. The anchors whose best
-// class scores above `confidence`, in the input's coordinates, in the anchors' order. As
-// Ultralytics' non_max_suppression, one class for each box. INTERNAL: not such a tensor.
+// Reads [4 + classes, anchors], with boxes as cx, cy, w, h in the model's coordinates. Returns the
+// anchors whose best class scores above `confidence`, in the input's coordinates and the anchors'
+// order, with one class per box, as in Ultralytics' non_max_suppression. INTERNAL: the output is
+// not such a tensor.
 absl::StatusOr<Detections> ReadYoloV8(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence);
 
-// [anchors, 5 + classes]; confidence is objectness times the class's score, and both the
-// objectness and the product must be above `confidence`, as in YOLOv5's non_max_suppression.
+// Reads [anchors, 5 + classes], otherwise as above. The confidence is the objectness times the
+// class's score; both the objectness and the product must be above `confidence`, as in YOLOv5's
+// non_max_suppression.
 absl::StatusOr<Detections> ReadYoloV5(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence);
 
