@@ -125,7 +125,7 @@ bool Complain(const std::string& subject, std::string_view text) {
   return false;
 }
 
-// The answer's JSON, or what the service has to say when its status is not 200.
+// Returns the answer's JSON, or the service's refusal as an error when its status is not 200.
 absl::StatusOr<Json::Value> ReadAnswer(const PredictCommand& options, const Answer& answer) {
   Json::Value json;
   std::string errors;
