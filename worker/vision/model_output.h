@@ -1,4 +1,4 @@
-// The half of a plan that reads the model's answer. Rules and errors: family.h.
+// The half of a plan that reads the model's answer. Rules and errors: model_plan.h.
 #pragma once
 
 #include <absl/status/status.h>
