@@ -44,8 +44,8 @@ class LetterboxEngine : public OneByOneEngine {
     const std::span<const std::int64_t> picture_shape = input.shape.last(3);
     const std::int64_t height = picture_shape[0];
     const std::int64_t width = picture_shape[1];
-    constexpr std::int64_t kMax = std::numeric_limits<int>::max() / 3;
-    if (height < 1 || width < 1 || height > kMax || width > kMax) {
+    constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
+    if (height < 1 || width < 1 || height > kMaxPictureSide || width > kMaxPictureSide) {
       return InvalidArgument("the picture has no pixels, or impossibly many");
     }
     std::vector<std::int64_t> shape{std::int64_t{kChannels}, size_.height, size_.width};
@@ -53,18 +53,18 @@ class LetterboxEngine : public OneByOneEngine {
       shape.insert(shape.begin(), rows);
     }
     const std::size_t values = kChannels * static_cast<std::size_t>(size_.area());
-    const auto memory =
-        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float));
-    RETURN_IF_ERROR(memory.status());
+    ASSIGN_OR_RETURN(
+        const auto memory,
+        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float)));
     const std::size_t row_bytes = input.data.size() / static_cast<std::size_t>(rows);
     // Shared memory may lie anywhere; the reply's memory is aligned.
-    const bool aligned = reinterpret_cast<std::uintptr_t>(memory->data()) % alignof(float) == 0;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(float) == 0;
     std::vector<float> buffer(aligned ? 0 : values);
     for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
       // cv::Mat has no view of constant pixels; they are only read.
       const cv::Mat picture(static_cast<int>(height), static_cast<int>(width), CV_8UC3,
                             const_cast<std::byte*>(input.data.data() + row * row_bytes));
-      std::byte* to = memory->data() + row * values * sizeof(float);
+      std::byte* to = memory.data() + row * values * sizeof(float);
       if (aligned) {
         Write(picture, {reinterpret_cast<float*>(to), values});
       } else {
