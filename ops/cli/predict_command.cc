@@ -97,7 +97,7 @@ void Print(const std::string& picture, const Json::Value& answer) {
     fmt::print("  nothing found\n");
 }
 
-// How the service is to render the picture for `file`, by the file's name; empty: not at all.
+// Returns the value of `render` for a picture file of that name, or an empty text for another file.
 std::string RenderingFor(const std::string& file) {
   const std::string ending = LowerCase(std::filesystem::path(file).extension().string());
   if (ending == ".png") return "png";
@@ -155,7 +155,7 @@ absl::Status Draw(const PredictCommand& options, const std::string& picture,
   return Write(file, answer.body);
 }
 
-// False when something went wrong, which has been printed then.
+// Returns false after it has printed what went wrong.
 bool PredictOne(const PredictCommand& options, std::size_t index) {
   const std::string& picture = options.pictures[index];
   const absl::StatusOr<Answer> answer = Post(options, picture, "json");
