@@ -9,6 +9,7 @@
 
 #include "fcgi/child.h"
 #include "ops/nginx_config.h"
+#include "ops/places.h"
 #include "shared/file_descriptor.h"
 
 namespace inferpool::ops {
@@ -38,7 +39,10 @@ bool CanBindIpv6() {
 NginxHost ThisHost(const Config& config) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  return {.user = NginxUser(config), .has_ipv6 = CanBindIpv6(), .descriptors = limit.rlim_max};
+  return {.user = NginxUser(config),
+          .has_ipv6 = CanBindIpv6(),
+          .descriptors = limit.rlim_max,
+          .data = DataFolder()};
 }
 
 }  // namespace inferpool::ops

@@ -28,6 +28,7 @@
 #include "fcgi/pid_file.h"
 #include "fcgi/server.h"
 #include "ops/keys_command.h"
+#include "ops/places.h"
 #include "ops/sidecar.h"
 #include "ops/state_folder.h"
 #include "shared/listen.h"
@@ -205,15 +206,6 @@ int ExecModelServer(const Config& config, const std::string& program) {
   execv(program.c_str(), pointers.data());
   log::Error("cannot start the model server", {{"program", program}, {"errno", errno}});
   return EXIT_FAILURE;
-}
-
-std::string OwnProgram() {
-  return std::filesystem::read_symlink("/proc/self/exe");
-}
-
-// The model server's program lies beside ours.
-std::string ModelServerProgram() {
-  return std::filesystem::path(OwnProgram()).parent_path() / "modelserver";
 }
 
 int Refuse(std::string_view why) {

@@ -213,10 +213,10 @@ const ConfigKey kKeys[] = {
      "empty: this pool's",
      Reach::kNginx},
     {"nginx.pages", PathKey{FIELD(nginx.pages), /*may_be_empty=*/true, /*other=*/"none"},
-     "folder of the pages for people; empty: nginx/pages of the source; none: no pages",
+     "folder of the pages for people; empty: those that came with the program; none: no pages",
      Reach::kNginx},
     {"nginx.swagger_ui", PathKey{FIELD(nginx.swagger_ui), /*may_be_empty=*/true},
-     "folder of Swagger UI, for /docs; empty: where ops/run installs it", Reach::kNginx},
+     "folder of Swagger UI, for /docs; empty: the one that came with the program", Reach::kNginx},
 };
 
 #undef FIELD
