@@ -1,5 +1,5 @@
 # What `cmake --install` puts where. The installed tree needs neither the source nor the build, and may
-# be moved as a whole: the program finds the rest from where it lies (places.h), and its configuration
+# be moved as a whole: the program finds the rest from where it lies (own_files.h), and its configuration
 # the sample models from where that lies.
 
 set(swagger_ui ${PROJECT_SOURCE_DIR}/build/swagger-ui/node_modules/swagger-ui-dist)
