@@ -90,8 +90,9 @@ void Print(const std::string& picture, const Json::Value& answer) {
   if (answer.isMember("embedding")) {
     fmt::print("  an embedding of {} numbers\n", answer["embedding"].size());
   }
-  if (answer.isMember("detections") && answer["detections"].empty())
+  if (answer.isMember("detections") && answer["detections"].empty()) {
     fmt::print("  nothing found\n");
+  }
 }
 
 // Draws with the loader's own idea of "upright", which is the server's: EXIF is applied.

@@ -130,8 +130,9 @@ TEST(PreambleTest, AnyBytesHaveAVerdict) {
   };
   for (int round = 0; round < 5'000; ++round) {
     std::vector<char> bytes(good.begin(), good.end());
-    for (std::size_t i = 0; i <= below(3); ++i)
+    for (std::size_t i = 0; i <= below(3); ++i) {
       bytes[below(bytes.size())] = static_cast<char>(below(256));
+    }
     bytes.resize(below(bytes.size() + 1));
     Judge({bytes.data(), bytes.size()});  // a sanitizer sees a read beyond the end
   }
