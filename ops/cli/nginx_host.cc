@@ -8,6 +8,7 @@
 
 #include "fcgi/pool/child.h"
 #include "ops/cli/nginx_config.h"
+#include "ops/cli/own_files.h"
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/file_descriptor.h"
 
@@ -36,7 +37,10 @@ bool CanBindIpv6() {
 }  // namespace
 
 NginxHost ThisHost(const Config& config) {
-  return {.user = NginxUser(config), .has_ipv6 = CanBindIpv6(), .descriptors = MaxDescriptors()};
+  return {.user = NginxUser(config),
+          .has_ipv6 = CanBindIpv6(),
+          .descriptors = MaxDescriptors(),
+          .data = DataFolder()};
 }
 
 }  // namespace inferpool::ops

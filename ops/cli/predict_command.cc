@@ -93,8 +93,9 @@ void Print(const std::string& picture, const Json::Value& answer) {
   if (answer.isMember("embedding")) {
     fmt::print("  an embedding of {} numbers\n", answer["embedding"].size());
   }
-  if (answer.isMember("detections") && answer["detections"].empty())
+  if (answer.isMember("detections") && answer["detections"].empty()) {
     fmt::print("  nothing found\n");
+  }
 }
 
 // Returns the value of `render` for a picture file of that name, or an empty text for another file.

@@ -27,6 +27,7 @@
 #include "fcgi/serving/server.h"
 #include "fcgi/wire/connection.h"
 #include "ops/cli/keys_command.h"
+#include "ops/cli/own_files.h"
 #include "ops/cli/state_folder.h"
 #include "ops/sidecar/sidecar.h"
 #include "shared/base/descriptor_limit.h"
@@ -205,15 +206,6 @@ int ExecModelServer(const Config& config, const std::string& program) {
   execv(program.c_str(), pointers.data());
   log::Error("cannot start the model server", {{"program", program}, {"errno", errno}});
   return EXIT_FAILURE;
-}
-
-std::string OwnProgram() {
-  return std::filesystem::read_symlink("/proc/self/exe");
-}
-
-// The model server's program lies beside ours.
-std::string ModelServerProgram() {
-  return std::filesystem::path(OwnProgram()).parent_path() / "modelserver";
 }
 
 int Refuse(std::string_view why) {

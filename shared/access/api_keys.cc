@@ -92,8 +92,9 @@ class Parser {
 
   static std::string Listed(std::initializer_list<std::string_view> words) {
     std::string list;
-    for (const std::string_view word : words)
+    for (const std::string_view word : words) {
       list += (list.empty() ? "" : ", ") + std::string(word);
+    }
     return list;
   }
 
@@ -154,8 +155,9 @@ class Parser {
     double per_s = 0;
     int burst = 0;
     if (entry.isMember("rate_per_s")) {
-      if (!entry["rate_per_s"].isNumeric())
+      if (!entry["rate_per_s"].isNumeric()) {
         return At(entry["rate_per_s"], "rate_per_s is no number");
+      }
       per_s = entry["rate_per_s"].asDouble();
     }
     if (entry.isMember("burst")) {

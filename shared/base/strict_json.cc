@@ -40,10 +40,11 @@ Extent Measure(std::string_view text, std::size_t max_values) {
     if (in_string) {
       i = text.find_first_of("\"\\", i);
       if (i == std::string_view::npos) break;
-      if (text[i] == '\\')
+      if (text[i] == '\\') {
         ++i;
-      else
+      } else {
         in_string = false;
+      }
       continue;
     }
     in_string = text[i] == '"';

@@ -218,10 +218,11 @@ const ConfigKey kKeys[] = {
      "empty: this pool's",
      ReloadEffect::kNginx},
     {"nginx.pages", PathKey{FIELD(nginx.pages), /*may_be_empty=*/true, /*other=*/"none"},
-     "folder of the pages for people; empty: nginx/pages of the source; none: no pages",
+     "folder of the pages for people; empty: those that came with the program; none: no pages",
      ReloadEffect::kNginx},
     {"nginx.swagger_ui", PathKey{FIELD(nginx.swagger_ui), /*may_be_empty=*/true},
-     "folder of Swagger UI, for /docs; empty: where ops/run installs it", ReloadEffect::kNginx},
+     "folder of Swagger UI, for /docs; empty: the one that came with the program",
+     ReloadEffect::kNginx},
 };
 
 #undef FIELD

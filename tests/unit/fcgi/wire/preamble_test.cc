@@ -140,8 +140,9 @@ TEST(PreambleTest, MoreBytesTakeNoVerdictBack) {
   std::map<Preamble, int> verdicts;
   for (int round = 0; round < 5'000; ++round) {
     std::vector<char> bytes(good.begin(), good.end());
-    for (std::size_t i = 0; i <= below(3); ++i)
+    for (std::size_t i = 0; i <= below(3); ++i) {
       bytes[below(bytes.size())] = static_cast<char>(below(256));
+    }
     const Preamble whole = ValidatePreamble({bytes.data(), bytes.size()});
     ++verdicts[whole];
     // A copy of its own, so that a sanitizer sees a read beyond the end.

@@ -4,6 +4,7 @@
 #include <json/json.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -16,7 +17,7 @@ namespace inferpool {
 namespace {
 
 std::string SourcePath(const std::string& name) {
-  return std::string(INFERPOOL_SOURCE_DIR) + "/" + name;
+  return std::filesystem::canonical(INFERPOOL_SOURCE_DIR) / name;
 }
 
 Json::Value ParseJson(const std::string& text) {

@@ -413,8 +413,9 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
                           std::this_thread::sleep_for(std::chrono::microseconds(numbers[0] % 300));
                           if (limits.departed.stop_requested()) return absl::CancelledError("");
                           if (numbers[0] % 31 == 0) return absl::UnavailableError("");
-                          if (std::ranges::count(numbers, kBad) > 0)
+                          if (std::ranges::count(numbers, kBad) > 0) {
                             return absl::InvalidArgumentError("");
+                          }
                           return MakeAnswer(numbers);
                         });
   std::vector<std::jthread> threads;
