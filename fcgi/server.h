@@ -19,7 +19,7 @@ using Handler = std::function<Response(const Request&, Lane&)>;
 
 // Where a worker works: its rows of the scoreboard, its share of the pool's heavy work, and the
 // master's bell.
-struct Station {
+struct WorkerContext {
   Pool& pool;
   Slot& slot;
   std::span<Lane> lanes;  // one a thread
@@ -32,6 +32,7 @@ struct Station {
 // the backlog is accepted first. Says in its slot that it is ready, that it is due once it has
 // served its quota (and serves on), and that it drains. On SIGUSR1 it opens the log file again.
 // SIGTERM and SIGUSR1 must be blocked in the calling thread.
-void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station);
+void Serve(int listener, const ReadLimits& limits, const Handler& handler,
+           const WorkerContext& context);
 
 }  // namespace inferpool::fcgi

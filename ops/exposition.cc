@@ -85,7 +85,7 @@ MetricFamily Workers(const Totals& totals) {
   // The first state is no process at all.
   for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
     Add(family, {{"state", std::string(kProcessStateNames[i])}},
-        static_cast<double>(totals.workers_by_state[i]));
+        static_cast<double>(totals.workers().by_state[i]));
   }
   return family;
 }
@@ -134,9 +134,39 @@ MetricFamily Keys(const Totals& totals) {
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family = Family("inferpool_worker_ends_total",
                                "Worker processes that ended, by reason", MetricType::Counter);
-  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.worker_recycles));
-  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.worker_crashes));
+  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.workers().planned_ends));
+  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.workers().crashes));
   return family;
+}
+
+// Of each kind of process, the workers included.
+std::vector<MetricFamily> Roles(const Totals& totals) {
+  MetricFamily processes =
+      Family("inferpool_processes", "Processes of the pool, by role and state", MetricType::Gauge);
+  MetricFamily wanted = Family("inferpool_processes_wanted",
+                               "Processes that the configuration asks for", MetricType::Gauge);
+  MetricFamily backing_off =
+      Family("inferpool_processes_backing_off", "Processes that wait to be started after a crash",
+             MetricType::Gauge);
+  MetricFamily starts =
+      Family("inferpool_process_starts_total", "Processes started", MetricType::Counter);
+  MetricFamily ends = Family("inferpool_process_ends_total", "Processes that ended, by reason",
+                             MetricType::Counter);
+  for (const RoleTotals& role : totals.roles) {
+    const std::string name(role.name.view());
+    if (name.empty()) continue;
+    // The first state is no process at all.
+    for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+      Add(processes, {{"role", name}, {"state", std::string(kProcessStateNames[i])}},
+          static_cast<double>(role.by_state[i]));
+    }
+    Add(wanted, {{"role", name}}, static_cast<double>(role.wanted));
+    Add(backing_off, {{"role", name}}, static_cast<double>(role.backing_off));
+    Add(starts, {{"role", name}}, static_cast<double>(role.starts));
+    Add(ends, {{"role", name}, {"reason", "planned"}}, static_cast<double>(role.planned_ends));
+    Add(ends, {{"role", name}, {"reason", "crash"}}, static_cast<double>(role.crashes));
+  }
+  return {processes, wanted, backing_off, starts, ends};
 }
 
 }  // namespace
@@ -144,7 +174,7 @@ MetricFamily Ends(const Totals& totals) {
 std::string Exposition(const Totals& totals, const Health& health,
                        const std::optional<ListenQueue>& queue) {
   const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
-  return prometheus::TextSerializer().Serialize({
+  std::vector<MetricFamily> families = {
       Requests(totals),
       Stages(totals),
       ModelCalls(totals),
@@ -163,12 +193,12 @@ std::string Exposition(const Totals& totals, const Health& health,
              MetricType::Gauge, queue ? queue->most : 0),
       Workers(totals),
       Single("inferpool_worker_starts_total", "Worker processes started", MetricType::Counter,
-             value(totals.worker_starts)),
+             value(totals.workers().starts)),
       Ends(totals),
       Single("inferpool_workers_wanted", "Workers that the configuration asks for",
-             MetricType::Gauge, value(totals.wanted_workers)),
+             MetricType::Gauge, value(totals.workers().wanted)),
       Single("inferpool_workers_backing_off", "Workers that wait to be started after a crash",
-             MetricType::Gauge, value(totals.backing_off)),
+             MetricType::Gauge, value(totals.workers().backing_off)),
       Single("inferpool_quarantined_inputs",
              "Pictures that are refused because they crashed a worker", MetricType::Gauge,
              value(totals.quarantined)),
@@ -179,7 +209,9 @@ std::string Exposition(const Totals& totals, const Health& health,
       ModelServers(health),
       Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,
              health.Ready() ? 1 : 0),
-  });
+  };
+  for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace inferpool::ops

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fcgi/roles.h"
@@ -11,6 +12,22 @@ namespace inferpool::fcgi {
 namespace {
 
 using Names = std::vector<std::string>;
+
+enum : int { kWorkers, kSidecar, kModels };
+
+ConfigChange Compare(const Config& before, const Config& after) {
+  const RoleTable roles = {
+      {.name = "worker",
+       .seats = {},
+       .replaced_by = {Reach::kWorkers, Reach::kClients, Reach::kAll},
+       .run = {}},
+      {.name = "sidecar", .seats = {}, .replaced_by = {Reach::kClients, Reach::kAll}, .run = {}},
+      {.name = "modelserver",
+       .seats = {},
+       .replaced_by = {Reach::kModels, Reach::kAll},
+       .run = {}}};
+  return fcgi::Compare(roles, before, after);
+}
 
 TEST(ConfigChangeTest, WhereNothingDiffersNothingIsAsked) {
   const ConfigChange change = Compare(Config(), Config());
@@ -32,16 +49,31 @@ TEST(ConfigChangeTest, AKeyOfTheMastersReplacesNobody) {
 TEST(ConfigChangeTest, EachRoleThatUsesAChangedKeyIsReplacedOnce) {
   Config after;
   after.predict.iou = 0.5;
-  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker});
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorkers});
   after.predict.confidence = 0.5;
   after.log.level = "debug";
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar}));
   after.modelserver.repository = "/elsewhere";
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar, kModels}));
   EXPECT_EQ(Compare(Config(), after).keys.size(), 4U);
   after = {};
   after.backend.message_mb = 512;  // the ends of one wire
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar, kModels}));
+}
+
+TEST(ConfigChangeTest, ARoleIsReplacedByWhatItsRowSays) {
+  Config after;
+  after.predict.iou = 0.5;
+  for (const auto& [row, rolled] : std::vector<std::pair<std::vector<Reach>, bool>>{
+           {{}, false},
+           {{Reach::kWorkers}, true},
+           {{Reach::kModels}, false},
+           {{Reach::kModels, Reach::kWorkers}, true}}) {
+    const RoleTable roles = {{.name = "worker", .seats = {}, .run = {}},
+                             {.name = "beacon", .seats = {}, .replaced_by = row, .run = {}}};
+    EXPECT_EQ(fcgi::Compare(roles, Config(), after).roll,
+              rolled ? std::vector<int>{1} : std::vector<int>{});
+  }
 }
 
 TEST(ConfigChangeTest, WhatOnlyANewStartCanChangeIsNamed) {
