@@ -11,21 +11,21 @@
 #include <string_view>
 #include <vector>
 
-#include "fcgi/connection.h"
-#include "fcgi/crash_handler.h"
-#include "fcgi/server.h"
-#include "shared/heavy_work.h"
-#include "shared/log.h"
-#include "shared/tune_runtime.h"
-#include "shared/vision/decode.h"
-#include "shared/vision/header.h"
-#include "worker/api/api.h"
-#include "worker/api/batch.h"
-#include "worker/api/cache.h"
-#include "worker/api/key_ring.h"
+#include "fcgi/serving/crash_handler.h"
+#include "fcgi/serving/server.h"
+#include "fcgi/wire/connection.h"
+#include "shared/base/log.h"
+#include "shared/base/tune_runtime.h"
+#include "shared/board/heavy_work.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
+#include "worker/api.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/client.h"
 #include "worker/backend/inference.h"
+#include "worker/backend/rpc/client.h"
+#include "worker/http/key_ring.h"
+#include "worker/predict/batch.h"
+#include "worker/predict/cache.h"
 
 namespace inferpool {
 namespace {

@@ -2,9 +2,9 @@
 // own: it starts threads and gRPC.
 #pragma once
 
-#include "fcgi/notice.h"
-#include "shared/config.h"
-#include "shared/scoreboard.h"
+#include "shared/board/notice.h"
+#include "shared/board/scoreboard.h"
+#include "shared/config/config.h"
 
 namespace inferpool {
 
