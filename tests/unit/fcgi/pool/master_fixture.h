@@ -48,6 +48,7 @@ class MasterFixture : public testing::Test {
     std::array<std::atomic<int>, 8> worker_asked;
     std::atomic<int> sidecar_asked;
     std::atomic<int> model_server_asked;
+    std::atomic<int> seen;  // what the test's own children make of it
   };
 
   // What a worker does, for tests to change.
