@@ -95,10 +95,16 @@ void Supervisor::FillSeats(int index, TimePoint now, Actions& actions) {
   role.seats.resize(wanted);
   for (Seat& seat : role.seats) {
     if (seat.occupant == kNone) seat.occupant = std::exchange(seat.successor, kNone);
-    if (seat.occupant == kNone && seat.start.until <= now) {
+    if (seat.occupant == kNone && seat.start.until <= now && HasRoom(role)) {
       seat.occupant = Start(index, /*successor=*/false, now, actions);
     }
   }
+}
+
+// Where the old one leaves first, it is not only out of its seat but gone.
+bool Supervisor::HasRoom(const RoleState& role) {
+  const auto empty = std::ranges::count(role.places, State::kEmpty, &ProcessSlot::state);
+  return role.role.policy.successor_first || role.role.places - empty < role.role.seats;
 }
 
 // The seats whose processes serve come first: those at the end are given up.

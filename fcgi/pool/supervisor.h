@@ -182,6 +182,7 @@ class Supervisor {
 
   void Timers(int role, TimePoint now, Actions& actions);
   static void PreferReady(RoleState& role);
+  static bool HasRoom(const RoleState& role);
   void FillSeats(int role, TimePoint now, Actions& actions);
   void ReplaceOccupants(int role, TimePoint now, Actions& actions);
   bool MustWait(const RoleState& role) const;

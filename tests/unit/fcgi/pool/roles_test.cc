@@ -115,7 +115,7 @@ TEST_F(RolesTest, AReloadReplacesThoseWhoseRowSaysSo) {
   after = before;
   after.modelserver.poll_s = before.modelserver.poll_s + 1;  // the models'
   world.supervisor().Roll(Compare(roles_, before, after).roll, 3);
-  EXPECT_EQ(world.Settle(), "terminate m0, terminate x0, start m0 g3, start x1 g3");
+  EXPECT_EQ(world.Settle(), "terminate m0, terminate x0, start m0 g3, start x0 g3");
   EXPECT_TRUE(world.supervisor().Settled());
 }
 
@@ -126,6 +126,20 @@ TEST_F(RolesTest, ARowWithASuccessorFirstHasItStartedFirst) {
   world.Begin();
   world.supervisor().Roll({kBeacon}, 2);
   EXPECT_EQ(world.Settle(), "successor x1 g2, terminate x0");
+}
+
+TEST_F(RolesTest, OneThatLeavesFirstIsGoneBeforeAnotherIsStarted) {
+  Config config = OneOfEach();
+  config.threads = 2;
+  World world = Begun(config);
+  world.supervisor().Roll({kBeacon}, 2);
+  EXPECT_EQ(world.Step(), "terminate x0") << "though there is a free place";
+  world.End("x0");
+  EXPECT_EQ(world.Step(), "start x0 g2");
+  world.Ready("x0");
+  EXPECT_EQ(world.Step(), "terminate x1");
+  world.End("x1");
+  EXPECT_EQ(world.Step(), "start x1 g2");
 }
 
 TEST_F(RolesTest, SeveralThatRollLastDoNotWaitForEachOther) {
