@@ -22,6 +22,7 @@ install(FILES README.md CHANGELOG.md LICENSE TYPE DOC)
 install(DIRECTORY docs TYPE DOC)
 install(CODE "
   set(source \"${PROJECT_SOURCE_DIR}\")
+  set(build \"${PROJECT_BINARY_DIR}\")
   set(bindir \"${CMAKE_INSTALL_BINDIR}\")
   set(datadir \"${CMAKE_INSTALL_DATADIR}\")
   set(sysconfdir \"${CMAKE_INSTALL_SYSCONFDIR}\")")

@@ -14,7 +14,7 @@ elseif(NOT IS_ABSOLUTE ${sysconfdir})
   set(sysconfdir ${prefix}/${sysconfdir})
 endif()
 set(config_folder ${sysconfdir}/inferpool)
-set(made ${CMAKE_CURRENT_BINARY_DIR}/installed)
+set(made ${build}/installed)
 file(MAKE_DIRECTORY ${made})
 
 # edited(FILE TEXT PLACE...): FILE of ops/ with PLACE for each TEXT, all of which must be in it.

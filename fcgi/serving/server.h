@@ -19,7 +19,7 @@ using Handler = std::function<Response(const Request&, Lane&)>;
 
 // What a worker needs of its pool: its rows of the scoreboard, its share of the heavy work, and the
 // means to wake the master.
-struct Station {
+struct WorkerContext {
   Pool& pool;
   Slot& slot;
   std::span<Lane> lanes;  // one per thread
@@ -32,6 +32,7 @@ struct Station {
 // the connections in the backlog first. Its slot says that it is ready, that it is due for
 // replacement once it has served its quota (it goes on serving), and that it drains. SIGUSR1 opens
 // the log file again. SIGTERM and SIGUSR1 must be blocked in the calling thread.
-void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station);
+void Serve(int listener, const ReadLimits& limits, const Handler& handler,
+           const WorkerContext& context);
 
 }  // namespace inferpool::fcgi

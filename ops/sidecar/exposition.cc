@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "shared/monitor/prometheus_text.h"
 
@@ -54,7 +56,7 @@ MetricFamily Workers(const Totals& totals) {
   // The first state is no process at all.
   for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
     Add(family, {{"state", std::string(kProcessStateNames[i])}},
-        static_cast<double>(totals.workers_by_state[i]));
+        static_cast<double>(totals.workers().by_state[i]));
   }
   return family;
 }
@@ -101,9 +103,35 @@ MetricFamily Keys(const Totals& totals) {
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family =
       Counter("inferpool_worker_ends_total", "Worker processes that ended, by reason");
-  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.worker_recycles));
-  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.worker_crashes));
+  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.workers().planned_ends));
+  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.workers().crashes));
   return family;
+}
+
+// Of each kind of process, the workers included.
+std::vector<MetricFamily> Roles(const Totals& totals) {
+  MetricFamily processes = Gauge("inferpool_processes", "Processes of the pool, by role and state");
+  MetricFamily wanted =
+      Gauge("inferpool_processes_wanted", "Processes that the configuration asks for");
+  MetricFamily backing_off =
+      Gauge("inferpool_processes_backing_off", "Processes that wait to be started after a crash");
+  MetricFamily starts = Counter("inferpool_process_starts_total", "Processes started");
+  MetricFamily ends = Counter("inferpool_process_ends_total", "Processes that ended, by reason");
+  for (const RoleTotals& role : totals.roles) {
+    const std::string name(role.name.view());
+    if (name.empty()) continue;
+    // The first state is no process at all.
+    for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+      Add(processes, {{"role", name}, {"state", std::string(kProcessStateNames[i])}},
+          static_cast<double>(role.by_state[i]));
+    }
+    Add(wanted, {{"role", name}}, static_cast<double>(role.wanted));
+    Add(backing_off, {{"role", name}}, static_cast<double>(role.backing_off));
+    Add(starts, {{"role", name}}, static_cast<double>(role.starts));
+    Add(ends, {{"role", name}, {"reason", "planned"}}, static_cast<double>(role.planned_ends));
+    Add(ends, {{"role", name}, {"reason", "crash"}}, static_cast<double>(role.crashes));
+  }
+  return {processes, wanted, backing_off, starts, ends};
 }
 
 }  // namespace
@@ -111,7 +139,7 @@ MetricFamily Ends(const Totals& totals) {
 std::string Exposition(const Totals& totals, const Health& health,
                        const std::optional<ListenQueue>& queue) {
   const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
-  return monitor::PrometheusText({
+  std::vector<MetricFamily> families = {
       Requests(totals),
       Stages(totals),
       ModelCalls(totals),
@@ -128,12 +156,12 @@ std::string Exposition(const Totals& totals, const Health& health,
             queue ? queue->max : 0),
       Workers(totals),
       Counter("inferpool_worker_starts_total", "Worker processes started",
-              value(totals.worker_starts)),
+              value(totals.workers().starts)),
       Ends(totals),
       Gauge("inferpool_workers_wanted", "Workers that the configuration asks for",
-            value(totals.wanted_workers)),
+            value(totals.workers().wanted)),
       Gauge("inferpool_workers_backing_off", "Workers that wait to be started after a crash",
-            value(totals.backing_off)),
+            value(totals.workers().backing_off)),
       Gauge("inferpool_quarantined_inputs",
             "Pictures that are refused because they crashed a worker", value(totals.quarantined)),
       Gauge("inferpool_model_server_ready", "1 when a model server can be sent requests",
@@ -142,7 +170,9 @@ std::string Exposition(const Totals& totals, const Health& health,
       Keys(totals),
       ModelServers(health),
       Gauge("inferpool_ready", "1 when /readyz answers 200", health.Ready() ? 1 : 0),
-  });
+  };
+  for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
+  return monitor::PrometheusText(families);
 }
 
 }  // namespace inferpool::ops

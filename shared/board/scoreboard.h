@@ -154,7 +154,26 @@ struct CrashRecord {
 };
 
 inline constexpr std::size_t kCrashRecords = 8;
-inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
+
+// The kinds of processes of a pool are numbered. The workers are the first, and the only ones with
+// slots; the processes of the others have a row each of Pool::processes.
+inline constexpr int kWorkerRole = 0;
+inline constexpr std::size_t kMaxRoles = 8;
+inline constexpr std::size_t kProcessRows = 128;
+
+using RoleName = FixedText<24>;
+
+// One kind of process: how many there shall be, and what became of them. Written by the master.
+struct RoleRow {
+  Seqlock<RoleName> name;  // empty: there is no such role
+  std::atomic<std::uint32_t> first_row;
+  std::atomic<std::uint32_t> rows;
+  std::atomic<std::uint32_t> wanted;
+  std::atomic<std::uint32_t> backing_off;  // that wait to be started again after a crash
+  std::atomic<std::uint64_t> starts;
+  std::atomic<std::uint64_t> crashes;  // ends that nobody had planned
+  std::atomic<std::uint64_t> planned_ends;
+};
 
 // Data of the pool as a whole. The master writes it, except for the quarantine, the keys and heavy
 // work.
@@ -162,16 +181,11 @@ struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
   std::atomic<std::uint32_t> generation;
-  std::atomic<std::uint32_t> wanted_workers;
-  std::atomic<std::uint32_t> backing_off;  // workers that wait to be started again after a crash
-  std::atomic<std::uint32_t> stopping;     // 1: workers that leave empty the backlog first
+  std::atomic<std::uint32_t> stopping;  // 1: workers that leave empty the backlog first
   std::atomic<std::uint64_t> listener_inode;
-  std::atomic<std::uint64_t> worker_starts;
-  std::atomic<std::uint64_t> worker_crashes;
-  std::atomic<std::uint64_t> worker_recycles;
   std::atomic<std::uint64_t> quarantine_ttl_ns;  // 0: nothing is quarantined
-  std::array<ProcessRow, kSidecarRows> sidecars;
-  ProcessRow model_server;
+  std::array<RoleRow, kMaxRoles> roles;
+  std::array<ProcessRow, kProcessRows> processes;  // role by role
   Seqlock<ReloadRecord> reload;
   std::atomic<std::uint64_t> crash_records;  // written so far; the next one's place
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
@@ -179,6 +193,17 @@ struct alignas(64) Pool {
   RateLimiter keys;
   std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
   std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
+};
+
+// A kind of process at one moment.
+struct RoleTotals {
+  RoleName name;  // empty: there is no such role
+  std::array<std::uint64_t, kProcessStateNames.size()> by_state{};
+  std::uint64_t wanted = 0;
+  std::uint64_t backing_off = 0;
+  std::uint64_t starts = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t planned_ends = 0;
 };
 
 // The totals over all slots and lanes at one moment.
@@ -194,14 +219,12 @@ struct Totals {
   std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work
   std::uint64_t heavy_working = 0;
   std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
-  std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
-  std::uint64_t wanted_workers = 0;
-  std::uint64_t backing_off = 0;
-  std::uint64_t worker_starts = 0;
-  std::uint64_t worker_crashes = 0;
-  std::uint64_t worker_recycles = 0;
+  std::array<RoleTotals, kMaxRoles> roles{};
   std::uint64_t quarantined = 0;
   std::vector<KeyRequests> keys;  // by name
+
+  const RoleTotals& workers() const { return roles[kWorkerRole]; }
+  RoleTotals& workers() { return roles[kWorkerRole]; }
 };
 
 HistogramTotal Read(const Histogram& histogram);
@@ -232,10 +255,26 @@ class Scoreboard {
   std::uint64_t Served(int slot) const;
   HistogramTotal Times(int slot) const;
 
-  // For the master. Occupy: call it just before a new tenant is forked. Vacate: when it has ended.
+  // Names the kinds of processes that there are, the workers first, and gives each of the others
+  // its rows. What is already there stays when it is the same. For the master, before it starts the
+  // first of them; aborts when they have more rows than there are.
+  struct RoleRoom {
+    std::string_view name;
+    int rows;  // 0 for the workers
+  };
+  void SetRoles(std::span<const RoleRoom> roles) const;
+
+  // The row of a process; a worker's is in its slot. And those of all of a role but the workers.
+  ProcessRow& process(int role, int place) const;
+  std::span<ProcessRow> processes(int role) const;
+
+  // A process's start, just before its fork, and its end. For the master. A worker, a new tenant of
+  // its slot, has its own pair: Occupy and Vacate.
+  void Enter(int role, int place, std::uint32_t generation, TimePoint now) const;
+  void Leave(int role, int place) const;
   void Occupy(int slot, std::uint32_t generation, int threads, TimePoint now) const;
   void Vacate(int slot) const;
-  void CountEnd(bool crashed) const;
+  void CountEnd(int role, bool crashed) const;
   void Record(const CrashRecord& crash) const;
 
   // The latest crashes, newest first.
@@ -248,6 +287,8 @@ class Scoreboard {
   struct Head;
 
   Scoreboard(FileDescriptor file, void* memory, std::size_t bytes);
+
+  RoleTotals SumRole(int role) const;
 
   FileDescriptor file_;
   std::size_t bytes_;
