@@ -42,7 +42,7 @@
 #include "worker/api/key_ring.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/sweep.h"
 
 namespace inferpool::ops {

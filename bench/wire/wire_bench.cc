@@ -31,7 +31,7 @@
 #include "proto/kserve.grpc.pb.h"
 #include "proto/tensor.h"
 #include "shared/tune_runtime.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/sweep.h"
 #include "worker/backend/tensor_message.h"
 

@@ -14,7 +14,7 @@
 #include "worker/api/timings.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 
 namespace inferpool::api {
 

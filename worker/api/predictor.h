@@ -15,7 +15,7 @@
 #include "worker/api/problem.h"
 #include "worker/api/timings.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/vision/postprocess.h"
 
 namespace inferpool::api {

@@ -1,5 +1,5 @@
 // backend::BatchGate: each decision, and all short histories against what they promise.
-#include "worker/backend/batch_gate.h"
+#include "worker/backend/batch_policy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // Joins requests for one model that a worker has at the same time into one ModelInfer.
 //
 // No thread of its own: the first of a batch leads it and sends it, the others wait. Who joins and
-// when a batch leaves is batch_gate.h's to decide: a lone request is never held up.
+// when a batch leaves is batch_policy.h's to decide: a lone request is never held up.
 #pragma once
 
 #include <condition_variable>
@@ -18,7 +18,7 @@
 #include "shared/deadline.h"
 #include "shared/status.h"
 #include "worker/backend/arena.h"
-#include "worker/backend/batch_gate.h"
+#include "worker/backend/batch_policy.h"
 #include "worker/backend/infer_answer.h"
 #include "worker/backend/unary_call.h"
 

@@ -1,4 +1,4 @@
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 
 #include <fmt/format.h>
 

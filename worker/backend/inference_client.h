@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "shared/status.h"
-#include "worker/backend/aggregator.h"
 #include "worker/backend/arena_pool.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/client.h"
+#include "worker/backend/request_batcher.h"
 #include "worker/backend/shared_regions.h"
 
 namespace inferpool::backend {

@@ -1,4 +1,4 @@
-#include "worker/backend/batch_gate.h"
+#include "worker/backend/batch_policy.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // backend::Aggregator with a model server that is a function: it answers each row's number.
-#include "worker/backend/aggregator.h"
+#include "worker/backend/request_batcher.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "worker/backend/aggregator.h"
+#include "worker/backend/request_batcher.h"
 
 #include <algorithm>
 #include <chrono>
