@@ -1,5 +1,5 @@
 // What an ONNX model costs in our engine: as OpenCV runs it alone, and with each step that
-// modelserver/onnx adds; with threads of OpenCV's, and with instances instead.
+// modelserver/engines/onnx adds; with threads of OpenCV's, and with instances instead.
 //
 //     tests/data/onnx/make_yolo.py bench FOLDER
 //     INFERPOOL_BENCH_MODELS=FOLDER build/bench/bin/onnx_bench
@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "modelserver/engines/fast_layers.h"
+#include "modelserver/engines/onnx/model_file.h"
+#include "modelserver/engines/onnx/rewrite.h"
+#include "modelserver/engines/onnx/silu.h"
 #include "modelserver/engines/opencv_dnn.h"
-#include "modelserver/onnx/model_file.h"
-#include "modelserver/onnx/rewrite.h"
-#include "modelserver/onnx/silu.h"
 
 namespace inferpool::modelserver {
 namespace {

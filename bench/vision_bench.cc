@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "shared/vision/decode.h"
-#include "shared/vision/header.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
 #include "worker/vision/family.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/placement.h"

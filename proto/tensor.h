@@ -18,7 +18,7 @@
 
 #include "proto/kserve.pb.h"
 #include "proto/model_config.pb.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool {
 

@@ -30,9 +30,9 @@
 #include "bench/wire/measure.h"
 #include "proto/kserve.grpc.pb.h"
 #include "proto/tensor.h"
-#include "shared/tune_runtime.h"
+#include "shared/base/tune_runtime.h"
 #include "worker/backend/inference_client.h"
-#include "worker/backend/sweep.h"
+#include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
 namespace inferpool::bench {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "modelserver/engines/onnx/silu.h"
 #include "modelserver/engines/sigmoid.h"
-#include "modelserver/onnx/silu.h"
 
 namespace inferpool::modelserver {
 namespace {

@@ -1,4 +1,4 @@
-// Layers of our own in OpenCV's networks, which modelserver/onnx/silu.h asks for by name.
+// Layers of our own in OpenCV's networks, which modelserver/engines/onnx/silu.h asks for by name.
 #pragma once
 
 namespace inferpool::modelserver {

@@ -7,7 +7,7 @@
 #include <new>
 #include <thread>
 
-#include "modelserver/config_file.h"
+#include "modelserver/config/config_file.h"
 
 namespace inferpool::modelserver {
 namespace {

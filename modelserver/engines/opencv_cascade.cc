@@ -7,7 +7,7 @@
 #include <opencv2/imgproc.hpp>
 #include <opencv2/objdetect.hpp>
 
-#include "modelserver/config_file.h"
+#include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
 #include "modelserver/engines/picture.h"
 #include "modelserver/engines/windows.h"

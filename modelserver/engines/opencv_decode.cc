@@ -8,10 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include "modelserver/config_file.h"
+#include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "shared/vision/decode.h"
-#include "shared/vision/header.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
 
 namespace inferpool::modelserver {
 namespace {

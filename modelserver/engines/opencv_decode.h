@@ -3,7 +3,7 @@
 //
 //   in   one tensor, BYTES [1] or UINT8 [-1]: the picture's bytes
 //   out  one tensor, UINT8 [-1, -1, 3]: height, width, RGB; upright, as its EXIF data has it; the
-//        same pixels as those of a worker that decodes by itself (shared/vision/decode.h)
+//        same pixels as those of a worker that decodes by itself (shared/pictures/decode.h)
 //
 // The configuration names the tensors; what it leaves out is completed as `image` (BYTES) and
 // `pixels`. A batch has pictures of one size, or is refused.
@@ -14,9 +14,9 @@
 
 #include <memory>
 
-#include "modelserver/engine.h"
+#include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 

@@ -8,11 +8,11 @@
 #include <opencv2/dnn.hpp>
 
 #include "modelserver/engines/fast_layers.h"
+#include "modelserver/engines/onnx/external_data.h"
+#include "modelserver/engines/onnx/graph.h"
+#include "modelserver/engines/onnx/model_file.h"
+#include "modelserver/engines/onnx/rewrite.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "modelserver/onnx/external_data.h"
-#include "modelserver/onnx/graph.h"
-#include "modelserver/onnx/model_file.h"
-#include "modelserver/onnx/rewrite.h"
 
 namespace inferpool::modelserver {
 namespace {

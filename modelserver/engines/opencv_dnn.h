@@ -3,8 +3,8 @@
 // One thread a call: concurrency comes from instances (main sets cv::setNumThreads(1)). An input is
 // wrapped, not copied, by us; OpenCV copies it once into the network's own memory.
 //
-// The graph is rewritten before OpenCV reads it (modelserver/onnx/rewrite.h), for the shapes that
-// the configuration gives the inputs.
+// The graph is rewritten before OpenCV reads it (modelserver/engines/onnx/rewrite.h), for the
+// shapes that the configuration gives the inputs.
 //
 // The rows of a batch run one after the other. Measured on OpenCV 4.6 with one thread, a batch is
 // no faster than its rows (16 rows of a small detector: 24 ms each, alone 22 ms); each change of
@@ -17,9 +17,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "modelserver/engine.h"
+#include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 

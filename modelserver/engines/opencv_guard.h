@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <opencv2/objdetect.hpp>
 
-#include "modelserver/config_file.h"
+#include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
 #include "modelserver/engines/picture.h"
 #include "modelserver/engines/windows.h"

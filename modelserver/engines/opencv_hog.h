@@ -28,9 +28,9 @@
 
 #include <memory>
 
-#include "modelserver/engine.h"
+#include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 

@@ -12,9 +12,9 @@
 #include <span>
 #include <vector>
 
-#include "modelserver/engine.h"
+#include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 

@@ -284,7 +284,7 @@ async function turnsWebp() {
   return probe.naturalWidth === 1;
 }
 
-// 1 to 8 (TIFF 6.0, "Orientation"), read as shared/vision/header.cc does; 1 for every other file.
+// 1 to 8 (TIFF 6.0, "Orientation"), read as shared/pictures/header.cc does; 1 for every other file.
 function webpOrientation(file) {
   try {
     const isWebp = tag(file, 0) === "RIFF" && tag(file, 8) === "WEBP" && tag(file, 12) === "VP8X";

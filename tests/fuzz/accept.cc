@@ -2,10 +2,10 @@
 #include <string>
 #include <vector>
 
-#include "shared/ascii.h"
+#include "shared/base/ascii.h"
 #include "tests/fuzz/check.h"
-#include "worker/api/header_text.h"
-#include "worker/api/output.h"
+#include "worker/http/header_text.h"
+#include "worker/http/output.h"
 
 using namespace inferpool;
 

@@ -1,12 +1,12 @@
 // The file of API keys: what is read can be written, and says the same then.
-#include "shared/api_keys.h"
+#include "shared/access/api_keys.h"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
 
-#include "shared/utf8.h"
+#include "shared/base/utf8.h"
 #include "tests/fuzz/check.h"
 
 using namespace inferpool;

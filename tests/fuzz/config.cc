@@ -1,11 +1,11 @@
 // The configuration: a file, and behind a zero byte the overrides of a command line, one a line.
 // What has no problems is a configuration that nginx's can be made of.
-#include "shared/config.h"
+#include "shared/config/config.h"
 
 #include <algorithm>
 #include <string>
 
-#include "ops/nginx_config.h"
+#include "ops/cli/nginx_config.h"
 #include "tests/fuzz/check.h"
 
 using namespace inferpool;

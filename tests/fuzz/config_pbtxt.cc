@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "modelserver/config_check.h"
-#include "modelserver/config_file.h"
-#include "shared/file_descriptor.h"
+#include "modelserver/config/config_check.h"
+#include "modelserver/config/config_file.h"
+#include "shared/base/file_descriptor.h"
 #include "tests/fuzz/check.h"
 
 using namespace inferpool;

@@ -6,10 +6,10 @@
 #include <string>
 #include <utility>
 
-#include "fcgi/connection.h"
-#include "fcgi/preamble.h"
+#include "fcgi/wire/connection.h"
+#include "fcgi/wire/preamble.h"
 #include "tests/fuzz/check.h"
-#include "tests/unit/fcgi/read_request.h"
+#include "tests/unit/fcgi/wire/read_request.h"
 
 using namespace inferpool;
 

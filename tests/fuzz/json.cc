@@ -1,10 +1,10 @@
 // JSON that somebody else wrote.
-#include "shared/strict_json.h"
+#include "shared/base/strict_json.h"
 
 #include <algorithm>
 #include <string>
 
-#include "shared/json_text.h"
+#include "shared/base/json_text.h"
 #include "tests/fuzz/check.h"
 
 using namespace inferpool;

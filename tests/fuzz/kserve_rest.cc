@@ -6,12 +6,12 @@
 #include <string>
 
 #include "proto/tensor.h"
-#include "shared/strict_json.h"
-#include "shared/utf8.h"
+#include "shared/base/strict_json.h"
+#include "shared/base/utf8.h"
 #include "tests/fuzz/check.h"
-#include "worker/rest/elements.h"
-#include "worker/rest/infer_request.h"
-#include "worker/rest/inflate.h"
+#include "worker/kserve_http/elements.h"
+#include "worker/kserve_http/infer_request.h"
+#include "worker/kserve_http/inflate.h"
 
 using namespace inferpool;
 

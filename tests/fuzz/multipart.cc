@@ -1,10 +1,10 @@
 // multipart/form-data: a line with the Content-Type, then the body.
-#include "worker/api/multipart.h"
+#include "worker/http/multipart.h"
 
 #include <string>
 
 #include "tests/fuzz/check.h"
-#include "worker/api/header_text.h"
+#include "worker/http/header_text.h"
 
 using namespace inferpool;
 

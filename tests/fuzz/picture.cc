@@ -2,9 +2,9 @@
 // once the deadline has passed.
 #include <cstdint>
 
-#include "shared/vision/decode.h"
-#include "shared/vision/header.h"
-#include "shared/vision/jpeg.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
+#include "shared/pictures/jpeg.h"
 #include "tests/fuzz/check.h"
 #include "worker/vision/reduction.h"
 

@@ -1,6 +1,6 @@
 // The pictures in a request's body: a line with the Content-Type, one with the Content-Encoding,
 // then the body; a form, JSON, or the picture itself.
-#include "worker/api/picture_input.h"
+#include "worker/http/picture_input.h"
 
 #include <absl/strings/escaping.h>
 
@@ -10,7 +10,7 @@
 #include <variant>
 
 #include "tests/fuzz/check.h"
-#include "worker/api/parameters.h"
+#include "worker/http/parameters.h"
 
 using namespace inferpool;
 

@@ -4,11 +4,11 @@
 #include <string>
 #include <variant>
 
-#include "shared/strict_json.h"
-#include "shared/utf8.h"
+#include "shared/base/strict_json.h"
+#include "shared/base/utf8.h"
 #include "tests/fuzz/check.h"
-#include "worker/api/parameters.h"
-#include "worker/api/problem.h"
+#include "worker/http/parameters.h"
+#include "worker/http/problem.h"
 
 using namespace inferpool;
 

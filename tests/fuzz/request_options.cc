@@ -1,5 +1,5 @@
 // X-Timeout-Ms, X-Priority, traceparent and tracestate, a line each.
-#include "worker/api/request_options.h"
+#include "worker/http/request_options.h"
 
 #include <chrono>
 #include <string>

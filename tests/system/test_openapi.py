@@ -58,7 +58,7 @@ def operations():
 
 def worker_problems():
     """{type: status} of the table in the worker's source."""
-    text = (SOURCE / "worker/api/problem.cc").read_text()
+    text = (SOURCE / "worker/http/problem.cc").read_text()
     kinds = dict(re.findall(r'Kind\{"([a-z-]+)", (\d+),', text))
     del kinds["client-left"]  # which no client sees: it has left
     return kinds
@@ -162,7 +162,7 @@ class DocumentTest(unittest.TestCase):
                 self.assertLessEqual({"400", "405", "413", "414", "429", "500"}, set(operation["responses"]))
 
     def test_every_status_of_the_bridge_stands_at_inference(self):
-        source = (SOURCE / "worker/rest/bridge.cc").read_text()
+        source = (SOURCE / "worker/kserve_http/bridge.cc").read_text()
         statuses = set(re.findall(r"\bError\(\s*(\d{3}),", source)) - {"499"}  # whose client has left
         self.assertGreater(len(statuses), 5)
         for path, _, operation in operations():

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "shared/deadline.h"
+#include "shared/base/deadline.h"
 
 namespace inferpool::backend {
 

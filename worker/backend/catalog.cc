@@ -29,7 +29,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& nam
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& name,
                                                           Deadline deadline) {
-  absl::StatusOr<vision::ModelDescription> description = client_.Describe(name, deadline);
+  absl::StatusOr<ModelDescription> description = client_.Describe(name, deadline);
   std::shared_ptr<const Model> model;
   if (description.ok()) {
     absl::StatusOr<vision::Plan> plan = vision::MakePlan(*description);

@@ -8,16 +8,16 @@
 #include <mutex>
 #include <string>
 
-#include "shared/deadline.h"
-#include "shared/status.h"
-#include "worker/backend/client.h"
+#include "proto/model_description.h"
+#include "shared/base/deadline.h"
+#include "shared/base/status.h"
+#include "worker/backend/rpc/client.h"
 #include "worker/vision/family.h"
-#include "worker/vision/model.h"
 
 namespace inferpool::backend {
 
 struct Model {
-  vision::ModelDescription description;
+  ModelDescription description;
   absl::StatusOr<vision::Plan> plan;  // an error when worker/vision cannot use the model
 };
 

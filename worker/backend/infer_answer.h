@@ -11,8 +11,8 @@
 
 #include "proto/kserve.pb.h"
 #include "proto/tensor.h"
-#include "shared/status.h"
-#include "worker/backend/arena.h"
+#include "shared/base/status.h"
+#include "worker/backend/shm/arena.h"
 
 namespace inferpool::backend {
 

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "proto/tensor.h"
-#include "shared/log.h"
-#include "worker/backend/sweep.h"
+#include "shared/base/log.h"
+#include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
 namespace inferpool::backend {
@@ -32,7 +32,7 @@ std::vector<SharedRegions::Target> Targets(const Client& client) {
 // What an output of a batch of `rows` takes; none when its size is the answer's to say.
 std::optional<std::size_t> OutputBytes(const Model& model, const std::string& name, int rows) {
   const auto& outputs = model.description.outputs;
-  const auto output = std::ranges::find(outputs, name, &vision::TensorSpec::name);
+  const auto output = std::ranges::find(outputs, name, &TensorSpec::name);
   if (output == outputs.end()) return std::nullopt;
   std::vector<std::int64_t> shape = output->shape;
   if (model.description.max_batch_size > 0 && !shape.empty()) shape[0] = rows;

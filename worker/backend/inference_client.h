@@ -13,12 +13,12 @@
 #include <utility>
 #include <vector>
 
-#include "shared/status.h"
-#include "worker/backend/arena_pool.h"
-#include "worker/backend/catalog.h"
-#include "worker/backend/client.h"
+#include "shared/base/status.h"
 #include "worker/backend/request_batcher.h"
-#include "worker/backend/shared_regions.h"
+#include "worker/backend/catalog.h"
+#include "worker/backend/rpc/client.h"
+#include "worker/backend/shm/arena_pool.h"
+#include "worker/backend/shm/shared_regions.h"
 
 namespace inferpool::backend {
 

@@ -15,12 +15,12 @@
 #include <stop_token>
 #include <vector>
 
-#include "shared/deadline.h"
-#include "shared/status.h"
-#include "worker/backend/arena.h"
+#include "shared/base/deadline.h"
+#include "shared/base/status.h"
 #include "worker/backend/batch_policy.h"
 #include "worker/backend/infer_answer.h"
-#include "worker/backend/unary_call.h"
+#include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/shm/arena.h"
 
 namespace inferpool::backend {
 

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "proto/kserve.pb.h"
-#include "shared/status.h"
-#include "worker/backend/arena.h"
+#include "shared/base/status.h"
 #include "worker/backend/infer_answer.h"
+#include "worker/backend/shm/arena.h"
 
 namespace inferpool::backend {
 

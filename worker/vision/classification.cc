@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,6 +1,6 @@
 #include "worker/vision/family.h"
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 #include "worker/vision/model_input.h"
 #include "worker/vision/model_output.h"
 #include "worker/vision/parameters.h"

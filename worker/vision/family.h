@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "worker/vision/model.h"
+#include "proto/model_description.h"
 #include "worker/vision/placement.h"
 
 namespace inferpool::vision {

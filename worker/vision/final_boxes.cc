@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

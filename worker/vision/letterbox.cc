@@ -6,8 +6,8 @@
 #include <exception>
 #include <opencv2/imgproc.hpp>
 
-#include "shared/status.h"
-#include "shared/vision/jpeg.h"
+#include "shared/base/status.h"
+#include "shared/pictures/jpeg.h"
 #include "worker/vision/reduction.h"
 #include "worker/vision/tensor_writer.h"
 

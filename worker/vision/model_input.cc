@@ -5,7 +5,7 @@
 #include <limits>
 #include <optional>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 #include "worker/vision/unusable.h"
 
 namespace inferpool::vision {

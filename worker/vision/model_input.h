@@ -3,8 +3,8 @@
 
 #include <absl/status/status.h>
 
+#include "proto/model_description.h"
 #include "worker/vision/family.h"
-#include "worker/vision/model.h"
 #include "worker/vision/parameters.h"
 
 namespace inferpool::vision {

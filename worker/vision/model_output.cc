@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "shared/ascii.h"
-#include "shared/status.h"
+#include "shared/base/ascii.h"
+#include "shared/base/status.h"
 #include "worker/vision/unusable.h"
 
 namespace inferpool::vision {

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "shared/ascii.h"
-#include "shared/status.h"
+#include "shared/base/ascii.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

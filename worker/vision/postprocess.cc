@@ -7,7 +7,7 @@
 #include <exception>
 #include <utility>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 #include "worker/vision/classification.h"
 #include "worker/vision/final_boxes.h"
 #include "worker/vision/nms.h"

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstddef>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

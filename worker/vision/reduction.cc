@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "shared/vision/jpeg.h"
+#include "shared/pictures/jpeg.h"
 
 namespace inferpool::vision {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <opencv2/core/types.hpp>
 
-#include "shared/vision/header.h"
+#include "shared/pictures/header.h"
 #include "worker/vision/placement.h"
 
 namespace inferpool::vision {

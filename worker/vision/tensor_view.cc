@@ -9,7 +9,7 @@
 #include <opencv2/core.hpp>
 #include <optional>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

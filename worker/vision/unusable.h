@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "shared/status.h"
-#include "worker/vision/model.h"
+#include "proto/model_description.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 

@@ -8,10 +8,10 @@
 #include <iterator>
 #include <random>
 
-#include "modelserver/onnx/operands.h"
-#include "modelserver/onnx_file.h"
-#include "tests/unit/modelserver/folder.h"
-#include "tests/unit/modelserver/onnx/text.h"
+#include "modelserver/engines/onnx/operands.h"
+#include "modelserver/engines/onnx_file.h"
+#include "tests/unit/modelserver/engines/onnx/text.h"
+#include "tests/unit/modelserver/repository/folder.h"
 
 namespace inferpool::modelserver {
 namespace {

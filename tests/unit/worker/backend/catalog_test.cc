@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/worker/backend/fake_model_server.h"
+#include "tests/unit/worker/backend/rpc/fake_model_server.h"
 
 namespace inferpool::backend {
 namespace {

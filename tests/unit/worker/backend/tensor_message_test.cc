@@ -12,7 +12,7 @@
 #include <numeric>
 #include <random>
 
-#include "tests/unit/worker/backend/shared_memory_folder.h"
+#include "tests/unit/worker/backend/shm/shared_memory_folder.h"
 
 namespace inferpool::backend {
 namespace {

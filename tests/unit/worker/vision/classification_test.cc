@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "tests/unit/shared/vision/data.h"
+#include "tests/unit/shared/pictures/data.h"
 #include "tests/unit/worker/vision/answers.h"
 
 namespace inferpool::vision {

@@ -5,8 +5,8 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
 
-#include "shared/vision/decode.h"
-#include "shared/vision/header.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
 
 namespace inferpool::vision {
 namespace {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "shared/vision/jpeg.h"
-#include "tests/unit/shared/vision/data.h"
+#include "shared/pictures/jpeg.h"
+#include "tests/unit/shared/pictures/data.h"
 #include "worker/vision/reduction.h"
 
 namespace inferpool::vision {

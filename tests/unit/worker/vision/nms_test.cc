@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/shared/vision/data.h"
+#include "tests/unit/shared/pictures/data.h"
 
 namespace inferpool::vision {
 namespace {

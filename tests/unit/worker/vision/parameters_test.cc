@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::vision {
 namespace {

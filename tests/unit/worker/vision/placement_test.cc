@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/unit/shared/vision/data.h"
+#include "tests/unit/shared/pictures/data.h"
 
 namespace inferpool::vision {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <variant>
 
-#include "tests/unit/shared/vision/data.h"
+#include "tests/unit/shared/pictures/data.h"
 #include "tests/unit/worker/vision/answers.h"
 
 namespace inferpool::vision {

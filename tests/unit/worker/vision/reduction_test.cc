@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "shared/vision/decode.h"
-#include "shared/vision/jpeg.h"
-#include "tests/unit/shared/vision/data.h"
+#include "shared/pictures/decode.h"
+#include "shared/pictures/jpeg.h"
+#include "tests/unit/shared/pictures/data.h"
 #include "worker/vision/letterbox.h"
 
 namespace inferpool::vision {

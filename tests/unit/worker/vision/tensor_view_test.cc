@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "shared/status.h"
+#include "shared/base/status.h"
 #include "tests/unit/worker/vision/answers.h"
 
 namespace inferpool::vision {

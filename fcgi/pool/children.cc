@@ -1,0 +1,60 @@
+#include "fcgi/pool/children.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fcgi/pool/roles.h"
+
+namespace inferpool::fcgi {
+
+Running& Children::Add(pid_t pid, Supervisor::Process process, std::uint32_t generation) {
+  FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  return running_
+      .insert_or_assign(
+          pid, Running{.process = process, .pidfd = std::move(pidfd), .generation = generation})
+      .first->second;
+}
+
+Running* Children::Find(Supervisor::Process process) {
+  const auto found = std::ranges::find_if(
+      running_, [&](const auto& entry) { return entry.second.process == process; });
+  return found == running_.end() ? nullptr : &found->second;
+}
+
+std::optional<Running> Children::Take(pid_t pid) {
+  const auto found = running_.find(pid);
+  if (found == running_.end()) return std::nullopt;
+  std::optional<Running> taken = std::move(found->second);
+  running_.erase(found);
+  return taken;
+}
+
+bool Children::AnyWorkerReady() const {
+  return std::ranges::any_of(running_, [](const auto& entry) {
+    return entry.second.process.role == kWorker && entry.second.ready;
+  });
+}
+
+ProcessRow& Children::RowOf(Supervisor::Process process) const {
+  if (process.role == kWorker) return board_.slot(process.place).process;
+  if (process.role == kModelServer) return board_.pool().model_server;
+  return board_.pool().sidecars[static_cast<std::size_t>(process.place)];
+}
+
+void Children::ClearRow(Supervisor::Process process) const {
+  if (process.role == kWorker) {
+    board_.Vacate(process.place);
+  } else {
+    RowOf(process).pid = 0;
+    RowOf(process).state = ProcessState::kEmpty;
+  }
+}
+
+void Signal(const Running& running, int signal) {
+  syscall(SYS_pidfd_send_signal, running.pidfd.get(), signal, nullptr, 0);
+}
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,38 @@
+// What the master says of a worker that crashed: a JSON file in the state folder, and log lines
+// with the stacks.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "shared/board/scoreboard.h"
+
+namespace inferpool::fcgi {
+
+// Reports of the newest crashes are kept, as many.
+inline constexpr std::size_t kMostCrashReports = 64;
+
+struct Crash {
+  int slot;
+  pid_t pid;
+  int wait_status;                // as waitpid gives it
+  std::optional<int> stuck_lane;  // it was killed because that one's request was over its time
+  // The process has our program mapped where we have it: its addresses can be given names.
+  bool same_program;
+};
+
+// True for a crash that is a request's or the program's doing: SIGSEGV, SIGABRT, SIGBUS, SIGFPE,
+// SIGILL, or a stuck thread. A SIGKILL from elsewhere is none.
+bool IsReported(const Crash& crash);
+
+// Reads what the worker left in the scoreboard; call it before the slot is vacated. Writes
+// `folder`/TIME-worker-SLOT-PID.json and logs; a report that cannot be written whole, as on a full
+// disk, is not there at all, and the log says so. Returns the entry for the scoreboard's list of
+// crashes.
+CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const std::string& folder,
+                        TimePoint now);
+
+}  // namespace inferpool::fcgi

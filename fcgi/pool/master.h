@@ -1,0 +1,55 @@
+// The master process: one thread, one loop over signals, a clock, its children's pidfds, their bell
+// and the control socket. The Supervisor decides, the master acts.
+//
+//   SIGTERM, SIGINT   drain and stop; a second SIGINT: at once
+//   SIGHUP            read the configuration again
+//   SIGUSR1           open the log file again, here and in the children
+//   SIGUSR2           become the program that lies at our path now
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "fcgi/pool/child.h"
+#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/pid_file.h"
+#include "shared/board/notice.h"
+#include "shared/board/scoreboard.h"
+#include "shared/config/config.h"
+
+namespace inferpool::fcgi {
+
+// What the children run: each is the life of a process and returns its exit status. The signals
+// that the master handles are blocked when it is called.
+struct Programs {
+  // `successor`: it replaces a worker that still serves, so it must reach the model server first.
+  std::function<int(const Config&, const Notice&, int slot, bool successor)> worker;
+  std::function<int(const Config&, const Notice&, int row)> sidecar;
+  std::function<int(const Config&)> model_server;
+};
+
+struct MasterSetup {
+  Config config;
+  std::string config_file;
+  ConfigOverrides overrides;
+  std::string program;  // our own path, for SIGUSR2
+  int listener;
+  int sidecar_listener;
+  bool socket_activated;  // the listener is systemd's: it stays when we go
+  const Scoreboard& scoreboard;
+  const Notice& notice;
+  const PidFile& pid_file;  // of config.state
+  std::optional<Identity> identity;
+  Programs programs;
+  // What a reload refuses of a configuration's files; OK when the workers can use them.
+  std::function<absl::Status(const Config&)> check_files;
+  std::optional<Inheritance> inheritance;  // from the program before
+};
+
+// Runs until SIGTERM or SIGINT has stopped all children. Call BlockSignals before. The process must
+// have no other thread. Returns the exit
+// status: a failure when the state folder goes away before a worker is ready.
+int RunMaster(MasterSetup setup);
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,142 @@
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "fcgi/pool/crash_report.h"
+#include "fcgi/pool/master_process.h"
+#include "fcgi/pool/roles.h"
+#include "shared/base/log.h"
+
+namespace inferpool::fcgi {
+
+const Config& Master::ConfigOf(std::uint32_t generation) const {
+  const auto config = configs_.find(generation);
+  return config == configs_.end() ? config_ : config->second;
+}
+
+void Master::Perform(const Supervisor::Action& action) {
+  if (action.act == Supervisor::Act::kStart) {
+    Start(action.process, action.generation, action.successor);
+    return;
+  }
+  if (action.act == Supervisor::Act::kGiveUp) {
+    GiveUp(action);
+    return;
+  }
+  Running* running = children_.Find(action.process);
+  if (running == nullptr) return;
+  switch (action.act) {
+    case Supervisor::Act::kTerminate:
+      running->leaving = true;
+      Signal(*running, SIGTERM);
+      break;
+    case Supervisor::Act::kAbort:
+      log::Error("aborting the stuck worker", {{"child", Title(action.process)}});
+      Signal(*running, SIGABRT);
+      break;
+    default:
+      log::Warning(running->ready ? "child did not leave in time, killed"
+                                  : "child did not get ready in time, killed",
+                   {{"child", Title(action.process)}});
+      Signal(*running, SIGKILL);
+      break;
+  }
+}
+
+void Master::Start(Supervisor::Process process, std::uint32_t generation, bool successor) {
+  const Config& config = ConfigOf(generation);
+  ProcessRow& row = children_.RowOf(process);
+  if (process.role == kWorker) {
+    board_.Occupy(process.place, generation, config.threads, Clock::now());
+    board_.slot(process.place).quota = Quota();
+    board_.slot(process.place).request_s = static_cast<std::uint32_t>(config.timeouts.request_s);
+  } else {
+    row.generation = generation;
+    row.started_ns = ToNs(Clock::now());
+    row.state = ProcessState::kStarting;
+  }
+  const ChildOptions options{.title = Title(process),
+                             .keep = {setup_.listener, setup_.sidecar_listener, setup_.notice.fd()},
+                             .identity = setup_.identity,
+                             .core_dumps = config.core_dumps};
+  const pid_t pid = StartChild(options, [&] { return RunChild(process, config, successor); });
+  if (pid < 0) {
+    log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
+    children_.ClearRow(process);
+    supervisor_.Ended(process, /*killed=*/false, Clock::now());
+    return;
+  }
+  row.pid = pid;
+  Remember(pid, process, generation);
+  // It cannot say so itself: it does not know that we exist.
+  if (process.role == kModelServer) row.state = ProcessState::kReady;
+  if (process.role == kModelServer) setup_.notice.Ring();
+}
+
+int Master::RunChild(Supervisor::Process process, const Config& config, bool successor) const {
+  const Programs& programs = setup_.programs;
+  if (process.role == kWorker) {
+    return programs.worker(config, setup_.notice, process.place, successor);
+  }
+  if (process.role == kSidecar) return programs.sidecar(config, setup_.notice, process.place);
+  return programs.model_server(config);
+}
+
+Running& Master::Remember(pid_t pid, Supervisor::Process process, std::uint32_t generation) {
+  Running& running = children_.Add(pid, process, generation);
+  Watch(running.pidfd.get());
+  return running;
+}
+
+std::uint64_t Master::Quota() {
+  const Config::Recycle& recycle = config_.recycle;
+  if (recycle.requests == 0) return 0;
+  std::uniform_int_distribution<std::uint64_t> jitter(0,
+                                                      static_cast<std::uint64_t>(recycle.jitter));
+  return static_cast<std::uint64_t>(recycle.requests) + jitter(random_);
+}
+
+void Master::Reap() {
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (check_ && pid == check_->pid()) {
+      FinishCheck(status);
+      continue;
+    }
+    if (auto running = children_.Take(pid)) Ended(pid, *running, status);
+  }
+}
+
+void Master::Ended(pid_t pid, Running& running, int status) {
+  // It may have got ready since the rows were read; then it served.
+  NoteReady(running);
+  const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS &&
+                       (running.process.role == kWorker || running.leaving);
+  if (!planned && !stopping_) {
+    log::Error("child ended unexpectedly",
+               {{"child", Title(running.process)},
+                {"child_pid", pid},
+                {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
+                {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
+  }
+  if (running.process.role == kWorker) {
+    if (!planned) {
+      board_.Record(ReportCrash(board_,
+                                {.slot = running.process.place,
+                                 .pid = pid,
+                                 .wait_status = status,
+                                 .stuck_lane = running.stuck_lane,
+                                 .same_program = running.same_program},
+                                config_.state + "/crashes", Clock::now()));
+    }
+    board_.CountEnd(/*crashed=*/!planned);
+  }
+  children_.ClearRow(running.process);
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
+  supervisor_.Ended(running.process, killed, Clock::now());
+}
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,191 @@
+#include "fcgi/serving/crash_handler.h"
+
+#include <execinfo.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+
+#include "fcgi/serving/part_owner.h"
+
+namespace inferpool::fcgi {
+namespace {
+
+constexpr std::array kCrashSignals = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+// backtrace() unwinds on this stack; MINSIGSTKSZ would be too small for it.
+constexpr std::size_t kStackBytes = std::size_t{64} * 1024;
+
+Slot* handler_slot = nullptr;
+Pool* handler_pool = nullptr;
+std::span<Lane> handler_lanes;
+thread_local Lane* own_lane = nullptr;
+thread_local const Seqlock<Task>* own_task = nullptr;
+std::atomic<pid_t> crashed_thread;
+
+int StackSignal() {
+  return SIGRTMIN + 1;
+}
+
+void Capture(Backtrace& backtrace) {
+  std::array<void*, kMaxFrames> frames{};
+  const int count = ::backtrace(frames.data(), static_cast<int>(frames.size()));
+  for (int i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    backtrace.addresses[at] = reinterpret_cast<std::uint64_t>(frames[at]);
+  }
+  backtrace.count.store(static_cast<std::uint32_t>(count), std::memory_order_release);
+}
+
+void CaptureOwn() {
+  Capture(own_lane != nullptr ? own_lane->backtrace : handler_slot->backtrace);
+}
+
+void OnStackSignal(int) {
+  CaptureOwn();
+}
+
+// Asks every lane's thread for its stack and waits a little; one that does not answer has none.
+void CaptureAll() {
+  for (Lane& lane : handler_lanes) {
+    if (&lane == own_lane || lane.thread == 0) continue;
+    lane.backtrace.count = 0;
+    syscall(SYS_tgkill, getpid(), lane.thread.load(), StackSignal());
+  }
+  CaptureOwn();
+  const timespec pause{.tv_sec = 0, .tv_nsec = 10'000'000};
+  for (int i = 0; i < 50; ++i) {
+    bool all = true;
+    for (const Lane& lane : handler_lanes) {
+      all = all && (lane.thread == 0 || lane.backtrace.count.load(std::memory_order_acquire) > 0);
+    }
+    if (all) return;
+    nanosleep(&pause, nullptr);
+  }
+}
+
+void QuarantineOwnTask() {
+  const std::uint64_t ttl = handler_pool->quarantine_ttl_ns;
+  if (ttl == 0 || own_lane->busy_since_ns == 0) return;
+  const auto task = own_task->Load();
+  if (!task) return;
+  // The report reads the lane's. Its own thread may be at it: then the report knows no task.
+  if (own_task != &own_lane->task) own_lane->task.Store(*task);
+  handler_pool->quarantine.Enter({.digest = task->digest,
+                                  .model = task->model,
+                                  .request_id = task->request_id,
+                                  .until_ns = ToNs(Clock::now()) + static_cast<std::int64_t>(ttl)});
+}
+
+// Ends the process as if there were no handler, with a core dump where those are allowed.
+void DieOf(int signal) {
+  ::signal(signal, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  syscall(SYS_tgkill, getpid(), static_cast<pid_t>(syscall(SYS_gettid)), signal);
+  _exit(EXIT_FAILURE);
+}
+
+void OnCrash(int signal, siginfo_t* info, void*) {
+  pid_t nobody = 0;
+  const auto self = static_cast<pid_t>(syscall(SYS_gettid));
+  if (!crashed_thread.compare_exchange_strong(nobody, self)) {
+    // The handler itself has crashed: what it wrote so far must do.
+    if (nobody == self) DieOf(signal);
+    // A second thread crashes while the first one's handler is at work, which ends the process.
+    while (true) pause();
+  }
+  const bool own_doing =
+      info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
+  if (own_doing) {
+    if (own_lane != nullptr) {
+      handler_slot->crash_lane = static_cast<std::int32_t>(own_lane - handler_lanes.data());
+      QuarantineOwnTask();
+    }
+    if (signal == SIGSEGV || signal == SIGBUS) {
+      handler_slot->crash_address = reinterpret_cast<std::uint64_t>(info->si_addr);
+    }
+  }
+  handler_slot->crash_signal.store(static_cast<std::uint32_t>(signal), std::memory_order_release);
+  if (!own_doing && signal == SIGABRT) {
+    CaptureAll();
+  } else {
+    CaptureOwn();
+  }
+  DieOf(signal);
+}
+
+// Gives the calling thread a stack for the handler, and the handler what it needs to know.
+std::unique_ptr<std::byte[]> Enter(Lane& lane, const Seqlock<Task>& task) {
+  auto bytes = std::make_unique<std::byte[]>(kStackBytes);
+  const stack_t stack{.ss_sp = bytes.get(), .ss_flags = 0, .ss_size = kStackBytes};
+  sigaltstack(&stack, nullptr);
+  own_lane = &lane;
+  own_task = &task;
+  return bytes;
+}
+
+void Leave() {
+  own_lane = nullptr;
+  own_task = nullptr;
+  const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  sigaltstack(&none, nullptr);
+}
+
+}  // namespace
+
+void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
+  handler_slot = &slot;
+  handler_pool = &pool;
+  handler_lanes = lanes;
+  slot.crash_lane = -1;
+  slot.crash_address = 0;
+  // The first call loads a library, which a signal handler must not.
+  std::array<void*, 1> frame{};
+  ::backtrace(frame.data(), 1);
+
+  struct sigaction action {};
+  action.sa_sigaction = &OnCrash;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  // Nothing may interrupt the handler but another crash.
+  sigfillset(&action.sa_mask);
+  for (const int signal : kCrashSignals) sigdelset(&action.sa_mask, signal);
+  for (const int signal : kCrashSignals) sigaction(signal, &action, nullptr);
+
+  struct sigaction stack {};
+  stack.sa_handler = &OnStackSignal;
+  stack.sa_flags = SA_ONSTACK | SA_RESTART;
+  sigaction(StackSignal(), &stack, nullptr);
+}
+
+LaneOwner::LaneOwner(Lane& lane) : stack_(Enter(lane, lane.task)) {
+  lane.thread = static_cast<pid_t>(syscall(SYS_gettid));
+}
+
+LaneOwner::~LaneOwner() {
+  own_lane->thread = 0;
+  Leave();
+}
+
+PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane, task)) {
+  const auto self = static_cast<pid_t>(syscall(SYS_gettid));
+  for (std::atomic<pid_t>& helper : lane.helpers) {
+    pid_t nobody = 0;
+    if (!helper.compare_exchange_strong(nobody, self)) continue;
+    entry_ = &helper;
+    break;
+  }
+}
+
+PartOwner::~PartOwner() {
+  if (entry_ != nullptr) *entry_ = 0;
+  Leave();
+}
+
+}  // namespace inferpool::fcgi

@@ -1,0 +1,108 @@
+#include "modelserver/config/class_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "modelserver/config/config_file.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+constexpr std::uintmax_t kMaxLabelsBytes = 1U << 20U;
+
+std::vector<std::string> Lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+bool NamesFile(const inference::ModelOutput& output) {
+  return !output.label_filename().empty();
+}
+
+absl::StatusOr<OutputLabels> ReadLabelFiles(const std::filesystem::path& model_folder,
+                                            const inference::ModelConfig& config) {
+  OutputLabels labels(static_cast<std::size_t>(config.output_size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const inference::ModelOutput& output = config.output(static_cast<int>(i));
+    if (!NamesFile(output)) {
+      continue;
+    }
+    const std::filesystem::path file = output.label_filename();
+    if (file.filename() != file || file == "..") {
+      return absl::InvalidArgumentError(
+          fmt::format("label_filename '{}' is not a plain file name", file.string()));
+    }
+    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / file);
+    RETURN_IF_ERROR(read.status());
+    labels[i] = *std::move(read);
+  }
+  return labels;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path& file) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(file, error);
+  std::ifstream stream(file);
+  if (error || !stream) {
+    return absl::InvalidArgumentError(fmt::format("{}: cannot be read", file.string()));
+  }
+  if (size > kMaxLabelsBytes) {
+    return absl::InvalidArgumentError(fmt::format("{}: larger than 1 MiB", file.string()));
+  }
+  std::vector<std::string> labels;
+  for (std::string line; std::getline(stream, line);) {
+    while (!line.empty() && line.back() == '\r') {
+      line.pop_back();
+    }
+    labels.push_back(line);
+    if (!IsUtf8(line)) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: line {} is not UTF-8", file.string(), labels.size()));
+    }
+  }
+  while (!labels.empty() && labels.back().empty()) {
+    labels.pop_back();
+  }
+  return labels;
+}
+
+absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_folder,
+                                           const std::vector<std::string>& fallback,
+                                           inference::ModelConfig& config) {
+  absl::StatusOr<OutputLabels> labels = ReadLabelFiles(model_folder, config);
+  RETURN_IF_ERROR(labels.status());
+  const auto first = std::ranges::find_if(config.output(), NamesFile);
+  const bool by_files = first != config.output().end();
+  std::vector<std::string> names = fallback;
+  std::error_code error;
+  const std::string* given = FindParameter(config, std::string(kClassNamesParameter));
+  if (given != nullptr) {
+    names = Lines(*given);
+  } else if (by_files) {
+    names = (*labels)[static_cast<std::size_t>(first - config.output().begin())];
+  } else if (std::filesystem::exists(model_folder / "labels.txt", error)) {
+    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / "labels.txt");
+    RETURN_IF_ERROR(read.status());
+    names = *std::move(read);
+  }
+  if (given == nullptr && !names.empty()) {
+    (*config.mutable_parameters())[std::string(kClassNamesParameter)].set_string_value(
+        fmt::format("{}", fmt::join(names, "\n")));
+  }
+  if (labels->size() == 1 && !by_files) {
+    labels->front() = std::move(names);
+  }
+  return labels;
+}
+
+}  // namespace inferpool::modelserver

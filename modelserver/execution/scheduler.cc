@@ -1,0 +1,258 @@
+#include "modelserver/execution/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+namespace inferpool::modelserver {
+namespace {
+
+bool HasOpenShapes(const inference::ModelConfig& config) {
+  return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
+    return std::ranges::find(input.dims(), -1) != input.dims().end();
+  });
+}
+
+// What the inputs of one batch must have in common: their shapes but for the rows.
+std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
+  std::vector<std::int64_t> shapes;
+  for (const TensorView& input : inputs) {
+    shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+  }
+  return shapes;
+}
+
+bool MayWait(const Caller& caller) {
+  return !caller.may_wait || caller.may_wait();
+}
+
+absl::Status NoThread() {
+  return absl::ResourceExhaustedError("the server has no thread for a request that waits");
+}
+
+}  // namespace
+
+// A request, on the stack of its thread. Guarded by mutex_, but for the execution, which belongs to
+// the leader while the batch runs.
+struct Scheduler::Waiter : Queued {
+  enum class State { kWaiting, kLeads, kRuns, kDone };
+
+  State state = State::kWaiting;
+  Execution execution;
+  Timings timings;
+  std::condition_variable changed;
+  // Of the leader:
+  Engine* engine = nullptr;
+  std::uint64_t batch = 0;
+  std::vector<Waiter*> members;  // itself among them
+
+  void Become(State next) {
+    state = next;
+    changed.notify_one();  // under the lock: the memory goes when its thread wakes
+  }
+
+  // Of the leader, once its batch has run: where the time went. What lies between two inferences of
+  // a batch that is run one request after the other counts as inference.
+  Timings Spent(TimePoint start, TimePoint end) const {
+    std::optional<TimePoint> infer_start;
+    TimePoint infer_end = end;
+    for (const Waiter* member : members) {
+      if (!infer_start) infer_start = member->execution.infer_start;
+      infer_end = member->execution.infer_end.value_or(infer_end);
+    }
+    return {.compute_input = infer_start.value_or(start) - start,
+            .compute_infer = infer_end - infer_start.value_or(start),
+            .compute_output = end - infer_end};
+  }
+};
+
+Scheduler::Scheduler(const inference::ModelConfig& config,
+                     std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics,
+                     std::shared_ptr<Places> places)
+    : batches_(config.max_batch_size() > 0),
+      same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
+      preserve_ordering_(config.dynamic_batching().preserve_ordering()),
+      instances_(std::move(instances)),
+      statistics_(statistics),
+      places_(std::move(places)),
+      share_(*places_, instances_.size()),
+      queue_(PolicyOf(config)) {
+  for (const std::unique_ptr<Engine>& instance : instances_) {
+    idle_.push_back(instance.get());
+  }
+}
+
+absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
+                            const Caller& caller, Timings& timings) {
+  Waiter self;
+  self.rows = batches_ ? inputs.front().shape[0] : 1;
+  if (!same_shapes_) {
+    self.shapes = RowShapes(inputs);
+  }
+  self.execution = {.inputs = inputs, .outputs = &outputs, .status = {}};
+  const TimePoint now = Clock::now();
+  if (caller.deadline.Expired(now)) {
+    return absl::DeadlineExceededError("the deadline was over before the request ran");
+  }
+  const Share::Place place(share_, caller.bytes);
+  if (!place.granted()) {
+    return absl::UnavailableError("too many requests are in work");
+  }
+  if (!IsInstant(inputs) && !MayWait(caller)) {
+    return NoThread();
+  }
+  // It takes the lock, so it is made and ended without; if the caller has gone already, it runs
+  // now.
+  const std::stop_callback gone(caller.gone, [this, &self] {
+    const std::lock_guard lock(mutex_);
+    GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
+           Clock::now());
+  });
+  std::unique_lock lock(mutex_);
+  if (self.state == Waiter::State::kWaiting) {
+    RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
+    Pump(now, &self);
+  }
+  if (self.state == Waiter::State::kWaiting) {
+    lock.unlock();
+    const bool may_wait = MayWait(caller);
+    lock.lock();
+    if (!may_wait) GiveUp(self, NoThread(), Clock::now());
+  }
+  TimePoint looked = now;
+  while (self.state == Waiter::State::kWaiting) {
+    looked = Wait(self, caller, looked, lock);
+  }
+  if (self.state == Waiter::State::kLeads) {
+    Lead(self, lock);
+  }
+  self.changed.wait(lock, [&self] { return self.state == Waiter::State::kDone; });
+  timings = self.timings;
+  return std::move(self.execution.status);
+}
+
+bool Scheduler::IsInstant(std::span<const TensorView> inputs) const {
+  if (!instances_.front()->instant()) {
+    return false;
+  }
+  std::size_t bytes = 0;
+  for (const TensorView& input : inputs) bytes += input.data.size();
+  return bytes <= kSmallRequest;
+}
+
+TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+                          std::unique_lock<std::mutex>& lock) {
+  TimePoint wake = caller.deadline.at();
+  if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
+    wake = std::min(wake, *event);
+  }
+  waiter.changed.wait_until(lock, wake);
+  const TimePoint now = Clock::now();
+  if (waiter.state != Waiter::State::kWaiting) {
+    return now;
+  }
+  Pump(now, &waiter);
+  if (caller.deadline.Expired(now)) {
+    GiveUp(waiter, absl::DeadlineExceededError("the deadline was over while the request waited"),
+           now);
+  }
+  return now;
+}
+
+void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
+  if (waiter.state != Waiter::State::kWaiting) {
+    return;
+  }
+  queue_.Remove(waiter);
+  waiter.execution.status = std::move(status);
+  waiter.Become(Waiter::State::kDone);
+  Pump(now, nullptr);  // without it, those behind may make a batch
+}
+
+void Scheduler::Pump(TimePoint now, Waiter* self) {
+  for (Queued* expired : queue_.Expire(now)) {
+    auto& waiter = static_cast<Waiter&>(*expired);
+    waiter.execution.status = absl::UnavailableError("Request timeout expired");
+    waiter.Become(Waiter::State::kDone);
+  }
+  while (!idle_.empty()) {
+    const std::vector<Queued*> batch = queue_.Take(now);
+    if (batch.empty()) {
+      return;
+    }
+    // The calling thread is awake: where it can, it leads.
+    Queued* chosen = std::ranges::find(batch, self) == batch.end() ? batch.front() : self;
+    auto& leader = static_cast<Waiter&>(*chosen);
+    for (Queued* member : batch) {
+      auto& waiter = static_cast<Waiter&>(*member);
+      waiter.state = Waiter::State::kRuns;
+      leader.members.push_back(&waiter);
+    }
+    leader.engine = idle_.back();
+    idle_.pop_back();
+    leader.batch = next_batch_++;
+    if (preserve_ordering_) {
+      running_.insert(leader.batch);
+    }
+    leader.Become(Waiter::State::kLeads);
+  }
+}
+
+void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  const TimePoint start = Clock::now();
+  std::int64_t rows = 0;
+  if (leader.members.size() == 1) {
+    leader.engine->Run({&leader.execution, 1});
+    rows = leader.rows;
+  } else {
+    std::vector<Execution> batch;
+    batch.reserve(leader.members.size());
+    for (const Waiter* member : leader.members) {
+      batch.push_back(member->execution);
+      rows += member->rows;
+    }
+    leader.engine->Run(batch);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      leader.members[i]->execution = std::move(batch[i]);
+    }
+  }
+  const TimePoint end = Clock::now();
+  const Timings timings = leader.Spent(start, end);
+  for (Waiter* member : leader.members) {
+    member->timings = timings;
+    member->timings.queue = start - member->since;
+  }
+  statistics_.Execution(rows, leader.timings);
+
+  lock.lock();
+  idle_.push_back(leader.engine);
+  Release(leader);
+  Pump(end, nullptr);
+}
+
+void Scheduler::Release(Waiter& leader) {
+  if (!preserve_ordering_) {
+    for (Waiter* member : leader.members) {
+      member->Become(Waiter::State::kDone);
+    }
+    return;
+  }
+  running_.erase(leader.batch);
+  held_.emplace(leader.batch, leader.members);
+  while (!held_.empty() && (running_.empty() || held_.begin()->first < *running_.begin())) {
+    for (Waiter* member : held_.begin()->second) {
+      member->Become(Waiter::State::kDone);
+    }
+    held_.erase(held_.begin());
+  }
+}
+
+std::size_t Scheduler::pending() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
+}  // namespace inferpool::modelserver

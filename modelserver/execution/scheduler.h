@@ -1,0 +1,80 @@
+// The instances of a model and the requests that wait for them.
+//
+// There are no threads of its own: each request is run by the thread that brought it. Whoever comes
+// or gives an instance back looks at the queue (batch_queue.h); the first request of a batch that
+// is due leads it, which means that its thread runs the engine for all of them while the others
+// wait. So a request that finds an idle instance runs at once, without a wake-up, and every model
+// waits for its own instances alone. What they have in common is the places. Thread safe.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "modelserver/execution/batch_queue.h"
+#include "modelserver/execution/engine.h"
+#include "modelserver/execution/places.h"
+#include "modelserver/execution/runner.h"
+#include "modelserver/execution/statistics.h"
+
+namespace inferpool::modelserver {
+
+class Scheduler : public Runner {
+ public:
+  // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
+  // that are served side by side share `places`.
+  Scheduler(const inference::ModelConfig& config, std::vector<std::unique_ptr<Engine>> instances,
+            ModelStatistics& statistics,
+            std::shared_ptr<Places> places = std::make_shared<Places>());
+
+  // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
+  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED for a request
+  // that was still waiting. One that runs already runs to its end.
+  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
+                   Timings& timings) override;
+
+  std::size_t pending() const override;
+
+ private:
+  struct Waiter;
+
+  // Whether an instance runs such inputs in no time.
+  bool IsInstant(std::span<const TensorView> inputs) const;
+
+  // All with the lock held.
+  // Fails what has expired and gives due batches to idle instances. `self` is the calling thread's
+  // own request, if it has one that waits.
+  void Pump(TimePoint now, Waiter* self);
+  // Waits for news of `waiter`, or until it gives up. `looked` is the last Pump's time, so that no
+  // event falls between a look and a wait; returns the next one.
+  TimePoint Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+                 std::unique_lock<std::mutex>& lock);
+  // Fails it, unless it waits no more.
+  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now);
+  // Runs the batch that `leader` was given, without the lock.
+  void Lead(Waiter& leader, std::unique_lock<std::mutex>& lock);
+  // Lets a finished batch's requests go; with preserve_ordering not before those before it.
+  void Release(Waiter& leader);
+
+  const bool batches_;
+  const bool same_shapes_;  // whether requests of different shapes can come
+  const bool preserve_ordering_;
+  const std::vector<std::unique_ptr<Engine>> instances_;
+  ModelStatistics& statistics_;
+  const std::shared_ptr<Places> places_;
+  Share share_;
+
+  mutable std::mutex mutex_;
+  // Guarded by mutex_.
+  BatchQueue queue_;
+  std::vector<Engine*> idle_;
+  std::uint64_t next_batch_ = 0;
+  std::set<std::uint64_t> running_;                     // batches, with preserve_ordering
+  std::map<std::uint64_t, std::vector<Waiter*>> held_;  // finished, behind one that runs
+};
+
+}  // namespace inferpool::modelserver

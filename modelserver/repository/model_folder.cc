@@ -1,0 +1,177 @@
+#include "modelserver/repository/model_folder.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "modelserver/config/config_check.h"
+#include "modelserver/config/config_file.h"
+#include "modelserver/engines/backends.h"
+#include "shared/base/log.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+constexpr std::size_t kMaxVersions = 1000;
+constexpr std::size_t kMaxFiles = 10'000;
+constexpr int kMaxDepth = 8;
+
+// FNV-1a, then a finalizer, so that hashes can be summed in whatever order files are found.
+class Hash {
+ public:
+  void Add(const void* data, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) {
+      value_ = (value_ ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3U;
+    }
+  }
+
+  Fingerprint Value() const {
+    Fingerprint mixed = value_;
+    mixed = (mixed ^ mixed >> 33U) * 0xff51afd7ed558ccdU;
+    mixed = (mixed ^ mixed >> 33U) * 0xc4ceb9fe1a85ec53U;
+    return mixed ^ mixed >> 33U;
+  }
+
+ private:
+  Fingerprint value_ = 0xcbf29ce484222325U;
+};
+
+// A file that has gone since it was listed counts with zeros.
+Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
+  struct stat status {};
+  stat(path.c_str(), &status);
+  const std::array<std::int64_t, 7> facts{
+      static_cast<std::int64_t>(status.st_ino), static_cast<std::int64_t>(status.st_dev),
+      S_ISDIR(status.st_mode) ? 0 : status.st_size,
+      // A folder's own times change with hidden files.
+      S_ISDIR(status.st_mode) ? 0 : status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
+      S_ISDIR(status.st_mode) ? 0 : status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec,
+      static_cast<std::int64_t>(status.st_mode), static_cast<std::int64_t>(name.size())};
+  Hash hash;
+  hash.Add(facts.data(), sizeof facts);
+  hash.Add(name.data(), name.size());
+  return hash.Value();
+}
+
+// Says in the log which specific versions `versions`, sorted, is without.
+void WarnOfMissing(const inference::ModelConfig& config,
+                   const std::vector<std::int64_t>& versions) {
+  constexpr std::size_t kMost = 10;
+  std::vector<std::int64_t> missing;
+  for (const std::int64_t version : config.version_policy().specific().versions()) {
+    if (missing.size() < kMost && !std::ranges::binary_search(versions, version)) {
+      missing.push_back(version);
+    }
+  }
+  if (!missing.empty()) {
+    log::Warning(
+        "version_policy names versions without a folder",
+        {{"model", config.name()}, {"versions", fmt::format("{}", fmt::join(missing, ", "))}});
+  }
+}
+
+}  // namespace
+
+std::optional<std::int64_t> ParseVersion(std::string_view text) {
+  std::int64_t version = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc() || rest != text.data() + text.size() || version < 1) {
+    return std::nullopt;
+  }
+  return version;
+}
+
+absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
+                                                    std::size_t most,
+                                                    std::vector<std::string>* skipped) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (auto entry = std::filesystem::directory_iterator(folder, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    std::string name = entry->path().filename().string();
+    std::error_code unreadable;
+    if (name.front() != '.' && entry->is_directory(unreadable)) {
+      names.push_back(std::move(name));
+    }
+  }
+  if (error) {
+    return absl::InvalidArgumentError(fmt::format("{}: {}", folder.string(), error.message()));
+  }
+  if (names.size() > most) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
+  }
+  std::ranges::sort(names);
+  const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);
+  if (skipped != nullptr) {
+    skipped->insert(skipped->end(), bad, names.end());
+  }
+  names.erase(bad, names.end());
+  return names;
+}
+
+absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::path& folder,
+                                                         const inference::ModelConfig& config) {
+  const absl::StatusOr<std::vector<std::string>> folders = SubFolders(folder, kMaxVersions);
+  RETURN_IF_ERROR(folders.status());
+  std::vector<std::int64_t> available;
+  for (const std::string& version : *folders) {
+    // "01" is no version: its folder would not be found by its number.
+    if (const auto number = ParseVersion(version); number && std::to_string(*number) == version) {
+      available.push_back(*number);
+    }
+  }
+  bool needs_folder = false;
+  if (!IsEnsemble(config)) {
+    const absl::StatusOr<const Backend*> backend = FindBackend(config);
+    RETURN_IF_ERROR(backend.status());
+    needs_folder = (*backend)->needs_version_folder;
+  }
+  if (available.empty() && !needs_folder) {
+    available.push_back(1);
+  }
+  absl::StatusOr<std::vector<std::int64_t>> versions =
+      ChooseVersions(config.version_policy(), std::move(available));
+  RETURN_IF_ERROR(versions.status());
+  if (versions->empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: there is no version folder (1, 2, ...)", folder.string()));
+  }
+  WarnOfMissing(config, *versions);
+  return versions;
+}
+
+std::optional<Fingerprint> FingerprintOf(const std::filesystem::path& folder) {
+  using Walk = std::filesystem::recursive_directory_iterator;
+  constexpr auto kOptions = std::filesystem::directory_options::follow_directory_symlink |
+                            std::filesystem::directory_options::skip_permission_denied;
+  std::error_code error;
+  Walk entry(folder, kOptions, error);
+  if (error) {
+    return std::nullopt;
+  }
+  Fingerprint sum = HashOf(folder, "");
+  std::size_t files = 0;
+  // A file that vanishes during the walk ends it; the next look sees what is there then.
+  for (; !error && entry != Walk(); entry.increment(error)) {
+    if (entry->path().filename().string().front() == '.') {
+      entry.disable_recursion_pending();
+      continue;
+    }
+    if (++files > kMaxFiles) {
+      break;
+    }
+    sum += HashOf(entry->path(), entry->path().string());
+    if (entry.depth() + 1 >= kMaxDepth) {
+      entry.disable_recursion_pending();
+    }
+  }
+  return sum;
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,81 @@
+#include "modelserver/rpc/call.h"
+
+#include <exception>
+
+#include "shared/base/log.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::modelserver {
+
+Call::Call(CallRoom& room) : room_(room) {
+  context_.AsyncNotifyWhenDone(&ended_);
+}
+
+Call::~Call() {
+  if (has_arrived_) --room_.calls;
+}
+
+void Call::Arrived(bool ok) {
+  if (!ok) {  // the server shuts down, and nothing else is to come
+    delete this;
+    return;
+  }
+  has_arrived_ = true;
+  const bool room = ++room_.calls <= room_.most;
+  AwaitNext();
+  CallThreads::Turn turn(room_.threads);
+  turn_ = &turn;
+  Serve(room);
+}
+
+void Call::Finished(bool /*ok*/) {
+  Release();
+}
+
+void Call::Ended(bool /*ok*/) {
+  gone_.request_stop();
+  Release();
+}
+
+void Call::Release() {
+  if (events_left_.fetch_sub(1) == 1) {
+    delete this;
+  }
+}
+
+grpc::Status Call::Guarded(const std::function<grpc::Status()>& handler) {
+  try {
+    return handler();
+  } catch (const std::exception& error) {
+    log::Error("call failed", {{"reason", error.what()}});
+    return {grpc::StatusCode::INTERNAL, Utf8Text(error.what(), kMaxStatusText)};
+  }
+}
+
+void Operation::Happened(bool ok) {
+  const std::lock_guard lock(mutex_);
+  ok_ = ok;
+  happened_ = true;
+  changed_.notify_one();  // under the lock: this may be gone when the one who waits has seen it
+}
+
+bool Operation::Wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return happened_; });
+  happened_ = false;
+  return ok_;
+}
+
+void UnaryCall::Await(const UnaryMethod& method) {
+  auto* call = new UnaryCall(method);
+  method.await(&call->context(), &call->request_, &call->writer_, call->arrived());
+}
+
+void UnaryCall::Serve(bool room) {
+  grpc::ByteBuffer response;
+  const grpc::Status status =
+      room ? Guarded([&] { return method_.serve(*this, request_, response); }) : NoRoom();
+  writer_.Finish(response, status, finished());
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,110 @@
+#include "modelserver/rpc/stream.h"
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "modelserver/rpc/message.h"
+#include "modelserver/rpc/stream_room.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+using Answer = std::future<inference::ModelStreamInferResponse>;
+
+// Answers to come, in order, between the thread that reads and the one that writes.
+class Line {
+ public:
+  void Push(Answer answer) {
+    const std::lock_guard lock(mutex_);
+    answers_.push_back(std::move(answer));
+    changed_.notify_one();
+  }
+
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_one();
+  }
+
+  // The next; invalid when there are no more.
+  Answer Pop() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !answers_.empty(); });
+    if (answers_.empty()) return {};
+    Answer answer = std::move(answers_.front());
+    answers_.pop_front();
+    return answer;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_.
+  std::deque<Answer> answers_;
+  bool closed_ = false;
+};
+
+struct Closer {
+  Line& line;
+
+  ~Closer() { line.Close(); }
+};
+
+// The answer to come. Without a thread to spare, the request runs when its answer is waited for.
+Answer Start(const std::function<
+                 inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
+             inference::ModelInferRequest request, std::size_t bytes, StreamRoom& room) {
+  const auto shared = std::make_shared<inference::ModelInferRequest>(std::move(request));
+  const auto run = [&infer, shared, bytes, &room] {
+    auto answer = infer(*shared);
+    *shared = {};  // its memory is not needed while the answer waits
+    room.Exchange(bytes, answer.ByteSizeLong());
+    return answer;
+  };
+  try {
+    return std::async(std::launch::async, run);
+  } catch (const std::exception&) {
+    return std::async(std::launch::deferred, run);
+  }
+}
+
+}  // namespace
+
+grpc::Status ServeStream(
+    InferStream& stream,
+    const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&
+        infer) {
+  StreamRoom room;
+  Line line;
+  const std::jthread writer([&] {
+    for (Answer next = line.Pop(); next.valid(); next = line.Pop()) {
+      const inference::ModelStreamInferResponse answer = next.get();
+      grpc::ByteBuffer message;
+      // To a client that has gone this fails at once; what runs ends first all the same.
+      if (Serialize(answer, message).ok()) stream.Write(message);
+      room.Leave(answer.ByteSizeLong());
+    }
+  });
+  // Also if something throws: the writer waits for it.
+  const Closer closer{line};
+  grpc::Status status;
+  for (grpc::ByteBuffer message; stream.Read(message);) {
+    inference::ModelInferRequest request;
+    if (!Parse(message, request)) {
+      status = NotParsed();
+      break;
+    }
+    const std::size_t bytes = request.ByteSizeLong();
+    room.Enter(bytes);
+    line.Push(Start(infer, std::move(request), bytes, room));
+  }
+  return status;
+}
+
+}  // namespace inferpool::modelserver

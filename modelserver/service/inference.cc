@@ -1,0 +1,152 @@
+#include "modelserver/service/inference.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "modelserver/config/request.h"
+#include "modelserver/execution/request_parameters.h"
+#include "modelserver/service/top_classes.h"
+#include "proto/tensor.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+constexpr std::int64_t kMaxClasses = 1'000'000;
+
+void SetShared(const SharedMemoryReference& reference, std::size_t bytes,
+               inference::ModelInferResponse::InferOutputTensor& output) {
+  auto& parameters = *output.mutable_parameters();
+  parameters["shared_memory_region"].set_string_param(reference.region);
+  parameters["shared_memory_byte_size"].set_int64_param(static_cast<std::int64_t>(bytes));
+  if (reference.offset > 0) {
+    parameters["shared_memory_offset"].set_int64_param(static_cast<std::int64_t>(reference.offset));
+  }
+}
+
+// Shared memory of one request: held until its answer is complete.
+class Parts {
+ public:
+  explicit Parts(const SharedMemoryTable& table) : table_(table) {}
+
+  absl::StatusOr<std::span<std::byte>> Find(const SharedMemoryReference& reference) {
+    absl::StatusOr<SharedMemoryPart> part =
+        table_.Find(reference.region, reference.offset, reference.byte_size);
+    RETURN_IF_ERROR(part.status());
+    return parts_.emplace_back(*std::move(part)).memory;
+  }
+
+ private:
+  const SharedMemoryTable& table_;
+  std::vector<SharedMemoryPart> parts_;
+};
+
+// What a request asks of its model.
+struct Asked {
+  TensorList inputs;
+  Outputs outputs;
+  // By wanted output:
+  std::vector<std::optional<SharedMemoryReference>> references = {};
+  std::vector<std::int64_t> classes = {};  // of the classification extension; 0: none
+};
+
+absl::Status ReadOutputs(const inference::ModelInferRequest& request,
+                         const inference::ModelConfig& config, Parts& parts, Asked& asked) {
+  std::vector<std::string_view> names;
+  for (const auto& output : request.outputs()) names.emplace_back(output.name());
+  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs(config, names);
+  RETURN_IF_ERROR(chosen.status());
+  asked.references.resize(chosen->size());
+  asked.classes.resize(chosen->size());
+  for (std::size_t i = 0; i < chosen->size(); ++i) {
+    if (!names.empty()) {
+      const TensorParameters& parameters = request.outputs(static_cast<int>(i)).parameters();
+      auto reference = ReadSharedMemory(parameters);
+      RETURN_IF_ERROR(reference.status());
+      asked.references[i] = *std::move(reference);
+      const absl::StatusOr<std::int64_t> classes = ReadClassification(parameters);
+      if (!classes.ok()) {
+        return absl::InvalidArgumentError(
+            fmt::format("output '{}': {}", names[i], Message(classes.status())));
+      }
+      asked.classes[i] = std::min(*classes, kMaxClasses);
+      if (asked.references[i] && asked.classes[i] > 0) {
+        return absl::InvalidArgumentError(
+            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
+      }
+    }
+    if (!asked.references[i]) {
+      asked.outputs.Want((*chosen)[i]);
+      continue;
+    }
+    const absl::StatusOr<std::span<std::byte>> memory = parts.Find(*asked.references[i]);
+    RETURN_IF_ERROR(memory.status());
+    asked.outputs.WantShared((*chosen)[i], *memory);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
+                           const inference::ModelConfig& config, Parts& parts, Caller& caller) {
+  RETURN_IF_ERROR(ReadParameters(request.parameters(), caller));
+  absl::StatusOr<TensorList> inputs = ReadInputs(
+      request,
+      [&parts](const SharedMemoryReference& reference)
+          -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); });
+  RETURN_IF_ERROR(inputs.status());
+  Asked asked{.inputs = *std::move(inputs), .outputs = Outputs(config)};
+  RETURN_IF_ERROR(ReadOutputs(request, config, parts, asked));
+  return asked;
+}
+
+}  // namespace
+
+absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
+                   const inference::ModelInferRequest& request, Caller caller,
+                   inference::ModelInferResponse& response) {
+  const TimePoint start = Clock::now();
+  const absl::StatusOr<std::shared_ptr<Model>> found =
+      repository.Find(request.model_name(), request.model_version());
+  RETURN_IF_ERROR(found.status());
+  Model& model = **found;
+  Parts parts(shared_memory);
+  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, caller);
+  if (!asked.ok()) {
+    model.CountFailure(Clock::now() - start);
+    return asked.status();
+  }
+  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, caller));
+
+  response.set_model_name(request.model_name());
+  response.set_model_version(std::to_string(model.version()));
+  response.set_id(request.id());
+  for (std::size_t i = 0; i < asked->references.size(); ++i) {
+    Outputs::Output& output = asked->outputs.wanted()[i];
+    const inference::ModelOutput& configured = model.config().output(output.index);
+    if (asked->classes[i] > 0) {
+      absl::StatusOr<TopClasses> top =
+          FindTopClasses(asked->outputs.View(output), asked->classes[i],
+                         model.config().max_batch_size() > 0, model.labels(output.index));
+      RETURN_IF_ERROR(top.status());
+      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
+          std::move(top->raw);
+      continue;
+    }
+    AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =
+        std::move(output.own);
+    if (asked->references[i]) {
+      SetShared(*asked->references[i], output.bytes,
+                *response.mutable_outputs(response.outputs_size() - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace inferpool::modelserver

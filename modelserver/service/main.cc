@@ -1,0 +1,186 @@
+// modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
+// networks. It answers at once that it is live, loads its models, and is ready when that is done.
+//
+// After the start, --model-control-mode says who decides what is loaded, in Triton's words: nobody
+// (none), requests (explicit), or the folder, looked at every --repository-poll-secs (poll).
+//
+// SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: no more calls, those in progress end
+// (--drain-s), exit 0. Exit 1 with a sentence in the log when it cannot start; a model that fails
+// to load is no reason.
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <opencv2/core.hpp>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "modelserver/repository/repository.h"
+#include "modelserver/service/metrics.h"
+#include "modelserver/service/server.h"
+#include "shared/base/log.h"
+#include "shared/base/tune_runtime.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+struct Options {
+  std::string repository;
+  std::vector<std::string> listen;
+  std::string metrics_listen;
+  std::string log_level = "info";
+  std::string log_file;
+  int drain_s = 20;
+  std::string control = "none";
+  std::vector<std::string> load;
+  int poll_s = 15;
+  ServerOptions server;
+};
+
+// Loads the models, and looks for changes as long as the control asks for it.
+void Load(Repository& repository, Server& server, const Options& options,
+          const std::stop_token& stop) {
+  const auto stopped = [&stop] { return stop.stop_requested(); };
+  repository.Load(stopped);
+  if (repository.Ready()) {
+    server.SetReady(true);
+    log::Info("ready", {{"models", repository.Index().size()}});
+  }
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (options.control == "poll" && !stopped()) {
+    wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
+    if (!stopped()) repository.Poll(stopped);
+  }
+}
+
+// Every connection and every shared memory region takes a descriptor; the usual soft limit of 1024
+// is for select().
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int Serve(const Options& options) {
+  RaiseDescriptorLimit();
+  TuneRuntime();
+  // Before any thread: all inherit the mask, and the signals wait for sigwait.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  // Held to the end: when the last user of the library goes, gRPC 1.51 joins a thread that may be
+  // in an epoll of 10 s, and the process would take that long to exit.
+  grpc_init();
+
+  // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
+  cv::setNumThreads(1);
+
+  Repository repository(
+      options.repository,
+      {.control = ParseModelControl(options.control).value_or(ModelControl::kNone),
+       .load = options.load});
+  if (const absl::Status status = repository.Scan(); !status.ok()) {
+    log::Error("cannot start", {{"reason", Message(status)}});
+    return EXIT_FAILURE;
+  }
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(repository, options.listen, options.server);
+  if (!server.ok()) {
+    log::Error("cannot start", {{"reason", Message(server.status())}});
+    return EXIT_FAILURE;
+  }
+  for (const std::string& address : (*server)->addresses()) {
+    log::Info("listening", {{"address", address}});
+  }
+  std::unique_ptr<MetricsServer> metrics;
+  if (!options.metrics_listen.empty()) {
+    auto started = MetricsServer::Start(repository, options.metrics_listen);
+    if (!started.ok()) {
+      log::Error("cannot start", {{"reason", Message(started.status())}});
+      return EXIT_FAILURE;
+    }
+    metrics = *std::move(started);
+    log::Info("metrics", {{"address", metrics->address()}});
+  }
+  {
+    const std::jthread loader(
+        [&](const std::stop_token& stop) { Load(repository, **server, options, stop); });
+    int signal = 0;
+    while (sigwait(&signals, &signal) != 0 || signal == SIGUSR1) {
+      if (signal == SIGUSR1) log::Reopen();
+    }
+    log::Info("draining", {{"signal", signal}});
+    (*server)->Shutdown(std::chrono::seconds(options.drain_s));
+  }
+  log::Info("stopped");
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace inferpool::modelserver
+
+int main(int argc, char** argv) {
+  using inferpool::modelserver::Options;
+  namespace log = inferpool::log;
+  Options options;
+  CLI::App app("inferpool's KServe v2 model server");
+  app.add_option("--repository", options.repository, "folder of models, in Triton's layout")
+      ->required();
+  app.add_option("--listen", options.listen, "unix:/path or host:port; may be repeated")
+      ->required();
+  app.add_option("--metrics-listen", options.metrics_listen,
+                 "host:port of /metrics for Prometheus; none when absent");
+  app.add_option("--model-control-mode", options.control, "none, explicit or poll")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "explicit", "poll"}));
+  app.add_option("--load-model", options.load,
+                 "with explicit control: a model to load at the start; may be repeated; * for all");
+  app.add_option("--repository-poll-secs", options.poll_s,
+                 "with poll: seconds between looks at the repository; a change is acted upon when "
+                 "two looks agree")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  app.add_option("--id", options.server.id, "the name that the server gives to its clients")
+      ->capture_default_str()
+      ->check([](const std::string& id) {
+        return id.empty() || !inferpool::IsUtf8(id) ? "--id is some UTF-8" : "";
+      });
+  app.add_option("--max-message-mb", options.server.max_message_mb,
+                 "largest gRPC message either way, in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 2047));
+  app.add_option("--log-level", options.log_level, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--log-file", options.log_file, "instead of stderr; opened again on SIGUSR1");
+  app.add_option("--drain-s", options.drain_s, "seconds that calls in progress have at the end")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 3600));
+  app.set_version_flag("--version", INFERPOOL_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  log::Level level = log::Level::kInfo;
+  log::ParseLevel(options.log_level, level);
+  log::Init(level, "modelserver");
+  if (!log::OpenFile(options.log_file)) {
+    log::Error("cannot open the log file", {{"file", options.log_file}});
+    return EXIT_FAILURE;
+  }
+  return inferpool::modelserver::Serve(options);
+}

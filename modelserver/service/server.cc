@@ -1,0 +1,125 @@
+#include "modelserver/service/server.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "shared/base/file_descriptor.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+constexpr std::string_view kUnix = "unix:";
+
+// The path of a `unix:` address.
+std::optional<std::string> UnixPath(const std::string& address) {
+  if (!address.starts_with(kUnix)) {
+    return std::nullopt;
+  }
+  return address.substr(kUnix.size());
+}
+
+// gRPC unlinks whatever socket is at the path before it binds, also one that is served: so ask
+// first. (Two servers that start in the same instant are not told apart.)
+absl::Status CheckUnixPath(const std::string& path) {
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof name.sun_path) {
+    return absl::InvalidArgumentError(fmt::format(
+        "a unix socket's path has 1 to {} characters: '{}'", sizeof name.sun_path - 1, path));
+  }
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
+  if (!std::filesystem::exists(status)) {
+    return absl::OkStatus();
+  }
+  if (!std::filesystem::is_socket(status)) {
+    return absl::InvalidArgumentError(fmt::format("{} is there and is no socket", path));
+  }
+  std::memcpy(name.sun_path, path.data(), path.size());
+  const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // Anything but a refusal means that somebody has it: EAGAIN is a full backlog.
+  if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 ||
+      errno != ECONNREFUSED) {
+    return absl::UnavailableError(fmt::format("{} is in use by another process", path));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAddress(const std::string& address) {
+  if (const std::optional<std::string> path = UnixPath(address)) {
+    return CheckUnixPath(*path);
+  }
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == address.size() ||
+      address.find_first_not_of("0123456789", colon + 1) != std::string::npos) {
+    return absl::InvalidArgumentError(
+        fmt::format("'{}' is neither unix:/path nor host:port", address));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
+                                                      const std::vector<std::string>& addresses,
+                                                      const ServerOptions& options) {
+  std::unique_ptr<Server> server(new Server(repository, options.id));
+  grpc::ServerBuilder builder;
+  std::vector<int> ports(addresses.size());
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    RETURN_IF_ERROR(CheckAddress(addresses[i]));
+    // No TLS: the server is for workers on the same host or a trusted network, as Triton is.
+    builder.AddListeningPort(addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  server->endpoints_.Register(builder);
+  server->queue_ = builder.AddCompletionQueue();
+  builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
+  builder.SetMaxSendMessageSize(options.max_message_mb << 20);
+  // Otherwise a second server on the same port takes a part of the connections, unnoticed.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+
+  const mode_t mask = umask(0117);
+  server->server_ = builder.BuildAndStart();
+  umask(mask);
+  server->threads_ = std::make_unique<CallThreads>(*server->queue_);
+  server->room_.reset(new CallRoom{.threads = *server->threads_, .most = kMaxCalls});
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (server->server_ == nullptr || ports[i] == 0) {
+      return absl::UnavailableError(
+          fmt::format("cannot listen on {}: in use, or not to be bound", addresses[i]));
+    }
+    server->addresses_.push_back(
+        UnixPath(addresses[i])
+            ? addresses[i]
+            : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
+  }
+  server->endpoints_.Open(*server->room_);
+  server->SetReady(repository.Ready());
+  return server;
+}
+
+void Server::SetReady(bool ready) {
+  health_.SetServing(ready);
+}
+
+Server::~Server() {
+  Shutdown(std::chrono::milliseconds(0));
+}
+
+void Server::Shutdown(std::chrono::milliseconds grace) {
+  if (server_ != nullptr) {
+    health_.Shutdown();  // otherwise watchers hear of it after the grace
+    server_->Shutdown(std::chrono::system_clock::now() + grace);
+  }
+  threads_.reset();
+  server_.reset();  // removes unix sockets
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,32 @@
+// nginx's configuration, from ours.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "shared/config/config.h"
+
+namespace inferpool::ops {
+
+// nginx/inferpool.conf.in as it was when the program was built.
+extern const std::string_view kNginxTemplate;
+
+// What nginx's configuration depends on besides ours.
+struct NginxHost {
+  // Whom nginx's workers run as, and of which group, which only root can choose; empty: whoever
+  // starts nginx.
+  std::string user;
+  // Whether a socket can be bound to [::]. nginx does not start when it is told to and cannot.
+  bool has_ipv6 = false;
+  // Most file descriptors that a process of ours may have.
+  std::uint64_t descriptors = 20'000;
+};
+
+// The host that we run on, with the configuration's `user`.
+NginxHost ThisHost(const Config& config);
+
+// The template with every placeholder filled in.
+std::string NginxConfig(const Config& config, const NginxHost& host);
+
+}  // namespace inferpool::ops

@@ -1,0 +1,34 @@
+// The state folder: whose it may be, and what is in it. Whoever else may write there could lead us,
+// who may be root, to files of others, so such a folder is refused.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "fcgi/pool/child.h"
+#include "shared/base/status.h"
+#include "shared/config/config.h"
+
+namespace inferpool::ops {
+
+// What to warn of when root has set no `user`.
+inline constexpr std::string_view kRunsAsRoot =
+    "everything runs as root, whom a flaw in any decoder would serve: set user in the "
+    "configuration, or start inferpool as another user";
+
+// Makes the folder, and those above it, or finds it there; a new one has mode 0750. It must belong
+// to our user and be writable to nobody else; a folder of root's does for another user too, even if
+// a group may write to it. Nobody else may be able to rename a folder above it.
+// FAILED_PRECONDITION says what is wrong with it and what to do.
+absl::Status MakeStateFolder(const std::string& path);
+
+// `inferpool prepare`: makes the state folder with all that ops/run and nginx need in it, that is
+// logs/, tmp/, tls/ and nginx.conf; the certificate is the caller's. Returns the exit status.
+int Prepare(const Config& config);
+
+// What the children and nginx's workers, who run as `identity` and not as root, must be able to
+// use: children/, the FastCGI socket, the log file. They may look into the state folder, logs/ and
+// tmp/, and those stay ours.
+absl::Status GiveTo(const fcgi::Identity& identity, const Config& config);
+
+}  // namespace inferpool::ops

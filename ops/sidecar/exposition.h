@@ -1,0 +1,18 @@
+// The scoreboard's totals as Prometheus text.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "ops/sidecar/health.h"
+#include "ops/sidecar/listen_queue.h"
+#include "shared/board/scoreboard.h"
+
+namespace inferpool::ops {
+
+// Prometheus' text format 0.0.4. Every metric is there from the start, at zero.
+// `queue`: none when it cannot be read.
+std::string Exposition(const Totals& totals, const Health& health,
+                       const std::optional<ListenQueue>& queue = std::nullopt);
+
+}  // namespace inferpool::ops

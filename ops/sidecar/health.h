@@ -1,0 +1,36 @@
+// Whether this inferpool may be sent requests. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "shared/board/scoreboard.h"
+
+namespace inferpool::ops {
+
+struct Part {
+  bool ready;
+  std::string detail;
+};
+
+struct ModelServer {
+  std::string target;
+  bool ready;
+  std::string detail;  // "ready", if there is no more to say
+};
+
+struct Health {
+  Part workers;
+  Part model_server;  // all of them
+  std::vector<ModelServer> model_servers;
+
+  bool Ready() const { return workers.ready && model_server.ready; }
+};
+
+// One ready model server is enough, as one worker is.
+Health Judge(const Totals& totals, std::vector<ModelServer> model_servers);
+
+// {"ready":false,"workers":{"ready":true,"detail":"2 of 2 ready"},"model_server":{...}}
+std::string ToJson(const Health& health);
+
+}  // namespace inferpool::ops

@@ -1,0 +1,97 @@
+#include "ops/sidecar/model_servers.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "shared/base/log.h"
+
+namespace inferpool::ops {
+namespace {
+
+// /readyz must show a change within a second. For the worse: a pause and one unanswered question.
+constexpr auto kPause = std::chrono::milliseconds(100);
+constexpr auto kPatience = std::chrono::milliseconds(500);
+// For the better: the server must have answered for this long, in which the workers, each of which
+// has a connection of its own, find it again too (worker/backend/rpc/channel.cc: up to 250 ms and a
+// bit).
+constexpr auto kSettle = std::chrono::milliseconds(500);
+
+std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
+  std::vector<std::string> once;
+  for (const std::string& name : names) {
+    if (std::ranges::find(once, name) == once.end()) once.push_back(name);
+  }
+  return once;
+}
+
+}  // namespace
+
+ModelServers::ModelServers(const Config& config)
+    : client_(EachOnce(config.backend.targets), config.backend.message_mb) {
+  for (std::size_t i = 0; i < client_.targets(); ++i) {
+    servers_.push_back({.shown = {client_.State(i).name, false, "not asked yet"}});
+  }
+  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+}
+
+void ModelServers::AwaitFirst() {
+  std::unique_lock lock(mutex_);
+  asked_.wait(lock, [this] { return std::ranges::all_of(servers_, &Watched::asked); });
+}
+
+std::vector<ModelServer> ModelServers::Latest() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ModelServer> latest;
+  for (const Watched& server : servers_) latest.push_back(server.shown);
+  return latest;
+}
+
+void ModelServers::Run(const std::stop_token& stop) {
+  const std::size_t servers = client_.targets();
+  std::vector<backend::ReadyQuestions::Stub*> stubs;
+  for (std::size_t i = 0; i < servers; ++i) stubs.push_back(&client_.stub(i));
+  backend::ReadyQuestions questions(stubs);
+  while (!stop.stop_requested()) {
+    for (std::size_t i = 0; i < servers; ++i) {
+      if (!questions.IsOut(i)) questions.Ask(i, Deadline::After(kPatience));
+    }
+    const Deadline pause = Deadline::After(kPause);
+    while (const auto answer = questions.Next(pause)) {
+      Take(answer->server, answer->ready, answer->in_part);
+    }
+    for (std::size_t i = 0; i < servers; ++i) {
+      if (questions.IsOverdue(i, Clock::now())) {
+        Take(i, absl::DeadlineExceededError("the model server reads nothing"), false);
+      }
+    }
+  }
+}
+
+void ModelServers::Take(std::size_t index, const absl::Status& ready, bool in_part) {
+  const TimePoint now = Clock::now();
+  const std::lock_guard lock(mutex_);
+  Watched& server = servers_[index];
+  const bool first = !std::exchange(server.asked, true);
+  asked_.notify_all();
+  if (!ready.ok()) {
+    server.good_since.reset();
+  } else if (!server.good_since) {
+    server.good_since = now;
+  }
+  // Found ready at the first look, it was ready before.
+  if (ready.ok() && !server.shown.ready && !first && now - *server.good_since < kSettle) return;
+  ModelServer seen{server.shown.target, ready.ok(),
+                   in_part      ? "ready, but not all of its models are"
+                   : ready.ok() ? "ready"
+                                : std::string(Message(ready))};
+  if (first || seen.ready != server.shown.ready ||
+      (seen.ready && seen.detail != server.shown.detail)) {
+    log::Info("model server",
+              {{"target", seen.target}, {"ready", seen.ready}, {"detail", seen.detail}});
+  }
+  server.shown = std::move(seen);
+}
+
+}  // namespace inferpool::ops

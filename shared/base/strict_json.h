@@ -1,0 +1,22 @@
+// Reading JSON that somebody else wrote (RFC 8259), with nothing tolerated that another reader
+// would understand differently. (jsoncpp still lets a number begin with zeros, and a comment be all
+// that an object has.)
+#pragma once
+
+#include <json/value.h>
+
+#include <cstddef>
+#include <string_view>
+
+#include "shared/base/status.h"
+
+namespace inferpool {
+
+// The one value that `text` is. INVALID_ARGUMENT, with where and why: not JSON, comments, a key
+// given twice, text behind the value, a zero byte, more than `most_depth` levels of objects and
+// arrays, or more than `most_values` values, of which each costs some hundred bytes. Strings may
+// hold invalid UTF-8, and cost a small multiple of the text's memory.
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth,
+                                           std::size_t most_values);
+
+}  // namespace inferpool

@@ -1,0 +1,83 @@
+#include "shared/board/heavy_steps.h"
+
+#include <chrono>
+#include <utility>
+
+#include "shared/board/scoreboard.h"
+
+namespace inferpool {
+
+HeavyStep::HeavyStep(HeavyStep&& other) noexcept
+    : steps_(std::exchange(other.steps_, nullptr)), works_(other.works_) {}
+
+HeavyStep& HeavyStep::operator=(HeavyStep&& other) noexcept {
+  if (this != &other) {
+    End();
+    steps_ = std::exchange(other.steps_, nullptr);
+    works_ = other.works_;
+  }
+  return *this;
+}
+
+HeavyStep::~HeavyStep() {
+  End();
+}
+
+void HeavyStep::End() {
+  if (steps_ == nullptr) return;
+  HeavySteps& steps = *std::exchange(steps_, nullptr);
+  steps.work_.End(steps.lane_);
+  if (works_) steps.GiveTurn();
+}
+
+void HeavyStep::Keep(std::uint64_t bytes) {
+  if (steps_ == nullptr || !works_) return;
+  steps_->work_.Keep(steps_->lane_, bytes);
+  works_ = false;
+  steps_->GiveTurn();
+}
+
+void HeavyStep::KeepUntilLeave(std::uint64_t bytes) {
+  Keep(bytes);
+  steps_ = nullptr;
+}
+
+absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
+  RETURN_IF_ERROR(steps_->TakeTurn(patience));
+  if (absl::Status status = steps_->work_.Resume(steps_->lane_, bytes, patience); !status.ok()) {
+    steps_->GiveTurn();
+    return status;
+  }
+  steps_->lane_.NewStep(Clock::now());
+  works_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<HeavyStep> HeavySteps::Begin(std::uint64_t bytes, const Patience& patience) {
+  RETURN_IF_ERROR(TakeTurn(patience));
+  if (absl::Status status = work_.Begin(lane_, client_, bytes, patience); !status.ok()) {
+    GiveTurn();
+    return status;
+  }
+  lane_.NewStep(Clock::now());
+  return HeavyStep(*this);
+}
+
+absl::Status HeavySteps::TakeTurn(const Patience& patience) {
+  constexpr std::chrono::milliseconds kLookAgain{50};
+  std::unique_lock lock(mutex_);
+  while (taken_) {
+    RETURN_IF_ERROR(patience.Check());
+    given_.wait_for(lock, kLookAgain);
+  }
+  taken_ = true;
+  return absl::OkStatus();
+}
+
+void HeavySteps::GiveTurn() {
+  const std::lock_guard lock(mutex_);
+  taken_ = false;
+  given_.notify_one();
+}
+
+}  // namespace inferpool

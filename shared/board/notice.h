@@ -1,0 +1,36 @@
+// A bell on the master's desk: a child that has changed its row of the scoreboard rings it, and the
+// master looks. Ringing never waits. The descriptor outlives a change of the master's program.
+#pragma once
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "shared/base/file_descriptor.h"
+
+namespace inferpool::fcgi {
+
+class Notice {
+ public:
+  Notice() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  explicit Notice(FileDescriptor fd) : fd_(std::move(fd)) {}
+
+  // Readable when somebody has rung.
+  int fd() const { return fd_.get(); }
+
+  void Ring() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(fd_.get(), &one, sizeof(one));
+  }
+
+  void Clear() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = read(fd_.get(), &count, sizeof(count));
+  }
+
+ private:
+  FileDescriptor fd_;
+};
+
+}  // namespace inferpool::fcgi

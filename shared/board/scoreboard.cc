@@ -1,0 +1,298 @@
+#include "shared/board/scoreboard.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <new>
+#include <numeric>
+#include <system_error>
+#include <utility>
+
+namespace inferpool {
+
+// What a reader checks before it believes the rest. Its own layout never changes.
+struct alignas(64) Scoreboard::Head {
+  std::atomic<std::uint64_t> magic;
+  std::atomic<std::uint64_t> layout;
+  std::atomic<std::uint32_t> slots;
+  std::atomic<std::uint32_t> lanes_per_slot;
+};
+
+namespace {
+
+constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
+// Raise it when a member's meaning changes without its size or place.
+constexpr std::uint64_t kLayoutVersion = 2;
+
+// Tells layouts apart by what differs between builds of different versions (FNV-1a).
+constexpr std::uint64_t LayoutHash() {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const std::uint64_t part :
+       {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
+        std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
+        std::uint64_t{sizeof(RateLimiter)}, std::uint64_t{sizeof(ReloadRecord)},
+        std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
+        std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
+        std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
+        std::uint64_t{kModelCalls}, std::uint64_t{kHttpStatuses.size()}}) {
+    hash = (hash ^ part) * 0x100000001b3;
+  }
+  return hash;
+}
+
+// A single writer needs no atomic addition: a load and a store leave the lane's cache line alone.
+void Add(std::atomic<std::uint64_t>& counter, std::uint64_t amount) {
+  counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+}
+
+std::uint64_t Get(const std::atomic<std::uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
+
+void Add(HistogramTotal& total, const Histogram& histogram) {
+  for (std::size_t i = 0; i < kBuckets; ++i) total.buckets[i] += Get(histogram.buckets[i]);
+  total.sum_us += Get(histogram.sum_us);
+}
+
+void AddHeavy(const HeavyClaim& claim, Totals& totals) {
+  const HeavyClaim::State state = claim.state.load(std::memory_order_relaxed);
+  const bool waits = state == HeavyClaim::kWaits;
+  if (waits || state == HeavyClaim::kResumes) ++totals.heavy_waiting;
+  if (state == HeavyClaim::kWorks) ++totals.heavy_working;
+  totals.heavy_bytes += Get(claim.body_bytes) + (waits ? 0 : Get(claim.bytes));
+}
+
+absl::Status Failed(const char* what) {
+  return absl::InternalError(
+      fmt::format("scoreboard: {}: {}", what, std::generic_category().message(errno)));
+}
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(std::atomic<ProcessState>::is_always_lock_free);
+
+}  // namespace
+
+void Lane::Begin(TimePoint accepted) {
+  task.Store({});  // a crash from here on is not the latest request's doing
+  NewStep(accepted);
+  busy_since_ns.store(ToNs(accepted), std::memory_order_release);  // the step is seen before it
+}
+
+void Lane::NewStep(TimePoint now) {
+  step_since_ns.store(ToNs(now), std::memory_order_relaxed);
+}
+
+void Lane::End() {
+  Add(served, 1);
+  busy_since_ns.store(0, std::memory_order_relaxed);
+}
+
+void Lane::CountStatus(int status) {
+  Add(by_status[HttpStatusIndex(status)], 1);
+}
+
+void Lane::CountBytes(std::uint64_t in, std::uint64_t out) {
+  Add(bytes_in, in);
+  Add(bytes_out, out);
+}
+
+void Lane::CountStage(Stage stage, std::chrono::microseconds duration) {
+  Histogram& histogram = stages[static_cast<std::size_t>(stage)];
+  const long us = std::max(0L, static_cast<long>(duration.count()));
+  const auto bound = std::ranges::lower_bound(kBucketBoundsUs, us);
+  Add(histogram.buckets[static_cast<std::size_t>(bound - kBucketBoundsUs.begin())], 1);
+  Add(histogram.sum_us, static_cast<std::uint64_t>(us));
+}
+
+HistogramTotal Read(const Histogram& histogram) {
+  HistogramTotal total;
+  Add(total, histogram);
+  return total;
+}
+
+absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int lanes) {
+  const auto slot_count = static_cast<std::size_t>(slots);
+  const std::size_t lane_count = slot_count * static_cast<std::size_t>(lanes);
+  const std::size_t bytes =
+      sizeof(Head) + sizeof(Pool) + slot_count * sizeof(Slot) + lane_count * sizeof(Lane);
+  FileDescriptor file(memfd_create("inferpool-scoreboard", MFD_CLOEXEC));
+  if (!file) return Failed("memfd_create");
+  if (ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return Failed("ftruncate");
+  {
+    void* memory = mmap(nullptr, sizeof(Head), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    if (memory == MAP_FAILED) return Failed("mmap");
+    auto* head = new (memory) Head{};
+    head->magic = kMagic;
+    head->layout = LayoutHash();
+    head->slots = static_cast<std::uint32_t>(slots);
+    head->lanes_per_slot = static_cast<std::uint32_t>(lanes);
+    munmap(memory, sizeof(Head));
+  }
+  const auto key = RandomDigestKey();
+  if (!key) return Failed("getrandom");
+  absl::StatusOr<Scoreboard> board = Open(std::move(file), Access::kWrite);
+  if (board.ok()) board->pool().quarantine.SetKey(*key);
+  return board;
+}
+
+absl::StatusOr<Scoreboard> Scoreboard::Open(FileDescriptor file, Access access) {
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) return Failed("fstat");
+  const auto bytes = static_cast<std::size_t>(info.st_size);
+  if (bytes < sizeof(Head)) return absl::FailedPreconditionError("this is no scoreboard");
+  const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
+  void* memory = mmap(nullptr, bytes, protection, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED) return Failed("mmap");
+  const auto* head = static_cast<const Head*>(memory);
+  const std::size_t expected = sizeof(Head) + sizeof(Pool) +
+                               head->slots * (sizeof(Slot) + head->lanes_per_slot * sizeof(Lane));
+  if (head->magic != kMagic || head->layout != LayoutHash() || bytes != expected) {
+    munmap(memory, bytes);
+    return absl::FailedPreconditionError("the scoreboard is of another version of inferpool");
+  }
+  return Scoreboard(std::move(file), memory, bytes);
+}
+
+// The memory starts as zeros, and zero is every member's start, so nothing is constructed: that
+// would touch, and so take, memory that may never be used.
+Scoreboard::Scoreboard(FileDescriptor file, void* memory, std::size_t bytes)
+    : file_(std::move(file)), bytes_(bytes), head_(static_cast<Head*>(memory)) {
+  auto* next = static_cast<std::byte*>(memory) + sizeof(Head);
+  pool_ = std::launder(reinterpret_cast<Pool*>(next));
+  next += sizeof(Pool);
+  slots_ = {std::launder(reinterpret_cast<Slot*>(next)), head_->slots.load()};
+  next += slots_.size_bytes();
+  lanes_per_slot_ = static_cast<int>(head_->lanes_per_slot.load());
+  lanes_ = {std::launder(reinterpret_cast<Lane*>(next)),
+            slots_.size() * head_->lanes_per_slot.load()};
+}
+
+Scoreboard::Scoreboard(Scoreboard&& other) noexcept
+    : file_(std::move(other.file_)),
+      bytes_(other.bytes_),
+      lanes_per_slot_(other.lanes_per_slot_),
+      head_(std::exchange(other.head_, nullptr)),
+      pool_(other.pool_),
+      slots_(other.slots_),
+      lanes_(other.lanes_) {}
+
+Scoreboard::~Scoreboard() {
+  if (head_ != nullptr) munmap(head_, bytes_);
+}
+
+std::span<Lane> Scoreboard::lanes(int slot) const {
+  const auto lanes = static_cast<std::size_t>(lanes_per_slot_);
+  return lanes_.subspan(static_cast<std::size_t>(slot) * lanes, lanes);
+}
+
+std::span<Lane> Scoreboard::used_lanes(int slot) const {
+  const std::span<Lane> all = lanes(slot);
+  return all.first(std::min<std::size_t>(this->slot(slot).lanes_used, all.size()));
+}
+
+std::uint64_t Scoreboard::Served(int slot) const {
+  const std::span<Lane> all = used_lanes(slot);
+  return std::accumulate(
+      all.begin(), all.end(), std::uint64_t{0},
+      [](std::uint64_t sum, const Lane& lane) { return sum + Get(lane.served); });
+}
+
+HistogramTotal Scoreboard::Times(int slot) const {
+  HistogramTotal total;
+  for (const Lane& lane : used_lanes(slot)) {
+    Add(total, lane.stages[static_cast<std::size_t>(Stage::kTotal)]);
+  }
+  return total;
+}
+
+void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePoint now) const {
+  Slot& tenant = slot(index);
+  tenant.served_before = Served(index);
+  const HistogramTotal times = Times(index);
+  for (std::size_t i = 0; i < kBuckets; ++i) tenant.total_before.buckets[i] = times.buckets[i];
+  tenant.total_before.sum_us = times.sum_us;
+  tenant.process.generation = generation;
+  tenant.process.started_ns = ToNs(now);
+  tenant.process.state = ProcessState::kStarting;
+  tenant.lanes_used = std::max(tenant.lanes_used.load(), static_cast<std::uint32_t>(threads));
+  Add(pool_->worker_starts, 1);
+}
+
+void Scoreboard::Vacate(int index) const {
+  Slot& tenant = slot(index);
+  tenant.process.pid = 0;
+  tenant.process.state = ProcessState::kEmpty;
+  tenant.due = 0;
+  tenant.crash_signal = 0;
+  tenant.backtrace.count = 0;
+  for (Lane& lane : used_lanes(index)) {
+    lane.busy_since_ns = 0;
+    lane.thread = 0;
+    for (std::atomic<pid_t>& helper : lane.helpers) helper = 0;
+    lane.backtrace.count = 0;
+    lane.heavy.state = HeavyClaim::kNone;
+    lane.heavy.bytes = 0;
+    lane.heavy.body_bytes = 0;
+  }
+}
+
+void Scoreboard::CountEnd(bool crashed) const {
+  Add(crashed ? pool_->worker_crashes : pool_->worker_recycles, 1);
+}
+
+void Scoreboard::Record(const CrashRecord& crash) const {
+  pool_->crashes[Get(pool_->crash_records) % kCrashRecords].Store(crash);
+  Add(pool_->crash_records, 1);
+}
+
+std::vector<CrashRecord> Scoreboard::Crashes() const {
+  std::vector<CrashRecord> crashes;
+  const std::uint64_t count = Get(pool_->crash_records);
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, kCrashRecords); ++i) {
+    const auto crash = pool_->crashes[(count - 1 - i) % kCrashRecords].Load();
+    if (crash) crashes.push_back(*crash);
+  }
+  return crashes;
+}
+
+Totals Scoreboard::Sum(TimePoint now) const {
+  Totals totals;
+  totals.worker_starts = Get(pool_->worker_starts);
+  totals.worker_crashes = Get(pool_->worker_crashes);
+  totals.worker_recycles = Get(pool_->worker_recycles);
+  totals.wanted_workers = pool_->wanted_workers.load(std::memory_order_relaxed);
+  totals.backing_off = pool_->backing_off.load(std::memory_order_relaxed);
+  totals.quarantined = pool_->quarantine.List(now).size();
+  totals.keys = pool_->keys.List();
+  std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  for (int i = 0; i < slots(); ++i) {
+    const Slot& tenant = slot(i);
+    const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);
+    if (state != ProcessState::kEmpty) ++totals.workers_by_state[static_cast<std::size_t>(state)];
+    for (std::size_t call = 0; call < kModelCalls; ++call) {
+      totals.model_calls[call] += Get(tenant.model_calls.events[call]);
+    }
+    totals.cache_hits += Get(tenant.cache.hits);
+    totals.cache_misses += Get(tenant.cache.misses);
+    for (const Lane& lane : used_lanes(i)) {
+      for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
+        totals.by_status[s] += Get(lane.by_status[s]);
+      }
+      totals.bytes_in += Get(lane.bytes_in);
+      totals.bytes_out += Get(lane.bytes_out);
+      totals.in_work += lane.busy_since_ns.load(std::memory_order_relaxed) == 0 ? 0 : 1;
+      AddHeavy(lane.heavy, totals);
+      for (std::size_t stage = 0; stage < kStages; ++stage) {
+        Add(totals.stages[stage], lane.stages[stage]);
+      }
+    }
+  }
+  return totals;
+}
+
+}  // namespace inferpool

@@ -1,0 +1,260 @@
+// The scoreboard: memory that the master maps before it forks and that every process reads.
+//
+// One slot a worker process, one lane a thread of it. A lane is written by its thread alone, a slot
+// by its worker and, when that is gone, by the master; everything is a relaxed atomic or a seqlock,
+// there are no locks and no pointers. Counters belong to the slot and go on under its next tenant,
+// so totals never fall; gauges (state, pid, requests in work) are cleared by the master at a
+// tenant's end.
+//
+// It lives in a memfd of the master's, so `inferpool status` can read it from outside whatever the
+// processes are doing, and a master that replaces its program finds it again.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "shared/access/rate_limiter.h"
+#include "shared/base/file_descriptor.h"
+#include "shared/base/fixed_text.h"
+#include "shared/base/http_status.h"
+#include "shared/base/seqlock.h"
+#include "shared/base/status.h"
+#include "shared/board/heavy_work.h"
+#include "shared/board/metrics.h"
+#include "shared/board/quarantine.h"
+
+namespace inferpool {
+
+enum class ProcessState : std::uint32_t { kEmpty, kStarting, kReady, kDraining };
+inline constexpr std::array<std::string_view, 4> kProcessStateNames = {"empty", "starting", "ready",
+                                                                       "draining"};
+
+// One process of the pool. Written by the master, but for `state`, which the process sets itself to
+// say that it is ready, or drains.
+struct ProcessRow {
+  std::atomic<pid_t> pid;  // 0: empty
+  std::atomic<ProcessState> state;
+  std::atomic<std::uint32_t> generation;
+  std::atomic<std::int64_t> started_ns;  // steady clock
+};
+
+struct Histogram {
+  std::array<std::atomic<std::uint64_t>, kBuckets> buckets;  // not cumulative
+  std::atomic<std::uint64_t> sum_us;
+};
+
+struct HistogramTotal {
+  std::array<std::uint64_t, kBuckets> buckets{};
+  std::uint64_t sum_us = 0;
+};
+
+// What a thread is working on.
+struct Task {
+  RequestName request_id;
+  ModelName model;
+  Digest digest;  // of the picture
+};
+
+inline constexpr std::size_t kMaxFrames = 48;
+inline constexpr std::size_t kMaxHelpers = 7;
+
+// The return addresses of a thread's calls, innermost first, as a signal handler left them.
+struct Backtrace {
+  std::array<std::atomic<std::uint64_t>, kMaxFrames> addresses;
+  std::atomic<std::uint32_t> count;
+};
+
+// One thread's counts and what it does now. Only that thread calls the functions that write.
+struct alignas(64) Lane {
+  std::atomic<pid_t> thread;  // 0: none
+  // Threads that help with parts of the request in work; 0: none. Each enters and removes itself.
+  std::array<std::atomic<pid_t>, kMaxHelpers> helpers;
+  std::atomic<std::int64_t> busy_since_ns;  // acceptance of the request in work; 0: idle
+  std::atomic<std::int64_t> step_since_ns;  // of the latest step of that request's
+  std::atomic<std::uint64_t> served;        // connections answered or given up
+  std::array<std::atomic<std::uint64_t>, kHttpStatuses.size()> by_status;
+  std::atomic<std::uint64_t> bytes_in;
+  std::atomic<std::uint64_t> bytes_out;
+  std::array<Histogram, kStages> stages;
+  Seqlock<Task> task;  // of the request in work, or of the latest one
+  HeavyClaim heavy;    // of the request in work
+  Backtrace backtrace;
+
+  void Begin(TimePoint accepted);
+  // The work has come on: who is at one step for too long is stuck. Also for threads that help.
+  void NewStep(TimePoint now);
+  void End();
+  void CountStatus(int status);
+  void CountBytes(std::uint64_t in, std::uint64_t out);
+  void CountStage(Stage stage, std::chrono::microseconds duration);
+};
+
+// Counted by all threads of a worker.
+struct ModelCallCounts {
+  std::array<std::atomic<std::uint64_t>, kModelCalls> events;
+
+  void Count(ModelCall what) {
+    events[static_cast<std::size_t>(what)].fetch_add(1, std::memory_order_relaxed);
+  }
+};
+
+// Requests that the cache of answers was asked for, by all threads of a worker.
+struct CacheCounts {
+  std::atomic<std::uint64_t> hits;
+  std::atomic<std::uint64_t> misses;
+};
+
+// What a worker process and the master say to each other.
+struct alignas(64) Slot {
+  ProcessRow process;
+  std::atomic<std::uint32_t> lanes_used;  // by the tenant with the most threads so far
+  std::atomic<std::uint64_t> quota;       // the worker asks to be replaced after as many; 0: never
+  std::atomic<std::uint32_t> request_s;   // timeouts.request_s of the tenant's configuration
+  std::atomic<std::uint32_t> due;         // 1: it asks
+  // Set by a crashing worker.
+  std::atomic<std::uint32_t> crash_signal;   // 0: none
+  std::atomic<std::int32_t> crash_lane;      // -1: not a lane's thread
+  std::atomic<std::uint64_t> crash_address;  // that was accessed, for SIGSEGV and SIGBUS
+  Backtrace backtrace;                       // of a thread that has no lane
+  // The slot's counts when this worker began: what came since is its own.
+  std::atomic<std::uint64_t> served_before;
+  Histogram total_before;
+  ModelCallCounts model_calls;
+  CacheCounts cache;
+};
+
+// The outcome of the latest reload, scale or change of program.
+struct ReloadRecord {
+  std::int64_t at_s = 0;  // since the epoch; 0: there was none
+  std::uint32_t generation = 0;
+  enum Outcome : std::uint32_t { kNone, kRolling, kDone, kRefused, kGivenUp } outcome = kNone;
+  FixedText<48> what;
+  FixedText<400> detail;
+};
+inline constexpr std::array<std::string_view, 5> kReloadOutcomes = {"none", "rolling", "done",
+                                                                    "refused", "given up"};
+
+struct CrashRecord {
+  std::int64_t at_s = 0;  // since the epoch; 0: empty
+  std::int32_t slot = 0;
+  std::int32_t pid = 0;
+  std::int32_t signal = 0;       // 0: it exited
+  std::int32_t exit_status = 0;  // when it exited
+  std::uint32_t stuck = 0;       // 1: killed because a request was over its time
+  Task task;                     // of the thread that did it, if known
+};
+
+inline constexpr std::size_t kCrashRecords = 8;
+inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
+
+// What belongs to the pool as a whole. Written by the master, but for the quarantine, the keys and
+// heavy work.
+struct alignas(64) Pool {
+  std::atomic<pid_t> master;
+  std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
+  std::atomic<std::uint32_t> generation;
+  std::atomic<std::uint32_t> wanted_workers;
+  std::atomic<std::uint32_t> backing_off;  // workers that wait to be started again after a crash
+  std::atomic<std::uint32_t> stopping;     // 1: workers that leave empty the backlog first
+  std::atomic<std::uint64_t> listener_inode;
+  std::atomic<std::uint64_t> worker_starts;
+  std::atomic<std::uint64_t> worker_crashes;
+  std::atomic<std::uint64_t> worker_recycles;
+  std::atomic<std::uint64_t> quarantine_ttl_ns;  // 0: nothing is quarantined
+  std::array<ProcessRow, kSidecarRows> sidecars;
+  ProcessRow model_server;
+  Seqlock<ReloadRecord> reload;
+  std::atomic<std::uint64_t> crash_records;  // written so far; the next one's place
+  std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
+  Quarantine quarantine;
+  RateLimiter keys;
+  std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
+  std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
+};
+
+// The totals over all slots and lanes at one moment.
+struct Totals {
+  std::array<std::uint64_t, kHttpStatuses.size()> by_status{};
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::array<HistogramTotal, kStages> stages{};
+  std::array<std::uint64_t, kModelCalls> model_calls{};
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;
+  std::uint64_t in_work = 0;
+  std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work
+  std::uint64_t heavy_working = 0;
+  std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
+  std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
+  std::uint64_t wanted_workers = 0;
+  std::uint64_t backing_off = 0;
+  std::uint64_t worker_starts = 0;
+  std::uint64_t worker_crashes = 0;
+  std::uint64_t worker_recycles = 0;
+  std::uint64_t quarantined = 0;
+  std::vector<KeyRequests> keys;  // by name
+};
+
+HistogramTotal Read(const Histogram& histogram);
+
+// Maps the memory; it is shared with the children forked afterwards and goes with the last of them.
+class Scoreboard {
+ public:
+  // Room for `slots` workers of up to `lanes` threads. Memory that is never used costs nothing.
+  static absl::StatusOr<Scoreboard> Create(int slots, int lanes);
+
+  // One that another process has made. FAILED_PRECONDITION when its layout is not ours.
+  enum class Access { kRead, kWrite };
+  static absl::StatusOr<Scoreboard> Open(FileDescriptor file, Access access);
+
+  ~Scoreboard();
+  Scoreboard(Scoreboard&& other) noexcept;
+  Scoreboard& operator=(Scoreboard&&) = delete;
+
+  int file() const { return file_.get(); }
+  int slots() const { return static_cast<int>(slots_.size()); }
+  int lanes_per_slot() const { return lanes_per_slot_; }
+  Pool& pool() const { return *pool_; }
+  Slot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
+  std::span<Lane> lanes(int slot) const;
+  std::span<Lane> used_lanes(int slot) const;
+
+  // Requests that the slot has served, and its histogram of total times, tenants before included.
+  std::uint64_t Served(int slot) const;
+  HistogramTotal Times(int slot) const;
+
+  // A new tenant's start, just before its fork, and an old one's end. For the master.
+  void Occupy(int slot, std::uint32_t generation, int threads, TimePoint now) const;
+  void Vacate(int slot) const;
+  void CountEnd(bool crashed) const;
+  void Record(const CrashRecord& crash) const;
+
+  // The latest crashes, newest first.
+  std::vector<CrashRecord> Crashes() const;
+
+  // Sums everything up; O(slots), never waits. For any process.
+  Totals Sum(TimePoint now) const;
+
+ private:
+  struct Head;
+
+  Scoreboard(FileDescriptor file, void* memory, std::size_t bytes);
+
+  FileDescriptor file_;
+  std::size_t bytes_;
+  int lanes_per_slot_;
+  Head* head_;
+  Pool* pool_;
+  std::span<Slot> slots_;
+  std::span<Lane> lanes_;
+};
+
+}  // namespace inferpool

@@ -1,0 +1,20 @@
+// Cheap checks of a picture's outer structure, before memory for its pixels is spent.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <string_view>
+
+#include "shared/pictures/header.h"
+
+namespace inferpool::vision {
+
+// DATA_LOSS when `bytes` cannot hold the whole picture that `header` (read from them) promises:
+// - WebP: shorter than its RIFF length;
+// - GIF: the first frame is cut off;
+// - JPEG: more scans than kMostJpegScans (shared/pictures/jpeg_scans.h), which would take minutes;
+// - JPEG and PNG: more pixels than the format's best compression can put into so few bytes.
+// Passing says nothing of the compressed data; the decoders check that.
+absl::Status CheckIntegrity(std::string_view bytes, const Header& header);
+
+}  // namespace inferpool::vision

@@ -1,0 +1,24 @@
+// PNG by libpng.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <opencv2/core/mat.hpp>
+#include <string_view>
+
+#include "shared/base/deadline.h"
+#include "shared/pictures/header.h"
+
+namespace inferpool::vision {
+
+// Decodes to continuous CV_8UC3 BGR of the header's size, an animation's picture that is shown
+// where animations are not. 16-bit samples lose their low byte, an alpha channel is dropped. Chunks
+// that tell nothing of these pixels are skipped unread, since texts and colour profiles may unpack
+// to gigabytes. Memory: 3 bytes a pixel and a few rows. Thread safe.
+//
+// DATA_LOSS: a row is missing, or the checksum of a critical chunk up to the data is wrong. The end
+// of the compressed data, its checksum (the chunks have their own) and what follows it do not
+// count. DEADLINE_EXCEEDED: `deadline` passed before the last row.
+absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline);
+
+}  // namespace inferpool::vision

@@ -1,0 +1,16 @@
+// The answer of a decoder that ran out of time.
+#pragma once
+
+#include <absl/status/status.h>
+#include <fmt/format.h>
+
+#include "shared/pictures/header.h"
+
+namespace inferpool::vision {
+
+inline absl::Status TooLate(Format format) {
+  return absl::DeadlineExceededError(
+      fmt::format("the deadline passed while the {} picture was decoded", Name(format)));
+}
+
+}  // namespace inferpool::vision

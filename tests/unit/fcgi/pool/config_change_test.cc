@@ -1,0 +1,65 @@
+#include "fcgi/pool/config_change.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "fcgi/pool/roles.h"
+
+namespace inferpool::fcgi {
+namespace {
+
+using Names = std::vector<std::string>;
+
+TEST(ConfigChangeTest, WhereNothingDiffersNothingIsAsked) {
+  const ConfigChange change = Compare(Config(), Config());
+  EXPECT_TRUE(change.keys.empty());
+  EXPECT_TRUE(change.roll.empty());
+  EXPECT_EQ(change.Describe(), "nothing has changed");
+}
+
+TEST(ConfigChangeTest, AKeyOfTheMastersReplacesNobody) {
+  Config after;
+  after.workers = 7;
+  const ConfigChange change = Compare(Config(), after);
+  EXPECT_EQ(change.keys, Names{"workers"});
+  EXPECT_TRUE(change.roll.empty());
+  EXPECT_TRUE(change.at_start.empty());
+  EXPECT_EQ(change.Describe(), "changed: workers");
+}
+
+TEST(ConfigChangeTest, EachRoleThatUsesAChangedKeyIsReplacedOnce) {
+  Config after;
+  after.predict.iou = 0.5;
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker});
+  after.predict.confidence = 0.5;
+  after.log.level = "debug";
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kSidecar, kWorker}));
+  after.modelserver.repository = "/elsewhere";
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).keys.size(), 4U);
+  after = {};
+  after.backend.message_mb = 512;  // the ends of one wire
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+}
+
+TEST(ConfigChangeTest, WhatOnlyANewStartCanChangeIsNamed) {
+  Config after;
+  after.sidecar.port = 9191;
+  after.state = "/elsewhere";
+  EXPECT_EQ(Compare(Config(), after).at_start, (Names{"state", "sidecar.port"}));
+}
+
+TEST(ConfigChangeTest, WhatNginxHasToBeToldOfIsSaid) {
+  Config after;
+  after.nginx.burst = 1;
+  const ConfigChange change = Compare(Config(), after);
+  EXPECT_EQ(change.nginx, Names{"nginx.burst"});
+  EXPECT_TRUE(change.roll.empty());
+  EXPECT_NE(change.Describe().find("changed: nginx.burst"), std::string::npos);
+  EXPECT_NE(change.Describe().find("rendered again"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace inferpool::fcgi

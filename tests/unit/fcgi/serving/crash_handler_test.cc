@@ -1,0 +1,259 @@
+#include "fcgi/serving/crash_handler.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fcgi/serving/part_owner.h"
+#include "tests/unit/fcgi/serving/crashing_worker.h"
+
+namespace inferpool::fcgi {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::ChildProcess;
+using test::CrashingWorker;
+using test::Eventually;
+
+class CrashHandlerTest : public CrashingWorker {};
+
+struct Way {
+  std::string name;
+  std::function<void()> crash;
+  int signal;
+};
+
+void PrintTo(const Way& way, std::ostream* stream) {
+  *stream << way.name;
+}
+
+class CrashTest : public CrashHandlerTest, public testing::WithParamInterface<Way> {};
+
+TEST_P(CrashTest, NamesItsLaneAndQuarantinesItsPicture) {
+  const int status = StatusAfter([this] {
+    BeginPoison();
+    GetParam().crash();
+  });
+  EXPECT_TRUE(DiedOf(GetParam().signal, status)) << "as if there were no handler";
+  EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(GetParam().signal));
+  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_GT(lane().backtrace.count.load(), 0U);
+  EXPECT_TRUE(PoisonIsQuarantined());
+  const auto list = quarantine().List(Clock::now());
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].request_id.view(), "request-7");
+  const auto left = FromNs(list[0].until_ns) - Clock::now();
+  EXPECT_GT(left, seconds(40));
+  EXPECT_LE(left, seconds(60)) << "for quarantine_ttl_ns";
+}
+
+INSTANTIATE_TEST_SUITE_P(CrashHandlerTest, CrashTest,
+                         testing::Values(Way{"null", [] { test::ReadNull(); }, SIGSEGV},
+                                         Way{"stack", [] { test::OverflowStack(0); }, SIGSEGV},
+                                         Way{"abort", [] { std::abort(); }, SIGABRT},
+                                         Way{"exception", [] { throw 1; }, SIGABRT},  // NOLINT
+                                         Way{"illegal", [] { __builtin_trap(); }, SIGILL},
+                                         Way{"bus", [] { raise(SIGBUS); }, SIGBUS},
+                                         Way{"arithmetic", [] { raise(SIGFPE); }, SIGFPE}),
+                         [](const auto& tested) { return tested.param.name; });
+
+TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
+  const Digest innocent = DigestOf({}, "innocent");
+  const int status = StatusAfter([&, this] {
+    lane().Begin(Clock::now());
+    lane().task.Store(
+        {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = innocent});
+    std::thread([this] {
+      Seqlock<Task> task;
+      const PartOwner owner(lane(), task);
+      task.Store({.request_id = RequestName("request-7"),
+                  .model = ModelName("faces"),
+                  .digest = Poison()});
+      test::OverflowStack(0);
+    }).join();
+  });
+  EXPECT_TRUE(DiedOf(SIGSEGV, status));
+  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_TRUE(PoisonIsQuarantined());
+  EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
+  EXPECT_EQ(lane().task.Load()->digest, Poison()) << "what the report says";
+}
+
+TEST_F(CrashHandlerTest, ABadAddressIsKept) {
+  StatusAfter([] {
+    volatile char* volatile nowhere = reinterpret_cast<char*>(0x1234);
+    *nowhere = 1;
+  });
+  EXPECT_EQ(slot().crash_address.load(), 0x1234U);
+}
+
+TEST_F(CrashHandlerTest, TheSignalOfSomebodyElseSaysNothingOfTheRequest) {
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
+    slot().crash_signal = 0;
+    const auto worker = Worker([this] {
+      BeginPoison();
+      while (true) pause();
+    });
+    ASSERT_TRUE(Eventually([this] { return lane().task.Load()->digest.known(); }));
+    worker->Signal(signal);
+    const auto status = worker->Wait(seconds(10));
+    ASSERT_TRUE(status);
+    EXPECT_TRUE(DiedOf(signal, *status));
+    EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(signal));
+    EXPECT_EQ(slot().crash_lane.load(), -1) << signal;
+    EXPECT_TRUE(quarantine().List(Clock::now()).empty()) << signal;
+    board_.Vacate(kSlot);
+    lane().task.Store({});
+  }
+}
+
+TEST_F(CrashHandlerTest, SigabrtFromTheMasterAsksForTheStacksOfAllThreads) {
+  ChildProcess worker([this] {
+    PrepareToCrash();
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      threads.emplace_back([this, i] {
+        const LaneOwner owner(lane(i));
+        lane(i).Begin(Clock::now());
+        // The one computes, the others wait.
+        volatile unsigned n = 0;
+        while (i == 0) n = n + 1;
+        while (true) pause();
+      });
+    }
+    threads.clear();
+    return 0;
+  });
+  ASSERT_TRUE(Eventually([this] {
+    return std::ranges::all_of(board_.lanes(kSlot),
+                               [](const Lane& each) { return each.busy_since_ns != 0; });
+  }));
+  worker.Signal(SIGABRT);
+  const auto status = worker.Wait(seconds(10));
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(DiedOf(SIGABRT, *status));
+  for (const Lane& each : board_.lanes(kSlot)) EXPECT_GT(each.backtrace.count.load(), 1U);
+  EXPECT_TRUE(quarantine().List(Clock::now()).empty());
+}
+
+TEST_F(CrashHandlerTest, AThreadThatDoesNotAnswerHoldsUpTheEndOnlyBriefly) {
+  ChildProcess worker([this] {
+    PrepareToCrash();
+    std::jthread deaf([this] {
+      const LaneOwner owner(lane(0));
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      lane(0).Begin(Clock::now());
+      while (true) pause();
+    });
+    deaf.join();
+    return 0;
+  });
+  ASSERT_TRUE(Eventually([this] { return lane(0).busy_since_ns != 0; }));
+  worker.Signal(SIGABRT);
+  const auto status = worker.Wait(milliseconds(1'800));
+  ASSERT_TRUE(status) << "the master kills it after two seconds";
+  EXPECT_TRUE(DiedOf(SIGABRT, *status));
+  EXPECT_EQ(lane(0).backtrace.count.load(), 0U);
+}
+
+TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
+  ChildProcess worker([this] {
+    PrepareToCrash();
+    std::jthread busy([this] {
+      const LaneOwner owner(lane());
+      BeginPoison();
+      while (true) pause();
+    });
+    if (!Eventually([this] { return lane().busy_since_ns != 0; })) return 1;
+    test::ReadNull();
+    return 0;
+  });
+  const auto status = worker.Wait(seconds(10));
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(DiedOf(SIGSEGV, *status));
+  EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(SIGSEGV));
+  EXPECT_EQ(slot().crash_lane.load(), -1);
+  EXPECT_GT(slot().backtrace.count.load(), 0U);
+  EXPECT_TRUE(quarantine().List(Clock::now()).empty());
+}
+
+TEST_F(CrashHandlerTest, ACrashBetweenTwoRequestsIsNotTheLatestOnesDoing) {
+  const int status = StatusAfter([this] {
+    BeginPoison();
+    lane().End();
+    test::ReadNull();
+  });
+  EXPECT_TRUE(DiedOf(SIGSEGV, status));
+  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_FALSE(PoisonIsQuarantined());
+}
+
+TEST_F(CrashHandlerTest, ACrashBeforeThePictureIsKnownQuarantinesNothing) {
+  StatusAfter([this] {
+    BeginPoison();
+    lane().End();
+    lane().Begin(Clock::now());
+    test::ReadNull();
+  });
+  EXPECT_TRUE(quarantine().List(Clock::now()).empty());
+}
+
+TEST_F(CrashHandlerTest, WithoutATimeNothingIsQuarantined) {
+  board_.pool().quarantine_ttl_ns = 0;
+  const int status = StatusAfter([this] {
+    BeginPoison();
+    test::ReadNull();
+  });
+  EXPECT_TRUE(DiedOf(SIGSEGV, status));
+  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_TRUE(quarantine().List(Clock::now()).empty());
+}
+
+TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
+  for (int round = 0; round < 20; ++round) {
+    ChildProcess worker([this] {
+      PrepareToCrash();
+      std::atomic<int> waiting = 0;
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        threads.emplace_back([this, i, &waiting] {
+          const LaneOwner owner(lane(i));
+          for (++waiting; waiting < kLanes;) continue;
+          test::ReadNull();
+        });
+      }
+      threads.clear();
+      return 0;
+    });
+    const auto status = worker.Wait(seconds(10));
+    ASSERT_TRUE(status) << round;
+    EXPECT_TRUE(DiedOf(SIGSEGV, *status));
+  }
+}
+
+TEST_F(CrashHandlerTest, ALaneIsItsOwnersForAsLongAsItLives) {
+  ChildProcess worker([this] {
+    PrepareToCrash();
+    std::thread([this] {
+      const LaneOwner owner(lane());
+      if (lane().thread != gettid()) _exit(1);
+    }).join();
+    return lane().thread == 0 ? 0 : 2;
+  });
+  EXPECT_TRUE(worker.Exited(0));
+}
+
+}  // namespace
+}  // namespace inferpool::fcgi

@@ -1,0 +1,165 @@
+#include "ops/sidecar/pool_status.h"
+
+#include <gtest/gtest.h>
+#include <json/json.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/shared/board/occupied_board.h"
+#include "tests/unit/worker/http/parsed_json.h"
+
+namespace inferpool::ops {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr TimePoint kNow{std::chrono::hours(50)};
+
+class PoolStatusTest : public testing::Test {
+ protected:
+  PoolStatusTest() {
+    board_.pool().master = 71;
+    board_.pool().started_ns = ToNs(kNow - seconds(100));
+    board_.pool().wanted_workers = 2;
+    for (int slot = 0; slot < 2; ++slot) {
+      board_.Occupy(slot, /*generation=*/3, /*threads=*/2, kNow - seconds(10));
+      board_.slot(slot).process.pid = slot == 0 ? getpid() : 4'000'000;
+      board_.slot(slot).process.state = ProcessState::kReady;
+    }
+  }
+
+  void Serve(int slot, int requests, milliseconds time) const {
+    Lane& lane = board_.lanes(slot)[0];
+    for (int i = 0; i < requests; ++i) {
+      lane.Begin(kNow);
+      lane.CountStatus(200);
+      lane.CountStage(Stage::kTotal, time);
+      lane.End();
+    }
+  }
+
+  const Scoreboard board_ = std::move(*Scoreboard::Create(4, 2));
+};
+
+TEST_F(PoolStatusTest, ListsTheProcessesThatThereAre) {
+  board_.pool().sidecars[1].pid = 99;
+  board_.pool().model_server.pid = 98;
+  const PoolStatus status = ReadStatus(board_, kNow);
+  EXPECT_EQ(status.master, 71);
+  EXPECT_DOUBLE_EQ(status.up_s, 100);
+  ASSERT_EQ(status.workers.size(), 2U);
+  EXPECT_EQ(status.workers[1].slot, 1);
+  EXPECT_EQ(status.workers[1].pid, 4'000'000);
+  EXPECT_EQ(status.workers[1].generation, 3U);
+  EXPECT_EQ(status.workers[1].state, ProcessState::kReady);
+  EXPECT_DOUBLE_EQ(status.workers[1].age_s, 10);
+  EXPECT_GT(status.workers[0].rss_mb, 0);
+  EXPECT_EQ(status.workers[1].rss_mb, 0) << "there is no such process";
+  EXPECT_EQ(status.sidecars, std::vector<pid_t>{99});
+  EXPECT_EQ(status.model_server, 98);
+}
+
+TEST_F(PoolStatusTest, AWorkersNumbersAreItsOwnAndNotThoseOfTheTenantBefore) {
+  Serve(0, 30, milliseconds(700));
+  board_.Vacate(0);
+  board_.Occupy(0, 4, 2, kNow - seconds(10));
+  board_.slot(0).process.pid = getpid();
+  Serve(0, 20, milliseconds(7));
+  const WorkerStatus worker = ReadStatus(board_, kNow).workers.at(0);
+  EXPECT_EQ(worker.served, 20U);
+  EXPECT_DOUBLE_EQ(worker.rate_per_s, 2);
+  EXPECT_EQ(worker.times.sum_us, 140'000U);
+  EXPECT_LE(Quantile(worker.times, 0.99).value_or(1e9), 10);
+}
+
+TEST_F(PoolStatusTest, TheOldestRequestInWorkIsShown) {
+  board_.lanes(1)[0].Begin(kNow - seconds(3));
+  board_.lanes(1)[1].Begin(kNow - seconds(8));
+  const WorkerStatus worker = ReadStatus(board_, kNow).workers.at(1);
+  EXPECT_EQ(worker.in_work, 2);
+  EXPECT_DOUBLE_EQ(worker.longest_s, 8);
+}
+
+TEST_F(PoolStatusTest, RatesAreOfTheTimeBetweenTwoLooks) {
+  Serve(0, 50, milliseconds(1));
+  const PoolStatus earlier = ReadStatus(board_, kNow);
+  Serve(0, 8, milliseconds(1));
+  PoolStatus later = ReadStatus(board_, kNow + seconds(2));
+  RatesSince(earlier, later);
+  EXPECT_DOUBLE_EQ(later.workers.at(0).rate_per_s, 4);
+  EXPECT_DOUBLE_EQ(later.workers.at(1).rate_per_s, 0);
+}
+
+TEST_F(PoolStatusTest, AWorkerThatCameInBetweenHasTheRateOfAllThatItServed) {
+  const PoolStatus earlier = ReadStatus(board_, kNow);
+  board_.Vacate(0);
+  board_.Occupy(0, 4, 2, kNow);
+  board_.slot(0).process.pid = 555;
+  Serve(0, 6, milliseconds(1));
+  PoolStatus later = ReadStatus(board_, kNow + seconds(2));
+  RatesSince(earlier, later);
+  EXPECT_DOUBLE_EQ(later.workers.at(0).rate_per_s, 3);
+}
+
+TEST(QuantileTest, OfNothingIsNone) {
+  EXPECT_FALSE(Quantile(HistogramTotal(), 0.5));
+}
+
+TEST(QuantileTest, LiesOnAStraightLineWithinItsBucket) {
+  HistogramTotal times;
+  times.buckets[4] = 100;  // from 5 ms to 10 ms
+  EXPECT_DOUBLE_EQ(Quantile(times, 0.5).value_or(-1), 7.5);
+  EXPECT_DOUBLE_EQ(Quantile(times, 1.0).value_or(-1), 10);
+  times.buckets[0] = 100;  // up to 0.5 ms
+  EXPECT_DOUBLE_EQ(Quantile(times, 0.25).value_or(-1), 0.25);
+  EXPECT_DOUBLE_EQ(Quantile(times, 0.75).value_or(-1), 7.5);
+}
+
+TEST(QuantileTest, BeyondTheLastBoundOnlyThatIsKnown) {
+  HistogramTotal times;
+  times.buckets.back() = 1;
+  EXPECT_DOUBLE_EQ(Quantile(times, 0.99).value_or(-1), 10'000);
+}
+
+TEST_F(PoolStatusTest, JsonHasAllOfIt) {
+  Serve(1, 3, milliseconds(2));
+  board_.Record({.at_s = 5, .slot = 1, .pid = 77, .signal = SIGSEGV, .task = {}});
+  board_.pool().quarantine.Enter({.digest = DigestOf({}, "p"),
+                                  .model = ModelName("m\"x"),
+                                  .request_id = RequestName("r"),
+                                  .until_ns = ToNs(kNow + seconds(30))});
+  const Json::Value json = test::ParseJson(ToJson(ReadStatus(board_, kNow)));
+  EXPECT_EQ(json["master"], 71);
+  EXPECT_EQ(json["workers"]["wanted"], 2);
+  EXPECT_EQ(json["workers"]["ready"], 2);
+  EXPECT_EQ(json["requests"]["by_status"]["200"], 3);
+  EXPECT_EQ(json["slots"].size(), 2U);
+  EXPECT_EQ(json["crashes"].size(), 1U);
+  ASSERT_EQ(json["quarantine"].size(), 1U);
+  EXPECT_EQ(json["quarantine"][0]["digest"], ToHex(DigestOf({}, "p")));
+  EXPECT_EQ(json["quarantine"][0]["model"], "m\"x");
+  EXPECT_NEAR(json["quarantine"][0]["left_s"].asDouble(), 30, 0.01);
+}
+
+TEST_F(PoolStatusTest, TheTableHasALineForEveryWorker) {
+  const std::string table = ToTable(ReadStatus(board_, kNow));
+  EXPECT_NE(table.find("4000000"), std::string::npos) << table;
+  EXPECT_NE(table.find("2 of 2 ready"), std::string::npos) << table;
+}
+
+TEST_F(PoolStatusTest, AnEmptyPoolIsShownTooAndNothingDividesByZero) {
+  const auto empty = Scoreboard::Create(2, 1);
+  ASSERT_TRUE(empty.ok());
+  PoolStatus status = ReadStatus(*empty, kNow);
+  RatesSince(status, status);
+  EXPECT_FALSE(ToTable(status).empty());
+  EXPECT_EQ(test::ParseJson(ToJson(status))["slots"].size(), 0U);
+}
+
+}  // namespace
+}  // namespace inferpool::ops

@@ -1,0 +1,468 @@
+// backend::Client among several model servers, some of which are away, hung or busy.
+#include <grpcpp/support/byte_buffer.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proto/tensor.h"
+#include "tests/unit/worker/backend/rpc/fake_model_server.h"
+#include "worker/backend/rpc/client.h"
+
+namespace inferpool::backend {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::FakeDetector;
+using test::FakeModel;
+using test::FakeModelServer;
+
+Deadline In(Clock::duration time) {
+  return Deadline::After(time);
+}
+
+bool Eventually(const std::function<bool()>& condition) {
+  const TimePoint end = Clock::now() + seconds(20);
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+  return true;
+}
+
+inference::ModelInferRequest Request(const std::string& model = "faces") {
+  inference::ModelInferRequest request;
+  request.set_model_name(model);
+  AddRawInput(request, "image", inference::TYPE_UINT8, std::vector<std::int64_t>{3}).assign("abc");
+  return request;
+}
+
+FakeModel Failing(grpc::StatusCode code) {
+  FakeModel model = FakeDetector("faces");
+  model.infer = [code](const auto&, auto*) { return grpc::Status(code, "the reason"); };
+  return model;
+}
+
+// Takes its time even when its caller has gone.
+FakeModel Slow(milliseconds time) {
+  FakeModel model = FakeDetector("slow");
+  model.infer = [time](const auto&, auto*) {
+    std::this_thread::sleep_for(time);
+    return grpc::Status::OK;
+  };
+  return model;
+}
+
+grpc::ByteBuffer Bytes(const google::protobuf::Message& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return {&slice, 1};
+}
+
+class ClientTargetsTest : public testing::Test {
+ protected:
+  ClientTargetsTest() {
+    for (FakeModelServer* server : {&first_, &second_}) server->Set("faces", FakeDetector("faces"));
+  }
+
+  std::unique_ptr<Client> Make(const std::vector<std::string>& targets,
+                               const BreakerPolicy& policy = {}) {
+    return std::make_unique<Client>(targets, 16,
+                                    ClientOptions{.breaker = policy, .counts = &counts_});
+  }
+  std::unique_ptr<Client> OfOne(const BreakerPolicy& policy = {}) {
+    return Make({first_.target()}, policy);
+  }
+  std::unique_ptr<Client> OfBoth(const BreakerPolicy& policy = {}) {
+    return Make({first_.target(), second_.target()}, policy);
+  }
+
+  static absl::Status Call(const Client& client, Clock::duration time = seconds(20)) {
+    return client.Infer(Request(), {In(time)}).status();
+  }
+
+  // Calls until the breaker of the first target is open.
+  static void Open(const Client& client) {
+    ASSERT_TRUE(Eventually([&] {
+      EXPECT_TRUE(absl::IsUnavailable(Call(client)));
+      return client.State(0).breaker == Breaker::State::kOpen;
+    }));
+  }
+
+  std::uint64_t Count(ModelCall what) const {
+    return counts_.events[static_cast<std::size_t>(what)];
+  }
+
+  FakeModelServer first_;
+  FakeModelServer second_;
+  ModelCallCounts counts_{};
+};
+
+TEST_F(ClientTargetsTest, SeveralAreUsedInTurn) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Call(*client).ok());
+  EXPECT_EQ(first_.infer_calls, 5);
+  EXPECT_EQ(second_.infer_calls, 5);
+  EXPECT_EQ(Count(ModelCall::kMade), 10U);
+  EXPECT_EQ(Count(ModelCall::kRetried), 0U);
+}
+
+TEST_F(ClientTargetsTest, TheAddressesOfOneTargetAreUsedInTurnToo) {
+  const auto client = Make({"ipv4:127.0.0.1:" + std::to_string(first_.port()) +
+                            ",127.0.0.1:" + std::to_string(second_.port())});
+  EXPECT_TRUE(Eventually([&] {
+    EXPECT_TRUE(Call(*client).ok());
+    return first_.infer_calls > 4 && second_.infer_calls > 4;
+  }));
+}
+
+TEST_F(ClientTargetsTest, EveryChannelIsAConnectionOfItsOwn) {
+  const Client client({"ipv4:127.0.0.1:" + std::to_string(first_.port())}, 16, {.channels = 4});
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(Call(client).ok());
+  EXPECT_EQ(first_.Peers().size(), 4U);
+}
+
+TEST_F(ClientTargetsTest, ADeadOneBesideALiveOneIsNotNoticed) {
+  const auto client = OfBoth();
+  first_.Stop();
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(Call(*client).ok()) << i;
+  EXPECT_EQ(second_.infer_calls, 50);
+  EXPECT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  EXPECT_TRUE(client->Describe("faces", In(seconds(5))).ok());
+  EXPECT_FALSE(client->State(0).may_connect);
+  EXPECT_TRUE(client->State(1).may_connect);
+}
+
+TEST_F(ClientTargetsTest, CallsThatAServerTakesWithItAreMadeAgainOnTheOther) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(Call(*client).ok());
+  ASSERT_TRUE(Call(*client).ok());
+  first_.SetDelay(seconds(60));
+  std::atomic<int> good = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] { good += Call(*client, seconds(30)).ok() ? 1 : 0; });
+    }
+    ASSERT_TRUE(Eventually([&] { return first_.infer_calls == 5 && good == 4; }));
+    first_.Stop();
+  }
+  EXPECT_EQ(good, 8);
+  EXPECT_EQ(Count(ModelCall::kRetried), 4U);
+}
+
+TEST_F(ClientTargetsTest, NoCallGoesToAServerWhoseBreakerIsOpen) {
+  const auto client = OfOne();
+  EXPECT_TRUE(client->CheckAdmits().ok());
+  first_.Stop();
+  Open(*client);
+  EXPECT_GE(Count(ModelCall::kBreakerOpened), 1U);
+  first_.ready = false;  // so that no probe closes it
+  first_.Start();
+  ASSERT_TRUE(Eventually([&] { return first_.ready_calls > 2; })) << "and it is probed";
+  const std::uint64_t refused = Count(ModelCall::kRefused);
+  for (int i = 0; i < 10; ++i) {
+    const absl::Status status = Call(*client);
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_TRUE(absl::IsUnavailable(client->Describe("faces", In(seconds(20))).status()));
+    EXPECT_TRUE(absl::IsUnavailable(client->CheckAdmits()));
+  }
+  EXPECT_EQ(first_.infer_calls + first_.metadata_calls, 0);
+  EXPECT_EQ(Count(ModelCall::kRefused), refused + 30);
+}
+
+TEST_F(ClientTargetsTest, AServerThatIsBackIsFoundWithoutACall) {
+  const auto client = OfOne();
+  ASSERT_TRUE(Call(*client).ok());
+  first_.Stop();
+  Open(*client);
+  first_.Start();
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+  EXPECT_EQ(first_.infer_calls, 1);
+  EXPECT_TRUE(Call(*client).ok());
+}
+
+TEST_F(ClientTargetsTest, ABrokenModelDoesNotKeepTheBreakerOpen) {
+  const auto client = OfOne();
+  first_.Stop();
+  Open(*client);
+  first_.ready = false;  // as Triton says with strict readiness
+  first_.SetIndex({{"faces", "1"}, {"broken", "1", "UNAVAILABLE"}});
+  first_.Start();
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+  EXPECT_EQ(first_.infer_calls, 0);
+  EXPECT_TRUE(Call(*client).ok());
+  EXPECT_TRUE(client->ServerReady(In(seconds(20))).ok());
+}
+
+TEST_F(ClientTargetsTest, AServerThatLoadsItsModelsKeepsTheBreakerOpen) {
+  const auto client = OfOne();
+  first_.Stop();
+  Open(*client);
+  first_.ready = false;
+  first_.SetIndex({{"faces", "1"}, {"large", "1", "LOADING"}});
+  first_.Start();
+  ASSERT_TRUE(Eventually([&] { return first_.index_calls >= 2; }));
+  EXPECT_EQ(client->State(0).breaker, Breaker::State::kOpen);
+  EXPECT_TRUE(absl::IsUnavailable(client->ServerReady(In(seconds(20)))));
+  first_.SetIndex({{"faces", "1"}, {"large", "1"}});
+  first_.ready = true;
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+}
+
+TEST_F(ClientTargetsTest, AHungServersCallsAreMadeAgainOnTheOther) {
+  const auto client = OfBoth({.unanswered_probes = 1});
+  ASSERT_TRUE(Call(*client).ok());
+  ASSERT_TRUE(Call(*client).ok());
+  first_.SetDelay(seconds(60));
+  std::vector<std::jthread> threads;
+  std::atomic<int> good = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] { good += Call(*client, seconds(50)).ok() ? 1 : 0; });
+  }
+  for (std::jthread& thread : threads) thread.join();
+  EXPECT_EQ(good, 4);
+  EXPECT_EQ(client->State(0).breaker, Breaker::State::kOpen);
+  EXPECT_EQ(Count(ModelCall::kRetried), 2U);
+  EXPECT_TRUE(Call(*client).ok());
+  EXPECT_TRUE(Call(*client).ok());
+  EXPECT_EQ(first_.infer_calls, 3) << "nobody else had to wait for it";
+  first_.SetDelay(milliseconds(0));
+  EXPECT_TRUE(Eventually([&] { return client->State(0).breaker == Breaker::State::kClosed; }));
+}
+
+TEST_F(ClientTargetsTest, ASlowModelIsNoHungServer) {
+  const auto client = OfOne({.unanswered_probes = 1});
+  first_.Set("slow", Slow(milliseconds(1'500)));
+  EXPECT_TRUE(client->Infer(Request("slow"), {In(seconds(20))}).ok());
+  EXPECT_GE(first_.ready_calls, 1) << "it was asked";
+  for (int i = 0; i < 7; ++i) {
+    EXPECT_TRUE(
+        absl::IsDeadlineExceeded(client->Infer(Request("slow"), {In(milliseconds(30))}).status()));
+  }
+  ASSERT_TRUE(Eventually([&] { return first_.ready_calls >= 2; }));
+  EXPECT_TRUE(Call(*client).ok());
+  EXPECT_EQ(client->State(0).breaker, Breaker::State::kClosed);
+  EXPECT_EQ(client->State(0).openings, 0U);
+}
+
+TEST_F(ClientTargetsTest, BadInputNeverOpensTheBreaker) {
+  const auto client = OfOne();
+  for (const auto code : {grpc::StatusCode::INVALID_ARGUMENT, grpc::StatusCode::NOT_FOUND,
+                          grpc::StatusCode::INTERNAL, grpc::StatusCode::UNKNOWN,
+                          grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    first_.Set("faces", Failing(code));
+    for (int i = 0; i < 30; ++i) {
+      EXPECT_EQ(static_cast<int>(Call(*client).code()), static_cast<int>(code)) << i;
+    }
+  }
+  EXPECT_EQ(client->State(0).breaker, Breaker::State::kClosed);
+  EXPECT_EQ(first_.infer_calls, 180) << "and is not tried again";
+  EXPECT_EQ(client->State(0).openings, 0U);
+}
+
+TEST_F(ClientTargetsTest, ABusyModelTakesNoOtherOneFromItsUsers) {
+  const auto client = OfOne();
+  first_.Set("busy", Failing(grpc::StatusCode::UNAVAILABLE));
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE(absl::IsUnavailable(client->Infer(Request("busy"), {In(seconds(5))}).status()));
+    EXPECT_TRUE(Call(*client).ok()) << i;
+  }
+  EXPECT_EQ(first_.infer_calls, 100) << "what is busy is not asked twice";
+  EXPECT_EQ(client->State(0).openings, 0U);
+}
+
+TEST_F(ClientTargetsTest, WhatOneServerIsTooBusyForTheOtherOneDoes) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  first_.Set("faces", Failing(grpc::StatusCode::UNAVAILABLE));
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(Call(*client).ok()) << i;
+  EXPECT_EQ(second_.infer_calls, 20);
+}
+
+TEST_F(ClientTargetsTest, RetriesAreATenthOfTheCalls) {
+  const auto client = OfBoth();
+  first_.Set("faces", Failing(grpc::StatusCode::UNAVAILABLE));
+  second_.Set("faces", Failing(grpc::StatusCode::UNAVAILABLE));
+  for (int i = 0; i < 200; ++i) EXPECT_TRUE(absl::IsUnavailable(Call(*client)));
+  EXPECT_EQ(Count(ModelCall::kRetried), 30U) << "and the ten of the beginning";
+  EXPECT_EQ(first_.infer_calls + second_.infer_calls, 230);
+}
+
+TEST_F(ClientTargetsTest, OneThatIsReadyIsEnough) {
+  const auto client = OfBoth();
+  first_.ready = false;
+  EXPECT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  first_.SetDelay(seconds(60));
+  EXPECT_TRUE(client->ServerReady(In(seconds(20))).ok()) << "nobody waits for the other one";
+  second_.ready = false;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(client->ServerReady(In(milliseconds(100)))) ||
+              absl::IsUnavailable(client->ServerReady(In(milliseconds(100)))));
+}
+
+// ---- the call in bytes
+
+TEST_F(ClientTargetsTest, ARequestIsEncodedForTheTargetThatItGoesTo) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  std::vector<std::size_t> encoded;
+  const Encoder encode = [&](const Attempt& attempt) {
+    EXPECT_TRUE(attempt.settled);
+    encoded.push_back(attempt.target);
+    return Bytes(Request());
+  };
+  for (std::size_t i = 0; i < 4; ++i) {
+    Answer answer = client->Infer(encode, {In(seconds(5))});
+    ASSERT_TRUE(answer.message.ok()) << answer.message.status();
+    EXPECT_TRUE(answer.settled);
+    EXPECT_EQ(answer.target, encoded.back());
+    grpc::Slice slice;
+    ASSERT_TRUE(answer.message->DumpToSingleSlice(&slice).ok());
+    inference::ModelInferResponse response;
+    ASSERT_TRUE(response.ParseFromArray(slice.begin(), static_cast<int>(slice.size())));
+    EXPECT_EQ(response.model_name(), "faces");
+  }
+  EXPECT_EQ(encoded, (std::vector<std::size_t>{0, 1, 0, 1}));
+}
+
+TEST_F(ClientTargetsTest, AnAttemptKnowsThatAServerMayStillBeAtWorkOnTheOneBefore) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  first_.SetDelay(seconds(60));
+  std::vector<Attempt> attempts;
+  std::jthread killer([&] {
+    EXPECT_TRUE(Eventually([&] { return first_.infer_calls == 1; }));
+    first_.Stop();
+  });
+  const Answer answer = client->Infer(
+      [&](const Attempt& attempt) {
+        attempts.push_back(attempt);
+        return Bytes(Request());
+      },
+      {In(seconds(30))});
+  EXPECT_TRUE(answer.message.ok()) << answer.message.status();
+  EXPECT_EQ(answer.target, 1U);
+  EXPECT_FALSE(answer.settled);
+  ASSERT_EQ(attempts.size(), 2U);
+  EXPECT_EQ(attempts[0].target, 0U);
+  EXPECT_TRUE(attempts[0].settled);
+  EXPECT_EQ(attempts[1].target, 1U);
+  EXPECT_FALSE(attempts[1].settled);
+}
+
+TEST_F(ClientTargetsTest, ACallIsSettledOnceTheServerSurelyHasNoHandInIt) {
+  const auto client = OfOne();
+  const Encoder encode = [](const Attempt&) { return Bytes(Request()); };
+  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled);
+  EXPECT_TRUE(client->Infer(encode, {In(-seconds(5))}).settled) << "never sent";
+  first_.Set("faces", Failing(grpc::StatusCode::INVALID_ARGUMENT));
+  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled);
+  first_.Set("faces", Slow(milliseconds(300)));
+  EXPECT_FALSE(client->Infer(encode, {In(milliseconds(50))}).settled);
+  std::stop_source departed;
+  departed.request_stop();
+  EXPECT_FALSE(client->Infer(encode, {In(seconds(5)), departed.get_token()}).settled);
+  first_.Stop();
+  Open(*client);
+  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled) << "never sent";
+}
+
+TEST_F(ClientTargetsTest, ARequestThatCannotBeEncodedIsNotSentNorTriedAgain) {
+  const auto client = OfBoth();
+  int tries = 0;
+  const Answer answer = client->Infer(
+      [&tries](const Attempt&) -> absl::StatusOr<grpc::ByteBuffer> {
+        ++tries;
+        return absl::UnavailableError("no memory for it");
+      },
+      {In(seconds(5))});
+  EXPECT_TRUE(absl::IsUnavailable(answer.message.status()));
+  EXPECT_TRUE(answer.settled);
+  EXPECT_EQ(tries, 1);
+  EXPECT_EQ(first_.infer_calls + second_.infer_calls, 0);
+}
+
+TEST_F(ClientTargetsTest, TheRequestsMemoryIsLetGoHoweverTheCallEnds) {
+  const auto client = OfOne();
+  std::atomic<int> held = 0;
+  const std::string bytes = Request().SerializeAsString();
+  const Encoder encode = [&](const Attempt&) {
+    ++held;
+    const grpc::Slice slice(
+        const_cast<char*>(bytes.data()), bytes.size(),
+        [](void* count) { --*static_cast<std::atomic<int>*>(count); }, &held);
+    return grpc::ByteBuffer(&slice, 1);
+  };
+  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).message.ok());
+  first_.Set("faces", Slow(milliseconds(300)));
+  EXPECT_FALSE(client->Infer(encode, {In(milliseconds(50))}).message.ok());
+  std::stop_source departed;
+  departed.request_stop();
+  EXPECT_FALSE(client->Infer(encode, {In(seconds(5)), departed.get_token()}).message.ok());
+  first_.Stop();
+  EXPECT_FALSE(client->Infer(encode, {In(seconds(5))}).message.ok());
+  EXPECT_TRUE(Eventually([&held] { return held == 0; }));
+}
+
+// ---- the one call of a half open breaker
+
+class ClientHalfOpenTest : public ClientTargetsTest {
+ protected:
+  ClientHalfOpenTest() {
+    first_.Stop();
+    Open(*client_);
+    first_.ready = false;  // so that only the call decides
+    first_.Start();
+    EXPECT_TRUE(Eventually([&] {
+      return client_->State(0).may_connect &&
+             client_->State(0).breaker == Breaker::State::kHalfOpen;
+    }));
+  }
+
+  const std::unique_ptr<Client> client_ = OfOne({.open_for = milliseconds(1)});
+};
+
+TEST_F(ClientHalfOpenTest, AnAnswerClosesIt) {
+  EXPECT_TRUE(absl::IsNotFound(client_->Describe("none", In(seconds(5))).status()));
+  EXPECT_EQ(client_->State(0).breaker, Breaker::State::kClosed);
+}
+
+TEST_F(ClientHalfOpenTest, AClientThatLeavesMakesRoomForTheNext) {
+  first_.SetDelay(seconds(60));
+  std::stop_source departed;
+  std::jthread leaving([&] {
+    EXPECT_TRUE(Eventually([&] { return first_.infer_calls == 1; }));
+    EXPECT_TRUE(absl::IsUnavailable(Call(*client_))) << "one at a time";
+    departed.request_stop();
+  });
+  EXPECT_TRUE(absl::IsCancelled(
+      client_->Infer(Request(), {In(seconds(50)), departed.get_token()}).status()));
+  leaving.join();
+  first_.SetDelay(milliseconds(0));
+  EXPECT_TRUE(Call(*client_).ok());
+}
+
+TEST_F(ClientHalfOpenTest, AMissedDeadlineMakesRoomForTheNext) {
+  first_.SetDelay(seconds(60));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Call(*client_, milliseconds(100))));
+  first_.SetDelay(milliseconds(0));
+  EXPECT_TRUE(Call(*client_).ok());
+}
+
+TEST_F(ClientHalfOpenTest, ARequestThatCannotBeEncodedMakesRoomForTheNext) {
+  const Encoder cannot = [](const Attempt&) -> absl::StatusOr<grpc::ByteBuffer> {
+    return absl::InternalError("cannot");
+  };
+  EXPECT_TRUE(absl::IsInternal(client_->Infer(cannot, {In(seconds(5))}).message.status()));
+  EXPECT_TRUE(Call(*client_).ok());
+}
+
+}  // namespace
+}  // namespace inferpool::backend

@@ -1,0 +1,154 @@
+#include "worker/http/parameters.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tests/unit/worker/http/parsed_json.h"
+
+namespace inferpool::api {
+namespace {
+
+const Config::Predict kDefaults{.confidence = 0.25, .iou = 0.45, .max_detections = 300};
+
+PredictParameters Parsed(std::string_view query) {
+  const auto parsed = ParseParameters(query, kDefaults);
+  if (const auto* problem = std::get_if<Problem>(&parsed)) {
+    ADD_FAILURE() << query << ": " << problem->detail;
+    return {};
+  }
+  return std::get<PredictParameters>(parsed);
+}
+
+// A 400 for `parameter` whose detail says `part`.
+testing::AssertionResult Refuses(std::string_view query, const std::string& parameter,
+                                 const std::string& part) {
+  const auto parsed = ParseParameters(query, kDefaults);
+  const auto* problem = std::get_if<Problem>(&parsed);
+  if (problem == nullptr) return testing::AssertionFailure() << query << " was taken";
+  if (problem->status == 400 && problem->type == "bad-parameter" &&
+      problem->parameter == parameter && problem->detail.find(part) != std::string::npos) {
+    return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << query << ": " << problem->status << " "
+                                     << problem->parameter << ": " << problem->detail;
+}
+
+TEST(ParametersTest, WhatIsNotNamedIsTheDefault) {
+  for (const char* query : {"", "&", "&&&"}) {
+    const PredictParameters parameters = Parsed(query);
+    EXPECT_EQ(parameters.confidence, 0.25);
+    EXPECT_EQ(parameters.iou, 0.45);
+    EXPECT_EQ(parameters.max_detections, 300);
+    EXPECT_FALSE(parameters.normalized);
+  }
+}
+
+TEST(ParametersTest, EachIsRead) {
+  const PredictParameters parameters =
+      Parsed("confidence=0.5&iou=1&max_detections=7&coordinates=normalized");
+  EXPECT_EQ(parameters.confidence, 0.5);
+  EXPECT_EQ(parameters.iou, 1);
+  EXPECT_EQ(parameters.max_detections, 7);
+  EXPECT_TRUE(parameters.normalized);
+  EXPECT_FALSE(Parsed("coordinates=pixel").normalized);
+  EXPECT_EQ(Parsed("&&iou=0.1&").iou, 0.1);
+}
+
+TEST(ParametersTest, TheBoundsAreAllowed) {
+  for (const auto& [text, value] : {std::pair("0", 0.0),
+                                    {"1", 1.0},
+                                    {"0.0", 0.0},
+                                    {"1.000", 1.0},
+                                    {".5", 0.5},
+                                    {"1e-3", 0.001}}) {
+    EXPECT_EQ(Parsed("confidence=" + std::string(text)).confidence, value) << text;
+    EXPECT_EQ(Parsed("iou=" + std::string(text)).iou, value) << text;
+  }
+  EXPECT_EQ(Parsed("max_detections=1").max_detections, 1);
+  EXPECT_EQ(Parsed("max_detections=300").max_detections, 300);
+}
+
+TEST(ParametersTest, NumbersOutOfRangeAreRefusedWithWhatIsAllowed) {
+  for (const std::string name : {"confidence", "iou"}) {
+    for (const char* value : {"-0.01", "1.01", "2", "1e9", "nan", "inf", "-inf", "1e999", "", "x",
+                              "0.5x", "0,5", "+0.5", "0x1", "0.5 ", " 0.5", "0.5%00", "half"}) {
+      EXPECT_TRUE(Refuses(name + "=" + value, name, "a number from 0 to 1"));
+    }
+    EXPECT_TRUE(Refuses(name, name, "a number from 0 to 1"));
+  }
+  for (const char* value : {"0", "-1", "301", "1.5", "99999999999999", "", "many", "1e2", "0x10"}) {
+    EXPECT_TRUE(Refuses("max_detections=" + std::string(value), "max_detections",
+                        "a whole number from 1 to 300"));
+  }
+  for (const char* value : {"", "pixels", "PIXEL", "normalized ", "relative"}) {
+    EXPECT_TRUE(Refuses("coordinates=" + std::string(value), "coordinates", "pixel or normalized"));
+  }
+}
+
+TEST(ParametersTest, TheRefusalShowsTheValue) {
+  EXPECT_TRUE(Refuses("iou=2.5", "iou", "2.5"));
+  EXPECT_TRUE(Refuses("iou=%3Cscript%3E", "iou", "<script>"));
+}
+
+TEST(ParametersTest, AnUnknownOneIsRefusedAndTheKnownAreNamed) {
+  for (const std::string known : {"confidence", "iou", "max_detections", "coordinates"}) {
+    EXPECT_TRUE(Refuses("conf=0.5", "conf", known));
+  }
+  EXPECT_TRUE(Refuses("Confidence=0.5", "Confidence", "confidence"));
+  EXPECT_TRUE(Refuses("iou=0.5&x", "x", "x"));
+  EXPECT_TRUE(Refuses("=0.5", "", "iou"));
+  EXPECT_TRUE(Refuses("iou=0.5&confidence[]=1", "confidence[]", "confidence"));
+}
+
+TEST(ParametersTest, OneThatIsGivenTwiceIsRefused) {
+  EXPECT_TRUE(Refuses("iou=0.5&iou=0.5", "iou", "twice"));
+  EXPECT_TRUE(Refuses("iou=0.5&confidence=0.1&%69ou=0.6", "iou", "twice"));
+}
+
+TEST(ParametersTest, NamesAndValuesAreDecoded) {
+  EXPECT_EQ(Parsed("i%6Fu=0%2e5").iou, 0.5);
+  EXPECT_TRUE(Refuses("a%26b=1", "a&b", "a&b"));
+  EXPECT_TRUE(Refuses("a+b=1", "a b", "a b"));
+  EXPECT_TRUE(Refuses("a%2Bb=1", "a+b", "a+b"));
+}
+
+TEST(ParametersTest, TheFirstProblemIsTold) {
+  EXPECT_TRUE(Refuses("iou=7&confidence=9", "iou", "7"));
+}
+
+// The client must learn what is allowed even if its query is hostile.
+TEST(ParametersTest, ARefusalIsWholeInTheAnswerWhateverTheQueryHolds) {
+  for (const char* query : {"a%00b=1", "%00=1", "a\xff=1", "%22%5C%0A=1", "%E2%82=1"}) {
+    const auto parsed = ParseParameters(query, kDefaults);
+    const auto* problem = std::get_if<Problem>(&parsed);
+    ASSERT_NE(problem, nullptr) << query;
+    const Json::Value json = test::ParseJson(Render(*problem, "id").body);
+    EXPECT_NE(json["detail"].asString().find("max_detections"), std::string::npos)
+        << query << ": " << json["detail"];
+  }
+}
+
+TEST(PercentDecodeTest, UndoesTheEncoding) {
+  EXPECT_EQ(PercentDecode(""), "");
+  EXPECT_EQ(PercentDecode("plain"), "plain");
+  EXPECT_EQ(PercentDecode("a+b%20c"), "a+b c");
+  EXPECT_EQ(PercentDecode("%2B%2b%25"), "++%");
+  EXPECT_EQ(PercentDecode("caf%C3%A9"), "caf\xc3\xa9");
+  EXPECT_EQ(PercentDecode("%00"), std::string(1, '\0'));
+  EXPECT_EQ(PercentDecode("%ff"), "\xff");
+}
+
+TEST(PercentDecodeTest, APercentSignWithoutTwoDigitsStays) {
+  for (const char* text : {"%", "%4", "%zz", "%4g", "100%", "a%", "%%", "%-1"}) {
+    EXPECT_EQ(PercentDecode(text), text);
+  }
+  EXPECT_EQ(PercentDecode("%%41"), "%A");
+}
+
+}  // namespace
+}  // namespace inferpool::api

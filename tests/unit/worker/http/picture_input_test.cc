@@ -1,0 +1,185 @@
+#include "worker/http/picture_input.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace inferpool::api {
+namespace {
+
+fcgi::Request Make(std::string type, std::string_view body) {
+  fcgi::Request request;
+  request.content_type = std::move(type);
+  request.body = body;
+  return request;
+}
+
+// What one picture, or what is wrong, looks like: "picture ..." or "415 unsupported-media".
+std::string Shown(const PictureInput& input) {
+  if (const auto* problem = std::get_if<Problem>(&input)) {
+    return std::to_string(problem->status) + " " + std::string(problem->type);
+  }
+  return "picture " + std::string(std::get<std::string_view>(input));
+}
+
+std::string ReadOne(const fcgi::Request& request) {
+  PictureInputs inputs;
+  return Shown(ReadPicture(request, inputs));
+}
+
+std::string ReadJson(std::string_view body) {
+  return ReadOne(Make("application/json", body));
+}
+
+TEST(PictureInputTest, AJsonBodyHasThePictureInBase64) {
+  for (const char* body :
+       {R"({"image":"aGVsbG8="})", R"({"image":"aGVsbG8"})", R"( { "image" : "aGVsbG8=" } )",
+        R"({"image":"aGVs\nbG8=\r\n"})", R"({"image":"data:image/jpeg;base64,aGVsbG8="})",
+        R"({"image":"data:;base64,aGVsbG8="})", R"({"image":"data:;base64,aGVsbG8%3D"})",
+        R"({"image":"DATA:image/png;BASE64,aGVsbG8"})",
+        R"({"image":"data:image/svg+xml;charset=utf-8;base64,aGVsbG8="})",
+        R"({"image":"\u0061GVsbG8="})"}) {
+    EXPECT_EQ(ReadJson(body), "picture hello") << body;
+  }
+  EXPECT_EQ(ReadOne(Make("Application/JSON; charset=utf-8", R"({"image":"aGVsbG8="})")),
+            "picture hello");
+  EXPECT_EQ(ReadJson(R"({"image":"+/+/"})"), "picture \xfb\xff\xbf");
+}
+
+TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
+  for (const char* body : {"",
+                           "{}",
+                           "[]",
+                           "null",
+                           "\"aGVsbG8=\"",
+                           "nonsense",
+                           R"({"image":null})",
+                           R"({"image":1})",
+                           R"({"image":["aGVsbG8="]})",
+                           R"({"image":{"data":"aGVsbG8="}})",
+                           R"({"image":""})",
+                           R"({"image":"data:image/png;base64,"})",
+                           R"({"image":"data:image/png,hello"})",
+                           R"({"image":"data:image/png;base64"})",
+                           R"({"image":"-_-_"})",
+                           R"({"image":"a"})",
+                           R"({"image":"aGVsbG8=!"})",
+                           R"({"image":"aGVs=bG8"})",
+                           R"({"image":"aGVsbG8."})",
+                           R"({"images":["aGVsbG8="]})",
+                           R"({"image":"aGVsbG8=","model":"faces"})",
+                           R"({"image":"aGVsbG8=","image":"aGVsbG8="})",
+                           R"({"image":"aGVsbG8="} {})",
+                           R"({"Image":"aGVsbG8="})"}) {
+    EXPECT_EQ(ReadJson(body), "400 bad-request") << body;
+  }
+  EXPECT_EQ(ReadJson(std::string(1'000'000, '[')), "400 bad-request");
+}
+
+TEST(PictureInputTest, AddressesAreNotFetched) {
+  for (const char* address : {"http://169.254.169.254/latest", "https://localhost/a.jpg",
+                              "file:///etc/passwd", "gopher://x", "HTTP://EXAMPLE/A.JPG"}) {
+    PictureInputs inputs;
+    const std::string body = std::string(R"({"image":")") + address + "\"}";
+    const PictureInput input = ReadPicture(Make("application/json", body), inputs);
+    const auto* problem = std::get_if<Problem>(&input);
+    ASSERT_NE(problem, nullptr) << address;
+    EXPECT_EQ(problem->status, 400);
+    EXPECT_NE(problem->detail.find("not fetched"), std::string::npos) << problem->detail;
+  }
+}
+
+TEST(PictureInputTest, AnEncodedBodyIsRefused) {
+  for (const auto& [encoding, shown] : {std::pair("", "picture x"),
+                                        {"identity", "picture x"},
+                                        {" Identity ", "picture x"},
+                                        {"gzip", "415 unsupported-media"},
+                                        {"identity, gzip", "415 unsupported-media"}}) {
+    fcgi::Request request = Make("image/jpeg", "x");
+    request.headers = {{"content-encoding", encoding}};
+    EXPECT_EQ(ReadOne(request), shown) << encoding;
+  }
+}
+
+std::string Form(int pictures) {
+  std::string form;
+  for (int i = 0; i < pictures; ++i) {
+    form += "--B\r\nContent-Disposition: form-data; name=\"images\"; filename=\"a.jpg\"\r\n\r\n" +
+            std::to_string(i) + "\r\n";
+  }
+  return form + "--B--\r\n";
+}
+
+std::string List(int pictures) {
+  std::string list;
+  for (int i = 0; i < pictures; ++i) list += list.empty() ? "\"aGVsbG8=\"" : ",\"aGVsbG8=\"";
+  return R"({"images":[)" + list + "]}";
+}
+
+constexpr const char* kFormType = "multipart/form-data; boundary=B";
+constexpr const char* kJsonType = "application/json";
+
+TEST(PictureInputTest, ABatchIsReadInItsOrder) {
+  const std::string form = Form(3);
+  const auto of_form = ReadPictures(Make(kFormType, form), 3);
+  const auto* inputs = std::get_if<PictureInputs>(&of_form);
+  ASSERT_NE(inputs, nullptr);
+  ASSERT_EQ(inputs->pictures.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(Shown(inputs->pictures[i]), "picture " + std::to_string(i));
+  }
+  const auto of_json =
+      ReadPictures(Make(kJsonType, R"({"images":["YQ==","data:image/png;base64,Yg","Yw=="]})"), 3);
+  inputs = std::get_if<PictureInputs>(&of_json);
+  ASSERT_NE(inputs, nullptr);
+  ASSERT_EQ(inputs->pictures.size(), 3U);
+  EXPECT_EQ(Shown(inputs->pictures[0]), "picture a");
+  EXPECT_EQ(Shown(inputs->pictures[1]), "picture b");
+  EXPECT_EQ(Shown(inputs->pictures[2]), "picture c");
+}
+
+TEST(PictureInputTest, ABadPictureOfABatchIsItsOwnProblem) {
+  const auto batch = ReadPictures(
+      Make(kJsonType, R"({"images":["YQ==","!",7,null,"","http://a/b.jpg","Yg=="]})"), 10);
+  const auto* inputs = std::get_if<PictureInputs>(&batch);
+  ASSERT_NE(inputs, nullptr);
+  ASSERT_EQ(inputs->pictures.size(), 7U);
+  EXPECT_EQ(Shown(inputs->pictures[0]), "picture a");
+  for (const std::size_t bad : {1U, 2U, 3U, 4U, 5U}) {
+    EXPECT_EQ(Shown(inputs->pictures[bad]), "400 bad-request") << bad;
+  }
+  EXPECT_EQ(Shown(inputs->pictures[6]), "picture b");
+
+  const std::string form =
+      "--B\r\nContent-Disposition: form-data; name=\"images\"\r\n\r\n\r\n" + Form(1);
+  const auto parts = ReadPictures(Make(kFormType, form), 10);
+  inputs = std::get_if<PictureInputs>(&parts);
+  ASSERT_NE(inputs, nullptr);
+  EXPECT_EQ(Shown(inputs->pictures.at(0)), "400 bad-request");
+  EXPECT_EQ(Shown(inputs->pictures.at(1)), "picture 0");
+}
+
+TEST(PictureInputTest, ABatchIsBoundedAndNotEmpty) {
+  for (const auto& [type, body, shown] :
+       {std::tuple(kFormType, Form(5), "413 too-many-images"),
+        {kJsonType, List(5), "413 too-many-images"},
+        {kFormType, Form(0), "400 bad-request"},
+        {kJsonType, List(0), "400 bad-request"},
+        {kFormType, Form(10'000), "400 bad-request"},
+        {kJsonType, List(10'000), "413 too-many-images"},
+        {kJsonType, std::string(R"({"images":"YQ=="})"), "400 bad-request"},
+        {kJsonType, std::string(R"({"image":"YQ=="})"), "400 bad-request"},
+        {"image/jpeg", std::string("x"), "415 unsupported-media"},
+        {"", std::string("x"), "415 unsupported-media"}}) {
+    const auto batch = ReadPictures(Make(type, body), 4);
+    const auto* problem = std::get_if<Problem>(&batch);
+    ASSERT_NE(problem, nullptr) << shown;
+    EXPECT_EQ(Shown(*problem), shown);
+  }
+}
+
+}  // namespace
+}  // namespace inferpool::api

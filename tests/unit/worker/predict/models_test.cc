@@ -1,0 +1,97 @@
+#include "worker/predict/models.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/unit/worker/http/parsed_json.h"
+
+namespace inferpool::api {
+namespace {
+
+using test::ParseJson;
+
+backend::Model Faces() {
+  vision::Plan plan;
+  plan.family = vision::Family::kEndToEnd;
+  return {.description = {.name = "faces",
+                          .version = "2",
+                          .max_batch_size = 8,
+                          .inputs = {{"picture", "UINT8", {-1, -1, 3}}},
+                          .outputs = {{"num_dets", "INT32", {1}}, {"det_boxes", "FP32", {-1, 4}}},
+                          .class_names = {"face", "other"},
+                          .parameters = {}},
+          .plan = plan};
+}
+
+TEST(ModelsTest, AModelIsDescribed) {
+  const Json::Value json = ParseJson(ToJson(Faces()));
+  EXPECT_EQ(json["name"], "faces");
+  EXPECT_EQ(json["version"], "2");
+  EXPECT_EQ(json["family"], "end_to_end");
+  EXPECT_EQ(json["max_batch_size"], 8);
+  EXPECT_FALSE(json.isMember("unusable"));
+  ASSERT_EQ(json["inputs"].size(), 1U);
+  EXPECT_EQ(json["inputs"][0]["name"], "picture");
+  EXPECT_EQ(json["inputs"][0]["datatype"], "UINT8");
+  ASSERT_EQ(json["inputs"][0]["shape"].size(), 3U);
+  EXPECT_EQ(json["inputs"][0]["shape"][0], -1);
+  EXPECT_EQ(json["inputs"][0]["shape"][2], 3);
+  ASSERT_EQ(json["outputs"].size(), 2U);
+  EXPECT_EQ(json["outputs"][1]["name"], "det_boxes");
+  ASSERT_EQ(json["class_names"].size(), 2U);
+  EXPECT_EQ(json["class_names"][1], "other");
+}
+
+TEST(ModelsTest, AModelThatCannotBeUsedSaysWhy) {
+  backend::Model model = Faces();
+  model.plan = absl::FailedPreconditionError("it has \"two\" inputs");
+  const Json::Value json = ParseJson(ToJson(model));
+  EXPECT_TRUE(json.isMember("family"));
+  EXPECT_TRUE(json["family"].isNull());
+  EXPECT_EQ(json["unusable"], "it has \"two\" inputs");
+}
+
+TEST(ModelsTest, AModelWithoutAnythingIsStillJson) {
+  const Json::Value json =
+      ParseJson(ToJson(backend::Model{.description = {}, .plan = vision::Plan{}}));
+  EXPECT_EQ(json["inputs"].size(), 0U);
+  EXPECT_EQ(json["class_names"].size(), 0U);
+}
+
+TEST(ModelsTest, HostileTextsOfTheServerStayText) {
+  const std::string hostile = "\"],\\\n{}\x01";
+  backend::Model model = Faces();
+  model.description.name = model.description.version = hostile;
+  model.description.class_names = {hostile};
+  model.description.inputs = {{hostile, hostile, {}}};
+  const Json::Value json = ParseJson(ToJson(model));
+  EXPECT_EQ(json["name"], hostile);
+  EXPECT_EQ(json["version"], hostile);
+  EXPECT_EQ(json["class_names"][0], hostile);
+  EXPECT_EQ(json["inputs"][0]["name"], hostile);
+  EXPECT_EQ(json["inputs"][0]["datatype"], hostile);
+}
+
+TEST(ModelsTest, AListHasEveryModelInItsOrder) {
+  backend::Model other = Faces();
+  other.description.name = "people";
+  const std::vector<std::shared_ptr<const backend::Model>> models = {
+      std::make_shared<const backend::Model>(Faces()),
+      std::make_shared<const backend::Model>(other)};
+  const Json::Value json = ParseJson(ToJson(models));
+  ASSERT_EQ(json["models"].size(), 2U);
+  EXPECT_EQ(json["models"][0]["name"], "faces");
+  EXPECT_EQ(json["models"][1]["name"], "people");
+}
+
+TEST(ModelsTest, NoModelsAreAnEmptyList) {
+  const Json::Value json = ParseJson(ToJson(std::vector<std::shared_ptr<const backend::Model>>()));
+  EXPECT_TRUE(json["models"].isArray());
+  EXPECT_EQ(json["models"].size(), 0U);
+}
+
+}  // namespace
+}  // namespace inferpool::api

@@ -1,0 +1,77 @@
+#include "worker/backend/rpc/target.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "shared/base/log.h"
+#include "worker/backend/rpc/channel.h"
+#include "worker/backend/rpc/grpc_status.h"
+
+namespace inferpool::backend {
+
+Target::Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober)
+    : name_(std::move(name)), prober_(prober), counts_(options.counts), breaker_(options.breaker) {
+  for (int i = 0; i < options.channels; ++i) {
+    lines_.push_back(std::make_unique<Line>(MakeChannel(name_, message_mb)));
+  }
+}
+
+bool Target::MayConnect() const {
+  return std::ranges::any_of(lines_, [](const auto& line) { return line->MayConnect(); });
+}
+
+Target::Line& Target::NextLine() {
+  const std::size_t first = turn_.fetch_add(1, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < lines_.size(); ++i) {
+    Line& line = *lines_[(first + i) % lines_.size()];
+    if (line.MayConnect()) return line;
+  }
+  return *lines_[first % lines_.size()];
+}
+
+Target::Result Target::Call(Breaker::Permit permit, std::string_view method,
+                            const grpc::ByteBuffer& request, const CallLimits& limits) {
+  Line& line = NextLine();
+  Reply reply;
+  if (line.MayConnect()) {
+    reply = line.calls.Call(method, request, limits, {.given_up = GivenUp(), .on_slow = [this] {
+                                                        breaker_.Doubt();
+                                                        prober_.Ring();
+                                                      }});
+  } else {
+    reply = {absl::UnavailableError("there is no connection to the model server"), true};
+  }
+  const Breaker::Outcome outcome = OutcomeOf(reply.message.status().code(), line.MayConnect());
+  if (permit.Settle(outcome, Clock::now())) CountOpening(Message(reply.message.status()));
+  if (outcome != Breaker::Outcome::kAnswered) prober_.Ring();
+  return {std::move(reply), outcome};
+}
+
+void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {
+  const TimePoint now = Clock::now();
+  const bool was_open = breaker_.state(now) == Breaker::State::kOpen;
+  if (breaker_.Probed(result, now)) {
+    std::stop_source given_up;
+    {
+      const std::lock_guard lock(mutex_);
+      std::swap(given_up, given_up_);
+    }
+    given_up.request_stop();
+    CountOpening(detail);
+  } else if (result == Breaker::ProbeResult::kReady && was_open) {
+    log::Info("model server is back", {{"target", name_}});
+  }
+}
+
+std::stop_token Target::GivenUp() {
+  const std::lock_guard lock(mutex_);
+  return given_up_.get_token();
+}
+
+void Target::CountOpening(std::string_view reason) {
+  openings_.fetch_add(1, std::memory_order_relaxed);
+  if (counts_ != nullptr) counts_->Count(ModelCall::kBreakerOpened);
+  log::Warning("model server is away", {{"target", name_}, {"reason", reason}});
+}
+
+}  // namespace inferpool::backend

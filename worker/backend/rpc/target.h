@@ -1,0 +1,101 @@
+// One model server: its channels, its breaker, and the calls made to it.
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "proto/kserve.grpc.pb.h"
+#include "shared/board/scoreboard.h"
+#include "worker/backend/rpc/breaker.h"
+#include "worker/backend/rpc/doorbell.h"
+#include "worker/backend/rpc/unary_call.h"
+
+namespace inferpool::backend {
+
+struct ClientOptions {
+  int channels = 1;  // to each target
+  BreakerPolicy breaker = {};
+  ModelCallCounts* counts = nullptr;  // where to count; must outlive the client
+};
+
+// Thread safe.
+class Target {
+ public:
+  // `prober` is rung when there is something to look at, and outlives the target.
+  Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober);
+
+  const std::string& name() const { return name_; }
+  const Breaker& breaker() const { return breaker_; }
+
+  // How often the breaker has opened.
+  std::uint64_t openings() const { return openings_.load(std::memory_order_relaxed); }
+
+  // For calls that pass by the breaker, with a deadline.
+  UnaryCalls& calls() { return lines_.front()->calls; }
+  inference::GRPCInferenceService::StubInterface& stub() { return *lines_.front()->stub; }
+
+  // False while gRPC knows that a call would fail for want of a connection. Connects if need be.
+  bool MayConnect() const;
+
+  std::optional<Breaker::Permit> Admit(TimePoint now) { return breaker_.Admit(now); }
+
+  struct Result {
+    Reply reply;
+    Breaker::Outcome outcome;
+  };
+
+  // Makes the call and settles the permit. While there is no connection it is UNAVAILABLE at once,
+  // without a call.
+  Result Call(Breaker::Permit permit, std::string_view method, const grpc::ByteBuffer& request,
+              const CallLimits& limits);
+
+  bool WantsProbe() const { return breaker_.WantsProbe(); }
+
+  // What a question for its readiness brought; `detail` is for the log. When that opens the
+  // breaker, the server is hung, and the calls that are out are given up.
+  void Probed(Breaker::ProbeResult result, std::string_view detail);
+
+ private:
+  struct Line {
+    explicit Line(std::shared_ptr<grpc::Channel> line_channel)
+        : channel(std::move(line_channel)),
+          stub(inference::GRPCInferenceService::NewStub(channel)),
+          calls(channel) {}
+
+    bool MayConnect() const {
+      return channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_TRANSIENT_FAILURE;
+    }
+
+    std::shared_ptr<grpc::Channel> channel;
+    std::unique_ptr<inference::GRPCInferenceService::StubInterface> stub;
+    UnaryCalls calls;
+  };
+
+  // The next one in turn that may connect; any when none may.
+  Line& NextLine();
+  std::stop_token GivenUp();
+  void CountOpening(std::string_view reason);
+
+  const std::string name_;
+  Doorbell& prober_;
+  ModelCallCounts* const counts_;
+  Breaker breaker_;
+  std::vector<std::unique_ptr<Line>> lines_;
+  std::atomic<std::size_t> turn_ = 0;
+  std::atomic<std::uint64_t> openings_ = 0;
+  std::mutex mutex_;
+  std::stop_source given_up_;  // guarded by mutex_; a new one after each use
+};
+
+}  // namespace inferpool::backend

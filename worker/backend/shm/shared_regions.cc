@@ -1,0 +1,138 @@
+#include "worker/backend/shm/shared_regions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <string_view>
+
+#include "shared/base/log.h"
+#include "worker/backend/shm/region_calls.h"
+
+namespace inferpool::backend {
+namespace {
+
+// A server registers a region in well under a millisecond.
+constexpr std::chrono::seconds kLongestAsk{1};
+constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kRest{30};
+
+// The server may say otherwise another time.
+bool MayPass(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool IsRegionUnknown(const absl::Status& status) {
+  if (!absl::IsNotFound(status) && !absl::IsInvalidArgument(status)) return false;
+  constexpr std::string_view kWords = "unable to find shared memory region";
+  const std::string_view text = Message(status);
+  return std::search(text.begin(), text.end(), kWords.begin(), kWords.end(), [](char a, char b) {
+           return std::tolower(static_cast<unsigned char>(a)) == b;
+         }) != text.end();
+}
+
+SharedRegions::SharedRegions(Transport transport, const std::vector<Target>& targets)
+    : transport_(transport) {
+  for (const Target& target : targets) servers_.push_back(std::make_unique<Server>(target));
+}
+
+absl::StatusOr<SharedRegions::Way> SharedRegions::Prepare(std::size_t target,
+                                                          const std::shared_ptr<Arena>& arena,
+                                                          Deadline deadline, TimePoint now) {
+  if (transport_ == Transport::kInline) return Way::kInline;
+  Server& server = *servers_[target];
+  std::unique_lock lock(mutex_);
+  while (true) {
+    if (server.registered.contains(arena->name())) return Way::kShared;
+    if (server.refusal || now < server.ask_again) return NotShared(server);
+    if (!server.asking) break;
+    if (answered_.wait_until(lock, deadline.at()) == std::cv_status::timeout) {
+      if (transport_ == Transport::kAuto) return Way::kInline;
+      return absl::DeadlineExceededError("the model server did not register the memory in time");
+    }
+  }
+  server.asking = true;
+  lock.unlock();
+  arena->GiveOut();
+  const Deadline longest = Deadline::After(kLongestAsk);
+  const bool short_of_time = deadline.at() < longest.at();
+  const absl::Status answer = RegisterRegion(server.calls, arena->name(), arena->size(),
+                                             short_of_time ? deadline : longest);
+  lock.lock();
+  server.asking = false;
+  // That one caller had little time says nothing of the server.
+  const bool pause = !(short_of_time && absl::IsDeadlineExceeded(answer));
+  Settle(server, arena, answer, pause ? std::max(now, Clock::now()) + kPause : now);
+  answered_.notify_all();
+  if (server.registered.contains(arena->name())) return Way::kShared;
+  return NotShared(server);
+}
+
+void SharedRegions::Settle(Server& server, const std::shared_ptr<Arena>& arena,
+                           const absl::Status& answer, TimePoint ask_again) {
+  // Names are never used twice. So one that exists is of this arena, by a call whose answer did not
+  // come in time.
+  if (answer.ok() || absl::IsAlreadyExists(answer)) {
+    std::erase_if(server.registered, [](const auto& entry) { return entry.second.expired(); });
+    server.registered.emplace(arena->name(), arena);
+  } else if (MayPass(answer)) {
+    server.failure = answer;
+    server.ask_again = ask_again;
+  } else {
+    server.refusal = answer;
+    if (transport_ != Transport::kAuto) return;  // the caller has an error
+    log::Warning("the model server takes no shared memory: tensors go inline",
+                 {{"target", server.name}, {"reason", Message(answer)}});
+  }
+}
+
+absl::StatusOr<SharedRegions::Way> SharedRegions::NotShared(const Server& server) const {
+  if (transport_ == Transport::kAuto) return Way::kInline;
+  if (!server.refusal) return server.failure;
+  return absl::FailedPreconditionError(fmt::format(
+      "the model server at {} cannot use this worker's shared memory ({}): run it on the same host "
+      "with the same /dev/shm, or set backend.transport to auto or inline",
+      server.name, Message(*server.refusal)));
+}
+
+void SharedRegions::Forget(std::size_t target, const std::string& arena) {
+  const std::lock_guard lock(mutex_);
+  servers_[target]->registered.erase(arena);
+}
+
+void SharedRegions::Rest(std::size_t target, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  Server& server = *servers_[target];
+  server.failure = absl::UnavailableError(fmt::format(
+      "the model server at {} forgets the memory it is told of; are there several behind it?",
+      server.name));
+  server.ask_again = now + kRest;
+  log::Warning("the model server forgets shared memory: tensors go inline for a while",
+               {{"target", server.name}});
+}
+
+absl::Status SharedRegions::Unregister(const std::string& arena, Deadline deadline) {
+  absl::Status result;
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    Forget(i, arena);
+    const TimePoint now = Clock::now();
+    const auto share = deadline.Left(now) / static_cast<int>(servers_.size() - i);
+    const absl::Status status = UnregisterRegion(servers_[i]->calls, arena, Deadline(now + share));
+    // Any other answer would be the same next time.
+    if (MayPass(status) && !absl::IsUnavailable(status)) result.Update(status);
+  }
+  return result;
+}
+
+}  // namespace inferpool::backend

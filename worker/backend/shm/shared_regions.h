@@ -1,0 +1,90 @@
+// Which arenas which model servers know: KServe's system shared memory extension.
+//
+// The name of a region at a server is the segment's. What a dead or finished arena leaves at the
+// servers is taken away by Unregister, which the sweep calls (sweep.h); at an orderly exit, let go
+// of the arenas and sweep once more.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proto/kserve.grpc.pb.h"
+#include "shared/base/deadline.h"
+#include "shared/base/status.h"
+#include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/shm/arena.h"
+
+namespace inferpool::backend {
+
+// How tensors go to the model server (backend.transport).
+enum class Transport {
+  kAuto,    // by shared memory where the server can, else inline
+  kShm,     // by shared memory, or not at all
+  kInline,  // in the messages
+};
+
+// Whether a model server's error says that it does not know a region, as one that was restarted
+// does not: Forget, Prepare again, repeat the call once.
+bool IsRegionUnknown(const absl::Status& status);
+
+// Thread safe.
+class SharedRegions {
+ public:
+  struct Target {
+    std::string name;   // for messages
+    UnaryCalls* calls;  // to it; outlives this
+  };
+  enum class Way { kShared, kInline };
+
+  SharedRegions(Transport transport, const std::vector<Target>& targets);
+
+  // How a tensor in `arena` goes to the target of that index now. The first call for an arena
+  // registers it there, and those at the same time wait for that, until their deadlines and a
+  // second at most. A server that is away or slow is asked again a second later; one that says no,
+  // because it is on another host or has no such extension, never again. With Transport::kShm what
+  // would be kInline is an error: FAILED_PRECONDITION with what to do about it, or the server's
+  // UNAVAILABLE or DEADLINE_EXCEEDED.
+  absl::StatusOr<Way> Prepare(std::size_t target, const std::shared_ptr<Arena>& arena,
+                              Deadline deadline, TimePoint now);
+
+  // The target does not know the arena (any more): the next Prepare registers it anew.
+  void Forget(std::size_t target, const std::string& arena);
+
+  // The target forgets what it is told: it is not asked again for half a minute.
+  void Rest(std::size_t target, TimePoint now);
+
+  // Unregisters `arena` at all targets, each of which has its share of the time. OK when no server
+  // has it any more, or can be expected to have it: it does not know it, has no such extension, or
+  // is away, its table with it. Error: one did not answer in time.
+  absl::Status Unregister(const std::string& arena, Deadline deadline);
+
+ private:
+  struct Server {
+    explicit Server(const Target& target) : name(target.name), calls(*target.calls) {}
+
+    const std::string name;
+    UnaryCalls& calls;
+    std::map<std::string, std::weak_ptr<Arena>> registered;
+    bool asking = false;
+    std::optional<absl::Status> refusal;  // for good
+    absl::Status failure;                 // for now, until `ask_again`
+    TimePoint ask_again{};
+  };
+
+  absl::StatusOr<Way> NotShared(const Server& server) const;
+  void Settle(Server& server, const std::shared_ptr<Arena>& arena, const absl::Status& answer,
+              TimePoint ask_again);
+
+  const Transport transport_;
+  std::mutex mutex_;
+  std::condition_variable answered_;
+  std::vector<std::unique_ptr<Server>> servers_;  // their insides, but for `calls`: by mutex_
+};
+
+}  // namespace inferpool::backend

@@ -1,0 +1,74 @@
+// The API keys that a worker lets in: the keys file as it was when it last made sense.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "fcgi/wire/request.h"
+#include "shared/access/api_keys.h"
+#include "shared/access/rate_limiter.h"
+#include "shared/base/deadline.h"
+#include "worker/http/problem.h"
+
+namespace inferpool::api {
+
+// One key and its requests.
+struct KeyHolder {
+  ApiKey key;
+  RateMeter* meter;
+  // For a key that found no place in the pool's table: what this worker alone counts.
+  std::unique_ptr<RateMeter> own_meter;
+};
+
+// Thread safe. Looks at the file at most once a second, in the thread of a request; the others go
+// on with what is known. A file that is bad or gone leaves the keys as they were, and is logged
+// once; before there was a good one, nobody is let in.
+class KeyRing {
+ public:
+  // `limiter` must outlive it.
+  KeyRing(std::string file, RateLimiter& limiter, TimePoint now);
+
+  // False: there was no good file yet.
+  bool has_keys() const { return Current() != nullptr; }
+
+  // Who asks: `Authorization: Bearer KEY` or `X-API-Key: KEY`. A Problem, a 401, when there is no
+  // key, two different ones, an unknown one or one that has expired.
+  std::variant<std::shared_ptr<const KeyHolder>, Problem> Identify(const fcgi::Request& request,
+                                                                   TimePoint now,
+                                                                   WallTime wall_now);
+
+ private:
+  using Holders = std::vector<std::shared_ptr<const KeyHolder>>;
+
+  // What tells one version of the file from another.
+  struct Stamp {
+    bool there = false;
+    ino_t inode = 0;
+    off_t size = 0;
+    std::int64_t modified_ns = 0;
+    std::int64_t changed_ns = 0;  // its rights as well
+    bool operator==(const Stamp&) const = default;
+  };
+
+  Stamp Look() const;
+  void Refresh(TimePoint now);
+  std::shared_ptr<const Holders> Current() const;
+
+  const std::string file_;
+  RateLimiter& limiter_;
+  std::atomic<std::int64_t> next_look_ns_;
+  std::mutex refresh_mutex_;
+  Stamp seen_;  // guarded by refresh_mutex_; of the latest version that was tried
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Holders> holders_;  // guarded by mutex_; null before the first good file
+};
+
+}  // namespace inferpool::api

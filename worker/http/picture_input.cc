@@ -1,0 +1,160 @@
+#include "worker/http/picture_input.h"
+
+#include <absl/strings/escaping.h>
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "shared/base/ascii.h"
+#include "shared/base/strict_json.h"
+#include "worker/http/header_text.h"
+#include "worker/http/multipart.h"
+#include "worker/http/parameters.h"
+
+namespace inferpool::api {
+namespace {
+
+constexpr int kMostDepth = 8;
+constexpr std::size_t kMostValues = 100'000;  // far more than a batch may have pictures
+
+// The body can be read, and its Content-Encoding is none.
+std::optional<Problem> CheckBody(const fcgi::Request& request) {
+  if (!request.body_status.ok()) return BodyProblem(request.body_status);
+  const std::string encoding = LowerCase(Trim(request.Header("content-encoding")));
+  if (encoding.empty() || encoding == "identity") return std::nullopt;
+  return UnsupportedMedia("the body has a Content-Encoding; send it as it is, pictures are packed");
+}
+
+PictureInput NotEmpty(std::string_view picture) {
+  if (picture.empty()) return BadRequest("the request has no image: the picture is empty");
+  return picture;
+}
+
+// What stands behind "data:image/png;base64," (RFC 2397), or all of it when it is no such URL. It
+// may come to lie in `unescaped`.
+std::variant<std::string_view, Problem> Base64Part(std::string_view text, std::string& unescaped) {
+  const std::string_view start = text.substr(0, 8);
+  if (!LowerCase(start).starts_with("data:")) {
+    if (text.substr(0, 16).find("://") != std::string_view::npos) {
+      return BadRequest("the image is an address; addresses are not fetched, send the picture");
+    }
+    return text;
+  }
+  const std::size_t comma = text.find(',');
+  if (comma == std::string_view::npos) return BadRequest("the data: URL has no comma");
+  if (!LowerCase(Trim(text.substr(0, comma))).ends_with(";base64")) {
+    return BadRequest("the data: URL must be of base64: data:image/jpeg;base64,...");
+  }
+  text.remove_prefix(comma + 1);
+  if (text.find('%') == std::string_view::npos) return text;
+  unescaped = PercentDecode(text);
+  return unescaped;
+}
+
+PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded) {
+  if (!value.isString()) {
+    return BadRequest("an image must be a text: base64, or a data: URL");
+  }
+  const char* begin = nullptr;
+  const char* end = nullptr;
+  value.getString(&begin, &end);
+  std::string unescaped;
+  const auto base64 = Base64Part({begin, static_cast<std::size_t>(end - begin)}, unescaped);
+  if (const auto* problem = std::get_if<Problem>(&base64)) return *problem;
+  const auto text = std::get<std::string_view>(base64);
+  std::string& picture = decoded.emplace_back();
+  const bool has_dot = text.find('.') != std::string_view::npos;  // abseil takes it for padding
+  if (has_dot || !absl::Base64Unescape({text.data(), text.size()}, &picture)) {
+    return BadRequest("the image is not base64 (RFC 4648, section 4)");
+  }
+  return NotEmpty(picture);
+}
+
+// The value of the only member that there may be.
+std::variant<Json::Value, Problem> ReadMember(const fcgi::Request& request, std::string_view name,
+                                              std::string_view shape) {
+  absl::StatusOr<Json::Value> json = ReadStrictJson(request.body, kMostDepth, kMostValues);
+  if (!json.ok()) {
+    return BadRequest(fmt::format("the body is not the JSON that it should be: {}",
+                                  std::string(Message(json.status()))));
+  }
+  if (!json->isObject() || json->size() != 1 || !json->isMember(std::string(name))) {
+    return BadRequest(fmt::format("the JSON must be {} and have nothing else", shape));
+  }
+  return std::move((*json)[std::string(name)]);
+}
+
+Problem WrongType(std::string_view type, std::string_view allowed) {
+  return UnsupportedMedia(fmt::format("Content-Type is {}; send {}", type, allowed));
+}
+
+std::variant<PictureInputs, Problem> FromForm(const fcgi::Request& request) {
+  const auto parts = FindParts(request.content_type, request.body, "images");
+  if (!parts.ok()) return BadRequest(std::string(Message(parts.status())));
+  PictureInputs inputs;
+  for (const std::string_view part : *parts) inputs.pictures.push_back(NotEmpty(part));
+  return inputs;
+}
+
+std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, int most) {
+  const auto list = ReadMember(request, "images", R"({"images": ["base64", ...]})");
+  if (const auto* problem = std::get_if<Problem>(&list)) return *problem;
+  const auto& images = std::get<Json::Value>(list);
+  if (!images.isArray() || images.empty()) {
+    return BadRequest("\"images\" must be a list of at least one picture");
+  }
+  // Before they are decoded.
+  if (images.size() > static_cast<unsigned>(most)) return TooManyImages(images.size(), most);
+  PictureInputs inputs;
+  for (const Json::Value& image : images) {
+    inputs.pictures.push_back(FromJson(image, inputs.decoded));
+  }
+  return inputs;
+}
+
+}  // namespace
+
+PictureInput ReadPicture(const fcgi::Request& request, PictureInputs& inputs) {
+  if (auto problem = CheckBody(request)) return *std::move(problem);
+  const std::string type = MediaType(request.content_type);
+  if (type == "multipart/form-data") {
+    const auto part = FindPart(request.content_type, request.body, "image");
+    if (!part.ok()) return BadRequest(std::string(Message(part.status())));
+    return NotEmpty(*part);
+  }
+  if (type == "application/json") {
+    const auto member = ReadMember(request, "image", R"({"image": "base64 or data: URL"})");
+    if (const auto* problem = std::get_if<Problem>(&member)) return *problem;
+    return FromJson(std::get<Json::Value>(member), inputs.decoded);
+  }
+  if (!type.empty() && type != "application/octet-stream" && !type.starts_with("image/")) {
+    return WrongType(type,
+                     "multipart/form-data with a field \"image\", the picture itself as "
+                     "image/jpeg, image/png, image/webp, image/gif or application/octet-stream, or "
+                     "application/json with {\"image\": \"base64 or data: URL\"}");
+  }
+  return NotEmpty(request.body);
+}
+
+std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int most) {
+  if (auto problem = CheckBody(request)) return *std::move(problem);
+  const std::string type = MediaType(request.content_type);
+  std::variant<PictureInputs, Problem> inputs;
+  if (type == "multipart/form-data") {
+    inputs = FromForm(request);
+  } else if (type == "application/json") {
+    inputs = FromJsonList(request, most);
+  } else {
+    return WrongType(type.empty() ? "missing" : type,
+                     "multipart/form-data with fields \"images\", or application/json with "
+                     "{\"images\": [\"base64 or data: URL\", ...]}");
+  }
+  if (const auto* found = std::get_if<PictureInputs>(&inputs)) {
+    const std::size_t count = found->pictures.size();
+    if (count > static_cast<std::size_t>(most)) return TooManyImages(count, most);
+  }
+  return inputs;
+}
+
+}  // namespace inferpool::api

@@ -1,0 +1,196 @@
+#include "worker/http/problem.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "shared/base/http_status.h"
+#include "shared/base/json_text.h"
+
+namespace inferpool::api {
+namespace {
+
+struct Kind {
+  std::string_view type;
+  int status;
+  std::string_view title;
+};
+
+// Every type with its status and title: the table in docs/errors.md has the same rows.
+constexpr std::array kKinds = {
+    Kind{"bad-request", 400, "The request is malformed"},
+    Kind{"bad-parameter", 400, "A parameter is not allowed"},
+    Kind{"unauthorized", 401, "There is no valid API key"},
+    Kind{"forbidden", 403, "This is not for you"},
+    Kind{"unknown-route", 404, "There is nothing at this address"},
+    Kind{"unknown-model", 404, "There is no such model"},
+    Kind{"method-not-allowed", 405, "The method is not allowed here"},
+    Kind{"not-acceptable", 406, "There is no such form of the answer"},
+    Kind{"length-required", 411, "The request names no length"},
+    Kind{"body-too-large", 413, "The body is too large"},
+    Kind{"too-many-images", 413, "The batch has too many pictures"},
+    Kind{"unsupported-media", 415, "This is not a picture that can be decoded"},
+    Kind{"bad-picture", 422, "The picture cannot be used"},
+    Kind{"quarantined", 422, "This input crashed a worker"},
+    Kind{"too-many-requests", 429, "Too many requests"},
+    Kind{"client-left", 499, "The client left"},
+    Kind{"internal", 500, "The worker failed"},
+    Kind{"unusable-model", 501, "The model cannot be used for prediction"},
+    Kind{"bad-model-answer", 502, "The model server answered with an error"},
+    Kind{"model-server-away", 503, "The model server is away"},
+    Kind{"overloaded", 503, "There are more requests than can be answered"},
+    Kind{"model-too-slow", 504, "The model did not answer in time"},
+};
+
+// A status that is not in the table would be counted, and named, as another one.
+static_assert(std::ranges::all_of(kKinds, [](const Kind& kind) {
+  return kHttpStatuses[HttpStatusIndex(kind.status)].code == kind.status;
+}));
+
+const Kind& Find(std::string_view type) {
+  for (const Kind& kind : kKinds) {
+    if (kind.type == type) return kind;
+  }
+  return Find("internal");
+}
+
+Problem Make(std::string_view type, std::string detail) {
+  const Kind& kind = Find(type);
+  return {kind.status, kind.type, std::move(detail), "", ""};
+}
+
+}  // namespace
+
+std::string_view Title(std::string_view type) {
+  return Find(type).title;
+}
+
+Problem UnknownRoute(std::string_view path) {
+  return Make(
+      "unknown-route",
+      fmt::format("no route {}; there are POST /v1/predict/MODEL and /v1/predict/MODEL/batch, "
+                  "GET /v1/models and /v1/models/MODEL, and /v2",
+                  path));
+}
+
+Problem MethodNotAllowed(std::string_view method, std::string_view allow) {
+  Problem problem =
+      Make("method-not-allowed", fmt::format("{} is not allowed here, {} is", method, allow));
+  problem.allow = allow;
+  return problem;
+}
+
+Problem BadParameter(std::string parameter, std::string detail) {
+  Problem problem = Make("bad-parameter", std::move(detail));
+  problem.parameter = std::move(parameter);
+  return problem;
+}
+
+Problem BadRequest(std::string detail) {
+  return Make("bad-request", std::move(detail));
+}
+
+Problem NotAcceptable(std::string detail) {
+  return Make("not-acceptable", std::move(detail));
+}
+
+Problem TooManyImages(std::size_t count, int most) {
+  return Make("too-many-images",
+              fmt::format("the batch has {} pictures, allowed are {}", count, most));
+}
+
+Problem UnsupportedMedia(std::string detail) {
+  return Make("unsupported-media", std::move(detail));
+}
+
+Problem Internal(std::string detail) {
+  return Make("internal", std::move(detail));
+}
+
+Problem Overloaded(std::string detail) {
+  return Make("overloaded", std::move(detail));
+}
+
+Problem Quarantined() {
+  return Make("quarantined", "this input crashed a worker, so it is not tried again for a while");
+}
+
+Problem ClientLeft() {
+  return Make("client-left", "the client left before it had its answer");
+}
+
+Problem Unauthorized(std::string detail) {
+  return Make("unauthorized", std::move(detail));
+}
+
+Problem Forbidden(std::string detail) {
+  return Make("forbidden", std::move(detail));
+}
+
+Problem TooManyRequests(std::string detail, int retry_after_s) {
+  Problem problem = Make("too-many-requests", std::move(detail));
+  problem.retry_after_s = retry_after_s;
+  return problem;
+}
+
+Problem BodyProblem(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return Overloaded(std::string(Message(status)));
+  const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
+                                : absl::IsOutOfRange(status)       ? "body-too-large"
+                                                                   : "bad-request";
+  return Make(type, std::string(Message(status)));
+}
+
+Problem PictureProblem(const absl::Status& status) {
+  return Make(absl::IsUnimplemented(status) ? "unsupported-media" : "bad-picture",
+              std::string(Message(status)));
+}
+
+Problem BackendProblem(const absl::Status& status, std::string_view model) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return Make(
+          "unknown-model",
+          fmt::format("the model server has no model {} ready; GET /v1/models lists them", model));
+    case absl::StatusCode::kCancelled:
+      return ClientLeft();
+    case absl::StatusCode::kUnavailable:
+      return Make("model-server-away", "the model server cannot be reached now; try again");
+    case absl::StatusCode::kResourceExhausted:
+      return Overloaded("the model server has too much to do; try again");
+    case absl::StatusCode::kDeadlineExceeded:
+      return Make("model-too-slow", "the model did not answer within the request's time");
+    case absl::StatusCode::kFailedPrecondition:
+      return Make("unusable-model", std::string(Message(status)));
+    default:
+      return Make("bad-model-answer", std::string(Message(status)));
+  }
+}
+
+std::string Members(const Problem& problem) {
+  std::string members =
+      fmt::format(R"("type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
+                  QuotedJson(Title(problem.type)), problem.status, QuotedJson(problem.detail));
+  if (!problem.parameter.empty()) {
+    members += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
+  }
+  return members;
+}
+
+fcgi::Response Render(const Problem& problem, std::string_view request_id) {
+  fcgi::Response response;
+  response.status = problem.status;
+  response.headers.emplace_back("Content-Type", "application/problem+json");
+  if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
+  if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (problem.status == 429 || problem.status == 503) {
+    response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
+  }
+  response.body =
+      fmt::format("{{{},\"request_id\":{}}}\n", Members(problem), QuotedJson(request_id));
+  return response;
+}
+
+}  // namespace inferpool::api

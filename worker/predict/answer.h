@@ -1,0 +1,20 @@
+// A prediction as the JSON that clients get.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "worker/http/timings.h"
+#include "worker/predict/predictor.h"
+
+namespace inferpool::api {
+
+// The answer's members about the picture, without braces: "model":{...},"image":{...}, and
+// "detections" for detectors, "classes" for classifications, "embedding" for embeddings.
+// `normalized`: boxes in 0..1 of the picture instead of its pixels.
+std::string Members(const Prediction& prediction, bool normalized);
+
+// The whole answer with these members.
+std::string Complete(std::string_view members, const Timings& timings, std::string_view request_id);
+
+}  // namespace inferpool::api

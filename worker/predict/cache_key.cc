@@ -1,0 +1,46 @@
+#include "worker/predict/cache_key.h"
+
+#include <fmt/format.h>
+
+#include "shared/base/json_text.h"
+#include "worker/predict/models.h"
+
+namespace inferpool::api {
+namespace {
+
+constexpr std::size_t kMaxModels = 1000;
+
+// To be raised when the program answers something else than before: kept answers outlive it.
+constexpr int kAnswersVersion = 1;
+
+Sha256 DigestOfDescription(const backend::Model& model) {
+  std::string text = ToJson(model);
+  for (const auto& [name, value] : model.description.parameters) {
+    text += QuotedJson(name) + QuotedJson(value);
+  }
+  return Sha256Of(text);
+}
+
+}  // namespace
+
+CacheKey CacheKeys::For(std::string_view picture,
+                        const std::shared_ptr<const backend::Model>& model,
+                        const PredictParameters& parameters, std::string_view output) {
+  // Of fixed length, then texts whose ends can be told.
+  std::string text(Sha256Of(picture).view());
+  text += DigestOf(model).view();
+  text += fmt::format("{} {} {} {} {} {} {} {}", kAnswersVersion, parameters.confidence,
+                      parameters.iou, parameters.max_detections, parameters.normalized,
+                      config_.decode.reduced, config_.limits.pixels, output);
+  return Sha256Of(text);
+}
+
+Sha256 CacheKeys::DigestOf(const std::shared_ptr<const backend::Model>& model) {
+  const std::lock_guard lock(mutex_);
+  if (described_.size() > kMaxModels) described_.clear();
+  Described& known = described_[model->description.name];
+  if (known.model != model) known = {model, DigestOfDescription(*model)};
+  return known.digest;
+}
+
+}  // namespace inferpool::api
