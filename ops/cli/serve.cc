@@ -145,7 +145,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   api::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
-  backend::Inference inference(client, InferenceOptionsOf(config));
+  backend::InferenceClient inference(client, InferenceOptionsOf(config));
   api::SpareThreads spare_threads(config.threads);
   const api::Api api({.config = config,
                       .client = client,

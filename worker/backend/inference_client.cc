@@ -1,15 +1,14 @@
 #include "worker/backend/inference_client.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <optional>
 #include <utility>
+#include <vector>
 
-#include "proto/tensor.h"
 #include "shared/base/log.h"
+#include "worker/backend/infer_request.h"
 #include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
@@ -29,223 +28,142 @@ std::vector<SharedRegions::Target> Targets(const Client& client) {
   return targets;
 }
 
-// What an output of a batch of `rows` takes; none when its size is the answer's to say.
-std::optional<std::size_t> OutputBytes(const Model& model, const std::string& name, int rows) {
-  const auto& outputs = model.description.outputs;
-  const auto output = std::ranges::find(outputs, name, &TensorSpec::name);
-  if (output == outputs.end()) return std::nullopt;
-  std::vector<std::int64_t> shape = output->shape;
-  if (model.description.max_batch_size > 0 && !shape.empty()) shape[0] = rows;
-  const absl::StatusOr<std::size_t> bytes = ByteSize(ParseDatatype(output->datatype), shape);
-  return bytes.ok() ? std::optional(*bytes) : std::nullopt;
-}
-
-std::size_t Aligned(std::size_t bytes) {
-  return (bytes + OffsetAllocator::kAlignment - 1) / OffsetAllocator::kAlignment *
-         OffsetAllocator::kAlignment;
-}
-
-// The outputs of one call, where their sizes are known; one lease for all.
-struct OutputPlan {
-  std::vector<OutputPlace> places;
-  std::shared_ptr<Lease> lease;  // of nothing when there are no places
-};
-
-OutputPlan PlanOutputs(const Model& model, int rows,
-                       const std::function<Lease(std::size_t)>& allocate) {
-  OutputPlan plan;
-  std::size_t total = 0;
-  for (const std::string& name : model.plan->outputs) {
-    if (const auto bytes = OutputBytes(model, name, rows); bytes && *bytes > 0) {
-      plan.places.push_back({.name = name, .lease = nullptr, .offset = total, .bytes = *bytes});
-      total += Aligned(*bytes);
-    }
-  }
-  if (total == 0) return plan;
-  plan.lease = std::make_shared<Lease>(allocate(total));
-  if (plan.lease->arena() == nullptr) return {};
-  for (OutputPlace& place : plan.places) place.lease = plan.lease;
-  return plan;
-}
-
-// The model's level for a priority; 0: the request need not name one.
-std::uint64_t LevelOf(const Model& model, Priority priority) {
-  const std::uint64_t levels = model.description.priority_levels;
-  if (levels == 0 || priority == Priority::kNormal) return 0;
-  const std::uint64_t level = priority == Priority::kHigh ? 1 : levels;
-  return level == model.description.default_priority_level ? 0 : level;
-}
-
-inference::ModelInferRequest RequestFor(const Model& model, const Aggregator::Rows& rows,
-                                        Priority priority) {
-  const vision::Plan& plan = *model.plan;
-  inference::ModelInferRequest request;
-  request.set_model_name(model.description.name);
-  if (const std::uint64_t level = LevelOf(model, priority); level != 0) {
-    // As Triton's clients send it; older servers take no uint64.
-    (*request.mutable_parameters())["priority"].set_int64_param(static_cast<std::int64_t>(level));
-  }
-  auto& input = *request.add_inputs();
-  input.set_name(plan.input_name);
-  input.set_datatype(std::string(vision::WireDatatype(plan)));
-  if (plan.has_batch_dimension) input.add_shape(rows.rows);
-  input.mutable_shape()->Add(rows.row_shape.begin(), rows.row_shape.end());
-  for (const std::string& output : plan.outputs) request.add_outputs()->set_name(output);
-  return request;
-}
-
 }  // namespace
 
-// Kept while the model stays as it is described.
-struct Inference::Calls {
-  Calls(Inference& owner, std::shared_ptr<const Model> wanted, BatchLimits limits)
-      : inference(owner),
-        model(std::move(wanted)),
-        by_priority{Make(limits), Make(limits), Make(limits)} {}
+// The batches of one model. Kept while the model stays as it is described.
+struct InferenceClient::ModelBatches {
+  ModelBatches(std::shared_ptr<const Model> wanted, BatchLimits limits, TensorMemory& memory)
+      : model(std::move(wanted)),
+        by_priority{{{limits, memory}, {limits, memory}, {limits, memory}}} {}
 
   // Rows of one priority are joined, and do not wait for others.
-  Aggregator& Of(Priority priority) {
-    const bool as_default = LevelOf(*model, priority) == 0;
+  RequestBatcher& Of(Priority priority) {
+    const bool as_default = PriorityLevel(*model, priority) == 0;
     return by_priority[static_cast<std::size_t>(as_default ? Priority::kNormal : priority)];
   }
 
-  Inference& inference;
   const std::shared_ptr<const Model> model;
 
  private:
-  Aggregator Make(BatchLimits limits) {
-    return Aggregator(
-        limits, [this](std::size_t bytes, bool last) { return inference.Allocate(bytes, last); },
-        [this](const Aggregator::Rows& rows, const CallLimits& of_call) {
-          return inference.Send(*model, rows, of_call);
-        });
-  }
-
-  std::array<Aggregator, kPriorityNames.size()> by_priority;
+  std::array<RequestBatcher, kPriorityNames.size()> by_priority;
 };
 
-Inference::Inference(const Client& client, InferenceOptions options)
+InferenceClient::InferenceClient(const Client& client, InferenceOptions options)
     : client_(client),
       options_(std::move(options)),
-      arenas_(options_.domain, options_.arena_bytes),
+      memory_(options_.transport, options_.domain, options_.arena_bytes, options_.message_bytes),
       regions_(options_.transport, Targets(client)),
       sweeper_([this](const std::stop_token& stop) { SweepNowAndThen(stop); }) {}
 
-Inference::~Inference() {
+InferenceClient::~InferenceClient() {
   sweeper_.request_stop();
   sweeper_.join();
-  arenas_.Close();
+  memory_.Close();
   Sweep(kLastSweepTime);
 }
 
-absl::StatusOr<Inference::Row> Inference::Begin(const std::shared_ptr<const Model>& model,
-                                                std::span<const std::int64_t> row_shape,
-                                                std::size_t row_bytes, const CallLimits& limits) {
-  std::shared_ptr<Calls> calls = CallsOf(model);
-  absl::StatusOr<Aggregator::Row> row =
-      calls->Of(limits.priority).Join(row_shape, row_bytes, limits);
+// ---- A row, and its batch
+
+absl::StatusOr<InferenceClient::Row> InferenceClient::Begin(
+    const std::shared_ptr<const Model>& model, std::span<const std::int64_t> row_shape,
+    std::size_t row_bytes, const CallLimits& limits) {
+  std::shared_ptr<ModelBatches> batches = BatchesOf(model);
+  absl::StatusOr<RequestBatcher::Row> row =
+      batches->Of(limits.priority).Join(row_shape, row_bytes, limits);
   RETURN_IF_ERROR(row.status());
-  return Row(std::move(calls), *std::move(row));
+  return Row(*this, std::move(batches), *std::move(row));
 }
 
-std::shared_ptr<Inference::Calls> Inference::CallsOf(const std::shared_ptr<const Model>& model) {
+std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
+    const std::shared_ptr<const Model>& model) {
   const std::lock_guard lock(mutex_);
-  if (calls_.size() > kMaxModels) calls_.clear();
-  std::shared_ptr<Calls>& calls = calls_[model->description.name];
-  if (calls == nullptr ||
-      (calls->model != model && calls->model->description != model->description)) {
+  if (batches_.size() > kMaxModels) batches_.clear();
+  std::shared_ptr<ModelBatches>& batches = batches_[model->description.name];
+  if (batches == nullptr ||
+      (batches->model != model && batches->model->description != model->description)) {
     BatchLimits limits = options_.batch;
     // A file's bytes are no row that others could follow.
-    const bool batches = model->plan->feed == vision::Feed::kPixels;
+    const bool joins = model->plan->feed == vision::Feed::kPixels;
     const auto most = static_cast<int>(
         std::clamp<std::int64_t>(model->description.max_batch_size, 1, limits.max_rows));
-    limits.max_rows = batches ? most : 1;
-    calls = std::make_shared<Calls>(*this, model, limits);
+    limits.max_rows = joins ? most : 1;
+    batches = std::make_shared<ModelBatches>(model, limits, memory_);
   }
-  return calls;
+  return batches;
 }
 
-Lease Inference::Allocate(std::size_t bytes, bool last) {
-  constexpr std::size_t kBesidesTensor = 64 << 10;
-  // What fits no message could not be sent where the server cannot open shared memory.
-  if (!last && options_.transport != Transport::kShm &&
-      bytes + kBesidesTensor > options_.message_bytes) {
-    return {};
+InferenceClient::Row::Row(InferenceClient& client, std::shared_ptr<ModelBatches> batches,
+                          RequestBatcher::Row row)
+    : client_(&client), batches_(std::move(batches)), row_(std::move(row)) {}
+
+absl::StatusOr<RowAnswer> InferenceClient::Row::Infer() {
+  RequestBatcher::Row row = std::move(row_);  // its memory is let go at the end
+  const Model& model = *batches_->model;
+  if (row.leads()) {
+    row.Finish(client_->Call(model, row.Close()));
+  } else {
+    RETURN_IF_ERROR(row.AwaitFinish());
   }
-  if (options_.transport != Transport::kInline) {
-    Lease lease = arenas_.Allocate(bytes, Clock::now());
-    // Few rows in shared memory are better than many that are not.
-    if (lease || !last || options_.transport == Transport::kShm) return lease;
-  }
-  return Lease::OnHeap(bytes);
+  if (auto outcome = row.Outcome()) return *std::move(outcome);
+  RequestBatcher::BatchAnswer answer = client_->Call(model, row.Alone());
+  RETURN_IF_ERROR(answer.status());
+  return RowAnswer{*std::move(answer), 1, 0};
 }
 
-absl::StatusOr<Aggregator::Answer> Inference::Send(const Model& model, const Aggregator::Rows& rows,
-                                                   const CallLimits& limits) {
-  const std::shared_ptr<Arena>& arena = rows.memory->arena();
-  OutputPlan outputs;
-  bool shared = false;      // as the last encoding was
-  bool named = false;       // some encoding told a server of our memory
-  bool by_message = false;  // no more encodings shall
-  const auto encode = [&](const Attempt& attempt) -> absl::StatusOr<grpc::ByteBuffer> {
-    if (!attempt.settled && outputs.lease != nullptr) {
-      outputs.lease->Retire();
-    }
-    outputs = {};
-    shared = false;
-    inference::ModelInferRequest request = RequestFor(model, rows, limits.priority);
-    if (arena != nullptr && !by_message) {
-      const auto way = regions_.Prepare(attempt.target, arena, limits.deadline, Clock::now());
-      RETURN_IF_ERROR(way.status());
-      shared = *way == SharedRegions::Way::kShared;
-    }
-    if (!shared) {
-      const RawInput input = {
-          std::span<const std::byte>(rows.memory->bytes()).subspan(rows.offset, rows.bytes),
-          rows.memory};
-      return Encode(request, {&input, 1});
-    }
-    named = true;
-    PutInSharedMemory(*rows.memory, rows.offset, rows.bytes,
-                      *request.mutable_inputs(0)->mutable_parameters());
-    // Outputs come back the same way if they find room in the arena that the server knows.
-    outputs =
-        PlanOutputs(model, rows.rows, [&](std::size_t bytes) { return arena->Allocate(bytes); });
-    for (auto& output : *request.mutable_outputs()) {
-      const auto place = std::ranges::find(outputs.places, output.name(), &OutputPlace::name);
-      if (place != outputs.places.end()) {
-        PutInSharedMemory(*outputs.lease, place->offset, place->bytes,
-                          *output.mutable_parameters());
-      }
-    }
-    return Encode(request, {});
-  };
+// ---- The call
 
-  Answer answer = client_.Infer(encode, limits);
-  bool settled = answer.settled;
-  // A server that was started anew has forgotten our memory; so may have the one asked next. When
-  // all have, and again, there are several servers behind one name, or they come and go.
-  for (std::size_t i = 0; shared && IsRegionUnknown(answer.message.status()); ++i) {
-    regions_.Forget(answer.target, arena->name());
-    if (i == client_.targets()) {
-      regions_.Rest(answer.target, Clock::now());
-      by_message = options_.transport == Transport::kAuto;
-      if (!by_message) break;
+RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const BatchCall& call) {
+  const CallLimits& limits = call.limits;
+  if (limits.departed.stop_requested()) {
+    return absl::CancelledError("nobody waits for the answer any more");
+  }
+  std::size_t forgotten = 0;  // times that a server did not know our memory
+  Attempts attempts = client_.Begin(limits.deadline);
+  while (std::optional<Attempt> attempt = attempts.Next(client_.Candidates(), Clock::now())) {
+    const std::size_t target = attempt->target;
+    const bool by_message = forgotten > client_.targets();
+    const auto way = WayTo(target, call, by_message);
+    RETURN_IF_ERROR(way.status());
+    absl::StatusOr<InferRequest> request =
+        MakeInferRequest(model, call.input, limits.priority, *way);
+    RETURN_IF_ERROR(request.status());
+
+    Answer answer = client_.Send(*std::move(attempt), "ModelInfer", request->message, limits);
+    attempts.Record(answer.message.status(), answer.outcome);
+
+    const bool shared = *way == SharedRegions::Way::kShared;
+    if (shared && !answer.server_done) {
+      // The server may read and write there at any time.
+      call.input.memory->Retire();
+      if (request->output_memory != nullptr) request->output_memory->Retire();
     }
-    answer = client_.Infer(encode, limits);
-    settled = settled && answer.settled;
+    if (answer.message.ok()) {
+      absl::StatusOr<InferAnswer> decoded = Decode(*answer.message, std::move(request->places));
+      RETURN_IF_ERROR(decoded.status());
+      return std::make_shared<const InferAnswer>(*std::move(decoded));
+    }
+    if (shared && IsRegionUnknown(answer.message.status())) {
+      // A server that was restarted has forgotten our memory; so may have the one asked next. When
+      // all have, and one again, there are several servers behind one name, or they come and go.
+      regions_.Forget(target, call.input.memory->arena()->name());
+      const bool all_forget = ++forgotten > client_.targets();
+      if (all_forget) regions_.Rest(target, Clock::now());
+      if (!all_forget || options_.transport == Transport::kAuto) attempts.StartAgain();
+    }
   }
-  if (!settled && named) {
-    rows.memory->Retire();
-    if (outputs.lease != nullptr) outputs.lease->Retire();
-  }
-  RETURN_IF_ERROR(answer.message.status());
-  absl::StatusOr<InferAnswer> decoded = Decode(*answer.message, std::move(outputs.places));
-  RETURN_IF_ERROR(decoded.status());
-  return std::make_shared<const InferAnswer>(*std::move(decoded));
+  return attempts.status();
 }
 
-void Inference::Sweep(Clock::duration time) {
+absl::StatusOr<SharedRegions::Way> InferenceClient::WayTo(std::size_t target, const BatchCall& call,
+                                                          bool by_message) {
+  const std::shared_ptr<Arena>& arena = call.input.memory->arena();
+  if (arena == nullptr || by_message) return SharedRegions::Way::kInline;
+  return regions_.Prepare(target, arena, call.limits.deadline, Clock::now());
+}
+
+// ---- What dead workers left
+
+void InferenceClient::Sweep(Clock::duration time) {
   const Deadline deadline = Deadline::After(time);
   const Swept swept = SweepSegments(
       options_.domain, [&](const std::string& name) { return regions_.Unregister(name, deadline); },
@@ -255,7 +173,7 @@ void Inference::Sweep(Clock::duration time) {
   }
 }
 
-void Inference::SweepNowAndThen(const std::stop_token& stop) {
+void InferenceClient::SweepNowAndThen(const std::stop_token& stop) {
   if (options_.transport == Transport::kInline) return;
   std::unique_lock lock(sweep_mutex_);
   while (!stop.stop_requested()) {

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <stop_token>
 #include <utility>
+#include <vector>
 
 namespace inferpool::backend {
 namespace {
@@ -10,8 +13,12 @@ namespace {
 // A row is written in a few milliseconds; who takes longer than this holds nobody up.
 constexpr std::chrono::milliseconds kLongestWrite{50};
 
-constexpr const char* kNobodyWaits = "nobody waits for the answer any more";
-constexpr const char* kTooLong = "the batch took too long";
+absl::Status NobodyWaits() {
+  return absl::CancelledError("nobody waits for the answer any more");
+}
+absl::Status TookTooLong() {
+  return absl::DeadlineExceededError("the batch took too long");
+}
 
 // Errors that one row of a batch can bring upon all.
 bool MayBeOneRows(const absl::Status& status) {
@@ -30,8 +37,16 @@ bool MayBeOneRows(const absl::Status& status) {
 
 }  // namespace
 
-struct Aggregator::Batch {
+struct RequestBatcher::Batch {
   enum class State { kWriting, kWaiting, kLeft };
+
+  // What the leader's client does by leaving, while the call is out.
+  struct LeaderLeaves {
+    void operator()() const { batcher->Leave(*batch, 0); }
+
+    RequestBatcher* batcher;
+    Batch* batch;
+  };
 
   Batch(std::span<const std::int64_t> shape, std::size_t bytes, Lease lease, Deadline leader)
       : row_shape(shape.begin(), shape.end()),
@@ -46,7 +61,7 @@ struct Aggregator::Batch {
     return static_cast<int>(std::ranges::find(states, State::kWriting) - states.begin());
   }
 
-  Rows Part(int first, int count) const {
+  BatchInput Part(int first, int count) const {
     return {.row_shape = row_shape,
             .rows = count,
             .memory = memory,
@@ -59,45 +74,46 @@ struct Aggregator::Batch {
   const std::shared_ptr<Lease> memory;
   const Deadline deadline;
   std::stop_source nobody_waits;
+  std::optional<std::stop_callback<LeaderLeaves>> leader_leaves;  // the leader's thread's
 
-  // Guarded by the aggregator's mutex.
+  // Guarded by the batcher's mutex.
   std::vector<State> states;
   bool closed = false;
   std::optional<int> sent;  // rows, the first ones; all others are on their own
-  std::optional<absl::StatusOr<Answer>> outcome;
+  std::optional<BatchAnswer> outcome;
   std::condition_variable_any changed;
 };
 
-Aggregator::Aggregator(BatchLimits limits, Allocate allocate, Send send)
-    : limits_(limits), allocate_(std::move(allocate)), send_(std::move(send)), gate_(limits) {}
+RequestBatcher::RequestBatcher(BatchLimits limits, TensorMemory& memory)
+    : limits_(limits), memory_(memory), policy_(limits) {}
 
 // ---- Joining
 
-absl::StatusOr<Aggregator::Row> Aggregator::Join(std::span<const std::int64_t> row_shape,
-                                                 std::size_t row_bytes, const CallLimits& limits) {
+absl::StatusOr<RequestBatcher::Row> RequestBatcher::Join(std::span<const std::int64_t> row_shape,
+                                                         std::size_t row_bytes,
+                                                         const CallLimits& limits) {
   const std::lock_guard lock(mutex_);
-  const BatchGate::Part part = gate_.Arrive(row_shape, limits.deadline, Clock::now());
+  const BatchPolicy::Part part = policy_.Arrive(row_shape, limits.deadline, Clock::now());
   std::shared_ptr<Batch> batch = open_;
-  if (part != BatchGate::Part::kFollow) {
-    const bool alone = part == BatchGate::Part::kAlone;
-    absl::StatusOr<std::shared_ptr<Batch>> opened =
-        Open(row_shape, row_bytes, alone ? 1 : limits_.max_rows, limits.deadline);
-    if (!opened.ok()) {
-      if (!alone) gate_.Close();
-      gate_.Back();
-      return opened.status();
+  if (part != BatchPolicy::Part::kFollow) {
+    const bool alone = part == BatchPolicy::Part::kAlone;
+    Lease memory = memory_.AllocateRows(row_bytes, alone ? 1 : limits_.max_rows);
+    if (!memory) {
+      if (!alone) policy_.Close();
+      policy_.Back();
+      return absl::ResourceExhaustedError("there is no memory for a tensor");
     }
-    batch = *std::move(opened);
+    batch = std::make_shared<Batch>(row_shape, row_bytes, std::move(memory), limits.deadline);
     if (alone) {
       batch->closed = true;
     } else {
-      gate_.Limit(static_cast<int>(batch->memory->bytes().size() / row_bytes));
+      policy_.Limit(static_cast<int>(batch->memory->bytes().size() / row_bytes));
       open_ = batch;
     }
   }
   const int row = static_cast<int>(batch->states.size());
   batch->states.push_back(Batch::State::kWriting);
-  if (open_ != nullptr && !gate_.HasOpen()) {  // it is full
+  if (open_ != nullptr && !policy_.HasOpen()) {  // it is full
     open_->closed = true;
     open_->changed.notify_all();
     open_.reset();
@@ -105,101 +121,94 @@ absl::StatusOr<Aggregator::Row> Aggregator::Join(std::span<const std::int64_t> r
   return Row(*this, std::move(batch), row, limits);
 }
 
-absl::StatusOr<std::shared_ptr<Aggregator::Batch>> Aggregator::Open(
-    std::span<const std::int64_t> row_shape, std::size_t row_bytes, int rows, Deadline deadline) {
-  for (; rows > 0; rows /= 2) {
-    std::size_t bytes = 0;
-    if (__builtin_mul_overflow(row_bytes, static_cast<std::size_t>(rows), &bytes)) continue;
-    if (Lease memory = allocate_(bytes, rows == 1)) {
-      return std::make_shared<Batch>(row_shape, row_bytes, std::move(memory), deadline);
-    }
-  }
-  return absl::ResourceExhaustedError("there is no memory for a tensor");
-}
+RequestBatcher::Row::Row(RequestBatcher& batcher, std::shared_ptr<Batch> batch, int row,
+                         CallLimits limits)
+    : batcher_(&batcher), batch_(std::move(batch)), row_(row), limits_(std::move(limits)) {}
 
-Aggregator::Row::Row(Aggregator& aggregator, std::shared_ptr<Batch> batch, int row,
-                     const CallLimits& limits)
-    : aggregator_(&aggregator), batch_(std::move(batch)), row_(row), limits_(limits) {}
-
-std::span<std::byte> Aggregator::Row::bytes() const {
-  const Rows part = batch_->Part(row_, 1);
+std::span<std::byte> RequestBatcher::Row::bytes() const {
+  const BatchInput part = batch_->Part(row_, 1);
   return part.memory->bytes().subspan(part.offset, part.bytes);
 }
 
-Aggregator::Row::~Row() {
-  if (batch_ == nullptr) return;
-  aggregator_->Leave(*batch_, row_);
-  if (row_ != 0) return;
+RequestBatcher::Row::~Row() {
+  if (batch_ == nullptr || done_) return;
+  batcher_->Leave(*batch_, row_);
+  if (!leads()) return;
   // Without a leader the others are on their own.
-  const std::lock_guard lock(aggregator_->mutex_);
+  batch_->leader_leaves.reset();
+  const std::lock_guard lock(batcher_->mutex_);
   batch_->sent = 0;
-  aggregator_->End(*batch_, absl::CancelledError("the batch was given up"));
+  batcher_->End(*batch_, absl::CancelledError("the batch was given up"));
 }
 
-// ---- Sending
+// ---- The leader
 
-absl::StatusOr<Aggregator::RowAnswer> Aggregator::Row::Infer() {
-  if (row_ == 0) {
-    aggregator_->Lead(*this);
-  } else if (!aggregator_->Follow(*this)) {
-    aggregator_->Leave(*std::exchange(batch_, nullptr), row_);
-    if (limits_.departed.stop_requested()) return absl::CancelledError(kNobodyWaits);
-    return absl::DeadlineExceededError(kTooLong);
-  }
-  absl::StatusOr<RowAnswer> answer = aggregator_->Settle(*this);
-  batch_.reset();
-  return answer;
-}
-
-void Aggregator::Lead(const Row& row) {
-  Batch& batch = *row.batch_;
-  LeadOut(batch);
-  absl::StatusOr<Answer> outcome = absl::CancelledError(kNobodyWaits);
-  {
-    const std::stop_callback on_departure(row.limits_.departed, [&] { Leave(batch, row.row_); });
-    if (!batch.nobody_waits.stop_requested()) {
-      // Only the leader's thread, this one, sets `sent`.
-      CallLimits limits = row.limits_;
-      limits.departed = batch.nobody_waits.get_token();
-      outcome = send_(batch.Part(0, *batch.sent), limits);
-    }
-  }
-  const std::lock_guard lock(mutex_);
-  End(batch, std::move(outcome));
-}
-
-// Returns when it is time to send the batch, with `sent` set.
-void Aggregator::LeadOut(Batch& batch) {
-  std::unique_lock lock(mutex_);
-  batch.state(0) = Batch::State::kWaiting;
-  while (!batch.closed && Clock::now() < gate_.LeaveAt()) {
-    batch.changed.wait_until(lock, gate_.LeaveAt());
+BatchCall RequestBatcher::Row::Close() {
+  Batch& batch = *batch_;
+  BatchPolicy& policy = batcher_->policy_;
+  std::unique_lock lock(batcher_->mutex_);
+  batch.state(row_) = Batch::State::kWaiting;
+  while (!batch.closed && Clock::now() < policy.LeaveAt()) {
+    batch.changed.wait_until(lock, policy.LeaveAt());
   }
   if (!batch.closed) {
-    gate_.Close();
+    policy.Close();
     batch.closed = true;
-    open_.reset();
+    batcher_->open_.reset();
   }
   const TimePoint until = std::min(Clock::now() + kLongestWrite, batch.deadline.at());
   batch.changed.wait_until(lock, until,
                            [&] { return batch.Ready() == static_cast<int>(batch.states.size()); });
-  batch.sent = batch.Ready();
+  const int rows = batch.Ready();
+  batch.sent = rows;
   batch.changed.notify_all();  // for those who are not in it
+  lock.unlock();
+
+  CallLimits limits = limits_;
+  limits.departed = batch.nobody_waits.get_token();
+  batch.leader_leaves.emplace(limits_.departed, Batch::LeaderLeaves{batcher_, &batch});
+  return {batch.Part(0, rows), std::move(limits)};
 }
 
-// True when there is an outcome for the row, or the row is on its own; false when its time is over,
-// or its client has left.
-bool Aggregator::Follow(const Row& row) {
-  Batch& batch = *row.batch_;
-  std::unique_lock lock(mutex_);
-  batch.state(row.row_) = Batch::State::kWaiting;
+void RequestBatcher::Row::Finish(BatchAnswer outcome) {
+  batch_->leader_leaves.reset();
+  const std::lock_guard lock(batcher_->mutex_);
+  batcher_->End(*batch_, std::move(outcome));
+  done_ = true;
+}
+
+// With the mutex held.
+void RequestBatcher::End(Batch& batch, BatchAnswer outcome) {
+  batch.outcome = std::move(outcome);
   batch.changed.notify_all();
-  return batch.changed.wait_until(lock, row.limits_.departed, row.limits_.deadline.at(), [&] {
-    return batch.outcome.has_value() || (batch.sent && row.row_ >= *batch.sent);
-  });
+  if (!batch.closed) {
+    policy_.Close();
+    batch.closed = true;
+    open_.reset();
+  }
+  policy_.Back();
+  if (open_ != nullptr) open_->changed.notify_all();  // it may be sent now
 }
 
-void Aggregator::Leave(Batch& batch, int row) {
+// ---- A follower
+
+absl::Status RequestBatcher::Row::AwaitFinish() {
+  Batch& batch = *batch_;
+  {
+    std::unique_lock lock(batcher_->mutex_);
+    batch.state(row_) = Batch::State::kWaiting;
+    batch.changed.notify_all();
+    done_ = batch.changed.wait_until(lock, limits_.departed, limits_.deadline.at(), [&] {
+      return batch.outcome.has_value() || (batch.sent && row_ >= *batch.sent);
+    });
+  }
+  if (done_) return absl::OkStatus();
+  batcher_->Leave(batch, row_);
+  done_ = true;
+  return limits_.departed.stop_requested() ? NobodyWaits() : TookTooLong();
+}
+
+void RequestBatcher::Leave(Batch& batch, int row) {
   {
     const std::lock_guard lock(mutex_);
     batch.state(row) = Batch::State::kLeft;
@@ -208,50 +217,34 @@ void Aggregator::Leave(Batch& batch, int row) {
     const auto members = std::span(batch.states).first(static_cast<std::size_t>(*batch.sent));
     if (std::ranges::find(members, Batch::State::kWaiting) != members.end()) return;
   }
-  batch.nobody_waits.request_stop();  // runs what Send has hung on it, in this thread
-}
-
-// With the mutex held.
-void Aggregator::End(Batch& batch, absl::StatusOr<Answer> outcome) {
-  batch.outcome = std::move(outcome);
-  batch.changed.notify_all();
-  if (!batch.closed) {
-    gate_.Close();
-    batch.closed = true;
-    open_.reset();
-  }
-  gate_.Back();
-  if (open_ != nullptr) open_->changed.notify_all();  // it may leave now
+  batch.nobody_waits.request_stop();  // runs what the call has hung on it, in this thread
 }
 
 // ---- The outcome of one row
 
-absl::StatusOr<Aggregator::RowAnswer> Aggregator::Settle(const Row& row) {
-  if (row.limits_.departed.stop_requested()) return absl::CancelledError(kNobodyWaits);
-  const Batch& batch = *row.batch_;
-  std::optional<absl::StatusOr<Answer>> outcome;
+std::optional<absl::StatusOr<RowAnswer>> RequestBatcher::Row::Outcome() const {
+  if (limits_.departed.stop_requested()) return NobodyWaits();
+  std::optional<BatchAnswer> outcome;
   int sent = 0;
   {
-    const std::lock_guard lock(mutex_);
-    outcome = batch.outcome;
-    sent = *batch.sent;
+    const std::lock_guard lock(batcher_->mutex_);
+    outcome = batch_->outcome;
+    sent = *batch_->sent;
   }
-  if (row.row_ >= sent) return SendAlone(row);
-  if (outcome->ok()) return RowAnswer{**outcome, sent, row.row_};
+  if (row_ >= sent) return std::nullopt;
+  if (outcome->ok()) return RowAnswer{**outcome, sent, row_};
   const absl::Status& status = outcome->status();
   const TimePoint now = Clock::now();
   const bool by_another_row = sent > 1 && MayBeOneRows(status);
   const bool by_the_leaders_deadline =
-      row.row_ > 0 && absl::IsDeadlineExceeded(status) && batch.deadline.Expired(now);
+      !leads() && absl::IsDeadlineExceeded(status) && batch_->deadline.Expired(now);
   if (!by_another_row && !by_the_leaders_deadline) return status;
-  if (row.limits_.deadline.Expired(now)) return absl::DeadlineExceededError(kTooLong);
-  return SendAlone(row);
+  if (limits_.deadline.Expired(now)) return TookTooLong();
+  return std::nullopt;
 }
 
-absl::StatusOr<Aggregator::RowAnswer> Aggregator::SendAlone(const Row& row) const {
-  absl::StatusOr<Answer> answer = send_(row.batch_->Part(row.row_, 1), row.limits_);
-  if (!answer.ok()) return answer.status();
-  return RowAnswer{*std::move(answer), 1, 0};
+BatchCall RequestBatcher::Row::Alone() const {
+  return {batch_->Part(row_, 1), limits_};
 }
 
 }  // namespace inferpool::backend

@@ -25,7 +25,7 @@ class SpareThreads;
 struct Services {
   const Config& config;
   const backend::Client& client;
-  backend::Inference& inference;
+  backend::InferenceClient& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
   const HeavyWork& heavy;

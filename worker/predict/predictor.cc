@@ -57,8 +57,7 @@ std::size_t InputBytes(const vision::Plan& plan, std::string_view picture,
   return vision::RowBytes(plan.input, placement.input);
 }
 
-absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan,
-                                          const backend::Aggregator::RowAnswer& row,
+absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan, const backend::RowAnswer& row,
                                           const vision::Placement& placement,
                                           const PredictParameters& parameters) {
   std::vector<vision::TensorView> views;
@@ -150,7 +149,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
   std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
-  absl::StatusOr<backend::Inference::Row> row =
+  absl::StatusOr<backend::InferenceClient::Row> row =
       inference_.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
                        InputBytes(*plan, picture, placement), limits);
   if (!row.ok()) return Overloaded(std::string(Message(row.status())));
@@ -165,7 +164,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   }
   preprocess.reset();
 
-  absl::StatusOr<backend::Aggregator::RowAnswer> answer;
+  absl::StatusOr<backend::RowAnswer> answer;
   {
     const StageTimer timer(timings, Stage::kInfer);
     answer = row->Infer();
