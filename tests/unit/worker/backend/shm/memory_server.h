@@ -83,6 +83,12 @@ class MemoryServer final : public inference::GRPCInferenceService::Service {
     return first();
   }
 
+  grpc::Status ServerReady(grpc::ServerContext*, const inference::ServerReadyRequest*,
+                           inference::ServerReadyResponse* response) override {
+    response->set_ready(true);
+    return grpc::Status::OK;
+  }
+
   grpc::Status SystemSharedMemoryRegister(
       grpc::ServerContext*, const inference::SystemSharedMemoryRegisterRequest* request,
       inference::SystemSharedMemoryRegisterResponse*) override {
