@@ -30,25 +30,25 @@ ConfigChange Compare(const Config& before, const Config& after) {
     if (std::ranges::find(kAlsoNginx, key->name) != kAlsoNginx.end()) {
       change.nginx.emplace_back(key->name);
     }
-    switch (key->reach) {
-      case Reach::kMaster:
+    switch (key->effect) {
+      case ReloadEffect::kMaster:
         break;
-      case Reach::kWorkers:
+      case ReloadEffect::kWorkers:
         workers = true;
         break;
-      case Reach::kClients:
+      case ReloadEffect::kClients:
         workers = sidecar = true;
         break;
-      case Reach::kModels:
+      case ReloadEffect::kModels:
         models = true;
         break;
-      case Reach::kAll:
+      case ReloadEffect::kAll:
         workers = sidecar = models = true;
         break;
-      case Reach::kNginx:
+      case ReloadEffect::kNginx:
         change.nginx.emplace_back(key->name);
         break;
-      case Reach::kStart:
+      case ReloadEffect::kStart:
         change.at_start.emplace_back(key->name);
         break;
     }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fcgi/serving/crash_handler.h"
+#include "fcgi/serving/crash_scope.h"
 #include "fcgi/serving/departure_watch.h"
 #include "shared/base/log.h"
 
@@ -141,7 +142,7 @@ class Worker {
       for (std::size_t lane = 0; lane < station_.lanes.size(); ++lane) {
         threads.emplace_back(
             [this, lane, queue = AcceptQueue(listener_, stop_, station_.pool)]() mutable {
-              const LaneOwner owner(station_.lanes[lane]);
+              const ThreadCrashScope owner(station_.lanes[lane]);
               may_serve_.wait();
               while (FileDescriptor socket = queue.Next()) {
                 ServeOne(std::move(socket), lane);

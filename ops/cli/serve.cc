@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -28,11 +27,13 @@
 #include "fcgi/serving/server.h"
 #include "fcgi/wire/connection.h"
 #include "ops/cli/keys_command.h"
+#include "ops/cli/own_files.h"
 #include "ops/cli/state_folder.h"
 #include "ops/sidecar/sidecar.h"
+#include "shared/base/descriptor_limit.h"
 #include "shared/base/listen.h"
 #include "shared/base/log.h"
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 #include "shared/board/scoreboard.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
@@ -121,7 +122,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       .notice = notice};
   fcgi::InstallCrashHandler(station.slot, station.lanes, station.pool);
   fcgi::InitLibrary();
-  TuneRuntime();
+  TuneProcess();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
   DecodeOnce();
   const backend::Client client(
@@ -207,26 +208,9 @@ int ExecModelServer(const Config& config, const std::string& program) {
   return EXIT_FAILURE;
 }
 
-std::string OwnProgram() {
-  return std::filesystem::read_symlink("/proc/self/exe");
-}
-
-// The model server's program lies beside ours.
-std::string ModelServerProgram() {
-  return std::filesystem::path(OwnProgram()).parent_path() / "modelserver";
-}
-
 int Refuse(std::string_view why) {
   fmt::print(stderr, "inferpool: {}\n", why);
   return EXIT_FAILURE;
-}
-
-// Every connection takes a descriptor; the usual soft limit of 1024 is for select().
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // What a pool is built on: made here at a first start, or taken over from the program before.

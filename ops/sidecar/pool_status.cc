@@ -115,7 +115,7 @@ std::string Summary(const PoolStatus& status) {
       Milliseconds(Quantile(times, 0.5)), Milliseconds(Quantile(times, 0.99)));
   if (status.queue) {
     text +=
-        fmt::format("queue       {} waiting, {} fit\n", status.queue->waiting, status.queue->most);
+        fmt::format("queue       {} waiting, {} fit\n", status.queue->waiting, status.queue->max);
   }
   if (status.reload.at_s != 0) {
     text += fmt::format("reload      {} {}: {}; {}\n", Time(status.reload.at_s),
@@ -272,7 +272,7 @@ std::string ToJson(const PoolStatus& status) {
   }
   if (status.queue) {
     json["queue"]["waiting"] = status.queue->waiting;
-    json["queue"]["most"] = status.queue->most;
+    json["queue"]["most"] = status.queue->max;
   }
   json["slots"] = Json::arrayValue;
   for (const WorkerStatus& worker : status.workers) json["slots"].append(ToJsonValue(worker));

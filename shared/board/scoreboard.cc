@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <new>
@@ -29,20 +31,26 @@ constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
 // Raise it when a member's meaning changes without its size or place.
 constexpr std::uint64_t kLayoutVersion = 2;
 
-// Tells layouts apart by what differs between builds of different versions (FNV-1a).
-constexpr std::uint64_t LayoutHash() {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::uint64_t part :
-       {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
-        std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
-        std::uint64_t{sizeof(RateLimiter)}, std::uint64_t{sizeof(ReloadRecord)},
-        std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
-        std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
-        std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
-        std::uint64_t{kModelCalls}, std::uint64_t{kHttpStatuses.size()}}) {
-    hash = (hash ^ part) * 0x100000001b3;
-  }
-  return hash;
+// Tells layouts apart by what differs between builds of different versions.
+std::uint64_t LayoutHash() {
+  constexpr std::array kParts = {kLayoutVersion,
+                                 std::uint64_t{sizeof(Pool)},
+                                 std::uint64_t{sizeof(Slot)},
+                                 std::uint64_t{sizeof(Lane)},
+                                 std::uint64_t{sizeof(Task)},
+                                 std::uint64_t{sizeof(Quarantine)},
+                                 std::uint64_t{sizeof(RateLimiter)},
+                                 std::uint64_t{sizeof(ReloadRecord)},
+                                 std::uint64_t{sizeof(CrashRecord)},
+                                 std::uint64_t{offsetof(Lane, stages)},
+                                 std::uint64_t{offsetof(Lane, task)},
+                                 std::uint64_t{offsetof(Slot, total_before)},
+                                 std::uint64_t{offsetof(Pool, reload)},
+                                 std::uint64_t{kBuckets},
+                                 std::uint64_t{kStages},
+                                 std::uint64_t{kModelCalls},
+                                 std::uint64_t{kHttpStatuses.size()}};
+  return XXH3_64bits(kParts.data(), sizeof(kParts));
 }
 
 // A single writer needs no atomic addition: a load and a store leave the lane's cache line alone.

@@ -45,7 +45,7 @@ void PlaceOutputs(const Model& model, int rows, Arena& arena, InferRequest& requ
 
 inference::ModelInferRequest WithoutTensors(const Model& model, const BatchInput& input,
                                             Priority priority) {
-  const vision::Plan& plan = *model.plan;
+  const vision::ModelPlan& plan = *model.plan;
   inference::ModelInferRequest message;
   message.set_model_name(model.description.name);
   if (const std::uint64_t level = PriorityLevel(model, priority); level != 0) {

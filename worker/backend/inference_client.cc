@@ -83,7 +83,7 @@ std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
       (batches->model != model && batches->model->description != model->description)) {
     BatchLimits limits = options_.batch;
     // A file's bytes are no row that others could follow.
-    const bool joins = model->plan->feed == vision::Feed::kPixels;
+    const bool joins = model->plan->input_kind == vision::InputKind::kPixels;
     const auto most = static_cast<int>(
         std::clamp<std::int64_t>(model->description.max_batch_size, 1, limits.max_rows));
     limits.max_rows = joins ? most : 1;

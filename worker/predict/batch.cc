@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "fcgi/serving/part_owner.h"
+#include "fcgi/serving/crash_scope.h"
 #include "shared/base/json_text.h"
 #include "worker/http/picture_input.h"
 #include "worker/predict/answer.h"
@@ -85,7 +85,7 @@ class Batch {
 
   void Help(Helper& helper) {
     try {
-      const fcgi::PartOwner owner(exchange_.lane, helper.task);
+      const fcgi::HelperCrashScope owner(exchange_.lane, helper.task);
       Work(helper.task);
     } catch (const std::exception&) {  // no memory to begin with: the others do it
     }

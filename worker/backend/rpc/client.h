@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/model_description.h"
 #include "proto/kserve.grpc.pb.h"
+#include "proto/model_description.h"
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
 #include "worker/backend/rpc/attempts.h"

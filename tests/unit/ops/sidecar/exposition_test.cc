@@ -249,7 +249,7 @@ TEST(ExpositionTest, EachKeyHasItsRequests) {
 }
 
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
-  const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .most = 511}));
+  const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .max = 511}));
   EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);
   EXPECT_EQ(page.Number("inferpool_listen_queue_limit"), 511);
 }

@@ -24,7 +24,7 @@ class InferRequestTest : public testing::Test {
                           .outputs = {{"boxes", "FP32", {-1, 50}}, {"names", "BYTES", {-1, 1}}},
                           .class_names = {},
                           .parameters = {}};
-    vision::Plan plan;
+    vision::ModelPlan plan;
     plan.input_name = "in";
     plan.has_batch_dimension = true;
     plan.outputs = {"boxes", "names"};

@@ -52,7 +52,7 @@ class InferenceClientTest : public testing::Test {
   }
 
   static std::shared_ptr<const Model> MakeModel() {
-    auto model = std::make_shared<Model>(Model{.description = {}, .plan = vision::Plan()});
+    auto model = std::make_shared<Model>(Model{.description = {}, .plan = vision::ModelPlan()});
     model->description = {.name = "model",
                           .version = "1",
                           .max_batch_size = 8,
@@ -337,7 +337,7 @@ TEST_F(InferenceClientTest, RowsOfOneModelAreJoined) {
 
 TEST_F(InferenceClientTest, AModelsFileIsNoRowToJoin) {
   auto model = std::make_shared<Model>(*model_);
-  model->plan->feed = vision::Feed::kOctets;
+  model->plan->input_kind = vision::InputKind::kFileBytes;
   Start(Transport::kShm, 1, {.max_rows = 4, .wait = minutes(1)});
   auto one = inference_->Begin(model, kRow, kRowBytes, {Soon()});
   auto two = inference_->Begin(model, kRow, kRowBytes, {Soon()});

@@ -17,8 +17,9 @@ namespace {
 using To = rest::Route::To;
 
 TEST(RestTest, PathsOfTheProtocol) {
-  for (const char* path : {"/v2", "/v2/", "/v2/x", "/v2/models/a"})
+  for (const char* path : {"/v2", "/v2/", "/v2/x", "/v2/models/a"}) {
     EXPECT_TRUE(IsRest(path)) << path;
+  }
   for (const char* path : {"", "/", "/v1", "/v22", "/v2x/models", "v2", "/V2"}) {
     EXPECT_FALSE(IsRest(path)) << path;
   }

@@ -10,8 +10,8 @@
 namespace inferpool::vision {
 namespace {
 
-Plan OneOutput(const std::string& name) {
-  Plan plan;
+ModelPlan OneOutput(const std::string& name) {
+  ModelPlan plan;
   plan.family = Family::kClassification;
   plan.outputs = {name};
   return plan;
@@ -36,13 +36,23 @@ TEST(ClassificationTest, AgreesWithNumpyForLogitsAndForProbabilities) {
 TEST(ClassificationTest, ThePlanMayForbidOrForceSoftmax) {
   Answer answer;
   answer.Add("scores", "FP32", {1, 2}, {0.9F, 0.8F});
-  Plan plan = OneOutput("scores");
+  ModelPlan plan = OneOutput("scores");
   plan.scores = Scores::kProbabilities;
   EXPECT_FLOAT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.9F);
   plan.scores = Scores::kLogits;
   EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
   plan.scores = Scores::kAuto;
   EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
+}
+
+TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
+  Answer answer;
+  answer.Add("scores", "FP32", {3}, {0, 1, 0});
+  const auto result = Classify(OneOutput("scores"), answer.views(), 3);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->scores[0].class_id, 1);
+  EXPECT_EQ(result->scores[0].confidence, 1);
+  EXPECT_EQ(result->scores[1].confidence, 0);
 }
 
 TEST(ClassificationTest, HugeLogitsDoNotOverflowAndOthersThanNumbersAreDropped) {
@@ -60,7 +70,7 @@ TEST(ClassificationTest, HugeLogitsDoNotOverflowAndOthersThanNumbersAreDropped) 
 TEST(ClassificationTest, AnotherNumberOfClassesThanPlannedIsAnInternalError) {
   Answer answer;
   answer.Add("scores", "FP32", {1, 3}, {1, 2, 3});
-  Plan plan = OneOutput("scores");
+  ModelPlan plan = OneOutput("scores");
   plan.classes = 4;
   EXPECT_EQ(Classify(plan, answer.views(), 5).status().code(), absl::StatusCode::kInternal);
   plan.classes = 3;

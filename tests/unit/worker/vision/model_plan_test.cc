@@ -1,9 +1,10 @@
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 
 #include <gtest/gtest.h>
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shared/base/status.h"
@@ -158,6 +159,34 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
   EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{480, 640, 3}));
 }
 
+TEST(FamilyTest, BoxesAreInPixelsUnlessTheParameterSaysElse) {
+  ModelDescription model = Model({1, 84, 8400});
+  EXPECT_FALSE(MakePlan(model)->normalized_boxes);
+  model.parameters["box_coordinates"] = "normalized";
+  ASSERT_TRUE(MakePlan(model).ok()) << MakePlan(model).status();
+  EXPECT_TRUE(MakePlan(model)->normalized_boxes);
+}
+
+TEST(FamilyTest, ScoresAreWhatTheParameterSays) {
+  ModelDescription model = Model({1, 1000});
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kAuto);
+  model.parameters["scores"] = "logits";
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kLogits);
+}
+
+TEST(FamilyTest, AParameterThatMakesNoSenseIsRefusedWithTheModelsName) {
+  for (const auto& [name, value] : {std::pair("box_coordinates", "polar"),
+                                    {"family", "yolov99"},
+                                    {"resize", "no"},
+                                    {"input_size", "0x0"}}) {
+    ModelDescription model = Model({1, 84, 8400});
+    model.parameters[name] = value;
+    const std::string complaint = Complaint(model);
+    EXPECT_TRUE(complaint.starts_with("model net: ")) << complaint;
+    EXPECT_NE(complaint.find(name), std::string::npos) << complaint;
+  }
+}
+
 TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
   ModelDescription model = Model({-1, 6}, 80);
   model.inputs = {{"image", "UINT8", {-1, -1, 3}}};
@@ -181,14 +210,14 @@ TEST(FamilyTest, AModelMayTakeThePicturesFile) {
     model.inputs = {{"image", "BYTES", shape}};
     const auto plan = MakePlan(model);
     ASSERT_TRUE(plan.ok()) << plan.status();
-    EXPECT_EQ(plan->feed, Feed::kBytes);
+    EXPECT_EQ(plan->input_kind, InputKind::kFile);
     EXPECT_EQ(WireDatatype(*plan), "BYTES");
     EXPECT_EQ(RowShape(*plan, {20, 10}, 77), (Shape{1}));
     // Boxes are in the picture's own pixels.
     EXPECT_EQ(Place(plan->input, {4000, 3000}).input, cv::Size(4000, 3000));
   }
   model.inputs = {{"image", "UINT8", {-1}}};
-  EXPECT_EQ(MakePlan(model)->feed, Feed::kOctets);
+  EXPECT_EQ(MakePlan(model)->input_kind, InputKind::kFileBytes);
   EXPECT_EQ(WireDatatype(*MakePlan(model)), "UINT8");
   EXPECT_EQ(RowShape(*MakePlan(model), {20, 10}, 77), (Shape{77}));
   model.max_batch_size = 4;
