@@ -21,7 +21,7 @@
 #include "shared/pictures/header.h"
 #include "worker/api.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/predict/batch.h"
@@ -122,7 +122,7 @@ int RunWorker(const WorkerStart& start) {
   api::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, start.successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
-  backend::Inference inference(client, InferenceOptionsOf(config));
+  backend::InferenceClient inference(client, InferenceOptionsOf(config));
   api::SpareThreads spare_threads(config.threads);
   const api::Api api({.config = config,
                       .client = client,

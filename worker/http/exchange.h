@@ -10,7 +10,7 @@
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/http/problem.h"
@@ -25,7 +25,7 @@ class SpareThreads;
 struct Services {
   const Config& config;
   const backend::Client& client;
-  backend::Inference& inference;
+  backend::InferenceClient& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
   const HeavyWork& heavy;

@@ -260,16 +260,14 @@ std::variant<Reading, fcgi::Response> Read(const Route& route, const Call& call,
 fcgi::Response Ask(Reading& reading, const Call& call, const backend::Client& client,
                    Times& times) {
   const InferCall& infer = reading.infer;
-  const auto encode = [&](const backend::Attempt&) {
-    return backend::Encode(infer.request, infer.raw);
-  };
-  backend::Answer bytes;
+  absl::StatusOr<grpc::ByteBuffer> bytes;
   {
     const Timer timer(times.infer);
-    bytes = client.Infer(encode, call.limits);
+    const absl::StatusOr<grpc::ByteBuffer> message = backend::Encode(infer.request, infer.raw);
+    bytes = message.ok() ? client.Infer(*message, call.limits) : message;
   }
-  if (!bytes.message.ok()) return Error(bytes.message.status());
-  const absl::StatusOr<backend::InferAnswer> answer = backend::Decode(*bytes.message, {});
+  if (!bytes.ok()) return Error(bytes.status());
+  const absl::StatusOr<backend::InferAnswer> answer = backend::Decode(*bytes, {});
   if (!answer.ok()) {
     return Error(
         502, fmt::format("the model server's answer is not sound: {}", Message(answer.status())));

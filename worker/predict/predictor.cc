@@ -58,7 +58,7 @@ std::size_t InputBytes(const vision::ModelPlan& plan, std::string_view picture,
 }
 
 absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
-                                          const backend::Aggregator::RowAnswer& row,
+                                          const backend::RowAnswer& row,
                                           const vision::Placement& placement,
                                           const PredictParameters& parameters) {
   std::vector<vision::TensorView> views;
@@ -150,7 +150,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
   std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
-  absl::StatusOr<backend::Inference::Row> row =
+  absl::StatusOr<backend::InferenceClient::Row> row =
       inference_.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
                        InputBytes(*plan, picture, placement), limits);
   if (!row.ok()) return Overloaded(std::string(Message(row.status())));
@@ -165,7 +165,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   }
   preprocess.reset();
 
-  absl::StatusOr<backend::Aggregator::RowAnswer> answer;
+  absl::StatusOr<backend::RowAnswer> answer;
   {
     const StageTimer timer(timings, Stage::kInfer);
     answer = row->Infer();

@@ -12,7 +12,7 @@
 #include "shared/board/heavy_steps.h"
 #include "shared/config/config.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/http/timings.h"
@@ -40,7 +40,7 @@ Problem HeavyProblem(const absl::Status& status);
 // Thread safe. Everything passed by reference must outlive it.
 class Predictor {
  public:
-  Predictor(const Config& config, backend::Inference& inference, backend::Catalog& catalog)
+  Predictor(const Config& config, backend::InferenceClient& inference, backend::Catalog& catalog)
       : config_(config), inference_(inference), catalog_(catalog) {}
 
   // `picture`: the bytes as uploaded. `keep_pixels`: the prediction shall have them. Sets the
@@ -52,7 +52,7 @@ class Predictor {
 
  private:
   const Config& config_;
-  backend::Inference& inference_;
+  backend::InferenceClient& inference_;
   backend::Catalog& catalog_;
 };
 

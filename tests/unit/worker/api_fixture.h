@@ -67,7 +67,7 @@ class ApiTest : public testing::Test {
       test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
   Config config_;
   const backend::Client client_{{"unix:/nonexistent/inferpool.sock"}, 16};
-  backend::Inference inference_{client_, {.domain = "api_test"}};
+  backend::InferenceClient inference_{client_, {.domain = "api_test"}};
   backend::Catalog catalog_{client_};
   const Scoreboard board_ = test::OccupiedBoard(1, 1);
   const HeavyWork heavy_{board_,
@@ -101,7 +101,7 @@ class ApiWithServerTest : public ApiTest {
 
   test::FakeModelServer server_;
   const backend::Client client_with_{{server_.target()}, 16};
-  backend::Inference inference_with_{client_with_, {.domain = "api_test"}};
+  backend::InferenceClient inference_with_{client_with_, {.domain = "api_test"}};
   backend::Catalog catalog_with_{client_with_};
   const api::Api api_with_{{config_, client_with_, inference_with_, catalog_with_, quarantine(),
                             heavy_, spare_threads_}};

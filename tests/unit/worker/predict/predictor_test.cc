@@ -80,7 +80,7 @@ class PredictorTest : public testing::Test {
   test::HeavyPool heavy_;
   FakeModelServer server_;
   const backend::Client client_{{server_.target()}, 64};
-  backend::Inference inference_{client_, {.domain = "predictor_test"}};
+  backend::InferenceClient inference_{client_, {.domain = "predictor_test"}};
   backend::Catalog catalog_{client_};
   Timings timings_;
   std::stop_source departed_;

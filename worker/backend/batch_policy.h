@@ -1,4 +1,4 @@
-// Who joins which batch, and when a batch is sent: the decisions of the aggregator, with the time
+// Who joins which batch, and when a batch is sent: the decisions of the batcher, with the time
 // passed in. Pure; not thread safe.
 //
 // A request that comes while nothing is out goes alone and at once. While something is out, the
@@ -20,9 +20,9 @@ struct BatchLimits {
   Clock::duration wait{};  // from its opening on, a batch waits at most this long
 };
 
-class BatchGate {
+class BatchPolicy {
  public:
-  explicit BatchGate(BatchLimits limits) : limits_(limits) {}
+  explicit BatchPolicy(BatchLimits limits) : limits_(limits) {}
 
   enum class Part {
     kAlone,   // a batch of its own, which counts as out from now on

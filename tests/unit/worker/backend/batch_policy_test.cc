@@ -1,5 +1,5 @@
-// backend::BatchGate: each decision, and all short histories against what they promise.
-#include "worker/backend/batch_gate.h"
+// backend::BatchPolicy: each decision, and all short histories against what they promise.
+#include "worker/backend/batch_policy.h"
 
 #include <gtest/gtest.h>
 
@@ -11,78 +11,78 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using Part = BatchGate::Part;
+using Part = BatchPolicy::Part;
 
 constexpr TimePoint kStart{seconds(1000)};
 constexpr milliseconds kWait{2};
 constexpr std::int64_t kShape[] = {3, 640, 640};
 constexpr std::int64_t kOtherShape[] = {3, 320, 320};
 
-class BatchGateTest : public testing::Test {
+class BatchPolicyTest : public testing::Test {
  protected:
   Part Arrive(TimePoint now = kStart, Clock::duration left = seconds(1)) {
-    return gate_.Arrive(kShape, Deadline(now + left), now);
+    return policy_.Arrive(kShape, Deadline(now + left), now);
   }
 
-  BatchGate gate_{{.max_rows = 3, .wait = kWait}};
+  BatchPolicy policy_{{.max_rows = 3, .wait = kWait}};
 };
 
-TEST_F(BatchGateTest, ALoneRequestGoesAtOnceEachTime) {
+TEST_F(BatchPolicyTest, ALoneRequestGoesAtOnceEachTime) {
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(Arrive(), Part::kAlone);
-    EXPECT_FALSE(gate_.HasOpen());
-    gate_.Back();
+    EXPECT_FALSE(policy_.HasOpen());
+    policy_.Back();
   }
 }
 
-TEST_F(BatchGateTest, GathersWhileOneIsOutUntilItIsBack) {
+TEST_F(BatchPolicyTest, GathersWhileOneIsOutUntilItIsBack) {
   EXPECT_EQ(Arrive(), Part::kAlone);
   EXPECT_EQ(Arrive(), Part::kLead);
-  EXPECT_EQ(gate_.LeaveAt(), kStart + kWait);
+  EXPECT_EQ(policy_.LeaveAt(), kStart + kWait);
   EXPECT_EQ(Arrive(kStart + milliseconds(1)), Part::kFollow);
-  EXPECT_EQ(gate_.LeaveAt(), kStart + kWait) << "counted from its opening on";
-  gate_.Back();
-  EXPECT_LT(gate_.LeaveAt(), kStart);
-  gate_.Close();
+  EXPECT_EQ(policy_.LeaveAt(), kStart + kWait) << "counted from its opening on";
+  policy_.Back();
+  EXPECT_LT(policy_.LeaveAt(), kStart);
+  policy_.Close();
   EXPECT_EQ(Arrive(), Part::kLead) << "the batch is out now";
 }
 
-TEST_F(BatchGateTest, ALeaderThatIsNotReadyIsFollowedOn) {
+TEST_F(BatchPolicyTest, ALeaderThatIsNotReadyIsFollowedOn) {
   Arrive();
   Arrive();
-  gate_.Back();
+  policy_.Back();
   EXPECT_EQ(Arrive(kStart + 10 * kWait), Part::kFollow);
 }
 
-TEST_F(BatchGateTest, AFullBatchIsClosedAndTheNextIsAnother) {
+TEST_F(BatchPolicyTest, AFullBatchIsClosedAndTheNextIsAnother) {
   Arrive();
   EXPECT_EQ(Arrive(), Part::kLead);
   EXPECT_EQ(Arrive(), Part::kFollow);
-  EXPECT_TRUE(gate_.HasOpen());
+  EXPECT_TRUE(policy_.HasOpen());
   EXPECT_EQ(Arrive(), Part::kFollow);
-  EXPECT_FALSE(gate_.HasOpen());
+  EXPECT_FALSE(policy_.HasOpen());
   EXPECT_EQ(Arrive(), Part::kLead);
 }
 
-TEST_F(BatchGateTest, HoldsNoMoreThanThereIsMemoryFor) {
+TEST_F(BatchPolicyTest, HoldsNoMoreThanThereIsMemoryFor) {
   Arrive();
   EXPECT_EQ(Arrive(), Part::kLead);
-  gate_.Limit(2);
+  policy_.Limit(2);
   EXPECT_EQ(Arrive(), Part::kFollow);
-  EXPECT_FALSE(gate_.HasOpen());
+  EXPECT_FALSE(policy_.HasOpen());
   EXPECT_EQ(Arrive(), Part::kLead);
-  gate_.Limit(1);
-  EXPECT_FALSE(gate_.HasOpen());
+  policy_.Limit(1);
+  EXPECT_FALSE(policy_.HasOpen());
 }
 
-TEST_F(BatchGateTest, RowsOfOneBatchAreAlike) {
+TEST_F(BatchPolicyTest, RowsOfOneBatchAreAlike) {
   Arrive();
   EXPECT_EQ(Arrive(), Part::kLead);
-  EXPECT_EQ(gate_.Arrive(kOtherShape, Deadline(kStart + seconds(1)), kStart), Part::kAlone);
+  EXPECT_EQ(policy_.Arrive(kOtherShape, Deadline(kStart + seconds(1)), kStart), Part::kAlone);
   EXPECT_EQ(Arrive(), Part::kFollow);
 }
 
-TEST_F(BatchGateTest, NobodyFollowsALeaderWithFarLessTime) {
+TEST_F(BatchPolicyTest, NobodyFollowsALeaderWithFarLessTime) {
   Arrive();
   EXPECT_EQ(Arrive(kStart, milliseconds(100)), Part::kLead);
   EXPECT_EQ(Arrive(kStart, milliseconds(201)), Part::kAlone);
@@ -91,17 +91,17 @@ TEST_F(BatchGateTest, NobodyFollowsALeaderWithFarLessTime) {
       << "less time than the leader's is fine";
 }
 
-TEST_F(BatchGateTest, BatchesOfOneNeverGather) {
-  BatchGate gate({.max_rows = 1, .wait = kWait});
+TEST_F(BatchPolicyTest, BatchesOfOneNeverGather) {
+  BatchPolicy policy({.max_rows = 1, .wait = kWait});
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(gate.Arrive(kShape, Deadline(kStart), kStart), Part::kAlone);
+    EXPECT_EQ(policy.Arrive(kShape, Deadline(kStart), kStart), Part::kAlone);
   }
 }
 
 // All histories of up to eight events, against the promises alone.
-TEST_F(BatchGateTest, KeepsItsPromisesInEveryShortHistory) {
+TEST_F(BatchPolicyTest, KeepsItsPromisesInEveryShortHistory) {
   struct World {
-    BatchGate gate{{.max_rows = 3, .wait = kWait}};
+    BatchPolicy policy{{.max_rows = 3, .wait = kWait}};
     int out = 0;
     int rows = 0;  // of the open batch; 0: there is none
     TimePoint opened{};
@@ -113,19 +113,19 @@ TEST_F(BatchGateTest, KeepsItsPromisesInEveryShortHistory) {
                                                                    const std::string& history) {
     SCOPED_TRACE(history);
     ++histories;
-    ASSERT_EQ(before.gate.HasOpen(), before.rows > 0);
+    ASSERT_EQ(before.policy.HasOpen(), before.rows > 0);
     if (before.rows > 0) {
       if (before.came_back) {
-        ASSERT_LE(before.gate.LeaveAt(), before.now);
+        ASSERT_LE(before.policy.LeaveAt(), before.now);
       } else {
-        ASSERT_EQ(before.gate.LeaveAt(), before.opened + kWait);
+        ASSERT_EQ(before.policy.LeaveAt(), before.opened + kWait);
         ASSERT_GT(before.out, 0) << "it waits for nothing";
       }
     }
     if (depth == 0) return;
     {
       World world = before;
-      const Part part = world.gate.Arrive(kShape, Deadline(world.now + seconds(1)), world.now);
+      const Part part = world.policy.Arrive(kShape, Deadline(world.now + seconds(1)), world.now);
       if (world.rows > 0) {
         ASSERT_EQ(part, Part::kFollow);
         if (++world.rows == 3) {
@@ -145,7 +145,8 @@ TEST_F(BatchGateTest, KeepsItsPromisesInEveryShortHistory) {
     }
     {
       World world = before;
-      const Part part = world.gate.Arrive(kOtherShape, Deadline(world.now + seconds(1)), world.now);
+      const Part part =
+          world.policy.Arrive(kOtherShape, Deadline(world.now + seconds(1)), world.now);
       if (world.rows > 0 || world.out == 0) {
         ASSERT_EQ(part, Part::kAlone);
         ++world.out;
@@ -154,14 +155,14 @@ TEST_F(BatchGateTest, KeepsItsPromisesInEveryShortHistory) {
     }
     if (before.rows > 0) {
       World world = before;
-      world.gate.Close();
+      world.policy.Close();
       world.rows = 0;
       ++world.out;
       explore(world, depth - 1, history + 'c');
     }
     if (before.out > 0) {
       World world = before;
-      world.gate.Back();
+      world.policy.Back();
       --world.out;
       world.came_back = true;
       explore(world, depth - 1, history + 'b');

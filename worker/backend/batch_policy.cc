@@ -1,11 +1,11 @@
-#include "worker/backend/batch_gate.h"
+#include "worker/backend/batch_policy.h"
 
 #include <algorithm>
 
 namespace inferpool::backend {
 
-BatchGate::Part BatchGate::Arrive(std::span<const std::int64_t> shape, Deadline deadline,
-                                  TimePoint now) {
+BatchPolicy::Part BatchPolicy::Arrive(std::span<const std::int64_t> shape, Deadline deadline,
+                                      TimePoint now) {
   if (!open_) {
     if (out_ == 0 || limits_.max_rows <= 1) {
       ++out_;
@@ -26,21 +26,21 @@ BatchGate::Part BatchGate::Arrive(std::span<const std::int64_t> shape, Deadline 
   return Part::kFollow;
 }
 
-void BatchGate::Limit(int rows) {
+void BatchPolicy::Limit(int rows) {
   open_->max_rows = std::min(open_->max_rows, rows);
   if (open_->rows >= open_->max_rows) Close();
 }
 
-TimePoint BatchGate::LeaveAt() const {
+TimePoint BatchPolicy::LeaveAt() const {
   return open_->leave_at;
 }
 
-void BatchGate::Close() {
+void BatchPolicy::Close() {
   open_.reset();
   ++out_;
 }
 
-void BatchGate::Back() {
+void BatchPolicy::Back() {
   --out_;
   if (open_) open_->leave_at = TimePoint::min();
 }

@@ -1,5 +1,5 @@
-// backend::Aggregator with a model server that is a function: it answers each row's number.
-#include "worker/backend/aggregator.h"
+// backend::RequestBatcher with a model server that is a function: it answers each row's number.
+#include "worker/backend/request_batcher.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/worker/backend/shm/shared_memory_folder.h"
+
 namespace inferpool::backend {
 namespace {
 
@@ -24,7 +26,8 @@ using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
-using RowAnswer = Aggregator::RowAnswer;
+using BatchAnswer = RequestBatcher::BatchAnswer;
+using Row = RequestBatcher::Row;
 
 constexpr std::int64_t kShape[] = {1};
 constexpr std::int64_t kOtherShape[] = {1, 1};
@@ -32,14 +35,14 @@ constexpr std::int64_t kOtherShape[] = {1, 1};
 // Rows of this number are a fault of their own.
 constexpr std::int32_t kBad = -1;
 
-std::vector<std::int32_t> Numbers(const Aggregator::Rows& rows) {
+std::vector<std::int32_t> Numbers(const BatchInput& rows) {
   std::vector<std::int32_t> numbers(static_cast<std::size_t>(rows.rows));
   EXPECT_EQ(rows.bytes, numbers.size() * 4);
   std::memcpy(numbers.data(), rows.memory->bytes().data() + rows.offset, rows.bytes);
   return numbers;
 }
 
-Aggregator::Answer MakeAnswer(const std::vector<std::int32_t>& numbers) {
+std::shared_ptr<const InferAnswer> MakeAnswer(const std::vector<std::int32_t>& numbers) {
   inference::ModelInferResponse response;
   AddRawOutput(response, "out", inference::TYPE_INT32,
                std::vector<std::int64_t>{static_cast<std::int64_t>(numbers.size()), 1})
@@ -55,30 +58,48 @@ std::int32_t Number(const RowAnswer& answer) {
   return number;
 }
 
-Lease OnHeap(std::size_t bytes, bool /*last*/) {
-  return Lease::OnHeap(bytes);
+TensorMemory OnHeap() {
+  return {Transport::kInline, /*domain=*/"", /*arena_bytes=*/0, /*message_bytes=*/1 << 20};
 }
 
-class AggregatorTest : public testing::Test {
+// As InferenceClient::Row::Infer does it, with `send` for the call.
+template <typename Send>
+absl::StatusOr<RowAnswer> InferBy(Row row, const Send& send) {
+  if (row.leads()) {
+    row.Finish(send(row.Close()));
+  } else if (const absl::Status status = row.AwaitFinish(); !status.ok()) {
+    return status;
+  }
+  if (auto outcome = row.Outcome()) return *std::move(outcome);
+  BatchAnswer answer = send(row.Alone());
+  if (!answer.ok()) return answer.status();
+  return RowAnswer{*std::move(answer), 1, 0};
+}
+
+class RequestBatcherTest : public testing::Test {
  protected:
   using Result = std::future<absl::StatusOr<RowAnswer>>;
 
   static Deadline Far() { return Deadline::After(minutes(5)); }
 
-  Aggregator::Row Join(std::int32_t number, Deadline deadline = Far(),
-                       std::span<const std::int64_t> shape = kShape) {
-    auto row = aggregator_.Join(shape, 4, {deadline, client_.get_token()});
+  Row Join(std::int32_t number, Deadline deadline = Far(),
+           std::span<const std::int64_t> shape = kShape) {
+    auto row = batcher_.Join(shape, 4, {deadline, client_.get_token()});
     EXPECT_TRUE(row.ok()) << row.status();
     std::memcpy(row->bytes().data(), &number, 4);
     return *std::move(row);
   }
 
-  static Result Infer(Aggregator::Row row) {
-    return std::async(std::launch::async,
-                      [held = std::move(row)]() mutable { return held.Infer(); });
+  absl::StatusOr<RowAnswer> InferHere(Row row) {
+    return InferBy(std::move(row), [this](const BatchCall& call) { return Serve(call); });
+  }
+  Result Infer(Row row) {
+    return std::async(std::launch::async, [this, held = std::move(row)]() mutable {
+      return InferHere(std::move(held));
+    });
   }
 
-  // Keeps the aggregator busy: a request alone, which the server holds until Release.
+  // Keeps the batcher busy: a request alone, which the server holds until Release.
   Result Occupy() {
     hold_ = true;
     Result result = Infer(Join(100));
@@ -93,9 +114,9 @@ class AggregatorTest : public testing::Test {
     return sent_;
   }
 
-  absl::StatusOr<Aggregator::Answer> Serve(const Aggregator::Rows& rows, const CallLimits& limits) {
-    const std::stop_token& nobody_waits = limits.departed;
-    const std::vector<std::int32_t> numbers = Numbers(rows);
+  BatchAnswer Serve(const BatchCall& call) {
+    const std::stop_token& nobody_waits = call.limits.departed;
+    const std::vector<std::int32_t> numbers = Numbers(call.input);
     absl::Status failure;
     {
       const std::lock_guard lock(mutex_);
@@ -122,29 +143,23 @@ class AggregatorTest : public testing::Test {
   std::atomic<bool> hold_ = false;
   std::counting_semaphore<> held_{0};
   std::counting_semaphore<> release_{0};
-  std::atomic<std::size_t> memory_ = 1 << 20;  // the largest block
   std::mutex mutex_;
   std::vector<std::vector<std::int32_t>> sent_;
   absl::Status failure_;
-  Aggregator aggregator_{{.max_rows = 4, .wait = minutes(1)},
-                         [this](std::size_t bytes, bool /*last*/) {
-                           return bytes > memory_ ? Lease() : Lease::OnHeap(bytes);
-                         },
-                         [this](const Aggregator::Rows& rows, const CallLimits& limits) {
-                           return Serve(rows, limits);
-                         }};
+  TensorMemory memory_ = OnHeap();
+  RequestBatcher batcher_{{.max_rows = 4, .wait = minutes(1)}, memory_};
 };
 
-TEST_F(AggregatorTest, ALoneRequestIsSentAtOnce) {
+TEST_F(RequestBatcherTest, ALoneRequestIsSentAtOnce) {
   for (int i = 0; i < 3; ++i) {
-    const auto answer = Join(i).Infer();
+    const auto answer = InferHere(Join(i));
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_EQ(Number(*answer), i);
   }
   EXPECT_THAT(sent(), ElementsAre(ElementsAre(0), ElementsAre(1), ElementsAre(2)));
 }
 
-TEST_F(AggregatorTest, WhatComesWhileOneIsOutGoesTogetherWhenItIsBack) {
+TEST_F(RequestBatcherTest, WhatComesWhileOneIsOutGoesTogetherWhenItIsBack) {
   Result first = Occupy();
   Result results[] = {Infer(Join(1)), Infer(Join(2)), Infer(Join(3))};
   EXPECT_EQ(sent().size(), 1U);
@@ -159,7 +174,7 @@ TEST_F(AggregatorTest, WhatComesWhileOneIsOutGoesTogetherWhenItIsBack) {
   EXPECT_THAT(sent(), ElementsAre(ElementsAre(100), ElementsAre(1, 2, 3)));
 }
 
-TEST_F(AggregatorTest, AFullBatchWaitsForNothing) {
+TEST_F(RequestBatcherTest, AFullBatchWaitsForNothing) {
   // On a busy machine a thread may begin so late that its row is left behind, but not each time.
   bool together = false;
   for (int round = 0; round < 20 && !together; ++round) {
@@ -174,18 +189,16 @@ TEST_F(AggregatorTest, AFullBatchWaitsForNothing) {
   EXPECT_TRUE(together);
 }
 
-TEST_F(AggregatorTest, ABatchLeavesAfterItsWait) {
-  Aggregator hasty(
-      {.max_rows = 4, .wait = milliseconds(1)}, OnHeap,
-      [this](const auto& rows, const CallLimits& limits) { return Serve(rows, limits); });
+TEST_F(RequestBatcherTest, ABatchLeavesAfterItsWait) {
+  RequestBatcher hasty({.max_rows = 4, .wait = milliseconds(1)}, memory_);
   auto lone = hasty.Join(kShape, 4, {Far()});  // is out, though not sent yet
   auto leader = hasty.Join(kShape, 4, {Far()});
   std::memset(leader->bytes().data(), 0, 4);
-  EXPECT_TRUE(leader->Infer().ok());
+  EXPECT_TRUE(InferHere(*std::move(leader)).ok());
   EXPECT_EQ(sent().size(), 1U);
 }
 
-TEST_F(AggregatorTest, ABatchFailsOnlyWhoseRowIsAtFault) {
+TEST_F(RequestBatcherTest, ABatchFailsOnlyWhoseRowIsAtFault) {
   Result first = Occupy();
   Result results[] = {Infer(Join(1)), Infer(Join(kBad)), Infer(Join(3))};
   Release();
@@ -196,12 +209,12 @@ TEST_F(AggregatorTest, ABatchFailsOnlyWhoseRowIsAtFault) {
                                            ElementsAre(1), ElementsAre(kBad), ElementsAre(3)));
 }
 
-TEST_F(AggregatorTest, ALoneRowsFaultIsNotRepeated) {
-  EXPECT_FALSE(Join(kBad).Infer().ok());
+TEST_F(RequestBatcherTest, ALoneRowsFaultIsNotRepeated) {
+  EXPECT_FALSE(InferHere(Join(kBad)).ok());
   EXPECT_EQ(sent().size(), 1U);
 }
 
-TEST_F(AggregatorTest, AServersFailureIsEverybodysWithoutARepetition) {
+TEST_F(RequestBatcherTest, AServersFailureIsEverybodysWithoutARepetition) {
   for (const absl::Status& failure :
        {absl::UnavailableError("away"), absl::DeadlineExceededError("slow"),
         absl::NotFoundError("no such model"), absl::ResourceExhaustedError("full")}) {
@@ -217,7 +230,7 @@ TEST_F(AggregatorTest, AServersFailureIsEverybodysWithoutARepetition) {
   EXPECT_EQ(sent().size(), 8U);
 }
 
-TEST_F(AggregatorTest, AFollowerLeavesAtItsDeadlineAndTheOthersStay) {
+TEST_F(RequestBatcherTest, AFollowerLeavesAtItsDeadlineAndTheOthersStay) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
   Result hurried = Infer(Join(2, Deadline::After(milliseconds(5))));
@@ -229,12 +242,12 @@ TEST_F(AggregatorTest, AFollowerLeavesAtItsDeadlineAndTheOthersStay) {
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, AFollowerLeavesWithItsClient) {
+TEST_F(RequestBatcherTest, AFollowerLeavesWithItsClient) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
   std::stop_source leaving = std::exchange(client_, {});
   client_.swap(leaving);
-  auto row = aggregator_.Join(kShape, 4, {Far(), leaving.get_token()});
+  auto row = batcher_.Join(kShape, 4, {Far(), leaving.get_token()});
   std::memset(row->bytes().data(), 0, 4);
   Result follower = Infer(*std::move(row));
   leaving.request_stop();
@@ -244,7 +257,7 @@ TEST_F(AggregatorTest, AFollowerLeavesWithItsClient) {
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, ALeaderWhoseClientLeftServesTheOthers) {
+TEST_F(RequestBatcherTest, ALeaderWhoseClientLeftServesTheOthers) {
   Result first = Occupy();
   std::stop_source others = std::exchange(client_, std::stop_source());
   Result leader = Infer(Join(1));
@@ -257,7 +270,7 @@ TEST_F(AggregatorTest, ALeaderWhoseClientLeftServesTheOthers) {
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, TheCallIsStoppedWhenTheLastHasLeft) {
+TEST_F(RequestBatcherTest, TheCallIsStoppedWhenTheLastHasLeft) {
   Result first = Occupy();
   std::stop_source clients = std::exchange(client_, std::stop_source());
   hold_ = true;
@@ -271,10 +284,10 @@ TEST_F(AggregatorTest, TheCallIsStoppedWhenTheLastHasLeft) {
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, ARowThatIsGivenUpHoldsNobodyUp) {
+TEST_F(RequestBatcherTest, ARowThatIsGivenUpHoldsNobodyUp) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
-  { const auto given_up = Join(2); }
+  { const Row given_up = Join(2); }
   Result follower = Infer(Join(3));
   Release();
   EXPECT_EQ(Number(*leader.get()), 1);
@@ -282,26 +295,26 @@ TEST_F(AggregatorTest, ARowThatIsGivenUpHoldsNobodyUp) {
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, WithoutTheirLeaderTheOthersGoOnAlone) {
+TEST_F(RequestBatcherTest, WithoutTheirLeaderTheOthersGoOnAlone) {
   Result first = Occupy();
   Result followers[2];
   {
-    const auto leader = Join(1);
+    const Row leader = Join(1);
     for (Result& follower : followers) follower = Infer(Join(2));
   }
   for (Result& follower : followers) EXPECT_EQ(Number(*follower.get()), 2);
   Release();
   EXPECT_TRUE(first.get().ok());
   EXPECT_THAT(sent(), ElementsAre(ElementsAre(100), ElementsAre(2), ElementsAre(2)));
-  EXPECT_EQ(Number(*Join(7).Infer()), 7) << "and all goes on";
+  EXPECT_EQ(Number(*InferHere(Join(7))), 7) << "and all goes on";
 }
 
-TEST_F(AggregatorTest, AGivenUpLoneRowIsOutNoMore) {
-  { const auto given_up = Join(1); }
-  EXPECT_EQ(Number(*Join(2).Infer()), 2);
+TEST_F(RequestBatcherTest, AGivenUpLoneRowIsOutNoMore) {
+  { const Row given_up = Join(1); }
+  EXPECT_EQ(Number(*InferHere(Join(2))), 2);
 }
 
-TEST_F(AggregatorTest, NobodyWaitsForARowThatIsNotWritten) {
+TEST_F(RequestBatcherTest, NobodyWaitsForARowThatIsNotWritten) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
   auto slow = Join(2);
@@ -309,13 +322,13 @@ TEST_F(AggregatorTest, NobodyWaitsForARowThatIsNotWritten) {
   Release();
   EXPECT_EQ(Number(*leader.get()), 1);
   EXPECT_EQ(Number(*behind.get()), 3);
-  EXPECT_EQ(Number(*slow.Infer()), 2);
+  EXPECT_EQ(Number(*InferHere(std::move(slow))), 2);
   EXPECT_THAT(sent(), UnorderedElementsAre(ElementsAre(100), ElementsAre(1), ElementsAre(2),
                                            ElementsAre(3)));
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, WhoIsBehindARowThatIsNotWrittenDoesNotWaitForTheLeadersAnswer) {
+TEST_F(RequestBatcherTest, WhoIsBehindARowThatIsNotWrittenDoesNotWaitForTheLeadersAnswer) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
   auto slow = Join(2);
@@ -333,11 +346,11 @@ TEST_F(AggregatorTest, WhoIsBehindARowThatIsNotWrittenDoesNotWaitForTheLeadersAn
   Release();
   EXPECT_EQ(Number(*leader.get()), 1);
   EXPECT_EQ(Number(*behind.get()), 3);
-  EXPECT_EQ(Number(*slow.Infer()), 2);
+  EXPECT_EQ(Number(*InferHere(std::move(slow))), 2);
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, WhoHasTimeLeftGoesOnAfterTheLeadersDeadline) {
+TEST_F(RequestBatcherTest, WhoHasTimeLeftGoesOnAfterTheLeadersDeadline) {
   Result first = Occupy();
   const Deadline soon = Deadline::After(milliseconds(100));
   const Deadline later(soon.at() + milliseconds(50));
@@ -346,38 +359,87 @@ TEST_F(AggregatorTest, WhoHasTimeLeftGoesOnAfterTheLeadersDeadline) {
   std::this_thread::sleep_until(soon.at());
   FailNext(absl::DeadlineExceededError("over"));
   Release();
-  EXPECT_EQ(leader.Infer().status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(InferHere(std::move(leader)).status().code(), absl::StatusCode::kDeadlineExceeded);
   const auto answer = following.get();
   // On a machine too busy the follower's time is over as well.
   EXPECT_TRUE(answer.ok() || later.Expired(Clock::now())) << answer.status();
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, AnotherShapeGoesAlone) {
+TEST_F(RequestBatcherTest, AnotherShapeGoesAlone) {
   Result first = Occupy();
   Result leader = Infer(Join(1));
-  EXPECT_EQ(Number(*Join(2, Far(), kOtherShape).Infer()), 2);  // which sends the batch on its way
+  EXPECT_EQ(Number(*InferHere(Join(2, Far(), kOtherShape))),
+            2);  // which sends the batch on its way
   EXPECT_EQ(Number(*leader.get()), 1);
   Release();
   EXPECT_TRUE(first.get().ok());
 }
 
-TEST_F(AggregatorTest, ABatchIsAsLargeAsTheMemoryAllows) {
-  memory_ = 8;
-  Result first = Occupy();
-  Result results[] = {Infer(Join(1)), Infer(Join(2))};
+TEST_F(RequestBatcherTest, ABatchIsAsLargeAsTheMemoryAllows) {
+  TensorMemory for_two(Transport::kInline, "", 0, /*message_bytes=*/(64 << 10) + 2 * 4);
+  RequestBatcher batcher({.max_rows = 4, .wait = minutes(1)}, for_two);
+  const auto lone = batcher.Join(kShape, 4, {Far()});
+  std::vector<Result> results;
+  for (int i = 0; i < 2; ++i) results.push_back(Infer(*batcher.Join(kShape, 4, {Far()})));
   for (Result& result : results) EXPECT_EQ(result.get()->rows, 2);
-  memory_ = 3;
-  EXPECT_EQ(aggregator_.Join(kShape, 4, {Far()}).status().code(),
-            absl::StatusCode::kResourceExhausted);
-  Release();
-  EXPECT_TRUE(first.get().ok());
-  EXPECT_FALSE(aggregator_.Join(kShape, 4, {Far()}).ok()) << "also alone";
-  memory_ = 4;
-  EXPECT_TRUE(Join(1).Infer().ok());
 }
 
-TEST_F(AggregatorTest, TheAnswerLivesUntilItsLastMemberIsDone) {
+TEST_F(RequestBatcherTest, WithoutMemoryNobodyJoinsAndAllGoesOnOnceThereIsSome) {
+  const test::SharedMemoryFolder folder;
+  TensorMemory memory(Transport::kShm, folder.domain(), /*arena_bytes=*/128, 1 << 20);
+  RequestBatcher batcher({.max_rows = 4, .wait = minutes(1)}, memory);
+  Lease rest = memory.AllocateRows(64, 1);
+  {
+    const auto lone = batcher.Join(kShape, 4, {Far()});
+    ASSERT_TRUE(lone.ok()) << lone.status();
+    EXPECT_TRUE(absl::IsResourceExhausted(batcher.Join(kShape, 4, {Far()}).status())) << "to lead";
+  }
+  const Lease more = memory.AllocateRows(64, 1);
+  EXPECT_TRUE(absl::IsResourceExhausted(batcher.Join(kShape, 4, {Far()}).status())) << "alone";
+  rest = {};
+  EXPECT_TRUE(InferHere(*batcher.Join(kShape, 4, {Far()})).ok());
+}
+
+TEST_F(RequestBatcherTest, ALeaderThatClosesItsBatchAndIsGivenUpLeavesTheOthersOnTheirOwn) {
+  Result first = Occupy();
+  Result follower;
+  {
+    Row leader = Join(1);
+    follower = Infer(Join(2));
+    Release();
+    EXPECT_GE(leader.Close().input.rows, 1);
+  }
+  EXPECT_EQ(Number(*follower.get()), 2);
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_EQ(Number(*InferHere(Join(7))), 7) << "and all goes on";
+}
+
+TEST_F(RequestBatcherTest, TheCallOfABatchHasItsLeadersLimitsAndEndsWithTheLastToWait) {
+  Row lone = Join(0);  // is out
+  const Deadline deadline = Deadline::After(minutes(4));
+  std::stop_source client;
+  auto leader = batcher_.Join(
+      kShape, 4,
+      {.deadline = deadline, .departed = client.get_token(), .priority = Priority::kHigh});
+  ASSERT_TRUE(leader.ok()) << leader.status();
+  std::memset(leader->bytes().data(), 0, 4);
+  Row follower = Join(2, Deadline::After(milliseconds(20)));
+  EXPECT_EQ(Number(*InferHere(std::move(lone))), 0);  // so that the batch may leave
+  Result following = Infer(std::move(follower));
+  const BatchCall call = leader->Close();
+  EXPECT_EQ(call.limits.deadline.at(), deadline.at());
+  EXPECT_EQ(call.limits.priority, Priority::kHigh);
+  client.request_stop();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(following.get().status()));
+  EXPECT_TRUE(call.limits.departed.stop_requested()) << "nobody waits any more";
+  leader->Finish(absl::CancelledError("stopped"));
+  const auto outcome = leader->Outcome();
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_TRUE(absl::IsCancelled(outcome->status())) << outcome->status();
+}
+
+TEST_F(RequestBatcherTest, TheAnswerLivesUntilItsLastMemberIsDone) {
   Result first = Occupy();
   Result results[] = {Infer(Join(1)), Infer(Join(2))};
   Release();
@@ -394,8 +456,8 @@ TEST_F(AggregatorTest, TheAnswerLivesUntilItsLastMemberIsDone) {
 
 // Many threads, with all that can go wrong: everybody gets the answer of the own row, or an error
 // that this row can have; nothing hangs, and no memory stays.
-TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
-  std::atomic<int> blocks = 0;
+TEST(RequestBatcherStressTest, EverybodyGetsTheOwnAnswer) {
+  std::atomic<int> calls = 0;  // that are out
   std::atomic<int> batched = 0;
   std::atomic<int> wrong = 0;
   std::atomic<int> answered = 0;
@@ -404,20 +466,20 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
     ~Counted() { --count; }
     std::atomic<int>& count;
   };
-  Aggregator aggregator({.max_rows = 5, .wait = milliseconds(1)}, OnHeap,
-                        [&](const Aggregator::Rows& rows,
-                            const CallLimits& limits) -> absl::StatusOr<Aggregator::Answer> {
-                          const Counted in_use(blocks);
-                          const std::vector<std::int32_t> numbers = Numbers(rows);
-                          if (rows.rows > 1) ++batched;
-                          std::this_thread::sleep_for(std::chrono::microseconds(numbers[0] % 300));
-                          if (limits.departed.stop_requested()) return absl::CancelledError("");
-                          if (numbers[0] % 31 == 0) return absl::UnavailableError("");
-                          if (std::ranges::count(numbers, kBad) > 0) {
-                            return absl::InvalidArgumentError("");
-                          }
-                          return MakeAnswer(numbers);
-                        });
+  const auto serve = [&](const BatchCall& call) -> BatchAnswer {
+    const Counted in_use(calls);
+    const std::vector<std::int32_t> numbers = Numbers(call.input);
+    if (call.input.rows > 1) ++batched;
+    std::this_thread::sleep_for(std::chrono::microseconds(numbers[0] % 300));
+    if (call.limits.departed.stop_requested()) return absl::CancelledError("");
+    if (numbers[0] % 31 == 0) return absl::UnavailableError("");
+    if (std::ranges::count(numbers, kBad) > 0) return absl::InvalidArgumentError("");
+    return MakeAnswer(numbers);
+  };
+  const test::SharedMemoryFolder folder;
+  constexpr std::size_t kArenaBytes = 64 << 10;
+  TensorMemory memory(Transport::kShm, folder.domain(), kArenaBytes, 1 << 20);
+  RequestBatcher batcher({.max_rows = 5, .wait = milliseconds(1)}, memory);
   std::vector<std::jthread> threads;
   for (unsigned thread = 0; thread < 8; ++thread) {
     threads.emplace_back([&, thread] {
@@ -428,17 +490,20 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
         const bool leaves = random() % 30 == 0;
         const auto number = bad ? kBad : static_cast<std::int32_t>(1 + random() % 1'000'000);
         std::stop_source client;
-        auto row =
-            aggregator.Join(random() % 50 == 0 ? std::span<const std::int64_t>(kOtherShape)
-                                               : std::span<const std::int64_t>(kShape),
-                            4,
-                            {Deadline::After(hurried ? milliseconds(1) : milliseconds(60'000)),
-                             client.get_token()});
+        auto row = batcher.Join(random() % 50 == 0 ? std::span<const std::int64_t>(kOtherShape)
+                                                   : std::span<const std::int64_t>(kShape),
+                                4,
+                                {Deadline::After(hurried ? milliseconds(1) : milliseconds(60'000)),
+                                 client.get_token()});
         if (!row.ok() || random() % 40 == 0) continue;
         std::memcpy(row->bytes().data(), &number, 4);
+        if (row->leads() && random() % 40 == 0) {
+          row->Close();
+          continue;  // as if the call had thrown
+        }
         std::jthread leaving;
         if (leaves) leaving = std::jthread([&] { client.request_stop(); });
-        const auto answer = row->Infer();
+        const auto answer = InferBy(*std::move(row), serve);
         if (answer.ok()) {
           ++answered;
           wrong += bad || Number(*answer) != number;
@@ -462,7 +527,8 @@ TEST(AggregatorStressTest, EverybodyGetsTheOwnAnswer) {
   }
   threads.clear();
   EXPECT_EQ(wrong, 0);
-  EXPECT_EQ(blocks, 0);
+  EXPECT_EQ(calls, 0);
+  EXPECT_TRUE(memory.AllocateRows(kArenaBytes, 1)) << "all of it was given back";
   EXPECT_GT(batched, 0);
   EXPECT_GT(answered, 1000);
 }
