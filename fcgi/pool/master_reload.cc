@@ -177,8 +177,9 @@ void Master::BecomeNextProgram() {
                           .workers = scaled_ ? config_.workers : 0,
                           .children = {}};
   for (const ConfigKey& key : ConfigKeys()) {
-    if (key.effect == ReloadEffect::kStart)
+    if (key.effect == ReloadEffect::kStart) {
       inheritance.at_start.push_back(ToOverride(key, config_));
+    }
   }
   for (const auto& [pid, running] : children_.all()) {
     inheritance.children.push_back({.role = running.process.role,
