@@ -207,7 +207,7 @@ def self_test():
         ("worker/predict/a.cc", '#include "worker/backend/catalog.h"\n'
                                 '#include "worker/vision/family.h"\n'
                                 '#include "fcgi/wire/request.h"'),
-        ("ops/cli/a.cc", '#include "fcgi/pool/master.h"\n#include "worker/api.h"\n'
+        ("ops/cli/a.cc", '#include "fcgi/pool/master.h"\n#include "worker/router.h"\n'
                          '#include "ops/cli/serve.h"'),
         ("shared/base/a.cc", '// #include "proto/tensor.h"\n/*\n#include "ops/cli/serve.h"\n*/'),
     ]

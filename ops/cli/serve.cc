@@ -36,7 +36,6 @@
 #include "shared/board/scoreboard.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
-#include "worker/api.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/inference.h"
 #include "worker/backend/rpc/client.h"
@@ -44,6 +43,7 @@
 #include "worker/http/key_ring.h"
 #include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
+#include "worker/router.h"
 
 namespace inferpool::ops {
 namespace {
@@ -129,7 +129,7 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
        .counts = &station.slot.model_calls});
-  std::optional<api::KeyRing> keys;
+  std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, station.pool.keys, Clock::now());
     // The worker that it would replace may well know keys.
@@ -137,25 +137,25 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   }
   const std::string cache_folder = config.state + "/children/cache";
   const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
-  std::optional<api::Cache> cache;
+  std::optional<predict::Cache> cache;
   if (cache_entries > 0) {
     cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), index,
                   config, station.slot.cache);
   }
-  api::ResponseCache::Sweep(cache_folder, cache_entries);
+  predict::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
-  api::SpareThreads spare_threads(config.threads);
-  const api::Api api({.config = config,
-                      .client = client,
-                      .inference = inference,
-                      .catalog = catalog,
-                      .quarantine = station.pool.quarantine,
-                      .heavy = heavy,
-                      .spare_threads = spare_threads,
-                      .keys = keys ? &*keys : nullptr,
-                      .cache = cache ? &*cache : nullptr});
+  predict::SpareThreads spare_threads(config.threads);
+  const worker::Router api({.config = config,
+                            .client = client,
+                            .inference = inference,
+                            .catalog = catalog,
+                            .quarantine = station.pool.quarantine,
+                            .heavy = heavy,
+                            .spare_threads = spare_threads,
+                            .keys = keys ? &*keys : nullptr,
+                            .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
       [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 // The type and subtype of a Content-Type, in lower case, without parameters: "image/jpeg".
 std::string MediaType(std::string_view content_type);
@@ -14,4 +14,4 @@ std::string MediaType(std::string_view content_type);
 // write %22 for a quote in a value; a backslash escapes one.
 std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

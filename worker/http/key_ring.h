@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -16,9 +15,10 @@
 #include "shared/access/api_keys.h"
 #include "shared/access/rate_limiter.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 // One key and its requests.
 struct KeyHolder {
@@ -65,10 +65,11 @@ class KeyRing {
   const std::string file_;
   RateLimiter& limiter_;
   std::atomic<std::int64_t> next_look_ns_;
-  std::mutex refresh_mutex_;
-  Stamp seen_;  // guarded by refresh_mutex_; of the latest version that was tried
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Holders> holders_;  // guarded by mutex_; null before the first good file
+  Mutex refresh_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  Stamp seen_ ABSL_GUARDED_BY(refresh_mutex_);  // the latest version that was tried
+  mutable Mutex mutex_;
+  // Null before the first good file.
+  std::shared_ptr<const Holders> holders_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -7,7 +7,7 @@
 
 #include "shared/base/status.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 // The contents of the parts named `name`, in the body's order. Errors, all INVALID_ARGUMENT with a
 // text for the client: no usable boundary, a body that is cut off or not made of parts, more than
@@ -20,4 +20,4 @@ absl::StatusOr<std::vector<std::string_view>> FindParts(std::string_view content
 absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
                                           std::string_view name);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

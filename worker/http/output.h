@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 enum class Output { kJson, kJpeg, kPng };
 
@@ -15,4 +15,4 @@ std::string_view ContentType(Output output);
 // care or writes what cannot be understood. Never empty.
 std::vector<Output> Negotiate(std::string_view accept);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -10,7 +10,7 @@
 #include "worker/http/output.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 struct PredictParameters {
   double confidence;
@@ -28,4 +28,4 @@ std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
 // Undoes percent-encoding (RFC 3986). A '%' without two hexadecimal digits stays.
 std::string PercentDecode(std::string_view text);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -14,7 +14,7 @@
 #include "fcgi/wire/request.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 // What the client has sent as a picture: at least a byte of anything, or what is wrong with it.
 using PictureInput = std::variant<std::string_view, Problem>;
@@ -28,8 +28,8 @@ struct PictureInputs {
 // that of the body (Request::body_status); 400, 413 and 415 of the form that it has.
 PictureInput ReadPicture(const fcgi::Request& request, PictureInputs& inputs);
 
-// The pictures of a batch: 1 to `most`, in the request's order. A problem with one of them alone
-// stands in its place.
-std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int most);
+// The pictures of a batch: 1 to `max_images`, in the request's order. A problem with one of them
+// alone stands in its place.
+std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int max_images);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -11,7 +11,7 @@
 #include "worker/backend/rpc/trace_context.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 struct RequestOptions {
   std::optional<std::chrono::milliseconds> timeout;      // X-Timeout-Ms
@@ -25,4 +25,4 @@ struct RequestOptions {
 std::variant<RequestOptions, Problem> ParseOptions(const fcgi::Request& request,
                                                    std::chrono::milliseconds longest);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -14,7 +14,7 @@
 #include "shared/base/patience.h"
 #include "shared/base/status.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 // `json`: an array, flat or nested as the shape says. Numbers must be of the datatype's kind and
 // range; FP32 and FP64 are rounded to the nearest. The result is at most four times as long as
@@ -30,4 +30,4 @@ absl::StatusOr<std::string> ReadElements(std::string_view json, inference::DataT
 absl::Status WriteElements(const TensorView& tensor, std::string& json,
                            const Patience& patience = {});
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

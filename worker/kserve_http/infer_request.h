@@ -17,7 +17,7 @@
 #include "shared/base/status.h"
 #include "worker/backend/tensor_message.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 struct InferCall {
   inference::ModelInferRequest request;  // without model and raw contents
@@ -48,4 +48,4 @@ absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t>
                                     const inference::ModelMetadataResponse* model = nullptr,
                                     const Patience& patience = {});
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -6,7 +6,7 @@
 #include "worker/backend/infer_answer.h"
 #include "worker/kserve_http/infer_request.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 // {"id","model_name","model_version","parameters","outputs"}; the binary outputs follow it in
 // order, and Inference-Header-Content-Length says where. As in Triton, an answer without a byte of
@@ -14,4 +14,4 @@ namespace inferpool::rest {
 absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, const InferCall& call,
                                           const Patience& patience = {});
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 // A position in a text, which must outlive it. What takes a token leaves the position alone when
 // there is none.
@@ -41,4 +41,4 @@ class JsonCursor {
   std::size_t at_ = 0;
 };
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

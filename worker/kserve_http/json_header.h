@@ -10,7 +10,7 @@
 
 #include "shared/base/status.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 struct JsonHeader {
   Json::Value root;  // an object
@@ -23,4 +23,4 @@ struct JsonHeader {
 // INVALID_ARGUMENT.
 absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text);
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -7,7 +7,7 @@
 
 #include "proto/kserve.pb.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 // Names as the .proto has them, 64-bit numbers as numbers and enums by name: as Triton writes its
 // messages, and not as protobuf's own JSON does. Fields that are not set have their default, if
@@ -24,4 +24,4 @@ std::string ToJson(inference::ServerMetadataResponse metadata);
 using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
 std::string ToJson(const Parameters& parameters);
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -9,7 +9,7 @@
 #include "worker/predict/cache_key.h"
 #include "worker/predict/response_cache.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 // A worker's own, shared by its threads; the answers are those of all workers. The arguments are
 // those of its parts.
@@ -23,4 +23,4 @@ struct Cache {
   CacheCounts& counts;
 };
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

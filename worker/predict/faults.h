@@ -10,7 +10,7 @@
 
 #include <string_view>
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 #ifdef INFERPOOL_FAULTS
 void InjectFault(std::string_view picture);
@@ -18,4 +18,4 @@ void InjectFault(std::string_view picture);
 inline void InjectFault(std::string_view) {}
 #endif
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

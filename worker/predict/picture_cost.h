@@ -9,7 +9,7 @@
 #include "shared/board/heavy_steps.h"
 #include "shared/pictures/header.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 struct PictureCost {
   std::uint64_t bytes;  // of memory, at most
@@ -30,4 +30,4 @@ PictureCost DrawCost(cv::Size picture, const PictureCost& decoded);
 absl::StatusOr<HeavyStep> BeginStep(HeavySteps& steps, const PictureCost& cost,
                                     const Patience& patience);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -10,14 +10,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "shared/access/sha256.h"
 #include "shared/base/file_descriptor.h"
+#include "shared/base/mutex.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 // What has to be the same for an answer to be given again (cache_key.h).
 using CacheKey = Sha256;
@@ -69,8 +69,8 @@ class ResponseCache {
   const std::size_t sets_;
   const std::chrono::seconds time_to_live_;
   const std::string temporary_;
-  std::mutex store_mutex_;   // of the temporary file
-  bool complained_ = false;  // guarded by store_mutex_
+  Mutex store_mutex_;  // also guards the temporary file
+  bool complained_ ABSL_GUARDED_BY(store_mutex_) = false;
 };
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -10,7 +10,7 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 const Config::Predict kDefaults{.confidence = 0.25, .iou = 0.45, .max_detections = 300};
@@ -151,4 +151,4 @@ TEST(PercentDecodeTest, APercentSignWithoutTwoDigitsStays) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http
