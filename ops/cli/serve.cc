@@ -147,18 +147,18 @@ int RunWorker(const Config& config, const fcgi::Notice& notice, const Scoreboard
   backend::Catalog catalog(client);
   backend::Inference inference(client, InferenceOptionsOf(config));
   predict::SpareThreads spare_threads(config.threads);
-  const worker::Router api({.config = config,
-                            .client = client,
-                            .inference = inference,
-                            .catalog = catalog,
-                            .quarantine = station.pool.quarantine,
-                            .heavy = heavy,
-                            .spare_threads = spare_threads,
-                            .keys = keys ? &*keys : nullptr,
-                            .cache = cache ? &*cache : nullptr});
+  const worker::Router router({.config = config,
+                               .client = client,
+                               .inference = inference,
+                               .catalog = catalog,
+                               .quarantine = station.pool.quarantine,
+                               .heavy = heavy,
+                               .spare_threads = spare_threads,
+                               .keys = keys ? &*keys : nullptr,
+                               .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       listener, ReadLimitsOf(config),
-      [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },
+      [&router](const fcgi::Request& request, Lane& lane) { return router.Handle(request, lane); },
       station);
   return EXIT_SUCCESS;
 }

@@ -1,4 +1,4 @@
-// As what a prediction is answered: JSON, or the picture with what was found drawn into it.
+// The forms of a prediction's answer: JSON, or the picture with what was found drawn into it.
 #pragma once
 
 #include <string_view>
@@ -10,9 +10,9 @@ enum class Output { kJson, kJpeg, kPng };
 
 std::string_view ContentType(Output output);
 
-// What the client accepts by its Accept header (RFC 9110, section 12.5.1), the best first; of what
-// it likes as much as another, JSON comes first. JSON alone when it accepts none of them, does not
-// care or writes what cannot be understood. Never empty.
+// The forms that an Accept header allows (RFC 9110, section 12.5.1), the client's favourite first.
+// JSON comes before what the client likes as much. The result is never empty: it is JSON only when
+// the header is empty, allows none of the forms, or cannot be parsed.
 std::vector<Output> Negotiate(std::string_view accept);
 
 }  // namespace inferpool::http

@@ -1,4 +1,4 @@
-// A prediction as the JSON that clients get.
+// A prediction as JSON.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace inferpool::predict {
 
 // The answer's members about the picture, without braces: "model":{...},"image":{...}, and
 // "detections" for detectors, "classes" for classifications, "embedding" for embeddings.
-// `normalized`: boxes in 0..1 of the picture instead of its pixels.
+// `normalized`: boxes have coordinates from 0 to 1 instead of pixels.
 std::string Members(const Prediction& prediction, bool normalized);
 
 // The whole answer with these members.

@@ -1,4 +1,4 @@
-// The cache of answers as requests use it.
+// The cache of answers, with everything that a request needs of it.
 #pragma once
 
 #include <chrono>
@@ -11,8 +11,7 @@
 
 namespace inferpool::predict {
 
-// A worker's own, shared by its threads; the answers are those of all workers. The arguments are
-// those of its parts.
+// Each worker has one, which its threads share. All workers share the answers. Thread safe.
 struct Cache {
   Cache(const std::string& folder, std::size_t entries, std::chrono::seconds time_to_live,
         int writer, const Config& config, CacheCounts& of_worker)

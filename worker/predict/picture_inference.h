@@ -32,7 +32,8 @@ struct Prediction {
 
 // The problem to answer with when work on the request should stop: the client disconnected, or the
 // deadline passed. nullopt otherwise.
-std::optional<http::Problem> TooLate(const backend::CallLimits& limits, const std::string& model);
+[[nodiscard]] std::optional<http::Problem> TooLate(const backend::CallLimits& limits,
+                                                   const std::string& model);
 
 struct PictureQuestion {
   const std::string& model;
@@ -47,9 +48,10 @@ struct PictureQuestion {
 // `task` is where the crash handler looks for what the thread is working on; it names this picture
 // from here on. `times` has the stages that were reached. Returns a problem as soon as there is
 // one, and soon after the client has left.
-std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
-                                                     const http::Services& services,
-                                                     const PictureQuestion& question,
-                                                     Seqlock<Task>& task, http::StageTimes& times);
+[[nodiscard]] std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
+                                                                   const http::Services& services,
+                                                                   const PictureQuestion& question,
+                                                                   Seqlock<Task>& task,
+                                                                   http::StageTimes& times);
 
 }  // namespace inferpool::predict

@@ -141,9 +141,8 @@ struct Looked {
   std::string_view outcome;  // X-Cache
 };
 
-Looked LookOrCompute(http::Exchange& exchange, const http::Services& services,
+Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, Cache& cache,
                      const Question& asked) {
-  Cache& cache = *services.cache;
   const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
   std::optional<CacheKey> key;
   const std::string_view best = http::ContentType(asked.outputs.front());
@@ -211,7 +210,7 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   if (services.cache == nullptr) {
     return Finish(exchange, Compute(exchange, services, asked).content);
   }
-  Looked looked = LookOrCompute(exchange, services, asked);
+  Looked looked = LookOrCompute(exchange, services, *services.cache, asked);
   fcgi::Response response = Finish(exchange, std::move(looked.content));
   response.headers.emplace_back("X-Cache", looked.outcome);
   return response;

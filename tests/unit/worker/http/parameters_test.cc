@@ -127,7 +127,8 @@ TEST(ParametersTest, ARefusalIsWholeInTheAnswerWhateverTheQueryHolds) {
     const auto parsed = ParseParameters(query, kDefaults);
     const auto* problem = std::get_if<Problem>(&parsed);
     ASSERT_NE(problem, nullptr) << query;
-    const Json::Value json = test::ParseJson(Render(*problem, "id").body);
+    const Json::Value json =
+        test::ParseJson(Render(*problem, ProblemForm::kProblemJson, "id").body);
     EXPECT_NE(json["detail"].asString().find("max_detections"), std::string::npos)
         << query << ": " << json["detail"];
   }

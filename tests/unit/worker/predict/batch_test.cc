@@ -110,7 +110,7 @@ TEST_F(BatchTest, PicturesAreWorkedOnAtOnce) {
 }
 
 TEST_F(BatchTest, WithoutSpareThreadsItsOwnOneDoesItAll) {
-  spare_threads_.Take(100);
+  ASSERT_EQ(spare_threads_.Take(100), 2);
   const Json::Value json = ParseJson(Ask(Batch({picture_, picture_, picture_})).body);
   for (const Json::Value& result : json["results"]) EXPECT_EQ(result["status"], 200);
 }
