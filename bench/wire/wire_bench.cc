@@ -30,7 +30,7 @@
 #include "bench/wire/measure.h"
 #include "proto/kserve.grpc.pb.h"
 #include "proto/tensor.h"
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 #include "worker/backend/inference.h"
 #include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
@@ -136,7 +136,7 @@ MakeCall Worker(std::shared_ptr<backend::Inference> inference, const std::string
                         .outputs = {{"OUTPUT0", "FP32", {-1, floats}}},
                         .class_names = {},
                         .parameters = {}};
-  vision::Plan plan;
+  vision::ModelPlan plan;
   plan.input_name = "INPUT0";
   plan.has_batch_dimension = true;
   plan.outputs = {"OUTPUT0"};
@@ -357,7 +357,7 @@ void PrintRatios(const Rounds& rounds) {
 }
 
 int Measure(const std::filesystem::path& own, const Options& options) {
-  TuneRuntime();  // as the worker does
+  TuneProcess();  // as the worker does
   std::string pattern = std::filesystem::temp_directory_path() / "wire_bench_XXXXXX";
   const std::filesystem::path folder = mkdtemp(pattern.data());
   WriteModel(folder / "models", "identity", "instance_group { count: 16 }\n");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "modelserver/engines/opencv_guard.h"
+#include "shared/pictures/letterbox_geometry.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -17,10 +17,6 @@ namespace {
 constexpr float kPadding = 114.0F / 255;
 constexpr std::int64_t kMaxSide = 8192;
 constexpr std::size_t kChannels = 3;
-
-int RoundHalfToEven(double value) {
-  return static_cast<int>(std::lrint(value));
-}
 
 std::array<float, 256> ValueOfByte() {
   std::array<float, 256> table{};
@@ -48,27 +44,27 @@ class LetterboxEngine : public OneByOneEngine {
     const std::span<const std::int64_t> picture_shape = input.shape.last(3);
     const std::int64_t height = picture_shape[0];
     const std::int64_t width = picture_shape[1];
-    constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 3;
-    if (height < 1 || width < 1 || height > kMost || width > kMost) {
-      return absl::InvalidArgumentError("the picture has no pixels, or impossibly many");
+    constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
+    if (height < 1 || width < 1 || height > kMaxPictureSide || width > kMaxPictureSide) {
+      return InvalidArgument("the picture has no pixels, or impossibly many");
     }
     std::vector<std::int64_t> shape{std::int64_t{kChannels}, size_.height, size_.width};
     if (batches_ || one_row_) {
       shape.insert(shape.begin(), rows);
     }
     const std::size_t values = kChannels * static_cast<std::size_t>(size_.area());
-    const auto memory =
-        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float));
-    RETURN_IF_ERROR(memory.status());
+    ASSIGN_OR_RETURN(
+        const auto memory,
+        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float)));
     const std::size_t row_bytes = input.data.size() / static_cast<std::size_t>(rows);
     // Shared memory may lie anywhere; the reply's memory is aligned.
-    const bool aligned = reinterpret_cast<std::uintptr_t>(memory->data()) % alignof(float) == 0;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(float) == 0;
     std::vector<float> buffer(aligned ? 0 : values);
     for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
       // cv::Mat has no view of constant pixels; they are only read.
       const cv::Mat picture(static_cast<int>(height), static_cast<int>(width), CV_8UC3,
                             const_cast<std::byte*>(input.data.data() + row * row_bytes));
-      std::byte* to = memory->data() + row * values * sizeof(float);
+      std::byte* to = memory.data() + row * values * sizeof(float);
       if (aligned) {
         Write(picture, {reinterpret_cast<float*>(to), values});
       } else {
@@ -80,7 +76,7 @@ class LetterboxEngine : public OneByOneEngine {
   }
 
   void Write(const cv::Mat& picture, std::span<float> planes) const {
-    const cv::Rect content = LetterboxContent(picture.size(), size_);
+    const cv::Rect content = vision::LetterboxContent(picture.size(), size_);
     cv::Mat resized;
     cv::resize(picture, resized, content.size(), 0, 0, cv::INTER_LINEAR);
     std::ranges::fill(planes, kPadding);
@@ -107,15 +103,6 @@ class LetterboxEngine : public OneByOneEngine {
 
 }  // namespace
 
-cv::Rect LetterboxContent(cv::Size picture, cv::Size input) {
-  const double ratio = std::min(static_cast<double>(input.height) / picture.height,
-                                static_cast<double>(input.width) / picture.width);
-  const int width = std::clamp(RoundHalfToEven(picture.width * ratio), 1, input.width);
-  const int height = std::clamp(RoundHalfToEven(picture.height * ratio), 1, input.height);
-  return {RoundHalfToEven((input.width - width) / 2.0 - 0.1),
-          RoundHalfToEven((input.height - height) / 2.0 - 0.1), width, height};
-}
-
 absl::Status CompleteLetterbox(inference::ModelConfig& config) {
   const std::vector<std::int64_t> pixels{-1, -1, 3};
   if (config.input().empty()) {
@@ -137,7 +124,7 @@ absl::Status CompleteLetterbox(inference::ModelConfig& config) {
   }
   const auto side = [](std::int64_t size) { return size >= 1 && size <= kMaxSide; };
   if (dims.size() != 3 || dims[0] != 3 || !side(dims[1]) || !side(dims[2])) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'opencv_letterbox' has one input, UINT8 [-1,-1,3], and one output, FP32 "
         "[3,height,width] with sides of 1 to 8192");
   }

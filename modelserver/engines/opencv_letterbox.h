@@ -9,19 +9,12 @@
 #pragma once
 
 #include <memory>
-#include <opencv2/core/types.hpp>
 
 #include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
-
-// Where in an input of size `input` the whole `picture` comes to lie (sides at least 1). As
-// Ultralytics' LetterBox (ultralytics/data/augment.py): r = min(W / w, H / h), the size round(w r)
-// x round(h r), at least 1 x 1; left = round((W - size) / 2 - 0.1), top likewise; round is half to
-// even. The workers place pictures by the same rules, so boxes find their way back.
-cv::Rect LetterboxContent(cv::Size picture, cv::Size input);
 
 // Error: INVALID_ARGUMENT when the tensors are not as above.
 absl::Status CompleteLetterbox(inference::ModelConfig& config);

@@ -78,7 +78,7 @@ std::uint64_t LevelOf(const Model& model, Priority priority) {
 
 inference::ModelInferRequest RequestFor(const Model& model, const Aggregator::Rows& rows,
                                         Priority priority) {
-  const vision::Plan& plan = *model.plan;
+  const vision::ModelPlan& plan = *model.plan;
   inference::ModelInferRequest request;
   request.set_model_name(model.description.name);
   if (const std::uint64_t level = LevelOf(model, priority); level != 0) {
@@ -156,7 +156,7 @@ std::shared_ptr<Inference::Calls> Inference::CallsOf(const std::shared_ptr<const
       (calls->model != model && calls->model->description != model->description)) {
     BatchLimits limits = options_.batch;
     // A file's bytes are no row that others could follow.
-    const bool batches = model->plan->feed == vision::Feed::kPixels;
+    const bool batches = model->plan->input_kind == vision::InputKind::kPixels;
     const auto most = static_cast<int>(
         std::clamp<std::int64_t>(model->description.max_batch_size, 1, limits.max_rows));
     limits.max_rows = batches ? most : 1;

@@ -34,7 +34,7 @@ std::shared_ptr<const KeyHolder> MakeHolder(ApiKey key, RateLimiter& limiter) {
   holder->meter = limiter.Find(holder->key.name);
   if (holder->meter == nullptr) {
     log::Error("no place is left to count a key's requests: each worker limits it by itself",
-               {{"key", holder->key.name}, {"places", RateLimiter::kPlaces}});
+               {{"key", holder->key.name}, {"places", RateLimiter::kMaxKeys}});
     holder->own_meter = std::make_unique<RateMeter>();
     holder->meter = holder->own_meter.get();
   }

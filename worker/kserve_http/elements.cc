@@ -213,8 +213,9 @@ class Reader {
     auto error = std::from_chars(text.data(), text.data() + text.size(), value).ec;
     if constexpr (std::is_floating_point_v<T>) {
       // Out of range is also what is too small to be anything but zero.
-      if (error != std::errc())
+      if (error != std::errc()) {
         value = static_cast<T>(std::strtod(std::string(text).c_str(), nullptr));
+      }
       error = std::isfinite(value) ? std::errc() : std::errc::result_out_of_range;
     }
     if (error != std::errc()) {

@@ -60,8 +60,9 @@ bool IsWhole(const Json::Value& value) {
 absl::Status ReadShape(const Json::Value& shape,
                        inference::ModelInferRequest::InferInputTensor& to) {
   if (!shape.isArray()) return InvalidArgument("\"shape\" is no array");
-  if (shape.size() > kMaxDimensions)
+  if (shape.size() > kMaxDimensions) {
     return InvalidArgument("\"shape\" has over {} dimensions", kMaxDimensions);
+  }
   for (const Json::Value& dimension : shape) {
     if (!IsWhole(dimension) || !dimension.isInt64() || dimension.asInt64() < 0) {
       return InvalidArgument("\"shape\" has something else than whole numbers from 0");

@@ -15,7 +15,7 @@
 #include <variant>
 #include <vector>
 
-#include "fcgi/serving/part_owner.h"
+#include "fcgi/serving/crash_scope.h"
 #include "shared/base/check.h"
 #include "shared/base/json_text.h"
 #include "shared/base/mutex.h"
@@ -77,7 +77,7 @@ class Batch {
  private:
   void Help(std::size_t helper) {
     try {
-      const fcgi::PartOwner owner(exchange_.lane, tasks_[helper]);
+      const fcgi::HelperCrashScope scope(exchange_.lane, tasks_[helper]);
       Work(tasks_[helper]);
     } catch (const std::exception&) {  // no memory to begin with: the others do it
     }

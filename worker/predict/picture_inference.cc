@@ -31,12 +31,12 @@ std::optional<http::Problem> CheckPixels(const vision::Header& header, int max_p
 }
 
 // Writes one picture's input. `pixels` is empty for a model that takes the file.
-absl::Status Write(const vision::Plan& plan, std::string_view picture, const cv::Mat& pixels,
+absl::Status Write(const vision::ModelPlan& plan, std::string_view picture, const cv::Mat& pixels,
                    const vision::Placement& placement, std::span<std::byte> row) {
-  if (plan.feed == vision::Feed::kPixels) {
+  if (plan.input_kind == vision::InputKind::kPixels) {
     return vision::WriteInput(pixels, placement, plan.input, row);
   }
-  if (plan.feed == vision::Feed::kBytes) {
+  if (plan.input_kind == vision::InputKind::kFile) {
     const auto length = static_cast<std::uint32_t>(picture.size());
     std::memcpy(row.data(), &length, sizeof length);
     row = row.subspan(sizeof length);
@@ -45,20 +45,20 @@ absl::Status Write(const vision::Plan& plan, std::string_view picture, const cv:
   return absl::OkStatus();
 }
 
-std::size_t InputBytes(const vision::Plan& plan, std::string_view picture,
+std::size_t InputBytes(const vision::ModelPlan& plan, std::string_view picture,
                        const vision::Placement& placement) {
-  switch (plan.feed) {
-    case vision::Feed::kBytes:
+  switch (plan.input_kind) {
+    case vision::InputKind::kFile:
       return sizeof(std::uint32_t) + picture.size();
-    case vision::Feed::kOctets:
+    case vision::InputKind::kFileBytes:
       return picture.size();
-    case vision::Feed::kPixels:
+    case vision::InputKind::kPixels:
       break;
   }
   return vision::RowBytes(plan.input, placement.input);
 }
 
-absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan,
+absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
                                           const backend::Aggregator::RowAnswer& row,
                                           const vision::Placement& placement,
                                           const http::PredictParameters& parameters) {
@@ -82,9 +82,9 @@ absl::StatusOr<vision::Result> ReadResult(const vision::Plan& plan,
 }
 
 // A server that decodes the picture itself calls a bad one an invalid argument.
-http::Problem InferProblem(const vision::Plan& plan, const absl::Status& status,
+http::Problem InferProblem(const vision::ModelPlan& plan, const absl::Status& status,
                            const std::string& model) {
-  if (plan.feed != vision::Feed::kPixels && absl::IsInvalidArgument(status)) {
+  if (plan.input_kind != vision::InputKind::kPixels && absl::IsInvalidArgument(status)) {
     return http::PictureProblem(status);
   }
   return http::BackendProblem(status, model);
@@ -120,7 +120,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
 
   const auto known = services.catalog.Get(model, limits.deadline);
   if (!known.ok()) return http::BackendProblem(known.status(), model);
-  const absl::StatusOr<vision::Plan>& plan = (*known)->plan;
+  const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
   if (!plan.ok()) return http::BackendProblem(plan.status(), model);
 
   // A refusal is prompt, however large the picture.
@@ -134,7 +134,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
   HeavyStep step;
-  const bool decodes = plan->feed == vision::Feed::kPixels;
+  const bool decodes = plan->input_kind == vision::InputKind::kPixels;
   if (decodes && services.config.decode.reduced) placement = vision::Reduce(*header, placement);
   // What the embedded model server decodes is this machine's work too, until it has answered.
   if (decodes || services.config.modelserver.enabled) {

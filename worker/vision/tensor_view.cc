@@ -29,10 +29,10 @@ std::size_t BytesPerValue(std::string_view datatype) {
 
 // Nothing when the shape is absurd. OpenCV counts in int, and no sane head needs more.
 std::optional<std::size_t> CountValues(const std::vector<std::int64_t>& shape) {
-  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
+  constexpr std::int64_t kMax = std::numeric_limits<int>::max();
   std::int64_t count = 1;
   for (const std::int64_t length : shape) {
-    if (length < 0 || (length > 0 && count > kMost / length)) {
+    if (length < 0 || (length > 0 && count > kMax / length)) {
       return std::nullopt;
     }
     count *= length;

@@ -331,8 +331,9 @@ TEST(NginxConfigTest, TheLocationsOfTheWorkersKeepTheErrorsAndParametersOfTheSer
     for (const std::string& page : reader.All(place, "error_page")) {
       std::istringstream words(page);
       for (std::string word; words >> word;) {
-        if (word.size() == 3 && std::isdigit(static_cast<unsigned char>(word[0])))
+        if (word.size() == 3 && std::isdigit(static_cast<unsigned char>(word[0]))) {
           found.insert(word);
+        }
       }
     }
     return found;

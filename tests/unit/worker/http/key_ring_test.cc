@@ -153,7 +153,7 @@ TEST_F(KeyRingTest, ANameKeepsItsMeterFromFileToFile) {
 }
 
 TEST_F(KeyRingTest, AKeyWithoutAPlaceIsMeteredByTheWorkerAlone) {
-  for (std::size_t i = 0; i < RateLimiter::kPlaces; ++i) {
+  for (std::size_t i = 0; i < RateLimiter::kMaxKeys; ++i) {
     ASSERT_NE(limiter_->Find("key-" + std::to_string(i)), nullptr);
   }
   ApiKey key = Key("shop");

@@ -273,7 +273,7 @@ TEST_F(HandlerTest, ALargeBodyThatFindsNoTurnIsA503) {
   HeavySteps other(heavy_.work, heavy_.board.lanes(0)[1], 2);
   auto step = other.Begin(std::uint64_t{1} << 40, {});
   ASSERT_TRUE(step.ok());
-  time_ = std::chrono::milliseconds(50);
+  time_ = seconds(2);  // in which the server is asked first
   const fcgi::Response response = Infer(LargeJson("FP32"));
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(Header(response, "Retry-After"), "1");

@@ -16,7 +16,7 @@ namespace {
 using test::ParseJson;
 
 Prediction Make(vision::Result result, std::vector<std::string> class_names = {}) {
-  backend::Model model{.description = {}, .plan = vision::Plan{}};
+  backend::Model model{.description = {}, .plan = vision::ModelPlan{}};
   model.description.name = "faces";
   model.description.class_names = std::move(class_names);
   return {.model = std::make_shared<const backend::Model>(std::move(model)),

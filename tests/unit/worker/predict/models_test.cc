@@ -14,7 +14,7 @@ namespace {
 using test::ParseJson;
 
 backend::Model Faces() {
-  vision::Plan plan;
+  vision::ModelPlan plan;
   plan.family = vision::Family::kEndToEnd;
   return {.description = {.name = "faces",
                           .version = "2",
@@ -56,7 +56,7 @@ TEST(ModelsTest, AModelThatCannotBeUsedSaysWhy) {
 
 TEST(ModelsTest, AModelWithoutAnythingIsStillJson) {
   const Json::Value json =
-      ParseJson(ToJson(backend::Model{.description = {}, .plan = vision::Plan{}}));
+      ParseJson(ToJson(backend::Model{.description = {}, .plan = vision::ModelPlan{}}));
   EXPECT_EQ(json["inputs"].size(), 0U);
   EXPECT_EQ(json["class_names"].size(), 0U);
 }

@@ -1,4 +1,4 @@
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -210,14 +210,14 @@ TEST(FamilyTest, AModelMayTakeThePicturesFile) {
     model.inputs = {{"image", "BYTES", shape}};
     const auto plan = MakePlan(model);
     ASSERT_TRUE(plan.ok()) << plan.status();
-    EXPECT_EQ(plan->feed, Feed::kBytes);
+    EXPECT_EQ(plan->input_kind, InputKind::kFile);
     EXPECT_EQ(WireDatatype(*plan), "BYTES");
     EXPECT_EQ(RowShape(*plan, {20, 10}, 77), (Shape{1}));
     // Boxes are in the picture's own pixels.
     EXPECT_EQ(Place(plan->input, {4000, 3000}).input, cv::Size(4000, 3000));
   }
   model.inputs = {{"image", "UINT8", {-1}}};
-  EXPECT_EQ(MakePlan(model)->feed, Feed::kOctets);
+  EXPECT_EQ(MakePlan(model)->input_kind, InputKind::kFileBytes);
   EXPECT_EQ(WireDatatype(*MakePlan(model)), "UINT8");
   EXPECT_EQ(RowShape(*MakePlan(model), {20, 10}, 77), (Shape{77}));
   model.max_batch_size = 4;

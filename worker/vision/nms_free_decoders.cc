@@ -1,4 +1,4 @@
-#include "worker/vision/final_boxes.h"
+#include "worker/vision/nms_free_decoders.h"
 
 #include <fmt/format.h>
 
@@ -14,8 +14,8 @@ namespace {
 // Adds the box unless its score is too low or its class is no class.
 void Add(std::span<const float> box, float score, float class_id, float confidence,
          Detections& detections) {
-  constexpr float kMostClasses = 1 << 20;
-  if (score > confidence && class_id >= 0 && class_id < kMostClasses) {
+  constexpr float kMaxClasses = 1 << 20;
+  if (score > confidence && class_id >= 0 && class_id < kMaxClasses) {
     detections.push_back(
         {box[0], box[1], box[2], box[3], score, static_cast<int>(std::lround(class_id))});
   }
@@ -23,7 +23,7 @@ void Add(std::span<const float> box, float score, float class_id, float confiden
 
 }  // namespace
 
-absl::StatusOr<Detections> ReadEndToEnd(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadEndToEnd(const ModelPlan& plan, std::span<const TensorView> outputs,
                                         float confidence) {
   absl::StatusOr<Numbers> count = ReadOutput(outputs, plan.outputs[0], 1);
   if (!count.ok()) {
@@ -62,7 +62,7 @@ absl::StatusOr<Detections> ReadEndToEnd(const Plan& plan, std::span<const Tensor
   return detections;
 }
 
-absl::StatusOr<Detections> ReadNmsFree(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadNmsFree(const ModelPlan& plan, std::span<const TensorView> outputs,
                                        float confidence) {
   absl::StatusOr<Numbers> table = ReadOutput(outputs, plan.outputs.front(), 2);
   if (!table.ok()) {

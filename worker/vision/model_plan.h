@@ -1,4 +1,4 @@
-// From a model's metadata to a plan: what to feed it with and how to read its answer. Pure.
+// Makes a plan from a model's metadata: how to fill its input and how to read its outputs. Pure.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -15,7 +15,8 @@
 
 namespace inferpool::vision {
 
-// What a model's outputs mean. Boxes are in the input's pixels unless box_coordinates says else.
+// The meaning of a model's outputs. Boxes are in the input's pixels unless box_coordinates says
+// otherwise.
 enum class Family {
   kYoloV8,    // [4 + classes, anchors]: cx, cy, w, h, a score for each class; also YOLO11
   kYoloV5,    // [anchors, 5 + classes]: cx, cy, w, h, objectness, a score for each class
@@ -25,32 +26,32 @@ enum class Family {
   kEmbedding,       // [dimensions]
 };
 
-// What a model is fed with.
-enum class Feed {
-  kPixels,  // decoded and placed here, as InputLayout says
-  kBytes,   // the picture's file as it came, one BYTES element: the server decodes
-  kOctets,  // the same as UINT8 [bytes]
+// The form in which a model takes its picture.
+enum class InputKind {
+  kPixels,     // pixels that the worker decodes and places, as InputLayout says
+  kFile,       // the picture's file as one BYTES element: the server decodes it
+  kFileBytes,  // the picture's file as UINT8 [bytes]: the server decodes it
 };
 
 enum class Scores { kAuto, kProbabilities, kLogits };
 
-struct Plan {
+struct ModelPlan {
   std::string input_name;
-  Feed feed = Feed::kPixels;
-  InputLayout input;  // unless kPixels: where the server puts the pixels, for the boxes' way back
+  InputKind input_kind = InputKind::kPixels;
+  InputLayout input;  // for the kinds of file: how the server places the pixels, to map boxes back
   bool has_batch_dimension = false;  // the input's shape starts with the number of pictures
   Family family = Family::kYoloV8;
-  std::size_t classes = 0;  // 0: whatever the answer has
-  // The outputs to ask for and to read: one; for kEndToEnd num_dets, det_boxes, det_scores and
-  // det_classes, in this order.
+  std::size_t classes = 0;  // 0: as many as the answer has
+  // The names of the outputs to ask for and to read. There is one; kEndToEnd has num_dets,
+  // det_boxes, det_scores and det_classes, in this order.
   std::vector<std::string> outputs;
   bool normalized_boxes = false;  // boxes are in 0..1 of the input's size
   Scores scores = Scores::kAuto;  // kClassification only
 };
 
 // Reads the model's one picture input, its outputs, its class names, and these parameters of its
-// config.pbtxt (`parameters { key: "family" value: { string_value: "yolov8" } }`). Others are left
-// alone: Triton and its backends have their own.
+// config.pbtxt (`parameters { key: "family" value: { string_value: "yolov8" } }`). It ignores other
+// parameters, because Triton and its backends have their own.
 //
 // | parameter       | values                                | default                           |
 // | --------------- | ------------------------------------- | --------------------------------- |
@@ -84,23 +85,23 @@ struct Plan {
 //    one of -1, is the anchors';
 // 3. the one output of one dimension: embedding when its name contains "embed" or "feature",
 //    otherwise classification.
-// Lengths of -1 are settled by the class names, or by the answer where the family is given.
+// The class names decide lengths of -1, or the answer does where the family is given.
 //
-// FAILED_PRECONDITION: cannot be served as it is described; the text says what to put in
+// FAILED_PRECONDITION: the model as described cannot be served; the text says what to write in
 // config.pbtxt.
-absl::StatusOr<Plan> MakePlan(const ModelDescription& model);
+absl::StatusOr<ModelPlan> MakePlan(const ModelDescription& model);
 
-// The shape of one picture's row in the input tensor, without a batch dimension: of pixels of
-// Placement::input's size, or of a file of `file_bytes`.
-std::vector<std::int64_t> RowShape(const Plan& plan, cv::Size input, std::size_t file_bytes);
+// Returns the shape of one picture's row in the input tensor, without a batch dimension: for pixels
+// of the size `input` (Placement::input), or for a file of `file_bytes`.
+std::vector<std::int64_t> RowShape(const ModelPlan& plan, cv::Size input, std::size_t file_bytes);
 
 // "FP32", "FP16", "UINT8".
 std::string_view Name(Datatype datatype);
 
-// The input tensor's datatype on the wire.
-std::string_view WireDatatype(const Plan& plan);
+// Returns the input tensor's datatype on the wire.
+std::string_view WireDatatype(const ModelPlan& plan);
 
-// As parameter `family` has it.
+// Returns the value of the parameter `family` for it.
 std::string_view Name(Family family);
 
 }  // namespace inferpool::vision

@@ -1,19 +1,19 @@
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 
 #include "shared/base/status.h"
 #include "worker/vision/model_input.h"
 #include "worker/vision/model_output.h"
 #include "worker/vision/parameters.h"
-#include "worker/vision/unusable.h"
+#include "worker/vision/unsupported_model.h"
 
 namespace inferpool::vision {
 
-absl::StatusOr<Plan> MakePlan(const ModelDescription& model) {
+absl::StatusOr<ModelPlan> MakePlan(const ModelDescription& model) {
   absl::StatusOr<Parameters> parameters = ReadParameters(model.parameters);
   if (!parameters.ok()) {
-    return Unusable(model, "{}", Message(parameters.status()));
+    return UnsupportedModel(model, "{}", Message(parameters.status()));
   }
-  Plan plan;
+  ModelPlan plan;
   plan.normalized_boxes = parameters->normalized_boxes;
   plan.scores = parameters->scores;
   RETURN_IF_ERROR(ReadInput(model, *parameters, plan));
@@ -23,21 +23,21 @@ absl::StatusOr<Plan> MakePlan(const ModelDescription& model) {
   return plan;
 }
 
-std::vector<std::int64_t> RowShape(const Plan& plan, cv::Size input, std::size_t file_bytes) {
-  switch (plan.feed) {
-    case Feed::kBytes:
+std::vector<std::int64_t> RowShape(const ModelPlan& plan, cv::Size input, std::size_t file_bytes) {
+  switch (plan.input_kind) {
+    case InputKind::kFile:
       return {1};
-    case Feed::kOctets:
+    case InputKind::kFileBytes:
       return {static_cast<std::int64_t>(file_bytes)};
-    case Feed::kPixels:
+    case InputKind::kPixels:
       break;
   }
   return plan.input.channels_first ? Shape{3, input.height, input.width}
                                    : Shape{input.height, input.width, 3};
 }
 
-std::string_view WireDatatype(const Plan& plan) {
-  return plan.feed == Feed::kBytes ? "BYTES" : Name(plan.input.datatype);
+std::string_view WireDatatype(const ModelPlan& plan) {
+  return plan.input_kind == InputKind::kFile ? "BYTES" : Name(plan.input.datatype);
 }
 
 std::string_view Name(Datatype datatype) {

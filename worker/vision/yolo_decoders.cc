@@ -1,4 +1,4 @@
-#include "worker/vision/raw_heads.h"
+#include "worker/vision/yolo_decoders.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 namespace inferpool::vision {
 namespace {
 
-absl::Status CheckClasses(const Plan& plan, std::size_t length, std::size_t around) {
+absl::Status CheckClasses(const ModelPlan& plan, std::size_t length, std::size_t around) {
   if (length <= around || (plan.classes > 0 && length - around != plan.classes)) {
     return absl::InternalError(
         fmt::format("the model's output {} has {} values an anchor, which is not {} + {} classes",
@@ -54,7 +54,7 @@ void FindBestClasses(const Numbers& head, std::size_t first_anchor, std::size_t 
 
 }  // namespace
 
-absl::StatusOr<Detections> ReadYoloV8(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadYoloV8(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence) {
   absl::StatusOr<Numbers> head = ReadOutput(outputs, plan.outputs.front(), 2);
   if (!head.ok()) {
@@ -79,7 +79,7 @@ absl::StatusOr<Detections> ReadYoloV8(const Plan& plan, std::span<const TensorVi
   return detections;
 }
 
-absl::StatusOr<Detections> ReadYoloV5(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Detections> ReadYoloV5(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       float confidence) {
   absl::StatusOr<Numbers> head = ReadOutput(outputs, plan.outputs.front(), 2);
   if (!head.ok()) {

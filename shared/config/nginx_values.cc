@@ -1,4 +1,4 @@
-#include "shared/config/edge_values.h"
+#include "shared/config/nginx_values.h"
 
 #include <arpa/inet.h>
 
@@ -6,7 +6,7 @@
 #include <charconv>
 #include <string>
 
-namespace inferpool::edge {
+namespace inferpool::nginx_values {
 namespace {
 
 // The longest name that DNS has (RFC 1035).
@@ -28,11 +28,11 @@ bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxName && std::ranges::all_of(text, IsNameCharacter);
 }
 
-bool IsNumber(std::string_view text, int least, int most) {
+bool IsNumber(std::string_view text, int min, int max) {
   if (text.empty() || text.size() > 5 || !std::ranges::all_of(text, IsDigit)) return false;
   int number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
-  return number >= least && number <= most;
+  return number >= min && number <= max;
 }
 
 bool IsPort(std::string_view text) {
@@ -127,4 +127,4 @@ bool IsPool(std::string_view text) {
          path.find(':') == std::string_view::npos;
 }
 
-}  // namespace inferpool::edge
+}  // namespace inferpool::nginx_values

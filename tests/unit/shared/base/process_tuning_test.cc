@@ -1,4 +1,4 @@
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 
 #include <absl/synchronization/mutex.h>
 #include <gtest/gtest.h>
@@ -19,10 +19,10 @@ void LockInBothOrders() {
   }
 }
 
-TEST(TuneRuntimeTest, LocksAreNotEnteredInAGraph) {
+TEST(ProcessTuningTest, LocksAreNotEnteredInAGraph) {
   EXPECT_EXIT(
       {
-        TuneRuntime();
+        TuneProcess();
         LockInBothOrders();
         std::exit(EXIT_SUCCESS);
       },

@@ -1,11 +1,11 @@
-// What the configuration may hold where it ends up in nginx's: texts that mean there what they say,
-// and that nothing can be added to nginx's configuration by. Pure.
+// Checks the values of our configuration that end up in nginx's. A value that passes means the same
+// there, and cannot add anything else to nginx's configuration. Pure functions.
 #pragma once
 
 #include <cstddef>
 #include <string_view>
 
-namespace inferpool::edge {
+namespace inferpool::nginx_values {
 
 // The longest path that fits a unix socket's address, the closing zero excluded.
 inline constexpr std::size_t kMaxSocketPath = 107;
@@ -13,7 +13,7 @@ inline constexpr std::size_t kMaxSocketPath = 107;
 // A path that nginx takes between quotes.
 bool IsPath(std::string_view text);
 
-// "_", "example.org", "*.example.org".
+// As "_", "example.org", "*.example.org".
 bool IsServerName(std::string_view text);
 
 // "https://example.org", "http://localhost:3000", "*". In small letters and without the scheme's
@@ -38,4 +38,4 @@ bool IsResolver(std::string_view text);
 // "unix:/path/inferpool.sock", or as IsHostAndPort has it.
 bool IsPool(std::string_view text);
 
-}  // namespace inferpool::edge
+}  // namespace inferpool::nginx_values

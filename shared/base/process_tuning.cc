@@ -1,11 +1,11 @@
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 
 #include <absl/synchronization/mutex.h>
 #include <malloc.h>
 
 namespace inferpool {
 
-void TuneRuntime() {
+void TuneProcess() {
   constexpr int kMebi = 1 << 20;
   // NOLINTBEGIN(concurrency-mt-unsafe): there are no threads yet
   mallopt(M_MMAP_THRESHOLD, 32 * kMebi);  // the most that glibc allows

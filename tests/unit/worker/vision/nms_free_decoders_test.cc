@@ -1,4 +1,4 @@
-#include "worker/vision/final_boxes.h"
+#include "worker/vision/nms_free_decoders.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 namespace inferpool::vision {
 namespace {
 
-Plan EndToEnd() {
-  Plan plan;
+ModelPlan EndToEnd() {
+  ModelPlan plan;
   plan.family = Family::kEndToEnd;
   plan.outputs = {"num_dets", "det_boxes", "det_scores", "det_classes"};
   return plan;
@@ -76,7 +76,7 @@ TEST(FinalBoxesTest, AnOutputThatIsMissingIsNamed) {
 }
 
 TEST(FinalBoxesTest, AClassIsTheNearestWholeNumber) {
-  Plan plan;
+  ModelPlan plan;
   plan.family = Family::kNmsFree;
   plan.outputs = {"rows"};
   Answer answer;
@@ -91,7 +91,7 @@ TEST(FinalBoxesTest, AClassIsTheNearestWholeNumber) {
 }
 
 TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoClassAreLeftOut) {
-  Plan plan;
+  ModelPlan plan;
   plan.family = Family::kNmsFree;
   plan.outputs = {"rows"};
   Answer answer;

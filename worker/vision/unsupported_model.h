@@ -1,4 +1,4 @@
-// The refusal of a model's metadata, in one form.
+// The error for a model whose metadata cannot be used.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,13 +16,13 @@ namespace inferpool::vision {
 
 using Shape = std::vector<std::int64_t>;
 
-// A length that the metadata leave open.
+// A length that the metadata leaves open.
 inline constexpr std::int64_t kAny = -1;
 
-// FAILED_PRECONDITION with the model's name before the text.
+// Makes a FAILED_PRECONDITION error that begins with the model's name.
 template <typename... Arguments>
-absl::Status Unusable(const ModelDescription& model, fmt::format_string<Arguments...> text,
-                      Arguments&&... arguments) {
+absl::Status UnsupportedModel(const ModelDescription& model, fmt::format_string<Arguments...> text,
+                              Arguments&&... arguments) {
   return absl::FailedPreconditionError(fmt::format(
       "model {}: {}", model.name, fmt::format(text, std::forward<Arguments>(arguments)...)));
 }

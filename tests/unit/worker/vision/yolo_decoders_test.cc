@@ -1,4 +1,4 @@
-#include "worker/vision/raw_heads.h"
+#include "worker/vision/yolo_decoders.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 namespace inferpool::vision {
 namespace {
 
-Plan OneOutput(Family family, std::size_t classes) {
-  Plan plan;
+ModelPlan OneOutput(Family family, std::size_t classes) {
+  ModelPlan plan;
   plan.family = family;
   plan.classes = classes;
   plan.outputs = {"head"};
