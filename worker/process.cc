@@ -19,13 +19,13 @@
 #include "shared/board/heavy_work.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
-#include "worker/api.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
+#include "worker/router.h"
 
 namespace inferpool {
 namespace {
@@ -106,7 +106,7 @@ int RunWorker(const WorkerStart& start) {
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
        .counts = &context.slot.model_calls});
-  std::optional<api::KeyRing> keys;
+  std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());
     // The worker that it would replace may well know keys.
@@ -114,28 +114,28 @@ int RunWorker(const WorkerStart& start) {
   }
   const std::string cache_folder = config.state + "/children/cache";
   const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
-  std::optional<api::Cache> cache;
+  std::optional<predict::Cache> cache;
   if (cache_entries > 0) {
     cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), start.slot,
                   config, context.slot.cache);
   }
-  api::ResponseCache::Sweep(cache_folder, cache_entries);
+  predict::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, start.successor)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::InferenceClient inference(client, InferenceOptionsOf(config));
-  api::SpareThreads spare_threads(config.threads);
-  const api::Api api({.config = config,
-                      .client = client,
-                      .inference = inference,
-                      .catalog = catalog,
-                      .quarantine = context.pool.quarantine,
-                      .heavy = heavy,
-                      .spare_threads = spare_threads,
-                      .keys = keys ? &*keys : nullptr,
-                      .cache = cache ? &*cache : nullptr});
+  predict::SpareThreads spare_threads(config.threads);
+  const worker::Router router({.config = config,
+                               .client = client,
+                               .inference = inference,
+                               .catalog = catalog,
+                               .quarantine = context.pool.quarantine,
+                               .heavy = heavy,
+                               .spare_threads = spare_threads,
+                               .keys = keys ? &*keys : nullptr,
+                               .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       start.listener, ReadLimitsOf(config),
-      [&api](const fcgi::Request& request, Lane& lane) { return api.Handle(request, lane); },
+      [&router](const fcgi::Request& request, Lane& lane) { return router.Handle(request, lane); },
       context);
   return EXIT_SUCCESS;
 }

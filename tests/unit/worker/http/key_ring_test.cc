@@ -14,7 +14,7 @@
 #include "shared/base/log.h"
 #include "tests/unit/shared/base/temporary_folder.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::chrono::milliseconds;
@@ -188,4 +188,4 @@ TEST_F(KeyRingTest, ThreadsMayAskWhileTheFileChanges) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -7,7 +7,7 @@
 
 #include "proto/tensor.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using testing::HasSubstr;
@@ -252,4 +252,4 @@ TEST(InferRequestTest, ItEndsWithThePatience) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 TEST(JsonCursorTest, TakesTokensInOrder) {
@@ -63,4 +63,4 @@ TEST(JsonCursorTest, StringsAreUtf8) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -10,7 +10,7 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
@@ -37,7 +37,7 @@ const vision::Detections kTwo = {
     {.x1 = 0, .y1 = 0, .x2 = 640, .y2 = 480, .confidence = 0.25, .class_id = 0}};
 
 TEST(AnswerTest, NamesModelPictureTimesAndRequest) {
-  Timings timings;
+  http::StageTimes timings;
   timings.Set(Stage::kDecode, std::chrono::microseconds(1'500));
   const Json::Value json = ParseJson(Complete(Members(Make(kTwo), false), timings, "id-1"));
   EXPECT_EQ(json["model"]["name"], "faces");
@@ -157,4 +157,4 @@ TEST(AnswerTest, MembersStandInTheDocumentedOrder) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -8,7 +8,7 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
@@ -94,4 +94,4 @@ TEST(ModelsTest, NoModelsAreAnEmptyList) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -1,4 +1,4 @@
-// The API with all that is below it, and a model server that the test makes answer.
+// The router with all that is below it, and a model server that the test makes answer.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,13 +14,13 @@
 #include "tests/unit/shared/board/occupied_board.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
 #include "tests/unit/worker/http/parsed_json.h"
-#include "worker/api.h"
 #include "worker/predict/batch.h"
+#include "worker/router.h"
 
 namespace inferpool::test {
 
 // Nobody listens at the client's target: whatever is answered here needs no model server.
-class ApiTest : public testing::Test {
+class RouterTest : public testing::Test {
  protected:
   static void SetUpTestSuite() { log::Init(log::Level::kError, "test"); }
 
@@ -32,7 +32,7 @@ class ApiTest : public testing::Test {
     request.accepted = Clock::now();
     return request;
   }
-  fcgi::Response Handle(const fcgi::Request& request) { return api_.Handle(request, lane()); }
+  fcgi::Response Handle(const fcgi::Request& request) { return router_.Handle(request, lane()); }
   fcgi::Response Handle(std::string method, std::string path, std::string_view body = "") {
     return Handle(Make(std::move(method), std::move(path), body));
   }
@@ -67,20 +67,20 @@ class ApiTest : public testing::Test {
       test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
   Config config_;
   const backend::Client client_{{"unix:/nonexistent/inferpool.sock"}, 16};
-  backend::InferenceClient inference_{client_, {.domain = "api_test"}};
+  backend::InferenceClient inference_{client_, {.domain = "router_test"}};
   backend::Catalog catalog_{client_};
   const Scoreboard board_ = test::OccupiedBoard(1, 1);
   const HeavyWork heavy_{board_,
                          {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = 4}};
-  api::SpareThreads spare_threads_{2};
-  const api::Api api_{
+  predict::SpareThreads spare_threads_{2};
+  const worker::Router router_{
       {config_, client_, inference_, catalog_, quarantine(), heavy_, spare_threads_}};
 };
 
 // The same with a model server there.
-class ApiWithServerTest : public ApiTest {
+class RouterWithServerTest : public RouterTest {
  protected:
-  ApiWithServerTest() {
+  RouterWithServerTest() {
     test::FakeModel model = test::FakeDetector("faces");
     model.infer = [](const auto&, inference::ModelInferResponse* response) {
       const std::vector<std::int64_t> one = {1};
@@ -97,14 +97,14 @@ class ApiWithServerTest : public ApiTest {
     server_.index = {{"faces", "1"}, {"odd", "1"}, {"unloaded meanwhile", "1"}};
   }
 
-  fcgi::Response Ask(const fcgi::Request& request) { return api_with_.Handle(request, lane()); }
+  fcgi::Response Ask(const fcgi::Request& request) { return router_with_.Handle(request, lane()); }
 
   test::FakeModelServer server_;
   const backend::Client client_with_{{server_.target()}, 16};
-  backend::InferenceClient inference_with_{client_with_, {.domain = "api_test"}};
+  backend::InferenceClient inference_with_{client_with_, {.domain = "router_test"}};
   backend::Catalog catalog_with_{client_with_};
-  const api::Api api_with_{{config_, client_with_, inference_with_, catalog_with_, quarantine(),
-                            heavy_, spare_threads_}};
+  const worker::Router router_with_{{config_, client_with_, inference_with_, catalog_with_,
+                                     quarantine(), heavy_, spare_threads_}};
 };
 
 }  // namespace inferpool::test

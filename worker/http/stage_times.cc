@@ -1,25 +1,25 @@
-#include "worker/http/timings.h"
+#include "worker/http/stage_times.h"
 
 #include <fmt/format.h>
 
 #include <iterator>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
-double Milliseconds(Timings::Duration duration) {
+double Milliseconds(StageTimes::Duration duration) {
   return static_cast<double>(duration.count()) / 1000;
 }
 
 }  // namespace
 
-void Timings::Add(const Timings& part) {
+void StageTimes::Add(const StageTimes& part) {
   for (std::size_t i = 0; i < kStages; ++i) {
     if (part.stages_[i]) stages_[i] = stages_[i].value_or(Duration(0)) + *part.stages_[i];
   }
 }
 
-std::string Timings::Json() const {
+std::string StageTimes::Json() const {
   std::string json;
   for (std::size_t i = 0; i < kStages; ++i) {
     fmt::format_to(std::back_inserter(json), "{}\"{}\":{:.3f}", i == 0 ? '{' : ',', kStageNames[i],
@@ -28,7 +28,7 @@ std::string Timings::Json() const {
   return json + "}";
 }
 
-std::string Timings::ServerTiming() const {
+std::string StageTimes::ServerTiming() const {
   std::string header;
   for (std::size_t i = 0; i < kStages; ++i) {
     if (!stages_[i]) continue;
@@ -38,4 +38,4 @@ std::string Timings::ServerTiming() const {
   return header;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -1,4 +1,4 @@
-#include "worker/predict/predictor.h"
+#include "worker/predict/picture_inference.h"
 
 #include <fmt/format.h>
 
@@ -14,19 +14,20 @@
 #include "proto/tensor.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
+#include "worker/predict/faults.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/reduction.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
-std::optional<Problem> CheckPixels(const vision::Header& header, int most) {
+std::optional<http::Problem> CheckPixels(const vision::Header& header, int max_pixels) {
   const std::int64_t pixels = std::int64_t{header.width} * header.height;
-  if (pixels <= most) return std::nullopt;
-  return PictureProblem(
+  if (pixels <= max_pixels) return std::nullopt;
+  return http::PictureProblem(
       absl::OutOfRangeError(fmt::format("the picture has {} x {} = {} pixels, allowed are {}",
-                                        header.width, header.height, pixels, most)));
+                                        header.width, header.height, pixels, max_pixels)));
 }
 
 // Writes one picture's input. `pixels` is empty for a model that takes the file.
@@ -60,7 +61,7 @@ std::size_t InputBytes(const vision::ModelPlan& plan, std::string_view picture,
 absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
                                           const backend::RowAnswer& row,
                                           const vision::Placement& placement,
-                                          const PredictParameters& parameters) {
+                                          const http::PredictParameters& parameters) {
   std::vector<vision::TensorView> views;
   for (const TensorView& tensor : row.answer->tensors()) {
     vision::TensorView& view = views.emplace_back();
@@ -69,9 +70,7 @@ absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
             .shape = {tensor.shape.begin(), tensor.shape.end()},
             .data = tensor.data};
     if (row.rows > 1) {
-      const auto own = backend::RowOf(tensor, row.rows, row.row);
-      RETURN_IF_ERROR(own.status());
-      view.data = *own;
+      ASSIGN_OR_RETURN(view.data, backend::RowOf(tensor, row.rows, row.row));
       view.shape[0] = 1;
     }
   }
@@ -82,45 +81,51 @@ absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
        .max_detections = static_cast<std::size_t>(parameters.max_detections)});
 }
 
-// What the model server says of a picture that it was to decode itself.
-Problem InferProblem(const vision::ModelPlan& plan, const absl::Status& status,
-                     const std::string& model) {
+// A server that decodes the picture itself calls a bad one an invalid argument.
+http::Problem InferProblem(const vision::ModelPlan& plan, const absl::Status& status,
+                           const std::string& model) {
   if (plan.input_kind != vision::InputKind::kPixels && absl::IsInvalidArgument(status)) {
-    return PictureProblem(status);
+    return http::PictureProblem(status);
   }
-  return BackendProblem(status, model);
+  return http::BackendProblem(status, model);
 }
 
 }  // namespace
 
-std::optional<Problem> TooLate(const backend::CallLimits& limits, const std::string& model) {
-  if (limits.departed.stop_requested()) return ClientLeft();
+std::optional<http::Problem> TooLate(const backend::CallLimits& limits, const std::string& model) {
+  if (limits.departed.stop_requested()) return http::ClientLeft();
   if (!limits.deadline.Expired(Clock::now())) return std::nullopt;
-  return BackendProblem(absl::DeadlineExceededError(""), model);
+  return http::BackendProblem(absl::DeadlineExceededError(""), model);
 }
 
-Problem HeavyProblem(const absl::Status& status) {
-  return absl::IsCancelled(status) ? ClientLeft() : Overloaded(std::string(Message(status)));
-}
+std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
+                                                     const http::Services& services,
+                                                     const PictureQuestion& question,
+                                                     Seqlock<Task>& task, http::StageTimes& times) {
+  const auto& [model, picture, parameters, keep_pixels] = question;
+  const backend::CallLimits& limits = exchange.limits;
 
-std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
-                                                     std::string_view picture,
-                                                     const PredictParameters& parameters,
-                                                     bool keep_pixels, HeavySteps& heavy,
-                                                     const backend::CallLimits& limits,
-                                                     Timings& timings) const {
+  // Unless it crashed a worker before, a crash from here on is this picture's doing.
+  const Digest digest = services.quarantine.DigestOf(picture);
+  if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
+  task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
+  exchange.lane.NewStep(Clock::now());
+  InjectFault(picture);
+
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);
-  if (!header.ok()) return PictureProblem(header.status());
-  if (auto problem = CheckPixels(*header, config_.limits.pixels)) return *std::move(problem);
+  if (!header.ok()) return http::PictureProblem(header.status());
+  if (auto problem = CheckPixels(*header, services.config.limits.pixels)) {
+    return *std::move(problem);
+  }
 
-  const auto known = catalog_.Get(model, limits.deadline);
-  if (!known.ok()) return BackendProblem(known.status(), model);
+  const auto known = services.catalog.Get(model, limits.deadline);
+  if (!known.ok()) return http::BackendProblem(known.status(), model);
   const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
-  if (!plan.ok()) return BackendProblem(plan.status(), model);
+  if (!plan.ok()) return http::BackendProblem(plan.status(), model);
 
   // A refusal is prompt, however large the picture.
-  if (const absl::Status admits = inference_.CheckAdmits(); !admits.ok()) {
-    return BackendProblem(admits, model);
+  if (const absl::Status admits = services.inference.CheckAdmits(); !admits.ok()) {
+    return http::BackendProblem(admits, model);
   }
 
   // A batch's later pictures may be.
@@ -130,32 +135,34 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
   cv::Mat pixels;
   HeavyStep step;
   const bool decodes = plan->input_kind == vision::InputKind::kPixels;
-  if (decodes && config_.decode.reduced) placement = vision::Reduce(*header, placement);
-  // What the embedded model server decodes is this machine's work too: until it has answered.
-  if (decodes || config_.modelserver.enabled) {
+  if (decodes && services.config.decode.reduced) placement = vision::Reduce(*header, placement);
+  // What the embedded model server decodes is this machine's work too, until it has answered.
+  if (decodes || services.config.modelserver.enabled) {
     const PictureCost cost = DecodeCost(picture, *header, placement.reduction);
-    auto begun = BeginStep(heavy, cost, {.deadline = limits.deadline, .departed = limits.departed});
-    if (!begun.ok()) return HeavyProblem(begun.status());
+    auto begun = BeginStep(exchange.heavy, cost, exchange.patience());
+    if (!begun.ok()) return http::HeavyProblem(begun.status());
     step = *std::move(begun);
   }
   if (decodes) {
-    const StageTimer timer(timings, Stage::kDecode);
+    const http::StageTimer timer(times, Stage::kDecode);
     absl::StatusOr<cv::Mat> decoded =
         vision::Decode(picture, *header, placement.reduction, limits.deadline);
-    if (absl::IsDeadlineExceeded(decoded.status())) return BackendProblem(decoded.status(), model);
-    if (!decoded.ok()) return PictureProblem(decoded.status());
+    if (absl::IsDeadlineExceeded(decoded.status())) {
+      return http::BackendProblem(decoded.status(), model);
+    }
+    if (!decoded.ok()) return http::PictureProblem(decoded.status());
     pixels = *std::move(decoded);
   }
 
   if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
-  std::optional<StageTimer> preprocess(std::in_place, timings, Stage::kPreprocess);
+  std::optional<http::StageTimer> preprocess(std::in_place, times, Stage::kPreprocess);
   absl::StatusOr<backend::InferenceClient::Row> row =
-      inference_.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
-                       InputBytes(*plan, picture, placement), limits);
-  if (!row.ok()) return Overloaded(std::string(Message(row.status())));
+      services.inference.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
+                               InputBytes(*plan, picture, placement), limits);
+  if (!row.ok()) return http::Overloaded(std::string(Message(row.status())));
   const absl::Status written = Write(*plan, picture, pixels, placement, row->bytes());
-  if (!written.ok()) return PictureProblem(written);
+  if (!written.ok()) return http::PictureProblem(written);
   if (decodes) {
     if (!keep_pixels) {
       pixels.release();
@@ -167,7 +174,7 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
 
   absl::StatusOr<backend::RowAnswer> answer;
   {
-    const StageTimer timer(timings, Stage::kInfer);
+    const http::StageTimer timer(times, Stage::kInfer);
     answer = row->Infer();
   }
   if (!decodes) step = HeavyStep();
@@ -175,19 +182,19 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
     // The model may be gone, or another one by now.
     if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status()) &&
         !absl::IsDeadlineExceeded(answer.status())) {
-      catalog_.Forget(model);
+      services.catalog.Forget(model);
     }
     return InferProblem(*plan, answer.status(), model);
   }
 
   absl::StatusOr<vision::Result> result;
   {
-    const StageTimer timer(timings, Stage::kPostprocess);
+    const http::StageTimer timer(times, Stage::kPostprocess);
     result = ReadResult(*plan, *answer, placement, parameters);
   }
   if (!result.ok()) {
-    catalog_.Forget(model);
-    return BackendProblem(result.status(), model);
+    services.catalog.Forget(model);
+    return http::BackendProblem(result.status(), model);
   }
   return Prediction{.model = *known,
                     .version = answer->answer->message().model_version(),
@@ -197,4 +204,4 @@ std::variant<Prediction, Problem> Predictor::Predict(const std::string& model,
                     .result = *std::move(result)};
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -1,4 +1,4 @@
-#include "worker/predict/predictor.h"
+#include "worker/predict/picture_inference.h"
 
 #include <gtest/gtest.h>
 
@@ -17,10 +17,13 @@
 #include "shared/board/metrics.h"
 #include "tests/unit/shared/board/heavy_fixture.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
+#include "worker/predict/batch.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
+using http::PredictParameters;
+using http::Problem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::FakeDetector;
@@ -53,14 +56,25 @@ FakeModel Finding(const std::vector<std::array<float, 4>>& boxes,
   return model;
 }
 
-class PredictorTest : public testing::Test {
+class PictureInferenceTest : public testing::Test {
  protected:
   std::variant<Prediction, Problem> Predict(const PredictParameters& parameters = kParameters,
                                             Clock::duration time = seconds(10)) {
     timings_ = {};
-    return Predictor(config_, inference_, catalog_)
-        .Predict("faces", picture_, parameters, /*keep_pixels=*/true, heavy_.steps,
-                 {Deadline::After(time), departed_.get_token()}, timings_);
+    const fcgi::Request request;
+    const http::Exchange exchange{
+        .request = request,
+        .lane = heavy_.lane,
+        .heavy = heavy_.steps,
+        .id = "id",
+        .problem_form = http::ProblemForm::kProblemJson,
+        .limits = {.deadline = Deadline::After(time), .departed = departed_.get_token()}};
+    return InferPicture(
+        exchange,
+        {config_, client_, inference_, catalog_, heavy_.board.pool().quarantine, heavy_.work,
+         spare_threads_},
+        {.model = "faces", .picture = picture_, .parameters = parameters, .keep_pixels = true},
+        heavy_.lane.task, timings_);
   }
 
   // The status of the problem; 200 when there is none.
@@ -80,13 +94,14 @@ class PredictorTest : public testing::Test {
   test::HeavyPool heavy_;
   FakeModelServer server_;
   const backend::Client client_{{server_.target()}, 64};
-  backend::InferenceClient inference_{client_, {.domain = "predictor_test"}};
+  backend::InferenceClient inference_{client_, {.domain = "picture_inference_test"}};
   backend::Catalog catalog_{client_};
-  Timings timings_;
+  SpareThreads spare_threads_{0};
+  http::StageTimes timings_;
   std::stop_source departed_;
 };
 
-TEST_F(PredictorTest, TheModelGetsThePictureAndItsBoxesComeBack) {
+TEST_F(PictureInferenceTest, TheModelGetsThePictureAndItsBoxesComeBack) {
   std::atomic<bool> right = false;
   FakeModel model = Finding({{10, 20, 110, 140}, {5, 5, 50, 50}}, {0.5F, 0.75F});
   model.infer = [&right, infer = model.infer](const inference::ModelInferRequest& request,
@@ -113,7 +128,7 @@ TEST_F(PredictorTest, TheModelGetsThePictureAndItsBoxesComeBack) {
   EXPECT_NEAR((found[1].x2 - found[1].x1) / (found[1].y2 - found[1].y1), 100.0 / 120.0, 1e-3);
 }
 
-TEST_F(PredictorTest, TheParametersAreApplied) {
+TEST_F(PictureInferenceTest, TheParametersAreApplied) {
   server_.Set("faces",
               Finding({{0, 0, 10, 10}, {20, 20, 30, 30}, {40, 40, 50, 50}}, {0.9F, 0.6F, 0.3F}));
   const auto count = [this](const PredictParameters& parameters) {
@@ -127,7 +142,7 @@ TEST_F(PredictorTest, TheParametersAreApplied) {
   EXPECT_EQ(count({.confidence = 1, .iou = 0.45, .max_detections = 300, .render = {}}), 0U);
 }
 
-TEST_F(PredictorTest, EveryStageIsTimed) {
+TEST_F(PictureInferenceTest, EveryStageIsTimed) {
   server_.Set("faces", Finding({}, {}));
   server_.SetDelay(milliseconds(20));
   Predict();
@@ -138,7 +153,7 @@ TEST_F(PredictorTest, EveryStageIsTimed) {
   EXPECT_GE(*timings_.Get(Stage::kInfer), milliseconds(20));
 }
 
-TEST_F(PredictorTest, TooManyPixelsAreRefusedBeforeAnyDecodeAndBeforeTheModel) {
+TEST_F(PictureInferenceTest, TooManyPixelsAreRefusedBeforeAnyDecodeAndBeforeTheModel) {
   server_.Set("faces", Finding({}, {}));
   config_.limits.pixels = 1'000;
   EXPECT_EQ(StatusOfPredict(), 422);
@@ -146,7 +161,7 @@ TEST_F(PredictorTest, TooManyPixelsAreRefusedBeforeAnyDecodeAndBeforeTheModel) {
   EXPECT_EQ(server_.metadata_calls, 0);
 }
 
-TEST_F(PredictorTest, ErrorsOfTheModelServerHaveTheirStatuses) {
+TEST_F(PictureInferenceTest, ErrorsOfTheModelServerHaveTheirStatuses) {
   EXPECT_EQ(StatusOfPredict(), 404) << "no such model";
   server_.Set("faces", FakeModel{});
   EXPECT_EQ(StatusOfPredict(), 501) << "a model without inputs";
@@ -165,7 +180,7 @@ TEST_F(PredictorTest, ErrorsOfTheModelServerHaveTheirStatuses) {
   }
 }
 
-TEST_F(PredictorTest, AnAnswerThatMakesNoSenseIsABadModelAnswer) {
+TEST_F(PictureInferenceTest, AnAnswerThatMakesNoSenseIsABadModelAnswer) {
   FakeModel model = FakeDetector("faces");
   const std::vector<std::function<void(inference::ModelInferResponse&)>> answers = {
       [](auto&) {},
@@ -194,7 +209,7 @@ TEST_F(PredictorTest, AnAnswerThatMakesNoSenseIsABadModelAnswer) {
   }
 }
 
-TEST_F(PredictorTest, AModelThatChangedIsLearntAfterOneBadAnswer) {
+TEST_F(PictureInferenceTest, AModelThatChangedIsLearntAfterOneBadAnswer) {
   FakeModel changed = Finding({}, {});
   changed.metadata.mutable_inputs(0)->set_name("picture");
   changed.infer = [infer = changed.infer](const inference::ModelInferRequest& request,
@@ -211,7 +226,7 @@ TEST_F(PredictorTest, AModelThatChangedIsLearntAfterOneBadAnswer) {
   EXPECT_EQ(StatusOfPredict(), 200);
 }
 
-TEST_F(PredictorTest, AModelThatIsTooSlowIs504AtItsDeadline) {
+TEST_F(PictureInferenceTest, AModelThatIsTooSlowIs504AtItsDeadline) {
   server_.Set("faces", Finding({}, {}));
   EXPECT_EQ(StatusOfPredict(), 200);
   server_.SetDelay(seconds(5));
@@ -220,7 +235,7 @@ TEST_F(PredictorTest, AModelThatIsTooSlowIs504AtItsDeadline) {
   EXPECT_LT(Clock::now() - start, milliseconds(1'200));
 }
 
-TEST_F(PredictorTest, AServerThatGoesAwayIs503AndThenComesBack) {
+TEST_F(PictureInferenceTest, AServerThatGoesAwayIs503AndThenComesBack) {
   server_.Set("faces", Finding({}, {}));
   EXPECT_EQ(StatusOfPredict(), 200);
   server_.Stop();
@@ -230,7 +245,7 @@ TEST_F(PredictorTest, AServerThatGoesAwayIs503AndThenComesBack) {
   while (StatusOfPredict() != 200) ASSERT_LT(Clock::now() - back, milliseconds(1'500));
 }
 
-TEST_F(PredictorTest, WhenTheClientLeavesTheModelIsNotWaitedForAndNotForgotten) {
+TEST_F(PictureInferenceTest, WhenTheClientLeavesTheModelIsNotWaitedForAndNotForgotten) {
   server_.Set("faces", Finding({}, {}));
   ASSERT_EQ(StatusOfPredict(), 200);
   const int known = server_.metadata_calls;
@@ -250,7 +265,7 @@ TEST_F(PredictorTest, WhenTheClientLeavesTheModelIsNotWaitedForAndNotForgotten) 
   EXPECT_EQ(server_.metadata_calls, known);
 }
 
-TEST_F(PredictorTest, AClientThatHasLeftBeforeCostsNoCall) {
+TEST_F(PictureInferenceTest, AClientThatHasLeftBeforeCostsNoCall) {
   server_.Set("faces", Finding({}, {}));
   ASSERT_EQ(StatusOfPredict(), 200);
   departed_.request_stop();
@@ -264,7 +279,7 @@ std::string LargePngHeader() {
   return "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x1b\x58\0\0\x1b\x58\x08\x02\0\0\0\0\0\0\0"s;
 }
 
-TEST_F(PredictorTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAnswered) {
+TEST_F(PictureInferenceTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAnswered) {
   picture_ = LargePngHeader();
   FakeModel model = Finding({}, {});
   model.metadata.mutable_inputs(0)->clear_shape();
@@ -286,4 +301,4 @@ TEST_F(PredictorTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAnswered)
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

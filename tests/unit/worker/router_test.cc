@@ -1,4 +1,4 @@
-#include "worker/api.h"
+#include "worker/router.h"
 
 #include <gtest/gtest.h>
 
@@ -10,19 +10,20 @@
 #include <string_view>
 #include <utility>
 
-#include "tests/unit/worker/api_fixture.h"
+#include "tests/unit/worker/router_fixture.h"
 #include "worker/http/request_id.h"
 
-namespace inferpool::api {
+namespace inferpool::worker {
 namespace {
 
+using http::RequestId;
 using std::chrono::microseconds;
 using test::ParseJson;
 
-class ApiTest : public test::ApiTest {};
-class ApiWithServerTest : public test::ApiWithServerTest {};
+class RouterTest : public test::RouterTest {};
+class RouterWithServerTest : public test::RouterWithServerTest {};
 
-TEST_F(ApiTest, AnUnknownRouteIs404) {
+TEST_F(RouterTest, AnUnknownRouteIs404) {
   for (const char* path :
        {"", "/", "/v1", "/v1/", "/v1/predict", "/v1/predict/", "/predict/", "/v1/predict/a/b",
         "/v1/models/", "/v1/models/a/b", "/V1/models", "/v1/models/../models", "//v1/models",
@@ -33,7 +34,7 @@ TEST_F(ApiTest, AnUnknownRouteIs404) {
   }
 }
 
-TEST_F(ApiTest, AnotherMethodIs405WithTheAllowedOnes) {
+TEST_F(RouterTest, AnotherMethodIs405WithTheAllowedOnes) {
   for (const char* method : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "", "post"}) {
     for (const char* path : {"/v1/predict/faces", "/predict/faces"}) {
       const fcgi::Response response = Handle(method, path);
@@ -50,7 +51,7 @@ TEST_F(ApiTest, AnotherMethodIs405WithTheAllowedOnes) {
   }
 }
 
-TEST_F(ApiTest, TheBodysStatusHasItsHttpStatus) {
+TEST_F(RouterTest, TheBodysStatusHasItsHttpStatus) {
   for (const auto& [status, code, type] :
        {std::tuple(absl::FailedPreconditionError("no length"), 411, "length-required"),
         {absl::OutOfRangeError("too long"), 413, "body-too-large"},
@@ -62,7 +63,7 @@ TEST_F(ApiTest, TheBodysStatusHasItsHttpStatus) {
   }
 }
 
-TEST_F(ApiTest, ABodyIsOfNoInterestToAGet) {
+TEST_F(RouterTest, ABodyIsOfNoInterestToAGet) {
   fcgi::Request request = Make("GET", "/nowhere");
   request.body_status = absl::FailedPreconditionError("no length");
   EXPECT_TRUE(IsProblem(Handle(request), 404, "unknown-route"));
@@ -70,7 +71,7 @@ TEST_F(ApiTest, ABodyIsOfNoInterestToAGet) {
   EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
 }
 
-TEST_F(ApiTest, NoImageIs400) {
+TEST_F(RouterTest, NoImageIs400) {
   EXPECT_TRUE(IsProblem(Handle("POST", "/v1/predict/faces", ""), 400, "bad-request"));
   fcgi::Request request = Make("POST", "/v1/predict/faces", "--B--\r\n");
   request.content_type = "multipart/form-data; boundary=B";
@@ -84,7 +85,7 @@ TEST_F(ApiTest, NoImageIs400) {
   EXPECT_TRUE(IsProblem(Handle(request), 400, "bad-request"));
 }
 
-TEST_F(ApiTest, ABadParameterIs400AndNamed) {
+TEST_F(RouterTest, ABadParameterIs400AndNamed) {
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   for (const auto& [query, parameter] : {std::pair("confidence=2", "confidence"),
                                          {"iou=x", "iou"},
@@ -98,7 +99,7 @@ TEST_F(ApiTest, ABadParameterIs400AndNamed) {
   }
 }
 
-TEST_F(ApiTest, MaxDetectionsIsBoundedByTheConfiguration) {
+TEST_F(RouterTest, MaxDetectionsIsBoundedByTheConfiguration) {
   config_.predict.max_detections = 10;
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   request.query = "max_detections=11";
@@ -107,7 +108,7 @@ TEST_F(ApiTest, MaxDetectionsIsBoundedByTheConfiguration) {
   EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
 }
 
-TEST_F(ApiTest, AContentTypeThatIsNoPicturesIs415) {
+TEST_F(RouterTest, AContentTypeThatIsNoPicturesIs415) {
   for (const char* type : {"text/plain", "application/ld+json", "application/x-www-form-urlencoded",
                            "multipart/mixed; boundary=B", "nonsense"}) {
     fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
@@ -118,27 +119,27 @@ TEST_F(ApiTest, AContentTypeThatIsNoPicturesIs415) {
   }
 }
 
-TEST_F(ApiTest, ABodyThatIsNoPictureIs415) {
+TEST_F(RouterTest, ABodyThatIsNoPictureIs415) {
   for (const std::string_view body : {"hello", "BM......................", "%PDF-1.4", "{}"}) {
     EXPECT_TRUE(IsProblem(Handle("POST", "/v1/predict/faces", body), 415, "unsupported-media"))
         << body;
   }
 }
 
-TEST_F(ApiTest, ADamagedPictureIs422) {
+TEST_F(RouterTest, ADamagedPictureIs422) {
   EXPECT_TRUE(
       IsProblem(Handle("POST", "/v1/predict/faces", std::string_view(picture_).substr(0, 20)), 422,
                 "bad-picture"));
 }
 
-TEST_F(ApiTest, APictureWithTooManyPixelsIs422) {
+TEST_F(RouterTest, APictureWithTooManyPixelsIs422) {
   config_.limits.pixels = 100;
   const fcgi::Response response = Handle("POST", "/v1/predict/faces", picture_);
   EXPECT_TRUE(IsProblem(response, 422, "bad-picture"));
   EXPECT_NE(response.body.find("100"), std::string::npos) << "what is allowed";
 }
 
-TEST_F(ApiTest, APictureIsTakenInEveryWayThatIsDocumentedAndThenTheServerIsAway) {
+TEST_F(RouterTest, APictureIsTakenInEveryWayThatIsDocumentedAndThenTheServerIsAway) {
   for (const char* type : {"", "image/jpeg", "image/png", "image/webp", "Image/JPEG; q=1",
                            "application/octet-stream"}) {
     fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
@@ -154,7 +155,7 @@ TEST_F(ApiTest, APictureIsTakenInEveryWayThatIsDocumentedAndThenTheServerIsAway)
   EXPECT_TRUE(IsProblem(Handle(request), 503, "model-server-away"));
 }
 
-TEST_F(ApiTest, WhenTheServerIsAwayTheClientIsToldWhenToTryAgain) {
+TEST_F(RouterTest, WhenTheServerIsAwayTheClientIsToldWhenToTryAgain) {
   for (const auto& [method, path] : {std::pair("POST", "/v1/predict/faces"),
                                      {"GET", "/v1/models"},
                                      {"HEAD", "/v1/models"},
@@ -167,7 +168,7 @@ TEST_F(ApiTest, WhenTheServerIsAwayTheClientIsToldWhenToTryAgain) {
   }
 }
 
-TEST_F(ApiTest, AModelNameThatCannotBeOneIs404WithoutAskingTheServer) {
+TEST_F(RouterTest, AModelNameThatCannotBeOneIs404WithoutAskingTheServer) {
   for (const std::string& name :
        {std::string("a%20b"), std::string("%00"), std::string("a%2Fb"), std::string("caf%C3%A9"),
         std::string("%0D%0A"), std::string("%7f"), std::string(129, 'x'), std::string("a b")}) {
@@ -177,7 +178,7 @@ TEST_F(ApiTest, AModelNameThatCannotBeOneIs404WithoutAskingTheServer) {
   }
 }
 
-TEST_F(ApiTest, AModelNameMayHaveEveryPrintableCharacter) {
+TEST_F(RouterTest, AModelNameMayHaveEveryPrintableCharacter) {
   for (const std::string& name : {std::string("faces"), std::string("yolo11n.v2-int8_a"),
                                   std::string("%66aces"), std::string(128, 'x')}) {
     EXPECT_TRUE(IsProblem(Handle("GET", "/v1/models/" + name), 503, "model-server-away")) << name;
@@ -185,11 +186,11 @@ TEST_F(ApiTest, AModelNameMayHaveEveryPrintableCharacter) {
 }
 
 // '+' is a blank in a query, and itself in a path (RFC 3986).
-TEST_F(ApiTest, APlusInAPathIsAPlus) {
+TEST_F(RouterTest, APlusInAPathIsAPlus) {
   EXPECT_TRUE(IsProblem(Handle("GET", "/v1/models/c++"), 503, "model-server-away"));
 }
 
-TEST_F(ApiTest, EveryAnswerHasItsHeaders) {
+TEST_F(RouterTest, EveryAnswerHasItsHeaders) {
   for (const auto& [method, path] : {std::pair("GET", "/nowhere"),
                                      {"PUT", "/v1/models"},
                                      {"POST", "/v1/predict/faces"},
@@ -212,7 +213,7 @@ TEST_F(ApiTest, EveryAnswerHasItsHeaders) {
   }
 }
 
-TEST_F(ApiTest, ASaneRequestIdIsKeptAndAnotherReplaced) {
+TEST_F(RouterTest, ASaneRequestIdIsKeptAndAnotherReplaced) {
   fcgi::Request request = Make("GET", "/nowhere");
   request.headers = {{"x-request-id", "Client-1.2_3"}};
   fcgi::Response response = Handle(request);
@@ -224,7 +225,7 @@ TEST_F(ApiTest, ASaneRequestIdIsKeptAndAnotherReplaced) {
   EXPECT_EQ(response.body.find("evil"), std::string::npos);
 }
 
-TEST_F(ApiTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
+TEST_F(RouterTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
   fcgi::Request request = Make("GE\r\nX: y", "/\r\nX: y\"");
   request.query = "a\r\nX: y";
   request.content_type = "text/\r\nX: y";
@@ -239,7 +240,7 @@ TEST_F(ApiTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
   }
 }
 
-TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
+TEST_F(RouterTest, EveryAnswerIsCountedInTheLane) {
   const auto count = [this](int status) {
     const std::size_t at = HttpStatusIndex(status);
     return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
@@ -266,7 +267,7 @@ TEST_F(ApiTest, EveryAnswerIsCountedInTheLane) {
   EXPECT_EQ(samples(Stage::kDecode), 0U) << "none was reached";
 }
 
-TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
+TEST_F(RouterWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
   const fcgi::Response response = Ask(Make("POST", "/v1/predict/faces", picture_));
   ASSERT_EQ(response.status, 200) << response.body;
   EXPECT_EQ(Header(response, "Content-Type"), "application/json");
@@ -280,7 +281,7 @@ TEST_F(ApiWithServerTest, APredictionIs200WithItsHeadersAndTimes) {
   EXPECT_EQ(board_.Sum(Clock::now()).by_status[0], 1U);
 }
 
-TEST_F(ApiWithServerTest, TheModelsAreListedAndDescribed) {
+TEST_F(RouterWithServerTest, TheModelsAreListedAndDescribed) {
   const fcgi::Response list = Ask(Make("GET", "/v1/models"));
   ASSERT_EQ(list.status, 200);
   const Json::Value json = ParseJson(list.body);
@@ -295,7 +296,7 @@ TEST_F(ApiWithServerTest, TheModelsAreListedAndDescribed) {
   EXPECT_TRUE(IsProblem(Ask(Make("POST", "/v1/predict/odd", picture_)), 501, "unusable-model"));
 }
 
-TEST_F(ApiWithServerTest, ARequestWhoseTimeIsOverIsNotWorkedOn) {
+TEST_F(RouterWithServerTest, ARequestWhoseTimeIsOverIsNotWorkedOn) {
   config_.timeouts.request_s = 1;
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   ASSERT_EQ(Ask(request).status, 200);
@@ -308,7 +309,7 @@ TEST_F(ApiWithServerTest, ARequestWhoseTimeIsOverIsNotWorkedOn) {
   EXPECT_EQ(server_.infer_calls, before);
 }
 
-TEST_F(ApiWithServerTest, AModelThatIsTooSlowIs504) {
+TEST_F(RouterWithServerTest, AModelThatIsTooSlowIs504) {
   config_.timeouts.request_s = 1;
   ASSERT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
   server_.SetDelay(std::chrono::seconds(5));
@@ -317,7 +318,7 @@ TEST_F(ApiWithServerTest, AModelThatIsTooSlowIs504) {
   EXPECT_TRUE(IsProblem(Ask(request), 504, "model-too-slow"));
 }
 
-TEST_F(ApiTest, ARequestThatWaitedTooLongIs503WhateverItAskedFor) {
+TEST_F(RouterTest, ARequestThatWaitedTooLongIs503WhateverItAskedFor) {
   for (const char* path : {"/v1/predict/faces", "/v1/models", "/nowhere"}) {
     fcgi::Request request = Make("POST", path);
     request.body_status = absl::ResourceExhaustedError("waited 5000 ms, allowed are 1000");
@@ -327,7 +328,7 @@ TEST_F(ApiTest, ARequestThatWaitedTooLongIs503WhateverItAskedFor) {
   }
 }
 
-TEST_F(ApiWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
+TEST_F(RouterWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
   quarantine().Enter({.digest = quarantine().DigestOf(picture_),
                       .model = ModelName("faces"),
                       .request_id = {},
@@ -342,7 +343,7 @@ TEST_F(ApiWithServerTest, AQuarantinedPictureIs422AndNotTouched) {
 }
 
 // A form has another boundary every time; the picture in it is the same.
-TEST_F(ApiWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
+TEST_F(RouterWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
   quarantine().Enter({.digest = quarantine().DigestOf(picture_),
                       .model = ModelName("faces"),
                       .request_id = {},
@@ -358,7 +359,7 @@ TEST_F(ApiWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
   }
 }
 
-TEST_F(ApiWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
+TEST_F(RouterWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   request.headers = {{"x-request-id", "the-id"}};
   ASSERT_EQ(Ask(request).status, 200);
@@ -369,7 +370,7 @@ TEST_F(ApiWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
   EXPECT_EQ(task->digest, quarantine().DigestOf(picture_));
 }
 
-TEST_F(ApiWithServerTest, AClientThatHasLeftCosts499AndNoModel) {
+TEST_F(RouterWithServerTest, AClientThatHasLeftCosts499AndNoModel) {
   ASSERT_EQ(Ask(Make("POST", "/v1/predict/faces", picture_)).status, 200);
   const int before = server_.infer_calls;
   std::stop_source departed;
@@ -383,7 +384,7 @@ TEST_F(ApiWithServerTest, AClientThatHasLeftCosts499AndNoModel) {
 }
 
 #ifdef INFERPOOL_FAULTS
-TEST_F(ApiWithServerTest, AFaultOnDemandIsThePicturesOnly) {
+TEST_F(RouterWithServerTest, AFaultOnDemandIsThePicturesOnly) {
   const auto time = [this](const std::string& picture) {
     const TimePoint start = Clock::now();
     Ask(Make("POST", "/v1/predict/faces", picture));
@@ -399,4 +400,4 @@ TEST_F(ApiWithServerTest, AFaultOnDemandIsThePicturesOnly) {
 #endif
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::worker

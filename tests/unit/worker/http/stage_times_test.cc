@@ -1,4 +1,4 @@
-#include "worker/http/timings.h"
+#include "worker/http/stage_times.h"
 
 #include <gtest/gtest.h>
 
@@ -8,21 +8,21 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-TEST(TimingsTest, AStageThatWasNotReachedHasNoTime) {
-  const Timings timings;
+TEST(StageTimesTest, AStageThatWasNotReachedHasNoTime) {
+  const StageTimes timings;
   for (std::size_t i = 0; i < kStages; ++i) {
     EXPECT_FALSE(timings.Get(static_cast<Stage>(i)).has_value());
   }
 }
 
-TEST(TimingsTest, JsonHasEveryStageInMillisecondsAndInOrder) {
-  Timings timings;
+TEST(StageTimesTest, JsonHasEveryStageInMillisecondsAndInOrder) {
+  StageTimes timings;
   timings.Set(Stage::kQueue, microseconds(210));
   timings.Set(Stage::kInfer, milliseconds(12'345));
   const std::string text = timings.Json();
@@ -42,8 +42,8 @@ TEST(TimingsTest, JsonHasEveryStageInMillisecondsAndInOrder) {
   }
 }
 
-TEST(TimingsTest, ServerTimingHasTheStagesThatWereReached) {
-  Timings timings;
+TEST(StageTimesTest, ServerTimingHasTheStagesThatWereReached) {
+  StageTimes timings;
   EXPECT_EQ(timings.ServerTiming(), "");
   timings.Set(Stage::kTotal, milliseconds(20));
   EXPECT_EQ(timings.ServerTiming(), "total;dur=20.000");
@@ -52,8 +52,8 @@ TEST(TimingsTest, ServerTimingHasTheStagesThatWereReached) {
   EXPECT_EQ(timings.ServerTiming(), "queue;dur=0.000, decode;dur=1.500, total;dur=20.000");
 }
 
-TEST(TimingsTest, ServerTimingIsAsTheSpecificationWritesIt) {
-  Timings timings;
+TEST(StageTimesTest, ServerTimingIsAsTheSpecificationWritesIt) {
+  StageTimes timings;
   for (std::size_t i = 0; i < kStages; ++i) {
     timings.Set(static_cast<Stage>(i), microseconds(static_cast<long>(i) * 1'234'567));
   }
@@ -63,7 +63,7 @@ TEST(TimingsTest, ServerTimingIsAsTheSpecificationWritesIt) {
 }
 
 TEST(StageTimerTest, SetsTheTimeOfItsLife) {
-  Timings timings;
+  StageTimes timings;
   {
     const StageTimer timer(timings, Stage::kDecode);
     EXPECT_FALSE(timings.Get(Stage::kDecode).has_value());
@@ -76,4 +76,4 @@ TEST(StageTimerTest, SetsTheTimeOfItsLife) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http
