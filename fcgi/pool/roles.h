@@ -52,8 +52,10 @@ struct Role {
   std::function<int(const ChildContext&)> run;
 };
 
-// A role is known by its place in the table, also to the next program that a master becomes: new
-// ones belong at the end. The workers are the first (kWorkerRole).
+// A role is known by its place in the table, and its processes by their rows in the scoreboard,
+// also to the next program that a master becomes: new ones belong at the end, and whoever gives a
+// role more or fewer rows raises the scoreboard's layout version. The workers are the first
+// (kWorkerRole).
 using RoleTable = std::vector<Role>;
 
 // "worker 3", "sidecar".

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "fcgi/serving/crash_scope.h"
-#include "shared/base/check.h"
 #include "shared/base/json_text.h"
 #include "shared/base/mutex.h"
 #include "worker/http/picture_input.h"
@@ -73,6 +72,8 @@ class Batch {
 
   const std::vector<Outcome>& outcomes() const { return outcomes_; }
   const std::vector<http::StageTimes>& times() const { return times_; }
+  // For a picture that has no outcome.
+  const http::Problem& failed() const { return failed_; }
 
  private:
   void Help(std::size_t helper) {
@@ -151,8 +152,10 @@ class Batch {
 struct Writer {
   bool normalized;
   std::string& json;
+  const http::Problem& failed;
 
-  void operator()(std::monostate) const { CHECK(false); }  // every picture has an outcome
+  // There was no memory even to say so.
+  void operator()(std::monostate) const { (*this)(failed); }
   void operator()(const Prediction& prediction) const {
     fmt::format_to(std::back_inserter(json), "200,{}", Members(prediction, normalized));
   }
@@ -203,7 +206,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
-    std::visit(Writer{wanted.normalized, json}, batch.outcomes()[i]);
+    std::visit(Writer{wanted.normalized, json, batch.failed()}, batch.outcomes()[i]);
     json += '}';
   }
   fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",

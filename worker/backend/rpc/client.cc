@@ -224,7 +224,7 @@ absl::StatusOr<Response> Client::AskOfModel(std::string_view method, const std::
 absl::StatusOr<grpc::ByteBuffer> Client::Call(std::string_view method,
                                               const grpc::ByteBuffer& request,
                                               const CallLimits& limits) const {
-  Attempts attempts = Begin(limits.deadline);
+  Attempts attempts = NewAttempts(limits.deadline);
   while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
     Answer answer = Send(*std::move(attempt), method, request, limits);
     attempts.Record(answer.message.status(), answer.outcome);

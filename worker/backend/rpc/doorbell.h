@@ -2,8 +2,9 @@
 #pragma once
 
 #include <condition_variable>
-#include <mutex>
 #include <stop_token>
+
+#include "shared/base/mutex.h"
 
 namespace inferpool::backend {
 
@@ -12,7 +13,7 @@ class Doorbell {
  public:
   void Ring() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       rung_ = true;
     }
     changed_.notify_one();
@@ -20,16 +21,18 @@ class Doorbell {
 
   // Waits for a ring; false when `stop` is stopped instead.
   bool Await(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [this] { return rung_; })) return false;
+    MutexLock lock(mutex_);
+    if (!changed_.wait(lock.native(), stop,
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return rung_; }))
+      return false;
     rung_ = false;
     return true;
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable_any changed_;
-  bool rung_ = false;  // guarded by mutex_
+  bool rung_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace inferpool::backend

@@ -53,7 +53,7 @@ void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {
   if (breaker_.Probed(result, now)) {
     std::stop_source given_up;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       std::swap(given_up, given_up_);
     }
     given_up.request_stop();
@@ -64,7 +64,7 @@ void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {
 }
 
 std::stop_token Target::GivenUp() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return given_up_.get_token();
 }
 

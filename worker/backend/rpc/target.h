@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
+#include "shared/base/mutex.h"
 #include "shared/board/scoreboard.h"
 #include "worker/backend/rpc/breaker.h"
 #include "worker/backend/rpc/doorbell.h"
@@ -93,8 +93,8 @@ class Target {
   std::vector<std::unique_ptr<ModelChannel>> channels_;
   std::atomic<std::size_t> turn_ = 0;
   std::atomic<std::uint64_t> openings_ = 0;
-  std::mutex mutex_;
-  std::stop_source given_up_;  // guarded by mutex_; a new one after each use
+  Mutex mutex_;
+  std::stop_source given_up_ ABSL_GUARDED_BY(mutex_);  // a new one after each use
 };
 
 }  // namespace inferpool::backend
