@@ -70,14 +70,14 @@ struct Scheduler::Waiter : Queued {
 
 Scheduler::Scheduler(const inference::ModelConfig& config,
                      std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics,
-                     std::shared_ptr<Places> places)
+                     std::shared_ptr<AdmissionLimiter> limiter)
     : batches_(config.max_batch_size() > 0),
       same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
       preserve_ordering_(config.dynamic_batching().preserve_ordering()),
       instances_(std::move(instances)),
       statistics_(statistics),
-      places_(std::move(places)),
-      share_(*places_, instances_.size()),
+      limiter_(std::move(limiter)),
+      quota_(*limiter_, instances_.size()),
       queue_(PolicyOf(config)) {
   for (const std::unique_ptr<Engine>& instance : instances_) {
     idle_.push_back(instance.get());
@@ -96,8 +96,8 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   if (caller.deadline.Expired(now)) {
     return absl::DeadlineExceededError("the deadline was over before the request ran");
   }
-  const Share::Place place(share_, caller.bytes);
-  if (!place.granted()) {
+  const Admission admission(quota_, caller.bytes);
+  if (!admission.granted()) {
     return absl::UnavailableError("too many requests are in work");
   }
   if (!IsInstant(inputs) && !MayWait(caller)) {

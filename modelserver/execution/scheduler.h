@@ -4,7 +4,7 @@
 // or gives an instance back looks at the queue (batch_queue.h); the first request of a batch that
 // is due leads it, which means that its thread runs the engine for all of them while the others
 // wait. So a request that finds an idle instance runs at once, without a wake-up, and every model
-// waits for its own instances alone. What they have in common is the places. Thread safe.
+// waits only for its own instances. All models share one AdmissionLimiter. Thread safe.
 #pragma once
 
 #include <condition_variable>
@@ -15,9 +15,9 @@
 #include <set>
 #include <vector>
 
+#include "modelserver/execution/admission_limiter.h"
 #include "modelserver/execution/batch_queue.h"
 #include "modelserver/execution/engine.h"
-#include "modelserver/execution/places.h"
 #include "modelserver/execution/runner.h"
 #include "modelserver/execution/statistics.h"
 
@@ -26,13 +26,13 @@ namespace inferpool::modelserver {
 class Scheduler : public Runner {
  public:
   // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
-  // that are served side by side share `places`.
+  // that are served side by side share `limiter`.
   Scheduler(const inference::ModelConfig& config, std::vector<std::unique_ptr<Engine>> instances,
             ModelStatistics& statistics,
-            std::shared_ptr<Places> places = std::make_shared<Places>());
+            std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>());
 
   // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
-  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED for a request
+  // the limiter does not admit the request; DEADLINE_EXCEEDED and CANCELLED for a request
   // that was still waiting. One that runs already runs to its end.
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
                    Timings& timings) override;
@@ -65,8 +65,8 @@ class Scheduler : public Runner {
   const bool preserve_ordering_;
   const std::vector<std::unique_ptr<Engine>> instances_;
   ModelStatistics& statistics_;
-  const std::shared_ptr<Places> places_;
-  Share share_;
+  const std::shared_ptr<AdmissionLimiter> limiter_;
+  ModelQuota quota_;
 
   mutable std::mutex mutex_;
   // Guarded by mutex_.

@@ -14,7 +14,7 @@ namespace inferpool::modelserver {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
                                                    std::int64_t version,
                                                    inference::ModelConfig config,
-                                                   std::shared_ptr<Places> places) {
+                                                   std::shared_ptr<AdmissionLimiter> limiter) {
   const absl::StatusOr<const Backend*> backend = FindBackend(config);
   RETURN_IF_ERROR(backend.status());
   const std::filesystem::path version_folder = model_folder / std::to_string(version);
@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
   auto scheduler =
-      std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(places));
+      std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(limiter));
   return std::make_unique<Model>(std::move(config), *std::move(labels), version,
                                  std::move(statistics), std::move(scheduler));
 }

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "modelserver/config/class_names.h"
+#include "modelserver/execution/admission_limiter.h"
 #include "modelserver/execution/engine.h"
 #include "modelserver/execution/outputs.h"
-#include "modelserver/execution/places.h"
 #include "modelserver/execution/runner.h"
 #include "modelserver/execution/statistics.h"
 #include "proto/model_config.pb.h"
@@ -24,10 +24,11 @@ class Model {
  public:
   // Loads a version: `config` is what config.pbtxt says (ReadConfigFile), completed here. Takes as
   // long as reading the files and making all instances takes. Models that are served side by side
-  // share `places`. Error: why it cannot be served.
+  // share `limiter`. Error: why it cannot be served.
   static absl::StatusOr<std::unique_ptr<Model>> Load(
       const std::filesystem::path& model_folder, std::int64_t version,
-      inference::ModelConfig config, std::shared_ptr<Places> places = std::make_shared<Places>());
+      inference::ModelConfig config,
+      std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>());
 
   // `config` is complete; `labels` has an element for each of its outputs.
   Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,

@@ -26,12 +26,11 @@ constexpr std::string_view kEveryModel = "*";
 
 // Libraries' exceptions are caught where they are thrown; this keeps one that was overlooked (and
 // memory that ran out) from taking the other models away.
-absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& folder,
-                                                   std::int64_t version,
-                                                   const inference::ModelConfig& config,
-                                                   const std::shared_ptr<Places>& places) {
+absl::StatusOr<std::shared_ptr<Model>> LoadVersion(
+    const std::filesystem::path& folder, std::int64_t version, const inference::ModelConfig& config,
+    const std::shared_ptr<AdmissionLimiter>& limiter) {
   try {
-    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, places);
+    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, limiter);
     RETURN_IF_ERROR(model.status());
     return std::shared_ptr<Model>(*std::move(model));
   } catch (const std::exception& error) {
@@ -283,9 +282,9 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
   for (const std::string& setting : UnusedSettings(*config)) {
     log::Warning("model setting has no effect", {{"model", name}, {"setting", setting}});
   }
-  if (const std::size_t size = LargestQueue(*config); size > kMaxRequestsOfAModel) {
+  if (const std::size_t size = LargestQueue(*config); size > kMaxRequestsPerModel) {
     log::Warning("max_queue_size is more than a model has places",
-                 {{"model", name}, {"max_queue_size", size}, {"places", kMaxRequestsOfAModel}});
+                 {{"model", name}, {"max_queue_size", size}, {"places", kMaxRequestsPerModel}});
   }
   if (!IsEnsemble(*config)) {
     return LoadVersions(name, model_folder, *config);
@@ -320,7 +319,7 @@ absl::Status Repository::LoadVersions(const std::string& name,
   for (const std::int64_t version : *versions) {
     const TimePoint start = Clock::now();
     absl::StatusOr<std::shared_ptr<Model>> model =
-        LoadVersion(model_folder, version, config, places_);
+        LoadVersion(model_folder, version, config, limiter_);
     const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     if (model.ok()) {
       log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});

@@ -24,7 +24,7 @@
 #include <string_view>
 #include <vector>
 
-#include "modelserver/execution/places.h"
+#include "modelserver/execution/admission_limiter.h"
 #include "modelserver/repository/file_override.h"
 #include "modelserver/repository/load_turns.h"
 #include "modelserver/repository/model.h"
@@ -136,7 +136,7 @@ class Repository {
 
   const std::filesystem::path folder_;
   const RepositoryOptions options_;
-  const std::shared_ptr<Places> places_ = std::make_shared<Places>();
+  const std::shared_ptr<AdmissionLimiter> limiter_ = std::make_shared<AdmissionLimiter>();
   ModelTable table_;
   LoadTurns turns_{/*most_loads=*/4, /*most_waiting=*/64};
 

@@ -254,9 +254,9 @@ TEST(Scheduler, AFullQueueRefusesAtOnce) {
 }
 
 TEST(Scheduler, ABusyModelLeavesPlacesToTheOthers) {
-  const auto places = std::make_shared<Places>(Amount{.requests = 6, .bytes = 1000});
-  Scripted busy(ScriptedConfig(0), 1, places);
-  Scripted other(ScriptedConfig(0), 1, places);
+  const auto limiter = std::make_shared<AdmissionLimiter>(InFlight{.requests = 6, .bytes = 1000});
+  Scripted busy(ScriptedConfig(0), 1, limiter);
+  Scripted other(ScriptedConfig(0), 1, limiter);
   std::vector<std::future<Answer>> calls;
   calls.push_back(busy.Occupy(1));
   calls.push_back(busy.Queue(2));
@@ -271,9 +271,9 @@ TEST(Scheduler, ABusyModelLeavesPlacesToTheOthers) {
 }
 
 TEST(Scheduler, AnIdleInstanceIsUsedWhateverOthersHave) {
-  const auto places = std::make_shared<Places>(Amount{.requests = 1, .bytes = 0});
-  Scripted busy(ScriptedConfig(0), 1, places);
-  Scripted idle(ScriptedConfig(0), 2, places);
+  const auto limiter = std::make_shared<AdmissionLimiter>(InFlight{.requests = 1, .bytes = 0});
+  Scripted busy(ScriptedConfig(0), 1, limiter);
+  Scripted idle(ScriptedConfig(0), 2, limiter);
   std::future<Answer> running = busy.Occupy(1);
   EXPECT_TRUE(absl::IsUnavailable(busy.Call(2).status));
   std::future<Answer> first = idle.Occupy(3, {.bytes = 100});

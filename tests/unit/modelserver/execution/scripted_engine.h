@@ -161,9 +161,10 @@ struct Answer {
 
 class Scripted {
  public:
-  explicit Scripted(const inference::ModelConfig& config, int instances = 1,
-                    std::shared_ptr<Places> places = std::make_shared<Places>())
-      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(places)) {}
+  explicit Scripted(
+      const inference::ModelConfig& config, int instances = 1,
+      std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>())
+      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(limiter)) {}
 
   Answer Call(std::int32_t value, const Ask& ask = {}) {
     const std::vector<std::int32_t> data(static_cast<std::size_t>(ask.rows * ask.width), value);
