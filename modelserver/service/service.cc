@@ -26,16 +26,16 @@ grpc::Status Unimplemented(const std::string& what) {
   return {grpc::StatusCode::UNIMPLEMENTED, "this server does not offer " + what};
 }
 
-// A part of what may be in use at a time, given back at the end of its life.
-class Permit {
+// Adds `amount` to a count of what is in use, for as long as this lives.
+class InFlightCount {
  public:
-  Permit(std::atomic<std::size_t>& in_use, std::size_t amount)
+  InFlightCount(std::atomic<std::size_t>& in_use, std::size_t amount)
       : in_use_(in_use), amount_(amount), total_(in_use.fetch_add(amount) + amount) {}
-  ~Permit() { in_use_.fetch_sub(amount_); }
-  Permit(const Permit&) = delete;
-  Permit& operator=(const Permit&) = delete;
+  ~InFlightCount() { in_use_.fetch_sub(amount_); }
+  InFlightCount(const InFlightCount&) = delete;
+  InFlightCount& operator=(const InFlightCount&) = delete;
 
-  bool Granted(std::size_t most) const { return total_ <= most; }
+  bool Within(std::size_t max) const { return total_ <= max; }
 
  private:
   std::atomic<std::size_t>& in_use_;
@@ -172,8 +172,8 @@ absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller 
   // request's failure and not the process'.
   try {
     caller.bytes = request.ByteSizeLong();
-    const Permit permit(bytes_in_flight_, caller.bytes);
-    if (!permit.Granted(kMaxBytesInFlight)) {
+    const InFlightCount count(bytes_in_flight_, caller.bytes);
+    if (!count.Within(kMaxBytesInFlight)) {
       return absl::UnavailableError("too many bytes of requests are in flight");
     }
     absl::Status status =
@@ -190,8 +190,8 @@ absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller 
 }
 
 grpc::Status Service::ModelStreamInfer(InferStream& stream) {
-  const Permit permit(streams_, 1);
-  if (!permit.Granted(kMaxStreams)) {
+  const InFlightCount count(streams_, 1);
+  if (!count.Within(kMaxStreams)) {
     return {grpc::StatusCode::UNAVAILABLE, "too many streams are open"};
   }
   // An error is an answer, and the stream goes on.
