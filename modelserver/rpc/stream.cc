@@ -18,7 +18,7 @@ namespace {
 using Answer = std::future<inference::ModelStreamInferResponse>;
 
 // Answers to come, in order, between the thread that reads and the one that writes.
-class Line {
+class AnswerQueue {
  public:
   void Push(Answer answer) {
     const std::lock_guard lock(mutex_);
@@ -51,9 +51,9 @@ class Line {
 };
 
 struct Closer {
-  Line& line;
+  AnswerQueue& answers;
 
-  ~Closer() { line.Close(); }
+  ~Closer() { answers.Close(); }
 };
 
 // The answer to come. Without a thread to spare, the request runs when its answer is waited for.
@@ -81,9 +81,9 @@ grpc::Status ServeStream(
     const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&
         infer) {
   StreamRoom room;
-  Line line;
+  AnswerQueue answers;
   const std::jthread writer([&] {
-    for (Answer next = line.Pop(); next.valid(); next = line.Pop()) {
+    for (Answer next = answers.Pop(); next.valid(); next = answers.Pop()) {
       const inference::ModelStreamInferResponse answer = next.get();
       grpc::ByteBuffer message;
       // To a client that has gone this fails at once; what runs ends first all the same.
@@ -92,7 +92,7 @@ grpc::Status ServeStream(
     }
   });
   // Also if something throws: the writer waits for it.
-  const Closer closer{line};
+  const Closer closer{answers};
   grpc::Status status;
   for (grpc::ByteBuffer message; stream.Read(message);) {
     inference::ModelInferRequest request;
@@ -102,7 +102,7 @@ grpc::Status ServeStream(
     }
     const std::size_t bytes = request.ByteSizeLong();
     room.Enter(bytes);
-    line.Push(Start(infer, std::move(request), bytes, room));
+    answers.Push(Start(infer, std::move(request), bytes, room));
   }
   return status;
 }
