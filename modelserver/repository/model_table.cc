@@ -63,7 +63,7 @@ absl::Status ModelTable::Expect(const std::string& name, std::size_t most) {
   entry.state = ModelState::kLoading;
   entry.reason.clear();
   entry.ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
   return absl::OkStatus();
 }
 
@@ -87,7 +87,7 @@ void ModelTable::Publish(const std::string& name, std::int64_t version,
   } else {
     entry = {.state = ModelState::kUnavailable, .reason = std::string(Message(model.status()))};
   }
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 void ModelTable::Replace(const std::string& name, Loaded&& versions) {
@@ -103,7 +103,7 @@ void ModelTable::Replace(const std::string& name, Loaded&& versions) {
         version, Version{.state = ModelState::kReady, .model = *std::move(model)});
   }
   entry.ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 absl::Status ModelTable::PublishEnsemble(const std::string& name,
@@ -127,7 +127,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
   }
   entry.ensemble = config;
   entry.ensemble_labels = std::move(labels);
-  SettleEnsembles(retired, &entry);
+  RefreshEnsembles(retired, &entry);
   return fits;
 }
 
@@ -143,7 +143,7 @@ void ModelTable::Fail(const std::string& name, std::string_view reason) {
                 [](const auto& item) { return item.second.state == ModelState::kLoading; });
   entry.state = ModelState::kUnavailable;
   entry.reason = reason;
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 void ModelTable::Unload(const std::string& name) {
@@ -159,7 +159,7 @@ void ModelTable::Unload(const std::string& name) {
   entry->state = ModelState::kUnavailable;
   entry->reason = kUnloaded;
   entry->ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
@@ -379,7 +379,7 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
 }
 
 // Makes an ensemble's state what its models allow; whether that changed it.
-bool ModelTable::Settle(Entry& entry, bool logged, Retired& retired) {
+bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
   // Those that contain each other would wait for each other.
   std::map<std::string, int> heights;
@@ -420,13 +420,13 @@ bool ModelTable::Settle(Entry& entry, bool logged, Retired& retired) {
 
 // An ensemble's change may change those that contain it, and so on: as often as there are
 // ensembles, at most.
-void ModelTable::SettleEnsembles(Retired& retired, const Entry* published) {
+void ModelTable::RefreshEnsembles(Retired& retired, const Entry* published) {
   bool changed = true;
   for (std::size_t round = 0; changed && round <= entries_.size(); ++round) {
     changed = false;
     for (auto& [name, entry] : entries_) {
       if (entry.ensemble) {
-        changed = Settle(entry, &entry != published, retired) || changed;
+        changed = RefreshEnsemble(entry, &entry != published, retired) || changed;
       }
     }
   }

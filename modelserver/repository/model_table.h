@@ -120,9 +120,9 @@ class ModelTable {
                                             const std::string& version) const;
   int Height(const inference::ModelConfig& ensemble, std::map<std::string, int>& heights) const;
   absl::StatusOr<EnsemblePlan> Plan(const inference::ModelConfig& ensemble) const;
-  bool Settle(Entry& entry, bool logged, Retired& retired);
+  bool RefreshEnsemble(Entry& entry, bool logged, Retired& retired);
   // `published`: whose fate its publisher logs.
-  void SettleEnsembles(Retired& retired, const Entry* published = nullptr);
+  void RefreshEnsembles(Retired& retired, const Entry* published = nullptr);
 
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // guarded by mutex_
