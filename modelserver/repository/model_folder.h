@@ -48,9 +48,9 @@ class FolderWatch {
   std::optional<Fingerprint> acted() const { return acted_; }
 
   Change Look(std::optional<Fingerprint> now) {
-    const bool settled = now == seen_;
+    const bool unchanged = now == seen_;
     seen_ = now;
-    if (now == acted_ || !settled) {
+    if (now == acted_ || !unchanged) {
       return Change::kNone;
     }
     acted_ = now;

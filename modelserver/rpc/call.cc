@@ -23,7 +23,7 @@ void Call::Arrived(bool ok) {
   has_arrived_ = true;
   const bool room = ++room_.calls <= room_.most;
   AwaitNext();
-  CallThreads::Turn turn(room_.threads);
+  LeaderTurn turn(room_.threads);
   turn_ = &turn;
   Serve(room);
 }

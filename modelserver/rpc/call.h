@@ -1,4 +1,5 @@
-// Calls of gRPC's asynchronous interface, each served by a thread that may wait (call_threads.h).
+// Calls of gRPC's asynchronous interface, each served by a thread that may block
+// (leader_follower_threads.h).
 //
 // That interface and not the synchronous one, whose calls have a completion queue each to wait on:
 // a small call takes half as much processor time in this one (bench/wire), and it tells of itself
@@ -17,7 +18,7 @@
 #include <mutex>
 #include <stop_token>
 
-#include "modelserver/rpc/call_threads.h"
+#include "modelserver/rpc/leader_follower_threads.h"
 
 namespace inferpool::modelserver {
 
@@ -26,7 +27,7 @@ inline constexpr std::size_t kMaxStatusText = 2048;
 
 // What the calls of a server have in common.
 struct CallRoom {
-  CallThreads& threads;
+  LeaderFollowerThreads& threads;
   const std::size_t most;              // calls in progress
   std::atomic<std::size_t> calls = 0;  // from their arrival until their callers have the answers
 };
@@ -46,7 +47,7 @@ class Call {
 
   // To be asked by the thread that serves the call before it waits, or takes longer than a small
   // message does. If not, the call must end at once, with NoRoom().
-  bool MayTakeLong() { return turn_->MayTakeLong(); }
+  [[nodiscard]] bool YieldQueue() { return turn_->YieldQueue(); }
 
   static grpc::Status NoRoom() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "the server has no room for another call"};
@@ -87,14 +88,14 @@ class Call {
   void Release();
 
   CallRoom& room_;
-  const CallThreads::Counted counted_{room_.threads};  // ends after the rest of it
+  const LeaderFollowerThreads::Counted counted_{room_.threads};  // ends after the rest of it
   grpc::ServerContext context_;
   std::stop_source gone_;
   Notice arrived_{*this, &Call::Arrived};
   Notice finished_{*this, &Call::Finished};
   Notice ended_{*this, &Call::Ended};  // the caller knows the end, or has gone
   std::atomic<int> events_left_ = 2;   // finished and ended
-  CallThreads::Turn* turn_ = nullptr;  // while it is served
+  LeaderTurn* turn_ = nullptr;         // while it is served
   bool has_arrived_ = false;
 };
 
@@ -119,7 +120,7 @@ struct UnaryMethod {
   CallRoom& room;
   // Asks gRPC for the next call, with that tag.
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer* request, Writer*, void* tag)> await;
-  // Asks MayTakeLong where it has to.
+  // Asks YieldQueue where it has to.
   std::function<grpc::Status(Call&, grpc::ByteBuffer& request, grpc::ByteBuffer& response)> serve;
 };
 
@@ -184,7 +185,7 @@ class StreamingCall final : public Call {
 
   void Serve(bool room) override {
     const grpc::Status status =
-        room && MayTakeLong() ? Guarded([&] { return method_.serve(*this); }) : NoRoom();
+        room && YieldQueue() ? Guarded([&] { return method_.serve(*this); }) : NoRoom();
     stream_.Finish(status, finished());
   }
 

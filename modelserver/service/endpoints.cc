@@ -76,7 +76,7 @@ class Opener {
                       void* tag) { (wire.*next)(context, request, writer, queue, queue, tag); },
          .serve =
              [answer, manner](Call& call, grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
-               if ((!manner.quick || request.Length() > kSmallRequest) && !call.MayTakeLong()) {
+               if ((!manner.quick || request.Length() > kSmallRequest) && !call.YieldQueue()) {
                  return Call::NoRoom();
                }
                Request asked;

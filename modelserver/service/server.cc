@@ -88,7 +88,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   const mode_t mask = umask(0117);
   server->server_ = builder.BuildAndStart();
   umask(mask);
-  server->threads_ = std::make_unique<CallThreads>(*server->queue_);
+  server->threads_ = std::make_unique<LeaderFollowerThreads>(*server->queue_);
   server->room_.reset(new CallRoom{.threads = *server->threads_, .most = kMaxCalls});
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     if (server->server_ == nullptr || ports[i] == 0) {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "modelserver/repository/repository.h"
-#include "modelserver/rpc/call_threads.h"
 #include "modelserver/rpc/health.h"
+#include "modelserver/rpc/leader_follower_threads.h"
 #include "modelserver/service/endpoints.h"
 #include "modelserver/service/service.h"
 #include "shared/base/status.h"
@@ -60,7 +60,7 @@ class Server {
   std::vector<std::string> addresses_;
   Endpoints endpoints_{service_, health_};
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<CallThreads> threads_;
+  std::unique_ptr<LeaderFollowerThreads> threads_;
   std::unique_ptr<CallRoom> room_;
   std::unique_ptr<grpc::Server> server_;
 };

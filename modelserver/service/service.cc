@@ -158,7 +158,7 @@ grpc::Status Service::ModelConfig(const inference::ModelConfigRequest& request,
 grpc::Status Service::ModelInfer(Call& call, const inference::ModelInferRequest& request,
                                  inference::ModelInferResponse& response) {
   Caller caller = CallerOf(call);
-  caller.may_wait = [&call] { return call.MayTakeLong(); };
+  caller.may_wait = [&call] { return call.YieldQueue(); };
   const absl::Status status = Infer(request, std::move(caller), response);
   if (!status.ok()) {
     call.context().AddTrailingMetadata(kAnsweredMark, "1");
