@@ -135,8 +135,8 @@ absl::Status Repository::Unload(const std::string& name, bool unload_dependents)
         }
       }
     }
-    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(unloading, LoadTurns::Kind::kUnload);
-    RETURN_IF_ERROR(turn.status());
+    const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(unloading, LoadLimiter::Kind::kUnload);
+    RETURN_IF_ERROR(slot.status());
     UnloadNow(unloading);
   }
   return absl::OkStatus();
@@ -167,7 +167,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
     }
   }
   for (const std::string& name : unload) {
-    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kUnload);
+    const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(name, LoadLimiter::Kind::kUnload);
     UnloadNow(name);
   }
   LoadEach(load, stopped);
@@ -227,8 +227,8 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
       }
     }
   }
-  const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kLoad);
-  RETURN_IF_ERROR(turn.status());
+  const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(name, LoadLimiter::Kind::kLoad);
+  RETURN_IF_ERROR(slot.status());
   if (!parameters.config && table_.Sound(name)) {
     const std::lock_guard lock(mutex_);
     const auto watch = watches_.find(name);
@@ -355,11 +355,11 @@ void Repository::LoadEach(const std::vector<std::string>& names,
   std::atomic<std::size_t> next = 0;
   const auto load = [&] {
     for (std::size_t i = next++; i < names.size() && !stopped(); i = next++) {
-      const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(names[i], LoadTurns::Kind::kLoad);
-      if (turn.ok()) {
+      const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(names[i], LoadLimiter::Kind::kLoad);
+      if (slot.ok()) {
         LoadNow(names[i], {}).IgnoreError();
       } else {
-        table_.Fail(names[i], Message(turn.status()));
+        table_.Fail(names[i], Message(slot.status()));
       }
     }
   };

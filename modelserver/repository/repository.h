@@ -26,7 +26,7 @@
 
 #include "modelserver/execution/admission_limiter.h"
 #include "modelserver/repository/file_override.h"
-#include "modelserver/repository/load_turns.h"
+#include "modelserver/repository/load_limiter.h"
 #include "modelserver/repository/model.h"
 #include "modelserver/repository/model_folder.h"
 #include "modelserver/repository/model_table.h"
@@ -125,7 +125,7 @@ class Repository {
   absl::Status CheckExplicit() const;
   absl::Status LoadWithSteps(const std::string& name, const LoadParameters& parameters,
                              std::vector<std::string>& visited);
-  // Under the model's turn, with the outcome in the table and the log.
+  // With the model's load slot held, with the outcome in the table and the log.
   absl::Status LoadNow(const std::string& name, const LoadParameters& parameters);
   absl::Status TryLoad(const std::string& name, const LoadParameters& parameters);
   absl::Status LoadVersions(const std::string& name, const std::filesystem::path& model_folder,
@@ -138,7 +138,7 @@ class Repository {
   const RepositoryOptions options_;
   const std::shared_ptr<AdmissionLimiter> limiter_ = std::make_shared<AdmissionLimiter>();
   ModelTable table_;
-  LoadTurns turns_{/*most_loads=*/4, /*most_waiting=*/64};
+  LoadLimiter load_limiter_{/*max_loads=*/4, /*max_waiting=*/64};
 
   mutable std::mutex mutex_;
   // Guarded by mutex_.
