@@ -7,12 +7,12 @@
 
 namespace inferpool::modelserver {
 
-Call::Call(CallRoom& room) : room_(room) {
+Call::Call(CallLimit& limit) : limit_(limit) {
   context_.AsyncNotifyWhenDone(&ended_);
 }
 
 Call::~Call() {
-  if (has_arrived_) --room_.calls;
+  if (has_arrived_) --limit_.calls;
 }
 
 void Call::Arrived(bool ok) {
@@ -21,11 +21,11 @@ void Call::Arrived(bool ok) {
     return;
   }
   has_arrived_ = true;
-  const bool room = ++room_.calls <= room_.most;
+  const bool within_limit = ++limit_.calls <= limit_.max_calls;
   AwaitNext();
-  LeaderTurn turn(room_.threads);
+  LeaderTurn turn(limit_.threads);
   turn_ = &turn;
-  Serve(room);
+  Serve(within_limit);
 }
 
 void Call::Finished(bool /*ok*/) {
@@ -71,10 +71,11 @@ void UnaryCall::Await(const UnaryMethod& method) {
   method.await(&call->context(), &call->request_, &call->writer_, call->arrived());
 }
 
-void UnaryCall::Serve(bool room) {
+void UnaryCall::Serve(bool within_limit) {
   grpc::ByteBuffer response;
   const grpc::Status status =
-      room ? Guarded([&] { return method_.serve(*this, request_, response); }) : NoRoom();
+      within_limit ? Guarded([&] { return method_.serve(*this, request_, response); })
+                   : TooManyCalls();
   writer_.Finish(response, status, finished());
 }
 

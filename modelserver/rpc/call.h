@@ -26,9 +26,9 @@ namespace inferpool::modelserver {
 inline constexpr std::size_t kMaxStatusText = 2048;
 
 // What the calls of a server have in common.
-struct CallRoom {
+struct CallLimit {
   LeaderFollowerThreads& threads;
-  const std::size_t most;              // calls in progress
+  const std::size_t max_calls;         // calls in progress
   std::atomic<std::size_t> calls = 0;  // from their arrival until their callers have the answers
 };
 
@@ -46,23 +46,23 @@ class Call {
   std::stop_token gone() const { return gone_.get_token(); }
 
   // To be asked by the thread that serves the call before it waits, or takes longer than a small
-  // message does. If not, the call must end at once, with NoRoom().
+  // message does. If not, the call must end at once, with TooManyCalls().
   [[nodiscard]] bool YieldQueue() { return turn_->YieldQueue(); }
 
-  static grpc::Status NoRoom() {
+  static grpc::Status TooManyCalls() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "the server has no room for another call"};
   }
 
  protected:
-  explicit Call(CallRoom& room);
+  explicit Call(CallLimit& limit);
   virtual ~Call();
 
   // Asks gRPC for the next call of this method.
   virtual void AwaitNext() = 0;
 
   // Serves the call to its end, which is a Finish with `finished()` as its tag; the call may be
-  // gone when that returns. Without `room` that is at once, with NoRoom().
-  virtual void Serve(bool room) = 0;
+  // gone when that returns. Past the limit that is at once, with TooManyCalls().
+  virtual void Serve(bool within_limit) = 0;
 
   // What the handler returns, or that it has thrown, for want of memory or threads.
   static grpc::Status Guarded(const std::function<grpc::Status()>& handler);
@@ -87,8 +87,8 @@ class Call {
   void Ended(bool ok);
   void Release();
 
-  CallRoom& room_;
-  const LeaderFollowerThreads::Counted counted_{room_.threads};  // ends after the rest of it
+  CallLimit& limit_;
+  const LeaderFollowerThreads::Counted counted_{limit_.threads};  // ends after the rest of it
   grpc::ServerContext context_;
   std::stop_source gone_;
   Notice arrived_{*this, &Call::Arrived};
@@ -117,7 +117,7 @@ class Operation final : public Event {
 struct UnaryMethod {
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
-  CallRoom& room;
+  CallLimit& limit;
   // Asks gRPC for the next call, with that tag.
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer* request, Writer*, void* tag)> await;
   // Asks YieldQueue where it has to.
@@ -132,10 +132,10 @@ class UnaryCall final : public Call {
   static void Await(const UnaryMethod& method);
 
  private:
-  explicit UnaryCall(const UnaryMethod& method) : Call(method.room), method_(method) {}
+  explicit UnaryCall(const UnaryMethod& method) : Call(method.limit), method_(method) {}
 
   void AwaitNext() override { Await(method_); }
-  void Serve(bool room) override;
+  void Serve(bool within_limit) override;
 
   const UnaryMethod& method_;
   grpc::ByteBuffer request_;
@@ -148,7 +148,7 @@ class StreamingCall;
 
 template <typename Stream>
 struct StreamingMethod {
-  CallRoom& room;
+  CallLimit& limit;
   // `request` is what comes with the call; nothing, where requests are a stream too.
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer* request, Stream*, void* tag)> await;
   std::function<grpc::Status(StreamingCall<Stream>&)> serve;
@@ -179,13 +179,14 @@ class StreamingCall final : public Call {
   }
 
  private:
-  explicit StreamingCall(const Method& method) : Call(method.room), method_(method) {}
+  explicit StreamingCall(const Method& method) : Call(method.limit), method_(method) {}
 
   void AwaitNext() override { Await(method_); }
 
-  void Serve(bool room) override {
-    const grpc::Status status =
-        room && YieldQueue() ? Guarded([&] { return method_.serve(*this); }) : NoRoom();
+  void Serve(bool within_limit) override {
+    const grpc::Status status = within_limit && YieldQueue()
+                                    ? Guarded([&] { return method_.serve(*this); })
+                                    : TooManyCalls();
     stream_.Finish(status, finished());
   }
 

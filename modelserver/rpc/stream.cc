@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "modelserver/rpc/message.h"
-#include "modelserver/rpc/stream_room.h"
+#include "modelserver/rpc/stream_window.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -59,12 +59,12 @@ struct Closer {
 // The answer to come. Without a thread to spare, the request runs when its answer is waited for.
 Answer Start(const std::function<
                  inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
-             inference::ModelInferRequest request, std::size_t bytes, StreamRoom& room) {
+             inference::ModelInferRequest request, std::size_t bytes, StreamWindow& window) {
   const auto shared = std::make_shared<inference::ModelInferRequest>(std::move(request));
-  const auto run = [&infer, shared, bytes, &room] {
+  const auto run = [&infer, shared, bytes, &window] {
     auto answer = infer(*shared);
     *shared = {};  // its memory is not needed while the answer waits
-    room.Exchange(bytes, answer.ByteSizeLong());
+    window.Exchange(bytes, answer.ByteSizeLong());
     return answer;
   };
   try {
@@ -80,7 +80,7 @@ grpc::Status ServeStream(
     InferStream& stream,
     const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&
         infer) {
-  StreamRoom room;
+  StreamWindow window;
   AnswerQueue answers;
   const std::jthread writer([&] {
     for (Answer next = answers.Pop(); next.valid(); next = answers.Pop()) {
@@ -88,7 +88,7 @@ grpc::Status ServeStream(
       grpc::ByteBuffer message;
       // To a client that has gone this fails at once; what runs ends first all the same.
       if (Serialize(answer, message).ok()) stream.Write(message);
-      room.Leave(answer.ByteSizeLong());
+      window.Release(answer.ByteSizeLong());
     }
   });
   // Also if something throws: the writer waits for it.
@@ -101,8 +101,8 @@ grpc::Status ServeStream(
       break;
     }
     const std::size_t bytes = request.ByteSizeLong();
-    room.Enter(bytes);
-    answers.Push(Start(infer, std::move(request), bytes, room));
+    window.Acquire(bytes);
+    answers.Push(Start(infer, std::move(request), bytes, window));
   }
   return status;
 }

@@ -13,9 +13,9 @@ namespace inferpool::modelserver {
 using InferStream =
     StreamingCall<grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>;
 
-// Reads until the client has no more, as far as there is room (stream_room.h), calls `infer` for
-// each request on a thread of its own, and writes the answers in the requests' order. `infer` is
-// thread safe and does not throw. Returns when all are written or the client has gone; an error
+// Reads until the client has no more, as far as there is window (stream_window.h), calls `infer`
+// for each request on a thread of its own, and writes the answers in the requests' order. `infer`
+// is thread safe and does not throw. Returns when all are written or the client has gone; an error
 // when a message is no request.
 grpc::Status ServeStream(
     InferStream& stream,

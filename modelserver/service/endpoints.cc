@@ -26,10 +26,10 @@ using Next = void (Wire::*)(grpc::ServerContext*, grpc::ByteBuffer*, UnaryMethod
 // Opens methods of generated services, `wire`, and keeps them in `methods`.
 class Opener {
  public:
-  Opener(CallRoom& room, std::vector<std::shared_ptr<const void>>& methods)
-      : room_(room), methods_(methods) {}
+  Opener(CallLimit& limit, std::vector<std::shared_ptr<const void>>& methods)
+      : limit_(limit), methods_(methods) {}
 
-  grpc::ServerCompletionQueue* queue() { return room_.threads.queue(); }
+  grpc::ServerCompletionQueue* queue() { return limit_.threads.queue(); }
 
   // Answered by a member function of `owner`.
   template <typename Wire, typename Owner, typename Request, typename Response>
@@ -59,7 +59,7 @@ class Opener {
   template <typename Stream, typename Owner, typename Await>
   void Streaming(Await await, Owner& owner, grpc::Status (Owner::*serve)(StreamingCall<Stream>&)) {
     using Served = StreamingCall<Stream>;
-    Open<Served>({.room = room_,
+    Open<Served>({.limit = limit_,
                   .await = std::move(await),
                   .serve = [&owner, serve](Served& call) { return (owner.*serve)(call); }},
                  1);
@@ -69,7 +69,7 @@ class Opener {
   template <typename Wire, typename Request, typename Response, typename Answer>
   void Unary(Wire& wire, Next<Wire> next, Answer answer, Manner manner) {
     Open<UnaryCall>(
-        {.room = room_,
+        {.limit = limit_,
          .await = [&wire, next, queue = queue()](
                       grpc::ServerContext* context, grpc::ByteBuffer* request,
                       UnaryMethod::Writer* writer,
@@ -77,7 +77,7 @@ class Opener {
          .serve =
              [answer, manner](Call& call, grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
                if ((!manner.quick || request.Length() > kSmallRequest) && !call.YieldQueue()) {
-                 return Call::NoRoom();
+                 return Call::TooManyCalls();
                }
                Request asked;
                if (!Parse(request, asked)) {
@@ -97,7 +97,7 @@ class Opener {
     for (int i = 0; i < ahead; ++i) Served::Await(*kept);
   }
 
-  CallRoom& room_;
+  CallLimit& limit_;
   std::vector<std::shared_ptr<const void>>& methods_;
 };
 
@@ -108,8 +108,8 @@ void Endpoints::Register(grpc::ServerBuilder& builder) {
   builder.RegisterService(&grpc_health_);
 }
 
-void Endpoints::Open(CallRoom& room) {
-  Opener open(room, methods_);
+void Endpoints::Open(CallLimit& limit) {
+  Opener open(limit, methods_);
   grpc::ServerCompletionQueue* queue = open.queue();
   open.Unary(kserve_, &KServe::RequestServerLive, service_, &Service::ServerLive, kQuick);
   open.Unary(kserve_, &KServe::RequestServerReady, service_, &Service::ServerReady, kQuick);

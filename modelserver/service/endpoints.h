@@ -21,9 +21,9 @@ class Endpoints {
 
   void Register(grpc::ServerBuilder& builder);
 
-  // From now on calls are served, by the room's threads, which must be gone before this is. Once,
+  // From now on calls are served, by the limit's threads, which must be gone before this is. Once,
   // when the server has been started.
-  void Open(CallRoom& room);
+  void Open(CallLimit& limit);
 
  private:
   // The generated service with its methods, each of which takes and gives bytes (call.h).

@@ -89,7 +89,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   server->server_ = builder.BuildAndStart();
   umask(mask);
   server->threads_ = std::make_unique<LeaderFollowerThreads>(*server->queue_);
-  server->room_.reset(new CallRoom{.threads = *server->threads_, .most = kMaxCalls});
+  server->limit_.reset(new CallLimit{.threads = *server->threads_, .max_calls = kMaxCalls});
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     if (server->server_ == nullptr || ports[i] == 0) {
       return absl::UnavailableError(
@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
             ? addresses[i]
             : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
   }
-  server->endpoints_.Open(*server->room_);
+  server->endpoints_.Open(*server->limit_);
   server->SetReady(repository.Ready());
   return server;
 }

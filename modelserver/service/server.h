@@ -61,7 +61,7 @@ class Server {
   Endpoints endpoints_{service_, health_};
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<LeaderFollowerThreads> threads_;
-  std::unique_ptr<CallRoom> room_;
+  std::unique_ptr<CallLimit> limit_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -50,7 +50,7 @@ grpc::ByteBuffer Serving() {
 
 class Calls : public testing::Test {
  protected:
-  void Serve(std::function<grpc::Status(Call&)> check, std::size_t most = 200,
+  void Serve(std::function<grpc::Status(Call&)> check, std::size_t max_calls = 200,
              std::function<grpc::Status(Watch&)> watch = {},
              milliseconds rest = LeaderFollowerThreads::kMaxIdle) {
     const std::string address = "unix:" + (folder_.path() / "s").string();
@@ -60,9 +60,9 @@ class Calls : public testing::Test {
     queue_ = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
     threads_ = std::make_unique<LeaderFollowerThreads>(*queue_, rest);
-    room_.reset(new CallRoom{.threads = *threads_, .most = most});
+    limit_.reset(new CallLimit{.threads = *threads_, .max_calls = max_calls});
     checks_.reset(new UnaryMethod{
-        .room = *room_,
+        .limit = *limit_,
         .await =
             [this](auto* context, auto* request, auto* writer, void* tag) {
               wire_.RequestCheck(context, request, writer, queue_.get(), queue_.get(), tag);
@@ -75,7 +75,7 @@ class Calls : public testing::Test {
             }});
     UnaryCall::Await(*checks_);
     watches_.reset(new StreamingMethod<Stream>{
-        .room = *room_,
+        .limit = *limit_,
         .await =
             [this](auto* context, auto* request, auto* writer, void* tag) {
               wire_.RequestWatch(context, request, writer, queue_.get(), queue_.get(), tag);
@@ -105,7 +105,7 @@ class Calls : public testing::Test {
   Folder folder_;
   Wire wire_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<CallRoom> room_;
+  std::unique_ptr<CallLimit> limit_;
   std::unique_ptr<const UnaryMethod> checks_;
   std::unique_ptr<const StreamingMethod<Stream>> watches_;
   std::unique_ptr<LeaderFollowerThreads> threads_;

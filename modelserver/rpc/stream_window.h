@@ -1,4 +1,4 @@
-// How much of one stream may be in work at a time.
+// Flow control of one ModelStreamInfer: how much of its client's requests the server has in work.
 #pragma once
 
 #include <condition_variable>
@@ -7,16 +7,19 @@
 
 namespace inferpool::modelserver {
 
-// Requests of one stream that are in work or whose answers wait to be sent: enough for several full
-// batches. And their bytes, of the requests and, once they are there, the answers.
+// The requests of one stream that are in work or whose answers wait to be sent. It is enough for
+// several full batches.
 inline constexpr std::size_t kMaxInStream = 128;
+
+// The bytes of these requests and, once they are there, of their answers.
 inline constexpr std::size_t kMaxBytesInStream = std::size_t{256} << 20;
 
-// Thread safe; one thread enters.
-class StreamRoom {
+// Thread safe, but only one thread may call Acquire.
+class StreamWindow {
  public:
-  // Waits until a request fits, and lets it in. One that is larger than all of it fits alone.
-  void Enter(std::size_t bytes) {
+  // Waits until the window has room for a request of `bytes`, and counts it. A request that is
+  // larger than the whole window is let in when the window is empty.
+  void Acquire(std::size_t bytes) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
       return requests_ == 0 || (requests_ < kMaxInStream && bytes_ + bytes <= kMaxBytesInStream);
@@ -25,7 +28,7 @@ class StreamRoom {
     bytes_ += bytes;
   }
 
-  // A request has become its answer.
+  // A request has been answered: counts the answer's bytes in place of the request's.
   void Exchange(std::size_t request_bytes, std::size_t answer_bytes) {
     const std::lock_guard lock(mutex_);
     bytes_ += answer_bytes;
@@ -33,8 +36,8 @@ class StreamRoom {
     changed_.notify_one();
   }
 
-  // An answer has been sent.
-  void Leave(std::size_t answer_bytes) {
+  // An answer has been sent: counts it no more.
+  void Release(std::size_t answer_bytes) {
     const std::lock_guard lock(mutex_);
     --requests_;
     bytes_ -= answer_bytes;
