@@ -19,27 +19,27 @@ absl::Status WrongType(std::string_view name, std::string_view expected) {
       fmt::format("the parameter '{}' must be of the type {}", name, expected));
 }
 
-absl::Status ReadPriority(const Parameter& value, Caller& caller) {
+absl::Status ReadPriority(const Parameter& value, InferContext& context) {
   if (value.has_uint64_param()) {
-    caller.priority = value.uint64_param();
+    context.priority = value.uint64_param();
   } else if (!value.has_int64_param()) {
     return WrongType("priority", "int64_param or uint64_param");
   } else if (value.int64_param() < 0) {
     return absl::InvalidArgumentError(fmt::format(
         "the parameter 'priority' is {}, it must not be negative", value.int64_param()));
   } else {
-    caller.priority = static_cast<std::uint64_t>(value.int64_param());
+    context.priority = static_cast<std::uint64_t>(value.int64_param());
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadParameter(std::string_view name, const Parameter& value, Caller& caller) {
+absl::Status ReadParameter(std::string_view name, const Parameter& value, InferContext& context) {
   if (name == "priority") {
-    return ReadPriority(value, caller);
+    return ReadPriority(value, context);
   }
   if (name == "timeout") {
     if (!value.has_int64_param()) return WrongType(name, "int64_param");
-    caller.timeout =
+    context.timeout =
         std::chrono::microseconds(std::max<std::int64_t>(value.int64_param(), 0));  // or none
   } else if (name == "sequence_id") {
     if (!value.has_int64_param() && !value.has_string_param()) {
@@ -58,9 +58,9 @@ absl::Status ReadParameter(std::string_view name, const Parameter& value, Caller
 
 }  // namespace
 
-absl::Status ReadParameters(const TensorParameters& parameters, Caller& caller) {
+absl::Status ReadParameters(const TensorParameters& parameters, InferContext& context) {
   for (const auto& [name, value] : parameters) {
-    RETURN_IF_ERROR(ReadParameter(name, value, caller));
+    RETURN_IF_ERROR(ReadParameter(name, value, context));
   }
   return absl::OkStatus();
 }

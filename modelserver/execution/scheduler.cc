@@ -24,8 +24,8 @@ std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   return shapes;
 }
 
-bool MayWait(const Caller& caller) {
-  return !caller.may_wait || caller.may_wait();
+bool CanBlock(const InferContext& context) {
+  return !context.can_block || context.can_block();
 }
 
 absl::Status NoThread() {
@@ -85,7 +85,7 @@ Scheduler::Scheduler(const inference::ModelConfig& config,
 }
 
 absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
-                            const Caller& caller, Timings& timings) {
+                            const InferContext& context, Timings& timings) {
   Waiter self;
   self.rows = batches_ ? inputs.front().shape[0] : 1;
   if (!same_shapes_) {
@@ -93,37 +93,37 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   }
   self.execution = {.inputs = inputs, .outputs = &outputs, .status = {}};
   const TimePoint now = Clock::now();
-  if (caller.deadline.Expired(now)) {
+  if (context.deadline.Expired(now)) {
     return absl::DeadlineExceededError("the deadline was over before the request ran");
   }
-  const Admission admission(quota_, caller.bytes);
+  const Admission admission(quota_, context.bytes);
   if (!admission.granted()) {
     return absl::UnavailableError("too many requests are in work");
   }
-  if (!IsInstant(inputs) && !MayWait(caller)) {
+  if (!IsInstant(inputs) && !CanBlock(context)) {
     return NoThread();
   }
-  // It takes the lock, so it is made and ended without; if the caller has gone already, it runs
+  // It takes the lock, so it is made and ended without; if the client has gone already, it runs
   // now.
-  const std::stop_callback gone(caller.gone, [this, &self] {
+  const std::stop_callback gone(context.gone, [this, &self] {
     const std::lock_guard lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
            Clock::now());
   });
   std::unique_lock lock(mutex_);
   if (self.state == Waiter::State::kWaiting) {
-    RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
+    RETURN_IF_ERROR(queue_.Push(self, context.priority, context.timeout, now));
     Pump(now, &self);
   }
   if (self.state == Waiter::State::kWaiting) {
     lock.unlock();
-    const bool may_wait = MayWait(caller);
+    const bool can_block = CanBlock(context);
     lock.lock();
-    if (!may_wait) GiveUp(self, NoThread(), Clock::now());
+    if (!can_block) GiveUp(self, NoThread(), Clock::now());
   }
   TimePoint looked = now;
   while (self.state == Waiter::State::kWaiting) {
-    looked = Wait(self, caller, looked, lock);
+    looked = Wait(self, context, looked, lock);
   }
   if (self.state == Waiter::State::kLeads) {
     Lead(self, lock);
@@ -142,9 +142,9 @@ bool Scheduler::IsInstant(std::span<const TensorView> inputs) const {
   return bytes <= kSmallRequest;
 }
 
-TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+TimePoint Scheduler::Wait(Waiter& waiter, const InferContext& context, TimePoint looked,
                           std::unique_lock<std::mutex>& lock) {
-  TimePoint wake = caller.deadline.at();
+  TimePoint wake = context.deadline.at();
   if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
@@ -154,7 +154,7 @@ TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked
     return now;
   }
   Pump(now, &waiter);
-  if (caller.deadline.Expired(now)) {
+  if (context.deadline.Expired(now)) {
     GiveUp(waiter, absl::DeadlineExceededError("the deadline was over while the request waited"),
            now);
   }

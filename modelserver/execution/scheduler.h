@@ -18,12 +18,12 @@
 #include "modelserver/execution/admission_limiter.h"
 #include "modelserver/execution/batch_queue.h"
 #include "modelserver/execution/engine.h"
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "modelserver/execution/statistics.h"
 
 namespace inferpool::modelserver {
 
-class Scheduler : public Runner {
+class Scheduler : public ModelExecutor {
  public:
   // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
   // that are served side by side share `limiter`.
@@ -34,8 +34,8 @@ class Scheduler : public Runner {
   // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
   // the limiter does not admit the request; DEADLINE_EXCEEDED and CANCELLED for a request
   // that was still waiting. One that runs already runs to its end.
-  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
-                   Timings& timings) override;
+  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
+                   const InferContext& context, Timings& timings) override;
 
   std::size_t pending() const override;
 
@@ -51,7 +51,7 @@ class Scheduler : public Runner {
   void Pump(TimePoint now, Waiter* self);
   // Waits for news of `waiter`, or until it gives up. `looked` is the last Pump's time, so that no
   // event falls between a look and a wait; returns the next one.
-  TimePoint Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
+  TimePoint Wait(Waiter& waiter, const InferContext& context, TimePoint looked,
                  std::unique_lock<std::mutex>& lock);
   // Fails it, unless it waits no more.
   void GiveUp(Waiter& waiter, absl::Status status, TimePoint now);

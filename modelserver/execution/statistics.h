@@ -7,7 +7,7 @@
 #include <map>
 #include <mutex>
 
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "proto/kserve.pb.h"
 #include "shared/base/deadline.h"
 

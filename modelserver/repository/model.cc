@@ -47,14 +47,14 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
 }
 
 Model::Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
-             std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner)
+             std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<ModelExecutor> executor)
     : config_(std::move(config)),
       labels_(std::move(labels)),
       version_(version),
       statistics_(std::move(statistics)),
-      runner_(std::move(runner)) {}
+      executor_(std::move(executor)) {}
 
-absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller) {
+absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context) {
   const TimePoint start = Clock::now();
   absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
   Timings timings;
@@ -62,7 +62,7 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Call
   std::vector<std::vector<std::int64_t>> shapes;  // which `ordered` points to
   if (status.ok()) {
     shapes = ReshapeInputs(config_, *ordered);
-    status = runner_->Run(*ordered, outputs, caller, timings);
+    status = executor_->Run(*ordered, outputs, context, timings);
   }
   if (status.ok()) {
     status = CheckComplete(outputs);

@@ -10,8 +10,8 @@
 #include "modelserver/config/class_names.h"
 #include "modelserver/execution/admission_limiter.h"
 #include "modelserver/execution/engine.h"
+#include "modelserver/execution/model_executor.h"
 #include "modelserver/execution/outputs.h"
-#include "modelserver/execution/runner.h"
 #include "modelserver/execution/statistics.h"
 #include "proto/model_config.pb.h"
 #include "proto/tensor.h"
@@ -19,7 +19,7 @@
 
 namespace inferpool::modelserver {
 
-// Immutable but for its runner; any number of threads may call Infer.
+// Immutable but for its executor; any number of threads may call Infer.
 class Model {
  public:
   // Loads a version: `config` is what config.pbtxt says (ReadConfigFile), completed here. Takes as
@@ -32,7 +32,7 @@ class Model {
 
   // `config` is complete; `labels` has an element for each of its outputs.
   Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
-        std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner);
+        std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<ModelExecutor> executor);
 
   const inference::ModelConfig& config() const { return config_; }
   std::int64_t version() const { return version_; }
@@ -43,25 +43,25 @@ class Model {
   }
 
   // Checks the inputs and runs them. `outputs` was made of config(); all its wanted outputs are put
-  // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request.h), the runner's,
-  // the engine's.
-  absl::Status Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller);
+  // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request.h), the
+  // executor's, the engine's.
+  absl::Status Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context);
 
   // A request for this model that was refused before Infer, after `total`.
   void CountFailure(Clock::duration total) { statistics_->Failure(total); }
 
   ModelStatistics::Values statistics() const { return statistics_->Get(); }
-  std::size_t pending() const { return runner_->pending(); }
+  std::size_t pending() const { return executor_->pending(); }
 
  private:
-  // INTERNAL when the runner left a wanted output out.
+  // INTERNAL when the executor left a wanted output out.
   absl::Status CheckComplete(const Outputs& outputs) const;
 
   const inference::ModelConfig config_;
   const OutputLabels labels_;
   const std::int64_t version_;
   const std::unique_ptr<ModelStatistics> statistics_;
-  const std::unique_ptr<Runner> runner_;
+  const std::unique_ptr<ModelExecutor> executor_;
 };
 
 }  // namespace inferpool::modelserver

@@ -408,10 +408,10 @@ bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
       version.reason.clear();
       version.model = std::make_shared<Model>(
           *entry.ensemble, entry.ensemble_labels, number, std::make_unique<ModelStatistics>(),
-          MakeEnsembleRunner(*entry.ensemble, *plan,
-                             [this](const std::string& name, const std::string& of_version) {
-                               return Find(name, of_version);
-                             }));
+          MakeEnsembleExecutor(*entry.ensemble, *plan,
+                               [this](const std::string& name, const std::string& of_version) {
+                                 return Find(name, of_version);
+                               }));
     }
   }
   if (changed && logged) LogEnsemble(entry.ensemble->name(), state, plan.status());

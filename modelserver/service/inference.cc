@@ -94,8 +94,9 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
 }
 
 absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
-                           const inference::ModelConfig& config, Parts& parts, Caller& caller) {
-  RETURN_IF_ERROR(ReadParameters(request.parameters(), caller));
+                           const inference::ModelConfig& config, Parts& parts,
+                           InferContext& context) {
+  RETURN_IF_ERROR(ReadParameters(request.parameters(), context));
   absl::StatusOr<TensorList> inputs = ReadInputs(
       request,
       [&parts](const SharedMemoryReference& reference)
@@ -109,7 +110,7 @@ absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
 }  // namespace
 
 absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
-                   const inference::ModelInferRequest& request, Caller caller,
+                   const inference::ModelInferRequest& request, InferContext context,
                    inference::ModelInferResponse& response) {
   const TimePoint start = Clock::now();
   const absl::StatusOr<std::shared_ptr<Model>> found =
@@ -117,12 +118,12 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
   RETURN_IF_ERROR(found.status());
   Model& model = **found;
   Parts parts(shared_memory);
-  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, caller);
+  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, context);
   if (!asked.ok()) {
     model.CountFailure(Clock::now() - start);
     return asked.status();
   }
-  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, caller));
+  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, context));
 
   response.set_model_name(request.model_name());
   response.set_model_version(std::to_string(model.version()));

@@ -9,12 +9,12 @@
 namespace inferpool::modelserver {
 
 // Finds the model, reads the inputs where they lie (message or shared memory), runs it and puts the
-// outputs where they are asked for. `caller` carries the call's own deadline; `priority` and
+// outputs where they are asked for. `context` carries the call's own deadline; `priority` and
 // `timeout` are filled in from the request's parameters (request_parameters.h). A request that is
 // refused before its model runs counts as the model's failure. `response` is only written to when
 // this is OK. Errors: as the protocol's status table.
 absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
-                   const inference::ModelInferRequest& request, Caller caller,
+                   const inference::ModelInferRequest& request, InferContext context,
                    inference::ModelInferResponse& response);
 
 }  // namespace inferpool::modelserver

@@ -43,7 +43,7 @@ class InFlightCount {
   const std::size_t total_;
 };
 
-Caller CallerOf(Call& call) {
+InferContext ContextOf(Call& call) {
   // A call without a deadline has one in the far future, which the clocks' difference would
   // overflow; a day is as good.
   const std::chrono::system_clock::time_point deadline = call.context().deadline();
@@ -157,27 +157,27 @@ grpc::Status Service::ModelConfig(const inference::ModelConfigRequest& request,
 
 grpc::Status Service::ModelInfer(Call& call, const inference::ModelInferRequest& request,
                                  inference::ModelInferResponse& response) {
-  Caller caller = CallerOf(call);
-  caller.may_wait = [&call] { return call.YieldQueue(); };
-  const absl::Status status = Infer(request, std::move(caller), response);
+  InferContext context = ContextOf(call);
+  context.can_block = [&call] { return call.YieldQueue(); };
+  const absl::Status status = Infer(request, std::move(context), response);
   if (!status.ok()) {
     call.context().AddTrailingMetadata(kAnsweredMark, "1");
   }
   return ToGrpc(status);
 }
 
-absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller caller,
+absl::Status Service::Infer(const inference::ModelInferRequest& request, InferContext context,
                             inference::ModelInferResponse& response) {
   // Memory for a request of up to the message limit can run out anywhere below; that is this
   // request's failure and not the process'.
   try {
-    caller.bytes = request.ByteSizeLong();
-    const InFlightCount count(bytes_in_flight_, caller.bytes);
+    context.bytes = request.ByteSizeLong();
+    const InFlightCount count(bytes_in_flight_, context.bytes);
     if (!count.Within(kMaxBytesInFlight)) {
       return absl::UnavailableError("too many bytes of requests are in flight");
     }
     absl::Status status =
-        modelserver::Infer(repository_, shared_memory_, request, std::move(caller), response);
+        modelserver::Infer(repository_, shared_memory_, request, std::move(context), response);
     if (absl::IsInternal(status)) {
       log::Error("inference failed",
                  {{"model", request.model_name()}, {"reason", Message(status)}});
@@ -198,7 +198,7 @@ grpc::Status Service::ModelStreamInfer(InferStream& stream) {
   return ServeStream(stream, [&](const inference::ModelInferRequest& request) {
     inference::ModelStreamInferResponse answer;
     inference::ModelInferResponse& response = *answer.mutable_infer_response();
-    const absl::Status status = Infer(request, CallerOf(stream), response);
+    const absl::Status status = Infer(request, ContextOf(stream), response);
     if (!status.ok()) {
       response.Clear();
       response.set_id(request.id());

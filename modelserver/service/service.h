@@ -86,7 +86,7 @@ class Service {
       inference::CudaSharedMemoryUnregisterResponse& response);
 
  private:
-  absl::Status Infer(const inference::ModelInferRequest& request, Caller caller,
+  absl::Status Infer(const inference::ModelInferRequest& request, InferContext context,
                      inference::ModelInferResponse& response);
 
   Repository& repository_;

@@ -338,22 +338,22 @@ TEST(Scheduler, ACallerThatHasLeftBeforeIsNotServed) {
 TEST(Scheduler, AsksBeforeARequestWaitsOrRunsForLong) {
   Scripted model(ScriptedConfig(0));
   int asked = 0;
-  EXPECT_TRUE(model.Call(1, {.may_wait = [&] { return ++asked > 0; }}).status.ok());
+  EXPECT_TRUE(model.Call(1, {.can_block = [&] { return ++asked > 0; }}).status.ok());
   EXPECT_EQ(asked, 1);
-  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(2, {.may_wait = [] { return false; }}).status));
+  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(2, {.can_block = [] { return false; }}).status));
   EXPECT_EQ(model.script.values(), Batches({{1}}));
 }
 
 TEST(Scheduler, DoesNotAskBeforeAnInstantRun) {
   Scripted model(ScriptedConfig(0));
   model.script.instant = true;
-  EXPECT_TRUE(model.Call(1, {.may_wait = [] { return false; }}).status.ok());
+  EXPECT_TRUE(model.Call(1, {.can_block = [] { return false; }}).status.ok());
   // But for many bytes, and where it has to wait.
   const std::int64_t many = kSmallRequest / sizeof(std::int32_t) + 1;
   EXPECT_TRUE(absl::IsResourceExhausted(
-      model.Call(2, {.width = many, .may_wait = [] { return false; }}).status));
+      model.Call(2, {.width = many, .can_block = [] { return false; }}).status));
   std::future<Answer> running = model.Occupy(3);
-  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(4, {.may_wait = [] { return false; }}).status));
+  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(4, {.can_block = [] { return false; }}).status));
   EXPECT_EQ(model.pending(), 0U);
   model.script.Open();
   EXPECT_TRUE(running.get().status.ok());

@@ -146,7 +146,7 @@ struct Ask {
   std::int64_t width = 1;
   Deadline deadline = Deadline::After(kPatience);
   std::stop_token gone = {};
-  std::function<bool()> may_wait = {};
+  std::function<bool()> can_block = {};
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
   std::size_t bytes = 0;
@@ -178,7 +178,7 @@ class Scripted {
     answer.status = scheduler_.Run({&input, 1}, outputs,
                                    {.deadline = ask.deadline,
                                     .gone = ask.gone,
-                                    .may_wait = ask.may_wait,
+                                    .can_block = ask.can_block,
                                     .priority = ask.priority,
                                     .timeout = ask.timeout,
                                     .bytes = ask.bytes},
