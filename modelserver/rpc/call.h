@@ -71,10 +71,10 @@ class Call {
   Event* finished() { return &finished_; }
 
  private:
-  // An event of this call.
-  class Notice final : public Event {
+  // A tag that calls a member function of this call.
+  class CompletionEvent final : public Event {
    public:
-    Notice(Call& call, void (Call::*then)(bool ok)) : call_(call), then_(then) {}
+    CompletionEvent(Call& call, void (Call::*then)(bool ok)) : call_(call), then_(then) {}
     void Happened(bool ok) override { (call_.*then_)(ok); }
 
    private:
@@ -91,11 +91,11 @@ class Call {
   const LeaderFollowerThreads::Counted counted_{limit_.threads};  // ends after the rest of it
   grpc::ServerContext context_;
   std::stop_source gone_;
-  Notice arrived_{*this, &Call::Arrived};
-  Notice finished_{*this, &Call::Finished};
-  Notice ended_{*this, &Call::Ended};  // the caller knows the end, or has gone
-  std::atomic<int> events_left_ = 2;   // finished and ended
-  LeaderTurn* turn_ = nullptr;         // while it is served
+  CompletionEvent arrived_{*this, &Call::Arrived};
+  CompletionEvent finished_{*this, &Call::Finished};
+  CompletionEvent ended_{*this, &Call::Ended};  // the caller knows the end, or has gone
+  std::atomic<int> events_left_ = 2;            // finished and ended
+  LeaderTurn* turn_ = nullptr;                  // while it is served
   bool has_arrived_ = false;
 };
 
