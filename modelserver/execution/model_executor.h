@@ -36,7 +36,7 @@ struct InferContext {
 };
 
 // Where the time of one request went, for the statistics.
-struct Timings {
+struct RunTimes {
   Clock::duration queue{};
   Clock::duration compute_input{};
   Clock::duration compute_infer{};
@@ -48,10 +48,10 @@ class ModelExecutor {
   virtual ~ModelExecutor() = default;
 
   // Runs one request and puts all outputs that `outputs` wants, or returns why it could not.
-  // `inputs` are as in Execution (engine.h); `timings` gets the times of a successful run. Thread
+  // `inputs` are as in Execution (engine.h); `times` gets the times of a successful run. Thread
   // safe.
   virtual absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
-                           const InferContext& context, Timings& timings) = 0;
+                           const InferContext& context, RunTimes& times) = 0;
 
   // The number of requests that wait to run.
   virtual std::size_t pending() const { return 0; }

@@ -41,7 +41,7 @@ struct Scheduler::Waiter : Queued {
 
   State state = State::kWaiting;
   Execution execution;
-  Timings timings;
+  RunTimes times;
   std::condition_variable changed;
   // Of the leader:
   Engine* engine = nullptr;
@@ -55,7 +55,7 @@ struct Scheduler::Waiter : Queued {
 
   // Of the leader, once its batch has run: where the time went. What lies between two inferences of
   // a batch that is run one request after the other counts as inference.
-  Timings Spent(TimePoint start, TimePoint end) const {
+  RunTimes Spent(TimePoint start, TimePoint end) const {
     std::optional<TimePoint> infer_start;
     TimePoint infer_end = end;
     for (const Waiter* member : members) {
@@ -85,7 +85,7 @@ Scheduler::Scheduler(const inference::ModelConfig& config,
 }
 
 absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
-                            const InferContext& context, Timings& timings) {
+                            const InferContext& context, RunTimes& times) {
   Waiter self;
   self.rows = batches_ ? inputs.front().shape[0] : 1;
   if (!same_shapes_) {
@@ -129,7 +129,7 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
     Lead(self, lock);
   }
   self.changed.wait(lock, [&self] { return self.state == Waiter::State::kDone; });
-  timings = self.timings;
+  times = self.times;
   return std::move(self.execution.status);
 }
 
@@ -220,12 +220,12 @@ void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
     }
   }
   const TimePoint end = Clock::now();
-  const Timings timings = leader.Spent(start, end);
+  const RunTimes times = leader.Spent(start, end);
   for (Waiter* member : leader.members) {
-    member->timings = timings;
-    member->timings.queue = start - member->since;
+    member->times = times;
+    member->times.queue = start - member->since;
   }
-  statistics_.Execution(rows, leader.timings);
+  statistics_.Execution(rows, leader.times);
 
   lock.lock();
   idle_.push_back(leader.engine);

@@ -35,7 +35,7 @@ class Scheduler : public ModelExecutor {
   // the limiter does not admit the request; DEADLINE_EXCEEDED and CANCELLED for a request
   // that was still waiting. One that runs already runs to its end.
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
-                   const InferContext& context, Timings& timings) override;
+                   const InferContext& context, RunTimes& times) override;
 
   std::size_t pending() const override;
 

@@ -51,10 +51,10 @@ class ModelStatistics {
   };
 
   // A request that was answered after `total`.
-  void Success(std::int64_t rows, Clock::duration total, const Timings& timings);
+  void Success(std::int64_t rows, Clock::duration total, const RunTimes& times);
   void Failure(Clock::duration total);
   // A batch that an instance, or an ensemble, has run.
-  void Execution(std::int64_t rows, const Timings& timings);
+  void Execution(std::int64_t rows, const RunTimes& times);
 
   Values Get() const;
 

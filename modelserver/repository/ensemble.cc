@@ -180,10 +180,10 @@ class EnsembleExecutor : public ModelExecutor {
       : config_(std::move(config)), plan_(std::move(plan)), find_(std::move(find)) {}
 
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
-                   const InferContext& context, Timings& timings) override {
+                   const InferContext& context, RunTimes& times) override {
     const TimePoint start = Clock::now();
     absl::Status status = EnsembleRun(config_, plan_, find_, inputs, outputs).Run(context);
-    timings.compute_infer = Clock::now() - start;
+    times.compute_infer = Clock::now() - start;
     return status;
   }
 

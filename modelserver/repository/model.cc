@@ -57,12 +57,12 @@ Model::Model(inference::ModelConfig config, OutputLabels labels, std::int64_t ve
 absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context) {
   const TimePoint start = Clock::now();
   absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
-  Timings timings;
+  RunTimes times;
   absl::Status status = ordered.status();
   std::vector<std::vector<std::int64_t>> shapes;  // which `ordered` points to
   if (status.ok()) {
     shapes = ReshapeInputs(config_, *ordered);
-    status = executor_->Run(*ordered, outputs, context, timings);
+    status = executor_->Run(*ordered, outputs, context, times);
   }
   if (status.ok()) {
     status = CheckComplete(outputs);
@@ -70,8 +70,8 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Infe
   const Clock::duration total = Clock::now() - start;
   if (status.ok()) {
     const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
-    statistics_->Success(rows, total, timings);
-    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, timings);
+    statistics_->Success(rows, total, times);
+    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, times);
   } else {
     statistics_->Failure(total);
   }

@@ -27,8 +27,8 @@ TEST(Scheduler, ALoneRequestRunsAtOnceOnItsOwnThread) {
   EXPECT_EQ(answer.value, 42);
   ASSERT_EQ(model.script.runs().size(), 1U);
   EXPECT_EQ(model.script.runs().front().thread, std::this_thread::get_id());
-  EXPECT_GE(answer.timings.queue, Clock::duration::zero());
-  EXPECT_GT(answer.timings.compute_infer, Clock::duration::zero());
+  EXPECT_GE(answer.times.queue, Clock::duration::zero());
+  EXPECT_GT(answer.times.compute_infer, Clock::duration::zero());
 }
 
 TEST(Scheduler, ServesInTheOrderOfArrival) {

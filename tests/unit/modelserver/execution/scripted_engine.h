@@ -155,7 +155,7 @@ struct Ask {
 struct Answer {
   absl::Status status;
   std::int32_t value = 0;
-  Timings timings;
+  RunTimes times;
   std::thread::id thread;
 };
 
@@ -182,7 +182,7 @@ class Scripted {
                                     .priority = ask.priority,
                                     .timeout = ask.timeout,
                                     .bytes = ask.bytes},
-                                   answer.timings);
+                                   answer.times);
     if (answer.status.ok()) {
       answer.value = Elements<std::int32_t>(outputs.View(outputs.wanted().front())).value().front();
     }
