@@ -157,7 +157,7 @@ const std::string* FindParameter(const inference::ModelConfig& config, const std
 }
 
 absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, const std::string& key,
-                                       double least, double most, double fallback) {
+                                       double min, double max, double fallback) {
   const std::string* text = FindParameter(config, key);
   if (text == nullptr) {
     return fallback;
@@ -165,8 +165,8 @@ absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, con
   double value = 0;
   const char* end = text->data() + text->size();
   const auto [rest, error] = std::from_chars(text->data(), end, value);
-  if (error != std::errc() || rest != end || !(value >= least && value <= most)) {
-    return Invalid("parameter '{}' is '{}', allowed is {} to {}", key, *text, least, most);
+  if (error != std::errc() || rest != end || !(value >= min && value <= max)) {
+    return Invalid("parameter '{}' is '{}', allowed is {} to {}", key, *text, min, max);
   }
   return value;
 }

@@ -39,8 +39,8 @@ absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
 // parameters[key], or null.
 const std::string* FindParameter(const inference::ModelConfig& config, const std::string& key);
 
-// parameters[key] as a number from `least` to `most`; `fallback` when it is not given.
+// parameters[key] as a number from `min` to `max`; `fallback` when it is not given.
 absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, const std::string& key,
-                                       double least, double most, double fallback);
+                                       double min, double max, double fallback);
 
 }  // namespace inferpool::modelserver

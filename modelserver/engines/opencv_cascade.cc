@@ -72,7 +72,7 @@ class CascadeEngine : public OneByOneEngine {
     for (const WindowCluster& cluster : clusters) {
       const float confidence =
           EvidenceConfidence(cluster.agreement * density, settings_.confidence_half);
-      if (confidence >= kLeastConfidence) {
+      if (confidence >= kMinConfidence) {
         detections.push_back(
             {.box = cv::Rect2f(cluster.box.tl() * up, cluster.box.br() * up), .score = confidence});
       }

@@ -72,7 +72,7 @@ class HogEngine : public OneByOneEngine {
     for (const WindowCluster& cluster : clusters) {
       const float confidence =
           EvidenceConfidence(cluster.evidence * density, settings_.confidence_half);
-      if (confidence >= kLeastConfidence) {
+      if (confidence >= kMinConfidence) {
         detections.push_back({.box = Person(cluster.box, up), .score = confidence});
       }
     }

@@ -48,8 +48,8 @@ class LetterboxEngine : public OneByOneEngine {
     const std::span<const std::int64_t> picture_shape = input.shape.last(3);
     const std::int64_t height = picture_shape[0];
     const std::int64_t width = picture_shape[1];
-    constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 3;
-    if (height < 1 || width < 1 || height > kMost || width > kMost) {
+    constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
+    if (height < 1 || width < 1 || height > kMaxPictureSide || width > kMaxPictureSide) {
       return absl::InvalidArgumentError("the picture has no pixels, or impossibly many");
     }
     std::vector<std::int64_t> shape{std::int64_t{kChannels}, size_.height, size_.width};

@@ -76,9 +76,10 @@ absl::Status CompletePictureDetector(inference::ModelConfig& config) {
 absl::StatusOr<cv::Mat> PictureOf(const TensorView& image) {
   const std::int64_t height = image.shape[0];
   const std::int64_t width = image.shape[1];
-  constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 3;
-  if (height > kMost || width > kMost) {
-    return absl::InvalidArgumentError(fmt::format("the picture's side is over {}", kMost));
+  constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
+  if (height > kMaxPictureSide || width > kMaxPictureSide) {
+    return absl::InvalidArgumentError(
+        fmt::format("the picture's side is over {}", kMaxPictureSide));
   }
   if (height == 0 || width == 0) {
     return cv::Mat();

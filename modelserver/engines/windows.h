@@ -36,6 +36,6 @@ std::vector<WindowCluster> ClusterWindows(std::vector<Window> windows);
 float EvidenceConfidence(double evidence, double half);
 
 // A detection under this confidence says nothing and is not reported.
-inline constexpr float kLeastConfidence = 0.05F;
+inline constexpr float kMinConfidence = 0.05F;
 
 }  // namespace inferpool::modelserver

@@ -11,10 +11,10 @@ constexpr std::uint64_t kMaxLevels = 1024;
 
 std::chrono::microseconds Micros(std::uint64_t count) {
   // Past a day nothing waits; and the clock's sums stay in range.
-  constexpr std::chrono::microseconds kMost = std::chrono::hours(24);
-  return count < static_cast<std::uint64_t>(kMost.count())
+  constexpr std::chrono::microseconds kMaxWait = std::chrono::hours(24);
+  return count < static_cast<std::uint64_t>(kMaxWait.count())
              ? std::chrono::microseconds(static_cast<std::int64_t>(count))
-             : kMost;
+             : kMaxWait;
 }
 
 QueuePolicy PolicyOf(const inference::ModelQueuePolicy& policy) {
@@ -91,8 +91,8 @@ absl::Status BatchQueue::Push(Queued& request, std::uint64_t priority,
   // As Triton: a priority past the levels is the default one.
   request.level = priority == 0 || priority > policy_.levels ? policy_.default_level : priority;
   Level& level = LevelOf(request.level);
-  const std::size_t most = level.policy.max_size;
-  if (most > 0 && level.waiting.size() + level.delayed.size() >= most) {
+  const std::size_t max_size = level.policy.max_size;
+  if (max_size > 0 && level.waiting.size() + level.delayed.size() >= max_size) {
     return absl::UnavailableError("Exceeds maximum queue size");
   }
   request.since = now;

@@ -61,10 +61,10 @@ Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
 // Says in the log which specific versions `versions`, sorted, is without.
 void WarnOfMissing(const inference::ModelConfig& config,
                    const std::vector<std::int64_t>& versions) {
-  constexpr std::size_t kMost = 10;
+  constexpr std::size_t kMaxNamed = 10;
   std::vector<std::int64_t> missing;
   for (const std::int64_t version : config.version_policy().specific().versions()) {
-    if (missing.size() < kMost && !std::ranges::binary_search(versions, version)) {
+    if (missing.size() < kMaxNamed && !std::ranges::binary_search(versions, version)) {
       missing.push_back(version);
     }
   }
@@ -87,7 +87,7 @@ std::optional<std::int64_t> ParseVersion(std::string_view text) {
 }
 
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
-                                                    std::size_t most,
+                                                    std::size_t max_folders,
                                                     std::vector<std::string>* skipped) {
   std::vector<std::string> names;
   std::error_code error;
@@ -102,9 +102,9 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
   if (error) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", folder.string(), error.message()));
   }
-  if (names.size() > most) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
+  if (names.size() > max_folders) {
+    return absl::InvalidArgumentError(fmt::format("{}: has {} folders, {} is the most",
+                                                  folder.string(), names.size(), max_folders));
   }
   std::ranges::sort(names);
   const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);

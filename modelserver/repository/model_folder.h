@@ -18,9 +18,9 @@ std::optional<std::int64_t> ParseVersion(std::string_view text);
 
 // The names of the folders in `folder`, sorted, without hidden ones and those whose names are not
 // UTF-8, which no message can carry; these are added to `skipped` unless it is null. Error:
-// INVALID_ARGUMENT when it cannot be read, or there are over `most`, skipped or not.
+// INVALID_ARGUMENT when it cannot be read, or there are over `max_folders`, skipped or not.
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
-                                                    std::size_t most,
+                                                    std::size_t max_folders,
                                                     std::vector<std::string>* skipped = nullptr);
 
 // The versions of `folder` that `config` asks for, ascending, at least one: those of the version

@@ -41,17 +41,17 @@ std::string_view ModelStateName(ModelState state) {
   return "UNAVAILABLE";
 }
 
-absl::Status ModelTable::Expect(const std::string& name, std::size_t most) {
+absl::Status ModelTable::Expect(const std::string& name, std::size_t max_models) {
   Retired retired;
   const std::lock_guard lock(mutex_);
-  if (!entries_.contains(name) && entries_.size() >= most) {
+  if (!entries_.contains(name) && entries_.size() >= max_models) {
     std::erase_if(entries_, [](const auto& item) {
       return item.second.reason == kUnloaded &&
              std::ranges::all_of(item.second.versions,
                                  [](const auto& version) { return IsGone(version.second); });
     });
-    if (entries_.size() >= most) {
-      return absl::UnavailableError(fmt::format("there are {} models already", most));
+    if (entries_.size() >= max_models) {
+      return absl::UnavailableError(fmt::format("there are {} models already", max_models));
     }
   }
   Entry& entry = entries_[name];

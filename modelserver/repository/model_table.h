@@ -41,8 +41,8 @@ class ModelTable {
   using Loaded = std::map<std::int64_t, absl::StatusOr<std::shared_ptr<Model>>>;
 
   // The model is LOADING from now on, unless a version of it is ready, which stays so. Error:
-  // UNAVAILABLE when there are `most` models.
-  absl::Status Expect(const std::string& name, std::size_t most);
+  // UNAVAILABLE when there are `max_models` models.
+  absl::Status Expect(const std::string& name, std::size_t max_models);
   void ExpectVersions(const std::string& name, const std::vector<std::int64_t>& versions);
 
   // One more version's fate, of a model that had none ready when it was expected.

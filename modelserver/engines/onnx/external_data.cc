@@ -13,7 +13,7 @@
 namespace inferpool::modelserver::onnx_graph {
 namespace {
 
-constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int32_t>::max();
 
 template <typename... Args>
 absl::Status Invalid(const onnx::TensorProto& tensor, fmt::format_string<Args...> format,
@@ -73,7 +73,7 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
                    place->offset);
   }
   if (bytes > budget) {
-    return Invalid(tensor, "with it the model has over {} bytes", kMostBytes);
+    return Invalid(tensor, "with it the model has over {} bytes", kMaxBytes);
   }
   budget -= bytes;
   std::string& data = *tensor.mutable_raw_data();
@@ -91,7 +91,7 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
 }  // namespace
 
 absl::Status ReadExternalData(const std::filesystem::path& folder, onnx::ModelProto& model) {
-  std::uint64_t budget = kMostBytes;
+  std::uint64_t budget = kMaxBytes;
   for (onnx::TensorProto& initializer : *model.mutable_graph()->mutable_initializer()) {
     RETURN_IF_ERROR(Read(folder, budget, initializer));
   }
