@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {

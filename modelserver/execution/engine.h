@@ -13,8 +13,8 @@
 namespace inferpool::modelserver {
 
 // One request of a batch. `inputs` are the configuration's, in its order, with its datatypes and
-// shapes (request.h checks them); when the model batches, the first dimension is the request's own
-// number of rows. The inputs' memory is only read, and only during the run.
+// shapes (request_check.h checks them); when the model batches, the first dimension is the
+// request's own number of rows. The inputs' memory is only read, and only during the run.
 struct Execution {
   std::span<const TensorView> inputs;
   Outputs* outputs = nullptr;

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/reshape.h"
 #include "proto/tensor.h"
 

@@ -4,7 +4,7 @@
 
 #include "modelserver/config/config_check.h"
 #include "modelserver/config/config_file.h"
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/reshape.h"
 #include "modelserver/engines/backends.h"
 #include "modelserver/execution/scheduler.h"

@@ -43,7 +43,7 @@ class Model {
   }
 
   // Checks the inputs and runs them. `outputs` was made of config(); all its wanted outputs are put
-  // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request.h), the
+  // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request_check.h), the
   // executor's, the engine's.
   absl::Status Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context);
 

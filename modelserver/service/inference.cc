@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/execution/request_parameters.h"
 #include "modelserver/service/top_classes.h"
 #include "proto/tensor.h"

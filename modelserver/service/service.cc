@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/rpc/stream.h"
 #include "modelserver/service/inference.h"
 #include "proto/tensor.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/repository/model.h"
 
 namespace inferpool::modelserver {
