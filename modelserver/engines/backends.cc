@@ -13,7 +13,7 @@
 #include "modelserver/engines/opencv_dnn.h"
 #include "modelserver/engines/opencv_hog.h"
 #include "modelserver/engines/opencv_letterbox.h"
-#include "modelserver/engines/picture.h"
+#include "modelserver/engines/picture_detector.h"
 
 namespace inferpool::modelserver {
 namespace {

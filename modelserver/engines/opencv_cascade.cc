@@ -9,8 +9,8 @@
 
 #include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "modelserver/engines/picture.h"
-#include "modelserver/engines/windows.h"
+#include "modelserver/engines/picture_detector.h"
+#include "modelserver/engines/window_clusters.h"
 
 namespace inferpool::modelserver {
 namespace {

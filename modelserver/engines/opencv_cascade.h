@@ -1,5 +1,5 @@
 // Backend "opencv_cascade": a Haar or LBP cascade through cv::CascadeClassifier, as a picture
-// detector (picture.h).
+// detector (picture_detector.h).
 //
 // Confidence. A window that passes all stages has a margin: the last stage's sum
 // (detectMultiScale's level weight) less the last stage's threshold (from the cascade's file). A

@@ -1,5 +1,6 @@
 // Backend "opencv_hog": OpenCV's built-in pedestrian detector (HOG features and a linear SVM on
-// windows of 64x128, after Dalal and Triggs, CVPR 2005), as a picture detector (picture.h).
+// windows of 64x128, after Dalal and Triggs, CVPR 2005), as a picture detector
+// (picture_detector.h).
 //
 // Confidence. A window's margin is its distance from the SVM's plane (positive: a person). A
 // cluster's evidence is

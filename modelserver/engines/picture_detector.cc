@@ -1,4 +1,4 @@
-#include "modelserver/engines/picture.h"
+#include "modelserver/engines/picture_detector.h"
 
 #include <fmt/format.h>
 
