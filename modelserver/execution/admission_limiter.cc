@@ -12,7 +12,7 @@ bool Fits(std::size_t own, std::size_t more, std::size_t admitted, std::size_t m
 }  // namespace
 
 bool ModelQuota::Admit(std::size_t bytes) {
-  const std::lock_guard lock(limiter_.mutex_);
+  const MutexLock lock(limiter_.mutex_);
   InFlight& admitted = limiter_.admitted_;
   const InFlight& max = limiter_.max_;
   if (own_.requests >= guaranteed_ && !(Fits(own_.requests, 1, admitted.requests, max.requests) &&
@@ -27,7 +27,7 @@ bool ModelQuota::Admit(std::size_t bytes) {
 }
 
 void ModelQuota::Release(std::size_t bytes) {
-  const std::lock_guard lock(limiter_.mutex_);
+  const MutexLock lock(limiter_.mutex_);
   for (InFlight* amount : {&own_, &limiter_.admitted_}) {
     --amount->requests;
     amount->bytes -= bytes;

@@ -7,7 +7,8 @@
 #pragma once
 
 #include <cstddef>
-#include <mutex>
+
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -39,8 +40,8 @@ class AdmissionLimiter {
   friend class ModelQuota;
 
   const InFlight max_;
-  std::mutex mutex_;
-  InFlight admitted_;  // guarded by mutex_
+  Mutex mutex_;
+  InFlight admitted_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The part of the limit that one model has. Thread safe. `limiter` must outlive it.
@@ -61,7 +62,7 @@ class ModelQuota {
 
   AdmissionLimiter& limiter_;
   const std::size_t guaranteed_;
-  InFlight own_;  // guarded by the limiter's mutex
+  InFlight own_ ABSL_GUARDED_BY(limiter_.mutex_);
 };
 
 // One request's admission, from construction to destruction. `quota` must outlive it.

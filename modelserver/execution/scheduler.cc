@@ -34,8 +34,8 @@ absl::Status NoThread() {
 
 }  // namespace
 
-// A request, on the stack of its thread. Guarded by mutex_, but for the execution, which belongs to
-// the leader while the batch runs.
+// A request, on the stack of its thread. Guarded by mutex_, except `execution` and `times`, which
+// belong to the leader while the batch runs.
 struct Scheduler::Waiter : Queued {
   enum class State { kWaiting, kLeads, kRuns, kDone };
 
@@ -106,19 +106,19 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   // It takes the lock, so it is made and ended without; if the client has gone already, it runs
   // now.
   const std::stop_callback gone(context.gone, [this, &self] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
            Clock::now());
   });
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (self.state == Waiter::State::kWaiting) {
     RETURN_IF_ERROR(queue_.Push(self, context.priority, context.timeout, now));
     Pump(now, &self);
   }
   if (self.state == Waiter::State::kWaiting) {
-    lock.unlock();
+    lock.Unlock();
     const bool can_block = CanBlock(context);
-    lock.lock();
+    lock.Lock();
     if (!can_block) GiveUp(self, NoThread(), Clock::now());
   }
   TimePoint looked = now;
@@ -126,9 +126,14 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
     looked = Wait(self, context, looked, lock);
   }
   if (self.state == Waiter::State::kLeads) {
-    Lead(self, lock);
+    lock.Unlock();
+    const TimePoint end = RunBatch(self);
+    lock.Lock();
+    idle_.push_back(self.engine);
+    Release(self);
+    Pump(end, nullptr);
   }
-  self.changed.wait(lock, [&self] { return self.state == Waiter::State::kDone; });
+  self.changed.wait(lock.native(), [&self] { return self.state == Waiter::State::kDone; });
   times = self.times;
   return std::move(self.execution.status);
 }
@@ -143,12 +148,12 @@ bool Scheduler::IsInstant(std::span<const TensorView> inputs) const {
 }
 
 TimePoint Scheduler::Wait(Waiter& waiter, const InferContext& context, TimePoint looked,
-                          std::unique_lock<std::mutex>& lock) {
+                          MutexLock& lock) {
   TimePoint wake = context.deadline.at();
   if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
-  waiter.changed.wait_until(lock, wake);
+  waiter.changed.wait_until(lock.native(), wake);
   const TimePoint now = Clock::now();
   if (waiter.state != Waiter::State::kWaiting) {
     return now;
@@ -200,8 +205,7 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
   }
 }
 
-void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
-  lock.unlock();
+TimePoint Scheduler::RunBatch(Waiter& leader) {
   const TimePoint start = Clock::now();
   std::int64_t rows = 0;
   if (leader.members.size() == 1) {
@@ -226,11 +230,7 @@ void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
     member->times.queue = start - member->since;
   }
   statistics_.Execution(rows, leader.times);
-
-  lock.lock();
-  idle_.push_back(leader.engine);
-  Release(leader);
-  Pump(end, nullptr);
+  return end;
 }
 
 void Scheduler::Release(Waiter& leader) {
@@ -251,7 +251,7 @@ void Scheduler::Release(Waiter& leader) {
 }
 
 std::size_t Scheduler::pending() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return queue_.size();
 }
 

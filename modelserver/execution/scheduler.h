@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "modelserver/execution/engine.h"
 #include "modelserver/execution/model_executor.h"
 #include "modelserver/execution/statistics.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -45,20 +45,20 @@ class Scheduler : public ModelExecutor {
   // Whether an instance runs such inputs in no time.
   bool IsInstant(std::span<const TensorView> inputs) const;
 
-  // All with the lock held.
   // Fails what has expired and gives due batches to idle instances. `self` is the calling thread's
   // own request, if it has one that waits.
-  void Pump(TimePoint now, Waiter* self);
+  void Pump(TimePoint now, Waiter* self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Waits for news of `waiter`, or until it gives up. `looked` is the last Pump's time, so that no
   // event falls between a look and a wait; returns the next one.
-  TimePoint Wait(Waiter& waiter, const InferContext& context, TimePoint looked,
-                 std::unique_lock<std::mutex>& lock);
+  TimePoint Wait(Waiter& waiter, const InferContext& context, TimePoint looked, MutexLock& lock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Fails it, unless it waits no more.
-  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now);
-  // Runs the batch that `leader` was given, without the lock.
-  void Lead(Waiter& leader, std::unique_lock<std::mutex>& lock);
+  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Runs the batch that `leader` was given; returns when that ended.
+  TimePoint RunBatch(Waiter& leader) ABSL_LOCKS_EXCLUDED(mutex_);
   // Lets a finished batch's requests go; with preserve_ordering not before those before it.
-  void Release(Waiter& leader);
+  void Release(Waiter& leader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const bool batches_;
   const bool same_shapes_;  // whether requests of different shapes can come
@@ -68,13 +68,13 @@ class Scheduler : public ModelExecutor {
   const std::shared_ptr<AdmissionLimiter> limiter_;
   ModelQuota quota_;
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  BatchQueue queue_;
-  std::vector<Engine*> idle_;
-  std::uint64_t next_batch_ = 0;
-  std::set<std::uint64_t> running_;                     // batches, with preserve_ordering
-  std::map<std::uint64_t, std::vector<Waiter*>> held_;  // finished, behind one that runs
+  mutable Mutex mutex_;
+  BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Engine*> idle_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t next_batch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // With preserve_ordering: the batches that run, and those that have ended behind one that runs.
+  std::set<std::uint64_t> running_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, std::vector<Waiter*>> held_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

@@ -23,7 +23,7 @@ void Histogram::Add(Clock::duration value) {
 
 void ModelStatistics::Success(std::int64_t rows, Clock::duration total, const RunTimes& times) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   values_.success.Add(total);
   values_.queue.Add(times.queue);
   values_.compute_input.Add(times.compute_input);
@@ -37,12 +37,12 @@ void ModelStatistics::Success(std::int64_t rows, Clock::duration total, const Ru
 }
 
 void ModelStatistics::Failure(Clock::duration total) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   values_.fail.Add(total);
 }
 
 void ModelStatistics::Execution(std::int64_t rows, const RunTimes& times) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++values_.executions;
   Batches& batches = values_.batches[static_cast<std::uint64_t>(rows)];
   batches.compute_input.Add(times.compute_input);
@@ -51,7 +51,7 @@ void ModelStatistics::Execution(std::int64_t rows, const RunTimes& times) {
 }
 
 ModelStatistics::Values ModelStatistics::Get() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return values_;
 }
 

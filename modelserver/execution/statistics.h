@@ -1,15 +1,15 @@
 // What one version of a model has done since it was loaded: KServe's ModelStatistics and the
-// metrics of metrics.h. Thread safe; a lock held for the additions alone.
+// metrics of metrics.h. Thread safe; the lock is held only for the additions.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
-#include <mutex>
 
 #include "modelserver/execution/model_executor.h"
 #include "proto/kserve.pb.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -59,8 +59,8 @@ class ModelStatistics {
   Values Get() const;
 
  private:
-  mutable std::mutex mutex_;
-  Values values_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  Values values_ ABSL_GUARDED_BY(mutex_);
 };
 
 // In the protocol's form; name and version are the caller's to add.

@@ -3,8 +3,8 @@
 namespace inferpool::modelserver {
 
 absl::StatusOr<LoadSlot> LoadLimiter::Take(const std::string& model, Kind kind) {
-  std::unique_lock lock(mutex_);
-  const auto free = [&] {
+  MutexLock lock(mutex_);
+  const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !models_.contains(model) && (kind == Kind::kUnload || loads_ < max_loads_);
   };
   if (!free()) {
@@ -12,7 +12,7 @@ absl::StatusOr<LoadSlot> LoadLimiter::Take(const std::string& model, Kind kind) 
       return absl::UnavailableError("too many models wait to be loaded");
     }
     ++waiting_;
-    returned_.wait(lock, free);
+    returned_.wait(lock.native(), free);
     --waiting_;
   }
   models_.insert(model);
@@ -22,7 +22,7 @@ absl::StatusOr<LoadSlot> LoadLimiter::Take(const std::string& model, Kind kind) 
 
 void LoadLimiter::Return(const std::string& model, Kind kind) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     models_.erase(model);
     loads_ -= kind == Kind::kLoad ? 1 : 0;
   }

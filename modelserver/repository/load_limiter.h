@@ -3,11 +3,11 @@
 #pragma once
 
 #include <condition_variable>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
@@ -37,12 +37,11 @@ class LoadLimiter {
   const int max_loads_;
   const int max_waiting_;
 
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable returned_;
-  // Guarded by mutex_.
-  std::set<std::string> models_;
-  int loads_ = 0;
-  int waiting_ = 0;
+  std::set<std::string> models_ ABSL_GUARDED_BY(mutex_);  // that are loaded or unloaded now
+  int loads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // The right to load or unload one model, for as long as this lives.

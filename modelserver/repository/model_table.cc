@@ -43,7 +43,7 @@ std::string_view ModelStateName(ModelState state) {
 
 absl::Status ModelTable::Expect(const std::string& name, std::size_t max_models) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!entries_.contains(name) && entries_.size() >= max_models) {
     std::erase_if(entries_, [](const auto& item) {
       return item.second.reason == kUnloaded &&
@@ -69,7 +69,7 @@ absl::Status ModelTable::Expect(const std::string& name, std::size_t max_models)
 
 void ModelTable::ExpectVersions(const std::string& name,
                                 const std::vector<std::int64_t>& versions) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   entry.ensemble.reset();
   for (const std::int64_t version : versions) {
@@ -80,7 +80,7 @@ void ModelTable::ExpectVersions(const std::string& name,
 void ModelTable::Publish(const std::string& name, std::int64_t version,
                          absl::StatusOr<std::shared_ptr<Model>> model) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Version& entry = entries_[name].versions[version];
   if (model.ok()) {
     entry = {.state = ModelState::kReady, .model = *std::move(model)};
@@ -92,7 +92,7 @@ void ModelTable::Publish(const std::string& name, std::int64_t version,
 
 void ModelTable::Replace(const std::string& name, Loaded&& versions) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   ForgetUnloaded(entry);
   for (auto& [version, old] : entry.versions) {
@@ -111,7 +111,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
                                          const inference::ModelConfig& config,
                                          OutputLabels labels) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   absl::Status fits = Plan(config).status();
   if (!fits.ok() && Serves(entry)) {
@@ -133,7 +133,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
 
 void ModelTable::Fail(const std::string& name, std::string_view reason) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   if (Serves(entry)) {
     KeepInstead(entry, reason);
@@ -148,7 +148,7 @@ void ModelTable::Fail(const std::string& name, std::string_view reason) {
 
 void ModelTable::Unload(const std::string& name) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry* entry = EntryOf(name);
   if (entry == nullptr) {
     return;
@@ -169,7 +169,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
     return absl::InvalidArgumentError(
         fmt::format("the version '{}' of model '{}' is no positive number", version, name));
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) {
     return absl::NotFoundError(fmt::format("Request for unknown model: '{}' is not found", name));
@@ -201,7 +201,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
 }
 
 bool ModelTable::Sound(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && Serves(entry->second) &&
          std::ranges::all_of(entry->second.versions, [](const auto& item) {
@@ -211,19 +211,19 @@ bool ModelTable::Sound(const std::string& name) const {
 }
 
 bool ModelTable::Serving(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && Serves(entry->second);
 }
 
 bool ModelTable::Loading(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && IsLoading(entry->second);
 }
 
 std::vector<std::int64_t> ModelTable::ReadyVersions(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::int64_t> ready;
   if (const auto entry = entries_.find(name); entry != entries_.end()) {
     for (const auto& [version, loaded] : entry->second.versions) {
@@ -236,7 +236,7 @@ std::vector<std::int64_t> ModelTable::ReadyVersions(const std::string& name) con
 }
 
 std::vector<std::shared_ptr<Model>> ModelTable::ReadyModels() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<Model>> ready;
   for (const auto& [name, entry] : entries_) {
     for (const auto& [number, version] : entry.versions) {
@@ -249,7 +249,7 @@ std::vector<std::shared_ptr<Model>> ModelTable::ReadyModels() const {
 }
 
 std::vector<std::string> ModelTable::OwnSteps(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::set<std::string> own;
   std::set<std::string> others;
   for (const auto& [ensemble, entry] : entries_) {
@@ -265,7 +265,7 @@ std::vector<std::string> ModelTable::OwnSteps(const std::string& name) const {
 }
 
 std::vector<IndexEntry> ModelTable::Index() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<IndexEntry> index;
   for (const auto& [name, entry] : entries_) {
     if (entry.versions.empty()) {
@@ -342,8 +342,6 @@ const inference::ModelConfig* ModelTable::ReadyConfig(const std::string& name,
   return found == versions.rend() ? nullptr : &found->second.model->config();
 }
 
-// How many ensembles lie below `ensemble`, at most; -1 when one contains itself. Linear, as what
-// was counted is remembered.
 int ModelTable::Height(const inference::ModelConfig& ensemble,
                        std::map<std::string, int>& heights) const {
   heights[ensemble.name()] = -1;
@@ -373,22 +371,23 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
         height < 0 ? std::string("a cycle: ensembles that contain each other")
                    : fmt::format("ensembles are nested over {} deep", kMaxNesting));
   }
-  return PlanEnsemble(ensemble, [this](const std::string& name, const std::string& version) {
-    return ReadyConfig(name, version);
-  });
+  return PlanEnsemble(
+      ensemble, [this](const std::string& name, const std::string& version)
+                    ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ReadyConfig(name, version); });
 }
 
-// Makes an ensemble's state what its models allow; whether that changed it.
 bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
   // Those that contain each other would wait for each other.
   std::map<std::string, int> heights;
   const bool waits =
       Height(*entry.ensemble, heights) >= 0 &&
-      std::ranges::any_of(entry.ensemble->ensemble_scheduling().step(), [this](const auto& step) {
-        const auto model = entries_.find(step.model_name());
-        return model != entries_.end() && !Serves(model->second) && IsLoading(model->second);
-      });
+      std::ranges::any_of(entry.ensemble->ensemble_scheduling().step(),
+                          [this](const auto& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                            const auto model = entries_.find(step.model_name());
+                            return model != entries_.end() && !Serves(model->second) &&
+                                   IsLoading(model->second);
+                          });
   const ModelState state = plan.ok() ? ModelState::kReady
                            : waits   ? ModelState::kLoading
                                      : ModelState::kUnavailable;
@@ -418,8 +417,8 @@ bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
   return changed;
 }
 
-// An ensemble's change may change those that contain it, and so on: as often as there are
-// ensembles, at most.
+// A changed ensemble may change the ensembles that contain it, and so on. That ends after as many
+// rounds as there are ensembles.
 void ModelTable::RefreshEnsembles(Retired& retired, const Entry* published) {
   bool changed = true;
   for (std::size_t round = 0; changed && round <= entries_.size(); ++round) {

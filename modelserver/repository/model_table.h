@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +17,7 @@
 #include "modelserver/config/ensemble_plan.h"
 #include "modelserver/repository/model.h"
 #include "proto/model_config.pb.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
@@ -114,18 +114,26 @@ class ModelTable {
   static void ForgetUnloaded(Entry& entry);
   static void KeepInstead(Entry& entry, std::string_view reason);
 
-  // With the lock held.
-  Entry* EntryOf(const std::string& name);
+  Entry* EntryOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The configuration of the model if it is ready; null otherwise. An empty version is the latest.
   const inference::ModelConfig* ReadyConfig(const std::string& name,
-                                            const std::string& version) const;
-  int Height(const inference::ModelConfig& ensemble, std::map<std::string, int>& heights) const;
-  absl::StatusOr<EnsemblePlan> Plan(const inference::ModelConfig& ensemble) const;
-  bool RefreshEnsemble(Entry& entry, bool logged, Retired& retired);
-  // `published`: whose fate its publisher logs.
-  void RefreshEnsembles(Retired& retired, const Entry* published = nullptr);
+                                            const std::string& version) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The number of levels of ensembles below `ensemble`; -1 when one contains itself. `heights`
+  // keeps what was counted, so that the time is linear.
+  int Height(const inference::ModelConfig& ensemble, std::map<std::string, int>& heights) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<EnsemblePlan> Plan(const inference::ModelConfig& ensemble) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Derives an ensemble's state from the states of its models. True when it has changed.
+  bool RefreshEnsemble(Entry& entry, bool logged, Retired& retired)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Refreshes all ensembles. The log does not name `published`, which its publisher logs.
+  void RefreshEnsembles(Retired& retired, const Entry* published = nullptr)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  mutable std::mutex mutex_;
-  std::map<std::string, Entry> entries_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

@@ -64,7 +64,7 @@ std::optional<ModelControl> ParseModelControl(std::string_view word) {
 absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
   std::vector<std::string> skipped;
   absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels, &skipped);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const std::string& name : skipped) {
     if (skipped_.size() < kMaxModels && skipped_.insert(name).second) {
       log::Warning("a folder is skipped: its name is not UTF-8", {{"folder", name}});
@@ -92,7 +92,7 @@ absl::Status Repository::Scan() {
   for (const std::string& name : *names) {
     RETURN_IF_ERROR(table_.Expect(name, kMaxModels));
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   at_start_ = *std::move(names);
   return absl::OkStatus();
 }
@@ -100,12 +100,12 @@ absl::Status Repository::Scan() {
 void Repository::Load(const std::function<bool()>& stopped) {
   std::vector<std::string> names;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     names = at_start_;
   }
   LoadEach(names, stopped);
   if (!stopped()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     loaded_ = true;
   }
 }
@@ -150,7 +150,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
   }
   std::map<std::string, std::optional<Fingerprint>> looks;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [name, watch] : watches_) looks[name];
   }
   for (const std::string& name : *names) {
@@ -159,7 +159,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
   std::vector<std::string> load;
   std::vector<std::string> unload;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [name, state] : looks) {
       const FolderWatch::Change change = watches_[name].Look(state);
       if (change == FolderWatch::Change::kLoad) load.push_back(name);
@@ -174,7 +174,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
 }
 
 bool Repository::Ready() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return loaded_;
 }
 
@@ -230,7 +230,7 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
   const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(name, LoadLimiter::Kind::kLoad);
   RETURN_IF_ERROR(slot.status());
   if (!parameters.config && table_.Sound(name)) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto watch = watches_.find(name);
     if (watch != watches_.end() && watch->second.acted() &&
         watch->second.acted() == FingerprintOf(folder_ / name)) {
@@ -346,7 +346,7 @@ void Repository::UnloadNow(const std::string& name) {
     log::Info("model unloaded", {{"model", name}});
   }
   table_.Unload(name);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   watches_.erase(name);
 }
 
@@ -373,7 +373,7 @@ void Repository::LoadEach(const std::vector<std::string>& names,
 }
 
 void Repository::Remember(const std::string& name, std::optional<Fingerprint> state) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   watches_[name].Acted(state);
 }
 

@@ -17,7 +17,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -30,6 +29,7 @@
 #include "modelserver/repository/model.h"
 #include "modelserver/repository/model_folder.h"
 #include "modelserver/repository/model_table.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
@@ -140,12 +140,13 @@ class Repository {
   ModelTable table_;
   LoadLimiter load_limiter_{/*max_loads=*/4, /*max_waiting=*/64};
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  bool loaded_ = false;
-  std::vector<std::string> at_start_;
-  std::set<std::string> skipped_;  // folders that the log has named; at most kMaxModels
-  std::map<std::string, FolderWatch> watches_;  // what each model was loaded from, and Poll saw
+  mutable Mutex mutex_;
+  bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> at_start_ ABSL_GUARDED_BY(mutex_);
+  // Folders that the log has named; at most kMaxModels.
+  std::set<std::string> skipped_ ABSL_GUARDED_BY(mutex_);
+  // What each model was loaded from, and what Poll has seen since.
+  std::map<std::string, FolderWatch> watches_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

@@ -53,15 +53,16 @@ grpc::Status Call::Guarded(const std::function<grpc::Status()>& handler) {
 }
 
 void Operation::Happened(bool ok) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ok_ = ok;
   happened_ = true;
   changed_.notify_one();  // under the lock: this may be gone when the one who waits has seen it
 }
 
 bool Operation::Wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return happened_; });
+  MutexLock lock(mutex_);
+  changed_.wait(lock.native(),
+                [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return happened_; });
   happened_ = false;
   return ok_;
 }

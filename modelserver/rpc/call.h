@@ -15,10 +15,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 
 #include "modelserver/rpc/leader_follower_threads.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -107,10 +107,10 @@ class Operation final : public Event {
   bool Wait();
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  bool happened_ = false;
-  bool ok_ = false;
+  bool happened_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ok_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // A method with one request and one answer. Must outlive its calls.

@@ -7,10 +7,10 @@
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
-#include <mutex>
 
 #include "modelserver/rpc/call.h"
 #include "proto/health.pb.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -36,12 +36,11 @@ class HealthService {
   grpc::Status Watch(HealthWatch& watch);
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  bool serving_ = false;
-  bool shut_down_ = false;
-  int watchers_ = 0;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  int watchers_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace inferpool::modelserver

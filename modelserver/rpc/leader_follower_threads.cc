@@ -9,22 +9,22 @@ namespace inferpool::modelserver {
 LeaderFollowerThreads::LeaderFollowerThreads(grpc::ServerCompletionQueue& queue,
                                              std::chrono::milliseconds max_idle)
     : queue_(queue), max_idle_(max_idle) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Start();
 }
 
 LeaderFollowerThreads::~LeaderFollowerThreads() {
   for (std::size_t calls = calls_; calls > 0; calls = calls_) calls_.wait(calls);
   queue_.Shutdown();
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   closing_ = true;
   for (Follower* follower : followers_) follower->woken.notify_one();
   while (!threads_.empty()) {
     std::thread thread = std::move(threads_.begin()->second);
     threads_.erase(threads_.begin());
-    lock.unlock();
+    lock.Unlock();
     thread.join();
-    lock.lock();
+    lock.Lock();
   }
   for (std::thread& thread : ended_) thread.join();
 }
@@ -39,7 +39,7 @@ void LeaderFollowerThreads::Run() {
 }
 
 bool LeaderFollowerThreads::LeaveQueue() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (leaders_ == 1 && !PromoteFollower()) {
     return false;
   }
@@ -48,7 +48,7 @@ bool LeaderFollowerThreads::LeaveQueue() {
 }
 
 void LeaderFollowerThreads::ReturnToQueue() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++leaders_;
 }
 
@@ -78,7 +78,7 @@ bool LeaderFollowerThreads::PromoteFollower() {
 
 bool LeaderFollowerThreads::AwaitPromotion() {
   std::vector<std::thread> ended;  // joined without the lock
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   // With two threads at the queue, gRPC would wake one for each event that it gives to the other.
   if (leaders_ == 1 || closing_) {
     return true;
@@ -86,7 +86,9 @@ bool LeaderFollowerThreads::AwaitPromotion() {
   --leaders_;
   Follower self;
   followers_.push_back(&self);
-  self.woken.wait_for(lock, max_idle_, [&] { return self.promoted || closing_; });
+  self.woken.wait_for(lock.native(), max_idle_, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return self.promoted || closing_;
+  });
   if (self.promoted) {
     return true;
   }
@@ -97,7 +99,7 @@ bool LeaderFollowerThreads::AwaitPromotion() {
     ended_.push_back(std::move(thread->second));
     threads_.erase(thread);
   }
-  lock.unlock();
+  lock.Unlock();
   for (std::thread& one : ended) one.join();
   return false;
 }

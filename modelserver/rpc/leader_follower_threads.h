@@ -11,9 +11,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -77,11 +78,10 @@ class LeaderFollowerThreads {
   bool LeaveQueue();
   // The calling thread is a leader again.
   void ReturnToQueue();
-  // With the lock held: starts a thread, which is a leader.
-  void Start();
-  // With the lock held: makes a follower, or a new thread, a leader. False when the system has no
-  // thread left.
-  bool PromoteFollower();
+  // Starts a thread, which is a leader.
+  void Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes a follower, or a new thread, a leader. False when the system has no thread left.
+  bool PromoteFollower() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes the calling leader wait as a follower if there is another leader. True when it is (again)
   // a leader; false when it was not needed for too long, and is to end.
   bool AwaitPromotion();
@@ -90,13 +90,14 @@ class LeaderFollowerThreads {
   const std::chrono::milliseconds max_idle_;
   std::atomic<std::size_t> calls_ = 0;
 
-  std::mutex mutex_;
-  // Guarded by mutex_.
-  std::size_t leaders_ = 0;           // threads that are at the queue, or will be in a moment
-  std::vector<Follower*> followers_;  // the last one is promoted first: its memory is in the caches
-  bool closing_ = false;
-  std::map<std::thread::id, std::thread> threads_;
-  std::vector<std::thread> ended_;  // to be joined
+  Mutex mutex_;
+  // Threads that are at the queue, or on their way to it.
+  std::size_t leaders_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The last one is promoted first, because its memory is in the caches.
+  std::vector<Follower*> followers_ ABSL_GUARDED_BY(mutex_);
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<std::thread::id, std::thread> threads_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> ended_ ABSL_GUARDED_BY(mutex_);  // to be joined
 };
 
 // What the leader does between two events of the queue. On the leader's stack; `threads` must

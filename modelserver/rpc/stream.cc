@@ -5,12 +5,12 @@
 #include <exception>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "modelserver/rpc/message.h"
 #include "modelserver/rpc/stream_window.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -21,21 +21,23 @@ using Answer = std::future<inference::ModelStreamInferResponse>;
 class AnswerQueue {
  public:
   void Push(Answer answer) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     answers_.push_back(std::move(answer));
     changed_.notify_one();
   }
 
   void Close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     closed_ = true;
     changed_.notify_one();
   }
 
   // The next; invalid when there are no more.
   Answer Pop() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !answers_.empty(); });
+    MutexLock lock(mutex_);
+    changed_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return closed_ || !answers_.empty();
+    });
     if (answers_.empty()) return {};
     Answer answer = std::move(answers_.front());
     answers_.pop_front();
@@ -43,11 +45,10 @@ class AnswerQueue {
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::deque<Answer> answers_;
-  bool closed_ = false;
+  std::deque<Answer> answers_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 struct Closer {

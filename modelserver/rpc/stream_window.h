@@ -3,7 +3,8 @@
 
 #include <condition_variable>
 #include <cstddef>
-#include <mutex>
+
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
@@ -20,8 +21,8 @@ class StreamWindow {
   // Waits until the window has room for a request of `bytes`, and counts it. A request that is
   // larger than the whole window is let in when the window is empty.
   void Acquire(std::size_t bytes) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] {
+    MutexLock lock(mutex_);
+    changed_.wait(lock.native(), [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return requests_ == 0 || (requests_ < kMaxInStream && bytes_ + bytes <= kMaxBytesInStream);
     });
     ++requests_;
@@ -30,7 +31,7 @@ class StreamWindow {
 
   // A request has been answered: counts the answer's bytes in place of the request's.
   void Exchange(std::size_t request_bytes, std::size_t answer_bytes) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     bytes_ += answer_bytes;
     bytes_ -= request_bytes;
     changed_.notify_one();
@@ -38,18 +39,17 @@ class StreamWindow {
 
   // An answer has been sent: counts it no more.
   void Release(std::size_t answer_bytes) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --requests_;
     bytes_ -= answer_bytes;
     changed_.notify_one();
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::size_t requests_ = 0;
-  std::size_t bytes_ = 0;
+  std::size_t requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace inferpool::modelserver

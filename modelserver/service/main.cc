@@ -18,7 +18,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <opencv2/core.hpp>
 #include <stop_token>
 #include <string>
@@ -29,6 +28,7 @@
 #include "modelserver/service/metrics.h"
 #include "modelserver/service/server.h"
 #include "shared/base/log.h"
+#include "shared/base/mutex.h"
 #include "shared/base/tune_runtime.h"
 #include "shared/base/utf8.h"
 
@@ -57,11 +57,11 @@ void Load(Repository& repository, Server& server, const Options& options,
     server.SetReady(true);
     log::Info("ready", {{"models", repository.Index().size()}});
   }
-  std::mutex mutex;
+  Mutex mutex;
   std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
+  MutexLock lock(mutex);
   while (options.control == "poll" && !stopped()) {
-    wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
+    wake.wait_for(lock.native(), stop, std::chrono::seconds(options.poll_s), [] { return false; });
     if (!stopped()) repository.Poll(stopped);
   }
 }

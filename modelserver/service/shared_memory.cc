@@ -111,13 +111,13 @@ absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& descript
         fmt::format("shared memory region '{}' already in manager", description.name));
   };
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (regions_.contains(description.name)) return taken();
     if (regions_.size() >= kMaxGuards) return TooMany();
   }
   absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> region = Map(description);
   RETURN_IF_ERROR(region.status());
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return regions_.emplace(description.name, *std::move(region)).second ? absl::OkStatus() : taken();
 }
 
@@ -126,7 +126,7 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
                                                          std::uint64_t byte_size) const {
   std::shared_ptr<const SharedMemoryRegion> region;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto found = regions_.find(name); found != regions_.end()) {
       region = found->second;
     }
@@ -152,7 +152,7 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
 void SharedMemoryTable::Unregister(const std::string& name) {
   // Taken out under the lock, unmapped without it.
   std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> gone;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (name.empty()) {
     gone.swap(regions_);
   } else if (auto node = regions_.extract(name); !node.empty()) {
@@ -163,7 +163,7 @@ void SharedMemoryTable::Unregister(const std::string& name) {
 absl::StatusOr<std::vector<SharedMemoryDescription>> SharedMemoryTable::Status(
     const std::string& name) const {
   std::vector<SharedMemoryDescription> descriptions;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [registered, region] : regions_) {
     if (name.empty() || registered == name) {
       descriptions.push_back(region->description());

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
@@ -53,8 +53,8 @@ class SharedMemoryTable {
   absl::StatusOr<std::vector<SharedMemoryDescription>> Status(const std::string& name) const;
 
  private:
-  mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> regions_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> regions_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver
