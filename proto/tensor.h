@@ -91,7 +91,7 @@ absl::StatusOr<std::span<const T>> Elements(const TensorView& tensor) {
   static_assert(DatatypeOf<T> != inference::TYPE_INVALID);
   if (tensor.datatype != DatatypeOf<T> || tensor.data.size() % sizeof(T) != 0 ||
       reinterpret_cast<std::uintptr_t>(tensor.data.data()) % alignof(T) != 0) {
-    return absl::InvalidArgumentError("the tensor's data cannot be read as the type asked for");
+    return InvalidArgument("the tensor's data cannot be read as the type asked for");
   }
   return std::span<const T>(reinterpret_cast<const T*>(tensor.data.data()),
                             tensor.data.size() / sizeof(T));

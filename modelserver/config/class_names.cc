@@ -37,8 +37,7 @@ absl::StatusOr<OutputLabels> ReadLabelFiles(const std::filesystem::path& model_f
     }
     const std::filesystem::path file = output.label_filename();
     if (file.filename() != file || file == "..") {
-      return absl::InvalidArgumentError(
-          fmt::format("label_filename '{}' is not a plain file name", file.string()));
+      return InvalidArgument("label_filename '{}' is not a plain file name", file.string());
     }
     absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / file);
     RETURN_IF_ERROR(read.status());
@@ -54,10 +53,10 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
   const std::uintmax_t size = std::filesystem::file_size(file, error);
   std::ifstream stream(file);
   if (error || !stream) {
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be read", file.string()));
+    return InvalidArgument("{}: cannot be read", file.string());
   }
   if (size > kMaxLabelsBytes) {
-    return absl::InvalidArgumentError(fmt::format("{}: larger than 1 MiB", file.string()));
+    return InvalidArgument("{}: larger than 1 MiB", file.string());
   }
   std::vector<std::string> labels;
   for (std::string line; std::getline(stream, line);) {
@@ -66,8 +65,7 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
     }
     labels.push_back(line);
     if (!IsUtf8(line)) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: line {} is not UTF-8", file.string(), labels.size()));
+      return InvalidArgument("{}: line {} is not UTF-8", file.string(), labels.size());
     }
   }
   while (!labels.empty() && labels.back().empty()) {

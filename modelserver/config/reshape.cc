@@ -38,9 +38,9 @@ absl::Status ToEngine(std::string_view kind, google::protobuf::RepeatedPtrField<
     const auto dims = Counts(View(tensor.dims()));
     const auto shape = Counts(View(tensor.reshape().shape()));
     if (tensor.dims().empty() || !dims.ok() || !shape.ok() || *dims != *shape) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{} '{}': reshape to {} does not have the elements of the dims {}", kind, tensor.name(),
-          ShapeText(View(tensor.reshape().shape())), ShapeText(View(tensor.dims()))));
+      return InvalidArgument("{} '{}': reshape to {} does not have the elements of the dims {}",
+                             kind, tensor.name(), ShapeText(View(tensor.reshape().shape())),
+                             ShapeText(View(tensor.dims())));
     }
     *tensor.mutable_dims() = tensor.reshape().shape();
     tensor.clear_reshape();

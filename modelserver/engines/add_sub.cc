@@ -1,7 +1,5 @@
 #include "modelserver/engines/add_sub.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -79,8 +77,8 @@ absl::StatusOr<std::vector<std::int64_t>> ReadIntegers(const TensorView& tensor)
     const char* end = element.data() + element.size();
     const auto [rest, error] = std::from_chars(element.data(), end, number);
     if (error != std::errc() || rest != end) {
-      return absl::InvalidArgumentError(
-          fmt::format("input '{}': '{}' is no 64-bit integer", tensor.name, element.substr(0, 40)));
+      return InvalidArgument("input '{}': '{}' is no 64-bit integer", tensor.name,
+                             element.substr(0, 40));
     }
     numbers.push_back(number);
   }
@@ -143,9 +141,9 @@ class AddSubEngine : public OneByOneEngine {
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     if (!std::ranges::equal(inputs[0].shape, inputs[1].shape)) {
-      return absl::InvalidArgumentError(
-          fmt::format("inputs '{}' and '{}' differ in their shape: {} and {}", inputs[0].name,
-                      inputs[1].name, ShapeText(inputs[0].shape), ShapeText(inputs[1].shape)));
+      return InvalidArgument("inputs '{}' and '{}' differ in their shape: {} and {}",
+                             inputs[0].name, inputs[1].name, ShapeText(inputs[0].shape),
+                             ShapeText(inputs[1].shape));
     }
     try {
       return operation_(inputs, outputs);
@@ -175,7 +173,7 @@ absl::Status CompleteAddSub(inference::ModelConfig& config) {
   if (config.input_size() != 2 || config.output_size() != 2 ||
       OperationOf(config.input(0).data_type()) == nullptr || !same(config.input(1)) ||
       !std::ranges::all_of(config.output(), same)) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'add_sub' has two inputs and two outputs, all of one data_type (integers, FP32, "
         "FP64, STRING) and the same dims");
   }

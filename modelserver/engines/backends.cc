@@ -30,7 +30,7 @@ absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
   }
   const std::filesystem::path name = config.default_model_filename();
   if (name.filename() != name) {
-    return absl::InvalidArgumentError("default_model_filename is not a plain file name");
+    return InvalidArgument("default_model_filename is not a plain file name");
   }
   absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(OnnxPath(config, version_folder));
   RETURN_IF_ERROR(onnx.status());
@@ -79,8 +79,7 @@ absl::StatusOr<const Backend*> FindBackend(const inference::ModelConfig& config)
   if (found == kBackends.end()) {
     std::vector<std::string_view> names;
     std::ranges::transform(kBackends, std::back_inserter(names), &Backend::name);
-    return absl::InvalidArgumentError(
-        fmt::format("there is no backend '{}', only {}", name, fmt::join(names, ", ")));
+    return InvalidArgument("there is no backend '{}', only {}", name, fmt::join(names, ", "));
   }
   return found;
 }

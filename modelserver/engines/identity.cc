@@ -62,7 +62,7 @@ absl::Status CompleteIdentity(inference::ModelConfig& config) {
     }
   }
   if (!std::ranges::equal(config.input(), config.output(), Match)) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'identity' has as many outputs as inputs, each of its input's data_type and dims");
   }
   return absl::OkStatus();

@@ -1,7 +1,5 @@
 #include "modelserver/engines/opencv_cascade.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>
@@ -104,7 +102,7 @@ absl::StatusOr<std::filesystem::path> FindCascade(const inference::ModelConfig& 
                                                   const std::filesystem::path& version_folder) {
   const std::string* name = FindParameter(config, "cascade");
   if (name == nullptr || name->empty() || std::filesystem::path(*name).filename() != *name) {
-    return absl::InvalidArgumentError("the parameter 'cascade' must be a plain file name");
+    return InvalidArgument("the parameter 'cascade' must be a plain file name");
   }
   const std::filesystem::path data = "/usr/share/opencv4";
   for (const auto& folder : {version_folder, data / "haarcascades", data / "lbpcascades"}) {
@@ -113,10 +111,10 @@ absl::StatusOr<std::filesystem::path> FindCascade(const inference::ModelConfig& 
       return folder / *name;
     }
   }
-  return absl::InvalidArgumentError(
-      fmt::format("the cascade '{}' is neither in {} nor in {}/{{haar,lbp}}cascades (Debian's "
-                  "package opencv-data has the latter)",
-                  *name, version_folder.string(), data.string()));
+  return InvalidArgument(
+      "the cascade '{}' is neither in {} nor in {}/{{haar,lbp}}cascades (Debian's "
+      "package opencv-data has the latter)",
+      *name, version_folder.string(), data.string());
 }
 
 }  // namespace
@@ -132,8 +130,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeCascadeEngine(
     const cv::FileStorage storage(file->string(), cv::FileStorage::READ);
     const cv::FileNode stages = storage["cascade"]["stages"];
     if (stages.empty() || !cascade.load(file->string()) || cascade.isOldFormatCascade()) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: not a cascade of OpenCV's present format", file->string()));
+      return InvalidArgument("{}: not a cascade of OpenCV's present format", file->string());
     }
     const double last_threshold =
         static_cast<double>(stages[static_cast<int>(stages.size()) - 1]["stageThreshold"]);

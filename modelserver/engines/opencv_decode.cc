@@ -1,7 +1,5 @@
 #include "modelserver/engines/opencv_decode.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <opencv2/imgproc.hpp>
 #include <string>
@@ -17,11 +15,6 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::size_t kPixelBytes = 3;
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 // The encoded pictures of a request, one a row.
 absl::StatusOr<std::vector<std::string_view>> Pictures(const TensorView& input, std::size_t rows) {
@@ -44,8 +37,8 @@ absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
     return absl::InvalidArgumentError(header.status().message());
   }
   if (static_cast<double>(header->width) * header->height > max_pixels) {
-    return Invalid("the picture has {} x {} pixels, {:.0f} is the most", header->width,
-                   header->height, max_pixels);
+    return InvalidArgument("the picture has {} x {} pixels, {:.0f} is the most", header->width,
+                           header->height, max_pixels);
   }
   absl::StatusOr<cv::Mat> bgr = vision::Decode(picture, *header);
   if (!bgr.ok() && !absl::IsResourceExhausted(bgr.status())) {
@@ -89,8 +82,8 @@ class DecodeEngine : public OneByOneEngine {
         RETURN_IF_ERROR(memory.status());
         row = memory->data();
       } else if (bgr->size() != size) {
-        return Invalid("the pictures of a batch differ in their size: {} x {} and {} x {}",
-                       size.width, size.height, bgr->cols, bgr->rows);
+        return InvalidArgument("the pictures of a batch differ in their size: {} x {} and {} x {}",
+                               size.width, size.height, bgr->cols, bgr->rows);
       }
       cv::Mat rgb(size, CV_8UC3, row);
       cv::cvtColor(*bgr, rgb, cv::COLOR_BGR2RGB);
@@ -125,7 +118,7 @@ absl::Status CompleteDecode(inference::ModelConfig& config) {
       (!text && input.data_type() != inference::TYPE_UINT8) || input.dims_size() != 1 ||
       input.dims(0) != (text ? 1 : -1) || config.output(0).data_type() != inference::TYPE_UINT8 ||
       !std::ranges::equal(config.output(0).dims(), pixels)) {
-    return Invalid(
+    return InvalidArgument(
         "backend 'opencv_decode' has one input, STRING [1] or UINT8 [-1], and one output, UINT8 "
         "[-1,-1,3]");
   }

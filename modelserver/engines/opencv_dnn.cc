@@ -74,7 +74,7 @@ class DnnEngine : public Engine {
       RETURN_IF_ERROR(model.status());
       std::string bytes;
       if (!model->SerializeToString(&bytes)) {
-        return absl::InvalidArgumentError("too large for the ONNX format");
+        return InvalidArgument("too large for the ONNX format");
       }
       *model = {};  // OpenCV is about to make its own copies of the weights
       RegisterFastLayers();
@@ -108,8 +108,7 @@ class DnnEngine : public Engine {
     std::vector<int> sizes;
     for (const std::int64_t size : input.shape) {
       if (size < 1 || size > std::numeric_limits<int>::max()) {
-        return absl::InvalidArgumentError(
-            fmt::format("input '{}': OpenCV takes no dimension of {}", input.name, size));
+        return InvalidArgument("input '{}': OpenCV takes no dimension of {}", input.name, size);
       }
       sizes.push_back(static_cast<int>(size));
     }
@@ -187,9 +186,8 @@ template <typename Tensor>
 absl::Status CheckFloat(const google::protobuf::RepeatedPtrField<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) {
     if (tensor.data_type() != inference::TYPE_FP32) {
-      return absl::InvalidArgumentError(fmt::format("'{}' is {}, backend opencv_dnn takes FP32",
-                                                    tensor.name(),
-                                                    DatatypeName(tensor.data_type())));
+      return InvalidArgument("'{}' is {}, backend opencv_dnn takes FP32", tensor.name(),
+                             DatatypeName(tensor.data_type()));
     }
   }
   return absl::OkStatus();
@@ -279,8 +277,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConf
     status = RunOnZeros(config, *engine);
   }
   if (!status.ok()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config)));
+    return InvalidArgument("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config));
   }
   return engine;
 }

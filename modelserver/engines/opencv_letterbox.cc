@@ -50,7 +50,7 @@ class LetterboxEngine : public OneByOneEngine {
     const std::int64_t width = picture_shape[1];
     constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
     if (height < 1 || width < 1 || height > kMaxPictureSide || width > kMaxPictureSide) {
-      return absl::InvalidArgumentError("the picture has no pixels, or impossibly many");
+      return InvalidArgument("the picture has no pixels, or impossibly many");
     }
     std::vector<std::int64_t> shape{std::int64_t{kChannels}, size_.height, size_.width};
     if (batches_ || one_row_) {
@@ -137,7 +137,7 @@ absl::Status CompleteLetterbox(inference::ModelConfig& config) {
   }
   const auto side = [](std::int64_t size) { return size >= 1 && size <= kMaxSide; };
   if (dims.size() != 3 || dims[0] != 3 || !side(dims[1]) || !side(dims[2])) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'opencv_letterbox' has one input, UINT8 [-1,-1,3], and one output, FP32 "
         "[3,height,width] with sides of 1 to 8192");
   }

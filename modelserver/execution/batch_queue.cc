@@ -86,7 +86,7 @@ BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
 absl::Status BatchQueue::Push(Queued& request, std::uint64_t priority,
                               std::chrono::microseconds timeout, TimePoint now) {
   if (request.rows > policy_.max_rows) {
-    return absl::InvalidArgumentError("the request has more rows than a batch");
+    return InvalidArgument("the request has more rows than a batch");
   }
   // As Triton: a priority past the levels is the default one.
   request.level = priority == 0 || priority > policy_.levels ? policy_.default_level : priority;

@@ -100,11 +100,11 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
     }
   }
   if (error) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", folder.string(), error.message()));
+    return InvalidArgument("{}: {}", folder.string(), error.message());
   }
   if (names.size() > max_folders) {
-    return absl::InvalidArgumentError(fmt::format("{}: has {} folders, {} is the most",
-                                                  folder.string(), names.size(), max_folders));
+    return InvalidArgument("{}: has {} folders, {} is the most", folder.string(), names.size(),
+                           max_folders);
   }
   std::ranges::sort(names);
   const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);
@@ -139,8 +139,7 @@ absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::
       ChooseVersions(config.version_policy(), std::move(available));
   RETURN_IF_ERROR(versions.status());
   if (versions->empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: there is no version folder (1, 2, ...)", folder.string()));
+    return InvalidArgument("{}: there is no version folder (1, 2, ...)", folder.string());
   }
   WarnOfMissing(config, *versions);
   return versions;

@@ -166,8 +166,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
                                                         const std::string& version) const {
   const std::optional<std::int64_t> number = ParseVersion(version);
   if (!version.empty() && !number) {
-    return absl::InvalidArgumentError(
-        fmt::format("the version '{}' of model '{}' is no positive number", version, name));
+    return InvalidArgument("the version '{}' of model '{}' is no positive number", version, name);
   }
   const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);

@@ -78,15 +78,15 @@ absl::Status Repository::Scan() {
   RETURN_IF_ERROR(names.status());
   const bool every = std::ranges::find(options_.load, kEveryModel) != options_.load.end();
   if (every && options_.load.size() > 1) {
-    return absl::InvalidArgumentError("\"*\" loads every model, so nothing else is to be named");
+    return InvalidArgument("\"*\" loads every model, so nothing else is to be named");
   }
   if (options_.control != ModelControl::kExplicit && !options_.load.empty()) {
-    return absl::InvalidArgumentError("models to load are named under explicit model control only");
+    return InvalidArgument("models to load are named under explicit model control only");
   }
   if (options_.control == ModelControl::kExplicit && !every) {
     names = options_.load;
     if (!std::ranges::all_of(*names, IsModelName)) {
-      return absl::InvalidArgumentError("a model to load is named by the plain name of its folder");
+      return InvalidArgument("a model to load is named by the plain name of its folder");
     }
   }
   for (const std::string& name : *names) {
@@ -113,11 +113,10 @@ void Repository::Load(const std::function<bool()>& stopped) {
 absl::Status Repository::Load(const std::string& name, const LoadParameters& parameters) {
   RETURN_IF_ERROR(CheckExplicit());
   if (!IsModelName(name)) {
-    return absl::InvalidArgumentError("a model's name is the plain name of a folder");
+    return InvalidArgument("a model's name is the plain name of a folder");
   }
   if (!parameters.files.empty() && !parameters.config) {
-    return absl::InvalidArgumentError(
-        fmt::format("failed to load '{}', files need a configuration to go with them", name));
+    return InvalidArgument("failed to load '{}', files need a configuration to go with them", name);
   }
   std::vector<std::string> visited;
   return LoadWithSteps(name, parameters, visited);
@@ -238,9 +237,7 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
     }
   }
   const absl::Status status = LoadNow(name, parameters);
-  return status.ok() ? status
-                     : absl::InvalidArgumentError(
-                           fmt::format("failed to load '{}', {}", name, Message(status)));
+  return status.ok() ? status : InvalidArgument("failed to load '{}', {}", name, Message(status));
 }
 
 absl::Status Repository::LoadNow(const std::string& name, const LoadParameters& parameters) {

@@ -1,7 +1,5 @@
 #include "modelserver/service/inference.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -73,13 +71,12 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
       asked.references[i] = *std::move(reference);
       const absl::StatusOr<std::int64_t> classes = ReadClassification(parameters);
       if (!classes.ok()) {
-        return absl::InvalidArgumentError(
-            fmt::format("output '{}': {}", names[i], Message(classes.status())));
+        return InvalidArgument("output '{}': {}", names[i], Message(classes.status()));
       }
       asked.classes[i] = std::min(*classes, kMaxClasses);
       if (asked.references[i] && asked.classes[i] > 0) {
-        return absl::InvalidArgumentError(
-            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
+        return InvalidArgument("output '{}': a classification does not go to shared memory",
+                               names[i]);
       }
     }
     if (!asked.references[i]) {

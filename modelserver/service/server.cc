@@ -31,8 +31,8 @@ absl::Status CheckUnixPath(const std::string& path) {
   sockaddr_un name = {};
   name.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof name.sun_path) {
-    return absl::InvalidArgumentError(fmt::format(
-        "a unix socket's path has 1 to {} characters: '{}'", sizeof name.sun_path - 1, path));
+    return InvalidArgument("a unix socket's path has 1 to {} characters: '{}'",
+                           sizeof name.sun_path - 1, path);
   }
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
@@ -40,7 +40,7 @@ absl::Status CheckUnixPath(const std::string& path) {
     return absl::OkStatus();
   }
   if (!std::filesystem::is_socket(status)) {
-    return absl::InvalidArgumentError(fmt::format("{} is there and is no socket", path));
+    return InvalidArgument("{} is there and is no socket", path);
   }
   std::memcpy(name.sun_path, path.data(), path.size());
   const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -59,8 +59,7 @@ absl::Status CheckAddress(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size() ||
       address.find_first_not_of("0123456789", colon + 1) != std::string::npos) {
-    return absl::InvalidArgumentError(
-        fmt::format("'{}' is neither unix:/path nor host:port", address));
+    return InvalidArgument("'{}' is neither unix:/path nor host:port", address);
   }
   return absl::OkStatus();
 }

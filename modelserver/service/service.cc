@@ -76,8 +76,8 @@ absl::StatusOr<LoadParameters> ReadLoadParameters(
     } else if (key.starts_with(kFile) && value.has_bytes_param()) {
       parameters.files[key.substr(kFile.size())] = value.bytes_param();
     } else {
-      return absl::InvalidArgumentError("load parameter '" + key +
-                                        "' is neither `config`, a text, nor `file:...`, bytes");
+      return InvalidArgument(
+          "load parameter '{}' is neither `config`, a text, nor `file:...`, bytes", key);
     }
   }
   return parameters;

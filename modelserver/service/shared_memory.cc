@@ -79,10 +79,10 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
   }
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (wanted.byte_size == 0 || wanted.offset > size || wanted.byte_size > size - wanted.offset) {
-    return absl::InvalidArgumentError(fmt::format(
+    return InvalidArgument(
         "failed to register shared memory region '{}': {} bytes at {} are not inside '{}', which "
         "has {}",
-        wanted.name, wanted.byte_size, wanted.offset, wanted.key, size));
+        wanted.name, wanted.byte_size, wanted.offset, wanted.key, size);
   }
   const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   const std::uint64_t start = wanted.offset / page * page;
@@ -104,7 +104,7 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
 
 absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& description) {
   if (description.name.empty() || description.key.empty()) {
-    return absl::InvalidArgumentError("a shared memory region needs a name and a key");
+    return InvalidArgument("a shared memory region needs a name and a key");
   }
   const auto taken = [&] {
     return absl::AlreadyExistsError(
@@ -136,10 +136,10 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
   }
   const std::span<std::byte> memory = region->memory();
   if (offset > memory.size() || byte_size > memory.size() - offset) {
-    return absl::InvalidArgumentError(
-        fmt::format("Invalid offset + byte size for shared memory region: '{}' has {} bytes, {} "
-                    "at {} are asked for",
-                    name, memory.size(), byte_size, offset));
+    return InvalidArgument(
+        "Invalid offset + byte size for shared memory region: '{}' has {} bytes, {} "
+        "at {} are asked for",
+        name, memory.size(), byte_size, offset);
   }
   if (!region->Whole()) {
     return absl::InternalError(
