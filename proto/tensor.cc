@@ -134,15 +134,13 @@ absl::StatusOr<std::optional<std::uint64_t>> ReadSize(const TensorParameters& pa
 
 absl::Status CheckSize(const TensorView& tensor) {
   if (tensor.datatype == inference::TYPE_STRING) {
-    const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
-    RETURN_IF_ERROR(count.status());
-    return DecodeBytes(tensor.data, *count).status();
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(tensor.shape));
+    return DecodeBytes(tensor.data, count).status();
   }
-  const absl::StatusOr<std::size_t> size = ByteSize(tensor.datatype, tensor.shape);
-  RETURN_IF_ERROR(size.status());
-  if (*size != tensor.data.size()) {
+  ASSIGN_OR_RETURN(const std::size_t size, ByteSize(tensor.datatype, tensor.shape));
+  if (size != tensor.data.size()) {
     return InvalidArgument("{} of shape {} takes {} bytes, there are {}",
-                           DatatypeName(tensor.datatype), ShapeText(tensor.shape), *size,
+                           DatatypeName(tensor.datatype), ShapeText(tensor.shape), size,
                            tensor.data.size());
   }
   return absl::OkStatus();
@@ -221,14 +219,13 @@ class TensorListBuilder {
   static absl::Status ReadTyped(const inference::InferTensorContents& contents, TensorList& list,
                                 TensorView& view) {
     std::string rewritten;
-    const absl::StatusOr<std::span<const std::byte>> data =
-        TypedData(view.datatype, contents, rewritten);
-    RETURN_IF_ERROR(data.status());
-    if (FilledLists(contents) > (data->empty() ? 0 : 1)) {
+    ASSIGN_OR_RETURN(const std::span<const std::byte> data,
+                     TypedData(view.datatype, contents, rewritten));
+    if (FilledLists(contents) > (data.empty() ? 0 : 1)) {
       return InvalidArgument("contents that are not of datatype {}", DatatypeName(view.datatype));
     }
     if (rewritten.empty()) {
-      view.data = *data;
+      view.data = data;
     } else {
       view.data = Bytes(list.rewritten_.emplace_back(std::move(rewritten)));
     }
@@ -269,10 +266,9 @@ absl::StatusOr<std::size_t> ByteSize(inference::DataType datatype,
   if (element_size == 0) {
     return InvalidArgument("the datatype has no fixed size");
   }
-  const absl::StatusOr<std::int64_t> count = ElementCount(shape);
-  RETURN_IF_ERROR(count.status());
+  ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(shape));
   std::size_t size = 0;
-  if (__builtin_mul_overflow(static_cast<std::size_t>(*count), element_size, &size)) {
+  if (__builtin_mul_overflow(static_cast<std::size_t>(count), element_size, &size)) {
     return InvalidArgument("the shape {} is too large", ShapeText(shape));
   }
   return size;
@@ -331,16 +327,14 @@ absl::StatusOr<std::optional<SharedMemoryReference>> ReadSharedMemory(
   if (!region->second.has_string_param() || reference.region.empty()) {
     return InvalidArgument("'shared_memory_region' is not a text");
   }
-  const auto byte_size = ReadSize(parameters, "shared_memory_byte_size");
-  RETURN_IF_ERROR(byte_size.status());
-  if (!byte_size->has_value()) {
+  ASSIGN_OR_RETURN(const auto byte_size, ReadSize(parameters, "shared_memory_byte_size"));
+  if (!byte_size.has_value()) {
     return InvalidArgument(
         "'shared_memory_byte_size' must be given along with 'shared_memory_region'");
   }
-  reference.byte_size = **byte_size;
-  const auto offset = ReadSize(parameters, "shared_memory_offset");
-  RETURN_IF_ERROR(offset.status());
-  reference.offset = offset->value_or(0);
+  reference.byte_size = *byte_size;
+  ASSIGN_OR_RETURN(const auto offset, ReadSize(parameters, "shared_memory_offset"));
+  reference.offset = offset.value_or(0);
   return reference;
 }
 

@@ -19,9 +19,8 @@ absl::StatusOr<std::vector<std::int64_t>> Counts(std::span<const std::int64_t> s
   while (true) {
     const auto open = std::ranges::find(shape, -1);
     const auto known = static_cast<std::size_t>(open - shape.begin());
-    const absl::StatusOr<std::int64_t> count = ElementCount(shape.first(known));
-    RETURN_IF_ERROR(count.status());
-    counts.push_back(*count);
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(shape.first(known)));
+    counts.push_back(count);
     if (open == shape.end()) {
       return counts;
     }

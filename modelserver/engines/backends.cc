@@ -32,10 +32,9 @@ absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
   if (name.filename() != name) {
     return InvalidArgument("default_model_filename is not a plain file name");
   }
-  absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(OnnxPath(config, version_folder));
-  RETURN_IF_ERROR(onnx.status());
-  class_names = std::move(onnx->class_names);
-  RETURN_IF_ERROR(CompleteFromOnnx(*onnx, config));
+  ASSIGN_OR_RETURN(OnnxFile onnx, ReadOnnxFile(OnnxPath(config, version_folder)));
+  class_names = std::move(onnx.class_names);
+  RETURN_IF_ERROR(CompleteFromOnnx(onnx, config));
   CompleteOutputDims(OnnxPath(config, version_folder), config);
   return absl::OkStatus();
 }

@@ -69,9 +69,8 @@ absl::Status CompleteIdentity(inference::ModelConfig& config) {
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeIdentityEngine(const inference::ModelConfig& config) {
-  const absl::StatusOr<double> delay = NumberParameter(config, "execute_delay_ms", 0, 60'000, 0);
-  RETURN_IF_ERROR(delay.status());
-  return std::make_unique<IdentityEngine>(std::chrono::duration<double, std::milli>(*delay));
+  ASSIGN_OR_RETURN(const double delay, NumberParameter(config, "execute_delay_ms", 0, 60'000, 0));
+  return std::make_unique<IdentityEngine>(std::chrono::duration<double, std::milli>(delay));
 }
 
 }  // namespace inferpool::modelserver

@@ -171,9 +171,7 @@ void NameSides(const std::vector<OnnxTensor>& inputs, const UltralyticsSize& siz
 }  // namespace
 
 absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
-  const absl::StatusOr<onnx::ModelProto> read = onnx_graph::ReadModelFile(file);
-  RETURN_IF_ERROR(read.status());
-  const onnx::ModelProto& model = *read;
+  ASSIGN_OR_RETURN(const onnx::ModelProto model, onnx_graph::ReadModelFile(file));
   OnnxFile onnx;
   std::unordered_set<std::string_view> initializers;
   for (const onnx::TensorProto& initializer : model.graph().initializer()) {
@@ -181,15 +179,13 @@ absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
   }
   for (const onnx::ValueInfoProto& input : model.graph().input()) {
     if (!initializers.contains(input.name())) {
-      absl::StatusOr<OnnxTensor> tensor = Describe(input);
-      RETURN_IF_ERROR(tensor.status());
-      onnx.inputs.push_back(*std::move(tensor));
+      ASSIGN_OR_RETURN(OnnxTensor tensor, Describe(input));
+      onnx.inputs.push_back(std::move(tensor));
     }
   }
   for (const onnx::ValueInfoProto& output : model.graph().output()) {
-    absl::StatusOr<OnnxTensor> tensor = Describe(output);
-    RETURN_IF_ERROR(tensor.status());
-    onnx.outputs.push_back(*std::move(tensor));
+    ASSIGN_OR_RETURN(OnnxTensor tensor, Describe(output));
+    onnx.outputs.push_back(std::move(tensor));
   }
   for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
     if (entry.key() == "names") {

@@ -59,9 +59,8 @@ class DecodeEngine : public OneByOneEngine {
     return GuardOpenCv([&] {
       const std::size_t rows =
           batches_ ? static_cast<std::size_t>(inputs.front().shape.front()) : 1;
-      const auto pictures = Pictures(inputs.front(), rows);
-      RETURN_IF_ERROR(pictures.status());
-      return Put(*pictures, outputs);
+      ASSIGN_OR_RETURN(const auto pictures, Pictures(inputs.front(), rows));
+      return Put(pictures, outputs);
     });
   }
 
@@ -69,24 +68,22 @@ class DecodeEngine : public OneByOneEngine {
     cv::Size size;
     std::byte* row = nullptr;
     for (const std::string_view picture : pictures) {
-      const absl::StatusOr<cv::Mat> bgr = Decode(picture, max_pixels_);
-      RETURN_IF_ERROR(bgr.status());
-      const std::size_t bytes = bgr->total() * kPixelBytes;
+      ASSIGN_OR_RETURN(const cv::Mat bgr, Decode(picture, max_pixels_));
+      const std::size_t bytes = bgr.total() * kPixelBytes;
       if (row == nullptr) {
-        size = bgr->size();
+        size = bgr.size();
         std::vector<std::int64_t> shape{size.height, size.width, std::int64_t{kPixelBytes}};
         if (batches_) {
           shape.insert(shape.begin(), static_cast<std::int64_t>(pictures.size()));
         }
-        const auto memory = outputs.Add(0, shape, bytes * pictures.size());
-        RETURN_IF_ERROR(memory.status());
-        row = memory->data();
-      } else if (bgr->size() != size) {
+        ASSIGN_OR_RETURN(const auto memory, outputs.Add(0, shape, bytes * pictures.size()));
+        row = memory.data();
+      } else if (bgr.size() != size) {
         return InvalidArgument("the pictures of a batch differ in their size: {} x {} and {} x {}",
-                               size.width, size.height, bgr->cols, bgr->rows);
+                               size.width, size.height, bgr.cols, bgr.rows);
       }
       cv::Mat rgb(size, CV_8UC3, row);
-      cv::cvtColor(*bgr, rgb, cv::COLOR_BGR2RGB);
+      cv::cvtColor(bgr, rgb, cv::COLOR_BGR2RGB);
       row += bytes;
     }
     return absl::OkStatus();
@@ -126,10 +123,9 @@ absl::Status CompleteDecode(inference::ModelConfig& config) {
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeDecodeEngine(const inference::ModelConfig& config) {
-  const absl::StatusOr<double> max_pixels =
-      NumberParameter(config, "max_pixels", 1, 2e9, 50'000'000);
-  RETURN_IF_ERROR(max_pixels.status());
-  return std::make_unique<DecodeEngine>(*max_pixels, config.max_batch_size() > 0);
+  ASSIGN_OR_RETURN(const double max_pixels,
+                   NumberParameter(config, "max_pixels", 1, 2e9, 50'000'000));
+  return std::make_unique<DecodeEngine>(max_pixels, config.max_batch_size() > 0);
 }
 
 }  // namespace inferpool::modelserver

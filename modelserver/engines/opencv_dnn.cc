@@ -32,9 +32,8 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
 // row by row.
 absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& config,
                                                 const std::filesystem::path& file) {
-  absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
-  RETURN_IF_ERROR(model.status());
-  RETURN_IF_ERROR(onnx_graph::ReadExternalData(file.parent_path(), *model));
+  ASSIGN_OR_RETURN(onnx::ModelProto model, onnx_graph::ReadModelFile(file));
+  RETURN_IF_ERROR(onnx_graph::ReadExternalData(file.parent_path(), model));
   onnx_graph::InputShapes shapes;
   for (const inference::ModelInput& input : config.input()) {
     Shape& shape = shapes[input.name()];
@@ -47,7 +46,7 @@ absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& co
   for (const inference::ModelOutput& output : config.output()) {
     outputs.push_back(output.name());
   }
-  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, *model));
+  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, model));
   return model;
 }
 
@@ -70,13 +69,12 @@ class DnnEngine : public Engine {
 
   absl::Status Import() {
     return GuardOpenCv([&]() -> absl::Status {
-      absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config_, file_);
-      RETURN_IF_ERROR(model.status());
+      ASSIGN_OR_RETURN(onnx::ModelProto model, RewrittenModel(config_, file_));
       std::string bytes;
-      if (!model->SerializeToString(&bytes)) {
+      if (!model.SerializeToString(&bytes)) {
         return InvalidArgument("too large for the ONNX format");
       }
-      *model = {};  // OpenCV is about to make its own copies of the weights
+      model = {};  // OpenCV is about to make its own copies of the weights
       RegisterFastLayers();
       net_ = cv::dnn::readNetFromONNX(bytes.data(), bytes.size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
@@ -137,15 +135,13 @@ class DnnEngine : public Engine {
       }
       const std::size_t bytes = blob.total() * blob.elemSize();
       if (row == 0) {
-        absl::StatusOr<Shape> shape = CheckedShape(output, blob);
-        RETURN_IF_ERROR(shape.status());
+        ASSIGN_OR_RETURN(Shape shape, CheckedShape(output, blob));
         if (Batches()) {
-          shape->insert(shape->begin(), rows);
+          shape.insert(shape.begin(), rows);
         }
-        const absl::StatusOr<std::span<std::byte>> added =
-            outputs.Add(index, *shape, bytes * static_cast<std::size_t>(rows));
-        RETURN_IF_ERROR(added.status());
-        memory[i] = *added;
+        ASSIGN_OR_RETURN(const std::span<std::byte> added,
+                         outputs.Add(index, shape, bytes * static_cast<std::size_t>(rows)));
+        memory[i] = added;
       }
       if (memory[i].size() < bytes) {
         return absl::InternalError(
@@ -204,9 +200,8 @@ absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
     if (config.max_batch_size() > 0) {
       shape.insert(shape.begin(), 1);
     }
-    const absl::StatusOr<std::size_t> bytes = ByteSize(inference::TYPE_FP32, shape);
-    RETURN_IF_ERROR(bytes.status());
-    zeros.emplace_back(*bytes, '\0');
+    ASSIGN_OR_RETURN(const std::size_t bytes, ByteSize(inference::TYPE_FP32, shape));
+    zeros.emplace_back(bytes, '\0');
   }
   std::vector<TensorView> inputs;
   for (int i = 0; i < config.input_size(); ++i) {

@@ -35,13 +35,12 @@ class HogEngine : public OneByOneEngine {
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     return GuardOpenCv([&] {
-      const absl::StatusOr<cv::Mat> picture = PictureOf(inputs.front());
-      RETURN_IF_ERROR(picture.status());
+      ASSIGN_OR_RETURN(const cv::Mat picture, PictureOf(inputs.front()));
       std::vector<Detection> detections;
-      if (!picture->empty()) {
-        detections = Detect(*picture);
+      if (!picture.empty()) {
+        detections = Detect(picture);
       }
-      return PutDetections(std::move(detections), picture->size(), outputs);
+      return PutDetections(std::move(detections), picture.size(), outputs);
     });
   }
 
@@ -86,15 +85,12 @@ class HogEngine : public OneByOneEngine {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeHogEngine(const inference::ModelConfig& config) {
-  const auto scale_factor = NumberParameter(config, "scale_factor", 1.01, 2, 1.1);
-  RETURN_IF_ERROR(scale_factor.status());
-  const auto max_side = NumberParameter(config, "max_side", 128, 8192, 1024);
-  RETURN_IF_ERROR(max_side.status());
-  const auto half = NumberParameter(config, "confidence_half", 0.001, 1e6, 3);
-  RETURN_IF_ERROR(half.status());
-  const Settings settings = {.scale_factor = *scale_factor,
-                             .max_side = static_cast<int>(*max_side),
-                             .confidence_half = *half};
+  ASSIGN_OR_RETURN(const auto scale_factor, NumberParameter(config, "scale_factor", 1.01, 2, 1.1));
+  ASSIGN_OR_RETURN(const auto max_side, NumberParameter(config, "max_side", 128, 8192, 1024));
+  ASSIGN_OR_RETURN(const auto half, NumberParameter(config, "confidence_half", 0.001, 1e6, 3));
+  const Settings settings = {.scale_factor = scale_factor,
+                             .max_side = static_cast<int>(max_side),
+                             .confidence_half = half};
   return GuardOpenCv([&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
     return std::make_unique<HogEngine>(settings);
   });

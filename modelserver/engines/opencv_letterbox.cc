@@ -57,18 +57,18 @@ class LetterboxEngine : public OneByOneEngine {
       shape.insert(shape.begin(), rows);
     }
     const std::size_t values = kChannels * static_cast<std::size_t>(size_.area());
-    const auto memory =
-        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float));
-    RETURN_IF_ERROR(memory.status());
+    ASSIGN_OR_RETURN(
+        const auto memory,
+        outputs.Add(0, shape, static_cast<std::size_t>(rows) * values * sizeof(float)));
     const std::size_t row_bytes = input.data.size() / static_cast<std::size_t>(rows);
     // Shared memory may lie anywhere; the reply's memory is aligned.
-    const bool aligned = reinterpret_cast<std::uintptr_t>(memory->data()) % alignof(float) == 0;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(float) == 0;
     std::vector<float> buffer(aligned ? 0 : values);
     for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
       // cv::Mat has no view of constant pixels; they are only read.
       const cv::Mat picture(static_cast<int>(height), static_cast<int>(width), CV_8UC3,
                             const_cast<std::byte*>(input.data.data() + row * row_bytes));
-      std::byte* to = memory->data() + row * values * sizeof(float);
+      std::byte* to = memory.data() + row * values * sizeof(float);
       if (aligned) {
         Write(picture, {reinterpret_cast<float*>(to), values});
       } else {

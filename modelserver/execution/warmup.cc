@@ -82,15 +82,14 @@ absl::StatusOr<std::string> RowData(const inference::ModelWarmup::Input& input,
   }
   const bool text = input.data_type() == inference::TYPE_STRING;
   // An empty BYTES element is its length, a uint32 of 0.
-  const absl::StatusOr<std::size_t> bytes =
-      ByteSize(text ? inference::TYPE_UINT32 : input.data_type(),
-               {input.dims().data(), static_cast<std::size_t>(input.dims().size())});
-  RETURN_IF_ERROR(bytes.status());
-  if (*bytes > kMaxBytes) {
-    return InvalidArgument("it takes {} bytes, {} is the most", *bytes, kMaxBytes);
+  ASSIGN_OR_RETURN(const std::size_t bytes,
+                   ByteSize(text ? inference::TYPE_UINT32 : input.data_type(),
+                            {input.dims().data(), static_cast<std::size_t>(input.dims().size())}));
+  if (bytes > kMaxBytes) {
+    return InvalidArgument("it takes {} bytes, {} is the most", bytes, kMaxBytes);
   }
-  return input.random_data() && !text ? RandomData(input.data_type(), *bytes)
-                                      : std::string(*bytes, '\0');
+  return input.random_data() && !text ? RandomData(input.data_type(), bytes)
+                                      : std::string(bytes, '\0');
 }
 
 absl::StatusOr<inference::ModelInferRequest> MakeRequest(
@@ -131,21 +130,18 @@ absl::Status Run(const inference::ModelConfig& config, const inference::ModelWar
   if (warmup.count() > kMaxRuns) {
     return InvalidArgument("its count is {}, {} is the most", warmup.count(), kMaxRuns);
   }
-  const absl::StatusOr<inference::ModelInferRequest> request =
-      MakeRequest(config, warmup, model_folder);
-  RETURN_IF_ERROR(request.status());
-  const absl::StatusOr<TensorList> inputs = ReadInputs(*request);
-  RETURN_IF_ERROR(inputs.status());
-  absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config, *inputs);
-  RETURN_IF_ERROR(ordered.status());
-  const auto shapes = ReshapeInputs(config, *ordered);
+  ASSIGN_OR_RETURN(const inference::ModelInferRequest request,
+                   MakeRequest(config, warmup, model_folder));
+  ASSIGN_OR_RETURN(const TensorList inputs, ReadInputs(request));
+  ASSIGN_OR_RETURN(std::vector<TensorView> ordered, OrderInputs(config, inputs));
+  const auto shapes = ReshapeInputs(config, ordered);
   for (const std::unique_ptr<Engine>& instance : instances) {
     for (std::uint32_t run = 0; run < std::max(warmup.count(), 1U); ++run) {
       Outputs outputs(config);
       for (int i = 0; i < config.output_size(); ++i) {
         outputs.Want(i);
       }
-      Execution execution{.inputs = *ordered, .outputs = &outputs, .status = {}};
+      Execution execution{.inputs = ordered, .outputs = &outputs, .status = {}};
       instance->Run({&execution, 1});
       RETURN_IF_ERROR(execution.status);
     }

@@ -15,34 +15,30 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
                                                    std::int64_t version,
                                                    inference::ModelConfig config,
                                                    std::shared_ptr<AdmissionLimiter> limiter) {
-  const absl::StatusOr<const Backend*> backend = FindBackend(config);
-  RETURN_IF_ERROR(backend.status());
+  ASSIGN_OR_RETURN(const Backend* backend, FindBackend(config));
   const std::filesystem::path version_folder = model_folder / std::to_string(version);
   if (config.backend().empty()) {
-    config.set_backend(std::string((*backend)->name));
+    config.set_backend(std::string(backend->name));
   }
-  absl::StatusOr<inference::ModelConfig> engine_config = EngineConfig(config);
-  RETURN_IF_ERROR(engine_config.status());
+  ASSIGN_OR_RETURN(inference::ModelConfig engine_config, EngineConfig(config));
   std::vector<std::string> class_names;
-  RETURN_IF_ERROR((*backend)->complete(version_folder, *engine_config, class_names));
-  RETURN_IF_ERROR(CheckConfig(*engine_config));
-  config = ClientConfig(*engine_config, config);
-  absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, class_names, config);
-  RETURN_IF_ERROR(labels.status());
+  RETURN_IF_ERROR(backend->complete(version_folder, engine_config, class_names));
+  RETURN_IF_ERROR(CheckConfig(engine_config));
+  config = ClientConfig(engine_config, config);
+  ASSIGN_OR_RETURN(OutputLabels labels, AddClassNames(model_folder, class_names, config));
   FillDefaults(config);
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {
-    absl::StatusOr<std::unique_ptr<Engine>> instance =
-        (*backend)->make(*engine_config, version_folder);
-    RETURN_IF_ERROR(instance.status());
-    instances.push_back(*std::move(instance));
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> instance,
+                     backend->make(engine_config, version_folder));
+    instances.push_back(std::move(instance));
   }
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
   auto scheduler =
       std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(limiter));
-  return std::make_unique<Model>(std::move(config), *std::move(labels), version,
+  return std::make_unique<Model>(std::move(config), std::move(labels), version,
                                  std::move(statistics), std::move(scheduler));
 }
 

@@ -117,10 +117,9 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
 
 absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::path& folder,
                                                          const inference::ModelConfig& config) {
-  const absl::StatusOr<std::vector<std::string>> folders = SubFolders(folder, kMaxVersions);
-  RETURN_IF_ERROR(folders.status());
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders, SubFolders(folder, kMaxVersions));
   std::vector<std::int64_t> available;
-  for (const std::string& version : *folders) {
+  for (const std::string& version : folders) {
     // "01" is no version: its folder would not be found by its number.
     if (const auto number = ParseVersion(version); number && std::to_string(*number) == version) {
       available.push_back(*number);
@@ -128,20 +127,18 @@ absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::
   }
   bool needs_folder = false;
   if (!IsEnsemble(config)) {
-    const absl::StatusOr<const Backend*> backend = FindBackend(config);
-    RETURN_IF_ERROR(backend.status());
-    needs_folder = (*backend)->needs_version_folder;
+    ASSIGN_OR_RETURN(const Backend* backend, FindBackend(config));
+    needs_folder = backend->needs_version_folder;
   }
   if (available.empty() && !needs_folder) {
     available.push_back(1);
   }
-  absl::StatusOr<std::vector<std::int64_t>> versions =
-      ChooseVersions(config.version_policy(), std::move(available));
-  RETURN_IF_ERROR(versions.status());
-  if (versions->empty()) {
+  ASSIGN_OR_RETURN(std::vector<std::int64_t> versions,
+                   ChooseVersions(config.version_policy(), std::move(available)));
+  if (versions.empty()) {
     return InvalidArgument("{}: there is no version folder (1, 2, ...)", folder.string());
   }
-  WarnOfMissing(config, *versions);
+  WarnOfMissing(config, versions);
   return versions;
 }
 

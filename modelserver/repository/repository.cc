@@ -30,9 +30,8 @@ absl::StatusOr<std::shared_ptr<Model>> LoadVersion(
     const std::filesystem::path& folder, std::int64_t version, const inference::ModelConfig& config,
     const std::shared_ptr<AdmissionLimiter>& limiter) {
   try {
-    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, limiter);
-    RETURN_IF_ERROR(model.status());
-    return std::shared_ptr<Model>(*std::move(model));
+    ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::Load(folder, version, config, limiter));
+    return std::shared_ptr<Model>(std::move(model));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   }
@@ -74,8 +73,7 @@ absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
 }
 
 absl::Status Repository::Scan() {
-  absl::StatusOr<std::vector<std::string>> names = ModelFolders();
-  RETURN_IF_ERROR(names.status());
+  ASSIGN_OR_RETURN(std::vector<std::string> names, ModelFolders());
   const bool every = std::ranges::find(options_.load, kEveryModel) != options_.load.end();
   if (every && options_.load.size() > 1) {
     return InvalidArgument("\"*\" loads every model, so nothing else is to be named");
@@ -85,15 +83,15 @@ absl::Status Repository::Scan() {
   }
   if (options_.control == ModelControl::kExplicit && !every) {
     names = options_.load;
-    if (!std::ranges::all_of(*names, IsModelName)) {
+    if (!std::ranges::all_of(names, IsModelName)) {
       return InvalidArgument("a model to load is named by the plain name of its folder");
     }
   }
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     RETURN_IF_ERROR(table_.Expect(name, kMaxModels));
   }
   const MutexLock lock(mutex_);
-  at_start_ = *std::move(names);
+  at_start_ = std::move(names);
   return absl::OkStatus();
 }
 
@@ -134,8 +132,8 @@ absl::Status Repository::Unload(const std::string& name, bool unload_dependents)
         }
       }
     }
-    const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(unloading, LoadLimiter::Kind::kUnload);
-    RETURN_IF_ERROR(slot.status());
+    ASSIGN_OR_RETURN(const LoadSlot slot,
+                     load_limiter_.Take(unloading, LoadLimiter::Kind::kUnload));
     UnloadNow(unloading);
   }
   return absl::OkStatus();
@@ -226,8 +224,7 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
       }
     }
   }
-  const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(name, LoadLimiter::Kind::kLoad);
-  RETURN_IF_ERROR(slot.status());
+  ASSIGN_OR_RETURN(const LoadSlot slot, load_limiter_.Take(name, LoadLimiter::Kind::kLoad));
   if (!parameters.config && table_.Sound(name)) {
     const MutexLock lock(mutex_);
     const auto watch = watches_.find(name);

@@ -35,10 +35,9 @@ class Parts {
   explicit Parts(const SharedMemoryTable& table) : table_(table) {}
 
   absl::StatusOr<std::span<std::byte>> Find(const SharedMemoryReference& reference) {
-    absl::StatusOr<SharedMemoryPart> part =
-        table_.Find(reference.region, reference.offset, reference.byte_size);
-    RETURN_IF_ERROR(part.status());
-    return parts_.emplace_back(*std::move(part)).memory;
+    ASSIGN_OR_RETURN(SharedMemoryPart part,
+                     table_.Find(reference.region, reference.offset, reference.byte_size));
+    return parts_.emplace_back(std::move(part)).memory;
   }
 
  private:
@@ -59,16 +58,14 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
                          const inference::ModelConfig& config, Parts& parts, Asked& asked) {
   std::vector<std::string_view> names;
   for (const auto& output : request.outputs()) names.emplace_back(output.name());
-  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs(config, names);
-  RETURN_IF_ERROR(chosen.status());
-  asked.references.resize(chosen->size());
-  asked.classes.resize(chosen->size());
-  for (std::size_t i = 0; i < chosen->size(); ++i) {
+  ASSIGN_OR_RETURN(const std::vector<int> chosen, ChooseOutputs(config, names));
+  asked.references.resize(chosen.size());
+  asked.classes.resize(chosen.size());
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!names.empty()) {
       const TensorParameters& parameters = request.outputs(static_cast<int>(i)).parameters();
-      auto reference = ReadSharedMemory(parameters);
-      RETURN_IF_ERROR(reference.status());
-      asked.references[i] = *std::move(reference);
+      ASSIGN_OR_RETURN(auto reference, ReadSharedMemory(parameters));
+      asked.references[i] = std::move(reference);
       const absl::StatusOr<std::int64_t> classes = ReadClassification(parameters);
       if (!classes.ok()) {
         return InvalidArgument("output '{}': {}", names[i], Message(classes.status()));
@@ -80,12 +77,11 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
       }
     }
     if (!asked.references[i]) {
-      asked.outputs.Want((*chosen)[i]);
+      asked.outputs.Want(chosen[i]);
       continue;
     }
-    const absl::StatusOr<std::span<std::byte>> memory = parts.Find(*asked.references[i]);
-    RETURN_IF_ERROR(memory.status());
-    asked.outputs.WantShared((*chosen)[i], *memory);
+    ASSIGN_OR_RETURN(const std::span<std::byte> memory, parts.Find(*asked.references[i]));
+    asked.outputs.WantShared(chosen[i], memory);
   }
   return absl::OkStatus();
 }
@@ -94,12 +90,10 @@ absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
                            const inference::ModelConfig& config, Parts& parts,
                            InferContext& context) {
   RETURN_IF_ERROR(ReadParameters(request.parameters(), context));
-  absl::StatusOr<TensorList> inputs = ReadInputs(
-      request,
-      [&parts](const SharedMemoryReference& reference)
-          -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); });
-  RETURN_IF_ERROR(inputs.status());
-  Asked asked{.inputs = *std::move(inputs), .outputs = Outputs(config)};
+  const SharedMemoryLookup find = [&parts](const SharedMemoryReference& reference)
+      -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); };
+  ASSIGN_OR_RETURN(TensorList inputs, ReadInputs(request, find));
+  Asked asked{.inputs = std::move(inputs), .outputs = Outputs(config)};
   RETURN_IF_ERROR(ReadOutputs(request, config, parts, asked));
   return asked;
 }
@@ -110,10 +104,9 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
                    const inference::ModelInferRequest& request, InferContext context,
                    inference::ModelInferResponse& response) {
   const TimePoint start = Clock::now();
-  const absl::StatusOr<std::shared_ptr<Model>> found =
-      repository.Find(request.model_name(), request.model_version());
-  RETURN_IF_ERROR(found.status());
-  Model& model = **found;
+  ASSIGN_OR_RETURN(const std::shared_ptr<Model> found,
+                   repository.Find(request.model_name(), request.model_version()));
+  Model& model = *found;
   Parts parts(shared_memory);
   absl::StatusOr<Asked> asked = Read(request, model.config(), parts, context);
   if (!asked.ok()) {
@@ -129,12 +122,12 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
     Outputs::Output& output = asked->outputs.wanted()[i];
     const inference::ModelOutput& configured = model.config().output(output.index);
     if (asked->classes[i] > 0) {
-      absl::StatusOr<TopClasses> top =
+      ASSIGN_OR_RETURN(
+          TopClasses top,
           FindTopClasses(asked->outputs.View(output), asked->classes[i],
-                         model.config().max_batch_size() > 0, model.labels(output.index));
-      RETURN_IF_ERROR(top.status());
-      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
-          std::move(top->raw);
+                         model.config().max_batch_size() > 0, model.labels(output.index)));
+      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top.shape) =
+          std::move(top.raw);
       continue;
     }
     AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =

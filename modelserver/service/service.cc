@@ -11,6 +11,7 @@
 #include "modelserver/service/inference.h"
 #include "proto/tensor.h"
 #include "shared/base/log.h"
+#include "shared/base/status.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {

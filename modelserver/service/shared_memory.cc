@@ -115,10 +115,9 @@ absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& descript
     if (regions_.contains(description.name)) return taken();
     if (regions_.size() >= kMaxGuards) return TooMany();
   }
-  absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> region = Map(description);
-  RETURN_IF_ERROR(region.status());
+  ASSIGN_OR_RETURN(std::shared_ptr<const SharedMemoryRegion> region, Map(description));
   const MutexLock lock(mutex_);
-  return regions_.emplace(description.name, *std::move(region)).second ? absl::OkStatus() : taken();
+  return regions_.emplace(description.name, std::move(region)).second ? absl::OkStatus() : taken();
 }
 
 absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name,

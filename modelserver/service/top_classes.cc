@@ -59,10 +59,9 @@ absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t
   if (count < 1) {
     return InvalidArgument("output '{}': the classification of {} classes", output.name, count);
   }
-  const absl::StatusOr<std::int64_t> elements = ElementCount(output.shape);
-  RETURN_IF_ERROR(elements.status());
+  ASSIGN_OR_RETURN(const std::int64_t elements, ElementCount(output.shape));
   const std::int64_t rows = batches && !output.shape.empty() ? output.shape[0] : 1;
-  const std::int64_t width = rows == 0 ? 0 : *elements / rows;
+  const std::int64_t width = rows == 0 ? 0 : elements / rows;
   TopClasses top;
   const std::int64_t found = std::min(count, width);
   top.shape = batches ? std::vector{rows, found} : std::vector{found};

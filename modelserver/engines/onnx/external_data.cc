@@ -58,19 +58,18 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
   if (tensor.data_location() != onnx::TensorProto::EXTERNAL) {
     return absl::OkStatus();
   }
-  const absl::StatusOr<Place> place = PlaceOf(tensor);
-  RETURN_IF_ERROR(place.status());
-  const std::filesystem::path file = folder / place->file;
+  ASSIGN_OR_RETURN(const Place place, PlaceOf(tensor));
+  const std::filesystem::path file = folder / place.file;
   std::error_code error;
   const std::uint64_t size = std::filesystem::file_size(file, error);  // fails for what is no file
   if (error) {
     return InvalidData(tensor, "{}: {}", file.string(), error.message());
   }
-  const std::uint64_t rest = size - std::min(place->offset, size);
-  const std::uint64_t bytes = place->length.value_or(rest);
+  const std::uint64_t rest = size - std::min(place.offset, size);
+  const std::uint64_t bytes = place.length.value_or(rest);
   if (bytes > rest) {
     return InvalidData(tensor, "{} has {} bytes, too few for {} from {} on", file.string(), size,
-                       bytes, place->offset);
+                       bytes, place.offset);
   }
   if (bytes > budget) {
     return InvalidData(tensor, "with it the model has over {} bytes", kMaxBytes);
@@ -79,7 +78,7 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
   std::string& data = *tensor.mutable_raw_data();
   data.resize(bytes);
   std::ifstream stream(file, std::ios::binary);
-  stream.seekg(static_cast<std::streamoff>(place->offset));
+  stream.seekg(static_cast<std::streamoff>(place.offset));
   if (!stream.read(data.data(), static_cast<std::streamsize>(bytes))) {
     return InvalidData(tensor, "{} cannot be read", file.string());
   }
