@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -100,8 +102,10 @@ std::vector<std::vector<std::int64_t>> ReshapeInputs(const inference::ModelConfi
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const inference::ModelInput& input = config.input(static_cast<int>(i));
     if (input.has_reshape()) {
-      shapes.push_back(*Reshaped(inputs[i].shape, config.max_batch_size() > 0, input.dims(),
-                                 input.reshape().shape()));
+      absl::StatusOr<std::vector<std::int64_t>> shape = Reshaped(
+          inputs[i].shape, config.max_batch_size() > 0, input.dims(), input.reshape().shape());
+      CHECK(shape.ok());  // OrderInputs has checked the number of dimensions
+      shapes.push_back(*std::move(shape));
       inputs[i].shape = shapes.back();
     }
   }

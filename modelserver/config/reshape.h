@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<std::int64_t>> Reshaped(std::span<const std::int64_t>
 
 // Gives checked inputs, in the configuration's order, the shapes that the engine sees. Their memory
 // is returned.
-std::vector<std::vector<std::int64_t>> ReshapeInputs(const inference::ModelConfig& config,
-                                                     std::span<TensorView> inputs);
+[[nodiscard]] std::vector<std::vector<std::int64_t>> ReshapeInputs(
+    const inference::ModelConfig& config, std::span<TensorView> inputs);
 
 }  // namespace inferpool::modelserver

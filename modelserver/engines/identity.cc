@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "modelserver/config/config_file.h"
+#include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -20,6 +21,7 @@ class IdentityEngine : public Engine {
     if (delay_.count() > 0) {
       std::this_thread::sleep_for(delay_);
     }
+    CHECK(!batch.empty());
     batch.back().infer_end = Clock::now();
     for (Execution& execution : batch) {
       execution.status = Copy(execution.inputs, *execution.outputs);

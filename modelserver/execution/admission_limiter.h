@@ -57,7 +57,7 @@ class ModelQuota {
  private:
   friend class Admission;
 
-  bool Admit(std::size_t bytes);
+  [[nodiscard]] bool Admit(std::size_t bytes);
   void Release(std::size_t bytes);
 
   AdmissionLimiter& limiter_;
@@ -69,7 +69,7 @@ class ModelQuota {
 class Admission {
  public:
   // Asks for the admission of a request whose message has `bytes`; granted() has the answer.
-  Admission(ModelQuota& quota, std::size_t bytes)
+  [[nodiscard]] Admission(ModelQuota& quota, std::size_t bytes)
       : quota_(quota), bytes_(bytes), granted_(quota.Admit(bytes)) {}
   ~Admission() {
     if (granted_) quota_.Release(bytes_);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -74,6 +76,7 @@ std::size_t LargestQueue(const inference::ModelConfig& config) {
 }
 
 BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
+  CHECK(!policy_.dynamic || !policy_.preferred.empty());
   for (std::uint64_t level = 1; level <= policy_.levels; ++level) {
     const auto own = policy_.queues.find(level);
     levels_.push_back({.policy = own == policy_.queues.end() ? policy_.default_queue : own->second,
@@ -189,6 +192,11 @@ Queued* BatchQueue::PopFront() {
     }
   }
   return nullptr;
+}
+
+BatchQueue::Level& BatchQueue::LevelOf(std::uint64_t level) {
+  CHECK(level >= 1 && level <= levels_.size());
+  return levels_[static_cast<std::size_t>(level - 1)];
 }
 
 std::vector<Queued*> BatchQueue::Take(TimePoint now) {

@@ -74,10 +74,10 @@ class BatchQueue {
   bool Remove(Queued& request);
 
   // The requests that a REJECT policy fails by now; they wait no more.
-  std::vector<Queued*> Expire(TimePoint now);
+  [[nodiscard]] std::vector<Queued*> Expire(TimePoint now);
 
   // The batch that an idle instance should run now; empty: none yet. After Expire(now).
-  std::vector<Queued*> Take(TimePoint now);
+  [[nodiscard]] std::vector<Queued*> Take(TimePoint now);
 
   // When, after `now`, a waiting `request` by itself makes Expire or Take answer differently: it
   // expires, or has waited for the delay. None: only a Push or an idle instance can.
@@ -93,7 +93,7 @@ class BatchQueue {
     std::deque<Queued*> delayed;  // expired, in that order
   };
 
-  Level& LevelOf(std::uint64_t level) { return levels_[static_cast<std::size_t>(level - 1)]; }
+  Level& LevelOf(std::uint64_t level);
   // How many of the first in line make the batch to send now; 0: wait.
   std::size_t BatchSize(TimePoint now) const;
   Queued* PopFront();

@@ -6,6 +6,8 @@
 #include <stop_token>
 #include <utility>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -79,6 +81,7 @@ Scheduler::Scheduler(const inference::ModelConfig& config,
       limiter_(std::move(limiter)),
       quota_(*limiter_, instances_.size()),
       queue_(PolicyOf(config)) {
+  CHECK(!instances_.empty());
   for (const std::unique_ptr<Engine>& instance : instances_) {
     idle_.push_back(instance.get());
   }
@@ -86,6 +89,7 @@ Scheduler::Scheduler(const inference::ModelConfig& config,
 
 absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
                             const InferContext& context, RunTimes& times) {
+  CHECK(!inputs.empty());
   Waiter self;
   self.rows = batches_ ? inputs.front().shape[0] : 1;
   if (!same_shapes_) {

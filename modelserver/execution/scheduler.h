@@ -56,7 +56,7 @@ class Scheduler : public ModelExecutor {
   void GiveUp(Waiter& waiter, absl::Status status, TimePoint now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Runs the batch that `leader` was given; returns when that ended.
-  TimePoint RunBatch(Waiter& leader) ABSL_LOCKS_EXCLUDED(mutex_);
+  [[nodiscard]] TimePoint RunBatch(Waiter& leader) ABSL_LOCKS_EXCLUDED(mutex_);
   // Lets a finished batch's requests go; with preserve_ordering not before those before it.
   void Release(Waiter& leader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

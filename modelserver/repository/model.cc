@@ -9,6 +9,7 @@
 #include "modelserver/engines/backends.h"
 #include "modelserver/execution/scheduler.h"
 #include "modelserver/execution/warmup.h"
+#include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
@@ -48,7 +49,10 @@ Model::Model(inference::ModelConfig config, OutputLabels labels, std::int64_t ve
       labels_(std::move(labels)),
       version_(version),
       statistics_(std::move(statistics)),
-      executor_(std::move(executor)) {}
+      executor_(std::move(executor)) {
+  CHECK(labels_.size() == static_cast<std::size_t>(config_.output_size()));
+  CHECK(statistics_ != nullptr && executor_ != nullptr);
+}
 
 absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context) {
   const TimePoint start = Clock::now();

@@ -8,6 +8,7 @@
 
 #include "modelserver/repository/ensemble.h"
 #include "modelserver/repository/model_folder.h"
+#include "shared/base/check.h"
 #include "shared/base/log.h"
 
 namespace inferpool::modelserver {
@@ -99,6 +100,7 @@ void ModelTable::Replace(const std::string& name, Loaded&& versions) {
     UnloadVersion(old, retired);
   }
   for (auto& [version, model] : versions) {
+    CHECK(model.ok());
     entry.versions.insert_or_assign(
         version, Version{.state = ModelState::kReady, .model = *std::move(model)});
   }
@@ -376,6 +378,7 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
 }
 
 bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
+  CHECK(entry.ensemble.has_value());
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
   // Those that contain each other would wait for each other.
   std::map<std::string, int> heights;

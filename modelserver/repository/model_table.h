@@ -126,7 +126,7 @@ class ModelTable {
   absl::StatusOr<EnsemblePlan> Plan(const inference::ModelConfig& ensemble) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Derives an ensemble's state from the states of its models. True when it has changed.
-  bool RefreshEnsemble(Entry& entry, bool logged, Retired& retired)
+  [[nodiscard]] bool RefreshEnsemble(Entry& entry, bool logged, Retired& retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Refreshes all ensembles. The log does not name `published`, which its publisher logs.
   void RefreshEnsembles(Retired& retired, const Entry* published = nullptr)

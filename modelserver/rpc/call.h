@@ -18,6 +18,7 @@
 #include <stop_token>
 
 #include "modelserver/rpc/leader_follower_threads.h"
+#include "shared/base/check.h"
 #include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
@@ -47,7 +48,10 @@ class Call {
 
   // To be asked by the thread that serves the call before it waits, or takes longer than a small
   // message does. If not, the call must end at once, with TooManyCalls().
-  [[nodiscard]] bool YieldQueue() { return turn_->YieldQueue(); }
+  [[nodiscard]] bool YieldQueue() {
+    CHECK(turn_ != nullptr);
+    return turn_->YieldQueue();
+  }
 
   static grpc::Status TooManyCalls() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "the server has no room for another call"};
@@ -104,7 +108,7 @@ class Operation final : public Event {
  public:
   void Happened(bool ok) override;
   // Once for each; what `ok` was.
-  bool Wait();
+  [[nodiscard]] bool Wait();
 
  private:
   Mutex mutex_;
@@ -167,7 +171,7 @@ class StreamingCall final : public Call {
   grpc::ByteBuffer& request() { return request_; }
 
   // Waits. False: there is no more, or the caller has gone. One thread at a time.
-  bool Read(grpc::ByteBuffer& message) {
+  [[nodiscard]] bool Read(grpc::ByteBuffer& message) {
     stream_.Read(&message, &read_);
     return read_.Wait();
   }

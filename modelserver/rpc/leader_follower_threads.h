@@ -75,16 +75,16 @@ class LeaderFollowerThreads {
   void Run();
   // The calling thread stops being a leader, after it has made sure that there is another one.
   // False when the system has no thread left; the caller then still is the leader.
-  bool LeaveQueue();
+  [[nodiscard]] bool LeaveQueue();
   // The calling thread is a leader again.
   void ReturnToQueue();
   // Starts a thread, which is a leader.
   void Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes a follower, or a new thread, a leader. False when the system has no thread left.
-  bool PromoteFollower() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  [[nodiscard]] bool PromoteFollower() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes the calling leader wait as a follower if there is another leader. True when it is (again)
   // a leader; false when it was not needed for too long, and is to end.
-  bool AwaitPromotion();
+  [[nodiscard]] bool AwaitPromotion();
 
   grpc::ServerCompletionQueue& queue_;
   const std::chrono::milliseconds max_idle_;
