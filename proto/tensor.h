@@ -1,9 +1,9 @@
-// The tensor codec of KServe v2, for both ends of the wire: datatypes, sizes, BYTES framing, and
-// tensors in and out of ModelInferRequest and ModelInferResponse.
+// The tensor codec of KServe v2, for both ends of the wire: reads tensors from ModelInferRequest
+// and ModelInferResponse and adds tensors to them.
 //
-// Elements are little-endian and row-major, as the protocol says and as our machines are. All
-// functions are pure and thread safe. What is malformed is INVALID_ARGUMENT with a text for the
-// sender. Sources: Triton's protocol_extensions and grpc_service.proto (shared WIRE.md).
+// All functions are pure and thread safe. A malformed message gives INVALID_ARGUMENT with a text
+// for its sender. The sources are Triton's grpc_service.proto and the pages of its protocol
+// extensions.
 #pragma once
 
 #include <cstddef>
@@ -16,57 +16,11 @@
 #include <string_view>
 #include <vector>
 
+#include "proto/datatype.h"
 #include "proto/kserve.pb.h"
-#include "proto/model_config.pb.h"
 #include "shared/base/status.h"
 
 namespace inferpool {
-
-// The wire's name ("FP32"; "BYTES" for TYPE_STRING); empty for TYPE_INVALID and foreign values.
-std::string_view DatatypeName(inference::DataType datatype);
-
-// The opposite; TYPE_INVALID for an unknown name.
-inference::DataType ParseDatatype(std::string_view name);
-
-// Bytes an element takes; 0 for TYPE_STRING, whose elements vary, and TYPE_INVALID.
-std::size_t ElementSize(inference::DataType datatype);
-
-// The TYPE_ value of a C++ type: DatatypeOf<float> is TYPE_FP32.
-template <typename T>
-inline constexpr inference::DataType DatatypeOf = inference::TYPE_INVALID;
-template <>
-inline constexpr inference::DataType DatatypeOf<bool> = inference::TYPE_BOOL;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::uint8_t> = inference::TYPE_UINT8;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::uint16_t> = inference::TYPE_UINT16;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::uint32_t> = inference::TYPE_UINT32;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::uint64_t> = inference::TYPE_UINT64;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::int8_t> = inference::TYPE_INT8;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::int16_t> = inference::TYPE_INT16;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::int32_t> = inference::TYPE_INT32;
-template <>
-inline constexpr inference::DataType DatatypeOf<std::int64_t> = inference::TYPE_INT64;
-template <>
-inline constexpr inference::DataType DatatypeOf<float> = inference::TYPE_FP32;
-template <>
-inline constexpr inference::DataType DatatypeOf<double> = inference::TYPE_FP64;
-
-// The number of elements of a shape: 1 for a scalar (no dimensions), 0 when a dimension is 0.
-// Error: a negative dimension, or a product past int64.
-absl::StatusOr<std::int64_t> ElementCount(std::span<const std::int64_t> shape);
-
-// Bytes of a tensor of fixed-size elements. Errors: as ElementCount; TYPE_STRING; TYPE_INVALID.
-absl::StatusOr<std::size_t> ByteSize(inference::DataType datatype,
-                                     std::span<const std::int64_t> shape);
-
-// "[1,-1,3]", for messages.
-std::string ShapeText(std::span<const std::int64_t> shape);
 
 // Appends one BYTES element: its length as uint32, then itself. `element` is under 4 GiB.
 void AppendBytesElement(std::string_view element, std::string& raw);
@@ -75,27 +29,6 @@ void AppendBytesElement(std::string_view element, std::string& raw);
 // `raw` exactly.
 absl::StatusOr<std::vector<std::string_view>> DecodeBytes(std::span<const std::byte> raw,
                                                           std::int64_t count);
-
-// A tensor somebody else owns. `data` has the size that `datatype` and `shape` ask for.
-struct TensorView {
-  std::string_view name;
-  inference::DataType datatype = inference::TYPE_INVALID;
-  std::span<const std::int64_t> shape;
-  std::span<const std::byte> data;
-};
-
-// The elements of `tensor`, without a copy. Error: another datatype, or data that is not aligned
-// for T (never so for tensors of a TensorList, which are aligned to 8).
-template <typename T>
-absl::StatusOr<std::span<const T>> Elements(const TensorView& tensor) {
-  static_assert(DatatypeOf<T> != inference::TYPE_INVALID);
-  if (tensor.datatype != DatatypeOf<T> || tensor.data.size() % sizeof(T) != 0 ||
-      reinterpret_cast<std::uintptr_t>(tensor.data.data()) % alignof(T) != 0) {
-    return InvalidArgument("the tensor's data cannot be read as the type asked for");
-  }
-  return std::span<const T>(reinterpret_cast<const T*>(tensor.data.data()),
-                            tensor.data.size() / sizeof(T));
-}
 
 // The tensors of one message, in its order. Views point into the message, which must outlive the
 // list unchanged, and where elements had to be rewritten (typed BYTES, 8 and 16 bit), into the
