@@ -20,7 +20,7 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 // The shape OpenCV made, without the row's leading 1 when the model batches.
-Shape RowShape(const cv::Mat& blob, bool batches) {
+Shape BlobRowShape(const cv::Mat& blob, bool batches) {
   Shape shape(blob.size.p, blob.size.p + blob.dims);
   if (batches && !shape.empty()) {
     shape.erase(shape.begin());
@@ -158,7 +158,7 @@ class DnnEngine : public Engine {
   absl::StatusOr<Shape> CheckedShape(const inference::ModelOutput& output,
                                      const cv::Mat& blob) const {
     const Shape dims(output.dims().begin(), output.dims().end());
-    const Shape actual = RowShape(blob, Batches());
+    const Shape actual = BlobRowShape(blob, Batches());
     const absl::StatusOr<std::int64_t> count = ElementCount(dims);
     if (count.ok() && static_cast<std::size_t>(*count) == blob.total()) {
       return dims;

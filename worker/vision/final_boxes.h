@@ -5,9 +5,9 @@
 
 #include <span>
 
+#include "proto/datatype.h"
 #include "worker/vision/detection.h"
 #include "worker/vision/family.h"
-#include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
 

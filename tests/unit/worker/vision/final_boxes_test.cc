@@ -48,7 +48,8 @@ TEST(FinalBoxesTest, ACountBeyondTheRowsIsAnInternalError) {
 
 TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
   Answer answer = TwoRows({1}, 1);
-  answer.views()[3].shape = {4, 2};
+  const std::int64_t shape[] = {4, 2};
+  answer.views()[3].shape = shape;
   EXPECT_EQ(ReadEndToEnd(EndToEnd(), answer.views(), 0.25F).status().code(),
             absl::StatusCode::kInternal);
   Answer missing = TwoRows({1}, 1);

@@ -1,24 +1,17 @@
-// What the model server answered, before anything of it is believed.
+// Reads the numbers of a model's outputs, which nobody has checked before.
 #pragma once
 
 #include <absl/status/statusor.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace inferpool::vision {
+#include "proto/datatype.h"
 
-// An output tensor for one picture; a leading batch dimension of 1 may be there. Borrows all.
-struct TensorView {
-  std::string_view name;
-  std::string_view datatype;  // KServe's: "FP32", "INT32", ...
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> data;  // row-major, little endian, any alignment
-};
+namespace inferpool::vision {
 
 // The numbers of one output: the tensor's own memory where that serves, else a converted copy.
 class Numbers {
@@ -48,9 +41,9 @@ class Numbers {
 };
 
 // The output of that name, FP32, FP16 or INT32, as `rank` dimensions: leading 1s are a batch of one
-// picture and are left out, and so are trailing 1s where a vector is wanted. May borrow from
-// `outputs`. INTERNAL: there is no such output, it cannot be read so, or its bytes are not what its
-// shape and datatype take.
+// picture and are left out, and so are trailing 1s where a vector is wanted. The data may have any
+// size and alignment. The result may borrow from `outputs`. INTERNAL when there is no such output,
+// it cannot be read so, or its bytes are not what its shape and datatype take.
 absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::string_view name,
                                    std::size_t rank);
 
