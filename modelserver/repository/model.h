@@ -1,4 +1,4 @@
-// One version of one model, ready to serve: its completed configuration and its instances.
+// One version of one model that is ready to serve: its completed configuration and what runs it.
 #pragma once
 
 #include <cstdint>
@@ -19,42 +19,43 @@
 
 namespace inferpool::modelserver {
 
-// Immutable but for its executor; any number of threads may call Infer.
+// Thread safe. Its configuration does not change.
 class Model {
  public:
-  // Loads a version: `config` is what config.pbtxt says (ReadConfigFile), completed here. Takes as
-  // long as reading the files and making all instances takes. Models that are served side by side
-  // share `limiter`. Error: why it cannot be served.
+  // Loads a version. `config` is what config.pbtxt says (ReadConfigFile); Load completes it. All
+  // models of a server share `limiter`. Returns when all files are read and all instances made and
+  // warmed up, or with the reason why the version cannot be served.
   static absl::StatusOr<std::unique_ptr<Model>> Load(
       const std::filesystem::path& model_folder, std::int64_t version,
       inference::ModelConfig config,
       std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>());
 
-  // `config` is complete; `labels` has an element for each of its outputs.
+  // `config` is complete, and `labels` has an element for each of its outputs.
   Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
         std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<ModelExecutor> executor);
 
   const inference::ModelConfig& config() const { return config_; }
   std::int64_t version() const { return version_; }
 
-  // What the classes of output `index` of config() are called, as far as it is known.
+  // The names of the classes of output `index` of config(); empty when they are not known.
   std::span<const std::string> labels(int index) const {
     return labels_[static_cast<std::size_t>(index)];
   }
 
-  // Checks the inputs and runs them. `outputs` was made of config(); all its wanted outputs are put
-  // when this is OK. Errors: INVALID_ARGUMENT for inputs that do not fit (request_check.h), the
-  // executor's, the engine's.
+  // Checks the inputs, runs them, and counts the request in the statistics. `outputs` was made of
+  // config(). When this is OK, all outputs that it wants are put. INVALID_ARGUMENT for inputs that
+  // do not fit the configuration (request_check.h); the executor's errors.
   absl::Status Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context);
 
-  // A request for this model that was refused before Infer, after `total`.
+  // Counts a request for this model that was refused before Infer, after `total`.
   void CountFailure(Clock::duration total) { statistics_->Failure(total); }
 
   ModelStatistics::Values statistics() const { return statistics_->Get(); }
+  // The number of requests that wait to run.
   std::size_t pending() const { return executor_->pending(); }
 
  private:
-  // INTERNAL when the executor left a wanted output out.
+  // INTERNAL when a wanted output is missing.
   absl::Status CheckComplete(const Outputs& outputs) const;
 
   const inference::ModelConfig config_;
