@@ -211,8 +211,9 @@ absl::StatusOr<RateLimit> MakeRateLimit(double per_s, int burst) {
 absl::StatusOr<WallTime> ParseExpiry(const std::string& text) {
   constexpr std::size_t kDate = 10;  // "2027-06-30"
   constexpr std::size_t kLeastDateTime = 20;
+  // abseil would take blanks around it.
   const bool shaped = (text.size() == kDate || text.size() >= kLeastDateTime) && text[4] == '-' &&
-                      text[7] == '-' && text[0] >= '0' && text[0] <= '9';
+                      text[7] == '-' && text[0] >= '0' && text[0] <= '9' && text.back() > ' ';
   absl::Time time;
   std::string error;
   const bool parsed =

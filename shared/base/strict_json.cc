@@ -6,23 +6,23 @@
 #include <algorithm>
 #include <exception>
 #include <memory>
+#include <sstream>
 #include <string>
+
+#include "shared/base/ascii.h"
 
 namespace inferpool {
 namespace {
 
 // jsoncpp says "* Line 3, Column 5\n  Missing ',' or '}' in object declaration\n", and so on for
 // each; the first one in a line.
-std::string FirstReason(std::string errors) {
-  if (errors.starts_with("* ")) errors.erase(0, 2);
-  const std::size_t second = errors.find("\n* ");
-  errors.resize(std::min(second, errors.size()));
-  const std::size_t end = errors.find('\n');
-  if (end == std::string::npos) return errors;
-  const std::size_t reason = errors.find_first_not_of(" \n", end);
-  if (reason == std::string::npos) return errors.substr(0, end);
-  return fmt::format("{}: {}", errors.substr(0, end),
-                     errors.substr(reason, errors.find('\n', reason) - reason));
+std::string FirstReason(const std::string& errors) {
+  std::istringstream lines(errors);
+  std::string place;
+  std::string reason;
+  std::getline(lines, place);
+  std::getline(lines, reason);
+  return fmt::format("{}: {}", place.substr(std::min<std::size_t>(2, place.size())), Trim(reason));
 }
 
 // What there is, should it be JSON.

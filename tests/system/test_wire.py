@@ -2,21 +2,23 @@
 what the model server counts."""
 
 import concurrent.futures
+import http.client
 import itertools
 import json
 import shutil
 import tempfile
-import time
 import unittest
 from pathlib import Path
 
 from PIL import Image
 
+import http_client
 import pictures
-from harness import MODELS, SystemTest
+from exposition import Metrics
+from harness import MODELS, SystemTest, free_ports
 from model_servers import embedded, regions
 from pictures import ASTRONAUT, SOURCE
-from processes import eventually
+from processes import PATIENCE_S, eventually
 
 FOLDER = SOURCE / "tests/data/shapes"
 SAMPLES = [FOLDER / item["file"]
@@ -126,14 +128,14 @@ OCTETS = """
     max_batch_size: 1
     input { name: "image" data_type: TYPE_UINT8 dims: [ -1 ] }
     """
-# A second and a half before the network, one at a time.
+# Some seconds before the network, one at a time.
 SLOW = """
     backend: "identity"
     max_batch_size: 1
     input { name: "INPUT0" data_type: TYPE_FP32 dims: [ 3, 320, 320 ] }
     output { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 3, 320, 320 ] }
     instance_group { count: 1 kind: KIND_CPU }
-    parameters { key: "execute_delay_ms" value { string_value: "1500" } }
+    parameters { key: "execute_delay_ms" value { string_value: "2500" } }
     """
 SLOW_SHAPES = """
     platform: "ensemble"
@@ -242,31 +244,45 @@ class CancellationTest(WireTest):
         repository = make_repository(self, {"slow": SLOW, "slow_shapes": SLOW_SHAPES})
         for transport in ("shm", "inline"):
             with self.subTest(transport):
-                self.begin({"workers": 1, "threads": 8, "backend.transport": transport}, repository)
+                [self.metrics_port] = free_ports(1)
+                self.begin({"workers": 1, "threads": 8, "backend.transport": transport,
+                            "modelserver.metrics": f"127.0.0.1:{self.metrics_port}"}, repository)
                 self.leave_a_queue()
+
+    def waiting(self):
+        """How many wait for the instance of `slow`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=PATIENCE_S)
+        answer = http_client.request(connection, "GET", "/metrics")
+        return Metrics(answer.body.decode()).value(
+            "nv_inference_pending_request_count", model="slow", version="1")
 
     def leave_a_queue(self):
         picture = SAMPLES[0].read_bytes()
         before = self.counts("slow")[1]
-        with concurrent.futures.ThreadPoolExecutor(1) as first:
-            pending = first.submit(self.detect, "slow_shapes", picture)
-            self.instance.wait_in_work(1)
-            time.sleep(0.2)  # it is being executed
+
+        def executed():
+            return self.counts("slow")[1] - before
+
+        with concurrent.futures.ThreadPoolExecutor(2) as patient:
+            # One is executed and one waits, so whoever comes now waits behind them.
+            pending = [patient.submit(self.detect, "slow_shapes", picture) for _ in range(2)]
+            eventually(lambda: self.waiting() == 1, "both are with the model server")
             leavers = [self.send("slow_shapes", picture) for _ in range(self.SENT)]
-            self.instance.wait_in_work(1 + self.SENT)
-            time.sleep(0.2)
+            eventually(lambda: self.waiting() + executed() == 1 + self.SENT, "so are those that leave")
+            self.assertLess(executed(), 2, "too late: they are being executed")
             for connection in leavers:
                 connection.close()
-            self.assertTrue(pending.result()["detections"])
+            for each in pending:
+                self.assertTrue(each.result()["detections"])
         eventually(lambda: self.instance.metrics().value("inferpool_requests_in_work") == 0,
                    "nothing is in work")
         self.assertEqual(self.SENT,
                          self.instance.metrics().value("inferpool_requests_total", status="499"))
-        time.sleep(2)
-        self.assertEqual(1, self.counts("slow")[1] - before)
+        # All goes on: what comes now is served after whatever has been left in the queue.
+        self.assertTrue(self.detect("slow_shapes", picture)["detections"])
+        self.assertEqual(3, executed())
         statistics = self.client.statistics("slow").inference_stats
         self.assertEqual(self.SENT, statistics.fail.count)
-        self.assertTrue(self.detect("slow_shapes", picture)["detections"])  # all goes on
 
     def send(self, model, picture):
         """A request whose answer nobody reads."""

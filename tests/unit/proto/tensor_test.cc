@@ -4,8 +4,11 @@
 
 #include <array>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inferpool {
@@ -46,10 +49,15 @@ TEST(Datatypes, EveryNameComesBack) {
 TEST(Datatypes, KnowTheirWireNamesAndSizes) {
   EXPECT_EQ(DatatypeName(inference::TYPE_STRING), "BYTES");
   EXPECT_EQ(DatatypeName(inference::TYPE_BF16), "BF16");
-  EXPECT_EQ(ElementSize(inference::TYPE_BF16), 2U);
-  EXPECT_EQ(ElementSize(inference::TYPE_FP16), 2U);
-  EXPECT_EQ(ElementSize(inference::TYPE_INT64), 8U);
-  EXPECT_EQ(ElementSize(inference::TYPE_BOOL), 1U);
+  for (const auto& [size, names] :
+       {std::pair<std::size_t, std::vector<std::string_view>>(1, {"BOOL", "UINT8", "INT8"}),
+        {2, {"UINT16", "INT16", "FP16", "BF16"}},
+        {4, {"UINT32", "INT32", "FP32"}},
+        {8, {"UINT64", "INT64", "FP64"}}}) {
+    for (const std::string_view name : names) {
+      EXPECT_EQ(ElementSize(ParseDatatype(name)), size) << name;
+    }
+  }
 }
 
 TEST(Datatypes, ForeignNamesAndValuesAreInvalid) {
@@ -175,6 +183,32 @@ TEST(Requests, WhatDoesNotFitIsRejected) {
   EXPECT_TRUE(rejected("INT8", {1}, one_int, "200 does not fit"));
   EXPECT_TRUE(rejected("INT32", {2}, one_int, "takes 8 bytes"));
   EXPECT_TRUE(rejected("FP32", {0}, one_int, "not of datatype FP32"));
+}
+
+TEST(Requests, OneElementInAListOfAnotherDatatypeIsRejected) {
+  using Contents = inference::InferTensorContents;
+  const auto status = [](const std::string& datatype, void (*own)(Contents&),
+                         void (*foreign)(Contents&)) {
+    inference::ModelInferRequest request;
+    Contents& contents = *AddTyped(request, "a", datatype, {1}).mutable_contents();
+    own(contents);
+    if (foreign != nullptr) foreign(contents);
+    return ReadInputs(request).status();
+  };
+  void (*const fp32)(Contents&) = [](Contents& c) { c.add_fp32_contents(1); };
+  void (*const int32)(Contents&) = [](Contents& c) { c.add_int_contents(1); };
+  EXPECT_TRUE(status("FP32", fp32, nullptr).ok());
+  EXPECT_TRUE(status("INT32", int32, nullptr).ok());
+  EXPECT_TRUE(Rejected(status("INT32", int32, fp32), "not of datatype INT32"));
+  for (void (*const foreign)(Contents&) : std::initializer_list<void (*)(Contents&)>{
+           [](Contents& c) { c.add_bool_contents(true); }, int32,
+           [](Contents& c) { c.add_int64_contents(1); },
+           [](Contents& c) { c.add_uint_contents(1); },
+           [](Contents& c) { c.add_uint64_contents(1); },
+           [](Contents& c) { c.add_fp64_contents(1); },
+           [](Contents& c) { c.add_bytes_contents("x"); }}) {
+    EXPECT_TRUE(Rejected(status("FP32", fp32, foreign), "not of datatype FP32"));
+  }
 }
 
 TEST(Requests, RawEntriesMustMatchTheInputs) {

@@ -389,9 +389,12 @@ TEST_F(ApiWithServerTest, AFaultOnDemandIsThePicturesOnly) {
     Ask(Make("POST", "/v1/predict/faces", picture));
     return Clock::now() - start;
   };
-  time(picture_);
-  EXPECT_LT(time(picture_), std::chrono::milliseconds(290));
-  EXPECT_GE(time(picture_ + "inferpool-fault:slow"), std::chrono::milliseconds(300));
+  constexpr std::chrono::milliseconds kFault{300};
+  EXPECT_GE(time(picture_ + "inferpool-fault:slow"), kFault);
+  // A busy machine may make some as slow, but not all.
+  bool quick = false;
+  for (int i = 0; i < 30 && !quick; ++i) quick = time(picture_) < kFault;
+  EXPECT_TRUE(quick);
 }
 #endif
 

@@ -18,6 +18,7 @@
 
 #include "shared/base/file_descriptor.h"
 #include "tests/unit/shared/base/child_process.h"
+#include "tests/unit/shared/base/root.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -217,7 +218,7 @@ TEST(IdentityTest, AnUnknownNameIsNotFoundAndSaid) {
 }
 
 TEST(IdentityTest, AChildRunsAsItAndCannotGoBack) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can change the user";
+  SKIP_UNLESS_ROOT("change the user");
   const auto nobody = FindIdentity("nobody", "");
   ASSERT_TRUE(nobody.ok());
   const pid_t pid = StartChild({.title = "test", .keep = {}, .identity = *nobody}, [&] {

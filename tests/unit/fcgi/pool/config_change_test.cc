@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fcgi/pool/roles.h"
@@ -49,6 +51,25 @@ TEST(ConfigChangeTest, WhatOnlyANewStartCanChangeIsNamed) {
   after.sidecar.port = 9191;
   after.state = "/elsewhere";
   EXPECT_EQ(Compare(Config(), after).at_start, (Names{"state", "sidecar.port"}));
+}
+
+TEST(ConfigChangeTest, AKeyOfTheWorkersMayBeNginxsToo) {
+  for (const auto& [name, change] :
+       std::initializer_list<std::pair<const char*, void (*)(Config&)>>{
+           {"limits.body_mb", [](Config& c) { ++c.limits.body_mb; }},
+           {"timeouts.request_s", [](Config& c) { ++c.timeouts.request_s; }},
+           {"timeouts.start_s", [](Config& c) { ++c.timeouts.start_s; }},
+           {"timeouts.io_s", [](Config& c) { ++c.timeouts.io_s; }}}) {
+    Config after;
+    change(after);
+    const ConfigChange found = Compare(Config(), after);
+    EXPECT_EQ(found.keys, Names{name});
+    EXPECT_EQ(found.nginx, Names{name});
+    EXPECT_NE(found.Describe().find("rendered again"), std::string::npos) << found.Describe();
+  }
+  Config after;
+  ++after.limits.body_mb;
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker}) << "besides";
 }
 
 TEST(ConfigChangeTest, WhatNginxHasToBeToldOfIsSaid) {

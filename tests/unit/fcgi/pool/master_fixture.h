@@ -46,6 +46,7 @@ class MasterFixture : public testing::Test {
     std::array<std::atomic<int>, 8> worker_asked;
     std::atomic<int> sidecar_asked;
     std::atomic<int> model_server_asked;
+    std::atomic<int> seen;  // what the test's own children make of it
   };
 
   MasterFixture() {

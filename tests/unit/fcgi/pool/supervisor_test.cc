@@ -56,6 +56,19 @@ TEST(SupervisorTest, WithoutRolesThereIsNothingToDo) {
   EXPECT_TRUE(world.supervisor().Done());
 }
 
+TEST(SupervisorTest, KnowsWhichPlacesThereAre) {
+  World world({Workers(1, 3), Sidecar()});
+  const Supervisor& supervisor = world.supervisor();
+  EXPECT_TRUE(supervisor.HasPlace({0, 0}));
+  EXPECT_TRUE(supervisor.HasPlace({0, 2}));
+  EXPECT_FALSE(supervisor.HasPlace({0, 3}));
+  EXPECT_FALSE(supervisor.HasPlace({0, -1}));
+  EXPECT_TRUE(supervisor.HasPlace({1, 1}));
+  EXPECT_FALSE(supervisor.HasPlace({1, 2}));
+  EXPECT_FALSE(supervisor.HasPlace({2, 0}));
+  EXPECT_FALSE(supervisor.HasPlace({-1, 0}));
+}
+
 TEST(SupervisorTest, EventsOfProcessesThatDoNotRunAreIgnored) {
   World world({Workers(1, 3)});
   world.Begin();

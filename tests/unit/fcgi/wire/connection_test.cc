@@ -252,6 +252,31 @@ TEST_F(ConnectionTest, MoreBodyThanAnnouncedIsLeftAlone) {
   EXPECT_TRUE(answer_.Good());
 }
 
+// What is refused is read as well, up to where the client said that it ends.
+TEST_F(ConnectionTest, MoreBodyThanAnnouncedIsNotWaitedForInARefusedRequest) {
+  const std::string handed_off = Msec(std::chrono::system_clock::now() - seconds(60));
+  std::atomic<bool> answered = false;
+  Peer([&](FastCgiClient& client) {
+    client.Send(
+        EncodeBegin() +
+        EncodeStream(Record::kParams, EncodeParameters({{"CONTENT_LENGTH", "4"},
+                                                        {"INFERPOOL_HANDED_OFF", handed_off}})) +
+        Encode(Record::kParams, "") + Encode(Record::kStdin, "0123456789"));
+    answer_ = client.Read();  // and says no more, and does not close
+    answered = true;
+  });
+  fcgi::ReadLimits limits = kLimits;
+  limits.io = seconds(20);
+  limits.queue = milliseconds(1);
+  const TimePoint start = Clock::now();
+  const auto request = Serve(limits);
+  ASSERT_TRUE(request.ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(request->body_status)) << request->body_status;
+  EXPECT_TRUE(written_);
+  EXPECT_TRUE(answered && answer_.Good());
+  EXPECT_LT(Clock::now() - start, limits.io / 2);
+}
+
 TEST_F(ConnectionTest, AnAbortInTheBodyIsDataLoss) {
   Peer([](FastCgiClient& client) {
     client.Send(EncodeBegin() +
@@ -294,27 +319,34 @@ TEST_F(ConnectionTest, ALargeAnswerArrivesWhole) {
 TEST_F(ConnectionTest, IsClosedAfterTheAnswerEvenWhenThePeerAsksToKeepIt) {
   Peer([this](FastCgiClient& client) {
     client.Send(EncodeRequest("one", {}, /*keep_connection=*/true));
-    answer_ = client.Read(milliseconds(3'000), /*linger=*/true);
+    answer_ = client.Read(milliseconds(30'000), /*linger=*/true);
   });
-  const TimePoint start = Clock::now();
   const auto request = Serve();
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(request->body, "one");
   EXPECT_TRUE(answer_.Good());
-  EXPECT_TRUE(answer_.closed);
-  EXPECT_LT(Clock::now() - start, kSlack) << "a peer that keeps its end open does not hold it";
+  EXPECT_TRUE(answer_.closed) << "a peer that keeps its end open does not hold it";
 }
 
 TEST_F(ConnectionTest, APeerThatDoesNotCloseHoldsTheThreadOnlyBriefly) {
-  client_.Send(EncodeRequest("one"));
-  const TimePoint start = Clock::now();
-  ASSERT_TRUE(Serve().ok());
-  EXPECT_LT(Clock::now() - start, kSlack);
+  // libfcgi of itself waits for 2 s. On a busy machine one may take as long, but not all.
+  bool brief = false;
+  for (int round = 0; round < 5 && !brief; ++round) {
+    std::array<int, 2> pair{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+    server_ = FileDescriptor(pair[0]);
+    client_ = FastCgiClient(FileDescriptor(pair[1]));
+    client_.Send(EncodeRequest("one"));
+    const TimePoint start = Clock::now();
+    ASSERT_TRUE(Serve().ok());
+    brief = Clock::now() - start < seconds(1);
+  }
+  EXPECT_TRUE(brief);
 }
 
 TEST_F(ConnectionTest, AConnectionThatIsNeverReadIsClosed) {
   { const Connection connection(std::move(server_), kLimits); }
-  EXPECT_TRUE(client_.Read(milliseconds(1'000)).closed);
+  EXPECT_TRUE(client_.Read().closed);
 }
 
 TEST_F(ConnectionTest, TimeInTheQueueIsSinceTheHandOff) {
@@ -326,19 +358,23 @@ TEST_F(ConnectionTest, TimeInTheQueueIsSinceTheHandOff) {
 }
 
 TEST_F(ConnectionTest, TimeInTheQueueEndsWithTheAcceptanceAndReadingBeginsThere) {
-  Peer([](FastCgiClient& client) {
-    const std::string bytes =
-        EncodeRequest("body", {{"INFERPOOL_HANDED_OFF", Msec(std::chrono::system_clock::now())}});
+  const TimePoint handed_off = Clock::now();
+  const std::string bytes =
+      EncodeRequest("body", {{"INFERPOOL_HANDED_OFF", Msec(std::chrono::system_clock::now())}});
+  TimePoint sent;
+  Peer([&](FastCgiClient& client) {
+    reading_.wait(false);
     std::this_thread::sleep_for(milliseconds(400));
+    sent = Clock::now();
     client.Send(bytes);
     client.Read();
   });
-  const TimePoint before = Clock::now();
   const auto request = Serve();
   ASSERT_TRUE(request.ok());
-  EXPECT_LT(request->queue, milliseconds(200)) << "these 400 ms were spent reading";
-  EXPECT_GE(request->read, milliseconds(350));
-  EXPECT_LT(request->accepted - before, milliseconds(200));
+  EXPECT_LT(request->accepted, sent);
+  EXPECT_GE(request->read, sent - request->accepted);
+  const auto waited = request->accepted - handed_off;
+  EXPECT_LT(abs(request->queue - waited), milliseconds(200)) << "400 ms were spent reading";
 }
 
 class HandOffTest : public ConnectionTest, public testing::WithParamInterface<std::string> {};

@@ -116,9 +116,13 @@ TEST(DynamicBatching, HasPrioritiesWithinItsLevels) {
   EXPECT_EQ(wrong(0, 0, 0), "");
   EXPECT_EQ(wrong(2, 1, 0), "");
   EXPECT_EQ(wrong(2, 2, 2), "");
+  EXPECT_EQ(wrong(2, 2, 1), "");
+  EXPECT_EQ(wrong(1, 1, 1), "");
   EXPECT_NE(wrong(2, 0, 0).find("default_priority_level"), std::string::npos);
   EXPECT_NE(wrong(2, 3, 0).find("default_priority_level"), std::string::npos);
   EXPECT_NE(wrong(0, 1, 0).find("default_priority_level"), std::string::npos);
+  EXPECT_NE(wrong(0, 1, 0).find("allowed is 0 as there are no"), std::string::npos);
+  EXPECT_NE(wrong(2, 3, 0).find("allowed is 1 to the 2"), std::string::npos);
   EXPECT_NE(wrong(2, 1, 3).find("priority_queue_policy"), std::string::npos);
   EXPECT_NE(wrong(0, 0, 1).find("priority_queue_policy"), std::string::npos);
   EXPECT_NE(wrong(1 << 30, 1, 0).find("priority_levels"), std::string::npos);

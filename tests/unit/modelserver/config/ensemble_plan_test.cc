@@ -103,6 +103,12 @@ TEST_F(Plans, SayWhatIsWrongWithTheSteps) {
   has("1 to 64 steps", many);
 }
 
+TEST_F(Plans, HaveNoTensorThatGoesInAndOut) {
+  const std::string why = Why(Step("one", "x", "z"), "input " + Tensor("x") + " output [" +
+                                                         Tensor("z") + "," + Tensor("x") + "]");
+  EXPECT_NE(why.find("'x' is an input and an output"), std::string::npos) << why;
+}
+
 TEST_F(Plans, BatchAsFarAsTheirModelsDo) {
   const std::string tensors = "input " + Tensor("x") + " output " + Tensor("y");
   EXPECT_EQ(Why(Step("batch", "x", "y"), "max_batch_size: 4 " + tensors), "");

@@ -108,7 +108,10 @@ TEST(ModelStatistics, InTheProtocolsForm) {
   EXPECT_EQ(proto.inference_stats().compute_input().ns(), 2'000'000U);
   EXPECT_EQ(proto.inference_stats().compute_infer().ns(), 3'000'000U);
   EXPECT_EQ(proto.inference_stats().compute_output().ns(), 4'000'000U);
+  // There is no cache of answers, but clients read both.
+  ASSERT_TRUE(proto.inference_stats().has_cache_hit() && proto.inference_stats().has_cache_miss());
   EXPECT_EQ(proto.inference_stats().cache_hit().count(), 0U);
+  EXPECT_EQ(proto.inference_stats().cache_miss().count(), 0U);
   ASSERT_EQ(proto.batch_stats_size(), 1);
   EXPECT_EQ(proto.batch_stats(0).batch_size(), 3U);
   EXPECT_EQ(proto.batch_stats(0).compute_infer().count(), 1U);

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <regex>
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shared/config/config.h"
@@ -206,8 +208,8 @@ TEST(NginxConfigTest, EveryPoolIsTriedWhateverHappens) {
   const auto servers = reader.All("http/upstream workers", "server");
   for (const std::string& pool : config.nginx.pools) {
     // One that is spared when it fails, and one that is there all the same.
-    EXPECT_NE(std::ranges::find(servers, pool + " max_fails=3 fail_timeout=3s"), servers.end());
-    EXPECT_NE(std::ranges::find(servers, pool + " max_fails=0 backup"), servers.end());
+    EXPECT_EQ(std::ranges::count(servers, pool + " max_fails=3 fail_timeout=3s"), 1);
+    EXPECT_EQ(std::ranges::count(servers, pool + " max_fails=0 backup"), 3);
   }
   for (const char* place : {"http/server/location @again", "http/server/location @unreachable"}) {
     EXPECT_EQ(reader.One(place, "fastcgi_next_upstream_tries"), std::to_string(servers.size()));
@@ -216,6 +218,16 @@ TEST(NginxConfigTest, EveryPoolIsTriedWhateverHappens) {
   EXPECT_EQ(reader.One("http/server/location /", "fastcgi_next_upstream"),
             "http_503 non_idempotent");
   EXPECT_EQ(reader.One("http/server/location /", "fastcgi_next_upstream_tries"), "3");
+}
+
+TEST(NginxConfigTest, HasConnectionsHoweverFewDescriptorsThereAre) {
+  for (const auto& [descriptors, connections] :
+       {std::pair(10, "64"), {80, "64"}, {85, "68"}, {40'000, "32000"}, {1'000'000, "32000"}}) {
+    NginxHost host = Host();
+    host.descriptors = static_cast<std::uint64_t>(descriptors);
+    const std::string text = NginxConfig(Example(), host);
+    EXPECT_EQ(Reader(text).One("events", "worker_connections"), connections) << descriptors;
+  }
 }
 
 TEST(NginxConfigTest, ATcpPoolIsAskedAtAnAddressThatCanBeAsked) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "tests/unit/shared/base/root.h"
 #include "tests/unit/shared/base/temporary_folder.h"
 
 namespace inferpool::ops {
@@ -77,7 +78,7 @@ TEST_F(StateFolderTest, OneThatOthersMayWriteToIsRefusedAndTheWordsSayWhatToDo) 
 }
 
 TEST_F(StateFolderTest, RootsIsRefusedTooWhenAllMayWriteToIt) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of root's";
+  SKIP_UNLESS_ROOT("make a folder of root's");
   ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
   fs::create_directory(state_);
   for (const mode_t mode : {0777U, 01777U, 0757U}) {
@@ -94,7 +95,7 @@ TEST_F(StateFolderTest, RootsIsRefusedTooWhenAllMayWriteToIt) {
 }
 
 TEST_F(StateFolderTest, OneBelowAFolderOfSomebodyElsesIsRefused) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of somebody else's";
+  SKIP_UNLESS_ROOT("make a folder of somebody else's");
   const std::string above = folder_ / "alice";
   fs::create_directories(above + "/ours");
   ASSERT_EQ(chown(above.c_str(), kNobody, kNobody), 0);
@@ -118,11 +119,10 @@ TEST_F(StateFolderTest, OneBelowAFolderThatAllMayWriteToIsRefused) {
   const absl::Status status = MakeStateFolder(above + "/a/b");
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_TRUE(Mentions(status, above) && Mentions(status, "chmod o-w")) << status;
-  if (geteuid() == 0) {
-    ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
-    EXPECT_TRUE(HoldsOfNobody([&] { return MakeStateFolder(above + "/theirs").ok(); }))
-        << "a volume of a container";
-  }
+  SKIP_UNLESS_ROOT("be another user");
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+  EXPECT_TRUE(HoldsOfNobody([&] { return MakeStateFolder(above + "/theirs").ok(); }))
+      << "a volume of a container";
   for (const mode_t mode : {0755U, 0775U, 01777U}) {
     ASSERT_EQ(chmod(above.c_str(), mode), 0);
     EXPECT_TRUE(MakeStateFolder(above + "/a/b").ok()) << mode;
@@ -130,7 +130,7 @@ TEST_F(StateFolderTest, OneBelowAFolderThatAllMayWriteToIsRefused) {
 }
 
 TEST_F(StateFolderTest, SomebodyElsesIsRefused) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of somebody else's";
+  SKIP_UNLESS_ROOT("make a folder of somebody else's");
   fs::create_directory(state_);
   ASSERT_EQ(chown(state_.c_str(), kNobody, kNobody), 0);
   const absl::Status status = MakeStateFolder(state_);
@@ -143,7 +143,7 @@ TEST_F(StateFolderTest, ALinkOfSomebodyElsesIsRefusedAndOneOfOursIsNot) {
   fs::create_directory(folder_ / "real");
   fs::create_directory_symlink(folder_ / "real", state_);
   EXPECT_TRUE(MakeStateFolder(state_).ok());
-  if (geteuid() != 0) GTEST_SKIP() << "only root can make a link of somebody else's";
+  SKIP_UNLESS_ROOT("make a link of somebody else's");
   ASSERT_EQ(lchown(state_.c_str(), kNobody, kNobody), 0);
   for (const std::string& name : {state_, state_ + "/"}) {
     EXPECT_TRUE(Mentions(MakeStateFolder(name), "symbolic link")) << name;
@@ -191,7 +191,7 @@ TEST_F(StateFolderTest, PrepareFollowsNoLink) {
 // Of root's pool with a `user`, only that user's children/ is theirs, and they can get there; and
 // nginx's workers, to their files in logs/ and tmp/.
 TEST_F(StateFolderTest, WhatIsGivenToAUserIsWhatItNeeds) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can give a folder away";
+  SKIP_UNLESS_ROOT("give a folder away");
   config_.user = "nobody";
   ASSERT_EQ(Prepare(config_), EXIT_SUCCESS);
   config_.listen.socket = state_ + "/pool.sock";

@@ -14,6 +14,9 @@
 
 namespace inferpool::test {
 
+// How long anything may take that should take a moment: the machine may be small and busy.
+inline constexpr std::chrono::milliseconds kPatience{30'000};
+
 class ChildProcess {
  public:
   // Runs `body` in the child; what it returns is the exit status.
@@ -55,8 +58,7 @@ class ChildProcess {
   }
 
   // Ended by itself with exit status `wanted`.
-  testing::AssertionResult Exited(
-      int wanted, std::chrono::milliseconds time = std::chrono::milliseconds(5000)) {
+  testing::AssertionResult Exited(int wanted, std::chrono::milliseconds time = kPatience) {
     const std::optional<int> status = Wait(time);
     if (!status) return testing::AssertionFailure() << "still runs";
     if (WIFEXITED(*status) && WEXITSTATUS(*status) == wanted) return testing::AssertionSuccess();
@@ -70,7 +72,7 @@ class ChildProcess {
 
 // Waits until `condition` holds; false when it does not in `time`.
 inline bool Eventually(const std::function<bool()>& condition,
-                       std::chrono::milliseconds time = std::chrono::milliseconds(5000)) {
+                       std::chrono::milliseconds time = kPatience) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (!condition()) {
     if (std::chrono::steady_clock::now() >= end) return false;

@@ -33,6 +33,10 @@ TEST(QuotedJsonTest, TextReadsBackAsItWas) {
   }
 }
 
+TEST(QuotedJsonTest, ControlCharactersAreEscaped) {
+  EXPECT_EQ(QuotedJson("\x1f \x7e\x7f"), "\"\\u001f ~\\u007f\"");
+}
+
 TEST(QuotedJsonTest, GoesOnAfterZeroBytes) {
   for (const std::string& text : {"\0"s, "a\0b"s, "\0\0"s, "a\0"s, "\0a"s, "a\0\0\"b\\\0"s}) {
     EXPECT_EQ(ReadBack(QuotedJson(text)), text);

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace inferpool {
 namespace {
@@ -54,11 +55,13 @@ TEST(StrictJsonTest, RefusesWhatIsNotJson) {
 }
 
 TEST(StrictJsonTest, SaysWhereAndWhy) {
-  const auto value = ReadStrictJson("{\n \"a\" 1}", 8, 1'000);
-  const std::string_view message = Message(value.status());
-  EXPECT_NE(message.find("Line 2"), std::string_view::npos) << message;
-  EXPECT_NE(message.find("':'"), std::string_view::npos) << message;
-  EXPECT_EQ(message.find('\n'), std::string_view::npos) << message;
+  for (const auto& [text, message] :
+       {std::pair("{\n \"a\" 1}", "Line 2, Column 6: Missing ':' after object member name"),
+        {"[1\n 2\n 3]", "Line 2, Column 2: Missing ',' or ']' in array declaration"},
+        {"", "Line 1, Column 1: Syntax error: value, object or array expected."},
+        {"{} {}", "Line 1, Column 4: Extra non-whitespace after JSON value."}}) {
+    EXPECT_EQ(Message(ReadStrictJson(text, 8, 1'000).status()), message) << text;
+  }
 }
 
 TEST(StrictJsonTest, DepthIsBounded) {

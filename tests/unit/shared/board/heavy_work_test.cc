@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -234,6 +235,14 @@ TEST_F(HeavyStepsTest, WhatIsKeptLetsOthersWork) {
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
 }
 
+TEST_F(HeavyStepsTest, NobodyKeepsMoreThanItHad) {
+  HeavySteps steps(work_, lane(0, 0), 1);
+  auto step = steps.Begin(400, For(seconds(60)));
+  ASSERT_TRUE(step.ok());
+  step->Keep(5'000);
+  EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 400U);
+}
+
 TEST_F(HeavyStepsTest, ThreadsOfOneRequestTakeTurns) {
   HeavySteps steps(work_, lane(0, 0), 1);
   std::atomic<int> inside = 0;
@@ -294,9 +303,9 @@ TEST_F(HeavyStepsTest, AKeyDoesNotHideABody) {
 
 // Of two that wait for two processors neither sleeps on until it looks again by itself.
 TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
-  constexpr int kRounds = 20;
-  Clock::duration waited{};
-  for (int round = 0; round < kRounds; ++round) {
+  constexpr std::chrono::nanoseconds kPrompt = milliseconds(25);
+  std::chrono::nanoseconds shortest = seconds(60);
+  for (int round = 0; round < 200 && shortest >= kPrompt; ++round) {
     HeavySteps all(work_, lane(0, 0), 1);
     auto step = all.Begin(1'000, For(seconds(60)));
     ASSERT_TRUE(step.ok());
@@ -320,10 +329,10 @@ TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
       released = ToNs(Clock::now());
       *step = HeavyStep();
     }
-    waited += std::chrono::nanoseconds(latest - released);
+    shortest = std::min(shortest, std::chrono::nanoseconds(latest - released));
   }
-  // Without a wake-up each round would take the 50 ms of a look.
-  EXPECT_LT(waited / kRounds, milliseconds(25));
+  // Without a wake-up each round would take the 50 ms of a look; a busy machine makes some as slow.
+  EXPECT_LT(shortest, kPrompt);
 }
 
 TEST_F(HeavyStepsTest, WhatAnAnswerTakesIsCountedUntilTheRequestLeaves) {

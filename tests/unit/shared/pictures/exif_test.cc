@@ -34,6 +34,18 @@ TEST(ExifTest, AnAbsurdOrientationIsUpright) {
   EXPECT_EQ(ExifOrientation(as_long), 1);
 }
 
+TEST(ExifTest, WhatStandsBehindTheCountedEntriesIsNoEntry) {
+  std::string none = LittleEndian(6);
+  none[8] = 0;
+  EXPECT_EQ(ExifOrientation(none), 1);
+  // An entry of another tag, and the orientation behind it.
+  std::string two = LittleEndian(6);
+  two.insert(10, "\x11\1\3\0\1\0\0\0\3\0\0\0"s);
+  EXPECT_EQ(ExifOrientation(two), 1);
+  two[8] = 2;
+  EXPECT_EQ(ExifOrientation(two), 6);
+}
+
 TEST(ExifTest, DamageIsUpright) {
   const std::string whole = LittleEndian(6);
   for (std::size_t length = 0; length < 20; ++length) {

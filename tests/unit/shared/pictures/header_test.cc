@@ -98,6 +98,7 @@ TEST(HeaderTest, ReadsExifBeforeAndBehindAJpegsFrame) {
   EXPECT_EQ(orientation(JpegFrame('\xc0', 8) + exif('\6') + scan), 6);
   EXPECT_EQ(orientation(JpegFrame('\xc0', 8) + scan + exif('\6')), 1);
   EXPECT_EQ(orientation(JpegFrame('\xc0', 8, exif('\3')) + exif('\6')), 3);
+  EXPECT_EQ(orientation(JpegFrame('\xc0', 8, exif('\3') + exif('\6'))), 3);
   const std::string empty =
       "\xff\xe1\0\x08"
       "Exif\0\0"s;
@@ -107,7 +108,12 @@ TEST(HeaderTest, ReadsExifBeforeAndBehindAJpegsFrame) {
 
 TEST(HeaderTest, RefusesJpegVariantsThatCannotBeDecoded) {
   EXPECT_TRUE(ReadHeader(JpegFrame('\xc0', 8)).ok());
-  EXPECT_TRUE(ReadHeader(JpegFrame('\xc2', 8)).ok());
+  for (const char marker : {'\xc1', '\xc2', '\xc9', '\xca'}) {
+    EXPECT_TRUE(ReadHeader(JpegFrame(marker, 8)).ok()) << testing::PrintToString(marker);
+  }
+  for (const char marker : {'\xc5', '\xc7', '\xcb', '\xcd', '\xcf'}) {
+    EXPECT_EQ(Code(JpegFrame(marker, 8)), absl::StatusCode::kUnimplemented);
+  }
   EXPECT_EQ(Code(JpegFrame('\xc3', 8)), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(Code(JpegFrame('\xc1', 12)), absl::StatusCode::kUnimplemented);
 }
@@ -129,6 +135,20 @@ TEST(HeaderTest, APictureWithoutPixelsIsDamaged) {
   ASSERT_EQ(webp.substr(12, 4), "VP8 ");
   webp.replace(26, 2, 2, '\0');
   EXPECT_EQ(Code(webp), absl::StatusCode::kDataLoss);
+}
+
+TEST(HeaderTest, AWebpThatBeginsWithNoKeyFrameIsDamaged) {
+  const std::string whole = ReadData("lossy.webp");
+  ASSERT_EQ(whole.substr(12, 4), "VP8 ");
+  constexpr std::size_t kFrame = 20;
+  std::string inter_frame = whole;
+  inter_frame[kFrame] |= 1;
+  EXPECT_EQ(Code(inter_frame), absl::StatusCode::kDataLoss);
+  for (std::size_t at = kFrame + 3; at < kFrame + 6; ++at) {
+    std::string wrong_start = whole;
+    wrong_start[at] ^= 1;
+    EXPECT_EQ(Code(wrong_start), absl::StatusCode::kDataLoss) << at;
+  }
 }
 
 TEST(HeaderTest, AnImpossiblePngSizeIsDamaged) {

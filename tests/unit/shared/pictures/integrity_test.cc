@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "shared/pictures/jpeg_scans.h"
 #include "tests/unit/shared/pictures/data.h"
 
 namespace inferpool::vision {
@@ -48,9 +49,10 @@ TEST(IntegrityTest, AJpegOfMoreScansThanAnybodyWritesIsRefused) {
   ASSERT_NE(last, std::string::npos);
   const std::string scan = whole.substr(last, whole.size() - 2 - last);
   std::string jpeg = whole;
-  for (int i = 0; i < 30; ++i) jpeg.insert(whole.size() - 2, scan);
+  while (JpegScans(jpeg) < kMostJpegScans) jpeg.insert(whole.size() - 2, scan);
+  ASSERT_EQ(JpegScans(jpeg), kMostJpegScans);
   EXPECT_TRUE(CheckIntegrity(jpeg, *ReadHeader(jpeg)).ok());
-  for (int i = 0; i < 40; ++i) jpeg.insert(whole.size() - 2, scan);
+  jpeg.insert(whole.size() - 2, scan);
   EXPECT_EQ(CheckIntegrity(jpeg, *ReadHeader(jpeg)).code(), absl::StatusCode::kDataLoss);
 }
 

@@ -309,6 +309,28 @@ TEST_F(AggregatorTest, NobodyWaitsForARowThatIsNotWritten) {
   EXPECT_TRUE(first.get().ok());
 }
 
+TEST_F(AggregatorTest, WhoIsBehindARowThatIsNotWrittenDoesNotWaitForTheLeadersAnswer) {
+  Result first = Occupy();
+  Result leader = Infer(Join(1));
+  auto slow = Join(2);
+  Result behind = Infer(Join(3));
+  hold_ = true;
+  Release();
+  // The server holds both.
+  const Deadline patience = Deadline::After(seconds(30));
+  while (sent().size() < 3 && !patience.Expired(Clock::now())) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_THAT(sent(), UnorderedElementsAre(ElementsAre(100), ElementsAre(1), ElementsAre(3)));
+  hold_ = false;
+  Release();
+  Release();
+  EXPECT_EQ(Number(*leader.get()), 1);
+  EXPECT_EQ(Number(*behind.get()), 3);
+  EXPECT_EQ(Number(*slow.Infer()), 2);
+  EXPECT_TRUE(first.get().ok());
+}
+
 TEST_F(AggregatorTest, WhoHasTimeLeftGoesOnAfterTheLeadersDeadline) {
   Result first = Occupy();
   const Deadline soon = Deadline::After(milliseconds(100));

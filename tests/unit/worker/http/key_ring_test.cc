@@ -95,6 +95,24 @@ TEST_F(KeyRingTest, AChangeIsSeenAfterASecond) {
   EXPECT_EQ(Who(ring, "ip_shop"), unknown_);
 }
 
+TEST_F(KeyRingTest, AFileThatHasNotChangedIsNotReadAgain) {
+  Write({Key("shop")});
+  KeyRing ring(file_, *limiter_, now_);
+  fcgi::Request request;
+  request.headers = {{"x-api-key", "ip_shop"}};
+  const auto first = std::get<0>(ring.Identify(request, now_, wall_now_));
+  for (int look = 0; look < 3; ++look) {
+    now_ += seconds(2);
+    EXPECT_EQ(std::get<0>(ring.Identify(request, now_, wall_now_)), first) << look;
+  }
+  Write({Key("shop"), Key("lab")});
+  now_ += seconds(2);
+  const auto second = std::get<0>(ring.Identify(request, now_, wall_now_));
+  EXPECT_NE(second, first);
+  now_ += seconds(2);
+  EXPECT_EQ(std::get<0>(ring.Identify(request, now_, wall_now_)), second);
+}
+
 TEST_F(KeyRingTest, AFileThatTurnsBadOrGoesLeavesTheKeys) {
   Write({Key("shop")});
   KeyRing ring(file_, *limiter_, now_);

@@ -79,6 +79,17 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
   EXPECT_EQ(ReadJson(std::string(1'000'000, '[')), "400 bad-request");
 }
 
+TEST(PictureInputTest, WhatIsNoTextIsToldSo) {
+  for (const char* body : {R"({"image":1})", R"({"image":true})", R"({"image":null})",
+                           R"({"image":["aGVsbG8="]})", R"({"image":{"data":"aGVsbG8="}})"}) {
+    PictureInputs inputs;
+    const PictureInput input = ReadPicture(Make("application/json", body), inputs);
+    const auto* problem = std::get_if<Problem>(&input);
+    ASSERT_NE(problem, nullptr) << body;
+    EXPECT_NE(problem->detail.find("must be a text"), std::string::npos) << problem->detail;
+  }
+}
+
 TEST(PictureInputTest, AddressesAreNotFetched) {
   for (const char* address : {"http://169.254.169.254/latest", "https://localhost/a.jpg",
                               "file:///etc/passwd", "gopher://x", "HTTP://EXAMPLE/A.JPG"}) {

@@ -58,6 +58,9 @@ TEST_F(CacheKeyTest, WhateverMayChangeTheAnswerChangesTheKey) {
   Config other;
   other.decode.reduced = !other.decode.reduced;
   EXPECT_NE(CacheKeys(other).For("picture", faces_, parameters_, "json"), key_);
+  Config smaller;
+  --smaller.limits.pixels;
+  EXPECT_NE(CacheKeys(smaller).For("picture", faces_, parameters_, "json"), key_);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,6 +142,33 @@ TEST_F(ResponseCacheTest, ALargeAnswerIsNotKept) {
   cache.Store(Key(2), Answer(std::string(ResponseCache::kMaxAnswerBytes + 1, 'x')), kNow);
   EXPECT_TRUE(cache.Find(Key(1), kNow));
   EXPECT_FALSE(cache.Find(Key(2), kNow));
+}
+
+TEST_F(ResponseCacheTest, AnAnswerThatIsNotKeptDisplacesNoOther) {
+  ResponseCache cache = Make(1);  // all keys have the same place
+  const auto too_long = Answer(std::string(ResponseCache::kMaxAnswerBytes + 1, 'x'));
+  const CachedAnswer odd{std::string(200, 't'), "b"};
+  cache.Store(Key(2), too_long, kNow);
+  cache.Store(Key(2), odd, kNow);
+  EXPECT_TRUE(Files().empty());
+  cache.Store(Key(1), Answer("a"), kNow);
+  cache.Store(Key(2), too_long, kNow + seconds(1));
+  cache.Store(Key(2), odd, kNow + seconds(1));
+  EXPECT_EQ(cache.Find(Key(1), kNow + seconds(1)), Answer("a"));
+  EXPECT_EQ(Files().size(), 1U);
+}
+
+TEST_F(ResponseCacheTest, AnswersAreForThePoolsUserOnly) {
+  const mode_t was = umask(0);
+  ResponseCache cache = Make(4);
+  for (int i = 0; i < 4; ++i) cache.Store(Key(i), Answer("a"), kNow);
+  umask(was);
+  ASSERT_EQ(Files().size(), 4U);
+  for (const fs::path& file : Files()) {
+    EXPECT_EQ(fs::status(file).permissions(), fs::perms::owner_read | fs::perms::owner_write)
+        << file;
+    EXPECT_EQ(fs::status(file.parent_path()).permissions(), fs::perms::owner_all);
+  }
 }
 
 TEST_F(ResponseCacheTest, AFolderThatCannotBeWrittenKeepsNothing) {

@@ -45,6 +45,16 @@ TEST(ClassificationTest, ThePlanMayForbidOrForceSoftmax) {
   EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
 }
 
+TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
+  Answer answer;
+  answer.Add("scores", "FP32", {3}, {0, 1, 0});
+  const auto result = Classify(OneOutput("scores"), answer.views(), 3);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->scores[0].class_id, 1);
+  EXPECT_EQ(result->scores[0].confidence, 1);
+  EXPECT_EQ(result->scores[1].confidence, 0);
+}
+
 TEST(ClassificationTest, HugeLogitsDoNotOverflowAndOthersThanNumbersAreDropped) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   Answer answer;

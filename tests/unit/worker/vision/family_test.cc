@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shared/base/status.h"
@@ -156,6 +157,34 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
   EXPECT_FLOAT_EQ(plan->input.offset[1], -0.5);
   EXPECT_FALSE(plan->has_batch_dimension);
   EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{480, 640, 3}));
+}
+
+TEST(FamilyTest, BoxesAreInPixelsUnlessTheParameterSaysElse) {
+  ModelDescription model = Model({1, 84, 8400});
+  EXPECT_FALSE(MakePlan(model)->normalized_boxes);
+  model.parameters["box_coordinates"] = "normalized";
+  ASSERT_TRUE(MakePlan(model).ok()) << MakePlan(model).status();
+  EXPECT_TRUE(MakePlan(model)->normalized_boxes);
+}
+
+TEST(FamilyTest, ScoresAreWhatTheParameterSays) {
+  ModelDescription model = Model({1, 1000});
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kAuto);
+  model.parameters["scores"] = "logits";
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kLogits);
+}
+
+TEST(FamilyTest, AParameterThatMakesNoSenseIsRefusedWithTheModelsName) {
+  for (const auto& [name, value] : {std::pair("box_coordinates", "polar"),
+                                    {"family", "yolov99"},
+                                    {"resize", "no"},
+                                    {"input_size", "0x0"}}) {
+    ModelDescription model = Model({1, 84, 8400});
+    model.parameters[name] = value;
+    const std::string complaint = Complaint(model);
+    EXPECT_TRUE(complaint.starts_with("model net: ")) << complaint;
+    EXPECT_NE(complaint.find(name), std::string::npos) << complaint;
+  }
 }
 
 TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <string>
+#include <vector>
+
 #include "tests/unit/worker/vision/answers.h"
 
 namespace inferpool::vision {
@@ -52,10 +56,39 @@ TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
   answer.views()[3].shape = shape;
   EXPECT_EQ(ReadEndToEnd(EndToEnd(), answer.views(), 0.25F).status().code(),
             absl::StatusCode::kInternal);
-  Answer missing = TwoRows({1}, 1);
-  missing.views().pop_back();
-  EXPECT_EQ(ReadEndToEnd(EndToEnd(), missing.views(), 0.25F).status().code(),
-            absl::StatusCode::kInternal);
+  for (const std::size_t shorter : {0U, 2U}) {  // the classes, the scores
+    Answer short_one = TwoRows({1}, 1);
+    short_one.views()[shorter].shape = {1};
+    short_one.views()[shorter].data = short_one.views()[shorter].data.first(4);
+    EXPECT_EQ(ReadEndToEnd(EndToEnd(), short_one.views(), 0.25F).status().code(),
+              absl::StatusCode::kInternal)
+        << short_one.views()[shorter].name;
+  }
+}
+
+TEST(FinalBoxesTest, AnOutputThatIsMissingIsNamed) {
+  for (const std::string& name : EndToEnd().outputs) {
+    Answer missing = TwoRows({1}, 1);
+    std::erase_if(missing.views(), [&](const TensorView& view) { return view.name == name; });
+    const absl::Status status = ReadEndToEnd(EndToEnd(), missing.views(), 0.25F).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << name;
+    EXPECT_NE(status.ToString().find(name), std::string::npos) << status;
+  }
+}
+
+TEST(FinalBoxesTest, AClassIsTheNearestWholeNumber) {
+  Plan plan;
+  plan.family = Family::kNmsFree;
+  plan.outputs = {"rows"};
+  Answer answer;
+  answer.Add("rows", "FP32", {1, 2, 6},
+             {1, 2, 3, 4, 0.5F, 2.9999F,  //
+              1, 2, 3, 4, 0.5F, 3.0001F});
+  const auto detections = ReadNmsFree(plan, answer.views(), 0.25F);
+  ASSERT_TRUE(detections.ok()) << detections.status();
+  ASSERT_EQ(detections->size(), 2U);
+  EXPECT_EQ((*detections)[0].class_id, 3);
+  EXPECT_EQ((*detections)[1].class_id, 3);
 }
 
 TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoClassAreLeftOut) {

@@ -38,6 +38,15 @@ TEST(NmsTest, AnOverlapAtTheThresholdIsKept) {
   EXPECT_EQ(SuppressNonMaxima(boxes, 0.33F, 10).size(), 1U);
 }
 
+TEST(NmsTest, ABoxLessThanAPixelHighOrWideIsSuppressedByItsTwin) {
+  EXPECT_EQ(
+      SuppressNonMaxima({{0, 0, 10, 0.5F, 0.9F, 1}, {0, 0, 10, 0.5F, 0.8F, 1}}, 0.5F, 10).size(),
+      1U);
+  EXPECT_EQ(
+      SuppressNonMaxima({{0, 0, 0.5F, 10, 0.9F, 1}, {0, 0, 0.5F, 10, 0.8F, 1}}, 0.5F, 10).size(),
+      1U);
+}
+
 TEST(NmsTest, ASuppressedBoxSuppressesNothing) {
   const Detections chain = {
       {0, 0, 10, 10, 0.9F, 1}, {4, 0, 14, 10, 0.8F, 1}, {8, 0, 18, 10, 0.7F, 1}};

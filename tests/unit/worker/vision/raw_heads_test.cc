@@ -73,9 +73,9 @@ TEST(RawHeadsTest, ScoresThatAreNotNumbersDoNotHideOthers) {
 TEST(RawHeadsTest, YoloV5NeedsBothTheObjectAndTheClass) {
   Answer answer;
   answer.Add("head", "FP32", {3, 6},
-             {5, 5, 2, 2, 0.9F, 0.9F,    // 0.81
-              5, 5, 2, 2, 0.9F, 0.2F,    // 0.18
-              5, 5, 2, 2, 0.2F, 9.0F});  // no object
+             {5, 5, 2, 2, 0.9F, 0.9F,     // 0.81
+              5, 5, 2, 2, 0.9F, 0.2F,     // 0.18
+              5, 5, 2, 2, 0.25F, 9.0F});  // no object
   const auto found = ReadYoloV5(OneOutput(Family::kYoloV5, 1), answer.views(), 0.25F);
   ASSERT_TRUE(found.ok());
   ASSERT_EQ(found->size(), 1U);
@@ -91,6 +91,20 @@ TEST(RawHeadsTest, AnotherNumberOfClassesThanPlannedIsAnInternalError) {
             absl::StatusCode::kInternal);
   EXPECT_EQ(ReadYoloV5(OneOutput(Family::kYoloV5, 2), answer.views(), 0.25F).status().code(),
             absl::StatusCode::kInternal);
+}
+
+TEST(RawHeadsTest, AHeadWithoutAClassIsAnInternalError) {
+  for (const std::int64_t length : {1, 3, 4, 5}) {
+    Answer v8;
+    v8.Add("head", "FP32", {length, 3}, std::vector<float>(static_cast<std::size_t>(length) * 3));
+    const auto code8 = ReadYoloV8(OneOutput(Family::kYoloV8, 0), v8.views(), 0.25F).status().code();
+    EXPECT_EQ(code8, length > 4 ? absl::StatusCode::kOk : absl::StatusCode::kInternal) << length;
+    Answer v5;
+    v5.Add("head", "FP32", {3, length}, std::vector<float>(static_cast<std::size_t>(length) * 3));
+    EXPECT_EQ(ReadYoloV5(OneOutput(Family::kYoloV5, 0), v5.views(), 0.25F).status().code(),
+              absl::StatusCode::kInternal)
+        << length;
+  }
 }
 
 }  // namespace

@@ -174,6 +174,15 @@ TEST_F(BreakerTest, AReadyProbeHalfOpensItAndTheNextOneCloses) {
   EXPECT_FALSE(breaker_.WantsProbe());
 }
 
+TEST_F(BreakerTest, TheFailuresThatOpenedItAreForgottenWhenProbesCloseIt) {
+  Open();
+  breaker_.Probed(Probe::kReady, kStart);
+  breaker_.Probed(Probe::kReady, kStart);
+  ASSERT_EQ(breaker_.state(kStart), State::kClosed);
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(Call(Outcome::kFailed)) << i;
+  EXPECT_EQ(breaker_.state(kStart), State::kClosed);
+}
+
 TEST_F(BreakerTest, AServerThatAnswersButIsNotReadyStaysOpenUntilItsTimeIsOver) {
   Open();
   EXPECT_FALSE(breaker_.Probed(Probe::kNotReady, kStart));

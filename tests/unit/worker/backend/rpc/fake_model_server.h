@@ -110,7 +110,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     index = std::move(entries);
   }
 
-  // What every call does first.
+  // What every call does first; also those that are out.
   void SetDelay(std::chrono::milliseconds delay) { delay_ms_ = delay.count(); }
   void SetFailure(grpc::Status failure) {
     const std::lock_guard lock(mutex_);
@@ -138,8 +138,9 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
 
  private:
   grpc::Status Begin(const grpc::ServerContext& context) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(delay_ms_.load());
-    while (std::chrono::steady_clock::now() < end && !context.IsCancelled()) {
+    const auto start = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(delay_ms_.load()) &&
+           !context.IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     const std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <chrono>
 #include <functional>
@@ -24,6 +25,7 @@ using test::FakeModelServer;
 using Result = Breaker::ProbeResult;
 
 constexpr milliseconds kIndexPause{1'100};  // it is asked for again
+constexpr milliseconds kGrace{200};         // for gRPC to end a call in
 
 const FakeIndexEntry kFaces{"faces", "1"};
 const FakeIndexEntry kPeople{"people", "1"};
@@ -46,13 +48,16 @@ class ReadyQuestionsTest : public testing::Test {
     return *answer;
   }
 
-  bool Becomes(Result result) {
+  static bool Eventually(const std::function<bool()>& condition) {
     const TimePoint end = Clock::now() + seconds(20);
-    while (Ask().result != result) {
+    while (!condition()) {
       if (Clock::now() > end) return false;
       std::this_thread::sleep_for(milliseconds(20));
     }
     return true;
+  }
+  bool Becomes(Result result) {
+    return Eventually([&] { return Ask().result == result; });
   }
 
   FakeModelServer server_;
@@ -120,6 +125,20 @@ TEST_F(ReadyQuestionsTest, AfterItsEndItStartsAnew) {
   EXPECT_EQ(Ask().result, Result::kNotReady);
 }
 
+TEST_F(ReadyQuestionsTest, TheModelThatItServedBeforeItsEndSaysNothingOfItsStart) {
+  server_.ready = false;
+  server_.SetIndex({kFaces, kBroken});
+  ASSERT_EQ(Ask().result, Result::kReady);
+  server_.Stop();
+  ASSERT_TRUE(Becomes(Result::kUnanswered));
+  server_.SetIndex({kFaces, kLoading});
+  server_.Start();
+  ASSERT_TRUE(Eventually([this] { return Ask().result != Result::kUnanswered; }));
+  std::this_thread::sleep_for(kIndexPause);
+  EXPECT_EQ(Ask().result, Result::kNotReady);
+  EXPECT_EQ(server_.model_ready_calls, 0);
+}
+
 TEST_F(ReadyQuestionsTest, AModelThatIsKnownIsAskedForAlone) {
   server_.ready = false;
   server_.SetIndex({kFaces, kPeople, kBroken});
@@ -176,6 +195,32 @@ TEST_F(ReadyQuestionsTest, ASilentServerKeepsNoOtherWaiting) {
   EXPECT_EQ(answer->server, 0U);
   EXPECT_EQ(answer->result, Result::kUnanswered);
   EXPECT_FALSE(questions_.AnyOut());
+}
+
+TEST_F(ReadyQuestionsTest, AQuestionThatIsOutPastItsDeadlineAndAGraceIsOverdueAndCancelled) {
+  server_.SetDelay(seconds(300));
+  const Deadline deadline = Deadline::After(seconds(200));
+  EXPECT_FALSE(questions_.IsOverdue(0, deadline.at() + seconds(1))) << "none is out";
+  questions_.Ask(0, deadline);
+  EXPECT_FALSE(questions_.IsOverdue(0, deadline.at()));
+  EXPECT_FALSE(questions_.IsOverdue(0, deadline.at() + kGrace - milliseconds(1)));
+  EXPECT_TRUE(questions_.IsOut(0));
+  EXPECT_TRUE(questions_.IsOverdue(0, deadline.at() + kGrace));
+  const auto answer = questions_.Next(Deadline::After(seconds(40)));
+  ASSERT_TRUE(answer) << "it was cancelled, so it ends before its deadline";
+  EXPECT_FALSE(answer->ready.ok());
+  EXPECT_FALSE(questions_.AnyOut());
+}
+
+// Without a sanitizer that finds leaks, the allocator has to tell.
+TEST_F(ReadyQuestionsTest, WithNothingOutNothingIsLeftToGrpc) {
+  constexpr std::size_t kRounds = 2'000;
+  const auto round = [this] { ReadyQuestions({stub_.get()}); };
+  for (std::size_t i = 0; i < 10; ++i) round();
+  const std::size_t before = mallinfo2().uordblks;
+  for (std::size_t i = 0; i < kRounds; ++i) round();
+  const std::size_t after = mallinfo2().uordblks;
+  EXPECT_LT(after, before + kRounds * 64) << "a queue takes some hundred bytes";
 }
 
 TEST_F(ReadyQuestionsTest, EveryQuestionMayBeLeftOut) {
