@@ -14,11 +14,11 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr int kMaxInstances = 64;                   // each holds its own weights
-constexpr int kMaxBatch = 1024;                     // far past where a larger batch pays on a CPU
+constexpr int kMaxBatch = 1024;                     // far more than a CPU gains from
 constexpr int kMaxTensors = 256;                    // inputs, outputs
-constexpr int kMaxDimensions = 16;                  // OpenCV takes 32, batch and reserve included
+constexpr int kMaxDimensions = 16;                  // OpenCV accepts 32, the batch included
 constexpr std::uint64_t kMaxPriorityLevels = 1000;  // each has a queue
-// Times that no clock arithmetic overflows: a day.
+// A day. With longer times, sums of time points could overflow.
 constexpr std::uint64_t kMaxMicroseconds = 86'400'000'000;
 
 template <typename Tensor>

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMaxSteps = 64;
 
-// What is known of a tensor of the ensemble: from the configuration, or from a model's.
+// What the ensemble's and the models' configurations say about a tensor of the ensemble.
 struct Tensor {
   std::size_t index = 0;
   bool made = false;  // an input of the ensemble, or an output of a step
@@ -71,7 +71,7 @@ class Planner {
     return found->second;
   }
 
-  // What `described`, of `config`, says of the tensor must be what is known of it.
+  // Checks that `described`, a tensor in `config`, agrees with what is known of the tensor.
   template <typename Described>
   static absl::Status Agree(const std::string& name, Tensor& tensor,
                             const inference::ModelConfig& config, const Described& described) {
@@ -164,7 +164,7 @@ class Planner {
     return absl::OkStatus();
   }
 
-  // Again and again the first step whose inputs are there.
+  // Puts the steps in order: the next one is always the first whose inputs have been made.
   absl::Status Sort() {
     std::vector<bool> there(plan_.tensors, false);
     for (const inference::ModelInput& input : config_.input()) {

@@ -15,7 +15,7 @@ std::span<const std::int64_t> View(const Dims& dims) {
   return {dims.data(), static_cast<std::size_t>(dims.size())};
 }
 
-// How many elements lie before, between and after the sizes that are open.
+// The numbers of elements before, between and after the dimensions of -1.
 absl::StatusOr<std::vector<std::int64_t>> Counts(std::span<const std::int64_t> shape) {
   std::vector<std::int64_t> counts;
   while (true) {
@@ -49,7 +49,7 @@ absl::Status ToEngine(std::string_view kind, google::protobuf::RepeatedPtrField<
   return absl::OkStatus();
 }
 
-// A backend adds tensors behind those that there were.
+// Backends only add tensors after the configured ones, so the indices agree.
 template <typename Tensor>
 void ToClient(const google::protobuf::RepeatedPtrField<Tensor>& configured,
               google::protobuf::RepeatedPtrField<Tensor>& tensors) {

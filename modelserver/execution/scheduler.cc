@@ -17,7 +17,7 @@ bool HasOpenShapes(const inference::ModelConfig& config) {
   });
 }
 
-// What the inputs of one batch must have in common: their shapes but for the rows.
+// The inputs' shapes without the number of rows, which must be the same within a batch.
 std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   std::vector<std::int64_t> shapes;
   for (const TensorView& input : inputs) {
@@ -45,18 +45,18 @@ struct Scheduler::Waiter : Queued {
   Execution execution;
   RunTimes times;
   std::condition_variable changed;
-  // Of the leader:
+  // Only of a leader:
   Engine* engine = nullptr;
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
 
   void Become(State next) {
     state = next;
-    changed.notify_one();  // under the lock: the memory goes when its thread wakes
+    changed.notify_one();  // under the lock, because this ends when its thread wakes up
   }
 
-  // Of the leader, once its batch has run: where the time went. What lies between two inferences of
-  // a batch that is run one request after the other counts as inference.
+  // Of a leader: where the time of its batch went. When an engine runs the requests one after the
+  // other, the time between two inferences counts as inference.
   RunTimes Spent(TimePoint start, TimePoint end) const {
     std::optional<TimePoint> infer_start;
     TimePoint infer_end = end;
@@ -107,8 +107,8 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   if (!IsInstant(inputs) && !CanBlock(context)) {
     return NoThread();
   }
-  // It takes the lock, so it is made and ended without; if the client has gone already, it runs
-  // now.
+  // Constructed and destroyed without the lock, because the callback takes it. When the client has
+  // gone already, the constructor runs the callback.
   const std::stop_callback gone(context.gone, [this, &self] {
     const MutexLock lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
@@ -177,7 +177,7 @@ void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
   queue_.Remove(waiter);
   waiter.execution.status = std::move(status);
   waiter.Become(Waiter::State::kDone);
-  Pump(now, nullptr);  // without it, those behind may make a batch
+  Pump(now, nullptr);  // the requests behind it may make a batch now
 }
 
 void Scheduler::Pump(TimePoint now, Waiter* self) {
@@ -191,7 +191,7 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
     if (batch.empty()) {
       return;
     }
-    // The calling thread is awake: where it can, it leads.
+    // The calling thread leads its own batch, because it is awake already.
     Queued* chosen = std::ranges::find(batch, self) == batch.end() ? batch.front() : self;
     auto& leader = static_cast<Waiter&>(*chosen);
     for (Queued* member : batch) {

@@ -30,7 +30,7 @@ std::string Filled(std::size_t bytes, Make make) {
   return data;
 }
 
-// Bytes that are sound values of the datatype: floating point is 0 to 1, and BOOL is 0 or 1.
+// Bytes that are valid values of the datatype: floating point from 0 to 1, and BOOL 0 or 1.
 std::string RandomData(inference::DataType datatype, std::size_t bytes) {
   std::mt19937 random;  // NOLINT(cert-msc51-cpp): the same at every start, on purpose
   std::uniform_real_distribution<double> unit(0, 1);
@@ -70,7 +70,7 @@ absl::StatusOr<std::string> FileData(const std::filesystem::path& model_folder,
   return std::string(std::istreambuf_iterator<char>(stream), {});
 }
 
-// One row of an input, as it travels.
+// The raw contents of one row of an input.
 absl::StatusOr<std::string> RowData(const inference::ModelWarmup::Input& input,
                                     const std::filesystem::path& model_folder) {
   using Input = inference::ModelWarmup::Input;

@@ -12,7 +12,7 @@
 namespace inferpool::modelserver {
 namespace {
 
-// One request on its way through the steps.
+// Runs one request through the steps.
 class EnsembleRun {
  public:
   EnsembleRun(const inference::ModelConfig& config, const EnsemblePlan& plan, const FindModel& find,
@@ -50,7 +50,7 @@ class EnsembleRun {
   }
 
  private:
-  // The tensors that the wanted outputs are made of.
+  // The tensors from which the wanted outputs are made.
   std::vector<bool> Needed() const {
     std::vector<bool> needed(plan_.tensors, false);
     for (const Outputs::Output& output : outputs_.wanted()) {
@@ -126,7 +126,7 @@ class EnsembleRun {
     return absl::OkStatus();
   }
 
-  // The next engine trusts a tensor's size.
+  // Checks a step's output, because the next engine relies on its size.
   static absl::Status CheckSize(const TensorView& tensor) {
     if (tensor.datatype == inference::TYPE_STRING) {
       return absl::OkStatus();
@@ -170,8 +170,8 @@ class EnsembleRun {
   Outputs& outputs_;
   std::vector<std::shared_ptr<Model>> models_;  // outlive their outputs
   std::deque<Outputs> steps_;                   // elements never move
-  std::vector<TensorView> tensors_;             // as far as they are there
-  std::vector<Outputs::Output*> made_;          // by a step; null for the request's own inputs
+  std::vector<TensorView> tensors_;             // the ensemble's, as far as they are made
+  std::vector<Outputs::Output*> made_;          // the steps' outputs; null for the request's inputs
 };
 
 class EnsembleExecutor : public ModelExecutor {

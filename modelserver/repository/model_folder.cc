@@ -41,7 +41,7 @@ class Hash {
   Fingerprint value_ = 0xcbf29ce484222325U;
 };
 
-// A file that has gone since it was listed counts with zeros.
+// A file that was removed after it was listed counts with zeros.
 Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   struct stat status {};
   stat(path.c_str(), &status);
@@ -58,7 +58,7 @@ Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   return hash.Value();
 }
 
-// Says in the log which specific versions `versions`, sorted, is without.
+// Warns in the log of specific versions in the policy that are not in `versions`, which is sorted.
 void WarnOfMissing(const inference::ModelConfig& config,
                    const std::vector<std::int64_t>& versions) {
   constexpr std::size_t kMaxNamed = 10;
@@ -120,7 +120,7 @@ absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::
   ASSIGN_OR_RETURN(const std::vector<std::string> folders, SubFolders(folder, kMaxVersions));
   std::vector<std::int64_t> available;
   for (const std::string& version : folders) {
-    // "01" is no version: its folder would not be found by its number.
+    // "01" is not a version, because its folder would not be found by its number.
     if (const auto number = ParseVersion(version); number && std::to_string(*number) == version) {
       available.push_back(*number);
     }
@@ -153,7 +153,7 @@ std::optional<Fingerprint> FingerprintOf(const std::filesystem::path& folder) {
   }
   Fingerprint sum = HashOf(folder, "");
   std::size_t files = 0;
-  // A file that vanishes during the walk ends it; the next look sees what is there then.
+  // A file that is removed during the walk ends it. The next look sees what is there then.
   for (; !error && entry != Walk(); entry.increment(error)) {
     if (entry->path().filename().string().front() == '.') {
       entry.disable_recursion_pending();

@@ -380,7 +380,7 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
 bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
   CHECK(entry.ensemble.has_value());
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
-  // Those that contain each other would wait for each other.
+  // Ensembles that contain each other do not count, because they would wait forever.
   std::map<std::string, int> heights;
   const bool waits =
       Height(*entry.ensemble, heights) >= 0 &&

@@ -21,11 +21,11 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::size_t kMaxModels = 1000;
-constexpr unsigned kLoadThreads = 4;  // a load is one core's work
+constexpr unsigned kLoadThreads = 4;  // each load keeps one core busy
 constexpr std::string_view kEveryModel = "*";
 
-// Libraries' exceptions are caught where they are thrown; this keeps one that was overlooked (and
-// memory that ran out) from taking the other models away.
+// Engines catch the exceptions of their libraries. This catches what was overlooked, and memory
+// that ran out, so that the other models are not lost with this one.
 absl::StatusOr<std::shared_ptr<Model>> LoadVersion(
     const std::filesystem::path& folder, std::int64_t version, const inference::ModelConfig& config,
     const std::shared_ptr<AdmissionLimiter>& limiter) {
@@ -269,7 +269,7 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
     files = *std::move(written);
     model_folder = files->folder();
   }
-  // Before the files are read: what changes meanwhile is a change.
+  // Before the files are read, so that a change from now on is noticed.
   Remember(name, parameters.config ? std::nullopt : FingerprintOf(model_folder));
   absl::StatusOr<inference::ModelConfig> config = ReadConfig(name, model_folder, parameters);
   if (!config.ok()) return failed(config.status());
@@ -303,7 +303,8 @@ absl::Status Repository::LoadVersions(const std::string& name,
     table_.Fail(name, Message(versions.status()));
     return versions.status();
   }
-  // A first load shows each version as soon as it is there; another one replaces all together.
+  // At the first load each version is published as soon as it is there. Later all versions are
+  // replaced together.
   const bool replaces = table_.Serving(name);
   if (!replaces) {
     table_.ExpectVersions(name, *versions);

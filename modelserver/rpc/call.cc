@@ -56,7 +56,7 @@ void Operation::Happened(bool ok) {
   const MutexLock lock(mutex_);
   ok_ = ok;
   happened_ = true;
-  changed_.notify_one();  // under the lock: this may be gone when the one who waits has seen it
+  changed_.notify_one();  // under the lock, because this may end when the waiting thread wakes up
 }
 
 bool Operation::Wait() {

@@ -60,7 +60,7 @@ grpc::Status HealthService::Watch(HealthWatch& watch) {
   }
   const bool known = IsKnown(request.service());
   const std::stop_token gone = watch.gone();
-  // Made and ended without the lock, which it takes.
+  // Constructed and destroyed without the lock, because the callback takes it.
   const std::stop_callback leave(gone, [this] {
     const MutexLock lock(mutex_);
     changed_.notify_all();

@@ -71,7 +71,7 @@ bool LeaderFollowerThreads::PromoteFollower() {
   Follower& follower = *followers_.back();
   followers_.pop_back();
   follower.promoted = true;
-  follower.woken.notify_one();  // under the lock: it is gone when its thread wakes
+  follower.woken.notify_one();  // under the lock, because it ends when its thread wakes up
   ++leaders_;
   return true;
 }

@@ -17,7 +17,8 @@ namespace {
 
 using Answer = std::future<inference::ModelStreamInferResponse>;
 
-// Answers to come, in order, between the thread that reads and the one that writes.
+// Passes the answers to come, in the order of their requests, from the thread that reads to the one
+// that writes.
 class AnswerQueue {
  public:
   void Push(Answer answer) {
@@ -32,7 +33,7 @@ class AnswerQueue {
     changed_.notify_one();
   }
 
-  // The next; invalid when there are no more.
+  // Waits for the next one; an invalid future when there are no more.
   Answer Pop() {
     MutexLock lock(mutex_);
     changed_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -57,7 +58,7 @@ struct Closer {
   ~Closer() { answers.Close(); }
 };
 
-// The answer to come. Without a thread to spare, the request runs when its answer is waited for.
+// Starts a request. When the system has no thread left, it runs when its answer is waited for.
 Answer Start(const std::function<
                  inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
              inference::ModelInferRequest request, std::size_t bytes, StreamWindow& window) {
@@ -87,12 +88,12 @@ grpc::Status ServeStream(
     for (Answer next = answers.Pop(); next.valid(); next = answers.Pop()) {
       const inference::ModelStreamInferResponse answer = next.get();
       grpc::ByteBuffer message;
-      // To a client that has gone this fails at once; what runs ends first all the same.
+      // When the client has gone, this fails at once, but the requests that run are waited for.
       if (Serialize(answer, message).ok()) stream.Write(message);
       window.Release(answer.ByteSizeLong());
     }
   });
-  // Also if something throws: the writer waits for it.
+  // The writer ends only when the queue is closed, so that must happen even if something throws.
   const Closer closer{answers};
   grpc::Status status;
   for (grpc::ByteBuffer message; stream.Read(message);) {

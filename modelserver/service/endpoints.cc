@@ -10,20 +10,21 @@ namespace inferpool::modelserver {
 namespace {
 
 struct Manner {
-  bool quick = false;  // with a small request: says itself when it may take long, or never does
-  // Calls that gRPC may hand over before the first of them has asked for the next. More than these
-  // wait in gRPC, which drops them when the server is shut down in that instant.
+  // With a small request the method calls YieldQueue itself when needed, or never takes long.
+  bool quick = false;
+  // The number of calls that gRPC can hand over before the first of them has asked for the next.
+  // More calls than these wait in gRPC, which drops them when the server is shut down at that time.
   int ahead = 1;
 };
 
 constexpr Manner kQuick{.quick = true};
 
-// What a generated service has for a method with one request: asks for the next call.
+// The function of a generated service that asks for the next call of a method with one request.
 template <typename Wire>
 using Next = void (Wire::*)(grpc::ServerContext*, grpc::ByteBuffer*, UnaryMethod::Writer*,
                             grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
 
-// Opens methods of generated services, `wire`, and keeps them in `methods`.
+// Opens methods of the generated services `wire`, and keeps them in `methods`.
 class Opener {
  public:
   Opener(CallLimit& limit, std::vector<std::shared_ptr<const void>>& methods)
@@ -31,7 +32,7 @@ class Opener {
 
   grpc::ServerCompletionQueue* queue() { return limit_.threads.queue(); }
 
-  // Answered by a member function of `owner`.
+  // Opens a method that a member function of `owner` answers.
   template <typename Wire, typename Owner, typename Request, typename Response>
   void Unary(std::type_identity_t<Wire>& wire, Next<Wire> next, Owner& owner,
              grpc::Status (Owner::*answer)(Call&, const Request&, Response&), Manner manner = {}) {
@@ -43,7 +44,7 @@ class Opener {
         manner);
   }
 
-  // By one that needs the messages alone.
+  // The same with a member function that needs only the messages.
   template <typename Wire, typename Owner, typename Request, typename Response>
   void Unary(std::type_identity_t<Wire>& wire, Next<Wire> next, Owner& owner,
              grpc::Status (Owner::*answer)(const Request&, Response&), Manner manner = {}) {
@@ -55,7 +56,8 @@ class Opener {
         manner);
   }
 
-  // By one that serves the stream; `await` asks for the next call.
+  // Opens a method whose stream a member function of `owner` serves. `await` asks for the next
+  // call.
   template <typename Stream, typename Owner, typename Await>
   void Streaming(Await await, Owner& owner, grpc::Status (Owner::*serve)(StreamingCall<Stream>&)) {
     using Served = StreamingCall<Stream>;

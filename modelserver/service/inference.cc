@@ -29,7 +29,7 @@ void SetShared(const SharedMemoryReference& reference, std::size_t bytes,
   }
 }
 
-// Shared memory of one request: held until its answer is complete.
+// The shared memory that one request uses. It is held until the answer is complete.
 class Parts {
  public:
   explicit Parts(const SharedMemoryTable& table) : table_(table) {}
@@ -45,11 +45,11 @@ class Parts {
   std::vector<SharedMemoryPart> parts_;
 };
 
-// What a request asks of its model.
+// What a request asks its model for.
 struct Asked {
   TensorList inputs;
   Outputs outputs;
-  // By wanted output:
+  // For each wanted output:
   std::vector<std::optional<SharedMemoryReference>> references = {};
   std::vector<std::int64_t> classes = {};  // of the classification extension; 0: none
 };

@@ -25,8 +25,8 @@ std::optional<std::string> UnixPath(const std::string& address) {
   return address.substr(kUnix.size());
 }
 
-// gRPC unlinks whatever socket is at the path before it binds, also one that is served: so ask
-// first. (Two servers that start in the same instant are not told apart.)
+// Before it binds, gRPC unlinks any socket at the path, even one on which a server listens. So this
+// checks first. It cannot tell two servers apart that start at the same time.
 absl::Status CheckUnixPath(const std::string& path) {
   sockaddr_un name = {};
   name.sun_family = AF_UNIX;
@@ -44,7 +44,7 @@ absl::Status CheckUnixPath(const std::string& path) {
   }
   std::memcpy(name.sun_path, path.data(), path.size());
   const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // Anything but a refusal means that somebody has it: EAGAIN is a full backlog.
+  // Anything but a refusal means that a server listens; EAGAIN means that its backlog is full.
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 ||
       errno != ECONNREFUSED) {
     return absl::UnavailableError(fmt::format("{} is in use by another process", path));
@@ -81,7 +81,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   server->queue_ = builder.AddCompletionQueue();
   builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
   builder.SetMaxSendMessageSize(options.max_message_mb << 20);
-  // Otherwise a second server on the same port takes a part of the connections, unnoticed.
+  // Otherwise a second server on the same port would silently take a part of the connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 
   const mode_t mask = umask(0117);
@@ -114,7 +114,7 @@ Server::~Server() {
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
   if (server_ != nullptr) {
-    health_.Shutdown();  // otherwise watchers hear of it after the grace
+    health_.Shutdown();  // otherwise watchers would not hear of it before the grace is over
     server_->Shutdown(std::chrono::system_clock::now() + grace);
   }
   threads_.reset();

@@ -45,8 +45,8 @@ class InFlightCount {
 };
 
 InferContext ContextOf(Call& call) {
-  // A call without a deadline has one in the far future, which the clocks' difference would
-  // overflow; a day is as good.
+  // gRPC gives a call without a deadline one that is so far in the future that a conversion to our
+  // clock would overflow. A day has the same effect.
   const std::chrono::system_clock::time_point deadline = call.context().deadline();
   const auto left = std::min<std::chrono::system_clock::duration>(
       deadline - std::min(deadline, std::chrono::system_clock::now()), std::chrono::hours(24));
@@ -113,7 +113,7 @@ grpc::Status Service::ServerMetadata(const inference::ServerMetadataRequest& /*r
                                      inference::ServerMetadataResponse& response) {
   response.set_name(id_);
   response.set_version(INFERPOOL_VERSION);
-  // Of those that Triton has.
+  // Those of Triton's extensions that this server has.
   for (const char* extension :
        {"classification", "model_repository", "model_repository(unload_dependents)",
         "schedule_policy", "model_configuration", "system_shared_memory", "parameters",
@@ -169,8 +169,8 @@ grpc::Status Service::ModelInfer(Call& call, const inference::ModelInferRequest&
 
 absl::Status Service::Infer(const inference::ModelInferRequest& request, InferContext context,
                             inference::ModelInferResponse& response) {
-  // Memory for a request of up to the message limit can run out anywhere below; that is this
-  // request's failure and not the process'.
+  // Anywhere below, memory for a large request can run out. Then this request fails, but not the
+  // process.
   try {
     context.bytes = request.ByteSizeLong();
     const InFlightCount count(bytes_in_flight_, context.bytes);
@@ -195,7 +195,7 @@ grpc::Status Service::ModelStreamInfer(InferStream& stream) {
   if (!count.Within(kMaxStreams)) {
     return {grpc::StatusCode::UNAVAILABLE, "too many streams are open"};
   }
-  // An error is an answer, and the stream goes on.
+  // An error is sent as an answer, and the stream goes on.
   return ServeStream(stream, [&](const inference::ModelInferRequest& request) {
     inference::ModelStreamInferResponse answer;
     inference::ModelInferResponse& response = *answer.mutable_infer_response();

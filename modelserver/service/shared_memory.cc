@@ -27,7 +27,7 @@ class SharedMemoryRegion {
         start_(start),
         guard_(std::in_place, mapping.data(), mapping.size()) {}
   ~SharedMemoryRegion() {
-    guard_.reset();  // first: the addresses may be somebody else's as soon as they are unmapped
+    guard_.reset();  // first, because unmapped addresses may be used for something else at once
     munmap(mapping_.data(), mapping_.size());
   }
   SharedMemoryRegion(const SharedMemoryRegion&) = delete;
@@ -42,7 +42,7 @@ class SharedMemoryRegion {
     return mapping_.subspan(static_cast<std::size_t>(description_.offset - start_));
   }
 
-  // Whether the segment still has all of it.
+  // Whether the segment has not been shortened.
   bool Whole() const {
     struct stat status = {};
     return fstat(file_.get(), &status) == 0 &&
@@ -95,7 +95,7 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
   }
   auto region = std::make_shared<const SharedMemoryRegion>(
       wanted, std::move(file), std::span(static_cast<std::byte*>(memory), bytes), start);
-  // Those that were unregistered in the middle of a request count too.
+  // Regions that were unregistered while a request used them count too.
   if (!region->guarded()) return TooMany();
   return region;
 }
@@ -149,7 +149,7 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
 }
 
 void SharedMemoryTable::Unregister(const std::string& name) {
-  // Taken out under the lock, unmapped without it.
+  // Removed under the lock, but unmapped without it.
   std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> gone;
   const MutexLock lock(mutex_);
   if (name.empty()) {

@@ -54,7 +54,7 @@ TEST(Scheduler, TheTimeBehindOthersIsQueueTime) {
   for (auto* call : {&second, &third}) {
     const Answer answer = call->get();
     ASSERT_TRUE(answer.status.ok()) << answer.status;
-    EXPECT_GE(answer.timings.queue, opens - waits);
+    EXPECT_GE(answer.times.queue, opens - waits);
   }
 }
 
