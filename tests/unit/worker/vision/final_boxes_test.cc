@@ -58,7 +58,8 @@ TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
             absl::StatusCode::kInternal);
   for (const std::size_t shorter : {0U, 2U}) {  // the classes, the scores
     Answer short_one = TwoRows({1}, 1);
-    short_one.views()[shorter].shape = {1};
+    const std::int64_t one[] = {1};
+    short_one.views()[shorter].shape = one;
     short_one.views()[shorter].data = short_one.views()[shorter].data.first(4);
     EXPECT_EQ(ReadEndToEnd(EndToEnd(), short_one.views(), 0.25F).status().code(),
               absl::StatusCode::kInternal)
