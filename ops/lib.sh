@@ -22,6 +22,8 @@ test_packages=(
 )
 # What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
 fuzz_packages=(clang libclang-rt-dev)
+# What clang-tidy needs besides.
+tidy_packages=(clang-tidy git)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 

@@ -21,6 +21,7 @@ RULES = {
     "shared/access": ["shared/base"],
     "shared/config": ["shared/base"],
     "shared/board": ["shared/access", "shared/base"],
+    "shared/monitor": ["shared/base"],
     "shared/pictures": ["shared/base"],
     "proto": ["shared/base"],
     "fcgi/wire": ["shared/base"],
@@ -39,9 +40,12 @@ RULES = {
                            "fcgi/wire/request.h", "proto", "shared/board", "shared/base"],
     # A batch has threads of its own, of which the crash handler is told.
     "worker/predict": ["worker/http", "worker/backend", "worker/vision", "fcgi/wire/request.h",
-                       "fcgi/serving/part_owner.h", "proto", "shared/access", "shared/board",
+                       "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
-    "worker": ["worker/kserve_http", "worker/predict", "worker/http", "shared/base"],
+    # The router, and the worker's main, which makes all that a worker needs.
+    "worker": ["worker/kserve_http", "worker/predict", "worker/http", "worker/backend",
+               "worker/backend/rpc", "fcgi/serving", "fcgi/wire", "shared/board",
+               "shared/config", "shared/pictures", "shared/base"],
     "modelserver/config": ["proto", "shared/base"],
     "modelserver/execution": ["modelserver/config", "proto", "shared/base"],
     "modelserver/engines/onnx": ["shared/base"],
@@ -51,12 +55,12 @@ RULES = {
                                "modelserver/config", "proto", "shared/base"],
     "modelserver/rpc": ["proto", "shared/base"],
     "modelserver/service": ["modelserver/config", "modelserver/engines", "modelserver/execution",
-                            "modelserver/repository", "modelserver/rpc", "proto", "shared/base"],
-    "ops/sidecar": ["worker/backend/rpc", "shared/board", "shared/config", "shared/base"],
-    "ops/cli": ["ops/sidecar", "worker", "worker/http", "worker/predict", "worker/backend",
-                "worker/backend/rpc", "worker/backend/shm", "fcgi/pool", "fcgi/serving",
-                "fcgi/wire", "shared/access", "shared/board", "shared/config", "shared/pictures",
-                "shared/base"],
+                            "modelserver/repository", "modelserver/rpc", "proto", "shared/monitor",
+                            "shared/base"],
+    "ops/sidecar": ["worker/backend/rpc", "shared/board", "shared/config", "shared/monitor",
+                    "shared/base"],
+    "ops/cli": ["ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
+                "shared/board", "shared/config", "shared/base"],
 }
 FOLDERS = sorted({folder.split("/")[0] for folder in RULES})
 
@@ -174,17 +178,18 @@ def self_test():
         ("shared/base/a.cc", '#include "proto/tensor.h"'),
         ("shared/base/a.h", '#include "fcgi/wire/request.h"'),
         ("shared/base/a.h", '#include "shared/board/scoreboard.h"'),
-        ("proto/a.cc", '#include "worker/vision/family.h"'),
+        ("proto/a.cc", '#include "worker/vision/model_plan.h"'),
         ("fcgi/wire/a.cc", '#include "proto/tensor.h"'),
         ("fcgi/serving/a.cc", '#include "fcgi/pool/master.h"'),
         ("worker/a.cc", '#include "ops/cli/serve.h"'),
-        ("worker/a.cc", '#include "worker/backend/inference.h"'),
+        ("worker/a.cc", '#include "fcgi/pool/master.h"'),
         ("worker/http/a.cc", '#include "modelserver/execution/engine.h"'),
         ("worker/http/a.cc", '#include "fcgi/wire/connection.h"'),
         ("worker/vision/a.cc", '#include "proto/tensor.h"'),
         ("worker/backend/rpc/a.cc", '#include "worker/backend/catalog.h"'),
         ("modelserver/rpc/a.cc", '#include "modelserver/service/service.h"'),
         ("ops/cli/a.cc", '#include "modelserver/execution/engine.h"'),
+        ("ops/cli/a.cc", '#include "fcgi/serving/server.h"'),
         ("ops/cli/a.cc", '#include "tests/unit/shared/base/temporary_folder.h"'),
         # Other ways to write it.
         ("shared/base/a.cc", '  #  include   "proto/tensor.h"  // why'),
@@ -196,19 +201,19 @@ def self_test():
         ("shared/base/a.cc", '#include "../proto/tensor.h"'),
         ("shared/base/a.cc", '#include "./log.h"'),
         ("worker/http/a.cc", '#include "http/problem.h"'),
-        ("worker/vision/a.cc", "#include <worker/vision/family.h>"),
+        ("worker/vision/a.cc", "#include <worker/vision/model_plan.h>"),
     ]
     allowed = [
         ("shared/base/a.cc", '#include "shared/base/log.h"'),
         ("shared/base/a.cc", "#include <vector>\n#include <absl/status/status.h>"),
         ("proto/a.cc", '#include "proto/kserve.pb.h"\n#include "shared/base/log.h"'),
         ("fcgi/pool/a.cc", '#include "fcgi/pool/child.h"\n#include "shared/base/log.h"'),
-        ("worker/vision/a.cc", '#include "worker/vision/family.h"\n'
+        ("worker/vision/a.cc", '#include "worker/vision/model_plan.h"\n'
                                '#include "proto/model_description.h"'),
         ("worker/predict/a.cc", '#include "worker/backend/catalog.h"\n'
-                                '#include "worker/vision/family.h"\n'
+                                '#include "worker/vision/model_plan.h"\n'
                                 '#include "fcgi/wire/request.h"'),
-        ("ops/cli/a.cc", '#include "fcgi/pool/master.h"\n#include "worker/api.h"\n'
+        ("ops/cli/a.cc", '#include "fcgi/pool/master.h"\n#include "worker/process.h"\n'
                          '#include "ops/cli/serve.h"'),
         ("shared/base/a.cc", '// #include "proto/tensor.h"\n/*\n#include "ops/cli/serve.h"\n*/'),
     ]

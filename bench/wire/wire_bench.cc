@@ -30,8 +30,8 @@
 #include "bench/wire/measure.h"
 #include "proto/kserve.grpc.pb.h"
 #include "proto/tensor.h"
-#include "shared/base/tune_runtime.h"
-#include "worker/backend/inference.h"
+#include "shared/base/process_tuning.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
@@ -126,7 +126,7 @@ MakeCall Plain(std::shared_ptr<grpc::Channel> channel, std::string model, std::s
 }
 
 // As the worker makes it (worker/backend), with the tensor written where it goes from.
-MakeCall Worker(std::shared_ptr<backend::Inference> inference, const std::string& name,
+MakeCall Worker(std::shared_ptr<backend::InferenceClient> inference, const std::string& name,
                 std::int64_t floats) {
   auto model = std::make_shared<backend::Model>();
   model->description = {.name = name,
@@ -136,7 +136,7 @@ MakeCall Worker(std::shared_ptr<backend::Inference> inference, const std::string
                         .outputs = {{"OUTPUT0", "FP32", {-1, floats}}},
                         .class_names = {},
                         .parameters = {}};
-  vision::Plan plan;
+  vision::ModelPlan plan;
   plan.input_name = "INPUT0";
   plan.has_batch_dimension = true;
   plan.outputs = {"OUTPUT0"};
@@ -206,11 +206,11 @@ MakeCall OneWay(std::shared_ptr<grpc::Channel> channel,
         raw.push_back({lease->bytes(), lease});
       }
       raw.push_back({std::as_bytes(std::span(&number, 1)), nullptr});
-      const backend::Answer answer =
-          client->Infer([&](const backend::Attempt&) { return backend::Encode(request, raw); },
-                        {.deadline = Soon()});
-      Check(answer.message.ok(), answer.message.status().ToString());
-      Check(backend::Decode(*answer.message, {}).ok(), "a wrong answer");
+      const auto message = backend::Encode(request, raw);
+      Check(message.ok(), message.status().ToString());
+      const auto answer = client->Infer(*message, {.deadline = Soon()});
+      Check(answer.ok(), answer.status().ToString());
+      Check(backend::Decode(*answer, {}).ok(), "a wrong answer");
     };
   };
 }
@@ -267,8 +267,10 @@ std::vector<Case> CallCases(const Child& hello, const Child& modelserver,
   const auto client = std::make_shared<backend::Client>(std::vector{address}, 256);
   const auto worker = [&](backend::Transport transport) {
     // The client lives as long as what uses it.
-    auto* inference = new backend::Inference(*client, {.transport = transport, .domain = kDomain});
-    return std::shared_ptr<backend::Inference>(inference, [client](auto* used) { delete used; });
+    auto* inference =
+        new backend::InferenceClient(*client, {.transport = transport, .domain = kDomain});
+    return std::shared_ptr<backend::InferenceClient>(inference,
+                                                     [client](auto* used) { delete used; });
   };
   using backend::Transport;
   cases.push_back(
@@ -289,10 +291,11 @@ std::vector<Case> CallCases(const Child& hello, const Child& modelserver,
 std::vector<Case> BatchCases(const Child& modelserver, const std::string& address) {
   const auto client = std::make_shared<backend::Client>(std::vector{address}, 256);
   const auto worker = [&](int rows) {
-    auto* inference = new backend::Inference(
+    auto* inference = new backend::InferenceClient(
         *client,
         {.batch = {.max_rows = rows, .wait = std::chrono::milliseconds(10)}, .domain = kDomain});
-    return std::shared_ptr<backend::Inference>(inference, [client](auto* used) { delete used; });
+    return std::shared_ptr<backend::InferenceClient>(inference,
+                                                     [client](auto* used) { delete used; });
   };
   std::vector<Case> cases;
   for (const int threads : {1, 8, 64}) {
@@ -357,7 +360,7 @@ void PrintRatios(const Rounds& rounds) {
 }
 
 int Measure(const std::filesystem::path& own, const Options& options) {
-  TuneRuntime();  // as the worker does
+  TuneProcess();  // as the worker does
   std::string pattern = std::filesystem::temp_directory_path() / "wire_bench_XXXXXX";
   const std::filesystem::path folder = mkdtemp(pattern.data());
   WriteModel(folder / "models", "identity", "instance_group { count: 16 }\n");

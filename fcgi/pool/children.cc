@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "fcgi/pool/roles.h"
-
 namespace inferpool::fcgi {
 
 Running& Children::Add(pid_t pid, Supervisor::Process process, std::uint32_t generation) {
@@ -34,22 +32,15 @@ std::optional<Running> Children::Take(pid_t pid) {
 
 bool Children::AnyWorkerReady() const {
   return std::ranges::any_of(running_, [](const auto& entry) {
-    return entry.second.process.role == kWorker && entry.second.ready;
+    return entry.second.process.role == kWorkerRole && entry.second.ready;
   });
 }
 
-ProcessRow& Children::RowOf(Supervisor::Process process) const {
-  if (process.role == kWorker) return board_.slot(process.place).process;
-  if (process.role == kModelServer) return board_.pool().model_server;
-  return board_.pool().sidecars[static_cast<std::size_t>(process.place)];
-}
-
 void Children::ClearRow(Supervisor::Process process) const {
-  if (process.role == kWorker) {
+  if (process.role == kWorkerRole) {
     board_.Vacate(process.place);
   } else {
-    RowOf(process).pid = 0;
-    RowOf(process).state = ProcessState::kEmpty;
+    board_.Leave(process.role, process.place);
   }
 }
 

@@ -43,7 +43,9 @@ class Children {
 
   bool AnyWorkerReady() const;
 
-  ProcessRow& RowOf(Supervisor::Process process) const;
+  ProcessRow& RowOf(Supervisor::Process process) const {
+    return board_.process(process.role, process.place);
+  }
   // The row of a process that has ended.
   void ClearRow(Supervisor::Process process) const;
 

@@ -7,7 +7,6 @@
 #include <array>
 #include <string_view>
 
-#include "fcgi/pool/roles.h"
 #include "shared/config/config_keys.h"
 
 namespace inferpool::fcgi {
@@ -20,42 +19,23 @@ constexpr std::array<std::string_view, 4> kAlsoNginx = {"limits.body_mb", "timeo
 
 }  // namespace
 
-ConfigChange Compare(const Config& before, const Config& after) {
+ConfigChange Compare(const RoleTable& roles, const Config& before, const Config& after) {
   ConfigChange change;
-  bool workers = false;
-  bool sidecar = false;
-  bool models = false;
-  for (const ConfigKey* key : ChangedKeys(before, after)) {
+  const std::vector<const ConfigKey*> changed = ChangedKeys(before, after);
+  for (const ConfigKey* key : changed) {
     change.keys.emplace_back(key->name);
-    if (std::ranges::find(kAlsoNginx, key->name) != kAlsoNginx.end()) {
+    if (key->effect == ReloadEffect::kNginx ||
+        std::ranges::find(kAlsoNginx, key->name) != kAlsoNginx.end()) {
       change.nginx.emplace_back(key->name);
     }
-    switch (key->reach) {
-      case Reach::kMaster:
-        break;
-      case Reach::kWorkers:
-        workers = true;
-        break;
-      case Reach::kClients:
-        workers = sidecar = true;
-        break;
-      case Reach::kModels:
-        models = true;
-        break;
-      case Reach::kAll:
-        workers = sidecar = models = true;
-        break;
-      case Reach::kNginx:
-        change.nginx.emplace_back(key->name);
-        break;
-      case Reach::kStart:
-        change.at_start.emplace_back(key->name);
-        break;
-    }
+    if (key->effect == ReloadEffect::kStart) change.at_start.emplace_back(key->name);
   }
-  if (models) change.roll.push_back(kModelServer);
-  if (sidecar) change.roll.push_back(kSidecar);
-  if (workers) change.roll.push_back(kWorker);
+  for (std::size_t i = 0; i < roles.size(); ++i) {
+    const bool replaced = std::ranges::any_of(changed, [&](const ConfigKey* key) {
+      return std::ranges::find(roles[i].replaced_by, key->effect) != roles[i].replaced_by.end();
+    });
+    if (replaced) change.roll.push_back(static_cast<int>(i));
+  }
   return change;
 }
 

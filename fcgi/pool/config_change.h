@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fcgi/pool/roles.h"
 #include "shared/config/config.h"
 
 namespace inferpool::fcgi {
@@ -18,6 +19,6 @@ struct ConfigChange {
   std::string Describe() const;
 };
 
-ConfigChange Compare(const Config& before, const Config& after);
+ConfigChange Compare(const RoleTable& roles, const Config& before, const Config& after);
 
 }  // namespace inferpool::fcgi

@@ -21,8 +21,6 @@
 
 #include "fcgi/pool/inspection.h"
 #include "fcgi/pool/master_process.h"
-#include "fcgi/pool/roles.h"
-#include "shared/base/log.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -30,8 +28,6 @@ namespace {
 // A thread counts as stuck when it has worked at one step alone for longer than the whole request
 // may take, and this: between steps the worker itself answers 504 at timeouts.request_s.
 constexpr std::chrono::seconds kStuckMargin{1};
-// A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
-constexpr std::chrono::milliseconds kModelServerComesUp{500};
 // Ticks come every second.
 constexpr std::chrono::seconds kLateTick{3};
 
@@ -47,33 +43,17 @@ Supervisor::Options OptionsOf(const Config& config) {
   return options;
 }
 
-std::vector<Supervisor::Role> Roles(const Config& config, const Scoreboard& board,
-                                    std::uint32_t generation,
-                                    const std::optional<Inheritance>& inheritance) {
-  // A new program of ours is no reason to replace the model server, which is another one.
-  std::uint32_t of_model_server = generation;
-  if (inheritance) {
-    for (const Inheritance::Child& child : inheritance->children) {
-      if (child.role == kModelServer) of_model_server = child.generation;
+std::vector<Supervisor::Role> RolesOf(const MasterSetup& setup, std::uint32_t generation) {
+  auto roles = SupervisedRoles(setup.roles, setup.config, setup.scoreboard.slots(), generation);
+  if (!setup.inheritance) return roles;
+  // A new program of ours is no reason to replace what runs another one.
+  for (const Inheritance::Child& child : setup.inheritance->children) {
+    const auto role = static_cast<std::size_t>(child.role);
+    if (role < roles.size() && setup.roles[role].other_program) {
+      roles[role].generation = child.generation;
     }
   }
-  return {{.seats = config.workers,
-           .places = board.slots(),
-           .generation = generation,
-           .successor_first = true,
-           .leaves_last = false},
-          {.seats = 1,
-           .places = static_cast<int>(kSidecarRows),
-           .generation = generation,
-           .successor_first = true,
-           .leaves_last = true,
-           .rolls_last = true},
-          {.seats = config.modelserver.enabled ? 1 : 0,
-           .places = 1,
-           .generation = of_model_server,
-           .successor_first = false,
-           .leaves_last = true,
-           .serves_after = kModelServerComesUp}};
+  return roles;
 }
 
 }  // namespace
@@ -84,8 +64,9 @@ Master::Master(MasterSetup setup)
       pool_(board_.pool()),
       config_(setup_.config),
       generation_(setup_.inheritance ? setup_.inheritance->generation : 1),
-      supervisor_(Roles(config_, board_, generation_, setup_.inheritance), OptionsOf(config_)) {
+      supervisor_(RolesOf(setup_, generation_), OptionsOf(config_)) {
   configs_[generation_] = config_;
+  SetRoles(setup_.roles, board_);
 }
 
 int Master::Run() {
@@ -162,12 +143,13 @@ void Master::Publish() {
 }
 
 void Master::ApplyLive() {
-  log::Level level = log::Level::kInfo;
-  log::ParseLevel(config_.log.level, level);
-  log::Init(level, "master");
+  log::Init(LogLevel(config_), "master");
   supervisor_.SetOptions(OptionsOf(config_));
-  supervisor_.SetSeats(kWorker, config_.workers);
-  pool_.wanted_workers = static_cast<std::uint32_t>(config_.workers);
+  for (std::size_t role = 0; role < setup_.roles.size(); ++role) {
+    const int seats = setup_.roles[role].seats(config_);
+    supervisor_.SetSeats(static_cast<int>(role), seats);
+    pool_.roles[role].wanted = static_cast<std::uint32_t>(seats);
+  }
   pool_.quarantine_ttl_ns = static_cast<std::uint64_t>(config_.quarantine.ttl_s) * 1'000'000'000U;
   listen(setup_.listener, config_.listen.backlog);
 }
@@ -201,7 +183,7 @@ void Master::Adopt(const Inheritance& inheritance) {
   configs_[generation_] = config_;
   scaled_ = inheritance.workers > 0;
   pool_.generation = generation_;
-  supervisor_.Roll({kSidecar, kWorker}, generation_);
+  supervisor_.Roll(RolesOfThisProgram(setup_.roles), generation_);
   reload_.Begin(generation_, "new program", setup_.program);
 }
 
@@ -219,7 +201,10 @@ void Master::Act() {
        actions = supervisor_.Due(Clock::now())) {
     for (const Supervisor::Action& action : actions) Perform(action);
   }
-  pool_.backing_off = static_cast<std::uint32_t>(supervisor_.BackingOff(kWorker, Clock::now()));
+  for (std::size_t role = 0; role < setup_.roles.size(); ++role) {
+    pool_.roles[role].backing_off =
+        static_cast<std::uint32_t>(supervisor_.BackingOff(static_cast<int>(role), Clock::now()));
+  }
   if (reload_.running() && supervisor_.Settled()) EndReload(ReloadRecord::kDone);
   if (!announced_ && children_.AnyWorkerReady()) {
     announced_ = true;
@@ -301,12 +286,12 @@ void Master::Tick() {
   const bool late = now - latest_tick_ > kLateTick;
   latest_tick_ = now;
   for (auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorker && running.ready) Look(pid, running, now, late);
+    if (running.process.role == kWorkerRole && running.ready) Look(pid, running, now, late);
   }
   if (check_) check_->Tick(now);
   const Totals totals = board_.Sum(now);
   sd_notifyf(0, "WATCHDOG=1\nSTATUS=%lu of %d workers ready, %lu requests in work",
-             totals.workers_by_state[static_cast<std::size_t>(ProcessState::kReady)],
+             totals.workers().by_state[static_cast<std::size_t>(ProcessState::kReady)],
              config_.workers, totals.in_work);
 }
 
@@ -352,7 +337,7 @@ void Master::Quarantine(const Task& task, TimePoint now) const {
 void Master::ReadRows() {
   for (auto& [pid, running] : children_.all()) {
     NoteReady(running);
-    if (running.process.role == kWorker && board_.slot(running.process.place).due != 0) {
+    if (running.process.role == kWorkerRole && board_.slot(running.process.place).due != 0) {
       supervisor_.Replace(running.process);
     }
   }
@@ -363,6 +348,12 @@ void Master::NoteReady(Running& running) {
   if (running.ready || row.state.load(std::memory_order_acquire) != ProcessState::kReady) return;
   running.ready = true;
   supervisor_.Ready(running.process, Clock::now());
+}
+
+log::Level LogLevel(const Config& config) {
+  log::Level level = log::Level::kInfo;
+  log::ParseLevel(config.log.level, level);
+  return level;
 }
 
 int RunMaster(MasterSetup setup) {

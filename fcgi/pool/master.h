@@ -14,22 +14,16 @@
 #include "fcgi/pool/child.h"
 #include "fcgi/pool/inheritance.h"
 #include "fcgi/pool/pid_file.h"
+#include "fcgi/pool/roles.h"
+#include "shared/base/log.h"
 #include "shared/board/notice.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 
 namespace inferpool::fcgi {
 
-// What the children run: each is the life of a process and returns its exit status. The signals
-// that the master handles are blocked when it is called.
-struct Programs {
-  // `successor`: it replaces a worker that still serves, so it must reach the model server first.
-  std::function<int(const Config&, const Notice&, int slot, bool successor)> worker;
-  std::function<int(const Config&, const Notice&, int row)> sidecar;
-  std::function<int(const Config&)> model_server;
-};
-
 struct MasterSetup {
+  const RoleTable& roles;
   Config config;
   std::string config_file;
   ConfigOverrides overrides;
@@ -41,11 +35,13 @@ struct MasterSetup {
   const Notice& notice;
   const PidFile& pid_file;  // of config.state
   std::optional<Identity> identity;
-  Programs programs;
-  // What a reload refuses of a configuration's files; OK when the workers can use them.
+  // What a reload refuses of a configuration's files; OK when the processes can use them.
   std::function<absl::Status(const Config&)> check_files;
   std::optional<Inheritance> inheritance;  // from the program before
 };
+
+// What the configuration has logged, at least.
+log::Level LogLevel(const Config& config);
 
 // Runs until SIGTERM or SIGINT has stopped all children. Call BlockSignals before. The process must
 // have no other thread. Returns the exit

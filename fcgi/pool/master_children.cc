@@ -6,7 +6,6 @@
 
 #include "fcgi/pool/crash_report.h"
 #include "fcgi/pool/master_process.h"
-#include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
 
 namespace inferpool::fcgi {
@@ -33,13 +32,13 @@ void Master::Perform(const Supervisor::Action& action) {
       Signal(*running, SIGTERM);
       break;
     case Supervisor::Act::kAbort:
-      log::Error("aborting the stuck worker", {{"child", Title(action.process)}});
+      log::Error("aborting the stuck worker", {{"child", TitleOf(action.process)}});
       Signal(*running, SIGABRT);
       break;
     default:
       log::Warning(running->ready ? "child did not leave in time, killed"
                                   : "child did not get ready in time, killed",
-                   {{"child", Title(action.process)}});
+                   {{"child", TitleOf(action.process)}});
       Signal(*running, SIGKILL);
       break;
   }
@@ -47,41 +46,44 @@ void Master::Perform(const Supervisor::Action& action) {
 
 void Master::Start(Supervisor::Process process, std::uint32_t generation, bool successor) {
   const Config& config = ConfigOf(generation);
-  ProcessRow& row = children_.RowOf(process);
-  if (process.role == kWorker) {
+  if (process.role == kWorkerRole) {
     board_.Occupy(process.place, generation, config.threads, Clock::now());
     board_.slot(process.place).quota = Quota();
     board_.slot(process.place).request_s = static_cast<std::uint32_t>(config.timeouts.request_s);
   } else {
-    row.generation = generation;
-    row.started_ns = ToNs(Clock::now());
-    row.state = ProcessState::kStarting;
+    board_.Enter(process.role, process.place, generation, Clock::now());
   }
-  const ChildOptions options{.title = Title(process),
+  const ChildOptions options{.title = TitleOf(process),
                              .keep = {setup_.listener, setup_.sidecar_listener, setup_.notice.fd()},
                              .identity = setup_.identity,
                              .core_dumps = config.core_dumps};
   const pid_t pid = StartChild(options, [&] { return RunChild(process, config, successor); });
   if (pid < 0) {
-    log::Error("cannot fork", {{"child", Title(process)}, {"reason", Reason(errno)}});
+    log::Error("cannot fork", {{"child", TitleOf(process)}, {"reason", Reason(errno)}});
     children_.ClearRow(process);
     supervisor_.Ended(process, /*killed=*/false, Clock::now());
     return;
   }
+  ProcessRow& row = children_.RowOf(process);
   row.pid = pid;
   Remember(pid, process, generation);
   // It cannot say so itself: it does not know that we exist.
-  if (process.role == kModelServer) row.state = ProcessState::kReady;
-  if (process.role == kModelServer) setup_.notice.Ring();
+  if (RoleOf(process).other_program) {
+    row.state = ProcessState::kReady;
+    setup_.notice.Ring();
+  }
 }
 
 int Master::RunChild(Supervisor::Process process, const Config& config, bool successor) const {
-  const Programs& programs = setup_.programs;
-  if (process.role == kWorker) {
-    return programs.worker(config, setup_.notice, process.place, successor);
-  }
-  if (process.role == kSidecar) return programs.sidecar(config, setup_.notice, process.place);
-  return programs.model_server(config);
+  log::Init(LogLevel(config), TitleOf(process));
+  return RoleOf(process).run({.config = config,
+                              .scoreboard = board_,
+                              .notice = setup_.notice,
+                              .listener = setup_.listener,
+                              .sidecar_listener = setup_.sidecar_listener,
+                              .place = process.place,
+                              .successor = successor,
+                              .row = children_.RowOf(process)});
 }
 
 Running& Master::Remember(pid_t pid, Supervisor::Process process, std::uint32_t generation) {
@@ -114,15 +116,15 @@ void Master::Ended(pid_t pid, Running& running, int status) {
   // It may have got ready since the rows were read; then it served.
   NoteReady(running);
   const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS &&
-                       (running.process.role == kWorker || running.leaving);
+                       (running.process.role == kWorkerRole || running.leaving);
   if (!planned && !stopping_) {
     log::Error("child ended unexpectedly",
-               {{"child", Title(running.process)},
+               {{"child", TitleOf(running.process)},
                 {"child_pid", pid},
                 {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
                 {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
   }
-  if (running.process.role == kWorker) {
+  if (running.process.role == kWorkerRole) {
     if (!planned) {
       board_.Record(ReportCrash(board_,
                                 {.slot = running.process.place,
@@ -132,8 +134,8 @@ void Master::Ended(pid_t pid, Running& running, int status) {
                                  .same_program = running.same_program},
                                 config_.state + "/crashes", Clock::now()));
     }
-    board_.CountEnd(/*crashed=*/!planned);
   }
+  board_.CountEnd(running.process.role, /*crashed=*/!planned);
   children_.ClearRow(running.process);
   const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
   supervisor_.Ended(running.process, killed, Clock::now());

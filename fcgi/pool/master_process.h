@@ -64,6 +64,10 @@ class Master {
   void Perform(const Supervisor::Action& action);
   void Start(Supervisor::Process process, std::uint32_t generation, bool successor);
   int RunChild(Supervisor::Process process, const Config& config, bool successor) const;
+  const Role& RoleOf(Supervisor::Process process) const {
+    return setup_.roles[static_cast<std::size_t>(process.role)];
+  }
+  std::string TitleOf(Supervisor::Process process) const { return Title(setup_.roles, process); }
   Running& Remember(pid_t pid, Supervisor::Process process, std::uint32_t generation);
   // The planned number of requests of one worker's life; 0: no end.
   std::uint64_t Quota();

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <utility>
 
 #include "fcgi/pool/master_process.h"
-#include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
 #include "shared/config/config_keys.h"
 
@@ -48,16 +46,10 @@ Json::Value Master::Reload() {
 }
 
 Json::Value Master::Apply(std::string_view what, const Config& config, bool scaled) {
-  const ConfigChange change = Compare(config_, config);
+  const ConfigChange change = Compare(setup_.roles, config_, config);
   if (!change.at_start.empty()) {
     return Refuse(what, {fmt::format("{}: cannot change while the pool runs; start it again",
                                      fmt::join(change.at_start, ", "))});
-  }
-  std::error_code error;
-  if (config.modelserver.enabled &&
-      !std::filesystem::is_directory(config.modelserver.repository, error)) {
-    return Refuse(what, {fmt::format("modelserver.repository: {} is no folder",
-                                     config.modelserver.repository)});
   }
   if (const absl::Status status = setup_.check_files(config); !status.ok()) {
     return Refuse(what, {std::string(Message(status))});
@@ -91,7 +83,7 @@ void Master::RenewQuotas(const ConfigChange& change) {
       change.keys, [](const std::string& key) { return key.starts_with("recycle."); });
   if (!changed) return;
   for (const auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorker) board_.slot(running.process.place).quota = Quota();
+    if (running.process.role == kWorkerRole) board_.slot(running.process.place).quota = Quota();
   }
 }
 
@@ -107,7 +99,7 @@ void Master::GiveUp(const Supervisor::Action& action) {
   EndReload(ReloadRecord::kGivenUp,
             fmt::format("generation {}: {} did not get ready within timeouts.start_s ({} s); "
                         "generation {} stays",
-                        failed, Title(action.process), config_.timeouts.start_s, generation_));
+                        failed, TitleOf(action.process), config_.timeouts.start_s, generation_));
 }
 
 Json::Value Master::Scale(int workers) {
@@ -185,7 +177,9 @@ void Master::BecomeNextProgram() {
                           .workers = scaled_ ? config_.workers : 0,
                           .children = {}};
   for (const ConfigKey& key : ConfigKeys()) {
-    if (key.reach == Reach::kStart) inheritance.at_start.push_back(ToOverride(key, config_));
+    if (key.effect == ReloadEffect::kStart) {
+      inheritance.at_start.push_back(ToOverride(key, config_));
+    }
   }
   for (const auto& [pid, running] : children_.all()) {
     inheritance.children.push_back({.role = running.process.role,

@@ -1,20 +1,76 @@
-// The roles of a pool's processes, as the supervisor numbers them.
+// The kinds of processes that a pool is made of, as one table. The master, the supervisor, the
+// scoreboard and what reads it go through the table, so a new kind of process is a new row of it.
+//
+// What only the workers have is not in the table: slots of the scoreboard with a lane for each
+// thread, recycling, the watch for stuck requests, and crash reports.
 #pragma once
 
-#include <fmt/format.h>
-
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "fcgi/pool/supervisor.h"
+#include "shared/board/notice.h"
+#include "shared/board/scoreboard.h"
+#include "shared/config/config.h"
+#include "shared/config/config_keys.h"
 
 namespace inferpool::fcgi {
 
-enum Role : int { kWorker, kSidecar, kModelServer };
+// What a process of the pool is started with.
+struct ChildContext {
+  const Config& config;  // of its generation
+  const Scoreboard& scoreboard;
+  const Notice& notice;
+  int listener;
+  int sidecar_listener;
+  int place;       // a worker's is its slot
+  bool successor;  // it replaces one that still serves, so it must be able to serve as well
+  ProcessRow& row;
 
-// As ps and the log show it: "worker 3".
-inline std::string Title(Supervisor::Process process) {
-  if (process.role == kWorker) return fmt::format("worker {}", process.place);
-  return process.role == kSidecar ? "sidecar" : "modelserver";
-}
+  // Tells the master that the process is ready. For all but workers, of which Serve does so.
+  void SayReady() const;
+};
+
+struct Role {
+  // As ps, the log, `inferpool status` and the metrics show it. At most 23 characters.
+  std::string_view name;
+  int (*seats)(const Config&);  // how many processes it shall have
+  // The most that `seats` may ever ask for, which has its rows in the scoreboard. The processes of
+  // a role with more than one have numbers: "worker 3".
+  int max_seats = 1;
+  // A reload replaces the processes when a key with one of these effects has changed.
+  std::vector<ReloadEffect> replaced_by;
+  // `run` executes another program, which does not know of the pool. It counts as ready from its
+  // start, and stays when the pool's own program is replaced.
+  bool other_program = false;
+  RolePolicy policy{};
+  // The life of a process; returns its exit status. The signals that the master handles are blocked
+  // when it is called.
+  std::function<int(const ChildContext&)> run;
+};
+
+// A role is known by its place in the table, also to the next program that a master becomes: new
+// ones belong at the end. The workers are the first (kWorkerRole).
+using RoleTable = std::vector<Role>;
+
+// "worker 3", "sidecar".
+std::string Title(const RoleTable& roles, Supervisor::Process process);
+
+// The processes of the role that there may be at once: those of all seats and, where it is started
+// first, a successor. Workers have `worker_slots`.
+int Places(const RoleTable& roles, int role, int worker_slots);
+
+// The roles as the supervisor begins with them, all of one generation.
+std::vector<Supervisor::Role> SupervisedRoles(const RoleTable& roles, const Config& config,
+                                              int worker_slots, std::uint32_t generation);
+
+// The roles whose processes run this program, so that a new one replaces them.
+std::vector<int> RolesOfThisProgram(const RoleTable& roles);
+
+// Names the roles in the scoreboard and gives their processes rows there.
+void SetRoles(const RoleTable& roles, const Scoreboard& board);
 
 }  // namespace inferpool::fcgi

@@ -29,7 +29,7 @@ bool Supervisor::HasPlace(Process process) const {
 void Supervisor::Adopt(Process process, std::uint32_t generation, bool ready, bool leaving,
                        TimePoint now) {
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
-  Place& place = role.places[static_cast<std::size_t>(process.place)];
+  ProcessSlot& place = role.places[static_cast<std::size_t>(process.place)];
   place = {.state = ready ? State::kReady : State::kStarting, .generation = generation};
   place.since = now;
   if (!ready) place.start_by = now + options_.start;
@@ -64,7 +64,7 @@ Supervisor::Actions Supervisor::Due(TimePoint now) {
 void Supervisor::Timers(int index, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   for (int i = 0; i < role.role.places; ++i) {
-    Place& place = role.places[static_cast<std::size_t>(i)];
+    ProcessSlot& place = role.places[static_cast<std::size_t>(i)];
     if (place.state == State::kEmpty || place.killed) continue;
     const Process process{index, i};
     if (place.start_by && *place.start_by <= now) {
@@ -95,10 +95,16 @@ void Supervisor::FillSeats(int index, TimePoint now, Actions& actions) {
   role.seats.resize(wanted);
   for (Seat& seat : role.seats) {
     if (seat.occupant == kNone) seat.occupant = std::exchange(seat.successor, kNone);
-    if (seat.occupant == kNone && seat.start.until <= now) {
+    if (seat.occupant == kNone && seat.start.until <= now && HasRoom(role)) {
       seat.occupant = Start(index, /*successor=*/false, now, actions);
     }
   }
+}
+
+// Where the old one leaves first, it is not only out of its seat but gone.
+bool Supervisor::HasRoom(const RoleState& role) {
+  const auto empty = std::ranges::count(role.places, State::kEmpty, &ProcessSlot::state);
+  return role.role.policy.successor_first || role.role.places - empty < role.role.seats;
 }
 
 // The seats whose processes serve come first: those at the end are given up.
@@ -114,7 +120,7 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   for (Seat& seat : role.seats) {
     if (seat.occupant == kNone || seat.successor != kNone || seat.replace.until > now) continue;
-    Place& old = role.places[static_cast<std::size_t>(seat.occupant)];
+    ProcessSlot& old = role.places[static_cast<std::size_t>(seat.occupant)];
     const bool outdated = old.generation != role.generation && !MustWait(role);
     if (old.state == State::kStarting && outdated && !old.killed) {
       // It serves nobody yet, so nobody needs a successor first.
@@ -124,7 +130,7 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
     }
     if (old.state != State::kReady || (!old.stuck && !old.due && !outdated)) continue;
     if (!old.stuck && OnTheirWay(role) >= options_.concurrent) continue;
-    if (role.role.successor_first) {
+    if (role.role.policy.successor_first) {
       seat.successor = Start(index, /*successor=*/true, now, actions);
     } else {
       Leave(old, /*in_turn=*/true);
@@ -134,8 +140,8 @@ void Supervisor::ReplaceOccupants(int index, TimePoint now, Actions& actions) {
 }
 
 bool Supervisor::MustWait(const RoleState& role) const {
-  return role.role.rolls_last && std::ranges::any_of(roles_, [&](const RoleState& other) {
-           return &other != &role && OfOneRoll(role, other) && !AllCurrent(other);
+  return role.role.policy.rolls_last && std::ranges::any_of(roles_, [&](const RoleState& other) {
+           return !other.role.policy.rolls_last && OfOneRoll(role, other) && !AllCurrent(other);
          });
 }
 
@@ -147,7 +153,7 @@ bool Supervisor::OfOneRoll(const RoleState& role, const RoleState& other) {
 bool Supervisor::AllCurrent(const RoleState& role) {
   return std::ranges::all_of(role.seats, [&](const Seat& seat) {
     if (seat.occupant == kNone) return false;
-    const Place& place = role.places[static_cast<std::size_t>(seat.occupant)];
+    const ProcessSlot& place = role.places[static_cast<std::size_t>(seat.occupant)];
     return place.state == State::kReady && place.generation == role.generation;
   });
 }
@@ -167,21 +173,22 @@ void Supervisor::SettleGenerations() {
 
 void Supervisor::LeaveInStop(int index, TimePoint now) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
-  if (role.role.leaves_last && !FirstHaveLeft()) return;
-  for (Place& place : role.places) {
+  const RolePolicy& policy = role.role.policy;
+  if (!EarlierTurnsHaveLeft(policy.leave_turn)) return;
+  for (ProcessSlot& place : role.places) {
     if (place.state == State::kLeaving && place.kill_at) {
       place.kill_at = std::min(*place.kill_at, now + options_.drain);
     }
     if (place.state == State::kEmpty || place.state == State::kLeaving) continue;
     Leave(place, /*in_turn=*/false);
-    if (role.role.leaves_last) place.kill_at = now + options_.last_drain;
+    if (policy.drain) place.kill_at = now + *policy.drain;
   }
 }
 
 void Supervisor::Terminations(int index, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
   for (int i = 0; i < role.role.places; ++i) {
-    Place& place = role.places[static_cast<std::size_t>(i)];
+    ProcessSlot& place = role.places[static_cast<std::size_t>(i)];
     if (place.state != State::kLeaving || place.terminated) continue;
     place.terminated = true;
     actions.push_back({Act::kTerminate, {index, i}});
@@ -196,7 +203,7 @@ void Supervisor::Terminations(int index, TimePoint now, Actions& actions) {
 
 int Supervisor::Start(int index, bool successor, TimePoint now, Actions& actions) {
   RoleState& role = roles_[static_cast<std::size_t>(index)];
-  const auto free = std::ranges::find(role.places, State::kEmpty, &Place::state);
+  const auto free = std::ranges::find(role.places, State::kEmpty, &ProcessSlot::state);
   if (free == role.places.end()) return kNone;
   const std::uint32_t generation =
       role.previous && MustWait(role) ? *role.previous : role.generation;
@@ -208,7 +215,7 @@ int Supervisor::Start(int index, bool successor, TimePoint now, Actions& actions
   return place;
 }
 
-void Supervisor::Leave(Place& place, bool in_turn) {
+void Supervisor::Leave(ProcessSlot& place, bool in_turn) {
   if (place.state == State::kEmpty || place.state == State::kLeaving) return;
   place.state = State::kLeaving;
   place.start_by.reset();
@@ -235,7 +242,7 @@ void Supervisor::StartFailed(int index, int place, bool too_slow, Actions& actio
 }
 
 int Supervisor::OnTheirWay(const RoleState& role) const {
-  const auto leaving = std::ranges::count_if(role.places, [](const Place& place) {
+  const auto leaving = std::ranges::count_if(role.places, [](const ProcessSlot& place) {
     return place.state == State::kLeaving && place.in_turn && !place.stuck;
   });
   const auto arriving = std::ranges::count_if(role.seats, [&](const Seat& seat) {
@@ -245,14 +252,14 @@ int Supervisor::OnTheirWay(const RoleState& role) const {
   return static_cast<int>(leaving + arriving);
 }
 
-Supervisor::Place* Supervisor::Find(Process process) {
-  Place& place = roles_[static_cast<std::size_t>(process.role)]
-                     .places[static_cast<std::size_t>(process.place)];
+Supervisor::ProcessSlot* Supervisor::Find(Process process) {
+  ProcessSlot& place = roles_[static_cast<std::size_t>(process.role)]
+                           .places[static_cast<std::size_t>(process.place)];
   return place.state == State::kEmpty ? nullptr : &place;
 }
 
 void Supervisor::Ready(Process process, TimePoint) {
-  Place* place = Find(process);
+  ProcessSlot* place = Find(process);
   if (place == nullptr || place->state != State::kStarting || place->killed) return;
   place->state = State::kReady;
   place->start_by.reset();
@@ -266,11 +273,11 @@ void Supervisor::Ready(Process process, TimePoint) {
 }
 
 void Supervisor::Replace(Process process) {
-  if (Place* place = Find(process)) place->due = true;
+  if (ProcessSlot* place = Find(process)) place->due = true;
 }
 
 void Supervisor::Stuck(Process process, TimePoint now) {
-  Place* place = Find(process);
+  ProcessSlot* place = Find(process);
   if (place == nullptr || place->stuck) return;
   place->stuck = true;
   if (place->state == State::kLeaving && place->kill_at) {
@@ -281,18 +288,18 @@ void Supervisor::Stuck(Process process, TimePoint now) {
 }
 
 void Supervisor::NothingElseInWork(Process process, TimePoint now) {
-  Place* place = Find(process);
+  ProcessSlot* place = Find(process);
   if (place != nullptr && place->stuck && place->abort_at) place->abort_at = now;
 }
 
 void Supervisor::Ended(Process process, bool killed, TimePoint now) {
   if (Find(process) == nullptr) return;
   RoleState& role = roles_[static_cast<std::size_t>(process.role)];
-  Place& place = role.places[static_cast<std::size_t>(process.place)];
+  ProcessSlot& place = role.places[static_cast<std::size_t>(process.place)];
   if (!stopping_ && place.state == State::kStarting && !place.killed && !killed) {
     StartFailed(process.role, process.place, /*too_slow=*/false, pending_);
   }
-  const Place was = std::exchange(place, Place{});
+  const ProcessSlot was = std::exchange(place, ProcessSlot{});
   const auto seat = std::ranges::find_if(role.seats, [&](const Seat& candidate) {
     return candidate.occupant == process.place || candidate.successor == process.place;
   });
@@ -303,13 +310,14 @@ void Supervisor::Ended(Process process, bool killed, TimePoint now) {
   backoff = NextTry(role, was, backoff, now);
 }
 
-Supervisor::Backoff Supervisor::NextTry(RoleState& role, const Place& was, const Backoff& before,
-                                        TimePoint now) const {
+Supervisor::Backoff Supervisor::NextTry(RoleState& role, const ProcessSlot& was,
+                                        const Backoff& before, TimePoint now) const {
   // That one of another generation ended says nothing of those that follow it.
   if (was.generation != role.generation && !MustWait(role)) return {.pause = {}, .until = now};
-  if (was.state == State::kReady && now - was.since >= role.role.serves_after) {
+  const RolePolicy& policy = role.role.policy;
+  if (was.state == State::kReady && now - was.since >= policy.serves_after) {
     return {.pause = {},
-            .until = role.restarts.Take(options_.restart_every, options_.restart_burst, now)};
+            .until = role.restarts.Take(policy.restart_every, policy.restart_burst, now)};
   }
   const auto pause = before.pause.count() == 0 ? options_.backoff
                                                : std::min(before.pause * 2, options_.most_backoff);
@@ -324,7 +332,7 @@ void Supervisor::SetSeats(int index, int seats) {
 void Supervisor::Roll(const std::vector<int>& roles, std::uint32_t generation) {
   for (const int index : roles) {
     RoleState& role = roles_[static_cast<std::size_t>(index)];
-    const bool proved = std::ranges::any_of(role.places, [&](const Place& place) {
+    const bool proved = std::ranges::any_of(role.places, [&](const ProcessSlot& place) {
       return place.state == State::kReady && place.generation == role.generation;
     });
     if (!role.previous || proved) role.previous = role.generation;
@@ -341,7 +349,7 @@ void Supervisor::Stop(TimePoint) {
 void Supervisor::StopNow(TimePoint now) {
   stopping_ = true;
   for (RoleState& role : roles_) {
-    for (Place& place : role.places) {
+    for (ProcessSlot& place : role.places) {
       if (place.state == State::kEmpty) continue;
       place.state = State::kLeaving;
       place.terminated = true;
@@ -363,7 +371,7 @@ std::optional<TimePoint> Supervisor::NextDue(TimePoint now) const {
       consider(seat.start.until);
       consider(seat.replace.until);
     }
-    for (const Place& place : role.places) {
+    for (const ProcessSlot& place : role.places) {
       if (place.state == State::kEmpty || place.killed) continue;
       consider(place.start_by);
       consider(place.abort_at);
@@ -389,15 +397,15 @@ int Supervisor::BackingOff(int index, TimePoint now) const {
 bool Supervisor::Done() const {
   return stopping_ && std::ranges::all_of(roles_, [](const RoleState& role) {
            return std::ranges::all_of(
-               role.places, [](const Place& place) { return place.state == State::kEmpty; });
+               role.places, [](const ProcessSlot& place) { return place.state == State::kEmpty; });
          });
 }
 
-bool Supervisor::FirstHaveLeft() const {
-  return std::ranges::all_of(roles_, [](const RoleState& role) {
-    return role.role.leaves_last || std::ranges::all_of(role.places, [](const Place& place) {
-             return place.state == State::kEmpty;
-           });
+bool Supervisor::EarlierTurnsHaveLeft(int turn) const {
+  return std::ranges::all_of(roles_, [turn](const RoleState& role) {
+    return role.role.policy.leave_turn >= turn ||
+           std::ranges::all_of(
+               role.places, [](const ProcessSlot& place) { return place.state == State::kEmpty; });
   });
 }
 

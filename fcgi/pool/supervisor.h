@@ -22,8 +22,8 @@
 //   Generation   a roll replaces all processes of a role by ones of a new generation. When one of
 //                them does not get ready in time, or three end before they are, the generation is
 //                given up: the old one stays, and what was already replaced is rolled back.
-//   Stop         first the roles that serve, with `drain`; then those marked `leaves_last`, which
-//                the first still need, with `last_drain`.
+//   Stop         role by role in the order of their `leave_turn`: first those that serve, then
+//                those which the first still need.
 #pragma once
 
 #include <chrono>
@@ -37,33 +37,40 @@
 
 namespace inferpool::fcgi {
 
+// How the processes of a role come and go.
+struct RolePolicy {
+  bool successor_first = true;  // otherwise the old one leaves first, as both cannot run at once
+  // When the pool stops, a role's processes are asked to leave once those of all lower turns have.
+  int leave_turn = 0;
+  // What a process then has to leave; none: Supervisor::Options::drain.
+  std::optional<std::chrono::milliseconds> drain{};
+  bool rolls_last = false;  // after the roles of the same generation that do not
+  // A process has served when it is ready and has lived this long. For a role whose processes
+  // cannot say that they are ready, and count as such from their start.
+  std::chrono::milliseconds serves_after{0};
+  // Ten a second: a worker takes less than 100 ms of a processor to come up, so the restarts of a
+  // role take one core at most.
+  std::chrono::milliseconds restart_every{100};
+  int restart_burst = 10;
+};
+
 class Supervisor {
  public:
   struct Role {
     int seats;
     int places;
     std::uint32_t generation;
-    bool successor_first;  // otherwise the old one leaves first, because both cannot run at once
-    bool leaves_last;
-    bool rolls_last = false;  // not before the other roles of its generation have settled
-    // A process has served when it is ready and has lived this long. For a role whose processes
-    // cannot say that they are ready, and count as such from their start.
-    std::chrono::milliseconds serves_after{0};
+    RolePolicy policy;
   };
 
   struct Options {
     std::chrono::milliseconds start{10'000};  // from its start until it is ready
     std::chrono::milliseconds leave{30'000};  // for one that was replaced
-    std::chrono::milliseconds drain{30'000};  // for all, when the pool stops
-    std::chrono::milliseconds last_drain{5'000};
+    std::chrono::milliseconds drain{30'000};  // when the pool stops
     std::chrono::milliseconds stuck_drain{5'000};
     std::chrono::milliseconds abort_to_kill{2'000};
     std::chrono::milliseconds backoff{100};
     std::chrono::milliseconds most_backoff{10'000};
-    // Ten a second: a worker takes less than 100 ms of a processor to come up, so the restarts of
-    // a role take one core at most.
-    std::chrono::milliseconds restart_every{100};
-    int restart_burst = 10;
     int concurrent = 1;
   };
 
@@ -136,7 +143,7 @@ class Supervisor {
   enum class State { kEmpty, kStarting, kReady, kLeaving };
   static constexpr int kNone = -1;
 
-  struct Place {
+  struct ProcessSlot {
     State state = State::kEmpty;
     std::uint32_t generation = 0;
     TimePoint since{};  // start
@@ -165,7 +172,7 @@ class Supervisor {
 
   struct RoleState {
     Role role;
-    std::vector<Place> places;
+    std::vector<ProcessSlot> places;
     std::vector<Seat> seats;
     std::uint32_t generation;                 // the wanted one
     std::optional<std::uint32_t> previous{};  // to go back to, while rolling
@@ -175,6 +182,7 @@ class Supervisor {
 
   void Timers(int role, TimePoint now, Actions& actions);
   static void PreferReady(RoleState& role);
+  static bool HasRoom(const RoleState& role);
   void FillSeats(int role, TimePoint now, Actions& actions);
   void ReplaceOccupants(int role, TimePoint now, Actions& actions);
   bool MustWait(const RoleState& role) const;
@@ -185,15 +193,16 @@ class Supervisor {
   void Terminations(int role, TimePoint now, Actions& actions);
 
   // The next try for the seat of a process that has ended.
-  Backoff NextTry(RoleState& role, const Place& was, const Backoff& before, TimePoint now) const;
+  Backoff NextTry(RoleState& role, const ProcessSlot& was, const Backoff& before,
+                  TimePoint now) const;
 
   // Starts a process; its place, or kNone when all are taken.
   int Start(int role, bool successor, TimePoint now, Actions& actions);
-  void Leave(Place& place, bool in_turn);
+  void Leave(ProcessSlot& place, bool in_turn);
   void StartFailed(int role, int place, bool too_slow, Actions& actions);
   int OnTheirWay(const RoleState& role) const;
-  bool FirstHaveLeft() const;
-  Place* Find(Process process);
+  bool EarlierTurnsHaveLeft(int turn) const;
+  ProcessSlot* Find(Process process);
 
   std::vector<RoleState> roles_;
   Options options_;

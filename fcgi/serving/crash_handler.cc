@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <cstdlib>
 
-#include "fcgi/serving/part_owner.h"
+#include "fcgi/serving/crash_scope.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -164,16 +164,17 @@ void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
   sigaction(StackSignal(), &stack, nullptr);
 }
 
-LaneOwner::LaneOwner(Lane& lane) : stack_(Enter(lane, lane.task)) {
+ThreadCrashScope::ThreadCrashScope(Lane& lane) : stack_(Enter(lane, lane.task)) {
   lane.thread = static_cast<pid_t>(syscall(SYS_gettid));
 }
 
-LaneOwner::~LaneOwner() {
+ThreadCrashScope::~ThreadCrashScope() {
   own_lane->thread = 0;
   Leave();
 }
 
-PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane, task)) {
+HelperCrashScope::HelperCrashScope(Lane& lane, const Seqlock<Task>& task)
+    : stack_(Enter(lane, task)) {
   const auto self = static_cast<pid_t>(syscall(SYS_gettid));
   for (std::atomic<pid_t>& helper : lane.helpers) {
     pid_t nobody = 0;
@@ -183,7 +184,7 @@ PartOwner::PartOwner(Lane& lane, const Seqlock<Task>& task) : stack_(Enter(lane,
   }
 }
 
-PartOwner::~PartOwner() {
+HelperCrashScope::~HelperCrashScope() {
   if (entry_ != nullptr) *entry_ = 0;
   Leave();
 }

@@ -6,6 +6,8 @@
 
 #include <array>
 
+#include "shared/base/check.h"
+
 namespace inferpool::fcgi {
 namespace {
 
@@ -31,12 +33,13 @@ DepartureWatch::~DepartureWatch() {
 }
 
 std::stop_token DepartureWatch::Begin(std::size_t lane, int socket) {
+  CHECK(lane < entries_.size());
   Entry& entry = entries_[lane];
   std::stop_token token;
   epoll_event event{};
   event.events = EPOLLRDHUP | EPOLLONESHOT;
   {
-    const std::lock_guard lock(entry.mutex);
+    const MutexLock lock(entry.mutex);
     ++entry.turn;
     token = entry.departed.emplace().get_token();
     event.data.u64 = (std::uint64_t{lane} << 32U) | entry.turn;
@@ -48,7 +51,7 @@ std::stop_token DepartureWatch::Begin(std::size_t lane, int socket) {
 void DepartureWatch::End(std::size_t lane, int socket) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket, nullptr);
   Entry& entry = entries_[lane];
-  const std::lock_guard lock(entry.mutex);
+  const MutexLock lock(entry.mutex);
   entry.departed.reset();
 }
 
@@ -62,7 +65,7 @@ void DepartureWatch::Run(const std::stop_token& stop) {
       Entry& entry = entries_[mark >> 32U];
       std::optional<std::stop_source> departed;
       {
-        const std::lock_guard lock(entry.mutex);
+        const MutexLock lock(entry.mutex);
         if (entry.turn == static_cast<std::uint32_t>(mark)) departed = entry.departed;
       }
       // Without the lock: what is called back may take its time.

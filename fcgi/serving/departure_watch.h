@@ -1,38 +1,40 @@
-// Notices that a request's client has left while the request is in work: nginx then closes its
-// connection to us, which a thread that waits for a model would not see. One thread a process
-// watches all connections.
+// Notices that the client of a request in work has disconnected. nginx then closes its connection
+// to us, which a thread that waits for a model would not see. One thread per process watches all
+// connections.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "shared/base/file_descriptor.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::fcgi {
 
 class DepartureWatch {
  public:
-  // Room for one connection a lane.
+  // Makes room for one connection per lane.
   explicit DepartureWatch(std::size_t lanes);
   ~DepartureWatch();
   DepartureWatch(const DepartureWatch&) = delete;
   DepartureWatch& operator=(const DepartureWatch&) = delete;
 
-  // The token is stopped when the other end of `socket` closes; what it calls back runs in the
-  // watching thread. End it before the socket is closed.
-  std::stop_token Begin(std::size_t lane, int socket);
+  // Watches `socket`. The token is stopped when the other end closes; its callbacks run in the
+  // watching thread. Call End before the socket is closed.
+  [[nodiscard]] std::stop_token Begin(std::size_t lane, int socket);
   void End(std::size_t lane, int socket);
 
  private:
   struct Entry {
-    std::mutex mutex;
-    std::uint32_t turn = 0;                    // guarded; tells this connection from the one before
-    std::optional<std::stop_source> departed;  // guarded; none: nothing is watched
+    Mutex mutex;
+    // Tells this connection from the one before.
+    std::uint32_t turn ABSL_GUARDED_BY(mutex) = 0;
+    // nullopt: no connection is watched.
+    std::optional<std::stop_source> departed ABSL_GUARDED_BY(mutex);
   };
 
   void Run(const std::stop_token& stop);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fcgi/serving/crash_handler.h"
+#include "fcgi/serving/crash_scope.h"
 #include "fcgi/serving/departure_watch.h"
 #include "shared/base/log.h"
 
@@ -114,12 +115,13 @@ class Busy {
 
 class Worker {
  public:
-  Worker(int listener, const ReadLimits& limits, const Handler& handler, const Station& station)
+  Worker(int listener, const ReadLimits& limits, const Handler& handler,
+         const WorkerContext& context)
       : listener_(listener),
         limits_(limits),
         handler_(handler),
-        station_(station),
-        watch_(station.lanes.size()) {}
+        context_(context),
+        watch_(context.lanes.size()) {}
 
   void Run() {
     std::vector<std::jthread> threads;
@@ -138,10 +140,10 @@ class Worker {
  private:
   void StartThreads(std::vector<std::jthread>& threads) {
     try {
-      for (std::size_t lane = 0; lane < station_.lanes.size(); ++lane) {
+      for (std::size_t lane = 0; lane < context_.lanes.size(); ++lane) {
         threads.emplace_back(
-            [this, lane, queue = AcceptQueue(listener_, stop_, station_.pool)]() mutable {
-              const LaneOwner owner(station_.lanes[lane]);
+            [this, lane, queue = AcceptQueue(listener_, stop_, context_.pool)]() mutable {
+              const ThreadCrashScope owner(context_.lanes[lane]);
               may_serve_.wait();
               while (FileDescriptor socket = queue.Next()) {
                 ServeOne(std::move(socket), lane);
@@ -157,17 +159,17 @@ class Worker {
   }
 
   void SetState(ProcessState state) {
-    station_.slot.process.state.store(state, std::memory_order_release);
-    station_.notice.Ring();
+    context_.slot.process.state.store(state, std::memory_order_release);
+    context_.notice.Ring();
   }
 
   void ServeOne(FileDescriptor socket, std::size_t index) {
-    Lane& lane = station_.lanes[index];
-    const Busy busy(lane, station_.heavy);
+    Lane& lane = context_.lanes[index];
+    const Busy busy(lane, context_.heavy);
     Connection connection(std::move(socket), limits_);
     absl::StatusOr<Request> request = connection.ReadHead();
     if (request.ok()) {
-      connection.ReadBody(*request, station_.heavy.ClaimBody(lane, HeavyClient(request->client),
+      connection.ReadBody(*request, context_.heavy.ClaimBody(lane, HeavyClient(request->client),
                                                              connection.BodyBytes(*request)));
     }
     if (!request.ok()) {
@@ -183,9 +185,9 @@ class Worker {
 
   void AskForReplacement() {
     const std::uint64_t served = served_.fetch_add(1, std::memory_order_relaxed) + 1;
-    const std::uint64_t quota = station_.slot.quota.load(std::memory_order_relaxed);
+    const std::uint64_t quota = context_.slot.quota.load(std::memory_order_relaxed);
     if (quota == 0 || served < quota) return;
-    if (station_.slot.due.exchange(1, std::memory_order_relaxed) == 0) station_.notice.Ring();
+    if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.notice.Ring();
   }
 
   static void AwaitTerm() {
@@ -202,7 +204,7 @@ class Worker {
   const int listener_;
   const ReadLimits limits_;
   const Handler& handler_;
-  const Station station_;
+  const WorkerContext context_;
   DepartureWatch watch_;
   std::latch may_serve_{1};
   Flag stop_;
@@ -211,8 +213,9 @@ class Worker {
 
 }  // namespace
 
-void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station) {
-  Worker(listener, limits, handler, station).Run();
+void Serve(int listener, const ReadLimits& limits, const Handler& handler,
+           const WorkerContext& context) {
+  Worker(listener, limits, handler, context).Run();
 }
 
 }  // namespace inferpool::fcgi

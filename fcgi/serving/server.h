@@ -1,6 +1,6 @@
-// A worker process's serving loop: a fixed set of threads, each of which accepts a connection,
-// answers it and takes the next. A thread that is busy does not accept, so the kernel's backlog is
-// the only queue, and load finds the idle worker by itself.
+// A worker process's serving loop. Each of a fixed set of threads accepts a connection, answers its
+// request and accepts the next. A busy thread does not accept, so the kernel's backlog is the only
+// queue, and new connections find an idle worker by themselves.
 #pragma once
 
 #include <functional>
@@ -13,25 +13,26 @@
 
 namespace inferpool::fcgi {
 
-// Answers one request. Called from all threads at once; must not throw. The lane is the calling
-// thread's, for counts of its own.
+// Answers one request. All threads call it at the same time; it must not throw. The lane is the
+// calling thread's own, for its counts.
 using Handler = std::function<Response(const Request&, Lane&)>;
 
-// Where a worker works: its rows of the scoreboard, its share of the pool's heavy work, and the
-// master's bell.
-struct Station {
+// What a worker needs of its pool: its rows of the scoreboard, its share of the heavy work, and the
+// means to wake the master.
+struct WorkerContext {
   Pool& pool;
   Slot& slot;
-  std::span<Lane> lanes;  // one a thread
+  std::span<Lane> lanes;  // one per thread
   const HeavyWork& heavy;
   const Notice& notice;
 };
 
-// Serves connections of `listener` with one thread a lane until SIGTERM; then stops accepting,
-// answers every request that it has accepted, and returns. When the whole pool stops, what waits in
-// the backlog is accepted first. Says in its slot that it is ready, that it is due once it has
-// served its quota (and serves on), and that it drains. On SIGUSR1 it opens the log file again.
-// SIGTERM and SIGUSR1 must be blocked in the calling thread.
-void Serve(int listener, const ReadLimits& limits, const Handler& handler, const Station& station);
+// Serves connections of `listener` with one thread per lane until SIGTERM. Then it stops accepting,
+// answers every request that it has accepted, and returns. When the whole pool stops, it accepts
+// the connections in the backlog first. Its slot says that it is ready, that it is due for
+// replacement once it has served its quota (it goes on serving), and that it drains. SIGUSR1 opens
+// the log file again. SIGTERM and SIGUSR1 must be blocked in the calling thread.
+void Serve(int listener, const ReadLimits& limits, const Handler& handler,
+           const WorkerContext& context);
 
 }  // namespace inferpool::fcgi

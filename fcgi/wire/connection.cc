@@ -17,13 +17,15 @@
 #include "fcgi/wire/preamble.h"
 #include "shared/base/ascii.h"
 #include "shared/base/http_status.h"
+#include "shared/base/status.h"
 
 namespace inferpool::fcgi {
 namespace {
 
-// nginx's parameters fit at the first look; the most leaves room for padding and record headers.
-constexpr std::size_t kFirstLook = std::size_t{8} * 1024;
-constexpr std::size_t kMostLook = 2 * kMaxParameterBytes;
+// The first peek holds nginx's usual parameters. The largest one holds the maximum plus padding and
+// record headers.
+constexpr std::size_t kFirstPeek = std::size_t{8} * 1024;
+constexpr std::size_t kMaxPeek = 2 * kMaxParameterBytes;
 // What is read and thrown away at a time.
 constexpr std::size_t kScrapBytes = std::size_t{16} * 1024;
 
@@ -99,15 +101,15 @@ void Connection::Linger() {
 // Waits until everything before the body is there, and well formed, without taking it.
 bool Connection::AwaitPreamble() const {
   const Deadline deadline = Deadline::After(limits_.io);
-  std::string look(kFirstLook, '\0');
+  std::string look(kFirstPeek, '\0');
   while (true) {
     const ssize_t got = recv(fcgx_.ipcFd, look.data(), look.size(), MSG_PEEK);
     if (got <= 0) return false;
     const auto bytes = static_cast<std::size_t>(got);
-    const Preamble preamble = Judge(std::string_view(look).substr(0, bytes));
+    const Preamble preamble = ValidatePreamble(std::string_view(look).substr(0, bytes));
     if (preamble != Preamble::kIncomplete) return preamble == Preamble::kGood;
     if (bytes == look.size()) {
-      if (look.size() >= kMostLook) return false;
+      if (look.size() >= kMaxPeek) return false;
       look.resize(look.size() * 4);
       continue;
     }
@@ -184,7 +186,7 @@ absl::StatusOr<std::size_t> Connection::BodyLength() const {
   std::size_t bytes = 0;
   const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
   if (error == std::errc::invalid_argument || end != length.data() + length.size()) {
-    return absl::InvalidArgumentError("Content-Length is not a number");
+    return InvalidArgument("Content-Length is not a number");
   }
   if (error == std::errc::result_out_of_range || bytes > limits_.body_bytes) {
     return absl::OutOfRangeError(
@@ -244,12 +246,12 @@ void Connection::Discard(std::size_t bytes, TimePoint accepted) {
 
 // What one read() brings, so that the deadline is looked at in between: a byte, which fills
 // libfcgi's buffer, and the rest of that. 0: there is no more.
-std::size_t Connection::ReadSome(char* to, std::size_t most) {
+std::size_t Connection::ReadSome(char* to, std::size_t max) {
   const int byte = FCGX_GetChar(fcgx_.in);
   if (byte < 0) return 0;
   *to = static_cast<char>(byte);
   const auto buffered = static_cast<std::size_t>(fcgx_.in->stop - fcgx_.in->rdNext);
-  const std::size_t rest = std::min(buffered, most - 1);
+  const std::size_t rest = std::min(buffered, max - 1);
   std::copy_n(fcgx_.in->rdNext, rest, to + 1);
   fcgx_.in->rdNext += rest;
   return rest + 1;

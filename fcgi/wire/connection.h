@@ -1,4 +1,4 @@
-// One accepted FastCGI connection: reads its one request, writes its one answer, closes.
+// An accepted FastCGI connection, which carries one request and one answer.
 #pragma once
 
 #include <fcgiapp.h>
@@ -18,10 +18,10 @@ struct ReadLimits {
   std::chrono::milliseconds queue{0};  // longest wait before acceptance; 0: any
 };
 
-// Prepares libfcgi. Call it once a process, before any thread.
+// Prepares libfcgi. Call it once per process, before any thread starts.
 void InitLibrary();
 
-// Belongs to one thread. libfcgi's FCGX_Request underneath.
+// Wraps libfcgi's FCGX_Request. For one thread. The destructor closes the connection.
 class Connection {
  public:
   Connection(FileDescriptor socket, const ReadLimits& limits);
@@ -29,21 +29,22 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Reads the request but for its body; call it once. There is nobody to answer when it fails:
-  // CANCELLED when the client had left before, UNAVAILABLE when the peer went away or spoke no
-  // FastCGI.
+  // Reads the request except its body. Call it once. When it fails nobody waits for an answer.
+  // CANCELLED: the client had already disconnected. UNAVAILABLE: the peer disconnected, or did not
+  // speak FastCGI.
   absl::StatusOr<Request> ReadHead();
 
-  // The bytes of the body that ReadBody would keep; 0 when it would keep none.
+  // Returns how many bytes of the body ReadBody would keep.
   std::size_t BodyBytes(const Request& request) const;
 
-  // Reads the body of what ReadHead returned, and sets `body`, `body_status` and `read`; call it
-  // once. Unless `admitted` is OK no body is kept, and its status is that.
+  // Reads the body of the request that ReadHead returned, and sets `body`, `body_status` and
+  // `read`. Call it once. When `admitted` is an error, no body is kept and `body_status` is that
+  // error.
   void ReadBody(Request& request, const absl::Status& admitted);
 
   int socket() const { return fcgx_.ipcFd; }
 
-  // Writes the answer; false when the peer did not take all of it.
+  // Writes the answer. Returns false when the peer did not take all of it.
   bool Write(const Response& response);
 
  private:
@@ -52,7 +53,7 @@ class Connection {
   void KeepBody(Request& request, std::size_t bytes);
   void Discard(std::size_t bytes, TimePoint accepted);
   void Linger();
-  std::size_t ReadSome(char* to, std::size_t most);
+  std::size_t ReadSome(char* to, std::size_t max);
   const char* Parameter(const char* name) const;
   void ReadHeaders(Request& request) const;
 

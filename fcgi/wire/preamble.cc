@@ -61,7 +61,7 @@ std::optional<Record> TakeRecord(std::string_view& bytes) {
 
 }  // namespace
 
-Preamble Judge(std::string_view bytes) {
+Preamble ValidatePreamble(std::string_view bytes) {
   std::optional<unsigned> request;
   std::string parameters;
   while (true) {

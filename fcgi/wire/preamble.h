@@ -1,5 +1,5 @@
-// A look at what a connection brings before libfcgi reads it. libfcgi takes the lengths in the
-// parameters at their word, as much memory as they claim, and aborts when there is not that much.
+// Checks the start of a connection before libfcgi reads it. libfcgi believes the lengths of the
+// parameters: it allocates as much memory as they claim and aborts when there is not that much.
 #pragma once
 
 #include <cstddef>
@@ -13,10 +13,11 @@ inline constexpr std::size_t kMaxParameterBytes = std::size_t{64} * 1024;
 
 enum class Preamble { kIncomplete, kGood, kBad };
 
-// Judges the first bytes of a connection (FastCGI specification, sections 3.3 to 5.2): a
-// BEGIN_REQUEST of the responder role, without padding, then PARAMS up to the empty one, of the
-// same request, not longer than kMaxParameterBytes, every name and value within them. What follows
-// is not looked at.
-Preamble Judge(std::string_view bytes);
+// Checks the first bytes of a connection (FastCGI specification, sections 3.3 to 5.2). A good
+// preamble is a BEGIN_REQUEST of the responder role without padding, then PARAMS records of the
+// same request up to the empty one. Together they are at most kMaxParameterBytes long, and every
+// name and value lies within them. Bytes after the preamble are not checked. kIncomplete: good so
+// far.
+[[nodiscard]] Preamble ValidatePreamble(std::string_view bytes);
 
 }  // namespace inferpool::fcgi

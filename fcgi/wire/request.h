@@ -22,11 +22,11 @@ struct Request {
   std::string content_type;  // CONTENT_TYPE
   std::string client;        // REMOTE_ADDR
 
-  // The client's headers that nginx passes on (HTTP_*), with names in lower case: "x-request-id",
-  // and values without blanks around them. Not to be trusted. At most kMaxParameterBytes
-  // (preamble.h) in all.
+  // The client's headers as nginx passes them on (HTTP_*). Names are in lower case
+  // ("x-request-id"), values have no blanks around them. Do not trust them. All together they have
+  // at most kMaxParameterBytes (preamble.h).
   std::vector<std::pair<std::string, std::string>> headers;
-  // The first one of that name; empty when there is none.
+  // Returns the first header of that name, or an empty text when there is none.
   std::string_view Header(std::string_view lower_case_name) const {
     for (const auto& [name, value] : headers) {
       if (name == lower_case_name) return value;
@@ -34,7 +34,8 @@ struct Request {
     return {};
   }
 
-  // The body, whole, when `body_status` is OK. Otherwise none of it is kept, and the status says:
+  // `body` is the whole body when `body_status` is OK. Otherwise it is empty, and the status says
+  // why:
   //   FAILED_PRECONDITION  the client named no length
   //   INVALID_ARGUMENT     the length is not a number
   //   OUT_OF_RANGE         longer than the limit; nothing was read
@@ -47,11 +48,11 @@ struct Request {
   std::chrono::microseconds read{0};   // reading parameters and body
   TimePoint accepted;
   bool again = false;  // nginx sends it once more, because a worker died on it
-  // Stopped when the client has left: what is done from then on is done for nobody.
+  // Stopped when the client has disconnected and nobody waits for the answer any more.
   std::stop_token departed;
 
-  // What `body` views. Not a std::string: that would write 50 MB of zeros first. Shared, since a
-  // call to a model server that was given up may still be sending from it.
+  // The memory that `body` views. A std::string would write 50 MB of zeros first. It is shared,
+  // because an abandoned call to a model server may still be sending from it.
   std::shared_ptr<char[]> body_bytes;
 };
 

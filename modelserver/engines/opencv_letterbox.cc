@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "modelserver/engines/opencv_guard.h"
+#include "shared/pictures/letterbox_geometry.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -17,10 +17,6 @@ namespace {
 constexpr float kPadding = 114.0F / 255;
 constexpr std::int64_t kMaxSide = 8192;
 constexpr std::size_t kChannels = 3;
-
-int RoundHalfToEven(double value) {
-  return static_cast<int>(std::lrint(value));
-}
 
 std::array<float, 256> ValueOfByte() {
   std::array<float, 256> table{};
@@ -80,7 +76,7 @@ class LetterboxEngine : public OneByOneEngine {
   }
 
   void Write(const cv::Mat& picture, std::span<float> planes) const {
-    const cv::Rect content = LetterboxContent(picture.size(), size_);
+    const cv::Rect content = vision::LetterboxContent(picture.size(), size_);
     cv::Mat resized;
     cv::resize(picture, resized, content.size(), 0, 0, cv::INTER_LINEAR);
     std::ranges::fill(planes, kPadding);
@@ -106,15 +102,6 @@ class LetterboxEngine : public OneByOneEngine {
 };
 
 }  // namespace
-
-cv::Rect LetterboxContent(cv::Size picture, cv::Size input) {
-  const double ratio = std::min(static_cast<double>(input.height) / picture.height,
-                                static_cast<double>(input.width) / picture.width);
-  const int width = std::clamp(RoundHalfToEven(picture.width * ratio), 1, input.width);
-  const int height = std::clamp(RoundHalfToEven(picture.height * ratio), 1, input.height);
-  return {RoundHalfToEven((input.width - width) / 2.0 - 0.1),
-          RoundHalfToEven((input.height - height) / 2.0 - 0.1), width, height};
-}
 
 absl::Status CompleteLetterbox(inference::ModelConfig& config) {
   const std::vector<std::int64_t> pixels{-1, -1, 3};

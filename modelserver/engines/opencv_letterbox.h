@@ -10,20 +10,12 @@
 #pragma once
 
 #include <memory>
-#include <opencv2/core/types.hpp>
 
 #include "modelserver/execution/engine.h"
 #include "proto/model_config.pb.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
-
-// Returns where the whole `picture` lies in an input of size `input`; all sides are at least 1. The
-// rules are those of Ultralytics' LetterBox (ultralytics/data/augment.py): r = min(W / w, H / h);
-// the size is round(w r) x round(h r), at least 1 x 1; left = round((W - size) / 2 - 0.1), and top
-// in the same way. Halves are rounded to even. The workers follow the same rules when they map
-// boxes back to the picture.
-cv::Rect LetterboxContent(cv::Size picture, cv::Size input);
 
 // Completes the configuration. INVALID_ARGUMENT when its tensors are not as above.
 absl::Status CompleteLetterbox(inference::ModelConfig& config);

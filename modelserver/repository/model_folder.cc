@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -21,27 +22,8 @@ constexpr std::size_t kMaxVersions = 1000;
 constexpr std::size_t kMaxFiles = 10'000;
 constexpr int kMaxDepth = 8;
 
-// FNV-1a, then a finalizer, so that hashes can be summed in whatever order files are found.
-class Hash {
- public:
-  void Add(const void* data, std::size_t size) {
-    for (std::size_t i = 0; i < size; ++i) {
-      value_ = (value_ ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3U;
-    }
-  }
-
-  Fingerprint Value() const {
-    Fingerprint mixed = value_;
-    mixed = (mixed ^ mixed >> 33U) * 0xff51afd7ed558ccdU;
-    mixed = (mixed ^ mixed >> 33U) * 0xc4ceb9fe1a85ec53U;
-    return mixed ^ mixed >> 33U;
-  }
-
- private:
-  Fingerprint value_ = 0xcbf29ce484222325U;
-};
-
-// A file that was removed after it was listed counts with zeros.
+// The hashes of a folder's files are summed, because files are found in any order. A file that was
+// removed after it was listed counts with zeros.
 Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   struct stat status {};
   stat(path.c_str(), &status);
@@ -52,10 +34,7 @@ Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
       S_ISDIR(status.st_mode) ? 0 : status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
       S_ISDIR(status.st_mode) ? 0 : status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec,
       static_cast<std::int64_t>(status.st_mode), static_cast<std::int64_t>(name.size())};
-  Hash hash;
-  hash.Add(facts.data(), sizeof facts);
-  hash.Add(name.data(), name.size());
-  return hash.Value();
+  return XXH3_64bits_withSeed(name.data(), name.size(), XXH3_64bits(facts.data(), sizeof facts));
 }
 
 // Warns in the log of specific versions in the policy that are not in `versions`, which is sorted.

@@ -11,7 +11,6 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -20,6 +19,7 @@
 #include <cstdlib>
 #include <memory>
 #include <opencv2/core.hpp>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -28,9 +28,10 @@
 #include "modelserver/repository/repository.h"
 #include "modelserver/service/metrics.h"
 #include "modelserver/service/server.h"
+#include "shared/base/descriptor_limit.h"
 #include "shared/base/log.h"
 #include "shared/base/mutex.h"
-#include "shared/base/tune_runtime.h"
+#include "shared/base/process_tuning.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -67,18 +68,9 @@ void Load(Repository& repository, Server& server, const Options& options,
   }
 }
 
-// Each connection and each shared memory region takes a descriptor. The usual soft limit of 1024
-// only exists for select().
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int Serve(const Options& options) {
   RaiseDescriptorLimit();
-  TuneRuntime();
+  TuneProcess();
   // Before any thread is started, because all threads inherit the mask. sigwait gets the signals.
   sigset_t signals;
   sigemptyset(&signals);
@@ -109,14 +101,14 @@ int Serve(const Options& options) {
   for (const std::string& address : (*server)->addresses()) {
     log::Info("listening", {{"address", address}});
   }
-  std::unique_ptr<MetricsServer> metrics;
+  std::optional<MetricsServer> metrics;
   if (!options.metrics_listen.empty()) {
     auto started = MetricsServer::Start(repository, options.metrics_listen);
     if (!started.ok()) {
       log::Error("cannot start", {{"reason", Message(started.status())}});
       return EXIT_FAILURE;
     }
-    metrics = *std::move(started);
+    metrics.emplace(*std::move(started));
     log::Info("metrics", {{"address", metrics->address()}});
   }
   {
@@ -168,7 +160,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 2047));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+      ->check(CLI::IsMember(
+          std::vector<std::string>(log::kLevelNames.begin(), log::kLevelNames.end())));
   app.add_option("--log-file", options.log_file, "instead of stderr; opened again on SIGUSR1");
   app.add_option("--drain-s", options.drain_s, "seconds that calls in progress have at the end")
       ->capture_default_str()

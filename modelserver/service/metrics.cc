@@ -1,29 +1,23 @@
 #include "modelserver/service/metrics.h"
 
 #include <fmt/format.h>
-#include <microhttpd.h>
 #include <netdb.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 #include <sys/socket.h>
 
 #include <chrono>
-#include <limits>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "shared/base/listen.h"
+#include "shared/monitor/prometheus_text.h"
 
 namespace inferpool::modelserver {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
+using monitor::MetricFamily;
 
 constexpr unsigned int kMaxConnections = 64;
-constexpr unsigned int kConnectionTimeoutSeconds = 10;
-constexpr const char* kContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 // A model's version and what it has done.
 struct Row {
@@ -32,9 +26,7 @@ struct Row {
   ModelStatistics::Values values;
   std::size_t pending = 0;
 
-  std::vector<ClientMetric::Label> Labels() const {
-    return {{"model", name}, {"version", version}};
-  }
+  monitor::Labels Labels() const { return {{"model", name}, {"version", version}}; }
 };
 
 std::vector<Row> Rows(const Repository& repository) {
@@ -47,18 +39,9 @@ std::vector<Row> Rows(const Repository& repository) {
 }
 
 template <typename Value>
-MetricFamily Family(const std::vector<Row>& rows, std::string name, std::string help,
-                    MetricType type, Value value) {
-  MetricFamily family;
-  family.name = std::move(name);
-  family.help = std::move(help);
-  family.type = type;
+MetricFamily Filled(MetricFamily family, const std::vector<Row>& rows, Value value) {
   for (const Row& row : rows) {
-    ClientMetric metric;
-    metric.label = row.Labels();
-    (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) =
-        static_cast<double>(value(row));
-    family.metric.push_back(std::move(metric));
+    monitor::Add(family, row.Labels(), static_cast<double>(value(row)));
   }
   return family;
 }
@@ -70,54 +53,18 @@ double Micros(const Tally& tally) {
 
 MetricFamily Histograms(const std::vector<Row>& rows, std::string name, std::string help,
                         Histogram ModelStatistics::Values::*member) {
-  MetricFamily family;
-  family.name = std::move(name);
-  family.help = std::move(help);
-  family.type = MetricType::Histogram;
+  MetricFamily family = monitor::Histogram(std::move(name), std::move(help));
   for (const Row& row : rows) {
     const Histogram& histogram = row.values.*member;
-    ClientMetric metric;
-    metric.label = row.Labels();
-    std::uint64_t cumulative = 0;
-    for (std::size_t i = 0; i < histogram.counts.size(); ++i) {
-      cumulative += histogram.counts[i];
-      metric.histogram.bucket.push_back(
-          {cumulative, i < kHistogramBounds.size() ? kHistogramBounds[i]
-                                                   : std::numeric_limits<double>::infinity()});
-    }
-    metric.histogram.sample_count = cumulative;
-    metric.histogram.sample_sum = histogram.sum_s;
-    family.metric.push_back(std::move(metric));
+    monitor::AddHistogram(family, row.Labels(), kHistogramBounds, histogram.counts,
+                          histogram.sum_s);
   }
   return family;
 }
 
-MHD_Result Handle(void* context, MHD_Connection* connection, const char* url, const char* method,
-                  const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
-                  void** /*state*/) {
-  *upload_size = 0;
-  unsigned int status = MHD_HTTP_OK;
-  std::string body;
-  try {
-    if (std::string_view(method) != "GET" && std::string_view(method) != "HEAD") {
-      status = MHD_HTTP_METHOD_NOT_ALLOWED;
-      body = "only GET and HEAD are allowed\n";
-    } else if (std::string_view(url) != "/metrics") {
-      status = MHD_HTTP_NOT_FOUND;
-      body = "there is /metrics\n";
-    } else {
-      body = Exposition(*static_cast<const Repository*>(context));
-    }
-  } catch (const std::exception&) {
-    return MHD_NO;  // out of memory: the connection is closed
-  }
-  MHD_Response* response =
-      MHD_create_response_from_buffer(body.size(), body.data(), MHD_RESPMEM_MUST_COPY);
-  if (response == nullptr) return MHD_NO;
-  MHD_add_response_header(response, "Content-Type", kContentType);
-  const MHD_Result queued = MHD_queue_response(connection, status, response);
-  MHD_destroy_response(response);
-  return queued;
+monitor::HttpAnswer Answer(const Repository& repository, std::string_view path) {
+  if (path != "/metrics") return {404, "{\"detail\":\"there is /metrics\"}\n"};
+  return {200, Exposition(repository), monitor::kPrometheusContentType};
 }
 
 // The port that a bound socket has.
@@ -137,10 +84,10 @@ std::string Exposition(const Repository& repository) {
   const std::vector<Row> rows = Rows(repository);
   using V = ModelStatistics::Values;
   const auto count = [&](const char* name, const char* help, auto value) {
-    return Family(rows, name, help, MetricType::Counter,
+    return Filled(monitor::Counter(name, help), rows,
                   [&](const Row& row) { return value(row.values); });
   };
-  return prometheus::TextSerializer().Serialize({
+  return monitor::PrometheusText({
       count("nv_inference_request_success", "Number of successful inference requests",
             [](const V& v) { return v.success.count; }),
       count("nv_inference_request_failure", "Number of failed inference requests",
@@ -160,8 +107,9 @@ std::string Exposition(const Repository& repository) {
             [](const V& v) { return Micros(v.compute_infer); }),
       count("nv_inference_compute_output_duration_us", "Time in which their outputs were prepared",
             [](const V& v) { return Micros(v.compute_output); }),
-      Family(rows, "nv_inference_pending_request_count", "Requests that wait for an instance",
-             MetricType::Gauge, [](const Row& row) { return row.pending; }),
+      Filled(monitor::Gauge("nv_inference_pending_request_count",
+                            "Requests that wait for an instance"),
+             rows, [](const Row& row) { return row.pending; }),
       Histograms(rows, "inferpool_model_request_seconds", "Time of successful requests",
                  &V::request_s),
       Histograms(rows, "inferpool_model_queue_seconds", "Time that they waited for an instance",
@@ -169,32 +117,23 @@ std::string Exposition(const Repository& repository) {
   });
 }
 
-absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const Repository& repository,
-                                                                    const std::string& address) {
+absl::StatusOr<MetricsServer> MetricsServer::Start(const Repository& repository,
+                                                   const std::string& address) {
   const std::size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0) {
     return absl::InvalidArgumentError(fmt::format("'{}' is not host:port", address));
   }
   std::string host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  absl::StatusOr<FileDescriptor> listener =
-      ListenTcp({.host = host, .port = address.substr(colon + 1), .backlog = kMaxConnections});
-  RETURN_IF_ERROR(listener.status());
-  const std::string bound = fmt::format("{}:{}", address.substr(0, colon), PortOf(listener->get()));
-  MHD_Daemon* daemon =
-      MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &Handle,
-                       const_cast<Repository*>(&repository), MHD_OPTION_LISTEN_SOCKET,
-                       listener->get(), MHD_OPTION_CONNECTION_LIMIT, kMaxConnections,
-                       MHD_OPTION_CONNECTION_TIMEOUT, kConnectionTimeoutSeconds, MHD_OPTION_END);
-  if (daemon == nullptr) {
-    return absl::UnavailableError("the metrics server cannot start");
-  }
-  static_cast<void>(listener->Release());  // the daemon's now
-  return std::unique_ptr<MetricsServer>(new MetricsServer(daemon, bound));
-}
-
-MetricsServer::~MetricsServer() {
-  MHD_stop_daemon(daemon_);
+  ASSIGN_OR_RETURN(
+      FileDescriptor listener,
+      ListenTcp({.host = host, .port = address.substr(colon + 1), .backlog = kMaxConnections}));
+  std::string bound = fmt::format("{}:{}", address.substr(0, colon), PortOf(listener.get()));
+  ASSIGN_OR_RETURN(std::unique_ptr<monitor::HttpPort> port,
+                   monitor::HttpPort::Start(
+                       listener.get(), kMaxConnections,
+                       [&repository](std::string_view path) { return Answer(repository, path); }));
+  return MetricsServer(std::move(listener), std::move(port), std::move(bound));
 }
 
 }  // namespace inferpool::modelserver

@@ -158,11 +158,11 @@ void AddTls(const Config::Nginx& nginx, Values& values) {
       nginx.ocsp_stapling ? fmt::format("{}", fmt::join(nginx.resolvers, " ")) : "";
 }
 
-void AddPages(const Config::Nginx& nginx, Values& values) {
-  values["PAGES"] = nginx.pages.empty()     ? INFERPOOL_PAGES
+void AddPages(const Config::Nginx& nginx, const NginxHost& host, Values& values) {
+  values["PAGES"] = nginx.pages.empty()     ? host.data + "/pages"
                     : nginx.pages == "none" ? ""
                                             : nginx.pages;
-  values["SWAGGER_UI"] = nginx.swagger_ui.empty() ? INFERPOOL_SWAGGER_UI : nginx.swagger_ui;
+  values["SWAGGER_UI"] = nginx.swagger_ui.empty() ? host.data + "/swagger-ui" : nginx.swagger_ui;
 }
 
 }  // namespace
@@ -183,7 +183,7 @@ std::string NginxConfig(const Config& config, const NginxHost& host) {
   AddLimits(config, values);
   AddAddresses(config, host, values);
   AddTls(config.nginx, values);
-  AddPages(config.nginx, values);
+  AddPages(config.nginx, host, values);
 
   std::string text;
   std::string_view rest = kNginxTemplate;

@@ -21,6 +21,8 @@ struct NginxHost {
   bool has_ipv6 = false;
   // Most file descriptors that a process of ours may have.
   std::uint64_t descriptors = 20'000;
+  // Where `pages` and `swagger-ui` lie unless the configuration says otherwise.
+  std::string data = "/usr/share/inferpool";
 };
 
 // The host that we run on, with the configuration's `user`.

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 
 #include "fcgi/pool/child.h"
 #include "ops/cli/nginx_config.h"
+#include "ops/cli/own_files.h"
+#include "shared/base/descriptor_limit.h"
 #include "shared/base/file_descriptor.h"
 
 namespace inferpool::ops {
@@ -36,9 +37,10 @@ bool CanBindIpv6() {
 }  // namespace
 
 NginxHost ThisHost(const Config& config) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return {.user = NginxUser(config), .has_ipv6 = CanBindIpv6(), .descriptors = limit.rlim_max};
+  return {.user = NginxUser(config),
+          .has_ipv6 = CanBindIpv6(),
+          .descriptors = MaxDescriptors(),
+          .data = DataFolder()};
 }
 
 }  // namespace inferpool::ops

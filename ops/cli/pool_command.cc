@@ -100,7 +100,7 @@ int Await(const PoolCommand& command, const std::string& state) {
         });
     const std::string progress =
         fmt::format("generation {}: {} of {} workers ready", status.generation, of_generation,
-                    status.totals.wanted_workers);
+                    status.totals.workers().wanted);
     if (progress != shown) fmt::print("{}\n", progress);
     std::fflush(stdout);
     shown = progress;

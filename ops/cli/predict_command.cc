@@ -4,15 +4,15 @@
 #include <fmt/format.h>
 #include <json/json.h>
 
-#include <algorithm>
-#include <cmath>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
 #include <sstream>
+#include <string_view>
 
+#include "shared/base/ascii.h"
 #include "shared/base/status.h"
 
 namespace inferpool::ops {
@@ -33,7 +33,9 @@ std::size_t Append(char* data, std::size_t size, std::size_t count, void* body) 
 // curl reports what a failed call has to say in a buffer of this size.
 using ErrorText = std::array<char, CURL_ERROR_SIZE>;
 
-absl::StatusOr<Answer> Post(const PredictCommand& options, const std::string& picture) {
+// `render`: the value of the API's parameter of that name.
+absl::StatusOr<Answer> Post(const PredictCommand& options, const std::string& picture,
+                            const std::string& render) {
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
   const std::unique_ptr<curl_mime, void (*)(curl_mime*)> form(curl_mime_init(curl.get()),
                                                               curl_mime_free);
@@ -47,7 +49,8 @@ absl::StatusOr<Answer> Post(const PredictCommand& options, const std::string& pi
       curl_free);
   Answer answer;
   ErrorText error{};
-  const std::string url = fmt::format("{}/v1/predict/{}", options.url, model.get());
+  const std::string url =
+      fmt::format("{}/v1/predict/{}?render={}", options.url, model.get(), render);
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_MIMEPOST, form.get());
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, Append);
@@ -90,40 +93,23 @@ void Print(const std::string& picture, const Json::Value& answer) {
   if (answer.isMember("embedding")) {
     fmt::print("  an embedding of {} numbers\n", answer["embedding"].size());
   }
-  if (answer.isMember("detections") && answer["detections"].empty())
+  if (answer.isMember("detections") && answer["detections"].empty()) {
     fmt::print("  nothing found\n");
+  }
 }
 
-// Draws with the loader's own idea of "upright", which is the server's: EXIF is applied.
-absl::Status Draw(const std::string& picture, const Json::Value& answer, const std::string& file) {
-  cv::Mat image = cv::imread(picture, cv::IMREAD_COLOR);
-  if (image.empty()) return absl::DataLossError("the picture cannot be drawn on");
-  const double scale = std::max(1.0, std::max(image.cols, image.rows) / 1000.0);
-  const int thickness = static_cast<int>(std::lround(2 * scale));
-  const cv::Scalar colour(60, 200, 60);
-  const cv::Scalar text_colour(0, 0, 0);
-  for (const Json::Value& found : answer["detections"]) {
-    const Json::Value& box = found["box"];
-    const cv::Point from(cvRound(box["x1"].asDouble()), cvRound(box["y1"].asDouble()));
-    const cv::Point to(cvRound(box["x2"].asDouble()), cvRound(box["y2"].asDouble()));
-    cv::rectangle(image, from, to, colour, thickness, cv::LINE_AA);
-    const std::string label =
-        fmt::format("{} {:.2f}", found["class_name"].asString(), found["confidence"].asDouble());
-    int baseline = 0;
-    const cv::Size size = cv::getTextSize(label, cv::FONT_HERSHEY_SIMPLEX, 0.5 * scale,
-                                          std::max(1, thickness / 2), &baseline);
-    const int top = std::max(from.y - size.height - baseline, 0);
-    cv::rectangle(image, cv::Rect(from.x, top, size.width, size.height + baseline), colour,
-                  cv::FILLED);
-    cv::putText(image, label, {from.x, top + size.height}, cv::FONT_HERSHEY_SIMPLEX, 0.5 * scale,
-                text_colour, std::max(1, thickness / 2), cv::LINE_AA);
-  }
-  try {
-    if (cv::imwrite(file, image)) return absl::OkStatus();
-  } catch (const cv::Exception&) {
-    return absl::InvalidArgumentError("is no picture's name: end it in .jpg or .png");
-  }
-  return absl::InternalError("cannot be written");
+// Returns the value of `render` for a picture file of that name, or an empty text for another file.
+std::string RenderingFor(const std::string& file) {
+  const std::string ending = LowerCase(std::filesystem::path(file).extension().string());
+  if (ending == ".png") return "png";
+  return ending == ".jpg" || ending == ".jpeg" ? "jpeg" : "";
+}
+
+absl::Status Write(const std::string& file, const std::string& bytes) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  out.close();
+  return out ? absl::OkStatus() : absl::InternalError("cannot be written");
 }
 
 // "out.jpg" for the first of one picture; "out-2.jpg" for the second of several.
@@ -134,41 +120,58 @@ std::string DrawFile(const PredictCommand& options, std::size_t index) {
          fmt::format("{}-{}{}", path.stem().string(), index + 1, path.extension().string());
 }
 
-// False when something went wrong, which has been printed then.
-bool PredictOne(const PredictCommand& options, std::size_t index) {
-  const std::string& picture = options.pictures[index];
-  const absl::StatusOr<Answer> answer = Post(options, picture);
-  if (!answer.ok()) {
-    fmt::print(stderr, "{}: {}\n", picture, Message(answer.status()));
-    return false;
-  }
+// Prints `text` as what is wrong with `subject`. Returns false, for the caller to return.
+bool Complain(const std::string& subject, std::string_view text) {
+  fmt::print(stderr, "{}: {}\n", subject, text);
+  return false;
+}
+
+// Returns the answer's JSON, or the service's refusal as an error when its status is not 200.
+absl::StatusOr<Json::Value> ReadAnswer(const PredictCommand& options, const Answer& answer) {
   Json::Value json;
   std::string errors;
-  std::istringstream stream(answer->body);
+  std::istringstream stream(answer.body);
   if (!Json::parseFromStream(Json::CharReaderBuilder(), stream, &json, &errors) ||
       !json.isObject()) {
-    fmt::print(stderr, "{}: status {} without JSON; is {} an inferpool?\n", picture, answer->status,
-               options.url);
-    return false;
+    return absl::UnavailableError(
+        fmt::format("status {} without JSON; is {} an inferpool?", answer.status, options.url));
   }
-  if (answer->status != 200) {
-    fmt::print(stderr, "{}: {} {}: {} (request {})\n", picture, answer->status,
-               json["title"].asString(), json["detail"].asString(), json["request_id"].asString());
-    return false;
+  if (answer.status != 200) {
+    return absl::UnavailableError(fmt::format("{} {}: {} (request {})", answer.status,
+                                              json["title"].asString(), json["detail"].asString(),
+                                              json["request_id"].asString()));
   }
+  return json;
+}
+
+// Asks the service for the picture with what was found drawn into it.
+absl::Status Draw(const PredictCommand& options, const std::string& picture,
+                  const std::string& file) {
+  const std::string rendering = RenderingFor(file);
+  if (rendering.empty()) {
+    return InvalidArgument("is no picture's name: end it in .jpg or .png");
+  }
+  ASSIGN_OR_RETURN(const Answer answer, Post(options, picture, rendering));
+  if (answer.status != 200) return ReadAnswer(options, answer).status();
+  return Write(file, answer.body);
+}
+
+// Returns false after it has printed what went wrong.
+bool PredictOne(const PredictCommand& options, std::size_t index) {
+  const std::string& picture = options.pictures[index];
+  const absl::StatusOr<Answer> answer = Post(options, picture, "json");
+  if (!answer.ok()) return Complain(picture, Message(answer.status()));
+  const absl::StatusOr<Json::Value> json = ReadAnswer(options, *answer);
+  if (!json.ok()) return Complain(picture, Message(json.status()));
   if (options.json) {
     fmt::print("{}", answer->body);
   } else {
-    Print(picture, json);
+    Print(picture, *json);
   }
-  if (!options.draw.empty()) {
-    const std::string file = DrawFile(options, index);
-    if (const absl::Status drawn = Draw(picture, json, file); !drawn.ok()) {
-      fmt::print(stderr, "{}: {}\n", file, Message(drawn));
-      return false;
-    }
-  }
-  return true;
+  if (options.draw.empty()) return true;
+  const std::string file = DrawFile(options, index);
+  const absl::Status drawn = Draw(options, picture, file);
+  return drawn.ok() || Complain(file, Message(drawn));
 }
 
 }  // namespace
@@ -177,7 +180,8 @@ void AddPredictOptions(CLI::App& command, PredictCommand& options) {
   command.add_option("pictures", options.pictures, "JPEG, PNG, WebP or GIF files")->required();
   command.add_option("-m,--model", options.model, "Model to ask")->required();
   command.add_option("-u,--url", options.url, "Where inferpool answers")->capture_default_str();
-  command.add_option("--draw", options.draw, "Write the picture with its boxes to this file");
+  command.add_option("--draw", options.draw,
+                     "Write the picture with what was found to this .jpg or .png file");
   command.add_option("--cacert", options.cacert, "Trust this certificate (PEM)");
   command.add_flag("-k,--insecure", options.insecure, "Trust any certificate");
   command.add_flag("--json", options.json, "Print the answers as they came");

@@ -1,46 +1,26 @@
 #include "ops/sidecar/exposition.h"
 
 #include <fmt/format.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 
-#include <limits>
+#include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
+
+#include "shared/monitor/prometheus_text.h"
 
 namespace inferpool::ops {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
+using monitor::Add;
+using monitor::Counter;
+using monitor::Gauge;
+using monitor::MetricFamily;
 
 constexpr double kMicrosPerSecond = 1e6;  // a division rounds right: 0.1, not 0.09999999999999999
 
-MetricFamily Family(std::string name, std::string help, MetricType type) {
-  MetricFamily family;
-  family.name = std::move(name);
-  family.help = std::move(help);
-  family.type = type;
-  return family;
-}
-
-void Add(MetricFamily& family, std::vector<ClientMetric::Label> labels, double value) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  family.metric.push_back(std::move(metric));
-}
-
-MetricFamily Single(std::string name, std::string help, MetricType type, double value) {
-  MetricFamily family = Family(std::move(name), std::move(help), type);
-  Add(family, {}, value);
-  return family;
-}
-
 MetricFamily Requests(const Totals& totals) {
-  MetricFamily family =
-      Family("inferpool_requests_total", "Requests answered, by HTTP status", MetricType::Counter);
+  MetricFamily family = Counter("inferpool_requests_total", "Requests answered, by HTTP status");
   for (std::size_t i = 0; i < kHttpStatuses.size(); ++i) {
     Add(family, {{"status", fmt::format("{}", kHttpStatuses[i].code)}},
         static_cast<double>(totals.by_status[i]));
@@ -49,51 +29,41 @@ MetricFamily Requests(const Totals& totals) {
 }
 
 MetricFamily Stages(const Totals& totals) {
-  MetricFamily family = Family("inferpool_stage_seconds", "Time that requests spent in each stage",
-                               MetricType::Histogram);
+  std::array<double, kBucketBoundsUs.size()> bounds{};
+  std::ranges::transform(kBucketBoundsUs, bounds.begin(),
+                         [](long us) { return static_cast<double>(us) / kMicrosPerSecond; });
+  MetricFamily family =
+      monitor::Histogram("inferpool_stage_seconds", "Time that requests spent in each stage");
   for (std::size_t stage = 0; stage < kStages; ++stage) {
     const HistogramTotal& total = totals.stages[stage];
-    ClientMetric metric;
-    metric.label = {{"stage", std::string(kStageNames[stage])}};
-    std::uint64_t cumulative = 0;
-    for (std::size_t i = 0; i < kBuckets; ++i) {
-      cumulative += total.buckets[i];
-      const double bound = i < kBucketBoundsUs.size()
-                               ? static_cast<double>(kBucketBoundsUs[i]) / kMicrosPerSecond
-                               : std::numeric_limits<double>::infinity();
-      metric.histogram.bucket.push_back({cumulative, bound});
-    }
-    metric.histogram.sample_count = cumulative;
-    metric.histogram.sample_sum = static_cast<double>(total.sum_us) / kMicrosPerSecond;
-    family.metric.push_back(std::move(metric));
+    monitor::AddHistogram(family, {{"stage", std::string(kStageNames[stage])}}, bounds,
+                          total.buckets, static_cast<double>(total.sum_us) / kMicrosPerSecond);
   }
   return family;
 }
 
 MetricFamily HeavyRequests(const Totals& totals) {
-  MetricFamily family = Family("inferpool_heavy_requests",
-                               "Requests with large inputs that wait for a processor or memory, or "
-                               "have a processor",
-                               MetricType::Gauge);
+  MetricFamily family = Gauge("inferpool_heavy_requests",
+                              "Requests with large inputs that wait for a processor or memory, or "
+                              "have a processor");
   Add(family, {{"state", "waiting"}}, static_cast<double>(totals.heavy_waiting));
   Add(family, {{"state", "working"}}, static_cast<double>(totals.heavy_working));
   return family;
 }
 
 MetricFamily Workers(const Totals& totals) {
-  MetricFamily family = Family("inferpool_workers", "Workers, by state", MetricType::Gauge);
+  MetricFamily family = Gauge("inferpool_workers", "Workers, by state");
   // The first state is no process at all.
   for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
     Add(family, {{"state", std::string(kProcessStateNames[i])}},
-        static_cast<double>(totals.workers_by_state[i]));
+        static_cast<double>(totals.workers().by_state[i]));
   }
   return family;
 }
 
 MetricFamily ModelCalls(const Totals& totals) {
-  MetricFamily family =
-      Family("inferpool_model_calls_total", "What happened to the workers' calls to model servers",
-             MetricType::Counter);
+  MetricFamily family = Counter("inferpool_model_calls_total",
+                                "What happened to the workers' calls to model servers");
   for (std::size_t i = 0; i < kModelCalls; ++i) {
     Add(family, {{"event", std::string(kModelCallNames[i])}},
         static_cast<double>(totals.model_calls[i]));
@@ -102,8 +72,8 @@ MetricFamily ModelCalls(const Totals& totals) {
 }
 
 MetricFamily ModelServers(const Health& health) {
-  MetricFamily family = Family("inferpool_model_server_target_ready",
-                               "1 when this model server can be sent requests", MetricType::Gauge);
+  MetricFamily family =
+      Gauge("inferpool_model_server_target_ready", "1 when this model server can be sent requests");
   for (const ModelServer& server : health.model_servers) {
     Add(family, {{"target", server.target}}, server.ready ? 1 : 0);
   }
@@ -111,18 +81,17 @@ MetricFamily ModelServers(const Health& health) {
 }
 
 MetricFamily Cache(const Totals& totals) {
-  MetricFamily family = Family("inferpool_cache_requests_total",
-                               "Requests that looked for a cached answer", MetricType::Counter);
+  MetricFamily family =
+      Counter("inferpool_cache_requests_total", "Requests that looked for a cached answer");
   Add(family, {{"outcome", "hit"}}, static_cast<double>(totals.cache_hits));
   Add(family, {{"outcome", "miss"}}, static_cast<double>(totals.cache_misses));
   return family;
 }
 
 MetricFamily Keys(const Totals& totals) {
-  MetricFamily family = Family("inferpool_key_requests_total",
-                               "Requests with a good API key, by the key's name: let through, or "
-                               "over its rate",
-                               MetricType::Counter);
+  MetricFamily family = Counter("inferpool_key_requests_total",
+                                "Requests with a good API key, by the key's name: let through, or "
+                                "over its rate");
   for (const KeyRequests& key : totals.keys) {
     const std::string name(key.name.view());
     Add(family, {{"key", name}, {"outcome", "allowed"}}, static_cast<double>(key.allowed));
@@ -132,11 +101,37 @@ MetricFamily Keys(const Totals& totals) {
 }
 
 MetricFamily Ends(const Totals& totals) {
-  MetricFamily family = Family("inferpool_worker_ends_total",
-                               "Worker processes that ended, by reason", MetricType::Counter);
-  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.worker_recycles));
-  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.worker_crashes));
+  MetricFamily family =
+      Counter("inferpool_worker_ends_total", "Worker processes that ended, by reason");
+  Add(family, {{"reason", "planned"}}, static_cast<double>(totals.workers().planned_ends));
+  Add(family, {{"reason", "crash"}}, static_cast<double>(totals.workers().crashes));
   return family;
+}
+
+// Of each kind of process, the workers included.
+std::vector<MetricFamily> Roles(const Totals& totals) {
+  MetricFamily processes = Gauge("inferpool_processes", "Processes of the pool, by role and state");
+  MetricFamily wanted =
+      Gauge("inferpool_processes_wanted", "Processes that the configuration asks for");
+  MetricFamily backing_off =
+      Gauge("inferpool_processes_backing_off", "Processes that wait to be started after a crash");
+  MetricFamily starts = Counter("inferpool_process_starts_total", "Processes started");
+  MetricFamily ends = Counter("inferpool_process_ends_total", "Processes that ended, by reason");
+  for (const RoleTotals& role : totals.roles) {
+    const std::string name(role.name.view());
+    if (name.empty()) continue;
+    // The first state is no process at all.
+    for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+      Add(processes, {{"role", name}, {"state", std::string(kProcessStateNames[i])}},
+          static_cast<double>(role.by_state[i]));
+    }
+    Add(wanted, {{"role", name}}, static_cast<double>(role.wanted));
+    Add(backing_off, {{"role", name}}, static_cast<double>(role.backing_off));
+    Add(starts, {{"role", name}}, static_cast<double>(role.starts));
+    Add(ends, {{"role", name}, {"reason", "planned"}}, static_cast<double>(role.planned_ends));
+    Add(ends, {{"role", name}, {"reason", "crash"}}, static_cast<double>(role.crashes));
+  }
+  return {processes, wanted, backing_off, starts, ends};
 }
 
 }  // namespace
@@ -144,42 +139,40 @@ MetricFamily Ends(const Totals& totals) {
 std::string Exposition(const Totals& totals, const Health& health,
                        const std::optional<ListenQueue>& queue) {
   const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
-  return prometheus::TextSerializer().Serialize({
+  std::vector<MetricFamily> families = {
       Requests(totals),
       Stages(totals),
       ModelCalls(totals),
-      Single("inferpool_received_bytes_total", "Bytes of request bodies", MetricType::Counter,
-             value(totals.bytes_in)),
-      Single("inferpool_sent_bytes_total", "Bytes of answer bodies", MetricType::Counter,
-             value(totals.bytes_out)),
-      Single("inferpool_requests_in_work", "Requests that workers have in work", MetricType::Gauge,
-             value(totals.in_work)),
+      Counter("inferpool_received_bytes_total", "Bytes of request bodies", value(totals.bytes_in)),
+      Counter("inferpool_sent_bytes_total", "Bytes of answer bodies", value(totals.bytes_out)),
+      Gauge("inferpool_requests_in_work", "Requests that workers have in work",
+            value(totals.in_work)),
       HeavyRequests(totals),
-      Single("inferpool_heavy_bytes", "Memory that large inputs have claimed of limits.memory_mb",
-             MetricType::Gauge, value(totals.heavy_bytes)),
-      Single("inferpool_listen_queue", "Connections that wait in the kernel for a worker",
-             MetricType::Gauge, queue ? queue->waiting : 0),
-      Single("inferpool_listen_queue_limit", "Connections that may wait; more are refused",
-             MetricType::Gauge, queue ? queue->most : 0),
+      Gauge("inferpool_heavy_bytes", "Memory that large inputs have claimed of limits.memory_mb",
+            value(totals.heavy_bytes)),
+      Gauge("inferpool_listen_queue", "Connections that wait in the kernel for a worker",
+            queue ? queue->waiting : 0),
+      Gauge("inferpool_listen_queue_limit", "Connections that may wait; more are refused",
+            queue ? queue->max : 0),
       Workers(totals),
-      Single("inferpool_worker_starts_total", "Worker processes started", MetricType::Counter,
-             value(totals.worker_starts)),
+      Counter("inferpool_worker_starts_total", "Worker processes started",
+              value(totals.workers().starts)),
       Ends(totals),
-      Single("inferpool_workers_wanted", "Workers that the configuration asks for",
-             MetricType::Gauge, value(totals.wanted_workers)),
-      Single("inferpool_workers_backing_off", "Workers that wait to be started after a crash",
-             MetricType::Gauge, value(totals.backing_off)),
-      Single("inferpool_quarantined_inputs",
-             "Pictures that are refused because they crashed a worker", MetricType::Gauge,
-             value(totals.quarantined)),
-      Single("inferpool_model_server_ready", "1 when a model server can be sent requests",
-             MetricType::Gauge, health.model_server.ready ? 1 : 0),
+      Gauge("inferpool_workers_wanted", "Workers that the configuration asks for",
+            value(totals.workers().wanted)),
+      Gauge("inferpool_workers_backing_off", "Workers that wait to be started after a crash",
+            value(totals.workers().backing_off)),
+      Gauge("inferpool_quarantined_inputs",
+            "Pictures that are refused because they crashed a worker", value(totals.quarantined)),
+      Gauge("inferpool_model_server_ready", "1 when a model server can be sent requests",
+            health.model_server.ready ? 1 : 0),
       Cache(totals),
       Keys(totals),
       ModelServers(health),
-      Single("inferpool_ready", "1 when /readyz answers 200", MetricType::Gauge,
-             health.Ready() ? 1 : 0),
-  });
+      Gauge("inferpool_ready", "1 when /readyz answers 200", health.Ready() ? 1 : 0),
+  };
+  for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
+  return monitor::PrometheusText(families);
 }
 
 }  // namespace inferpool::ops

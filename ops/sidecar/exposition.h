@@ -10,8 +10,8 @@
 
 namespace inferpool::ops {
 
-// Prometheus' text format 0.0.4. Every metric is there from the start, at zero.
-// `queue`: none when it cannot be read.
+// Returns Prometheus text of format 0.0.4. Every metric is there from the start, at zero. `queue`
+// is nullopt when it cannot be read.
 std::string Exposition(const Totals& totals, const Health& health,
                        const std::optional<ListenQueue>& queue = std::nullopt);
 

@@ -28,10 +28,11 @@ Part Together(const std::vector<ModelServer>& servers) {
 }  // namespace
 
 Health Judge(const Totals& totals, std::vector<ModelServer> model_servers) {
-  const auto ready = totals.workers_by_state[static_cast<std::size_t>(ProcessState::kReady)];
-  std::string workers = fmt::format("{} of {} ready", ready, totals.wanted_workers);
-  if (totals.backing_off > 0) {
-    workers += fmt::format(", {} waiting to be started again after a crash", totals.backing_off);
+  const auto ready = totals.workers().by_state[static_cast<std::size_t>(ProcessState::kReady)];
+  std::string workers = fmt::format("{} of {} ready", ready, totals.workers().wanted);
+  if (totals.workers().backing_off > 0) {
+    workers +=
+        fmt::format(", {} waiting to be started again after a crash", totals.workers().backing_off);
   }
   Part together = Together(model_servers);
   return {.workers = {ready > 0, std::move(workers)},

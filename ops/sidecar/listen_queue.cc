@@ -35,7 +35,7 @@ std::optional<ListenQueue> FindLengths(const nlmsghdr& header) {
     if (attribute->rta_type != UNIX_DIAG_RQLEN) continue;
     unix_diag_rqlen lengths{};
     std::memcpy(&lengths, RTA_DATA(attribute), sizeof(lengths));
-    return ListenQueue{.waiting = lengths.udiag_rqueue, .most = lengths.udiag_wqueue};
+    return ListenQueue{.waiting = lengths.udiag_rqueue, .max = lengths.udiag_wqueue};
   }
   return std::nullopt;
 }

@@ -37,12 +37,14 @@ ModelServers::ModelServers(const Config& config)
 }
 
 void ModelServers::AwaitFirst() {
-  std::unique_lock lock(mutex_);
-  asked_.wait(lock, [this] { return std::ranges::all_of(servers_, &Watched::asked); });
+  MutexLock lock(mutex_);
+  asked_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::ranges::all_of(servers_, &Watched::asked);
+  });
 }
 
 std::vector<ModelServer> ModelServers::Latest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<ModelServer> latest;
   for (const Watched& server : servers_) latest.push_back(server.shown);
   return latest;
@@ -71,7 +73,7 @@ void ModelServers::Run(const std::stop_token& stop) {
 
 void ModelServers::Take(std::size_t index, const absl::Status& ready, bool in_part) {
   const TimePoint now = Clock::now();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Watched& server = servers_[index];
   const bool first = !std::exchange(server.asked, true);
   asked_.notify_all();

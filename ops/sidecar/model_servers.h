@@ -3,7 +3,6 @@
 
 #include <condition_variable>
 #include <cstddef>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <thread>
@@ -11,6 +10,7 @@
 
 #include "ops/sidecar/health.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "shared/config/config.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/backend/rpc/ready_questions.h"
@@ -40,10 +40,10 @@ class ModelServers {
   void Take(std::size_t server, const absl::Status& ready, bool in_part);
 
   const backend::Client client_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::condition_variable asked_;
-  std::vector<Watched> servers_;  // guarded by mutex_
-  std::jthread thread_;           // last: ends before what it uses
+  std::vector<Watched> servers_ ABSL_GUARDED_BY(mutex_);
+  std::jthread thread_;  // last: ends before what it uses
 };
 
 }  // namespace inferpool::ops

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <span>
 
 #include "shared/base/resident_memory.h"
 
@@ -50,6 +51,25 @@ WorkerStatus ReadWorker(const Scoreboard& board, int index, TimePoint now) {
   return worker;
 }
 
+std::vector<ProcessStatus> ReadOthers(const Scoreboard& board, TimePoint now) {
+  std::vector<ProcessStatus> others;
+  for (int role = 0; role < static_cast<int>(kMaxRoles); ++role) {
+    const std::span<const ProcessRow> rows = board.processes(role);
+    for (std::size_t place = 0; place < rows.size(); ++place) {
+      const ProcessRow& row = rows[place];
+      if (row.pid == 0) continue;
+      others.push_back({.role = role,
+                        .place = static_cast<int>(place),
+                        .pid = row.pid,
+                        .state = row.state,
+                        .generation = row.generation,
+                        .age_s = SecondsSince(row.started_ns, now),
+                        .rss_mb = ResidentMb(row.pid)});
+    }
+  }
+  return others;
+}
+
 std::string Duration(double seconds) {
   const auto whole = static_cast<long>(seconds);
   if (whole < 60) return fmt::format("{} s", whole);
@@ -85,8 +105,17 @@ const HistogramTotal& TotalTimes(const Totals& totals) {
   return totals.stages[static_cast<std::size_t>(Stage::kTotal)];
 }
 
-std::uint64_t InState(const Totals& totals, ProcessState state) {
-  return totals.workers_by_state[static_cast<std::size_t>(state)];
+// "2 of 2 ready, 0 starting, 0 draining; 3 started, 1 replaced, 0 crashed"
+std::string Words(const RoleTotals& role) {
+  const auto in_state = [&](ProcessState state) {
+    return role.by_state[static_cast<std::size_t>(state)];
+  };
+  std::string text = fmt::format(
+      "{} of {} ready, {} starting, {} draining", in_state(ProcessState::kReady), role.wanted,
+      in_state(ProcessState::kStarting), in_state(ProcessState::kDraining));
+  if (role.backing_off > 0) text += fmt::format(", {} backing off", role.backing_off);
+  return text + fmt::format("; {} started, {} replaced, {} crashed\n", role.starts,
+                            role.planned_ends, role.crashes);
 }
 
 double RateOf(const PoolStatus& status) {
@@ -99,13 +128,11 @@ std::string Summary(const PoolStatus& status) {
   const Totals& totals = status.totals;
   std::string text = fmt::format("inferpool   pid {}, up {}, generation {}\n", status.master,
                                  Duration(status.up_s), status.generation);
-  text += fmt::format("workers     {} of {} ready, {} starting, {} draining",
-                      InState(totals, ProcessState::kReady), totals.wanted_workers,
-                      InState(totals, ProcessState::kStarting),
-                      InState(totals, ProcessState::kDraining));
-  if (totals.backing_off > 0) text += fmt::format(", {} backing off", totals.backing_off);
-  text += fmt::format("; {} started, {} replaced, {} crashed\n", totals.worker_starts,
-                      totals.worker_recycles, totals.worker_crashes);
+  text += "workers     " + Words(totals.workers());
+  for (const RoleTotals& role : std::span(totals.roles).subspan(kWorkerRole + 1)) {
+    if (role.wanted == 0 && role.starts == 0) continue;
+    text += fmt::format("{:<11} {}", role.name.view(), Words(role));
+  }
   const HistogramTotal& times = TotalTimes(totals);
   text += fmt::format(
       "requests    {} in work, {:.1f} a second; {} good, {} refused, {} failed; "
@@ -115,7 +142,7 @@ std::string Summary(const PoolStatus& status) {
       Milliseconds(Quantile(times, 0.5)), Milliseconds(Quantile(times, 0.99)));
   if (status.queue) {
     text +=
-        fmt::format("queue       {} waiting, {} fit\n", status.queue->waiting, status.queue->most);
+        fmt::format("queue       {} waiting, {} fit\n", status.queue->waiting, status.queue->max);
   }
   if (status.reload.at_s != 0) {
     text += fmt::format("reload      {} {}: {}; {}\n", Time(status.reload.at_s),
@@ -163,6 +190,30 @@ Json::Value ToJsonValue(const WorkerStatus& worker) {
   return json;
 }
 
+Json::Value ToJsonValue(const RoleTotals& role) {
+  Json::Value json;
+  json["wanted"] = Json::UInt64{role.wanted};
+  for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
+    json[std::string(kProcessStateNames[i])] = Json::UInt64{role.by_state[i]};
+  }
+  json["backing_off"] = Json::UInt64{role.backing_off};
+  json["started"] = Json::UInt64{role.starts};
+  json["replaced"] = Json::UInt64{role.planned_ends};
+  json["crashed"] = Json::UInt64{role.crashes};
+  return json;
+}
+
+Json::Value ToJsonValue(const ProcessStatus& process) {
+  Json::Value json;
+  json["place"] = process.place;
+  json["pid"] = process.pid;
+  json["state"] = std::string(kProcessStateNames[static_cast<std::size_t>(process.state)]);
+  json["age_s"] = process.age_s;
+  json["generation"] = process.generation;
+  json["rss_mb"] = Json::Int64{process.rss_mb};
+  return json;
+}
+
 Json::Value ToJsonValue(const CrashRecord& crash) {
   Json::Value json;
   json["time"] = Json::Int64{crash.at_s};
@@ -190,10 +241,7 @@ PoolStatus ReadStatus(const Scoreboard& board, TimePoint now) {
   for (int i = 0; i < board.slots(); ++i) {
     if (board.slot(i).process.pid != 0) status.workers.push_back(ReadWorker(board, i, now));
   }
-  for (const ProcessRow& sidecar : pool.sidecars) {
-    if (sidecar.pid != 0) status.sidecars.push_back(sidecar.pid);
-  }
-  status.model_server = pool.model_server.pid;
+  status.others = ReadOthers(board, now);
   status.reload = pool.reload.Load().value_or(ReloadRecord{});
   status.crashes = board.Crashes();
   status.quarantine = pool.quarantine.List(now);
@@ -253,15 +301,7 @@ std::string ToJson(const PoolStatus& status) {
   json["master"] = status.master;
   json["up_s"] = status.up_s;
   json["generation"] = status.generation;
-  Json::Value& workers = json["workers"];
-  workers["wanted"] = Json::UInt64{status.totals.wanted_workers};
-  for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
-    workers[std::string(kProcessStateNames[i])] = Json::UInt64{status.totals.workers_by_state[i]};
-  }
-  workers["backing_off"] = Json::UInt64{status.totals.backing_off};
-  workers["started"] = Json::UInt64{status.totals.worker_starts};
-  workers["replaced"] = Json::UInt64{status.totals.worker_recycles};
-  workers["crashed"] = Json::UInt64{status.totals.worker_crashes};
+  json["workers"] = ToJsonValue(status.totals.workers());
   Json::Value& requests = json["requests"];
   requests["in_work"] = Json::UInt64{status.totals.in_work};
   requests["rate_per_s"] = RateOf(status);
@@ -272,13 +312,21 @@ std::string ToJson(const PoolStatus& status) {
   }
   if (status.queue) {
     json["queue"]["waiting"] = status.queue->waiting;
-    json["queue"]["most"] = status.queue->most;
+    json["queue"]["most"] = status.queue->max;
   }
   json["slots"] = Json::arrayValue;
   for (const WorkerStatus& worker : status.workers) json["slots"].append(ToJsonValue(worker));
-  json["sidecars"] = Json::arrayValue;
-  for (const pid_t pid : status.sidecars) json["sidecars"].append(pid);
-  json["model_server"] = status.model_server;
+  json["roles"] = Json::objectValue;
+  for (const RoleTotals& role : std::span(status.totals.roles).subspan(kWorkerRole + 1)) {
+    if (role.name.view().empty()) continue;
+    Json::Value& other = json["roles"][std::string(role.name.view())];
+    other = ToJsonValue(role);
+    other["processes"] = Json::arrayValue;
+  }
+  for (const ProcessStatus& process : status.others) {
+    const RoleTotals& role = status.totals.roles[static_cast<std::size_t>(process.role)];
+    json["roles"][std::string(role.name.view())]["processes"].append(ToJsonValue(process));
+  }
   Json::Value& reload = json["reload"];
   reload["time"] = Json::Int64{status.reload.at_s};
   reload["what"] = std::string(status.reload.what.view());

@@ -27,6 +27,17 @@ struct WorkerStatus {
   long rss_mb = 0;
 };
 
+// A process that is not a worker.
+struct ProcessStatus {
+  int role = 0;  // as in Totals::roles
+  int place = 0;
+  pid_t pid = 0;
+  ProcessState state = ProcessState::kEmpty;
+  std::uint32_t generation = 0;
+  double age_s = 0;
+  long rss_mb = 0;
+};
+
 struct PoolStatus {
   pid_t master = 0;
   double up_s = 0;
@@ -34,8 +45,7 @@ struct PoolStatus {
   Totals totals;
   std::optional<ListenQueue> queue;
   std::vector<WorkerStatus> workers;
-  std::vector<pid_t> sidecars;
-  pid_t model_server = 0;  // 0: there is no embedded one
+  std::vector<ProcessStatus> others;  // by role
   ReloadRecord reload;
   std::vector<CrashRecord> crashes;  // newest first
   std::vector<Quarantined> quarantine;

@@ -9,12 +9,13 @@
 
 namespace inferpool::ops {
 
+// Probes and scrapers hold few connections; more are refused.
 inline constexpr int kSidecarConnections = 128;
 
-// Serves on `listener`, which the master makes, so that a port in use is known before anything is
-// started and the port stays ours while the sidecar is restarted. Until SIGTERM, which must be
-// blocked; calls `ready` when it does. On SIGUSR1, which must be blocked as well, it opens the log
-// file again. For a process of its own: it starts threads and gRPC. Returns the exit status.
+// Serves on `listener` until SIGTERM and calls `ready` when it begins to. The master makes the
+// listener, so it knows of a port in use before it starts anything, and the port stays ours while
+// the sidecar is restarted. SIGUSR1 opens the log file again. Both signals must be blocked. Needs a
+// process of its own, because it starts threads and gRPC. Returns the exit status.
 int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
                const std::function<void()>& ready);
 

@@ -18,9 +18,9 @@
 namespace inferpool {
 namespace {
 
-constexpr double kLeastRate = 0.001;
-constexpr double kMostRate = 1e6;
-constexpr int kMostBurst = 1'000'000;
+constexpr double kMinRate = 0.001;
+constexpr double kMaxRate = 1e6;
+constexpr int kMaxBurst = 1'000'000;
 constexpr std::size_t kMaxFileBytes = std::size_t{4} << 20;
 constexpr std::size_t kMaxPatterns = 1000;
 
@@ -45,18 +45,14 @@ bool Matches(std::string_view pattern, std::string_view text) {
   return pattern.find_first_not_of('*', in_pattern) == std::string_view::npos;
 }
 
-absl::Status Invalid(std::string_view why) {
-  return absl::InvalidArgumentError(std::string(why));
-}
-
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
 
   absl::StatusOr<std::vector<ApiKey>> Parse() {
-    constexpr int kMostDepth = 8;
-    const absl::StatusOr<Json::Value> json = ReadStrictJson(text_, kMostDepth, kMaxFileBytes);
-    if (!json.ok()) return Invalid(fmt::format("is not JSON: {}", Message(json.status())));
+    constexpr int kMaxDepth = 8;
+    const absl::StatusOr<Json::Value> json = ReadStrictJson(text_, kMaxDepth, kMaxFileBytes);
+    if (!json.ok()) return InvalidArgument("is not JSON: {}", Message(json.status()));
     const Json::Value& root = *json;
     RETURN_IF_ERROR(CheckMembers(root, {"keys"}, {"keys"}));
     const Json::Value& list = root["keys"];
@@ -72,8 +68,8 @@ class Parser {
   absl::Status At(const Json::Value& value, std::string_view why) const {
     const auto begin =
         std::min<std::size_t>(static_cast<std::size_t>(value.getOffsetStart()), text_.size());
-    return Invalid(
-        fmt::format("line {}: {}", 1 + std::ranges::count(text_.substr(0, begin), '\n'), why));
+    return InvalidArgument("line {}: {}", 1 + std::ranges::count(text_.substr(0, begin), '\n'),
+                           why);
   }
 
   absl::Status CheckMembers(const Json::Value& object,
@@ -96,8 +92,9 @@ class Parser {
 
   static std::string Listed(std::initializer_list<std::string_view> words) {
     std::string list;
-    for (const std::string_view word : words)
+    for (const std::string_view word : words) {
       list += (list.empty() ? "" : ", ") + std::string(word);
+    }
     return list;
   }
 
@@ -158,8 +155,9 @@ class Parser {
     double per_s = 0;
     int burst = 0;
     if (entry.isMember("rate_per_s")) {
-      if (!entry["rate_per_s"].isNumeric())
+      if (!entry["rate_per_s"].isNumeric()) {
         return At(entry["rate_per_s"], "rate_per_s is no number");
+      }
       per_s = entry["rate_per_s"].asDouble();
     }
     if (entry.isMember("burst")) {
@@ -195,24 +193,24 @@ absl::Status CheckKeyName(std::string_view name) {
                c == '.' || c == '_' || c == '-';
       });
   if (good) return absl::OkStatus();
-  return Invalid("a key's name is 1 to 63 letters, digits, '.', '_' or '-'");
+  return InvalidArgument("a key's name is 1 to 63 letters, digits, '.', '_' or '-'");
 }
 
 absl::StatusOr<RateLimit> MakeRateLimit(double per_s, int burst) {
-  if (per_s != 0 && !(per_s >= kLeastRate && per_s <= kMostRate)) {
-    return Invalid("rate_per_s is 0 for no limit, or 0.001 to 1000000");
+  if (per_s != 0 && !(per_s >= kMinRate && per_s <= kMaxRate)) {
+    return InvalidArgument("rate_per_s is 0 for no limit, or 0.001 to 1000000");
   }
-  if (burst < 0 || burst > kMostBurst) return Invalid("burst is 1 to 1000000");
-  if (per_s == 0 && burst > 0) return Invalid("burst means nothing without rate_per_s");
+  if (burst < 0 || burst > kMaxBurst) return InvalidArgument("burst is 1 to 1000000");
+  if (per_s == 0 && burst > 0) return InvalidArgument("burst means nothing without rate_per_s");
   if (burst == 0) burst = std::max(1, static_cast<int>(std::ceil(per_s)));
   return RateLimit{per_s, burst};
 }
 
 absl::StatusOr<WallTime> ParseExpiry(const std::string& text) {
   constexpr std::size_t kDate = 10;  // "2027-06-30"
-  constexpr std::size_t kLeastDateTime = 20;
+  constexpr std::size_t kMinDateTime = 20;
   // abseil would take blanks around it.
-  const bool shaped = (text.size() == kDate || text.size() >= kLeastDateTime) && text[4] == '-' &&
+  const bool shaped = (text.size() == kDate || text.size() >= kMinDateTime) && text[4] == '-' &&
                       text[7] == '-' && text[0] >= '0' && text[0] <= '9' && text.back() > ' ';
   absl::Time time;
   std::string error;
@@ -220,10 +218,10 @@ absl::StatusOr<WallTime> ParseExpiry(const std::string& text) {
       shaped && (text.size() == kDate ? absl::ParseTime("%Y-%m-%d", text, &time, &error)
                                       : absl::ParseTime(absl::RFC3339_full, text, &time, &error));
   if (!parsed) {
-    return Invalid(
-        fmt::format("expires is {}, allowed is a date such as 2027-06-30 or a time such as "
-                    "2027-06-30T12:00:00Z",
-                    QuotedJson(text)));
+    return InvalidArgument(
+        "expires is {}, allowed is a date such as 2027-06-30 or a time such as "
+        "2027-06-30T12:00:00Z",
+        QuotedJson(text));
   }
   if (text.size() == kDate) time += absl::Hours(24);
   return absl::ToChronoTime(time);
@@ -252,7 +250,7 @@ absl::StatusOr<std::vector<ApiKey>> LoadApiKeys(const std::string& file) {
   constexpr std::string_view kLine = "line ";
   const bool has_line = why.starts_with(kLine);
   if (has_line) why.remove_prefix(kLine.size());
-  return Invalid(fmt::format("{}:{}{}", file, has_line ? "" : " ", why));
+  return InvalidArgument("{}:{}{}", file, has_line ? "" : " ", why);
 }
 
 std::string SerializeApiKeys(const std::vector<ApiKey>& keys) {

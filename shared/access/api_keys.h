@@ -1,12 +1,13 @@
-// The file of API keys: who may ask, for which models, how fast and how urgently.
+// The file of API keys. A key says which models its holder may use, how often and with which
+// priority.
 //
 //   {"keys": [
 //     {"name": "shop", "sha256": "<64 hexadecimal digits>", "models": ["faces", "shop-*"],
 //      "rate_per_s": 50, "burst": 100, "priority": "high", "expires": "2027-06-30"}
 //   ]}
 //
-// It has digests and no keys. A plain SHA-256 is enough: a key is 32 random bytes, so there is
-// nothing to guess that a slow hash would protect, and each request is spared one.
+// The file holds digests, not keys. A key is 32 random bytes, which nobody can guess, so a plain
+// SHA-256 is enough: a slow hash would only cost time on every request.
 #pragma once
 
 #include <chrono>
@@ -30,7 +31,7 @@ struct ApiKey {
   // Names in which '*' stands for any characters. Empty: no model.
   std::vector<std::string> models = {"*"};
   RateLimit rate = {};
-  Priority priority = Priority::kNormal;  // the most urgent that it may ask for
+  Priority priority = Priority::kNormal;  // the highest that its requests may ask for
   std::string expires = {};               // as in the file; empty: never
   WallTime expires_at = WallTime::max();
 
@@ -39,21 +40,27 @@ struct ApiKey {
 
 inline constexpr std::size_t kMaxApiKeys = 1000;
 
-// Names and digests are each there once. An error says what is wrong with the first bad entry:
-// "line 12: ...".
+// Parses the text of such a file. Each name and each digest may be there once.
+// INVALID_ARGUMENT says what is wrong with the first bad entry: "line 12: ...".
 absl::StatusOr<std::vector<ApiKey>> ParseApiKeys(std::string_view text);
 
-// Reads the file and parses it; the error names the file: "keys.json:12: ...".
+// Reads and parses the file. NOT_FOUND: it cannot be read. INVALID_ARGUMENT names the file and the
+// line: "keys.json:12: ...".
 absl::StatusOr<std::vector<ApiKey>> LoadApiKeys(const std::string& file);
 
-// As ParseApiKeys reads it; rates have nine digits.
+// Writes `keys` as ParseApiKeys reads them. Rates have nine digits.
 std::string SerializeApiKeys(const std::vector<ApiKey>& keys);
 
-// What an entry's values are made of; an error says what is allowed.
+// INVALID_ARGUMENT, with what is allowed, unless `name` can be a key's.
 absl::Status CheckKeyName(std::string_view name);
-// 0 for `burst`: as many as come in a second, at least one.
+
+// Makes a limit of `per_s` requests per second, of which `burst` may come at once. `per_s` 0: no
+// limit. `burst` 0: the requests of one second, at least one. INVALID_ARGUMENT says what is
+// allowed.
 absl::StatusOr<RateLimit> MakeRateLimit(double per_s, int burst);
-// RFC 3339: "2027-06-30T12:00:00Z", or a date, which is over when its day is in UTC.
+
+// Reads a time as RFC 3339 has it ("2027-06-30T12:00:00Z"), or a date, which ends with its day in
+// UTC. INVALID_ARGUMENT says what is allowed.
 absl::StatusOr<WallTime> ParseExpiry(const std::string& text);
 
 }  // namespace inferpool

@@ -50,38 +50,38 @@ RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
 RateMeter* RateLimiter::Find(std::string_view name) {
   const KeyName text(name);
   const std::uint64_t id = std::max<std::uint64_t>(1, XXH3_64bits(name.data(), name.size()));
-  for (std::size_t i = 0; i < kPlaces; ++i) {
-    Place& place = places_[(id + i) % kPlaces];
-    std::uint64_t owner = place.id.load(std::memory_order_acquire);
-    if (owner == 0 && place.id.compare_exchange_strong(owner, id, std::memory_order_acq_rel)) {
+  for (std::size_t i = 0; i < kMaxKeys; ++i) {
+    Entry& entry = entries_[(id + i) % kMaxKeys];
+    std::uint64_t owner = entry.id.load(std::memory_order_acquire);
+    if (owner == 0 && entry.id.compare_exchange_strong(owner, id, std::memory_order_acq_rel)) {
       owner = id;
     }
     if (owner != id) continue;
-    if (place.named.load(std::memory_order_acquire) == 0) {
+    if (entry.named.load(std::memory_order_acquire) == 0) {
       std::array<std::uint64_t, sizeof(KeyName) / 8> words{};
       std::memcpy(words.data(), text.characters.data(), sizeof words);
       for (std::size_t word = 0; word < words.size(); ++word) {
-        place.name[word].store(words[word], std::memory_order_relaxed);
+        entry.name[word].store(words[word], std::memory_order_relaxed);
       }
-      place.named.store(1, std::memory_order_release);
+      entry.named.store(1, std::memory_order_release);
     }
-    return &place.meter;
+    return &entry.meter;
   }
   return nullptr;
 }
 
 std::vector<KeyRequests> RateLimiter::List() const {
   std::vector<KeyRequests> list;
-  for (const Place& place : places_) {
-    if (place.named.load(std::memory_order_acquire) == 0) continue;
+  for (const Entry& entry : entries_) {
+    if (entry.named.load(std::memory_order_acquire) == 0) continue;
     KeyRequests& key = list.emplace_back();
     std::array<std::uint64_t, sizeof(KeyName) / 8> words{};
     for (std::size_t word = 0; word < words.size(); ++word) {
-      words[word] = place.name[word].load(std::memory_order_relaxed);
+      words[word] = entry.name[word].load(std::memory_order_relaxed);
     }
     std::memcpy(key.name.characters.data(), words.data(), sizeof words);
-    key.allowed = place.meter.allowed();
-    key.limited = place.meter.limited();
+    key.allowed = entry.meter.allowed();
+    key.limited = entry.meter.limited();
   }
   return list;
 }

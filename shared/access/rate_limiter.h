@@ -1,12 +1,13 @@
-// Requests by API key and how fast they may come, in shared memory: one limit over all workers.
+// Counts requests per API key and limits their rate, in shared memory: one limit for all workers
+// together.
 //
-// A place for each key's name, claimed with one atomic and never given back while the pool lives,
-// so that no process can hold a place that has become another key's. No locks: a process may die
-// anywhere. All members start as zero bytes, so zeroed memory is a valid, empty table.
+// Each key's name has an entry. A process claims it with one atomic operation, and nobody gives it
+// back while the pool lives, so no process can hold an entry that has become another key's. There
+// are no locks, because a process may die at any point. Zeroed memory is a valid, empty table.
 //
-// The limit is the generic cell rate algorithm (ITU-T I.371, its virtual scheduling form): the one
-// thing kept is the time at which the next request would be due if they came evenly. Times are of
-// the steady clock, which all processes of a machine share.
+// The limit is the generic cell rate algorithm (ITU-T I.371, virtual scheduling): it keeps only the
+// time at which the next request would be due if requests came evenly. Times are of the steady
+// clock, which all processes of a machine share.
 #pragma once
 
 #include <array>
@@ -25,19 +26,19 @@ namespace inferpool {
 using KeyName = FixedText<64>;
 
 struct RateLimit {
-  double per_s = 0;  // 0: none
+  double per_s = 0;  // 0: no limit
   int burst = 1;     // requests that may come at once, at least 1
 };
 
-// One key's requests. For any thread of any process.
+// One key's requests. Thread safe, also between processes.
 class RateMeter {
  public:
   struct Decision {
     bool allowed;
-    std::chrono::nanoseconds retry_after{0};  // when it is not
+    std::chrono::nanoseconds retry_after{0};  // 0 when allowed
   };
 
-  // Decides on a request that comes now, and counts it.
+  // Decides whether a request that comes at `now` may pass, and counts it.
   Decision Admit(const RateLimit& limit, TimePoint now);
 
   std::uint64_t allowed() const { return allowed_.load(std::memory_order_relaxed); }
@@ -57,26 +58,27 @@ struct KeyRequests {
 
 class RateLimiter {
  public:
-  static constexpr std::size_t kPlaces = 2048;
+  static constexpr std::size_t kMaxKeys = 2048;
 
-  // The place of that name, which is not empty; null when all places are other names'. It is the
-  // same one in every process, and for as long as the memory is.
+  // Returns the meter of the key `name`, which must not be empty, and makes it on the first call.
+  // Every process gets the same one, and it stays valid for as long as the memory does. nullptr:
+  // kMaxKeys other keys have an entry each.
   RateMeter* Find(std::string_view name);
 
-  // Those that there are places for, in no order.
+  // Returns the keys that have an entry, in no particular order.
   std::vector<KeyRequests> List() const;
 
  private:
-  struct alignas(64) Place {
+  struct alignas(64) Entry {
     std::atomic<std::uint64_t> id;  // hash of the name; 0: free
     RateMeter meter;
-    // Whoever claims or finds the place writes the name, always the same one, so that a death
-    // between claim and name leaves no place without.
+    // Every process that claims or finds the entry writes the same name, so a process that dies
+    // after its claim leaves no entry without one.
     std::atomic<std::uint32_t> named;
     std::array<std::atomic<std::uint64_t>, sizeof(KeyName) / 8> name;
   };
 
-  std::array<Place, kPlaces> places_;
+  std::array<Entry, kMaxKeys> entries_;
 };
 
 }  // namespace inferpool

@@ -1,5 +1,5 @@
-// SHA-256, where somebody may gain by two inputs with the same digest: of API keys and of what is
-// cached.
+// SHA-256, for API keys and cached answers: places where an attacker could gain from two inputs
+// with the same digest.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ struct Sha256 {
 
 Sha256 Sha256Of(std::string_view bytes);
 
-// Takes as long whatever the difference.
+// Compares in a time that does not depend on where the digests differ.
 bool EqualInConstantTime(const Sha256& one, const Sha256& other);
 
 // 64 hexadecimal digits, and back; both cases are read.

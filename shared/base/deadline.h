@@ -1,4 +1,4 @@
-// A point in time until which a request's work must be done.
+// The time by which the work on a request must be done.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace inferpool {
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 
-// A point in time as shared memory holds it, and back.
+// Converts a point in time to the nanoseconds that shared memory holds, and back.
 inline std::int64_t ToNs(TimePoint at) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
 }
@@ -27,7 +27,7 @@ class Deadline {
   TimePoint at() const { return at_; }
   bool Expired(TimePoint now) const { return now >= at_; }
 
-  // The time left at `now`; zero when it is over.
+  // The time left at `now`, or zero when the deadline has passed.
   Clock::duration Left(TimePoint now) const { return std::max(at_ - now, Clock::duration::zero()); }
 
  private:

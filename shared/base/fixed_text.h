@@ -1,4 +1,4 @@
-// A short text inside a value that is copied byte by byte, as shared memory needs it.
+// A short text without pointers, so that a value in shared memory can hold it.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 namespace inferpool {
 
-// At most N - 1 characters; a longer text is cut. Zero bytes are an empty text.
+// Holds at most N - 1 characters; a longer text is cut. Zeroed memory is an empty text.
 template <std::size_t N>
 struct FixedText {
   std::array<char, N> characters{};

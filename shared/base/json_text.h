@@ -1,4 +1,4 @@
-// Text as JSON.
+// Writes text as JSON.
 #pragma once
 
 #include <string>
@@ -6,9 +6,9 @@
 
 namespace inferpool {
 
-// `text` as a JSON string, quotes included, in ASCII. Each byte that is no part of well-formed
-// UTF-8 becomes U+FFFD; the text around it stays, which jsoncpp's own function does not promise,
-// nor that it goes on after a zero byte.
+// Returns `text` as a JSON string in ASCII, quotes included. Each byte that is not part of
+// well-formed UTF-8 becomes U+FFFD, and the text around it stays. (jsoncpp's function does not
+// promise that, and may stop at a zero byte.)
 std::string QuotedJson(std::string_view text);
 
 }  // namespace inferpool

@@ -28,8 +28,7 @@ absl::StatusOr<FileDescriptor> ListenTcp(const TcpListen& where) {
   addrinfo* found = nullptr;
   if (const int error = getaddrinfo(where.host.c_str(), where.port.c_str(), &hints, &found);
       error != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} is no address: {}", name, gai_strerror(error)));
+    return InvalidArgument("{} is no address: {}", name, gai_strerror(error));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> address(found, &freeaddrinfo);
 

@@ -1,4 +1,4 @@
-// A TCP port that is listened on.
+// Listening TCP sockets.
 #pragma once
 
 #include <string>
@@ -8,22 +8,21 @@
 
 namespace inferpool {
 
-// Binds `host`, an IPv4 or an IPv6 address or a name, and `port`, a number; 0: any port. The socket
-// is non-blocking and close-on-exec, and connections that it accepts send without delay
-// (TCP_NODELAY).
-// "::" takes IPv4 connections as well, unless `ipv6_only`.
-//
-// INVALID_ARGUMENT: there is no such address. ALREADY_EXISTS: somebody listens there. INTERNAL: it
-// cannot be listened on.
 struct TcpListen {
-  std::string host;
-  std::string port;
+  std::string host;  // an IPv4 or IPv6 address, or a name
+  std::string port;  // a number; 0: any port
   int backlog;
-  bool ipv6_only = false;
+  bool ipv6_only = false;  // false: "::" takes IPv4 connections as well
 };
+
+// Listens on an address. The socket is non-blocking and close-on-exec, and the connections that it
+// accepts send without delay (TCP_NODELAY).
+//
+// INVALID_ARGUMENT: there is no such address. ALREADY_EXISTS: another socket listens there.
+// INTERNAL: the kernel refuses for another reason.
 absl::StatusOr<FileDescriptor> ListenTcp(const TcpListen& where);
 
-// "host:port", with the brackets that an IPv6 address needs.
+// Returns "host:port", with brackets around an IPv6 address.
 std::string HostAndPort(const std::string& host, const std::string& port);
 
 }  // namespace inferpool

@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <iterator>
@@ -24,21 +24,18 @@
 namespace inferpool::log {
 namespace {
 
-struct LevelName {
-  Level level;
-  spdlog::level::level_enum spdlog_level;
-  std::string_view name;
-};
-
-constexpr std::array<LevelName, 4> kLevels = {{
-    {Level::kDebug, spdlog::level::debug, "debug"},
-    {Level::kInfo, spdlog::level::info, "info"},
-    {Level::kWarning, spdlog::level::warn, "warning"},
-    {Level::kError, spdlog::level::err, "error"},
-}};
-
-const LevelName& Entry(Level level) {
-  return kLevels[static_cast<std::size_t>(level)];
+spdlog::level::level_enum SpdlogLevel(Level level) {
+  switch (level) {
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarning:
+      return spdlog::level::warn;
+    case Level::kError:
+      break;
+  }
+  return spdlog::level::err;
 }
 
 // How long a line may wait for room on stderr.
@@ -102,8 +99,7 @@ spdlog::logger& Logger() {
 }
 
 void Write(Level level, std::string_view event, Fields fields) {
-  const LevelName& entry = Entry(level);
-  if (!Logger().should_log(entry.spdlog_level)) return;
+  if (!Enabled(level)) return;
   fmt::memory_buffer line;
   auto out = std::back_inserter(line);
   fmt::format_to(out, "\"event\":{}", QuotedJson(event));
@@ -125,7 +121,7 @@ void Write(Level level, std::string_view event, Fields fields) {
         },
         field.value());
   }
-  Logger().log(entry.spdlog_level, spdlog::string_view_t(line.data(), line.size()));
+  Logger().log(SpdlogLevel(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 std::string& FilePath() {
@@ -149,7 +145,7 @@ bool Reopen() {
 }
 
 void Init(Level level, std::string_view role) {
-  Logger().set_level(Entry(level).spdlog_level);
+  SetLevel(level);
   const std::string quoted = QuotedJson(role);
   std::string escaped;
   for (const char c : quoted) escaped += c == '%' ? std::string("%%") : std::string(1, c);
@@ -161,21 +157,18 @@ void Init(Level level, std::string_view role) {
 }
 
 bool ParseLevel(std::string_view word, Level& level) {
-  for (const LevelName& entry : kLevels) {
-    if (entry.name == word) {
-      level = entry.level;
-      return true;
-    }
-  }
-  return false;
+  const auto* name = std::ranges::find(kLevelNames, word);
+  if (name == kLevelNames.end()) return false;
+  level = static_cast<Level>(name - kLevelNames.begin());
+  return true;
 }
 
 bool Enabled(Level level) {
-  return Logger().should_log(Entry(level).spdlog_level);
+  return Logger().should_log(SpdlogLevel(level));
 }
 
 void SetLevel(Level level) {
-  Logger().set_level(Entry(level).spdlog_level);
+  Logger().set_level(SpdlogLevel(level));
 }
 
 void Debug(std::string_view event, Fields fields) {

@@ -1,15 +1,15 @@
-// The process's log: one JSON object a line on stderr, written whole with one write().
+// The process's log on stderr: one JSON object per line, written whole with one write().
 //
 //   log::Info("worker ready", {{"worker", 3}, {"took_ms", 12.5}});
 //   {"time":"2026-11-21T02:10:00.123Z","level":"info","role":"worker 3","pid":71,"event":"worker
 //   ready","worker":3,...}
 //
-// Never waits: when stderr is a pipe that nobody empties, or a file on a full disk, lines are
-// dropped, and how many is said later. A full disk may cut one short; the process's next one begins
-// on a new line. Nothing is formatted when the level is off. Thread
-// safe after Init.
+// Logging never blocks. When stderr is a pipe that nobody reads or a file on a full disk, lines are
+// dropped, and a later line says how many. A full disk may cut a line short; the process's next
+// line begins on a new one. Nothing is formatted when the level is off. Thread safe after Init.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -20,6 +20,10 @@
 namespace inferpool::log {
 
 enum class Level { kDebug, kInfo, kWarning, kError };
+
+// The levels' names in the order of the levels, as ParseLevel reads and every line writes them.
+inline constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warning",
+                                                                "error"};
 
 // A named value of a log line. Text is borrowed: it must live until the call returns.
 class Field {
@@ -44,23 +48,23 @@ class Field {
 
 using Fields = std::initializer_list<Field>;
 
-// Sets the least level that is written and the role that every line names. Call it at the start
+// Sets the lowest level that is written and the role that every line names. Call it at the start
 // of the process and again in a forked child, before its threads start.
 void Init(Level level, std::string_view role);
 
-// debug, info, warning, error; false for another word.
+// Reads one of kLevelNames. Returns false, and leaves `level` as it is, for another word.
 bool ParseLevel(std::string_view word, Level& level);
 
 bool Enabled(Level level);
 
-// The least level that is written, from now on; for all threads.
+// Sets the lowest level that is written from now on, for all threads.
 void SetLevel(Level level);
 
-// Sends this process's stderr, the log included, to the end of `path`, which is made when it is not
-// there; an empty path leaves stderr as it is. A symbolic link is not followed: whoever may write
-// in the folder could lead root's log elsewhere. False, with errno, when it cannot be opened.
-// Reopen does it again with the same path, after the file was moved away. Both may be called while
-// others log.
+// Appends this process's stderr, and so the log, to the file `path` from now on, and makes the file
+// when there is none. An empty path leaves stderr as it is. A symbolic link is not followed,
+// because anybody who may write in the folder could redirect root's log with it. Returns false,
+// with errno, when the file cannot be opened. Reopen opens the same path again, after the file was
+// moved away. Other threads may log meanwhile.
 bool OpenFile(const std::string& path);
 bool Reopen();
 

@@ -1,4 +1,4 @@
-// How long work on a request is wanted.
+// For how long the client of a request wants its answer.
 #pragma once
 
 #include <stop_token>
@@ -8,13 +8,13 @@
 
 namespace inferpool {
 
-// Until the deadline, or until the client leaves.
+// Ends at the deadline, or when the client disconnects.
 struct Patience {
   Deadline deadline = Deadline::Never();
   std::stop_token departed = {};  // stopped when the client has left
 
-  // OK; DEADLINE_EXCEEDED or CANCELLED once the work is not wanted any more. Costs a look at the
-  // clock: in a loop, call it every few milliseconds.
+  // OK while the answer is wanted; then DEADLINE_EXCEEDED or CANCELLED. It reads the clock, so call
+  // it every few milliseconds in a loop, not more often.
   absl::Status Check() const {
     if (departed.stop_requested()) return absl::CancelledError("the client left");
     if (!deadline.Expired(Clock::now())) return absl::OkStatus();

@@ -1,4 +1,4 @@
-// How urgent a request is, as clients say it.
+// The priority that a client asks for.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Writing a file so that nobody ever sees half of it.
+// Replaces a file at once, so that nobody ever reads half of it.
 #pragma once
 
 #include <sys/types.h>
@@ -13,14 +13,14 @@ namespace inferpool {
 
 struct ReplaceOptions {
   mode_t mode = 0640;
-  bool durable = false;  // on the disk, too, when the call returns
-  // Sets further rights of the new file before anything is in it; none: only the mode.
+  bool durable = false;  // true: the file is on the disk when the call returns
+  // Sets further rights of the new file while it is empty. Empty: there is only the mode.
   std::function<absl::Status(int fd)> set_rights = {};
 };
 
-// Writes `text` beside `path`, under a fresh name, and renames it: a link at `path` is replaced and
-// not followed. When that fails, `path` is as it was and nothing lies beside it; INTERNAL says why.
-// Callers for one `path` must not run at the same time.
+// Writes `text` to a new file beside `path` and renames that to `path`. A link at `path` is
+// replaced, not followed. INTERNAL says why it failed; then `path` is unchanged and the new file is
+// gone. Two calls for one `path` must not run at the same time.
 absl::Status ReplaceFile(const std::string& path, std::string_view text,
                          const ReplaceOptions& options = {});
 

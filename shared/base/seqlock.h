@@ -1,9 +1,9 @@
-// A value in shared memory that one writer at a time changes and anybody reads whole: no locks, so
-// that a writer's death blocks nobody.
+// A value in shared memory that one writer at a time changes and that any process reads whole. It
+// needs no lock, so a writer's death blocks nobody.
 //
-// The sequence is odd while the value is being written; a reader tries again when it saw an odd one
-// or another one afterwards (Hans Boehm, "Can seqlocks get along with programming language memory
-// models?", 2012). All members start as zero bytes, so zeroed memory is a valid, empty one.
+// The sequence is odd while the value is being written. A reader tries again when it saw an odd
+// sequence, or another one afterwards (Hans Boehm, "Can seqlocks get along with programming
+// language memory models?", 2012). Zeroed memory is a valid seqlock of a zeroed value.
 #pragma once
 
 #include <array>
@@ -20,7 +20,7 @@ template <typename T>
 requires std::is_trivially_copyable_v<T>
 class Seqlock {
  public:
-  // Safe in a signal handler. A write that a dead writer left half done is overwritten.
+  // Overwrites the value, also one that a dead writer left half written. Safe in a signal handler.
   void Store(const T& value) {
     const std::uint32_t odd = sequence_.load(std::memory_order_relaxed) | 1U;
     sequence_.store(odd, std::memory_order_relaxed);
@@ -30,7 +30,7 @@ class Seqlock {
     sequence_.store(odd + 1, std::memory_order_release);
   }
 
-  // None when the writer was never still while we looked, or died in the middle.
+  // nullopt: every attempt met a write in progress, or the writer died in the middle of one.
   std::optional<T> Load() const {
     constexpr int kTries = 100;
     for (int i = 0; i < kTries; ++i) {

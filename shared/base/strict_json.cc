@@ -31,19 +31,20 @@ struct Extent {
   int depth = 0;           // of objects and arrays
 };
 
-// Measures no further than one value above `most_values`.
-Extent Measure(std::string_view text, std::size_t most_values) {
+// Measures no further than one value above `max_values`.
+Extent Measure(std::string_view text, std::size_t max_values) {
   Extent extent;
   int open = 0;
   bool in_string = false;
-  for (std::size_t i = 0; i < text.size() && extent.values <= most_values; ++i) {
+  for (std::size_t i = 0; i < text.size() && extent.values <= max_values; ++i) {
     if (in_string) {
       i = text.find_first_of("\"\\", i);
       if (i == std::string_view::npos) break;
-      if (text[i] == '\\')
+      if (text[i] == '\\') {
         ++i;
-      else
+      } else {
         in_string = false;
+      }
       continue;
     }
     in_string = text[i] == '"';
@@ -57,27 +58,27 @@ Extent Measure(std::string_view text, std::size_t most_values) {
 
 }  // namespace
 
-absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth,
-                                           std::size_t most_values) {
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int max_depth,
+                                           std::size_t max_values) {
   // jsoncpp takes a zero byte for the end and would believe what stands before it.
   if (text.find('\0') != std::string_view::npos) {
-    return absl::InvalidArgumentError("there is a zero byte");
+    return InvalidArgument("there is a zero byte");
   }
-  const Extent extent = Measure(text, most_values);
-  if (extent.values > most_values) {
-    return absl::InvalidArgumentError(fmt::format("it has more than {} values", most_values));
+  const Extent extent = Measure(text, max_values);
+  if (extent.values > max_values) {
+    return InvalidArgument("it has more than {} values", max_values);
   }
-  const auto too_deep = [most_depth] {
-    return absl::InvalidArgumentError(fmt::format("it is deeper than {} levels", most_depth));
+  const auto too_deep = [max_depth] {
+    return InvalidArgument("it is deeper than {} levels", max_depth);
   };
   // jsoncpp does not count an empty one.
-  if (extent.depth > most_depth) return too_deep();
+  if (extent.depth > max_depth) return too_deep();
   Json::CharReaderBuilder builder;
   Json::CharReaderBuilder::strictMode(&builder.settings_);
   builder["strictRoot"] = false;  // a plain value is JSON since RFC 7159
   builder["collectComments"] = false;
   builder["skipBom"] = false;
-  builder["stackLimit"] = most_depth + 1;
+  builder["stackLimit"] = max_depth + 1;
   const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
   Json::Value value;
   std::string errors;

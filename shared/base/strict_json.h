@@ -13,10 +13,10 @@
 namespace inferpool {
 
 // The one value that `text` is. INVALID_ARGUMENT, with where and why: not JSON, comments, a key
-// given twice, text behind the value, a zero byte, more than `most_depth` levels of objects and
-// arrays, or more than `most_values` values, of which each costs some hundred bytes. Strings may
+// given twice, text behind the value, a zero byte, more than `max_depth` levels of objects and
+// arrays, or more than `max_values` values, of which each costs some hundred bytes. Strings may
 // hold invalid UTF-8, and cost a small multiple of the text's memory.
-absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int most_depth,
-                                           std::size_t most_values);
+absl::StatusOr<Json::Value> ReadStrictJson(std::string_view text, int max_depth,
+                                           std::size_t max_values);
 
 }  // namespace inferpool

@@ -1,4 +1,4 @@
-// Text that may not be UTF-8.
+// Reads text that may not be UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -9,15 +9,15 @@
 
 namespace inferpool {
 
-// Takes the first code point off `text`, which is not empty; nothing, and one byte is taken, where
-// it is not well formed (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing past
-// U+10FFFF).
+// Removes the first code point from `text`, which must not be empty, and returns it. Where the text
+// is not well formed (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing past
+// U+10FFFF), removes one byte and returns nullopt.
 std::optional<std::uint32_t> TakeCodePoint(std::string_view& text);
 
 bool IsUtf8(std::string_view text);
 
-// `text` for a field that must be UTF-8: the whole characters that fit into `most` bytes, each byte
-// that is no part of one as U+FFFD.
-std::string Utf8Text(std::string_view text, std::size_t most);
+// Returns `text` for a field that must be UTF-8: as many whole characters as fit into `max_bytes`
+// bytes. Each byte that belongs to no character becomes U+FFFD.
+std::string Utf8Text(std::string_view text, std::size_t max_bytes);
 
 }  // namespace inferpool

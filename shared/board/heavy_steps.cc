@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "shared/base/check.h"
 #include "shared/board/scoreboard.h"
 
 namespace inferpool {
@@ -43,6 +44,7 @@ void HeavyStep::KeepUntilLeave(std::uint64_t bytes) {
 }
 
 absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
+  CHECK(steps_ != nullptr);
   RETURN_IF_ERROR(steps_->TakeTurn(patience));
   if (absl::Status status = steps_->work_.Resume(steps_->lane_, bytes, patience); !status.ok()) {
     steps_->GiveTurn();
@@ -65,17 +67,17 @@ absl::StatusOr<HeavyStep> HeavySteps::Begin(std::uint64_t bytes, const Patience&
 
 absl::Status HeavySteps::TakeTurn(const Patience& patience) {
   constexpr std::chrono::milliseconds kLookAgain{50};
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (taken_) {
     RETURN_IF_ERROR(patience.Check());
-    given_.wait_for(lock, kLookAgain);
+    given_.wait_for(lock.native(), kLookAgain);
   }
   taken_ = true;
   return absl::OkStatus();
 }
 
 void HeavySteps::GiveTurn() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   taken_ = false;
   given_.notify_one();
 }

@@ -3,8 +3,8 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
+#include "shared/base/mutex.h"
 #include "shared/base/patience.h"
 #include "shared/board/heavy_work.h"
 
@@ -12,8 +12,8 @@ namespace inferpool {
 
 class HeavySteps;
 
-// A turn at heavy work, and the memory that it claims, until the object's end. Empty by default:
-// for what is not heavy.
+// A turn at heavy work and the memory that it claims, both given back by the destructor. Empty by
+// default, for work that is not heavy.
 class HeavyStep {
  public:
   HeavyStep() = default;
@@ -21,16 +21,16 @@ class HeavyStep {
   HeavyStep& operator=(HeavyStep&& other) noexcept;
   ~HeavyStep();
 
-  // The heavy part is over: gives the processor back, and keeps `bytes` of the claimed memory.
+  // Gives the processor back, because the heavy part is over, and keeps `bytes` of the memory.
   void Keep(std::uint64_t bytes);
 
-  // Another heavy part, after Keep: waits for a processor alone, and claims `bytes` from then on,
-  // also when that is more than there is: what was begun is not refused. Errors: as
-  // HeavyWork::Begin; then the step is as it was.
+  // Begins another heavy part after Keep. Waits for a processor only, and then claims `bytes`, even
+  // when that is more than there is: work in progress is not refused. Errors: as HeavyWork::Begin;
+  // the step then stays as it was. The step must not be empty.
   absl::Status Resume(std::uint64_t bytes, const Patience& patience);
 
-  // As Keep, but until the request has left (HeavyWork::Leave), whatever becomes of the object,
-  // which is empty then: for what lives as long as the request's answer.
+  // As Keep, but the memory stays claimed until HeavyWork::Leave, and the object becomes empty. For
+  // data that lives as long as the request's answer.
   void KeepUntilLeave(std::uint64_t bytes);
 
   bool empty() const { return steps_ == nullptr; }
@@ -41,21 +41,21 @@ class HeavyStep {
   void End();
 
   HeavySteps* steps_ = nullptr;
-  bool works_ = false;  // between the begin and Keep
+  bool works_ = false;  // true from the begin of a heavy part to its Keep
 };
 
-// Thread safe. Of the threads that help with a request one at a time is at a heavy step, and one
-// step at a time keeps memory: a step that has called Keep ends before the next begins.
+// Thread safe. One thread of a request at a time is at a heavy step, and one step at a time keeps
+// memory: a step that has called Keep must end before the next one begins.
 class HeavySteps {
  public:
-  // `client`: as HeavyClient makes it. What is passed by reference must outlive it.
+  // `client` comes from HeavyClient. The references must outlive the object.
   HeavySteps(const HeavyWork& work, Lane& lane, std::uint64_t client)
       : work_(work), lane_(lane), client_(client) {}
 
-  // Before the first step.
+  // Call it before the first step.
   void set_client(std::uint64_t client) { client_ = client; }
 
-  // Begins a step that takes `bytes` of memory. Waits for its turn; errors: as HeavyWork::Begin.
+  // Waits for its turn and begins a step that takes `bytes` of memory. Errors: as HeavyWork::Begin.
   absl::StatusOr<HeavyStep> Begin(std::uint64_t bytes, const Patience& patience);
 
  private:
@@ -67,9 +67,10 @@ class HeavySteps {
   const HeavyWork& work_;
   Lane& lane_;
   std::uint64_t client_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable given_;
-  bool taken_ = false;  // guarded by mutex_: a thread is at a heavy step, or waits to be
+  // A thread is at a heavy step, or waits to be.
+  bool taken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace inferpool

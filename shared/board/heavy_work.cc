@@ -124,7 +124,7 @@ HeavyWork::HeavyWork(const Scoreboard& board, const Options& options)
 
 HeavyLimits HeavyWork::Limits() const {
   const int workers =
-      static_cast<int>(board_.pool().wanted_workers.load(std::memory_order_relaxed));
+      static_cast<int>(board_.pool().roles[kWorkerRole].wanted.load(std::memory_order_relaxed));
   return {.seats = std::max(1, std::max(workers, 1) * options_.threads * 3 / 4),
           .processors = options_.processors,
           .bytes = options_.memory_bytes / 2};

@@ -1,5 +1,6 @@
-// A bell on the master's desk: a child that has changed its row of the scoreboard rings it, and the
-// master looks. Ringing never waits. The descriptor outlives a change of the master's program.
+// Wakes the master. A child that has changed its row of the scoreboard calls Ring(), and the
+// master, which polls the descriptor, looks at the scoreboard. Ring() never waits. The descriptor
+// outlives a change of the master's program.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -16,7 +17,7 @@ class Notice {
   Notice() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
   explicit Notice(FileDescriptor fd) : fd_(std::move(fd)) {}
 
-  // Readable when somebody has rung.
+  // Readable after a Ring() until the next Clear().
   int fd() const { return fd_.get(); }
 
   void Ring() const {

@@ -1,10 +1,10 @@
-// The inputs that have crashed a worker, in shared memory: every worker looks here before it
-// touches a picture, so that a poisonous one costs one worker, once.
+// The inputs that have crashed a worker, in shared memory. Every worker looks here before it
+// touches a picture, so a poisonous picture costs one worker only.
 //
-// A worker that crashes enters its own input, in the signal handler, before its connections close:
-// nginx's retry would otherwise reach the next worker first. So there are several writers; an entry
-// is claimed with one atomic exchange and a writer's death blocks nobody. Bounded: the oldest entry
-// makes room. Times are of the steady clock, which all processes of a machine share.
+// A worker that crashes enters its own input in the signal handler, before its connections close.
+// Otherwise nginx's retry could reach the next worker first. So there are several writers: a writer
+// claims an entry with one atomic exchange, and its death blocks nobody. A new entry replaces the
+// oldest one. Times are of the steady clock, which all processes of a machine share.
 #pragma once
 
 #include <array>
@@ -23,8 +23,8 @@
 
 namespace inferpool {
 
-// SipHash-2-4 of 128 bits of the picture's bytes, with the pool's key: without the key nobody can
-// make a picture whose digest is that of another one. All zero: not known.
+// SipHash-2-4 of the picture's bytes, 128 bits, with the pool's key. Nobody without the key can
+// make a picture that has another one's digest. All zero: not known.
 struct Digest {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
@@ -36,7 +36,7 @@ struct DigestKey {
   std::array<std::uint8_t, 16> bytes{};
 };
 
-// nullopt, with errno, when the kernel has no random bytes.
+// Makes a key. nullopt, with errno, when the kernel has no random bytes.
 std::optional<DigestKey> RandomDigestKey();
 
 Digest DigestOf(const DigestKey& key, std::string_view bytes);
@@ -58,18 +58,18 @@ class Quarantine {
  public:
   static constexpr std::size_t kEntries = 256;
 
-  // Once, before other processes see it.
+  // Call it once, before other processes see the quarantine.
   void SetKey(const DigestKey& key) { key_ = key; }
 
-  // As this quarantine knows pictures. Not in a signal handler.
+  // The digest by which this quarantine knows a picture. Do not call it in a signal handler.
   Digest DigestOf(std::string_view bytes) const { return inferpool::DigestOf(key_, bytes); }
 
-  // Safe in a signal handler. Entering what is there already extends its time.
+  // Enters an input, or extends the time of one that is there. Safe in a signal handler.
   void Enter(const Quarantined& entry);
 
   bool Has(const Digest& digest, std::string_view model, TimePoint now) const;
 
-  // Those whose time is not over.
+  // The entries whose time is not over at `now`.
   std::vector<Quarantined> List(TimePoint now) const;
 
   void Clear();

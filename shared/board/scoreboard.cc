@@ -4,14 +4,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <new>
 #include <numeric>
 #include <system_error>
 #include <utility>
+
+#include "shared/base/check.h"
 
 namespace inferpool {
 
@@ -27,22 +31,30 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
 // Raise it when a member's meaning changes without its size or place.
-constexpr std::uint64_t kLayoutVersion = 2;
+constexpr std::uint64_t kLayoutVersion = 3;
 
-// Tells layouts apart by what differs between builds of different versions (FNV-1a).
-constexpr std::uint64_t LayoutHash() {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::uint64_t part :
-       {kLayoutVersion, std::uint64_t{sizeof(Pool)}, std::uint64_t{sizeof(Slot)},
-        std::uint64_t{sizeof(Lane)}, std::uint64_t{sizeof(Task)}, std::uint64_t{sizeof(Quarantine)},
-        std::uint64_t{sizeof(RateLimiter)}, std::uint64_t{sizeof(ReloadRecord)},
-        std::uint64_t{sizeof(CrashRecord)}, std::uint64_t{offsetof(Lane, stages)},
-        std::uint64_t{offsetof(Lane, task)}, std::uint64_t{offsetof(Slot, total_before)},
-        std::uint64_t{offsetof(Pool, reload)}, std::uint64_t{kBuckets}, std::uint64_t{kStages},
-        std::uint64_t{kModelCalls}, std::uint64_t{kHttpStatuses.size()}}) {
-    hash = (hash ^ part) * 0x100000001b3;
-  }
-  return hash;
+// Tells layouts apart by what differs between builds of different versions.
+std::uint64_t LayoutHash() {
+  constexpr std::array kParts = {kLayoutVersion,
+                                 std::uint64_t{sizeof(Pool)},
+                                 std::uint64_t{sizeof(Slot)},
+                                 std::uint64_t{sizeof(Lane)},
+                                 std::uint64_t{sizeof(Task)},
+                                 std::uint64_t{sizeof(Quarantine)},
+                                 std::uint64_t{sizeof(RateLimiter)},
+                                 std::uint64_t{sizeof(ReloadRecord)},
+                                 std::uint64_t{sizeof(CrashRecord)},
+                                 std::uint64_t{offsetof(Lane, stages)},
+                                 std::uint64_t{offsetof(Lane, task)},
+                                 std::uint64_t{offsetof(Slot, total_before)},
+                                 std::uint64_t{offsetof(Pool, reload)},
+                                 std::uint64_t{kBuckets},
+                                 std::uint64_t{kStages},
+                                 std::uint64_t{kModelCalls},
+                                 std::uint64_t{kMaxRoles},
+                                 std::uint64_t{kProcessRows},
+                                 std::uint64_t{kHttpStatuses.size()}};
+  return XXH3_64bits(kParts.data(), sizeof(kParts));
 }
 
 // A single writer needs no atomic addition: a load and a store leave the lane's cache line alone.
@@ -65,6 +77,18 @@ void AddHeavy(const HeavyClaim& claim, Totals& totals) {
   if (waits || state == HeavyClaim::kResumes) ++totals.heavy_waiting;
   if (state == HeavyClaim::kWorks) ++totals.heavy_working;
   totals.heavy_bytes += Get(claim.body_bytes) + (waits ? 0 : Get(claim.bytes));
+}
+
+void Count(const ProcessRow& row, RoleTotals& totals) {
+  const ProcessState state = row.state.load(std::memory_order_relaxed);
+  if (state != ProcessState::kEmpty) ++totals.by_state[static_cast<std::size_t>(state)];
+}
+
+void Empty(ProcessRow& row) {
+  row.pid = 0;
+  row.state = ProcessState::kEmpty;
+  row.generation = 0;
+  row.started_ns = 0;
 }
 
 absl::Status Failed(const char* what) {
@@ -210,23 +234,69 @@ HistogramTotal Scoreboard::Times(int slot) const {
   return total;
 }
 
+void Scoreboard::SetRoles(std::span<const RoleRoom> roles) const {
+  CHECK(roles.size() <= kMaxRoles);
+  std::uint32_t next = 0;
+  for (std::size_t i = 0; i < kMaxRoles; ++i) {
+    const RoleRoom room = i < roles.size() ? roles[i] : RoleRoom{};
+    const auto rows = static_cast<std::uint32_t>(room.rows);
+    CHECK(next + rows <= kProcessRows);
+    RoleRow& role = pool_->roles[i];
+    const RoleName name(room.name);
+    if (role.name.Load() != name) {
+      role.name.Store(name);
+      for (auto* count : {&role.wanted, &role.backing_off}) *count = 0;
+      for (auto* count : {&role.starts, &role.crashes, &role.planned_ends}) *count = 0;
+      role.rows = 0;
+    }
+    if (role.first_row != next || role.rows != rows) {
+      role.first_row = next;
+      role.rows = rows;
+      for (ProcessRow& row : std::span(pool_->processes).subspan(next, rows)) Empty(row);
+    }
+    next += rows;
+  }
+}
+
+ProcessRow& Scoreboard::process(int role, int place) const {
+  if (role == kWorkerRole) return slot(place).process;
+  return processes(role)[static_cast<std::size_t>(place)];
+}
+
+std::span<ProcessRow> Scoreboard::processes(int role) const {
+  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
+  const std::span<ProcessRow> all(pool_->processes);
+  const auto from_first = all.subspan(std::min<std::size_t>(row.first_row, all.size()));
+  return from_first.first(std::min<std::size_t>(row.rows, from_first.size()));
+}
+
+void Scoreboard::Enter(int role, int place, std::uint32_t generation, TimePoint now) const {
+  ProcessRow& row = process(role, place);
+  row.generation = generation;
+  row.started_ns = ToNs(now);
+  row.state = ProcessState::kStarting;
+  Add(pool_->roles[static_cast<std::size_t>(role)].starts, 1);
+}
+
+void Scoreboard::Leave(int role, int place) const {
+  ProcessRow& row = process(role, place);
+  row.pid = 0;
+  row.state = ProcessState::kEmpty;
+}
+
 void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePoint now) const {
   Slot& tenant = slot(index);
   tenant.served_before = Served(index);
   const HistogramTotal times = Times(index);
   for (std::size_t i = 0; i < kBuckets; ++i) tenant.total_before.buckets[i] = times.buckets[i];
   tenant.total_before.sum_us = times.sum_us;
-  tenant.process.generation = generation;
-  tenant.process.started_ns = ToNs(now);
-  tenant.process.state = ProcessState::kStarting;
   tenant.lanes_used = std::max(tenant.lanes_used.load(), static_cast<std::uint32_t>(threads));
-  Add(pool_->worker_starts, 1);
+  Enter(kWorkerRole, index, generation, now);
 }
 
 void Scoreboard::Vacate(int index) const {
   Slot& tenant = slot(index);
-  tenant.process.pid = 0;
-  tenant.process.state = ProcessState::kEmpty;
+  Leave(kWorkerRole, index);
   tenant.due = 0;
   tenant.crash_signal = 0;
   tenant.backtrace.count = 0;
@@ -241,8 +311,9 @@ void Scoreboard::Vacate(int index) const {
   }
 }
 
-void Scoreboard::CountEnd(bool crashed) const {
-  Add(crashed ? pool_->worker_crashes : pool_->worker_recycles, 1);
+void Scoreboard::CountEnd(int role, bool crashed) const {
+  RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
+  Add(crashed ? row.crashes : row.planned_ends, 1);
 }
 
 void Scoreboard::Record(const CrashRecord& crash) const {
@@ -260,20 +331,30 @@ std::vector<CrashRecord> Scoreboard::Crashes() const {
   return crashes;
 }
 
+RoleTotals Scoreboard::SumRole(int role) const {
+  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
+  RoleTotals totals;
+  totals.name = row.name.Load().value_or(RoleName());
+  totals.wanted = row.wanted.load(std::memory_order_relaxed);
+  totals.backing_off = row.backing_off.load(std::memory_order_relaxed);
+  totals.starts = Get(row.starts);
+  totals.crashes = Get(row.crashes);
+  totals.planned_ends = Get(row.planned_ends);
+  for (const ProcessRow& process : processes(role)) Count(process, totals);
+  return totals;
+}
+
 Totals Scoreboard::Sum(TimePoint now) const {
   Totals totals;
-  totals.worker_starts = Get(pool_->worker_starts);
-  totals.worker_crashes = Get(pool_->worker_crashes);
-  totals.worker_recycles = Get(pool_->worker_recycles);
-  totals.wanted_workers = pool_->wanted_workers.load(std::memory_order_relaxed);
-  totals.backing_off = pool_->backing_off.load(std::memory_order_relaxed);
+  for (int role = 0; role < static_cast<int>(kMaxRoles); ++role) {
+    totals.roles[static_cast<std::size_t>(role)] = SumRole(role);
+  }
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
   for (int i = 0; i < slots(); ++i) {
     const Slot& tenant = slot(i);
-    const ProcessState state = tenant.process.state.load(std::memory_order_relaxed);
-    if (state != ProcessState::kEmpty) ++totals.workers_by_state[static_cast<std::size_t>(state)];
+    Count(tenant.process, totals.roles[kWorkerRole]);
     for (std::size_t call = 0; call < kModelCalls; ++call) {
       totals.model_calls[call] += Get(tenant.model_calls.events[call]);
     }

@@ -1,12 +1,12 @@
 // The scoreboard: memory that the master maps before it forks and that every process reads.
 //
-// One slot a worker process, one lane a thread of it. A lane is written by its thread alone, a slot
-// by its worker and, when that is gone, by the master; everything is a relaxed atomic or a seqlock,
-// there are no locks and no pointers. Counters belong to the slot and go on under its next tenant,
-// so totals never fall; gauges (state, pid, requests in work) are cleared by the master at a
-// tenant's end.
+// There is one slot per worker process and one lane per thread. Only its thread writes a lane. The
+// worker writes its slot, and the master does when the worker is gone. Everything is a relaxed
+// atomic or a seqlock; there are no locks and no pointers. Counters belong to the slot and continue
+// under its next tenant, so totals never fall. The master clears gauges (state, pid, requests in
+// work) when a tenant ends.
 //
-// It lives in a memfd of the master's, so `inferpool status` can read it from outside whatever the
+// It lives in a memfd of the master's. So `inferpool status` can read it from outside whatever the
 // processes are doing, and a master that replaces its program finds it again.
 #pragma once
 
@@ -37,8 +37,8 @@ enum class ProcessState : std::uint32_t { kEmpty, kStarting, kReady, kDraining }
 inline constexpr std::array<std::string_view, 4> kProcessStateNames = {"empty", "starting", "ready",
                                                                        "draining"};
 
-// One process of the pool. Written by the master, but for `state`, which the process sets itself to
-// say that it is ready, or drains.
+// One process of the pool. The master writes it, except that the process itself sets `state` to say
+// that it is ready or drains.
 struct ProcessRow {
   std::atomic<pid_t> pid;  // 0: empty
   std::atomic<ProcessState> state;
@@ -56,7 +56,7 @@ struct HistogramTotal {
   std::uint64_t sum_us = 0;
 };
 
-// What a thread is working on.
+// The work of a thread.
 struct Task {
   RequestName request_id;
   ModelName model;
@@ -72,7 +72,7 @@ struct Backtrace {
   std::atomic<std::uint32_t> count;
 };
 
-// One thread's counts and what it does now. Only that thread calls the functions that write.
+// One thread's counts and its present work. Only that thread calls the functions that write.
 struct alignas(64) Lane {
   std::atomic<pid_t> thread;  // 0: none
   // Threads that help with parts of the request in work; 0: none. Each enters and removes itself.
@@ -89,7 +89,8 @@ struct alignas(64) Lane {
   Backtrace backtrace;
 
   void Begin(TimePoint accepted);
-  // The work has come on: who is at one step for too long is stuck. Also for threads that help.
+  // Says that the work has reached its next step; a thread that stays at one step for too long is
+  // stuck. Helping threads call it too.
   void NewStep(TimePoint now);
   void End();
   void CountStatus(int status);
@@ -106,17 +107,17 @@ struct ModelCallCounts {
   }
 };
 
-// Requests that the cache of answers was asked for, by all threads of a worker.
+// Lookups in the cache of answers, counted by all threads of a worker.
 struct CacheCounts {
   std::atomic<std::uint64_t> hits;
   std::atomic<std::uint64_t> misses;
 };
 
-// What a worker process and the master say to each other.
+// What a worker process and its master tell each other.
 struct alignas(64) Slot {
   ProcessRow process;
   std::atomic<std::uint32_t> lanes_used;  // by the tenant with the most threads so far
-  std::atomic<std::uint64_t> quota;       // the worker asks to be replaced after as many; 0: never
+  std::atomic<std::uint64_t> quota;       // requests after which it asks for a successor; 0: never
   std::atomic<std::uint32_t> request_s;   // timeouts.request_s of the tenant's configuration
   std::atomic<std::uint32_t> due;         // 1: it asks
   // Set by a crashing worker.
@@ -124,7 +125,7 @@ struct alignas(64) Slot {
   std::atomic<std::int32_t> crash_lane;      // -1: not a lane's thread
   std::atomic<std::uint64_t> crash_address;  // that was accessed, for SIGSEGV and SIGBUS
   Backtrace backtrace;                       // of a thread that has no lane
-  // The slot's counts when this worker began: what came since is its own.
+  // The slot's counts when this worker began; the difference to now is the worker's own.
   std::atomic<std::uint64_t> served_before;
   Histogram total_before;
   ModelCallCounts model_calls;
@@ -153,24 +154,38 @@ struct CrashRecord {
 };
 
 inline constexpr std::size_t kCrashRecords = 8;
-inline constexpr std::size_t kSidecarRows = 2;  // the one that serves and its replacement
 
-// What belongs to the pool as a whole. Written by the master, but for the quarantine, the keys and
-// heavy work.
+// The kinds of processes of a pool are numbered. The workers are the first, and the only ones with
+// slots; the processes of the others have a row each of Pool::processes.
+inline constexpr int kWorkerRole = 0;
+inline constexpr std::size_t kMaxRoles = 8;
+inline constexpr std::size_t kProcessRows = 128;
+
+using RoleName = FixedText<24>;
+
+// One kind of process: how many there shall be, and what became of them. Written by the master.
+struct RoleRow {
+  Seqlock<RoleName> name;  // empty: there is no such role
+  std::atomic<std::uint32_t> first_row;
+  std::atomic<std::uint32_t> rows;
+  std::atomic<std::uint32_t> wanted;
+  std::atomic<std::uint32_t> backing_off;  // that wait to be started again after a crash
+  std::atomic<std::uint64_t> starts;
+  std::atomic<std::uint64_t> crashes;  // ends that nobody had planned
+  std::atomic<std::uint64_t> planned_ends;
+};
+
+// Data of the pool as a whole. The master writes it, except for the quarantine, the keys and heavy
+// work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
   std::atomic<std::uint32_t> generation;
-  std::atomic<std::uint32_t> wanted_workers;
-  std::atomic<std::uint32_t> backing_off;  // workers that wait to be started again after a crash
-  std::atomic<std::uint32_t> stopping;     // 1: workers that leave empty the backlog first
+  std::atomic<std::uint32_t> stopping;  // 1: workers that leave empty the backlog first
   std::atomic<std::uint64_t> listener_inode;
-  std::atomic<std::uint64_t> worker_starts;
-  std::atomic<std::uint64_t> worker_crashes;
-  std::atomic<std::uint64_t> worker_recycles;
   std::atomic<std::uint64_t> quarantine_ttl_ns;  // 0: nothing is quarantined
-  std::array<ProcessRow, kSidecarRows> sidecars;
-  ProcessRow model_server;
+  std::array<RoleRow, kMaxRoles> roles;
+  std::array<ProcessRow, kProcessRows> processes;  // role by role
   Seqlock<ReloadRecord> reload;
   std::atomic<std::uint64_t> crash_records;  // written so far; the next one's place
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
@@ -178,6 +193,17 @@ struct alignas(64) Pool {
   RateLimiter keys;
   std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
   std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
+};
+
+// A kind of process at one moment.
+struct RoleTotals {
+  RoleName name;  // empty: there is no such role
+  std::array<std::uint64_t, kProcessStateNames.size()> by_state{};
+  std::uint64_t wanted = 0;
+  std::uint64_t backing_off = 0;
+  std::uint64_t starts = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t planned_ends = 0;
 };
 
 // The totals over all slots and lanes at one moment.
@@ -193,26 +219,24 @@ struct Totals {
   std::uint64_t heavy_waiting = 0;  // requests that wait for heavy work
   std::uint64_t heavy_working = 0;
   std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
-  std::array<std::uint64_t, kProcessStateNames.size()> workers_by_state{};
-  std::uint64_t wanted_workers = 0;
-  std::uint64_t backing_off = 0;
-  std::uint64_t worker_starts = 0;
-  std::uint64_t worker_crashes = 0;
-  std::uint64_t worker_recycles = 0;
+  std::array<RoleTotals, kMaxRoles> roles{};
   std::uint64_t quarantined = 0;
   std::vector<KeyRequests> keys;  // by name
+
+  const RoleTotals& workers() const { return roles[kWorkerRole]; }
+  RoleTotals& workers() { return roles[kWorkerRole]; }
 };
 
 HistogramTotal Read(const Histogram& histogram);
 
-// Maps the memory; it is shared with the children forked afterwards and goes with the last of them.
+// Maps the memory, which children forked afterwards share. It goes when the last process does.
 class Scoreboard {
  public:
-  // Room for `slots` workers of up to `lanes` threads. Memory that is never used costs nothing.
+  // Makes one with room for `slots` workers of up to `lanes` threads. Unused memory costs nothing.
   static absl::StatusOr<Scoreboard> Create(int slots, int lanes);
 
-  // One that another process has made. FAILED_PRECONDITION when its layout is not ours.
   enum class Access { kRead, kWrite };
+  // Opens one that another process has made. FAILED_PRECONDITION: its layout is another one.
   static absl::StatusOr<Scoreboard> Open(FileDescriptor file, Access access);
 
   ~Scoreboard();
@@ -227,26 +251,44 @@ class Scoreboard {
   std::span<Lane> lanes(int slot) const;
   std::span<Lane> used_lanes(int slot) const;
 
-  // Requests that the slot has served, and its histogram of total times, tenants before included.
+  // The requests that the slot has served and its histogram of total times, over all its tenants.
   std::uint64_t Served(int slot) const;
   HistogramTotal Times(int slot) const;
 
-  // A new tenant's start, just before its fork, and an old one's end. For the master.
+  // Names the kinds of processes that there are, the workers first, and gives each of the others
+  // its rows. What is already there stays when it is the same. For the master, before it starts the
+  // first of them; aborts when they have more rows than there are.
+  struct RoleRoom {
+    std::string_view name;
+    int rows;  // 0 for the workers
+  };
+  void SetRoles(std::span<const RoleRoom> roles) const;
+
+  // The row of a process; a worker's is in its slot. And those of all of a role but the workers.
+  ProcessRow& process(int role, int place) const;
+  std::span<ProcessRow> processes(int role) const;
+
+  // A process's start, just before its fork, and its end. For the master. A worker, a new tenant of
+  // its slot, has its own pair: Occupy and Vacate.
+  void Enter(int role, int place, std::uint32_t generation, TimePoint now) const;
+  void Leave(int role, int place) const;
   void Occupy(int slot, std::uint32_t generation, int threads, TimePoint now) const;
   void Vacate(int slot) const;
-  void CountEnd(bool crashed) const;
+  void CountEnd(int role, bool crashed) const;
   void Record(const CrashRecord& crash) const;
 
   // The latest crashes, newest first.
   std::vector<CrashRecord> Crashes() const;
 
-  // Sums everything up; O(slots), never waits. For any process.
+  // Sums everything up. Any process may call it; it takes O(slots) and never waits.
   Totals Sum(TimePoint now) const;
 
  private:
   struct Head;
 
   Scoreboard(FileDescriptor file, void* memory, std::size_t bytes);
+
+  RoleTotals SumRole(int role) const;
 
   FileDescriptor file_;
   std::size_t bytes_;

@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "shared/config/config_keys.h"
-#include "shared/config/edge_values.h"
+#include "shared/config/nginx_values.h"
 
 namespace inferpool {
 namespace {
@@ -44,12 +44,12 @@ std::string_view Section(std::string_view name) {
 // where an object was given.
 std::string NearestName(std::string_view word, bool is_object) {
   std::string_view nearest;
-  std::size_t least = std::string_view::npos;
+  std::size_t nearest_distance = std::string_view::npos;
   const auto consider = [&](std::string_view written, std::string_view name) {
     if (name.empty()) return;
     const std::size_t distance = Distance(word, written);
-    if (distance >= least) return;
-    least = distance;
+    if (distance >= nearest_distance) return;
+    nearest_distance = distance;
     nearest = name;
   };
   for (const ConfigKey& key : ConfigKeys()) {
@@ -98,14 +98,14 @@ struct Assign {
 
   bool operator()(const IntegerKey& key) const {
     if (!value.isInt() || value.isBool()) return false;
-    if (value.asInt() < key.least || value.asInt() > key.most) return false;
+    if (value.asInt() < key.min || value.asInt() > key.max) return false;
     key.field(config) = value.asInt();
     return true;
   }
   bool operator()(const NumberKey& key) const {
     if (!value.isNumeric() || value.isBool()) return false;
     const double number = value.asDouble();
-    if (!(number >= key.least && number <= key.most)) return false;
+    if (!(number >= key.min && number <= key.max)) return false;
     key.field(config) = number;
     return true;
   }
@@ -308,7 +308,7 @@ class Parser {
     const Config& c = result_.config;
     if (!IsTcp(c.listen.socket)) {
       CheckSocketPath("listen.socket", c.listen.socket);
-    } else if (!edge::IsAddressAndPort(TcpAddress(c.listen.socket))) {
+    } else if (!nginx_values::IsAddressAndPort(TcpAddress(c.listen.socket))) {
       Add(LineOf("listen.socket"), "listen.socket",
           fmt::format("is \"{}\", allowed is tcp:ADDRESS:PORT with an IP address (IPv6 in [ ])",
                       c.listen.socket));
@@ -342,25 +342,26 @@ class Parser {
         Add(LineOf(key), key, fmt::format("is {}, the same port as sidecar.port", port));
       }
     }
-    if (!edge::IsServerName(c.nginx.server_name)) {
+    if (!nginx_values::IsServerName(c.nginx.server_name)) {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
     }
-    CheckEach("cors.origins", c.cors.origins, edge::IsOrigin,
+    CheckEach("cors.origins", c.cors.origins, nginx_values::IsOrigin,
               "an origin in small letters, such as https://example.com, or *");
-    CheckEach("nginx.resolvers", c.nginx.resolvers, edge::IsResolver,
+    CheckEach("nginx.resolvers", c.nginx.resolvers, nginx_values::IsResolver,
               "an IP address, with or without a port");
-    CheckEach("nginx.trusted_proxies", c.nginx.trusted_proxies, edge::IsNetwork,
+    CheckEach("nginx.trusted_proxies", c.nginx.trusted_proxies, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
-    CheckEach("nginx.metrics_allow", c.nginx.metrics_allow, edge::IsNetwork,
+    CheckEach("nginx.metrics_allow", c.nginx.metrics_allow, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
-    CheckEach("nginx.pools", c.nginx.pools, edge::IsPool, "unix:/path/to/the.sock or host:port");
-    CheckEach("nginx.sidecars", c.nginx.sidecars, edge::IsHostAndPort, "host:port");
+    CheckEach("nginx.pools", c.nginx.pools, nginx_values::IsPool,
+              "unix:/path/to/the.sock or host:port");
+    CheckEach("nginx.sidecars", c.nginx.sidecars, nginx_values::IsHostAndPort, "host:port");
     if (c.nginx.ocsp_stapling && c.nginx.resolvers.empty()) {
       Add(LineOf("nginx.ocsp_stapling"), "nginx.ocsp_stapling",
           "is true, but nginx.resolvers names no DNS server to find the issuer's by");
     }
-    if (!edge::IsAddress(c.sidecar.address)) {
+    if (!nginx_values::IsAddress(c.sidecar.address)) {
       Add(LineOf("sidecar.address"), "sidecar.address",
           fmt::format("is \"{}\", allowed is an IPv4 or an IPv6 address", c.sidecar.address));
     }
@@ -369,7 +370,7 @@ class Parser {
           std::pair("nginx.certificate_key", &c.nginx.certificate_key),
           std::pair("listen.socket", &c.listen.socket), std::pair("nginx.pages", &c.nginx.pages),
           std::pair("nginx.swagger_ui", &c.nginx.swagger_ui)}) {
-      if (!edge::IsPath(*path)) {
+      if (!nginx_values::IsPath(*path)) {
         Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
       }
     }
@@ -384,12 +385,12 @@ class Parser {
   }
 
   void CheckSocketPath(const char* key, std::string_view path) {
-    if (path.size() <= edge::kMaxSocketPath) return;
+    if (path.size() <= nginx_values::kMaxSocketPath) return;
     Add(LineOf(key), key,
         fmt::format(
             "the socket's path {} has {} characters, allowed are {}: choose a shorter state "
             "folder",
-            path, path.size(), edge::kMaxSocketPath));
+            path, path.size(), nginx_values::kMaxSocketPath));
   }
 
   int LineOf(const std::string& key) const {

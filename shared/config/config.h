@@ -12,7 +12,7 @@
 
 namespace inferpool {
 
-// Paths are absolute after loading. A value type: copy it freely, share it as const.
+// A value: copy it freely, share it as const. Paths are absolute after loading.
 struct Config {
   std::string state = "run";
   int workers = 0;
@@ -144,17 +144,17 @@ struct Config {
   } nginx;
 };
 
-// Whether listen.socket is "tcp:ADDRESS:PORT", not a path.
+// Whether listen.socket is "tcp:ADDRESS:PORT" and not a path.
 constexpr bool IsTcp(std::string_view socket) {
   return socket.starts_with("tcp:");
 }
 
-// Its "ADDRESS:PORT".
+// Returns the "ADDRESS:PORT" of such a listen.socket.
 constexpr std::string_view TcpAddress(std::string_view socket) {
   return socket.substr(4);
 }
 
-// One thing that is wrong with a configuration.
+// One mistake in a configuration.
 struct ConfigProblem {
   int line = 0;         // 1-based line of the file; 0 when the problem is not at a line
   std::string key;      // dotted; empty for a problem with the whole file
@@ -170,12 +170,12 @@ struct ConfigResult {
 // for a key that holds text. A relative path is relative to the working directory.
 using ConfigOverrides = std::vector<std::string>;
 
-// Reads and checks `file`; all problems at once. A relative path in the file is relative to the
-// file's folder. Defaults that depend on others (sockets in the state folder, one worker a core)
-// are filled in.
+// Reads and checks `file`, and reports all problems at once. A relative path in the file is
+// relative to the file's folder. Defaults that depend on other values (sockets in the state folder,
+// one worker per core) are filled in.
 ConfigResult LoadConfig(const std::string& file, const ConfigOverrides& overrides);
 
-// The same for a text that is already in memory; relative paths are relative to `folder`.
+// Does the same for a text in memory. Relative paths are relative to `folder`.
 ConfigResult ParseConfig(std::string_view text, const std::string& folder,
                          const ConfigOverrides& overrides);
 

@@ -7,11 +7,10 @@
 #include <climits>
 
 #include "shared/base/json_text.h"
+#include "shared/base/log.h"
 
 namespace inferpool {
 namespace {
-
-constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
 constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
@@ -24,199 +23,206 @@ constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll
 
 const ConfigKey kKeys[] = {
     {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files",
-     Reach::kStart},
+     ReloadEffect::kStart},
     {"workers", IntegerKey{FIELD(workers), 0, 512},
-     "worker processes; 0: one a core, as far as workers_max allows", Reach::kMaster},
+     "worker processes; 0: one a core, as far as workers_max allows", ReloadEffect::kMaster},
     {"workers_max", IntegerKey{FIELD(workers_max), 1, 512},
-     "most workers that `workers` may be raised to without a new start", Reach::kStart},
+     "most workers that `workers` may be raised to without a new start", ReloadEffect::kStart},
     {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"user", TextKey{FIELD(user)},
      "user that workers, sidecar and model server run as when started by root; empty: root",
-     Reach::kStart},
-    {"group", TextKey{FIELD(group)}, "their group; empty: the user's", Reach::kStart},
+     ReloadEffect::kStart},
+    {"group", TextKey{FIELD(group)}, "their group; empty: the user's", ReloadEffect::kStart},
     {"core_dumps", BooleanKey{FIELD(core_dumps)}, "let a crashing process write a core dump",
-     Reach::kClients},
+     ReloadEffect::kClients},
     {"listen.socket", PathKey{FIELD(listen.socket), /*may_be_empty=*/true, /*other=*/"tcp:"},
      "FastCGI socket between nginx and the workers, or \"tcp:ADDRESS:PORT\", which must be out of "
      "the reach of all but nginx; empty: inferpool.sock in the state folder",
-     Reach::kStart},
+     ReloadEffect::kStart},
     {"listen.backlog", IntegerKey{FIELD(listen.backlog), 1, 65535},
-     "connections that wait in the kernel for a free worker", Reach::kMaster},
+     "connections that wait in the kernel for a free worker", ReloadEffect::kMaster},
     {"sidecar.address", TextKey{FIELD(sidecar.address)}, "address of the health and metrics port",
-     Reach::kStart},
+     ReloadEffect::kStart},
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
-     "port of /livez, /readyz and /metrics", Reach::kStart},
+     "port of /livez, /readyz and /metrics", ReloadEffect::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
      "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; empty: the "
      "embedded one",
-     Reach::kClients},
+     ReloadEffect::kClients},
     {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
-     "connections of a worker to each address of a model server", Reach::kWorkers},
+     "connections of a worker to each address of a model server", ReloadEffect::kWorkers},
     {"backend.message_mb", IntegerKey{FIELD(backend.message_mb), 4, 2047},
-     "largest gRPC message to or from the model server", Reach::kAll},
+     "largest gRPC message to or from the model server", ReloadEffect::kAll},
     {"backend.transport", TextKey{FIELD(backend.transport), kTransports},
      "how tensors travel: by shared memory (shm), in the messages (inline), or by shared memory "
      "where the model server can (auto)",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
      "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
      "goes alone",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"batch.wait_us", IntegerKey{FIELD(batch.wait_us), 0, 1'000'000},
      "longest wait of a picture for others while a call is out; a lone one never waits",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"breaker.open_s", IntegerKey{FIELD(breaker.open_s), 1, 3'600},
      "time for which a model server that is away is spared requests, unless a probe finds it ready "
      "before",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"modelserver.enabled", BooleanKey{FIELD(modelserver.enabled)},
-     "start the embedded model server", Reach::kStart},
+     "start the embedded model server", ReloadEffect::kStart},
     {"modelserver.repository", PathKey{FIELD(modelserver.repository)},
-     "its model repository, in Triton's layout", Reach::kModels},
+     "its model repository, in Triton's layout", ReloadEffect::kModels},
     {"modelserver.metrics", TextKey{FIELD(modelserver.metrics)},
-     "host:port of its own /metrics, such as \"127.0.0.1:8002\"; empty: none", Reach::kStart},
+     "host:port of its own /metrics, such as \"127.0.0.1:8002\"; empty: none",
+     ReloadEffect::kStart},
     {"modelserver.listen", TextKey{FIELD(modelserver.listen)},
-     "its gRPC address; empty: a socket in the state folder", Reach::kStart},
+     "its gRPC address; empty: a socket in the state folder", ReloadEffect::kStart},
     {"modelserver.control", TextKey{FIELD(modelserver.control), kControls},
      "who decides what is loaded after the start: nobody (none), requests to the model server "
      "(explicit), or the repository (poll), looked at for added, changed and removed models",
-     Reach::kModels},
+     ReloadEffect::kModels},
     {"modelserver.poll_s", IntegerKey{FIELD(modelserver.poll_s), 1, 86'400},
-     "seconds between two looks; a change is acted upon when two looks agree", Reach::kModels},
+     "seconds between two looks; a change is acted upon when two looks agree",
+     ReloadEffect::kModels},
     {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"limits.pixels", IntegerKey{FIELD(limits.pixels), 1, INT_MAX},
-     "largest picture, width times height, judged before it is decoded", Reach::kWorkers},
+     "largest picture, width times height, judged before it is decoded", ReloadEffect::kWorkers},
     {"limits.queue_ms", IntegerKey{FIELD(limits.queue_ms), 0, 600'000},
      "longest wait for a worker; a request that waited longer is answered 503 at once; 0: no limit",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"limits.batch_images", IntegerKey{FIELD(limits.batch_images), 1, 1'024},
-     "most pictures in one batch request", Reach::kWorkers},
+     "most pictures in one batch request", ReloadEffect::kWorkers},
     {"limits.memory_mb", IntegerKey{FIELD(limits.memory_mb), 16, 1'048'576},
      "memory for large inputs, of all workers together: half for bodies, half for decoding and "
      "reading; what finds none waits, then 503",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"decode.reduced", BooleanKey{FIELD(decode.reduced)},
      "decode a JPEG that is at least twice as large as the model's input at a reduced scale",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"auth.keys_file", PathKey{FIELD(auth.keys_file), /*may_be_empty=*/true},
      "file of API keys (inferpool keys); read again when it changes; empty: no key is asked for",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"cache.entries", IntegerKey{FIELD(cache.entries), 0, 1'000'000},
      "answers that are kept, for all workers, and given again for the same picture, model version "
      "and parameters; 0: none",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"cache.ttl_s", IntegerKey{FIELD(cache.ttl_s), 1, INT_MAX}, "time for which they are kept",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"predict.confidence", NumberKey{FIELD(predict.confidence), 0, 1},
-     "least confidence of a detection when the request names none", Reach::kWorkers},
+     "least confidence of a detection when the request names none", ReloadEffect::kWorkers},
     {"predict.iou", NumberKey{FIELD(predict.iou), 0, 1},
      "overlap above which non-maximum suppression drops the weaker box, when the request names "
      "none",
-     Reach::kWorkers},
+     ReloadEffect::kWorkers},
     {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
-     "most detections in an answer; a request may ask for fewer", Reach::kWorkers},
+     "most detections in an answer; a request may ask for fewer", ReloadEffect::kWorkers},
     {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
-     "time a request may take in a worker, the model included; then 504", Reach::kWorkers},
+     "time a request may take in a worker, the model included; then 504", ReloadEffect::kWorkers},
     {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
      "time that requests in work have to finish when the pool stops; then they are killed",
-     Reach::kMaster},
+     ReloadEffect::kMaster},
     {"timeouts.start_s", IntegerKey{FIELD(timeouts.start_s), 1, 3'600},
      "time that a started worker has to get ready; then it is killed, and a new configuration "
      "given up",
-     Reach::kMaster},
+     ReloadEffect::kMaster},
     {"timeouts.io_s", IntegerKey{FIELD(timeouts.io_s), 1, 600},
-     "time that nginx may leave a worker waiting for the next bytes", Reach::kWorkers},
+     "time that nginx may leave a worker waiting for the next bytes", ReloadEffect::kWorkers},
     {"recycle.requests", IntegerKey{FIELD(recycle.requests), 0, INT_MAX},
-     "requests after which a worker is replaced; 0: never", Reach::kMaster},
+     "requests after which a worker is replaced; 0: never", ReloadEffect::kMaster},
     {"recycle.jitter", IntegerKey{FIELD(recycle.jitter), 0, INT_MAX},
      "up to this many requests more, by chance, so that workers do not leave together",
-     Reach::kMaster},
+     ReloadEffect::kMaster},
     {"recycle.age_s", IntegerKey{FIELD(recycle.age_s), 0, INT_MAX},
-     "age in seconds at which a worker is replaced; 0: never", Reach::kMaster},
+     "age in seconds at which a worker is replaced; 0: never", ReloadEffect::kMaster},
     {"recycle.rss_mb", IntegerKey{FIELD(recycle.rss_mb), 0, INT_MAX},
-     "resident memory in MiB above which a worker is replaced; 0: never", Reach::kMaster},
+     "resident memory in MiB above which a worker is replaced; 0: never", ReloadEffect::kMaster},
     {"recycle.concurrent", IntegerKey{FIELD(recycle.concurrent), 1, 64},
-     "workers that are being replaced at once, however many are due", Reach::kMaster},
+     "workers that are being replaced at once, however many are due", ReloadEffect::kMaster},
     {"quarantine.ttl_s", IntegerKey{FIELD(quarantine.ttl_s), 0, INT_MAX},
-     "time for which a picture that crashed a worker is refused; 0: it is not", Reach::kMaster},
-    {"log.level", TextKey{FIELD(log.level), kLevels}, "least level that is logged",
-     Reach::kClients},
+     "time for which a picture that crashed a worker is refused; 0: it is not",
+     ReloadEffect::kMaster},
+    {"log.level", TextKey{FIELD(log.level), log::kLevelNames}, "least level that is logged",
+     ReloadEffect::kClients},
     {"log.file", PathKey{FIELD(log.file), /*may_be_empty=*/true},
-     "log file, opened again on SIGUSR1; empty: stderr", Reach::kStart},
-    {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request", Reach::kWorkers},
+     "log file, opened again on SIGUSR1; empty: stderr", ReloadEffect::kStart},
+    {"log.access", BooleanKey{FIELD(log.access)}, "log a line for every request",
+     ReloadEffect::kWorkers},
     {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
-     "log a warning for a request that takes longer; 0: never", Reach::kWorkers},
+     "log a warning for a request that takes longer; 0: never", ReloadEffect::kWorkers},
     {"cors.origins", TextListKey{FIELD(cors.origins)},
      "origins whose pages may read the answers, such as \"https://example.com\"; \"*\": all; "
      "empty: none but our own",
-     Reach::kNginx},
-    {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", Reach::kNginx},
+     ReloadEffect::kNginx},
+    {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", ReloadEffect::kNginx},
     {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
-     "HTTP port: health probes, and a redirect to HTTPS", Reach::kNginx},
+     "HTTP port: health probes, and a redirect to HTTPS", ReloadEffect::kNginx},
     {"nginx.https_port", IntegerKey{FIELD(nginx.https_port), 0, 65535},
      "port that the redirect names, where clients reach the HTTPS port by another one, as that of "
      "a container; 0: nginx.port",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
      "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
      "(auto)",
-     Reach::kNginx},
-    {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any", Reach::kNginx},
+     ReloadEffect::kNginx},
+    {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any",
+     ReloadEffect::kNginx},
     {"nginx.certificate", PathKey{FIELD(nginx.certificate), /*may_be_empty=*/true},
-     "TLS certificate (PEM); empty: tls/certificate.pem in the state folder", Reach::kNginx},
+     "TLS certificate (PEM); empty: tls/certificate.pem in the state folder", ReloadEffect::kNginx},
     {"nginx.certificate_key", PathKey{FIELD(nginx.certificate_key), /*may_be_empty=*/true},
-     "its private key (PEM); empty: tls/key.pem in the state folder", Reach::kNginx},
+     "its private key (PEM); empty: tls/key.pem in the state folder", ReloadEffect::kNginx},
     {"nginx.hsts_s", IntegerKey{FIELD(nginx.hsts_s), 0, INT_MAX},
      "time for which browsers that came once insist on HTTPS (Strict-Transport-Security); 0: they "
      "are not told",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.ocsp_stapling", BooleanKey{FIELD(nginx.ocsp_stapling)},
      "show clients that the certificate is not revoked; needs nginx.resolvers and its issuer in "
      "the certificate's file",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.resolvers", TextListKey{FIELD(nginx.resolvers)},
-     "addresses of DNS servers for nginx.ocsp_stapling, with or without a port", Reach::kNginx},
+     "addresses of DNS servers for nginx.ocsp_stapling, with or without a port",
+     ReloadEffect::kNginx},
     {"nginx.trusted_proxies", TextListKey{FIELD(nginx.trusted_proxies)},
      "addresses or networks (CIDR) of load balancers before nginx, whose X-Forwarded-For and "
      "X-Forwarded-Proto are believed",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
      "requests per second and client (an IPv4 address, or an IPv6 network of /64) before 429; 0: "
      "no limit",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.burst", IntegerKey{FIELD(nginx.burst), 0, 1'000'000},
-     "requests above that rate that are let through at once", Reach::kNginx},
+     "requests above that rate that are let through at once", ReloadEffect::kNginx},
     {"nginx.key_rate_per_s", IntegerKey{FIELD(nginx.key_rate_per_s), 0, 1'000'000},
      "requests per second and API key, of whatever address, before 429; 0: no limit",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.key_burst", IntegerKey{FIELD(nginx.key_burst), 0, 1'000'000},
-     "requests above that rate that are let through at once", Reach::kNginx},
+     "requests above that rate that are let through at once", ReloadEffect::kNginx},
     {"nginx.connections", IntegerKey{FIELD(nginx.connections), 0, 1'000'000},
-     "requests of one client in work at once before 429; 0: no limit", Reach::kNginx},
+     "requests of one client in work at once before 429; 0: no limit", ReloadEffect::kNginx},
     {"nginx.client_timeout_s", IntegerKey{FIELD(nginx.client_timeout_s), 1, 3'600},
      "time for the head of a request, and for each pause in its body or in taking the answer",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.metrics_allow", TextListKey{FIELD(nginx.metrics_allow)},
      "addresses or networks (CIDR) that may read /metrics through nginx; empty: none",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.pools", TextListKey{FIELD(nginx.pools)},
      "FastCGI addresses of the pools behind nginx, \"unix:/path/inferpool.sock\" or "
      "\"host:port\", used in turn; empty: this pool",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.sidecars", TextListKey{FIELD(nginx.sidecars)},
      "host:port of their sidecars, for /livez and /readyz, which are good when one of them is; "
      "empty: this pool's",
-     Reach::kNginx},
+     ReloadEffect::kNginx},
     {"nginx.pages", PathKey{FIELD(nginx.pages), /*may_be_empty=*/true, /*other=*/"none"},
-     "folder of the pages for people; empty: nginx/pages of the source; none: no pages",
-     Reach::kNginx},
+     "folder of the pages for people; empty: those that came with the program; none: no pages",
+     ReloadEffect::kNginx},
     {"nginx.swagger_ui", PathKey{FIELD(nginx.swagger_ui), /*may_be_empty=*/true},
-     "folder of Swagger UI, for /docs; empty: where ops/run installs it", Reach::kNginx},
+     "folder of Swagger UI, for /docs; empty: the one that came with the program",
+     ReloadEffect::kNginx},
 };
 
 #undef FIELD
@@ -230,10 +236,10 @@ std::span<const ConfigKey> ConfigKeys() {
 std::string Allowed(const ConfigKey& key) {
   struct Visitor {
     std::string operator()(const IntegerKey& k) const {
-      return fmt::format("a whole number from {} to {}", k.least, k.most);
+      return fmt::format("a whole number from {} to {}", k.min, k.max);
     }
     std::string operator()(const NumberKey& k) const {
-      return fmt::format("a number from {} to {}", k.least, k.most);
+      return fmt::format("a number from {} to {}", k.min, k.max);
     }
     std::string operator()(const BooleanKey&) const { return "true or false"; }
     std::string operator()(const TextKey& k) const {
@@ -247,21 +253,21 @@ std::string Allowed(const ConfigKey& key) {
   return std::visit(Visitor{}, key.kind);
 }
 
-std::string_view Effect(Reach reach) {
-  switch (reach) {
-    case Reach::kMaster:
+std::string_view Describe(ReloadEffect effect) {
+  switch (effect) {
+    case ReloadEffect::kMaster:
       return "at once";
-    case Reach::kWorkers:
+    case ReloadEffect::kWorkers:
       return "replaces workers";
-    case Reach::kClients:
+    case ReloadEffect::kClients:
       return "replaces workers and sidecar";
-    case Reach::kModels:
+    case ReloadEffect::kModels:
       return "restarts the model server";
-    case Reach::kAll:
+    case ReloadEffect::kAll:
       return "restarts the model server, replaces workers and sidecar";
-    case Reach::kNginx:
+    case ReloadEffect::kNginx:
       return "nginx";
-    case Reach::kStart:
+    case ReloadEffect::kStart:
       return "at the start";
   }
   return "";

@@ -1,4 +1,4 @@
-// The table of configuration keys: the one place where a key, its limits and its meaning stand.
+// The table of configuration keys, the only place that has a key, its limits and its meaning.
 #pragma once
 
 #include <span>
@@ -13,14 +13,14 @@ namespace inferpool {
 
 struct IntegerKey {
   int& (*field)(Config&);
-  int least;
-  int most;
+  int min;
+  int max;
 };
 
 struct NumberKey {
   double& (*field)(Config&);
-  double least;
-  double most;
+  double min;
+  double max;
 };
 
 struct BooleanKey {
@@ -33,8 +33,9 @@ struct TextKey {
   std::span<const std::string_view> words = {};
 };
 
-// A path; relative ones are made absolute. Empty, where it may be, stays empty. `other`: what may
-// stand there and is no path: this very word, or, when it ends in a colon, whatever begins with it.
+// A path. A relative path is made absolute; an allowed empty one stays empty. `other` is a value
+// that is allowed and is not a path: exactly this word, or any text that begins with it when it
+// ends in a colon.
 struct PathKey {
   std::string& (*field)(Config&);
   bool may_be_empty = false;
@@ -48,38 +49,38 @@ struct TextListKey {
 using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
-enum class Reach {
-  kMaster,   // at once: the master alone uses it
+enum class ReloadEffect {
+  kMaster,   // at once: only the master uses it
   kWorkers,  // the workers are replaced, one by one
-  kClients,  // the workers and the sidecar are
-  kModels,   // the model server is
-  kAll,      // workers, sidecar and model server are
-  kNginx,    // render nginx's configuration again and reload nginx
-  kStart,    // not before a new start: the reload is refused
+  kClients,  // the workers and the sidecar are replaced
+  kModels,   // the model server is replaced
+  kAll,      // workers, sidecar and model server are replaced
+  kNginx,    // when nginx's configuration is rendered again and nginx reloaded
+  kStart,    // at the next start only: the reload is refused
 };
 
 struct ConfigKey {
   std::string_view name;  // dotted: "limits.body_mb"
   KeyKind kind;
   std::string_view meaning;
-  Reach reach;
+  ReloadEffect effect;
 };
 
 std::span<const ConfigKey> ConfigKeys();
 
-// What the key allows: "a whole number from 1 to 1024".
+// Says which values the key allows: "a whole number from 1 to 1024".
 std::string Allowed(const ConfigKey& key);
 
-// "at once", "replaces the workers": for the table in docs/configuration.md and for people.
-std::string_view Effect(Reach reach);
+// Returns "at once", "replaces the workers", ...: for docs/configuration.md and for people.
+std::string_view Describe(ReloadEffect effect);
 
-// The keys whose values differ.
+// Returns the keys whose values differ.
 std::vector<const ConfigKey*> ChangedKeys(const Config& before, const Config& after);
 
-// The key's value in `config` as an override, "key=value".
+// Returns the key's value in `config` as an override, "key=value".
 std::string ToOverride(const ConfigKey& key, const Config& config);
 
-// The key's value in `config`, as JSON text.
+// Returns the key's value in `config` as JSON text.
 std::string ValueOf(const ConfigKey& key, const Config& config);
 
 }  // namespace inferpool

@@ -6,8 +6,8 @@
 
 namespace inferpool::vision {
 
-// Runs `step`; false when something in it jumped to `stop`, which ends the step at once and runs no
-// destructors.
+// Runs `step`. Returns false when code in it jumped to `stop`, which ends the step at once and runs
+// no destructors.
 template <typename Step>
 bool Attempt(std::jmp_buf& stop, const Step& step) {
   static_assert(std::is_trivially_destructible_v<Step>);

@@ -17,18 +17,18 @@ struct Chunk {
   bool HasRightChecksum() const;
 };
 
-// Walks the chunks that are whole. Borrows `bytes`.
+// Walks the whole chunks. Borrows `bytes`.
 class Chunks {
  public:
-  // After PNG's eight bytes of signature; Next() does not look at the checksums.
+  // Begins after PNG's eight bytes of signature. Next() does not check the checksums.
   static Chunks OfPng(std::string_view bytes) { return {bytes, 8, /*png=*/true}; }
-  // After "RIFF", the length and "WEBP".
+  // Begins after "RIFF", the length and "WEBP".
   static Chunks OfWebp(std::string_view bytes) { return {bytes, 12, /*png=*/false}; }
 
-  // The next chunk; nothing at the end, and nothing when what follows is not a whole chunk.
+  // Returns the next chunk, or nullopt when no whole chunk follows.
   std::optional<Chunk> Next();
 
-  // Where the last chunk that Next() gave ends.
+  // The position after the last chunk that Next() returned.
   std::size_t position() const { return at_; }
 
  private:

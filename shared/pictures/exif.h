@@ -5,8 +5,8 @@
 
 namespace inferpool::vision {
 
-// The orientation, 1..8, that `tiff` (an EXIF block from its "II" or "MM" on) gives for the main
-// picture. 1, which is upright, when it gives none, an absurd one, or is damaged.
+// Returns the main picture's orientation, 1..8, from `tiff`, an EXIF block from its "II" or "MM"
+// on. Returns 1, which is upright, when the block has none, has an impossible one or is damaged.
 int ExifOrientation(std::string_view tiff);
 
 }  // namespace inferpool::vision

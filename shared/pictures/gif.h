@@ -12,10 +12,10 @@
 namespace inferpool::vision {
 
 // Decodes the first frame to continuous CV_8UC3 BGR of the header's size. Transparent pixels have
-// the colour that their palette gives them; around a frame that does not fill the picture there is
-// the background colour, or black. Memory: 3 bytes a pixel. Thread safe.
+// their palette's colour. The background colour, or black, surrounds a frame that does not fill the
+// picture. Memory: 3 bytes per pixel. Thread safe.
 //
-// DATA_LOSS: the frame is cut off or corrupt; what follows its pixels is not read.
+// DATA_LOSS: the frame is cut off or corrupt. Bytes after its pixels are not read.
 // DEADLINE_EXCEEDED: `deadline` passed before the last row.
 absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header, Deadline deadline);
 

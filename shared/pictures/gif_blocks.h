@@ -13,19 +13,20 @@ struct GifBlock {
   std::string_view data;  // an image's descriptor of 9 bytes; otherwise empty
 };
 
-// Walks the blocks that are whole, an image with all its data. Zero bytes between blocks are
-// skipped, and the end of the bytes counts as the zero byte that ends a chain of data blocks: some
-// writers get these wrong. Borrows `bytes`.
+// Walks the whole blocks; an image is whole with all its data. Some writers get two things wrong,
+// so zero bytes between blocks are skipped, and the end of the bytes counts as the zero byte that
+// ends a chain of data blocks. Borrows `bytes`.
 class GifBlocks {
  public:
-  // After the signature, the logical screen's descriptor and its colour table.
+  // Begins after the signature, the logical screen's descriptor and its colour table.
   explicit GifBlocks(std::string_view bytes);
 
-  // The next block; nothing when what follows is not a whole block. A caller stops at the trailer.
+  // Returns the next block, or nullopt when no whole block follows. Stop at the trailer.
   std::optional<GifBlock> Next();
 
  private:
-  // Moves behind as many bytes, or behind a chain of data blocks; false when they are not there.
+  // Moves past `bytes` bytes, or past a chain of data blocks. Returns false when they are not
+  // there.
   bool Skip(std::size_t bytes);
   bool SkipChain();
 

@@ -1,6 +1,7 @@
 #include "shared/pictures/header.h"
 
 #include <fmt/format.h>
+#include <webp/decode.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include "shared/pictures/chunks.h"
 #include "shared/pictures/exif.h"
 #include "shared/pictures/gif_blocks.h"
+#include "shared/pictures/jpeg_segments.h"
 #include "shared/pictures/sniff.h"
 
 namespace inferpool::vision {
@@ -33,11 +35,11 @@ absl::Status CutOff(Format format) {
 
 absl::StatusOr<Header> Sized(Format format, std::uint32_t width, std::uint32_t height,
                              int orientation) {
-  constexpr std::uint32_t kMost = std::numeric_limits<int>::max();
+  constexpr std::uint32_t kMax = std::numeric_limits<int>::max();
   if (width == 0 || height == 0) {
     return Damaged(format, "no pixels");
   }
-  if (width > kMost || height > kMost) {
+  if (width > kMax || height > kMax) {
     return Damaged(format, "impossible size");
   }
   return Header{format, static_cast<int>(width), static_cast<int>(height), orientation};
@@ -51,10 +53,6 @@ bool IsFrame(std::uint32_t marker) {
 // Baseline, extended and progressive; Huffman or arithmetic coded. Not lossless or hierarchical.
 bool IsDecodableFrame(std::uint32_t marker) {
   return marker <= 0xc2 || marker == 0xc9 || marker == 0xca;
-}
-
-bool HasNoLength(std::uint32_t marker) {
-  return marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd7);
 }
 
 absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
@@ -75,79 +73,40 @@ absl::StatusOr<Header> ReadFrame(std::uint32_t marker, std::string_view frame) {
   return header;
 }
 
-struct JpegSegment {
-  std::uint32_t marker;
-  std::string_view data;
-};
-
 bool EndsJpegHeader(std::uint32_t marker) {
-  return marker >= 0xd8 && marker <= 0xda;
-}
-
-// The next marker segment (ITU-T T.81, B.1) from `at` on, which moves behind it. Bytes between
-// segments are skipped, as libjpeg does.
-absl::StatusOr<JpegSegment> NextSegment(std::string_view bytes, std::size_t& at) {
-  while (true) {
-    at = bytes.find('\xff', at);
-    if (at != std::string_view::npos) {
-      at = bytes.find_first_not_of('\xff', at);
-    }
-    if (at == std::string_view::npos) {
-      return CutOff(Format::kJpeg);
-    }
-    const std::uint32_t marker = Byte(bytes, at++);
-    if (HasNoLength(marker)) {
-      continue;
-    }
-    if (EndsJpegHeader(marker)) {
-      return JpegSegment{marker, {}};
-    }
-    if (bytes.size() - at < 2) {
-      return CutOff(Format::kJpeg);
-    }
-    const std::size_t length = BigEndian16(bytes, at);
-    if (length < 2) {
-      return Damaged(Format::kJpeg, "impossible segment length");
-    }
-    if (length > bytes.size() - at) {
-      return CutOff(Format::kJpeg);
-    }
-    const JpegSegment segment{marker, bytes.substr(at + 2, length - 2)};
-    at += length;
-    return segment;
-  }
+  return marker == JpegSegment::kStartOfImage || marker == JpegSegment::kEndOfImage ||
+         marker == JpegSegment::kStartOfScan;
 }
 
 // Of several EXIF blocks the first that is not empty counts, before the frame or behind it.
 absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
   std::optional<int> orientation;
   std::optional<Header> header;
-  std::size_t at = kJpegSignature.size();
+  JpegSegments segments(bytes);
   while (true) {
-    const absl::StatusOr<JpegSegment> segment = NextSegment(bytes, at);
-    const bool ends = !segment.ok() || EndsJpegHeader(segment->marker);
-    if (ends && header) {
+    const std::optional<JpegSegment> segment = segments.Next();
+    const bool whole = segment && segment->state == JpegSegment::State::kWhole;
+    const bool ends = segment && EndsJpegHeader(segment->marker);
+    if ((!whole || ends) && header) {
       header->orientation = orientation.value_or(1);
       return *header;
-    }
-    if (!segment.ok()) {
-      return segment.status();
     }
     if (ends) {
       return Damaged(Format::kJpeg, "no frame before the picture's data");
     }
+    if (!whole) {
+      const bool bad_length = segment && segment->state == JpegSegment::State::kBadLength;
+      return bad_length ? Damaged(Format::kJpeg, "impossible segment length")
+                        : CutOff(Format::kJpeg);
+    }
     // Some writers have another byte than zero for the padding behind the name.
     constexpr std::string_view kExif = "Exif\0"sv;
     constexpr std::size_t kBlock = kExif.size() + 1;
-    if (segment->marker == 0xe1 && !orientation && segment->data.starts_with(kExif) &&
+    if (segment->marker == JpegSegment::kApp1 && !orientation && segment->data.starts_with(kExif) &&
         segment->data.size() > kBlock) {
       orientation = ExifOrientation(segment->data.substr(kBlock));
     } else if (IsFrame(segment->marker) && !header) {
-      const absl::StatusOr<Header> frame = ReadFrame(segment->marker, segment->data);
-      if (!frame.ok()) {
-        return frame.status();
-      }
-      header = *frame;
+      ASSIGN_OR_RETURN(header, ReadFrame(segment->marker, segment->data));
     }
   }
 }
@@ -178,79 +137,43 @@ absl::StatusOr<Header> ReadPng(std::string_view bytes) {
   return Sized(Format::kPng, BigEndian32(ihdr->data, 0), BigEndian32(ihdr->data, 4), orientation);
 }
 
-// RFC 6386, 9.1: three bytes of frame tag, the start code, two 14-bit sizes.
-absl::StatusOr<Header> ReadVp8(std::string_view data) {
-  if (data.size() < 10) {
-    return CutOff(Format::kWebp);
-  }
-  const bool key_frame = (Byte(data, 0) & 1) == 0;
-  if (!key_frame || data.substr(3, 3) != "\x9d\x01\x2a"sv) {
-    return Damaged(Format::kWebp, "no key frame");
-  }
-  return Sized(Format::kWebp, LittleEndian16(data, 6) & 0x3fff, LittleEndian16(data, 8) & 0x3fff,
-               1);
-}
-
-// RFC 9649, 3.4: a signature byte, then width - 1 and height - 1 in 14 bits each.
-absl::StatusOr<Header> ReadVp8Lossless(std::string_view data) {
-  if (data.size() < 5) {
-    return CutOff(Format::kWebp);
-  }
-  if (data[0] != '\x2f') {
-    return Damaged(Format::kWebp, "bad lossless signature");
-  }
-  const std::uint32_t bits = LittleEndian32(data, 1);
-  return Sized(Format::kWebp, (bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1, 1);
-}
-
-// RFC 9649, 2.7: flags, then width - 1 and height - 1 of the canvas in 24 bits each.
-absl::StatusOr<Header> ReadVp8Extended(std::string_view data, Chunks rest) {
-  constexpr std::uint32_t kAnimation = 0x02;
+// RFC 9649, 2.7: the flags of an extended file, which must come first, say whether there is EXIF.
+int WebpOrientation(std::string_view bytes) {
   constexpr std::uint32_t kExif = 0x08;
-  if (data.size() < 10) {
-    return CutOff(Format::kWebp);
+  Chunks chunks = Chunks::OfWebp(bytes);
+  std::optional<Chunk> chunk = chunks.Next();
+  if (!chunk || chunk->type != "VP8X" || chunk->data.empty() ||
+      (Byte(chunk->data, 0) & kExif) == 0) {
+    return 1;
   }
-  const std::uint32_t flags = Byte(data, 0);
-  int orientation = 1;
-  while ((flags & kExif) != 0) {
-    const std::optional<Chunk> chunk = rest.Next();
-    if (!chunk) {
-      break;
-    }
+  while ((chunk = chunks.Next())) {
     if (chunk->type == "EXIF") {
       // The specification has the bare TIFF block; several writers keep JPEG's prefix.
       const bool prefixed = chunk->data.starts_with("Exif\0\0"sv);
-      orientation = ExifOrientation(chunk->data.substr(prefixed ? 6 : 0));
-      break;
+      return ExifOrientation(chunk->data.substr(prefixed ? 6 : 0));
     }
   }
-  absl::StatusOr<Header> header =
-      Sized(Format::kWebp, LittleEndian24(data, 4) + 1, LittleEndian24(data, 7) + 1, orientation);
-  if (header.ok()) {
-    header->animated_webp = (flags & kAnimation) != 0;
-  }
-  return header;
+  return 1;
 }
 
 absl::StatusOr<Header> ReadWebp(std::string_view bytes) {
-  // The first chunk may be cut off behind the few bytes that matter here.
-  if (bytes.size() < 20) {
-    return CutOff(Format::kWebp);
+  WebPBitstreamFeatures features{};
+  switch (WebPGetFeatures(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(),
+                          &features)) {
+    case VP8_STATUS_OK:
+      break;
+    case VP8_STATUS_NOT_ENOUGH_DATA:
+      return CutOff(Format::kWebp);
+    default:
+      return Damaged(Format::kWebp, "libwebp does not know it");
   }
-  const std::string_view type = bytes.substr(12, 4);
-  const std::string_view data = bytes.substr(20, LittleEndian32(bytes, 16));
-  if (type == "VP8 ") {
-    return ReadVp8(data);
+  absl::StatusOr<Header> header =
+      Sized(Format::kWebp, static_cast<std::uint32_t>(features.width),
+            static_cast<std::uint32_t>(features.height), WebpOrientation(bytes));
+  if (header.ok()) {
+    header->animated_webp = features.has_animation != 0;
   }
-  if (type == "VP8L") {
-    return ReadVp8Lossless(data);
-  }
-  if (type == "VP8X") {
-    Chunks chunks = Chunks::OfWebp(bytes);
-    chunks.Next();
-    return ReadVp8Extended(data, chunks);
-  }
-  return Damaged(Format::kWebp, "unknown first chunk");
+  return header;
 }
 
 // GIF89a, 17, 18 and 20.

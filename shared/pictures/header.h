@@ -1,5 +1,5 @@
-// What a picture's bytes say of it before anything is decoded: its format and size, so that limits
-// are checked before memory is spent.
+// Reads a picture's format and size from its bytes without decoding it, so that limits can be
+// checked before memory is spent.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -20,17 +20,17 @@ struct Header {
   int jpeg_components = 3;
 };
 
-// Parses `bytes`, the whole picture. Calls no codec, allocates nothing but error texts.
-// Thread safe. The size is the whole picture's, also where an animation's first frame, which stands
-// for it, is smaller. Where a GIF's first frame stands out of its screen the picture is as large as
-// to hold both, as Pillow has it.
+// Parses `bytes`, the whole picture. Decodes no pixels and allocates nothing but error texts.
+// Thread safe. The size of an animation is that of its canvas, also where its first frame is
+// smaller. A GIF whose first frame reaches beyond its screen is as large as both together, as in
+// Pillow.
 //
-// UNIMPLEMENTED: not JPEG, PNG, WebP or GIF, with a guess what it is instead; or a variant of these
-//   that we do not decode (lossless or 12-bit JPEG).
-// DATA_LOSS: one of the four, but the header is damaged, cut off, or has no pixels.
+// UNIMPLEMENTED: the format is not JPEG, PNG, WebP or GIF (the text guesses which it is), or is a
+//   variant that we do not decode (lossless or 12-bit JPEG).
+// DATA_LOSS: the format is one of the four, but the header is damaged, cut off or has no pixels.
 absl::StatusOr<Header> ReadHeader(std::string_view bytes);
 
-// The size of the picture as it is meant to be seen: orientations 5..8 lie on their side.
+// Returns the size of the picture as it is meant to be seen: orientations 5..8 swap the sides.
 cv::Size UprightSize(const Header& header);
 
 // "JPEG", "PNG", "WebP", "GIF".

@@ -18,7 +18,7 @@ absl::Status CutOff(Format format) {
   return absl::DataLossError(fmt::format("the {} picture is cut off", Name(format)));
 }
 
-// The most pixels that one byte can stand for.
+// The highest number of pixels that one byte can stand for.
 // JPEG: a Huffman code has at least one bit, and the first scan has one for each block of 64
 //   pixels. Arithmetic coding, which hardly anybody writes, gets below a bit, but only for pictures
 //   of next to one colour; such are turned down as well.
@@ -26,7 +26,7 @@ absl::Status CutOff(Format format) {
 //   1 bit a pixel.
 // WebP: a lossless picture of one colour takes no bits at all, so nothing can be said.
 // GIF: neither, since a frame may be smaller than the picture.
-std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
+std::optional<std::uint64_t> MaxPixelsPerByte(Format format) {
   switch (format) {
     case Format::kJpeg:
       return 8 * 64;
@@ -41,11 +41,11 @@ std::optional<std::uint64_t> MostPixelsPerByte(Format format) {
 
 absl::Status CheckJpegScans(std::string_view bytes) {
   const int scans = JpegScans(bytes);
-  if (scans <= kMostJpegScans) {
+  if (scans <= kMaxJpegScans) {
     return absl::OkStatus();
   }
   return absl::DataLossError(
-      fmt::format("the JPEG picture has {} scans, allowed are {}", scans, kMostJpegScans));
+      fmt::format("the JPEG picture has {} scans, allowed are {}", scans, kMaxJpegScans));
 }
 
 absl::Status CheckRiffLength(std::string_view bytes) {
@@ -70,8 +70,8 @@ absl::Status CheckGifFrame(std::string_view bytes) {
 absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
   const std::uint64_t pixels =
       static_cast<std::uint64_t>(header.width) * static_cast<std::uint64_t>(header.height);
-  const std::optional<std::uint64_t> most = MostPixelsPerByte(header.format);
-  if (most && pixels / *most > bytes.size()) {
+  const std::optional<std::uint64_t> max = MaxPixelsPerByte(header.format);
+  if (max && pixels / *max > bytes.size()) {
     return absl::DataLossError(fmt::format("{} bytes are too few for a {} picture of {} x {}",
                                            bytes.size(), Name(header.format), header.width,
                                            header.height));

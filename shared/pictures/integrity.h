@@ -12,9 +12,9 @@ namespace inferpool::vision {
 // DATA_LOSS when `bytes` cannot hold the whole picture that `header` (read from them) promises:
 // - WebP: shorter than its RIFF length;
 // - GIF: the first frame is cut off;
-// - JPEG: more scans than kMostJpegScans (shared/pictures/jpeg_scans.h), which would take minutes;
+// - JPEG: more scans than kMaxJpegScans (shared/pictures/jpeg_scans.h), which would take minutes;
 // - JPEG and PNG: more pixels than the format's best compression can put into so few bytes.
-// Passing says nothing of the compressed data; the decoders check that.
+// OK does not mean that the compressed data is good; the decoders check that.
 absl::Status CheckIntegrity(std::string_view bytes, const Header& header);
 
 }  // namespace inferpool::vision

@@ -12,29 +12,27 @@
 
 namespace inferpool::vision {
 
-// What a side of a JPEG comes to when it is decoded at 1/`reduction`: rounded, so 0 where less than
+// Returns the length of a JPEG's side after decoding at 1/`reduction`, rounded: 0 where less than
 // half a pixel is left.
 int ReducedSide(int side, int reduction);
 
-// The size of a JPEG that is decoded so: at least one pixel on each axis.
+// Returns the size of a JPEG decoded at 1/`reduction`: at least one pixel on each axis.
 cv::Size Reduced(cv::Size size, int reduction);
 
 // Decodes to a CV_8UC3 BGR picture of the stored size, or of Reduced(stored size, reduction); the
-// orientation is not applied. Continuous unless it is reduced.
-// Grey, YCbCr, RGB, CMYK and YCCK. CMYK is taken as inverted (Adobe's way, which all known writers
-// follow), and turned to BGR without a colour profile, as Pillow does. Every call has a libjpeg
-// object of its own, so tables come from `bytes` only; Huffman tables that are missing are the
-// standard ones (ITU-T T.81, K.3), as Motion JPEG means them. Thread safe.
+// orientation is not applied. The pixels are continuous unless the picture is reduced.
+// Decodes grey, YCbCr, RGB, CMYK and YCCK. CMYK counts as inverted (Adobe's way, which all known
+// writers follow) and is turned to BGR without a colour profile, as in Pillow. Every call has a
+// libjpeg object of its own, so tables come from `bytes` only. Missing Huffman tables are the
+// standard ones (ITU-T T.81, K.3), as in Motion JPEG. Thread safe.
 //
-// DATA_LOSS: pixels are missing or cannot be trusted. The picture is accepted when nothing of it is
-// missing: with wrong scan parameters of a sequential picture, unknown JFIF versions and Adobe
-// transforms, bytes that belong to no segment, and whatever follows the last row, the
-// end-of-image marker or none. The decoder of arithmetic coding takes missing bytes for zeros, so
-// for such a picture an early end of the file and surplus bytes count as damage; an end-of-image
-// marker that comes too early is found only when the rest is no valid code.
-// DEADLINE_EXCEEDED: `deadline` passed before the last row; it is looked at every few rows of
-// every scan.
-// RESOURCE_EXHAUSTED: out of memory.
+// DATA_LOSS: pixels are missing or cannot be trusted. Other damage is accepted: wrong scan
+// parameters of a sequential picture, unknown JFIF versions and Adobe transforms, bytes that belong
+// to no segment, and anything after the last row, also a missing end-of-image marker. The decoder
+// of arithmetic coding reads missing bytes as zeros, so for such a picture an early end of the file
+// and surplus bytes count as damage; an early end-of-image marker is found only when the rest is
+// not a valid code. DEADLINE_EXCEEDED: `deadline` passed before the last row. It is checked every
+// few rows of every scan. RESOURCE_EXHAUSTED: out of memory.
 absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction,
                                    Deadline deadline);
 

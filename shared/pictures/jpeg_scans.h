@@ -1,15 +1,15 @@
-// How often a decoder has to go over a JPEG's pixels.
+// The number of a JPEG's scans: how often a decoder passes over its pixels.
 #pragma once
 
 #include <string_view>
 
 namespace inferpool {
 
-// Encoders write some ten scans. Each costs a walk over all pixels, however few bytes it has: 228
-// KB can have 500 over 49 million, which is a minute.
-inline constexpr int kMostJpegScans = 64;
+// Encoders write some ten scans. Each scan costs a pass over all pixels, however few bytes it has:
+// a file of 228 KB can have 500 scans over 49 million pixels, which take a minute.
+inline constexpr int kMaxJpegScans = 64;
 
-// The scans in `jpeg`, as a decoder counts them that skips what it does not know (ITU-T T.81, B.1).
+// Counts the scans in `jpeg`, up to the end of the image or of the bytes.
 int JpegScans(std::string_view jpeg);
 
 }  // namespace inferpool

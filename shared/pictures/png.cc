@@ -104,10 +104,9 @@ bool HasLastRow(png_structp png, const Header& header) {
 }  // namespace
 
 absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline) {
-  const absl::StatusOr<std::string_view> picture = PicturePart(bytes);
-  if (!picture.ok()) return picture.status();
+  ASSIGN_OR_RETURN(const std::string_view picture, PicturePart(bytes));
   Decoder decoder;
-  decoder.rest = *picture;
+  decoder.rest = picture;
   const bool has_header = Attempt(decoder.stop, [&] {
     decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, OnError, OnWarning);
     if (decoder.png == nullptr) return;

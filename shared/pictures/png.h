@@ -11,14 +11,14 @@
 
 namespace inferpool::vision {
 
-// Decodes to continuous CV_8UC3 BGR of the header's size, an animation's picture that is shown
-// where animations are not. 16-bit samples lose their low byte, an alpha channel is dropped. Chunks
-// that tell nothing of these pixels are skipped unread, since texts and colour profiles may unpack
-// to gigabytes. Memory: 3 bytes a pixel and a few rows. Thread safe.
+// Decodes to continuous CV_8UC3 BGR of the header's size. An animation gives the picture for
+// programs that show no animations. 16-bit samples lose their low byte, an alpha channel is
+// dropped. Chunks that do not affect these pixels are skipped unread, because texts and colour
+// profiles may unpack to gigabytes. Memory: 3 bytes per pixel and a few rows. Thread safe.
 //
 // DATA_LOSS: a row is missing, or the checksum of a critical chunk up to the data is wrong. The end
-// of the compressed data, its checksum (the chunks have their own) and what follows it do not
-// count. DEADLINE_EXCEEDED: `deadline` passed before the last row.
+// of the compressed data, its checksum (the chunks have their own) and bytes after it do not
+// matter. DEADLINE_EXCEEDED: `deadline` passed before the last row.
 absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline);
 
 }  // namespace inferpool::vision

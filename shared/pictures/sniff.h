@@ -1,11 +1,12 @@
-// Guesses what bytes are that we do not decode, so that a refusal tells the client its mistake.
+// Guesses the format of bytes that we do not decode, so that a refusal can name the client's
+// mistake.
 #pragma once
 
 #include <string_view>
 
 namespace inferpool::vision {
 
-// "BMP", "PDF", "text", "empty", ...; empty when nothing is recognised.
+// Returns "BMP", "PDF", "text", "empty", ..., or an empty text when it recognises nothing.
 std::string_view GuessForeignFormat(std::string_view bytes);
 
 }  // namespace inferpool::vision

@@ -1,4 +1,4 @@
-// The answer of a decoder that ran out of time.
+// The error of a decoder whose deadline passed.
 #pragma once
 
 #include <absl/status/status.h>

@@ -11,9 +11,9 @@
 
 namespace inferpool::vision {
 
-// Decodes the first frame to continuous CV_8UC3 BGR of the header's size, which is the canvas's;
-// black where the frame does not reach. The other frames are not looked at. Memory: 3 bytes a
-// pixel, and what libwebp takes for the frame. Thread safe.
+// Decodes the first frame to continuous CV_8UC3 BGR of the header's size, which is the canvas's.
+// The canvas is black where the frame does not reach. The other frames are not read. Memory: 3
+// bytes per pixel, and libwebp's for the frame. Thread safe.
 //
 // DATA_LOSS: cut off or corrupt. DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED: as of DecodeWebpFrame
 // (webp_frame.h).

@@ -12,11 +12,11 @@ namespace inferpool::vision {
 
 // Decodes `bytes`, a still WebP file or the chunks of an animation's frame, into `pixels`, CV_8UC3
 // BGR of the frame's size, which may be a part of a larger picture. An alpha channel is dropped.
-// Memory: what libwebp takes for the frame. Thread safe.
+// Memory: libwebp's for the frame. Thread safe.
 //
-// DATA_LOSS: cut off, corrupt or of another size.
-// DEADLINE_EXCEEDED: `deadline` passed before the last row; it is looked at after every 16th part
-// of the bytes.
+// DATA_LOSS: the frame is cut off, corrupt or of another size.
+// DEADLINE_EXCEEDED: `deadline` passed before the last row. It is checked after every 16th part of
+// the bytes.
 // RESOURCE_EXHAUSTED: out of memory.
 absl::Status DecodeWebpFrame(std::string_view bytes, const cv::Mat& pixels, Deadline deadline);
 

@@ -38,19 +38,11 @@ _REMAINS = {"config.json", "nginx.conf", "logs", "tls", "tmp", "crashes"}
 _MEMORY_KIB = 1024
 
 
-def shared_memory():
-    """What lies in shared memory that has a name."""
-    segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
-    return {*os.listdir("/dev/shm"), *(line.split()[1] for line in segments)}
-
-
-def of_living_pools(names):
-    """Those that belong to pools of which a process lives: it holds a lock on one (arena.h)."""
-    locked = {int(line.split()[5].rpartition(":")[2])
-              for line in Path("/proc/locks").read_text().splitlines() if "FLOCK" in line}
-    alive = {entry.name.rpartition("-")[0] for entry in os.scandir("/dev/shm")
-             if entry.inode() in locked}
-    return {name for name in names if name.rpartition("-")[0] in alive}
+def segment_prefix(pid):
+    """What the names in /dev/shm of a pool's segments have in common, of one that has one open;
+    none when it has none."""
+    names = processes.segments_of(pid)
+    return min(names).rpartition("-")[0] if names else None
 
 
 class Pool(Instance):
@@ -58,7 +50,7 @@ class Pool(Instance):
     lie in a folder of its own, where replace_program() can put another one."""
 
     def __init__(self, settings=None, own_program=False, **options):
-        self.shared_before = shared_memory()
+        self.segments = None  # what their names in /dev/shm begin with
         self.stopped = False
         self.bin = None
         if own_program:
@@ -72,6 +64,7 @@ class Pool(Instance):
         """Also by a test, before its end."""
         if not self.stopped:
             self.stopped = True
+            self.segments = next(filter(None, map(segment_prefix, self.worker_pids())), None)
             super().stop()
 
     def destroy(self):
@@ -85,8 +78,7 @@ class Pool(Instance):
         assert names <= _REMAINS, f"left in the state folder: {names - _REMAINS}"
         files = [path for path in (self.state / "tmp").rglob("*") if not path.is_dir()]
         assert not files, f"temporary files are left: {files}"
-        shared = shared_memory() - self.shared_before
-        shared -= of_living_pools(shared)  # other ones on this machine
+        shared = [name for name in os.listdir("/dev/shm") if self.segments and name.startswith(self.segments)]
         assert not shared, f"shared memory is left: {shared}"
 
     # ------------------------------------------------------------ what an operator does

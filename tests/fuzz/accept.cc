@@ -13,19 +13,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text = fuzz::Text(data, size);
   const std::string lower = LowerCase(text);
 
-  const std::vector<api::Output> outputs = api::Negotiate(text);
+  const std::vector<http::Output> outputs = http::Negotiate(text);
   HOLDS(!outputs.empty() && outputs.size() <= 3);
-  const api::Output output = outputs.front();
-  HOLDS(outputs == api::Negotiate(lower));  // media types are told apart without regard to case
+  const http::Output output = outputs.front();
+  HOLDS(outputs == http::Negotiate(lower));  // media types are told apart without regard to case
   // A picture is never the answer to somebody who did not ask for one, or likes JSON as much.
-  HOLDS(output == api::Output::kJson || lower.find("image/") != std::string::npos ||
+  HOLDS(output == http::Output::kJson || lower.find("image/") != std::string::npos ||
         lower.find("*/*") != std::string::npos);
-  HOLDS(api::Negotiate("application/json," + std::string(text)).front() == api::Output::kJson);
+  HOLDS(http::Negotiate("application/json," + std::string(text)).front() == http::Output::kJson);
 
-  HOLDS(api::MediaType(text).find(';') == std::string::npos);
+  HOLDS(http::MediaType(text).find(';') == std::string::npos);
   const std::string_view trimmed = Trim(text);
   HOLDS(trimmed.empty() || fuzz::Within(trimmed, text));
-  const auto value = api::HeaderParameter(text, "name");
+  const auto value = http::HeaderParameter(text, "name");
   HOLDS(!value || (value->size() < size && lower.find("name") != std::string::npos));
 
   // Any text comes back out of a quoted value.
@@ -34,6 +34,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (c == '"' || c == '\\') quoted += '\\';
     quoted += c;
   }
-  HOLDS(api::HeaderParameter(quoted + '"', "name") == text);
+  HOLDS(http::HeaderParameter(quoted + '"', "name") == text);
   return 0;
 }

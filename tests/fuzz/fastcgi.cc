@@ -48,13 +48,13 @@ extern "C" int LLVMFuzzerInitialize(int* /*count*/, char*** /*arguments*/) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes = fuzz::Text(data, size);
-  const fcgi::Preamble verdict = fcgi::Judge(bytes);
+  const fcgi::Preamble verdict = fcgi::ValidatePreamble(bytes);
   // More bytes do not change a verdict, and fewer never make a bad thing of a good one.
   if (verdict != fcgi::Preamble::kIncomplete) {
-    HOLDS(fcgi::Judge(std::string(bytes) + "more") == verdict);
+    HOLDS(fcgi::ValidatePreamble(std::string(bytes) + "more") == verdict);
   }
   if (verdict != fcgi::Preamble::kBad) {
-    HOLDS(fcgi::Judge(bytes.substr(0, size / 2)) != fcgi::Preamble::kBad);
+    HOLDS(fcgi::ValidatePreamble(bytes.substr(0, size / 2)) != fcgi::Preamble::kBad);
   }
   if (verdict != fcgi::Preamble::kGood) return 0;  // it would only be waited for more
 

@@ -11,8 +11,8 @@ using namespace inferpool;
 
 namespace {
 
-constexpr int kMostDepth = 8;
-constexpr std::size_t kMostValues = 100'000;  // more than an input can have
+constexpr int kMaxDepth = 8;
+constexpr std::size_t kMaxValues = 100'000;  // more than an input can have
 
 int Depth(const Json::Value& value) {
   if (!value.isObject() && !value.isArray()) return 0;
@@ -25,19 +25,19 @@ int Depth(const Json::Value& value) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = fuzz::Text(data, size);
-  const auto value = ReadStrictJson(text, kMostDepth, kMostValues);
+  const auto value = ReadStrictJson(text, kMaxDepth, kMaxValues);
   if (value.ok()) {
-    HOLDS(Depth(*value) <= kMostDepth);
+    HOLDS(Depth(*value) <= kMaxDepth);
     HOLDS(text.find('\0') == std::string_view::npos);
-    HOLDS(ReadStrictJson(text, kMostDepth + 1, kMostValues).ok());
+    HOLDS(ReadStrictJson(text, kMaxDepth + 1, kMaxValues).ok());
     // Nothing may follow, and no key may be there twice.
-    HOLDS(!ReadStrictJson(std::string(text) + "[]", kMostDepth, kMostValues).ok());
+    HOLDS(!ReadStrictJson(std::string(text) + "[]", kMaxDepth, kMaxValues).ok());
     const std::string twice =
         "{\"a\":" + std::string(text) + ",\"\\u0061\":" + std::string(text) + "}";
-    HOLDS(!ReadStrictJson(twice, kMostDepth + 1, kMostValues).ok());
+    HOLDS(!ReadStrictJson(twice, kMaxDepth + 1, kMaxValues).ok());
     // An object with this in it is as deep as it should be.
     const std::string object = "{\"a\":" + std::string(text) + "}";
-    HOLDS(ReadStrictJson(object, kMostDepth, kMostValues).ok() == (Depth(*value) < kMostDepth));
+    HOLDS(ReadStrictJson(object, kMaxDepth, kMaxValues).ok() == (Depth(*value) < kMaxDepth));
   } else {
     HOLDS(absl::IsInvalidArgument(value.status()) && !value.status().message().empty());
     HOLDS(Message(value.status()).find('\n') == std::string_view::npos);

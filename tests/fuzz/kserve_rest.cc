@@ -35,15 +35,15 @@ void CheckInput(const inference::ModelInferRequest::InferInputTensor& input,
   }
   if (!was_json) return;
   std::string json;
-  HOLDS(rest::WriteElements(tensor, json).ok());
-  const auto back = rest::ReadElements(json, tensor.datatype, tensor.shape);
+  HOLDS(kserve_http::WriteElements(tensor, json).ok());
+  const auto back = kserve_http::ReadElements(json, tensor.datatype, tensor.shape);
   HOLDS(back.ok());
   HOLDS(*back == std::string_view(reinterpret_cast<const char*>(raw.data.data()), raw.data.size()));
 }
 
 void CheckInfer(std::string_view bytes, std::optional<std::size_t> header) {
   const auto owner = std::make_shared<int>(0);
-  const auto call = rest::ReadInfer({bytes, owner}, header);
+  const auto call = kserve_http::ReadInfer({bytes, owner}, header);
   if (!call.ok()) {
     HOLDS(absl::IsInvalidArgument(call.status()) && !call.status().message().empty());
     return;
@@ -69,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view body = fuzz::Text(data, size);
   const std::string_view line = fuzz::TakeLine(body);
   if (line == "gzip" || line == "deflate") {
-    const auto text = rest::Inflate(body, line, kMost);
+    const auto text = kserve_http::Inflate(body, line, kMost);
     if (!text.ok()) return 0;
     HOLDS(text->size() <= kMost);
     CheckInfer(*text, std::nullopt);

@@ -11,10 +11,10 @@ using namespace inferpool;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view body = fuzz::Text(data, size);
   const std::string_view content_type = fuzz::TakeLine(body);
-  const auto boundary = api::HeaderParameter(content_type, "boundary");
+  const auto boundary = http::HeaderParameter(content_type, "boundary");
 
-  const auto parts = api::FindParts(content_type, body, "images");
-  const auto one = api::FindPart(content_type, body, "images");
+  const auto parts = http::FindParts(content_type, body, "images");
+  const auto one = http::FindPart(content_type, body, "images");
   HOLDS(one.ok() == (parts.ok() && parts->size() == 1));
   if (parts.ok()) {
     HOLDS(!parts->empty() && parts->size() <= 1'000);
@@ -37,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       delimiter + "\r\nContent-Disposition: form-data; name=\"images\"\r\n\r\n";
   const std::string form =
       head + std::string(body) + "\r\n" + head + "x\r\n" + delimiter + "--\r\n";
-  const auto back = api::FindParts(content_type, form, "images");
+  const auto back = http::FindParts(content_type, form, "images");
   HOLDS(back.ok() && back->size() == 2 && (*back)[0] == body && (*back)[1] == "x");
   return 0;
 }

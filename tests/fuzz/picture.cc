@@ -11,7 +11,7 @@
 using namespace inferpool;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  constexpr std::int64_t kMostPixels = 40'000;  // so that decoding is quick
+  constexpr std::int64_t kMaxPixels = 40'000;  // so that decoding is quick
   const std::string_view bytes = fuzz::Text(data, size);
   const auto header = vision::ReadHeader(bytes);
   if (!header.ok()) {
@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   HOLDS(header->width > 0 && header->height > 0);
   HOLDS(header->orientation >= 1 && header->orientation <= 8);
-  if (std::int64_t{header->width} * header->height > kMostPixels) return 0;
+  if (std::int64_t{header->width} * header->height > kMaxPixels) return 0;
 
   const cv::Size upright = vision::UprightSize(*header);
   const auto pixels = vision::Decode(bytes, *header);

@@ -18,9 +18,9 @@ namespace {
 
 constexpr int kMostPictures = 4;
 
-void CheckPicture(const api::PictureInput& picture, const fcgi::Request& request,
-                  const api::PictureInputs& inputs) {
-  if (const auto* problem = std::get_if<api::Problem>(&picture)) {
+void CheckPicture(const http::PictureInput& picture, const fcgi::Request& request,
+                  const http::PictureInputs& inputs) {
+  if (const auto* problem = std::get_if<http::Problem>(&picture)) {
     HOLDS((problem->status == 400 || problem->status == 415) && !problem->detail.empty());
     return;
   }
@@ -71,14 +71,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   request.headers = {{"content-encoding", std::string(fuzz::TakeLine(text))}};
   request.body = text;
 
-  api::PictureInputs inputs;
-  CheckPicture(api::ReadPicture(request, inputs), request, inputs);
-  const auto batch = api::ReadPictures(request, kMostPictures);
-  if (const auto* pictures = std::get_if<api::PictureInputs>(&batch)) {
+  http::PictureInputs inputs;
+  CheckPicture(http::ReadPicture(request, inputs), request, inputs);
+  const auto batch = http::ReadPictures(request, kMostPictures);
+  if (const auto* pictures = std::get_if<http::PictureInputs>(&batch)) {
     HOLDS(!pictures->pictures.empty() && pictures->pictures.size() <= kMostPictures);
     for (const auto& picture : pictures->pictures) CheckPicture(picture, request, *pictures);
   } else {
-    const auto& problem = std::get<api::Problem>(batch);
+    const auto& problem = std::get<http::Problem>(batch);
     HOLDS(problem.status == 400 || problem.status == 413 || problem.status == 415);
   }
 
@@ -91,8 +91,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   absl::Base64Escape({original.data(), original.size()}, &base64);
   std::string json = "{\"image\":\"data:image/png;base64," + base64 + "\"}";
   request.body = json;
-  const auto back = api::ReadPicture(request, inputs);
-  HOLDS(original.empty() ? std::holds_alternative<api::Problem>(back)
+  const auto back = http::ReadPicture(request, inputs);
+  HOLDS(original.empty() ? std::holds_alternative<http::Problem>(back)
                          : std::get<std::string_view>(back) == original);
 
   if (text.find_first_of("\"\\") != std::string_view::npos) return 0;
@@ -101,13 +101,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   json = "{\"image\":\"data:;base64," + original + "\"}";
   request.body = json;
-  const auto read = api::ReadPicture(request, inputs);
-  const auto expected = FromBase64(api::PercentDecode(text));  // as it may be in a URL
+  const auto read = http::ReadPicture(request, inputs);
+  const auto expected = FromBase64(http::PercentDecode(text));  // as it may be in a URL
   if (expected && !expected->empty()) {
     HOLDS(std::holds_alternative<std::string_view>(read));
     HOLDS(std::get<std::string_view>(read) == *expected);
   } else {
-    HOLDS(std::get<api::Problem>(read).status == 400);
+    HOLDS(std::get<http::Problem>(read).status == 400);
   }
   return 0;
 }

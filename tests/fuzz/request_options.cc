@@ -16,13 +16,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const char* name : {"x-timeout-ms", "x-priority", "traceparent", "tracestate"}) {
     request.headers.emplace_back(name, fuzz::TakeLine(text));
   }
-  const auto parsed = api::ParseOptions(request, kLongest);
-  if (const auto* problem = std::get_if<api::Problem>(&parsed)) {
+  const auto parsed = http::ParseOptions(request, kLongest);
+  if (const auto* problem = std::get_if<http::Problem>(&parsed)) {
     HOLDS(problem->status == 400 && problem->type == "bad-parameter");
     HOLDS(problem->parameter == "X-Timeout-Ms" || problem->parameter == "X-Priority");
     return 0;
   }
-  const auto& options = std::get<api::RequestOptions>(parsed);
+  const auto& options = std::get<http::RequestOptions>(parsed);
   HOLDS(!options.timeout || (options.timeout->count() >= 1 && *options.timeout <= kLongest));
   if (options.trace) {
     // It goes on as gRPC metadata, which must be printable ASCII.

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM NAME MOST_BYTES: fuzzes for INFERPOOL_FUZZ_SECONDS (60; 0: the known inputs alone) from
+# run.sh PROGRAM NAME MOST_BYTES: fuzzes for INFERPOOL_FUZZ_SECONDS (5; 0: the known inputs alone) from
 # the seeds in corpus/NAME and what earlier runs found beside the program. What fails is kept there.
 # The same program goes the same way each time, so that a find belongs to a change and not to chance;
 # INFERPOOL_FUZZ_SEED=0 takes another way every time.
 set -euo pipefail
 
 program=$1 name=$2 most_bytes=$3
-seconds=${INFERPOOL_FUZZ_SECONDS:-60}
+seconds=${INFERPOOL_FUZZ_SECONDS:-5}
 here=$(cd "$(dirname "$0")" && pwd)
 found=$(dirname "$program")/../fuzz/$name
 mkdir -p "$found/corpus" "$found/failures"

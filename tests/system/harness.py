@@ -44,19 +44,27 @@ DEFAULTS = {"workers": 2, "threads": 4, "timeouts.request_s": 60, "log.slow_ms":
 _DIE_WITH_US = ["setpriv", "--pdeathsig", "TERM", "--"]
 
 
+_claims = []  # sockets that say which ports are ours, until we end
+
+
 def free_ports(count):
-    """Ports that nobody listens on, outside of those that the kernel gives to clients."""
+    """Ports that nobody listens on, outside of those that the kernel gives to clients. No test that
+    runs beside us gets them, though we may listen on them later, or never: a socket whose name is
+    the port's belongs to one process at a time."""
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = []
     while len(ports) < count:
         port = random.randrange(min(20_000, low - 5_000), min(low, 32_768))
-        with socket.socket() as probe:
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0inferpool-test-port-{port}")
+            with socket.socket() as probe:
                 probe.bind(("", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        ports.append(port)
     return ports
 
 

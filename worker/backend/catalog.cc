@@ -32,7 +32,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& nam
   absl::StatusOr<ModelDescription> description = client_.Describe(name, deadline);
   std::shared_ptr<const Model> model;
   if (description.ok()) {
-    absl::StatusOr<vision::Plan> plan = vision::MakePlan(*description);
+    absl::StatusOr<vision::ModelPlan> plan = vision::MakePlan(*description);
     model = std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
   }
   const std::lock_guard lock(mutex_);

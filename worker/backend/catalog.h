@@ -12,13 +12,13 @@
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
 #include "worker/backend/rpc/client.h"
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 
 namespace inferpool::backend {
 
 struct Model {
   ModelDescription description;
-  absl::StatusOr<vision::Plan> plan;  // an error when worker/vision cannot use the model
+  absl::StatusOr<vision::ModelPlan> plan;  // an error when worker/vision cannot use the model
 };
 
 class Catalog {

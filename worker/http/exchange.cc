@@ -1,24 +1,20 @@
 #include "worker/http/exchange.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
-#include "shared/base/json_text.h"
+namespace inferpool::http {
 
-namespace inferpool::api {
-
-bool IsRest(std::string_view path) {
-  return path == "/v2" || path.starts_with("/v2/");
+StageTimes::Duration Exchange::SetTotalTime() {
+  const auto total =
+      std::chrono::duration_cast<StageTimes::Duration>(Clock::now() - request.accepted);
+  times.Set(Stage::kTotal, total);
+  return total;
 }
 
 fcgi::Response Exchange::Fail(const Problem& problem) const {
-  fcgi::Response response = Render(problem, id);
-  if (IsRest(request.path)) {
-    response.body.insert(1, fmt::format(R"("error":{},)", QuotedJson(problem.detail)));
-  }
-  return response;
+  return Render(problem, problem_form, id);
 }
 
 fcgi::Response Json(std::string body) {
@@ -34,4 +30,4 @@ bool CanBeModelName(std::string_view name) {
          std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -1,4 +1,7 @@
-// One request on its way to an answer, and what the routes answer it with.
+// One request on its way to an answer, and what all handlers share.
+//
+// Handlers are functions from an Exchange to a Response; they never fail, and what goes wrong is
+// Exchange::Fail's answer.
 #pragma once
 
 #include <memory>
@@ -10,59 +13,64 @@
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 #include "worker/backend/catalog.h"
-#include "worker/backend/inference.h"
+#include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/http/problem.h"
-#include "worker/http/timings.h"
+#include "worker/http/stage_times.h"
 
-namespace inferpool::api {
-
+namespace inferpool::predict {
 struct Cache;
 class SpareThreads;
+}  // namespace inferpool::predict
 
-// A worker's own, shared by its threads.
+namespace inferpool::http {
+
+// What a worker's threads share. All of it is thread safe.
 struct Services {
   const Config& config;
   const backend::Client& client;
-  backend::Inference& inference;
+  backend::InferenceClient& inference;
   backend::Catalog& catalog;
   const Quarantine& quarantine;
   const HeavyWork& heavy;
-  SpareThreads& spare_threads;
-  KeyRing* keys = nullptr;  // null: no key is asked for
-  Cache* cache = nullptr;   // null: no answer is kept
+  predict::SpareThreads& spare_threads;
+  KeyRing* keys = nullptr;          // null: requests need no key
+  predict::Cache* cache = nullptr;  // null: answers are not kept
 };
 
-// Whether a path belongs to the KServe v2 protocol, whose errors have a form of their own.
-bool IsRest(std::string_view path);
-
+// Everything that a handler needs to know of a request and to report about it. One thread makes it,
+// and writes to it; a batch's other threads read it.
 struct Exchange {
   const fcgi::Request& request;
   Lane& lane;
   HeavySteps& heavy;
-  std::string id;              // X-Request-ID
-  backend::CallLimits limits;  // of what is asked of the model server
-  Timings timings;
-  std::shared_ptr<const KeyHolder> holder;  // null: no key is asked for
+  std::string id;              // the X-Request-ID header
+  ProblemForm problem_form;    // the route's
+  backend::CallLimits limits;  // bound each call to the model server
+  StageTimes times = {};
+  std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 
-  // Whether the request's key is for this model. The router asks for the model that the path names;
-  // a route that speaks of others asks here.
+  // Whether the request's key is valid for this model. The router checks the model that the path
+  // names; a handler that tells of other models checks them here.
   bool MayUse(std::string_view model) const {
     return holder == nullptr || holder->key.MayUse(model);
   }
 
-  // The problem as an answer. Under /v2 it has what clients of that protocol look for as well: the
-  // detail as "error".
-  fcgi::Response Fail(const Problem& problem) const;
+  // Sets Stage::kTotal to the time since the request was accepted, and returns it.
+  StageTimes::Duration SetTotalTime();
+
+  // The problem as an answer, in the route's form.
+  [[nodiscard]] fcgi::Response Fail(const Problem& problem) const;
 };
 
+// A 200 with this body as application/json.
 fcgi::Response Json(std::string body);
 
-// Printable ASCII without '/', at most 128 characters. Nobody needs to be asked for other names,
-// and gRPC could not carry some of them.
+// True for printable ASCII without '/', at most 128 characters. No model has another name, and gRPC
+// cannot carry some of them, so such a request is answered without a call.
 bool CanBeModelName(std::string_view name);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -4,7 +4,7 @@
 
 #include "shared/base/ascii.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 std::string MediaType(std::string_view content_type) {
   return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
@@ -40,4 +40,4 @@ std::optional<std::string> HeaderParameter(std::string_view header, std::string_
   return std::nullopt;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

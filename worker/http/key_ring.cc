@@ -11,7 +11,7 @@
 #include "shared/base/log.h"
 #include "shared/board/quarantine.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 constexpr std::chrono::seconds kLookEvery{1};
@@ -34,7 +34,7 @@ std::shared_ptr<const KeyHolder> MakeHolder(ApiKey key, RateLimiter& limiter) {
   holder->meter = limiter.Find(holder->key.name);
   if (holder->meter == nullptr) {
     log::Error("no place is left to count a key's requests: each worker limits it by itself",
-               {{"key", holder->key.name}, {"places", RateLimiter::kPlaces}});
+               {{"key", holder->key.name}, {"places", RateLimiter::kMaxKeys}});
     holder->own_meter = std::make_unique<RateMeter>();
     holder->meter = holder->own_meter.get();
   }
@@ -90,7 +90,7 @@ void KeyRing::Refresh(TimePoint now) {
                                                                 std::memory_order_relaxed)) {
     return;
   }
-  const std::lock_guard lock(refresh_mutex_);  // should a look take longer than a second
+  const MutexLock lock(refresh_mutex_);  // should a look take longer than a second
   const Stamp stamp = Look();
   const bool first = due == 0;
   if (stamp == seen_ && !first) return;
@@ -107,15 +107,15 @@ void KeyRing::Refresh(TimePoint now) {
   for (ApiKey& key : *keys) holders->push_back(MakeHolder(std::move(key), limiter_));
   const std::size_t count = holders->size();
   {
-    const std::lock_guard swap(mutex_);
+    const MutexLock swap(mutex_);
     holders_ = std::move(holders);
   }
   log::Info("API keys read", {{"keys", count}});
 }
 
 std::shared_ptr<const KeyRing::Holders> KeyRing::Current() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return holders_;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -8,7 +8,7 @@
 #include "shared/base/ascii.h"
 #include "worker/http/header_text.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 constexpr int kMaxParts = 1'000;
@@ -31,7 +31,7 @@ std::optional<std::string> PartName(std::string_view headers) {
 }
 
 absl::Status Malformed(std::string_view why) {
-  return absl::InvalidArgumentError(fmt::format("the multipart body is malformed: {}", why));
+  return InvalidArgument("the multipart body is malformed: {}", why);
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ absl::StatusOr<std::vector<std::string_view>> FindParts(std::string_view content
                                                         std::string_view name) {
   const std::optional<std::string> boundary = HeaderParameter(content_type, "boundary");
   if (!boundary || boundary->empty() || boundary->size() > kMaxBoundary) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "Content-Type: multipart/form-data needs a boundary of 1 to 70 characters");
   }
   const std::string delimiter = "\r\n--" + *boundary;
@@ -79,17 +79,16 @@ absl::StatusOr<std::vector<std::string_view>> FindParts(std::string_view content
     at = end + delimiter.size();
   }
   if (found.empty()) {
-    return absl::InvalidArgumentError(fmt::format("the form has no field \"{}\"", name));
+    return InvalidArgument("the form has no field \"{}\"", name);
   }
   return found;
 }
 
 absl::StatusOr<std::string_view> FindPart(std::string_view content_type, std::string_view body,
                                           std::string_view name) {
-  const auto parts = FindParts(content_type, body, name);
-  RETURN_IF_ERROR(parts.status());
-  if (parts->size() == 1) return parts->front();
-  return absl::InvalidArgumentError(fmt::format("the form has more than one field \"{}\"", name));
+  ASSIGN_OR_RETURN(const auto parts, FindParts(content_type, body, name));
+  if (parts.size() == 1) return parts.front();
+  return InvalidArgument("the form has more than one field \"{}\"", name);
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

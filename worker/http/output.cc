@@ -9,7 +9,7 @@
 
 #include "worker/http/header_text.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 constexpr std::array kOutputs = {Output::kJson, Output::kJpeg, Output::kPng};
@@ -68,4 +68,4 @@ std::vector<Output> Negotiate(std::string_view accept) {
   return accepted;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

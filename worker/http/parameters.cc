@@ -7,15 +7,15 @@
 #include <optional>
 #include <set>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 template <typename Number>
-std::optional<Number> Parse(std::string_view text, Number least, Number most) {
+std::optional<Number> Parse(std::string_view text, Number min, Number max) {
   Number number{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (!(number >= least && number <= most)) return std::nullopt;  // also NaN
+  if (!(number >= min && number <= max)) return std::nullopt;  // also NaN
   return number;
 }
 
@@ -34,15 +34,15 @@ std::string DecodeForm(std::string_view text) {
 }
 
 // Puts the value where it belongs; otherwise what is allowed.
-std::optional<std::string> Assign(std::string_view name, std::string_view value,
-                                  int most_detections, PredictParameters& parameters) {
+std::optional<std::string> Assign(std::string_view name, std::string_view value, int max_detections,
+                                  PredictParameters& parameters) {
   if (name == "confidence" || name == "iou") {
     const auto number = Parse<double>(value, 0, 1);
     if (!number) return "a number from 0 to 1";
     (name == "iou" ? parameters.iou : parameters.confidence) = *number;
   } else if (name == "max_detections") {
-    const auto number = Parse<int>(value, 1, most_detections);
-    if (!number) return fmt::format("a whole number from 1 to {}", most_detections);
+    const auto number = Parse<int>(value, 1, max_detections);
+    if (!number) return fmt::format("a whole number from 1 to {}", max_detections);
     parameters.max_detections = *number;
   } else if (name == "coordinates") {
     if (value != "pixel" && value != "normalized") return "pixel or normalized";
@@ -108,4 +108,4 @@ std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
   return parameters;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

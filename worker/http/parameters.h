@@ -10,22 +10,23 @@
 #include "worker/http/output.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 struct PredictParameters {
   double confidence;
   double iou;
   int max_detections;
-  bool normalized = false;       // coordinates=normalized: 0 to 1 instead of pixels
-  std::optional<Output> render;  // as which the answer is asked for
+  bool normalized = false;       // coordinates from 0 to 1 instead of pixels
+  std::optional<Output> render;  // the form of the answer; nullopt: the Accept header says it
 };
 
-// Parses `query` (what follows '?', percent-encoded). `defaults` fills what it does not name.
-// A parameter that is unknown, named twice or out of its range is a Problem.
+// Parses `query`, which is what follows '?', percent-encoded. Parameters that it does not name have
+// the values of `defaults`. A parameter that is unknown, named twice or out of its range is a
+// Problem.
 std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
                                                          const Config::Predict& defaults);
 
-// Undoes percent-encoding (RFC 3986). A '%' without two hexadecimal digits stays.
+// Decodes percent-encoding (RFC 3986). A '%' that two hexadecimal digits do not follow stays.
 std::string PercentDecode(std::string_view text);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -12,11 +12,11 @@
 #include "worker/http/multipart.h"
 #include "worker/http/parameters.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
-constexpr int kMostDepth = 8;
-constexpr std::size_t kMostValues = 100'000;  // far more than a batch may have pictures
+constexpr int kMaxDepth = 8;
+constexpr std::size_t kMaxValues = 100'000;  // far more than a batch may have pictures
 
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
@@ -74,7 +74,7 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
 // The value of the only member that there may be.
 std::variant<Json::Value, Problem> ReadMember(const fcgi::Request& request, std::string_view name,
                                               std::string_view shape) {
-  absl::StatusOr<Json::Value> json = ReadStrictJson(request.body, kMostDepth, kMostValues);
+  absl::StatusOr<Json::Value> json = ReadStrictJson(request.body, kMaxDepth, kMaxValues);
   if (!json.ok()) {
     return BadRequest(fmt::format("the body is not the JSON that it should be: {}",
                                   std::string(Message(json.status()))));
@@ -97,7 +97,7 @@ std::variant<PictureInputs, Problem> FromForm(const fcgi::Request& request) {
   return inputs;
 }
 
-std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, int most) {
+std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, int max_images) {
   const auto list = ReadMember(request, "images", R"({"images": ["base64", ...]})");
   if (const auto* problem = std::get_if<Problem>(&list)) return *problem;
   const auto& images = std::get<Json::Value>(list);
@@ -105,7 +105,8 @@ std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, 
     return BadRequest("\"images\" must be a list of at least one picture");
   }
   // Before they are decoded.
-  if (images.size() > static_cast<unsigned>(most)) return TooManyImages(images.size(), most);
+  if (images.size() > static_cast<unsigned>(max_images))
+    return TooManyImages(images.size(), max_images);
   PictureInputs inputs;
   for (const Json::Value& image : images) {
     inputs.pictures.push_back(FromJson(image, inputs.decoded));
@@ -137,14 +138,14 @@ PictureInput ReadPicture(const fcgi::Request& request, PictureInputs& inputs) {
   return NotEmpty(request.body);
 }
 
-std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int most) {
+std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int max_images) {
   if (auto problem = CheckBody(request)) return *std::move(problem);
   const std::string type = MediaType(request.content_type);
   std::variant<PictureInputs, Problem> inputs;
   if (type == "multipart/form-data") {
     inputs = FromForm(request);
   } else if (type == "application/json") {
-    inputs = FromJsonList(request, most);
+    inputs = FromJsonList(request, max_images);
   } else {
     return WrongType(type.empty() ? "missing" : type,
                      "multipart/form-data with fields \"images\", or application/json with "
@@ -152,9 +153,9 @@ std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, 
   }
   if (const auto* found = std::get_if<PictureInputs>(&inputs)) {
     const std::size_t count = found->pictures.size();
-    if (count > static_cast<std::size_t>(most)) return TooManyImages(count, most);
+    if (count > static_cast<std::size_t>(max_images)) return TooManyImages(count, max_images);
   }
   return inputs;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

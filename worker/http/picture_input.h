@@ -1,8 +1,8 @@
-// The pictures in a request's body, in every form in which they may come: a form, the picture
-// itself, or JSON with base64.
+// Finds the pictures in a request's body, which may be a form, the picture itself, or JSON with
+// base64.
 //
-// Pictures are never fetched from addresses that a client names: whoever can have a server ask for
-// any URL can reach what only that server may reach (server-side request forgery, CWE-918).
+// Pictures are never fetched from addresses: a client that makes a server fetch any URL reaches
+// what only that server may reach (server-side request forgery, CWE-918).
 #pragma once
 
 #include <deque>
@@ -14,22 +14,23 @@
 #include "fcgi/wire/request.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
-// What the client has sent as a picture: at least a byte of anything, or what is wrong with it.
+// What the client sent as a picture, at least one byte of anything; or what is wrong with it.
 using PictureInput = std::variant<std::string_view, Problem>;
 
 struct PictureInputs {
   std::vector<PictureInput> pictures;
-  std::deque<std::string> decoded;  // what the views of base64 pictures show; others show the body
+  // Owns the pictures that came as base64. The other views in `pictures` point into the body.
+  std::deque<std::string> decoded;
 };
 
-// The one picture of a request. The view holds as long as the request and `inputs` do. Problems:
-// that of the body (Request::body_status); 400, 413 and 415 of the form that it has.
+// The only picture of a request. The view is valid for as long as the request and `inputs` live.
+// Problems: the body's (BodyProblem), and 400, 413 and 415 when it does not have one of the forms.
 PictureInput ReadPicture(const fcgi::Request& request, PictureInputs& inputs);
 
-// The pictures of a batch: 1 to `most`, in the request's order. A problem with one of them alone
+// The pictures of a batch, 1 to `max_images`, in the request's order. A problem with one picture
 // stands in its place.
-std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int most);
+std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, int max_images);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -6,10 +6,12 @@
 #include <array>
 #include <utility>
 
+#include "shared/base/check.h"
 #include "shared/base/http_status.h"
 #include "shared/base/json_text.h"
+#include "shared/base/utf8.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 struct Kind {
@@ -45,9 +47,10 @@ constexpr std::array kKinds = {
 };
 
 // A status that is not in the table would be counted, and named, as another one.
-static_assert(std::ranges::all_of(kKinds, [](const Kind& kind) {
-  return kHttpStatuses[HttpStatusIndex(kind.status)].code == kind.status;
-}));
+constexpr bool IsKnown(int status) {
+  return kHttpStatuses[HttpStatusIndex(status)].code == status;
+}
+static_assert(std::ranges::all_of(kKinds, IsKnown, &Kind::status));
 
 const Kind& Find(std::string_view type) {
   for (const Kind& kind : kKinds) {
@@ -96,9 +99,9 @@ Problem NotAcceptable(std::string detail) {
   return Make("not-acceptable", std::move(detail));
 }
 
-Problem TooManyImages(std::size_t count, int most) {
+Problem TooManyImages(std::size_t count, int max_images) {
   return Make("too-many-images",
-              fmt::format("the batch has {} pictures, allowed are {}", count, most));
+              fmt::format("the batch has {} pictures, allowed are {}", count, max_images));
 }
 
 Problem UnsupportedMedia(std::string detail) {
@@ -136,11 +139,23 @@ Problem TooManyRequests(std::string detail, int retry_after_s) {
 }
 
 Problem BodyProblem(const absl::Status& status) {
-  if (absl::IsResourceExhausted(status)) return Overloaded(std::string(Message(status)));
-  const std::string_view type = absl::IsFailedPrecondition(status) ? "length-required"
-                                : absl::IsOutOfRange(status)       ? "body-too-large"
-                                                                   : "bad-request";
-  return Make(type, std::string(Message(status)));
+  std::string detail(Message(status));
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+      return Make("length-required", std::move(detail));
+    case absl::StatusCode::kOutOfRange:
+      return Make("body-too-large", std::move(detail));
+    case absl::StatusCode::kUnimplemented:
+      return Make("unsupported-media", std::move(detail));
+    case absl::StatusCode::kCancelled:
+      return Make("client-left", std::move(detail));
+    case absl::StatusCode::kResourceExhausted:
+      return Make("overloaded", std::move(detail));
+    case absl::StatusCode::kDeadlineExceeded:
+      return Make("model-too-slow", std::move(detail));
+    default:
+      return Make("bad-request", std::move(detail));
+  }
 }
 
 Problem PictureProblem(const absl::Status& status) {
@@ -169,6 +184,23 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
   }
 }
 
+Problem HeavyProblem(const absl::Status& status) {
+  return absl::IsCancelled(status) ? ClientLeft() : Overloaded(std::string(Message(status)));
+}
+
+Problem ProtocolError(int status, std::string_view text) {
+  constexpr std::size_t kMaxText = 1'000;
+  CHECK(IsKnown(status));
+  return {status, "", Utf8Text(text, kMaxText), "", ""};
+}
+
+Problem ProtocolError(Problem problem) {
+  Problem error = ProtocolError(problem.status, problem.detail);
+  error.allow = std::move(problem.allow);
+  error.retry_after_s = problem.retry_after_s;
+  return error;
+}
+
 std::string Members(const Problem& problem) {
   std::string members =
       fmt::format(R"("type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
@@ -179,18 +211,26 @@ std::string Members(const Problem& problem) {
   return members;
 }
 
-fcgi::Response Render(const Problem& problem, std::string_view request_id) {
+fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id) {
+  const bool has_type = !problem.type.empty();
   fcgi::Response response;
   response.status = problem.status;
-  response.headers.emplace_back("Content-Type", "application/problem+json");
+  response.headers.emplace_back("Content-Type",
+                                has_type ? "application/problem+json" : "application/json");
   if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.status == 429 || problem.status == 503) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
   }
+  const std::string error = fmt::format(R"("error":{})", QuotedJson(problem.detail));
+  if (!has_type) {
+    response.body = fmt::format("{{{}}}", error);
+    return response;
+  }
   response.body =
-      fmt::format("{{{},\"request_id\":{}}}\n", Members(problem), QuotedJson(request_id));
+      fmt::format("{{{}{},\"request_id\":{}}}\n", form == ProblemForm::kKserve ? error + "," : "",
+                  Members(problem), QuotedJson(request_id));
   return response;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

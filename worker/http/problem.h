@@ -1,4 +1,7 @@
-// What goes wrong with a request, as RFC 9457 describes it to clients (application/problem+json).
+// What went wrong with a request, and how clients are told: as RFC 9457 asks
+// (application/problem+json), and under /v2 in the form that clients of KServe look for as well.
+//
+// This is the only table of problems and the only place that writes them.
 #pragma once
 
 #include <cstddef>
@@ -8,23 +11,32 @@
 #include "fcgi/wire/request.h"
 #include "shared/base/status.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 struct Problem {
-  int status;
-  std::string_view type;  // a word that clients may compare: "unknown-model"; has static storage
-  std::string detail;     // for people: what is wrong with this request, and what is allowed
-  std::string parameter;  // the parameter, or header, that is at fault; empty: none
+  int status;  // one of kHttpStatuses
+  // A word that clients may compare: "unknown-model". Has static storage. Empty for an error of the
+  // KServe protocol, which has no types (ProtocolError).
+  std::string_view type;
+  std::string detail;     // tells people what is wrong with this request, and what is allowed
+  std::string parameter;  // the parameter or header that is at fault; empty when there is none
   std::string allow;      // the Allow header of a 405
-  // Of a 429 or 503. A model server that is back is found within a second
-  // (worker/backend/rpc/prober.h).
+  // The Retry-After header of a 429 or 503. The worker finds a model server that is back within a
+  // second (worker/backend/rpc/prober.h).
   int retry_after_s = 1;
 };
 
-// The title of a problem type: always the same for a type, as the RFC asks.
+// The form in which a route tells its clients of problems.
+enum class ProblemForm {
+  kProblemJson,
+  // The same, and the detail once more as "error", where clients of the KServe protocol look.
+  kKserve,
+};
+
+// The title of a problem type. A type always has the same title, as the RFC asks.
 std::string_view Title(std::string_view type);
 
-// The kinds that a request can meet. `detail` is the status' message unless said otherwise.
+// The problems that a request can meet.
 Problem UnknownRoute(std::string_view path);
 Problem MethodNotAllowed(std::string_view method, std::string_view allow);
 Problem BadParameter(std::string parameter, std::string detail);
@@ -35,23 +47,37 @@ Problem Internal(std::string detail);
 Problem Overloaded(std::string detail);
 Problem Quarantined();
 Problem ClientLeft();
-Problem TooManyImages(std::size_t count, int most);
+Problem TooManyImages(std::size_t count, int max_images);
 Problem Unauthorized(std::string detail);
 Problem Forbidden(std::string detail);
 Problem TooManyRequests(std::string detail, int retry_after_s);
 
-// Request::body_status: 411, 413, 503 or 400.
+// Translates Request::body_status, or the error of unpacking a body: 400, 411, 413, 415, 499, 503
+// or 504. The detail is the status' message.
 Problem BodyProblem(const absl::Status& status);
 
-// worker/vision on the uploaded picture: 415 when it is none that we decode, else 422.
+// Translates an error of the picture decoders about an uploaded picture: 415 when it has no format
+// that they know, otherwise 422. The detail is the status' message.
 Problem PictureProblem(const absl::Status& status);
 
-// worker/backend: 404, 499, 501, 502, 503 or 504.
+// Translates an error of worker/backend: 404, 499, 501, 502, 503 or 504.
 Problem BackendProblem(const absl::Status& status, std::string_view model);
+
+// Translates the error of beginning a heavy step (HeavySteps::Begin): 499 or 503.
+Problem HeavyProblem(const absl::Status& status);
+
+// An error of the KServe protocol: it consists of a status and a text, and is written as
+// {"error":"..."} in either form. The text is cut to 1,000 bytes, since it may quote what the
+// client sent.
+Problem ProtocolError(int status, std::string_view text);
+
+// The same with everything that `problem` has besides its type.
+Problem ProtocolError(Problem problem);
 
 // A problem's members as they stand in an answer, without braces: "type":"urn:...",...
 std::string Members(const Problem& problem);
 
-fcgi::Response Render(const Problem& problem, std::string_view request_id);
+// The problem as an answer.
+fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

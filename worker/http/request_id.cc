@@ -7,7 +7,7 @@
 #include <array>
 #include <cstdint>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 bool Sane(char c) {
@@ -27,4 +27,4 @@ std::string RequestId(std::string_view from_client) {
   return fmt::format("{:016x}{:016x}", random[0], random[1]);
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

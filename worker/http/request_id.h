@@ -1,13 +1,13 @@
-// The id by which a request is known in answers and logs.
+// The id of a request in answers and logs.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-namespace inferpool::api {
+namespace inferpool::http {
 
-// `from_client` when it is sane: 1 to 64 letters, digits, '.', '_', '-'; else a new random one.
-// nginx's map of the same rule must agree with this (nginx/inferpool.conf.in).
+// Returns `from_client` when it consists of 1 to 64 letters, digits, '.', '_' and '-', and a new
+// random id otherwise. nginx has a map with the same rule (nginx/inferpool.conf.in).
 std::string RequestId(std::string_view from_client);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -8,7 +8,7 @@
 #include <system_error>
 #include <utility>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 constexpr const char* kTimeout = "X-Timeout-Ms";
@@ -52,4 +52,4 @@ std::variant<RequestOptions, Problem> ParseOptions(const fcgi::Request& request,
   return options;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

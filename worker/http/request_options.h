@@ -1,4 +1,4 @@
-// What the request's headers ask of the way it is worked on.
+// The headers that say how to work on a request.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 #include "worker/backend/rpc/trace_context.h"
 #include "worker/http/problem.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 
 struct RequestOptions {
   std::optional<std::chrono::milliseconds> timeout;      // X-Timeout-Ms
@@ -19,10 +19,9 @@ struct RequestOptions {
   std::shared_ptr<const backend::TraceContext> trace{};  // traceparent, tracestate; null: none
 };
 
-// X-Timeout-Ms is at most `longest`, as are values above it. A header with another value than
-// allowed is a Problem that names it; a traceparent that is not valid is as none, as its standard
-// asks.
+// Parses them. A timeout above `longest` becomes `longest`. A header whose value is not allowed is
+// a Problem that names the header; an invalid traceparent is ignored, as W3C Trace Context asks.
 std::variant<RequestOptions, Problem> ParseOptions(const fcgi::Request& request,
                                                    std::chrono::milliseconds longest);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -18,16 +18,11 @@
 #include "shared/base/utf8.h"
 #include "worker/kserve_http/json_cursor.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
-template <typename... Arguments>
-absl::Status Invalid(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Arguments>(arguments)...));
-}
-
 absl::Status OnlyBinary(inference::DataType datatype) {
-  return Invalid("{} has no form in JSON: use the binary form", DatatypeName(datatype));
+  return InvalidArgument("{} has no form in JSON: use the binary form", DatatypeName(datatype));
 }
 
 bool IsControl(char c) {
@@ -55,8 +50,8 @@ std::string_view FirstToken(std::string_view text) {
 
 // What is there instead of what should be, and nothing of what stands behind it.
 std::string Sample(std::string_view text) {
-  constexpr std::size_t kMost = 24;
-  return QuotedJson(FirstToken(text).substr(0, kMost));
+  constexpr std::size_t kMaxSample = 24;
+  return QuotedJson(FirstToken(text).substr(0, kMaxSample));
 }
 
 // Elements between two looks at the clock: some milliseconds.
@@ -68,14 +63,14 @@ class Reader {
          std::int64_t count, const Patience& patience)
       : cursor_(json), datatype_(datatype), shape_(shape), count_(count), patience_(patience) {
     // No more than the text can hold: each element takes two characters.
-    const std::size_t most = json.size() / 2;
+    const std::size_t max_elements = json.size() / 2;
     const auto wanted = static_cast<std::size_t>(count);
-    raw_.reserve(std::min(wanted, most) * std::max<std::size_t>(ElementSize(datatype), 1));
+    raw_.reserve(std::min(wanted, max_elements) * std::max<std::size_t>(ElementSize(datatype), 1));
   }
 
   absl::StatusOr<std::string> Read() {
     cursor_.SkipSpace();
-    if (!cursor_.Take('[')) return Invalid("data is no array");
+    if (!cursor_.Take('[')) return InvalidArgument("data is no array");
     std::vector<std::int64_t> lengths = {0};  // of the arrays that are open
     bool may_close = true;
     while (!lengths.empty()) {
@@ -97,23 +92,24 @@ class Reader {
         cursor_.SkipSpace();
         if (cursor_.Take(',')) break;
         if (!cursor_.Take(']')) {
-          return Invalid("data: there is {} where a comma or the array's end should be",
-                         Sample(cursor_.rest()));
+          return InvalidArgument("data: there is {} where a comma or the array's end should be",
+                                 Sample(cursor_.rest()));
         }
         RETURN_IF_ERROR(Close(lengths));
       }
     }
     cursor_.SkipSpace();
-    if (!cursor_.AtEnd()) return Invalid("data: there is something behind the array");
+    if (!cursor_.AtEnd()) return InvalidArgument("data: there is something behind the array");
     if (read_ != count_) {
-      return Invalid("data has {} elements, shape {} has {}", read_, ShapeText(shape_), count_);
+      return InvalidArgument("data has {} elements, shape {} has {}", read_, ShapeText(shape_),
+                             count_);
     }
     return std::move(raw_);
   }
 
  private:
   absl::Status Unlike() const {
-    return Invalid("data is nested, and not as shape {} says", ShapeText(shape_));
+    return InvalidArgument("data is nested, and not as shape {} says", ShapeText(shape_));
   }
 
   absl::Status Open(std::vector<std::int64_t>& lengths) {
@@ -133,11 +129,12 @@ class Reader {
     if (nested_ && depth != shape_.size()) return Unlike();
     read_in_outermost_ |= depth == 1;
     if (read_ == count_) {
-      return Invalid("data has more than the {} elements of shape {}", count_, ShapeText(shape_));
+      return InvalidArgument("data has more than the {} elements of shape {}", count_,
+                             ShapeText(shape_));
     }
     if (read_ % kElementsPerLook == 0) RETURN_IF_ERROR(patience_.Check());
     const absl::Status status = Append();
-    if (!status.ok()) return Invalid("data: element {}: {}", read_, Message(status));
+    if (!status.ok()) return InvalidArgument("data: element {}: {}", read_, Message(status));
     ++read_;
     return absl::OkStatus();
   }
@@ -177,7 +174,7 @@ class Reader {
   }
 
   absl::Status Unfit() const {
-    return Invalid("{} is no {}", Sample(cursor_.rest()), DatatypeName(datatype_));
+    return InvalidArgument("{} is no {}", Sample(cursor_.rest()), DatatypeName(datatype_));
   }
 
   absl::Status Bool() {
@@ -209,19 +206,20 @@ class Reader {
     if (!number) return Unfit();
     const std::string_view text = number->text;
     if (std::is_integral_v<T> && !number->whole) {
-      return Invalid("{} is no whole number, as {} needs it", Sample(text),
-                     DatatypeName(datatype_));
+      return InvalidArgument("{} is no whole number, as {} needs it", Sample(text),
+                             DatatypeName(datatype_));
     }
     T value = 0;
     auto error = std::from_chars(text.data(), text.data() + text.size(), value).ec;
     if constexpr (std::is_floating_point_v<T>) {
       // Out of range is also what is too small to be anything but zero.
-      if (error != std::errc())
+      if (error != std::errc()) {
         value = static_cast<T>(std::strtod(std::string(text).c_str(), nullptr));
+      }
       error = std::isfinite(value) ? std::errc() : std::errc::result_out_of_range;
     }
     if (error != std::errc()) {
-      return Invalid("{} is out of the range of {}", Sample(text), DatatypeName(datatype_));
+      return InvalidArgument("{} is out of the range of {}", Sample(text), DatatypeName(datatype_));
     }
     Put(value);
     return absl::OkStatus();
@@ -281,17 +279,15 @@ absl::Status WriteBools(const TensorView& tensor, std::string& json, const Patie
 }
 
 absl::Status WriteTexts(const TensorView& tensor, std::string& json, const Patience& patience) {
-  const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
-  RETURN_IF_ERROR(count.status());
-  const auto elements = DecodeBytes(tensor.data, *count);
-  RETURN_IF_ERROR(elements.status());
-  for (std::size_t i = 0; i < elements->size(); ++i) {
+  ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(tensor.shape));
+  ASSIGN_OR_RETURN(const auto elements, DecodeBytes(tensor.data, count));
+  for (std::size_t i = 0; i < elements.size(); ++i) {
     if (i % kElementsPerLook == 0) RETURN_IF_ERROR(patience.Check());
-    if (!IsUtf8((*elements)[i])) {
-      return Invalid("element {} is not UTF-8, which JSON needs: use the binary form", i);
+    if (!IsUtf8(elements[i])) {
+      return InvalidArgument("element {} is not UTF-8, which JSON needs: use the binary form", i);
     }
     if (i > 0) json += ',';
-    json += QuotedJson((*elements)[i]);
+    json += QuotedJson(elements[i]);
   }
   return absl::OkStatus();
 }
@@ -304,9 +300,8 @@ absl::StatusOr<std::string> ReadElements(std::string_view json, inference::DataT
   if (datatype == inference::TYPE_FP16 || datatype == inference::TYPE_BF16) {
     return OnlyBinary(datatype);
   }
-  const absl::StatusOr<std::int64_t> count = ElementCount(shape);
-  RETURN_IF_ERROR(count.status());
-  return Reader(json, datatype, shape, *count, patience).Read();
+  ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(shape));
+  return Reader(json, datatype, shape, count, patience).Read();
 }
 
 absl::Status WriteElements(const TensorView& tensor, std::string& json, const Patience& patience) {
@@ -355,4 +350,4 @@ absl::Status WriteElements(const TensorView& tensor, std::string& json, const Pa
   return absl::OkStatus();
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -12,21 +12,16 @@
 #include "worker/kserve_http/elements.h"
 #include "worker/kserve_http/json_header.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 constexpr Json::ArrayIndex kMaxDimensions = 64;
 
-template <typename... Arguments>
-absl::Status Invalid(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Arguments>(arguments)...));
-}
-
 absl::StatusOr<std::string> NameOf(const Json::Value& tensor, std::string_view kind) {
-  if (!tensor.isObject()) return Invalid("each of {} must be an object", kind);
+  if (!tensor.isObject()) return InvalidArgument("each of {} must be an object", kind);
   const Json::Value& name = tensor["name"];
   if (!name.isString() || name.asString().empty()) {
-    return Invalid("each of {} needs a \"name\", a text", kind);
+    return InvalidArgument("each of {} needs a \"name\", a text", kind);
   }
   return name.asString();
 }
@@ -35,7 +30,7 @@ absl::StatusOr<std::string> NameOf(const Json::Value& tensor, std::string_view k
 absl::StatusOr<const Json::Value*> ParametersOf(const Json::Value& of) {
   const Json::Value& parameters = of["parameters"];
   if (!parameters.isNull() && !parameters.isObject()) {
-    return Invalid("\"parameters\" is no object");
+    return InvalidArgument("\"parameters\" is no object");
   }
   return &parameters;
 }
@@ -43,7 +38,8 @@ absl::StatusOr<const Json::Value*> ParametersOf(const Json::Value& of) {
 absl::Status CheckNotShared(const Json::Value& parameters) {
   for (const std::string& name : parameters.getMemberNames()) {
     if (name.starts_with("shared_memory_")) {
-      return Invalid("parameter {}: tensors in shared memory are not offered over HTTP", name);
+      return InvalidArgument("parameter {}: tensors in shared memory are not offered over HTTP",
+                             name);
     }
   }
   return absl::OkStatus();
@@ -51,7 +47,8 @@ absl::Status CheckNotShared(const Json::Value& parameters) {
 
 absl::StatusOr<bool> BoolOf(const Json::Value& parameters, const char* name, bool otherwise) {
   if (!parameters.isMember(name)) return otherwise;
-  if (!parameters[name].isBool()) return Invalid("parameter {} is neither true nor false", name);
+  if (!parameters[name].isBool())
+    return InvalidArgument("parameter {} is neither true nor false", name);
   return parameters[name].asBool();
 }
 
@@ -62,12 +59,13 @@ bool IsWhole(const Json::Value& value) {
 
 absl::Status ReadShape(const Json::Value& shape,
                        inference::ModelInferRequest::InferInputTensor& to) {
-  if (!shape.isArray()) return Invalid("\"shape\" is no array");
-  if (shape.size() > kMaxDimensions)
-    return Invalid("\"shape\" has over {} dimensions", kMaxDimensions);
+  if (!shape.isArray()) return InvalidArgument("\"shape\" is no array");
+  if (shape.size() > kMaxDimensions) {
+    return InvalidArgument("\"shape\" has over {} dimensions", kMaxDimensions);
+  }
   for (const Json::Value& dimension : shape) {
     if (!IsWhole(dimension) || !dimension.isInt64() || dimension.asInt64() < 0) {
-      return Invalid("\"shape\" has something else than whole numbers from 0");
+      return InvalidArgument("\"shape\" has something else than whole numbers from 0");
     }
     to.add_shape(dimension.asInt64());
   }
@@ -95,7 +93,7 @@ absl::Status ReadParameter(const std::string& name, const Json::Value& value,
       }
       return absl::OkStatus();
     default:
-      return Invalid("parameter {} is neither a text, a number, true nor false", name);
+      return InvalidArgument("parameter {} is neither a text, a number, true nor false", name);
   }
 }
 
@@ -106,10 +104,11 @@ absl::Status CheckTaken(const inference::ModelMetadataResponse& model, const std
   if (model.inputs().empty()) return absl::OkStatus();
   const auto input = std::ranges::find_if(
       model.inputs(), [&](const auto& candidate) { return candidate.name() == name; });
-  if (input == model.inputs().end()) return Invalid("model {} has no such input", model.name());
+  if (input == model.inputs().end())
+    return InvalidArgument("model {} has no such input", model.name());
   if (input->datatype() != datatype) {
-    return Invalid("its datatype is {}, model {} takes {}", datatype, model.name(),
-                   input->datatype());
+    return InvalidArgument("its datatype is {}, model {} takes {}", datatype, model.name(),
+                           input->datatype());
   }
   const std::span<const std::int64_t> taken(input->shape().data(),
                                             static_cast<std::size_t>(input->shape().size()));
@@ -119,8 +118,8 @@ absl::Status CheckTaken(const inference::ModelMetadataResponse& model, const std
       taken.subspan(std::min<std::size_t>(1, taken.size())),
       [](std::int64_t given, std::int64_t wanted) { return wanted < 0 || given == wanted; });
   if (shape.size() != taken.size() || !alike) {
-    return Invalid("its shape is {}, model {} takes {}", ShapeText(shape), model.name(),
-                   ShapeText(taken));
+    return InvalidArgument("its shape is {}, model {} takes {}", ShapeText(shape), model.name(),
+                           ShapeText(taken));
   }
   return absl::OkStatus();
 }
@@ -134,7 +133,7 @@ class Builder {
   absl::StatusOr<InferCall> Build() {
     const Json::Value& id = header_.root["id"];
     if (!id.isNull()) {
-      if (!id.isString()) return Invalid("\"id\" is no text");
+      if (!id.isString()) return InvalidArgument("\"id\" is no text");
       call_.request.set_id(id.asString());
     }
     RETURN_IF_ERROR(ReadParameters());
@@ -145,38 +144,36 @@ class Builder {
 
  private:
   absl::Status ReadParameters() {
-    const auto parameters = ParametersOf(header_.root);
-    RETURN_IF_ERROR(parameters.status());
-    const auto binary = BoolOf(**parameters, "binary_data_output", false);
-    RETURN_IF_ERROR(binary.status());
-    call_.binary_by_default = *binary;
-    for (const std::string& name : (*parameters)->getMemberNames()) {
+    ASSIGN_OR_RETURN(const Json::Value* parameters, ParametersOf(header_.root));
+    ASSIGN_OR_RETURN(call_.binary_by_default,
+                     BoolOf(*parameters, "binary_data_output", /*otherwise=*/false));
+    for (const std::string& name : parameters->getMemberNames()) {
       if (name == "binary_data_output") continue;
       if (name.starts_with("triton_")) {
-        return Invalid("parameter {}: names that begin with triton_ are reserved", name);
+        return InvalidArgument("parameter {}: names that begin with triton_ are reserved", name);
       }
       RETURN_IF_ERROR(
-          ReadParameter(name, (**parameters)[name], (*call_.request.mutable_parameters())[name]));
+          ReadParameter(name, (*parameters)[name], (*call_.request.mutable_parameters())[name]));
     }
     return absl::OkStatus();
   }
 
   absl::Status ReadInputs() {
     const Json::Value& inputs = header_.root["inputs"];
-    if (!inputs.isArray()) return Invalid("there are no \"inputs\", an array");
+    if (!inputs.isArray()) return InvalidArgument("there are no \"inputs\", an array");
     std::unordered_set<std::string> names;
     for (const Json::Value& input : inputs) {
-      const auto name = NameOf(input, "inputs");
-      RETURN_IF_ERROR(name.status());
-      if (!names.insert(*name).second) return Invalid("input '{}' is given twice", *name);
-      const absl::Status status = ReadInput(*name, input);
+      ASSIGN_OR_RETURN(const std::string name, NameOf(input, "inputs"));
+      if (!names.insert(name).second) return InvalidArgument("input '{}' is given twice", name);
+      const absl::Status status = ReadInput(name, input);
       if (!status.ok()) {
-        return absl::Status(status.code(), fmt::format("input '{}': {}", *name, Message(status)));
+        return absl::Status(status.code(), fmt::format("input '{}': {}", name, Message(status)));
       }
     }
     if (used_ != tail_.size()) {
-      return Invalid("there are {} bytes behind the JSON, the inputs' binary_data_size make {}",
-                     tail_.size(), used_);
+      return InvalidArgument(
+          "there are {} bytes behind the JSON, the inputs' binary_data_size make {}", tail_.size(),
+          used_);
     }
     return absl::OkStatus();
   }
@@ -188,7 +185,7 @@ class Builder {
                                              ? ParseDatatype(input["datatype"].asString())
                                              : inference::TYPE_INVALID;
     if (datatype == inference::TYPE_INVALID) {
-      return Invalid(
+      return InvalidArgument(
           "\"datatype\" is none of BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, "
           "FP64, BF16 and BYTES");
     }
@@ -199,23 +196,22 @@ class Builder {
     if (model_ != nullptr) {
       RETURN_IF_ERROR(CheckTaken(*model_, name, tensor.datatype(), shape));
     }
-    const auto parameters = ParametersOf(input);
-    RETURN_IF_ERROR(parameters.status());
-    RETURN_IF_ERROR(CheckNotShared(**parameters));
-    const bool sized = (*parameters)->isMember("binary_data_size");
+    ASSIGN_OR_RETURN(const Json::Value* parameters, ParametersOf(input));
+    RETURN_IF_ERROR(CheckNotShared(*parameters));
+    const bool sized = parameters->isMember("binary_data_size");
     const bool has_data = input.isMember("data");
     if (sized ? has_data : !has_data && tail_.empty()) {
-      return Invalid("it needs either \"data\" or the parameter binary_data_size");
+      return InvalidArgument("it needs either \"data\" or the parameter binary_data_size");
     }
-    if (sized) return ReadBinary((**parameters)["binary_data_size"], datatype, shape);
+    if (sized) return ReadBinary((*parameters)["binary_data_size"], datatype, shape);
     if (!has_data) return ReadUnsized(datatype, shape);
     const Json::Value& index = input["data"];
     if (!index.isUInt() || index.asUInt() >= header_.data.size()) {
       return absl::InternalError("its data were not found");  // never: json_header.h
     }
-    auto elements = ReadElements(header_.data[index.asUInt()], datatype, shape, patience_);
-    RETURN_IF_ERROR(elements.status());
-    const auto owner = std::make_shared<const std::string>(*std::move(elements));
+    ASSIGN_OR_RETURN(std::string elements,
+                     ReadElements(header_.data[index.asUInt()], datatype, shape, patience_));
+    const auto owner = std::make_shared<const std::string>(std::move(elements));
     call_.raw.push_back({std::as_bytes(std::span(*owner)), owner});
     return absl::OkStatus();
   }
@@ -223,21 +219,20 @@ class Builder {
   absl::Status ReadBinary(const Json::Value& size, inference::DataType datatype,
                           std::span<const std::int64_t> shape) {
     if (!IsWhole(size) || !size.isUInt64()) {
-      return Invalid("binary_data_size is no whole number from 0");
+      return InvalidArgument("binary_data_size is no whole number from 0");
     }
     const std::uint64_t bytes = size.asUInt64();
     if (bytes > tail_.size() - used_) {
-      return Invalid(
+      return InvalidArgument(
           "binary_data_size is {}, behind the JSON (Inference-Header-Content-Length) "
           "there are only {} bytes more",
           bytes, tail_.size() - used_);
     }
     if (datatype != inference::TYPE_STRING) {
-      const absl::StatusOr<std::size_t> wanted = ByteSize(datatype, shape);
-      RETURN_IF_ERROR(wanted.status());
-      if (*wanted != bytes) {
-        return Invalid("{} of shape {} takes {} bytes, binary_data_size is {}",
-                       DatatypeName(datatype), ShapeText(shape), *wanted, bytes);
+      ASSIGN_OR_RETURN(const std::size_t wanted, ByteSize(datatype, shape));
+      if (wanted != bytes) {
+        return InvalidArgument("{} of shape {} takes {} bytes, binary_data_size is {}",
+                               DatatypeName(datatype), ShapeText(shape), wanted, bytes);
       }
     }
     Take(static_cast<std::size_t>(bytes));
@@ -250,7 +245,7 @@ class Builder {
   absl::Status ReadUnsized(inference::DataType datatype, std::span<const std::int64_t> shape) {
     if (datatype == inference::TYPE_STRING) {
       if (header_.root["inputs"].size() != 1 || ShapeText(shape) != "[1]") {
-        return Invalid(
+        return InvalidArgument(
             "without binary_data_size, BYTES must be of shape [1] and of the only input");
       }
       std::string element;
@@ -260,13 +255,13 @@ class Builder {
       used_ = tail_.size();
       return absl::OkStatus();
     }
-    const absl::StatusOr<std::size_t> bytes = ByteSize(datatype, shape);
-    RETURN_IF_ERROR(bytes.status());
-    if (*bytes > tail_.size() - used_) {
-      return Invalid("{} of shape {} takes {} bytes, behind the JSON there are only {} more",
-                     DatatypeName(datatype), ShapeText(shape), *bytes, tail_.size() - used_);
+    ASSIGN_OR_RETURN(const std::size_t bytes, ByteSize(datatype, shape));
+    if (bytes > tail_.size() - used_) {
+      return InvalidArgument(
+          "{} of shape {} takes {} bytes, behind the JSON there are only {} more",
+          DatatypeName(datatype), ShapeText(shape), bytes, tail_.size() - used_);
     }
-    Take(*bytes);
+    Take(bytes);
     return absl::OkStatus();
   }
 
@@ -280,32 +275,29 @@ class Builder {
   absl::Status ReadOutputs() {
     const Json::Value& outputs = header_.root["outputs"];
     if (outputs.isNull()) return absl::OkStatus();
-    if (!outputs.isArray()) return Invalid("\"outputs\" is no array");
+    if (!outputs.isArray()) return InvalidArgument("\"outputs\" is no array");
     for (const Json::Value& output : outputs) {
-      const auto name = NameOf(output, "outputs");
-      RETURN_IF_ERROR(name.status());
-      if (call_.binary_outputs.contains(*name)) {
-        return Invalid("output '{}' is asked for twice", *name);
+      ASSIGN_OR_RETURN(const std::string name, NameOf(output, "outputs"));
+      if (call_.binary_outputs.contains(name)) {
+        return InvalidArgument("output '{}' is asked for twice", name);
       }
-      const absl::Status status = ReadOutput(*name, output);
-      if (!status.ok()) return Invalid("output '{}': {}", *name, Message(status));
+      const absl::Status status = ReadOutput(name, output);
+      if (!status.ok()) return InvalidArgument("output '{}': {}", name, Message(status));
     }
     return absl::OkStatus();
   }
 
   absl::Status ReadOutput(const std::string& name, const Json::Value& output) {
-    const auto parameters = ParametersOf(output);
-    RETURN_IF_ERROR(parameters.status());
-    RETURN_IF_ERROR(CheckNotShared(**parameters));
-    const auto binary = BoolOf(**parameters, "binary_data", call_.binary_by_default);
-    RETURN_IF_ERROR(binary.status());
-    call_.binary_outputs[name] = *binary;
+    ASSIGN_OR_RETURN(const Json::Value* parameters, ParametersOf(output));
+    RETURN_IF_ERROR(CheckNotShared(*parameters));
+    ASSIGN_OR_RETURN(call_.binary_outputs[name],
+                     BoolOf(*parameters, "binary_data", call_.binary_by_default));
     auto& wanted = *call_.request.add_outputs();
     wanted.set_name(name);
-    if (!(*parameters)->isMember("classification")) return absl::OkStatus();
-    const Json::Value& classes = (**parameters)["classification"];
+    if (!parameters->isMember("classification")) return absl::OkStatus();
+    const Json::Value& classes = (*parameters)["classification"];
     if (!IsWhole(classes) || !classes.isInt64() || classes.asInt64() < 0) {
-      return Invalid("parameter classification is no whole number from 0");
+      return InvalidArgument("parameter classification is no whole number from 0");
     }
     if (classes.asInt64() == 0) return absl::OkStatus();  // none, which gRPC says by leaving it out
     (*wanted.mutable_parameters())["classification"].set_int64_param(classes.asInt64());
@@ -328,18 +320,18 @@ absl::StatusOr<InferCall> ReadInfer(const Body& body, std::optional<std::size_t>
                                     const Patience& patience) {
   const std::size_t json_bytes = header.value_or(body.bytes.size());
   if (json_bytes > body.bytes.size()) {
-    return Invalid("Inference-Header-Content-Length is {}, the body has {} bytes", json_bytes,
-                   body.bytes.size());
+    return InvalidArgument("Inference-Header-Content-Length is {}, the body has {} bytes",
+                           json_bytes, body.bytes.size());
   }
   if (json_bytes == 0) {
     const bool raw_binary = header && !body.bytes.empty();
-    return Invalid("{}", raw_binary ? "requests of raw binary data alone are not offered: describe "
-                                      "the inputs in JSON"
-                                    : "the body is empty");
+    return InvalidArgument(
+        "{}", raw_binary ? "requests of raw binary data alone are not offered: describe "
+                           "the inputs in JSON"
+                         : "the body is empty");
   }
-  const absl::StatusOr<JsonHeader> json = ReadJsonHeader(body.bytes.substr(0, json_bytes));
-  RETURN_IF_ERROR(json.status());
-  return Builder(body, body.bytes.substr(json_bytes), *json, model, patience).Build();
+  ASSIGN_OR_RETURN(const JsonHeader json, ReadJsonHeader(body.bytes.substr(0, json_bytes)));
+  return Builder(body, body.bytes.substr(json_bytes), json, model, patience).Build();
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -12,7 +12,7 @@
 #include "worker/kserve_http/elements.h"
 #include "worker/kserve_http/message_json.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, const InferCall& call,
                                           const Patience& patience) {
@@ -61,4 +61,4 @@ absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, co
   return response;
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -6,12 +6,13 @@
 #include "worker/backend/infer_answer.h"
 #include "worker/kserve_http/infer_request.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
-// {"id","model_name","model_version","parameters","outputs"}; the binary outputs follow it in
-// order, and Inference-Header-Content-Length says where. As in Triton, an answer without a byte of
-// those is plain JSON. Errors: as WriteElements (elements.h).
+// Writes {"id","model_name","model_version","parameters","outputs"}. The binary outputs follow it
+// in order, and Inference-Header-Content-Length says where they begin. As in Triton, an answer
+// without binary outputs, or with empty ones only, is plain JSON. Errors: as WriteElements
+// (elements.h).
 absl::StatusOr<fcgi::Response> WriteInfer(const backend::InferAnswer& answer, const InferCall& call,
                                           const Patience& patience = {});
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

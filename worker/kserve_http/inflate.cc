@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <climits>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 // Bits of zlib's window, and which frame is around the data.
@@ -38,13 +38,13 @@ std::size_t GzipLength(std::string_view bytes) {
 }  // namespace
 
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
-                                    std::size_t most, const Patience& patience) {
+                                    std::size_t max_bytes, const Patience& patience) {
   if (encoding != "gzip" && encoding != "deflate") {
     return absl::UnimplementedError(
         fmt::format("Content-Encoding {} is not known here, gzip and deflate are", encoding));
   }
   // What gzip's trailer promises (RFC 1952, 2.3.1) is all that is counted for it.
-  const std::size_t promised = encoding == "gzip" ? GzipLength(bytes) : most;
+  const std::size_t promised = encoding == "gzip" ? GzipLength(bytes) : max_bytes;
   if (bytes.size() > UINT_MAX) return absl::OutOfRangeError("the compressed body is too long");
   Stream stream(encoding == "gzip" ? kGzipFrame : kZlibFrame);
   if (!stream.good) return absl::InternalError("zlib cannot be used");
@@ -56,11 +56,11 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
     RETURN_IF_ERROR(patience.Check());
     const std::size_t before = text.size();
     if (before > promised) break;
-    if (before > most) {
+    if (before > max_bytes) {
       return absl::OutOfRangeError(
-          fmt::format("the body has more than {} bytes when it is unpacked", most));
+          fmt::format("the body has more than {} bytes when it is unpacked", max_bytes));
     }
-    text.resize(before + std::min(kPiece, std::min(most, promised) + 1 - before));
+    text.resize(before + std::min(kPiece, std::min(max_bytes, promised) + 1 - before));
     stream.next_out = reinterpret_cast<Bytef*>(text.data() + before);
     stream.avail_out = static_cast<uInt>(text.size() - before);
     result = inflate(&stream, Z_NO_FLUSH);
@@ -69,22 +69,23 @@ absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view enc
   if (result != Z_STREAM_END || stream.avail_in > 0) {
     return absl::DataLossError(fmt::format("the body is no sound {}", encoding));
   }
-  if (text.size() > most) {
+  if (text.size() > max_bytes) {
     return absl::OutOfRangeError(
-        fmt::format("the body has more than {} bytes when it is unpacked", most));
+        fmt::format("the body has more than {} bytes when it is unpacked", max_bytes));
   }
   return text;
 }
 
-std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most) {
-  if (encoding == "gzip") return std::min(GzipLength(bytes), most);
+std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding,
+                          std::size_t max_bytes) {
+  if (encoding == "gzip") return std::min(GzipLength(bytes), max_bytes);
   // RFC 1950 has no length. A little is unpacked to see.
   constexpr std::size_t kTrial = std::size_t{1} << 20;
-  if (const auto text = Inflate(bytes, encoding, std::min(most, kTrial)); text.ok()) {
+  if (const auto text = Inflate(bytes, encoding, std::min(max_bytes, kTrial)); text.ok()) {
     return text->size();
   }
-  constexpr std::size_t kMostPerByte = 1032;  // zlib's technical details
-  return bytes.size() > most / kMostPerByte ? most : bytes.size() * kMostPerByte;
+  constexpr std::size_t kMaxPerByte = 1032;  // zlib's technical details
+  return bytes.size() > max_bytes / kMaxPerByte ? max_bytes : bytes.size() * kMaxPerByte;
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -1,4 +1,4 @@
-// Bodies that clients have compressed (RFC 1950, RFC 1952).
+// Unpacks bodies that clients have compressed (RFC 1950, RFC 1952).
 #pragma once
 
 #include <cstddef>
@@ -8,17 +8,17 @@
 #include "shared/base/patience.h"
 #include "shared/base/status.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
-// `encoding`: "gzip" or "deflate". OUT_OF_RANGE as soon as there are more than `most` bytes;
-// DATA_LOSS when it is damaged, cut off or has something behind it; UNIMPLEMENTED: another
-// encoding; and the errors of Patience::Check.
+// `encoding` is "gzip" or "deflate"; UNIMPLEMENTED for another one. OUT_OF_RANGE as soon as there
+// are more than `max_bytes` bytes; DATA_LOSS when the data are damaged, cut off, or have something
+// behind them; and the errors of Patience::Check. http::BodyProblem knows all of these.
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
-                                    std::size_t most, const Patience& patience = {});
+                                    std::size_t max_bytes, const Patience& patience = {});
 
-// The most bytes that Inflate would make of it, without unpacking more than a megabyte: never more
-// than `most`. Of gzip it is what its trailer says; of data that have more Inflate unpacks no more
-// than that.
-std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t most);
+// An upper bound for the bytes that Inflate returns or allocates, and at most `max_bytes`. It unpacks
+// no more than a megabyte to find out. For gzip it is the length in the trailer, at which Inflate
+// stops.
+std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t max_bytes);
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -4,7 +4,7 @@
 
 #include "shared/base/utf8.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 bool IsDigit(char c) {
@@ -136,4 +136,4 @@ std::optional<unsigned> JsonCursor::TakeHex() {
   return value;
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

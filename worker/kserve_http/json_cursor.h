@@ -1,4 +1,4 @@
-// Reads JSON (RFC 8259) token by token, where a tree of it would take fifty times its memory.
+// Reads JSON (RFC 8259) token by token, for texts whose tree would take fifty times their memory.
 #pragma once
 
 #include <cstddef>
@@ -6,15 +6,15 @@
 #include <string>
 #include <string_view>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
-// A position in a text, which must outlive it. What takes a token leaves the position alone when
-// there is none.
+// A position in a text, which must outlive it. Each Take function moves the position behind the
+// token that it takes, and leaves it where it is when there is no such token.
 class JsonCursor {
  public:
   explicit JsonCursor(std::string_view text) : text_(text) {}
 
-  // What is left, from the position on.
+  // The text from the position on.
   std::string_view rest() const { return text_.substr(at_); }
   bool AtEnd() const { return at_ == text_.size(); }
 
@@ -28,8 +28,8 @@ class JsonCursor {
   };
   std::optional<Number> TakeNumber();
 
-  // A string, to `text` as UTF-8. False also for control characters, escapes that are none, half
-  // surrogate pairs, and bytes that are not UTF-8.
+  // Takes a string and stores it in `text` as UTF-8. False also when it has control characters,
+  // invalid escapes, half a surrogate pair, or bytes that are not UTF-8.
   bool TakeString(std::string& text);
 
  private:
@@ -41,4 +41,4 @@ class JsonCursor {
   std::size_t at_ = 0;
 };
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

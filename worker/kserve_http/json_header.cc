@@ -11,15 +11,15 @@
 #include "shared/base/utf8.h"
 #include "worker/kserve_http/json_cursor.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 constexpr std::size_t kMaxDepth = 32;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 constexpr std::size_t kMaxValues = 16'384;  // of which each costs some hundred bytes
 
-absl::Status Invalid(std::string_view text) {
-  return absl::InvalidArgumentError(fmt::format("the request's JSON is malformed: {}", text));
+absl::Status Malformed(std::string_view text) {
+  return InvalidArgument("the request's JSON is malformed: {}", text);
 }
 
 // Where the string that begins at `at` ends, behind its quote; the text's end when it does not.
@@ -67,14 +67,14 @@ class Splitter {
         case '{':
         case '[':
           if (open_.size() == kMaxDepth) {
-            return Invalid(fmt::format("it is nested deeper than {} levels", kMaxDepth));
+            return Malformed(fmt::format("it is nested deeper than {} levels", kMaxDepth));
           }
           open_ += c;
           key_follows_ = c == '{';
           break;
         case '}':
         case ']':
-          if (open_.empty()) return Invalid("a bracket closes what was not opened");
+          if (open_.empty()) return Malformed("a bracket closes what was not opened");
           open_.pop_back();
           key_follows_ = false;
           break;
@@ -88,7 +88,7 @@ class Splitter {
           }
           break;
         case '/':
-          return Invalid("there is a comment");  // of which jsoncpp would tolerate some
+          return Malformed("there is a comment");  // of which jsoncpp would tolerate some
         default:
           break;
       }
@@ -121,8 +121,8 @@ class Splitter {
 
   absl::Status Copy(std::size_t end) {
     if (copy_.size() + (end - copied_) > kMaxBytes) {
-      return absl::InvalidArgumentError(fmt::format(
-          "the request's JSON has more than {} bytes besides the inputs' data", kMaxBytes));
+      return InvalidArgument("the request's JSON has more than {} bytes besides the inputs' data",
+                             kMaxBytes);
     }
     copy_ += text_.substr(copied_, end - copied_);
     copied_ = end;
@@ -144,14 +144,13 @@ class Splitter {
 
 absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text) {
   JsonHeader header;
-  const absl::StatusOr<std::string> copy = Splitter(text, header.data).Split();
-  RETURN_IF_ERROR(copy.status());
-  if (!IsUtf8(*copy)) return Invalid("it is not UTF-8");
-  auto root = ReadStrictJson(*copy, static_cast<int>(kMaxDepth), kMaxValues);
-  if (!root.ok()) return Invalid(Message(root.status()));
+  ASSIGN_OR_RETURN(const std::string copy, Splitter(text, header.data).Split());
+  if (!IsUtf8(copy)) return Malformed("it is not UTF-8");
+  auto root = ReadStrictJson(copy, static_cast<int>(kMaxDepth), kMaxValues);
+  if (!root.ok()) return Malformed(Message(root.status()));
   header.root = *std::move(root);
-  if (!header.root.isObject()) return Invalid("it is no object");
+  if (!header.root.isObject()) return Malformed("it is no object");
   return header;
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

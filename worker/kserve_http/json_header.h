@@ -1,6 +1,6 @@
-// The JSON of an inference request, taken apart: all of it as a tree but the tensors' elements,
-// which stay text. A tree takes some fifty times the memory of its text, and elements are nearly
-// all of a large request.
+// Parses the JSON of an inference request into a tree, except for the elements of its tensors,
+// which stay text. A tree takes some fifty times the memory of its text, and nearly all of a large
+// request are elements.
 #pragma once
 
 #include <json/json.h>
@@ -10,17 +10,18 @@
 
 #include "shared/base/status.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
 struct JsonHeader {
   Json::Value root;  // an object
-  // The text of each `data` of `inputs`. In `root`, a number stands for it: its index here.
-  std::vector<std::string_view> data;  // views into what was read
+  // The text of each `data` in `inputs`: views into what was read. In `root` each has its index
+  // here as its value.
+  std::vector<std::string_view> data;
 };
 
-// Strict: UTF-8, each key once in its object, no comments, nothing behind the value. At most 32
-// levels deep, 16,384 values and 1 MiB without the elements, which are not looked at.
-// INVALID_ARGUMENT.
+// The parser is strict: UTF-8, no key twice in an object, no comments, nothing behind the value.
+// Apart from the elements, which are not checked, the text may have 32 levels, 16,384 values and 1
+// MiB. INVALID_ARGUMENT otherwise.
 absl::StatusOr<JsonHeader> ReadJsonHeader(std::string_view text);
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

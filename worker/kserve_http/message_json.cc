@@ -12,7 +12,7 @@
 
 #include "shared/base/json_text.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using google::protobuf::FieldDescriptor;
@@ -166,4 +166,4 @@ std::string ToJson(const Parameters& parameters) {
   return fmt::format("{{{}}}", fmt::join(members, ","));
 }
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

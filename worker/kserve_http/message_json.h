@@ -1,4 +1,4 @@
-// What a model server says of itself and its models, as JSON.
+// Writes a model server's messages as JSON.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -7,21 +7,20 @@
 
 #include "proto/kserve.pb.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 
-// Names as the .proto has them, 64-bit numbers as numbers and enums by name: as Triton writes its
-// messages, and not as protobuf's own JSON does. Fields that are not set have their default, if
-// they can have one.
+// Writes a message as Triton does, and not as protobuf's own JSON: names as in the .proto, 64-bit
+// integers as numbers, enums by name. A field that is not set has its default, if it has one.
 std::string ToJson(const google::protobuf::Message& message);
 
-// [{"name","version","state","reason"},...]; of an entry only what is not empty.
+// [{"name","version","state","reason"},...]; members that would be empty are left out.
 std::string ToJson(const inference::RepositoryIndexResponse& index);
 
-// Its extensions are those that are offered here: without the ones for administrators.
+// The extensions are those that are offered over HTTP, without the ones for administrators.
 std::string ToJson(inference::ServerMetadataResponse metadata);
 
 // {"name":value,...}
 using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
 std::string ToJson(const Parameters& parameters);
 
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -8,7 +8,7 @@
 
 #include "shared/base/json_text.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 // The class's name; its number where the model names none.
@@ -66,10 +66,10 @@ std::string Members(const Prediction& prediction, bool normalized) {
   return json;
 }
 
-std::string Complete(std::string_view members, const Timings& timings,
+std::string Complete(std::string_view members, const http::StageTimes& times,
                      std::string_view request_id) {
-  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, timings.Json(),
+  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, times.Json(),
                      QuotedJson(request_id));
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -1,20 +1,21 @@
-// A prediction as the JSON that clients get.
+// A prediction as JSON.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-#include "worker/http/timings.h"
-#include "worker/predict/predictor.h"
+#include "worker/http/stage_times.h"
+#include "worker/predict/picture_inference.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 // The answer's members about the picture, without braces: "model":{...},"image":{...}, and
 // "detections" for detectors, "classes" for classifications, "embedding" for embeddings.
-// `normalized`: boxes in 0..1 of the picture instead of its pixels.
+// `normalized`: boxes have coordinates from 0 to 1 instead of pixels.
 std::string Members(const Prediction& prediction, bool normalized);
 
 // The whole answer with these members.
-std::string Complete(std::string_view members, const Timings& timings, std::string_view request_id);
+std::string Complete(std::string_view members, const http::StageTimes& times,
+                     std::string_view request_id);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -9,29 +9,27 @@
 #include <cstddef>
 #include <exception>
 #include <iterator>
-#include <mutex>
 #include <span>
 #include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "fcgi/serving/part_owner.h"
+#include "fcgi/serving/crash_scope.h"
+#include "shared/base/check.h"
 #include "shared/base/json_text.h"
+#include "shared/base/mutex.h"
 #include "worker/http/picture_input.h"
 #include "worker/predict/answer.h"
 #include "worker/predict/picture_cost.h"
-#include "worker/predict/predict.h"
+#include "worker/predict/picture_inference.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
-// More would wait for each other's share of the processor and of the model server.
-constexpr int kMostHelpers = kMaxHelpers;
+using Outcome = std::variant<std::monostate, Prediction, http::Problem>;
 
-using Outcome = std::variant<std::monostate, Prediction, Problem>;
-
-// Spare threads until the end of its life.
+// Spare threads, taken for the lifetime of the object.
 class Taken {
  public:
   Taken(SpareThreads& spare, int wanted) : spare_(spare), count_(spare.Take(wanted)) {}
@@ -48,24 +46,23 @@ class Taken {
 
 class Batch {
  public:
-  Batch(const Exchange& exchange, const Services& services, const std::string& model,
-        const PredictParameters& parameters, const PictureInputs& inputs)
+  Batch(const http::Exchange& exchange, const http::Services& services, const std::string& model,
+        const http::PredictParameters& parameters, const http::PictureInputs& inputs)
       : exchange_(exchange),
         services_(services),
         model_(model),
         parameters_(parameters),
         inputs_(inputs),
         outcomes_(inputs.pictures.size()),
-        timings_(inputs.pictures.size()) {}
+        times_(inputs.pictures.size()) {}
 
   void Run() {
     const int pictures = static_cast<int>(inputs_.pictures.size());
-    const Taken taken(services_.spare_threads, std::min(pictures - 1, kMostHelpers));
+    const Taken taken(services_.spare_threads, std::min(pictures - 1, int{kMaxHelpers}));
     std::vector<std::jthread> threads;
     try {
       for (int i = 0; i < taken.count(); ++i) {
-        threads.emplace_back(
-            [this, &helper = helpers_[static_cast<std::size_t>(i)]] { Help(helper); });
+        threads.emplace_back([this, i] { Help(static_cast<std::size_t>(i)); });
       }
     } catch (const std::exception&) {
       // There is no thread left, or no memory for one: those that there are do it.
@@ -75,37 +72,39 @@ class Batch {
   }
 
   const std::vector<Outcome>& outcomes() const { return outcomes_; }
-  const std::vector<Timings>& timings() const { return timings_; }
+  const std::vector<http::StageTimes>& times() const { return times_; }
 
  private:
-  struct Helper {
-    Seqlock<Task> task;
-    bool ended = false;  // guarded by mutex_
-  };
-
-  void Help(Helper& helper) {
+  void Help(std::size_t helper) {
     try {
-      const fcgi::PartOwner owner(exchange_.lane, helper.task);
-      Work(helper.task);
+      const fcgi::HelperCrashScope scope(exchange_.lane, tasks_[helper]);
+      Work(tasks_[helper]);
     } catch (const std::exception&) {  // no memory to begin with: the others do it
     }
-    const std::lock_guard lock(mutex_);
-    helper.ended = true;
-    ended_.notify_one();
+    const MutexLock lock(mutex_);
+    ended_[helper] = true;
+    one_ended_.notify_one();
   }
 
-  // Until the first `count` helpers have ended. What keeps them is shown as what our lane is at, so
-  // that a picture on which one is stuck is known.
+  // The first of the first `count` helpers that has not ended; `count` when all have.
+  std::size_t FirstAtWork(std::size_t count) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto helpers = std::span(ended_).first(count);
+    return static_cast<std::size_t>(std::ranges::find(helpers, false) - helpers.begin());
+  }
+
+  // Waits until the first `count` helpers have ended. Meanwhile our lane shows the task of one that
+  // is at work, so that it is known on which picture a thread is stuck.
   void Await(std::size_t count) {
     constexpr std::chrono::milliseconds kLookAgain{200};
-    const auto helpers = std::span(helpers_).first(count);
-    const auto at_work = [&] { return std::ranges::find(helpers, false, &Helper::ended); };
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     while (true) {
-      const auto helper = at_work();
-      if (helper == helpers.end()) return;
-      exchange_.lane.task.Store(helper->task.Load().value_or(Task{}));
-      ended_.wait_for(lock, kLookAgain, [&] { return at_work() == helpers.end(); });
+      const std::size_t helper = FirstAtWork(count);
+      if (helper == count) return;
+      exchange_.lane.task.Store(tasks_[helper].Load().value_or(Task{}));
+      one_ended_.wait_for(lock.native(), kLookAgain,
+                          [this, count]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                            return FirstAtWork(count) == count;
+                          });
     }
   }
 
@@ -116,44 +115,48 @@ class Batch {
       try {
         outcomes_[at] = Answer(at, task);
       } catch (const std::exception&) {  // out of memory, for one
-        outcomes_[at] = Problem(failed_);
+        outcomes_[at] = http::Problem(failed_);
       }
     }
   }
 
   Outcome Answer(std::size_t at, Seqlock<Task>& task) {
-    const PictureInput& input = inputs_.pictures[at];
-    if (const auto* problem = std::get_if<Problem>(&input)) return *problem;
-    auto answer = PredictPicture(exchange_, services_, model_, std::get<std::string_view>(input),
-                                 parameters_, /*keep_pixels=*/false, task, timings_[at]);
-    if (auto* problem = std::get_if<Problem>(&answer)) return std::move(*problem);
+    const http::PictureInput& input = inputs_.pictures[at];
+    if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
+    auto answer = InferPicture(
+        exchange_, services_,
+        {.model = model_, .picture = std::get<std::string_view>(input), .parameters = parameters_},
+        task, times_[at]);
+    if (auto* problem = std::get_if<http::Problem>(&answer)) return std::move(*problem);
     return std::get<Prediction>(std::move(answer));
   }
 
-  const Exchange& exchange_;
-  const Services& services_;
+  const http::Exchange& exchange_;
+  const http::Services& services_;
   const std::string& model_;
-  const PredictParameters& parameters_;
-  const PictureInputs& inputs_;
+  const http::PredictParameters& parameters_;
+  const http::PictureInputs& inputs_;
   std::atomic<std::size_t> next_ = 0;
-  std::vector<Outcome> outcomes_;  // each written by one thread, read after all have ended
-  std::vector<Timings> timings_;   // likewise
-  const Problem failed_ = Internal("the worker could not finish this picture");
+  std::vector<Outcome> outcomes_;        // each written by one thread, read after all have ended
+  std::vector<http::StageTimes> times_;  // likewise
+  const http::Problem failed_ = http::Internal("the worker could not finish this picture");
 
-  std::array<Helper, kMostHelpers> helpers_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
+  // More helpers would wait for each other's share of the processor and of the model server.
+  std::array<Seqlock<Task>, kMaxHelpers> tasks_;
+  Mutex mutex_;
+  std::array<bool, kMaxHelpers> ended_ ABSL_GUARDED_BY(mutex_) = {};
+  std::condition_variable one_ended_;
 };
 
 struct Writer {
   bool normalized;
   std::string& json;
 
-  void operator()(std::monostate) const {}  // every picture has an outcome
+  void operator()(std::monostate) const { CHECK(false); }  // every picture has an outcome
   void operator()(const Prediction& prediction) const {
     fmt::format_to(std::back_inserter(json), "200,{}", Members(prediction, normalized));
   }
-  void operator()(const Problem& problem) const {
+  void operator()(const http::Problem& problem) const {
     fmt::format_to(std::back_inserter(json), R"({},"problem":{{{}}})", problem.status,
                    Members(problem));
   }
@@ -170,33 +173,33 @@ int SpareThreads::Take(int wanted) {
   return taken;
 }
 
-fcgi::Response PredictBatch(Exchange& exchange, const Services& services,
+fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
                             const std::string& model) {
-  if (!CanBeModelName(model)) {
-    return exchange.Fail(BackendProblem(absl::NotFoundError(""), model));
+  if (!http::CanBeModelName(model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
   }
-  const auto parameters = ParseParameters(exchange.request.query, services.config.predict);
-  if (const auto* problem = std::get_if<Problem>(&parameters)) return exchange.Fail(*problem);
-  const auto& wanted = std::get<PredictParameters>(parameters);
-  if (wanted.render.value_or(Output::kJson) != Output::kJson) {
-    return exchange.Fail(BadParameter("render", "a batch is answered in JSON"));
+  const auto parameters = http::ParseParameters(exchange.request.query, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
+  const auto& wanted = std::get<http::PredictParameters>(parameters);
+  if (wanted.render.value_or(http::Output::kJson) != http::Output::kJson) {
+    return exchange.Fail(http::BadParameter("render", "a batch is answered in JSON"));
   }
   auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
-  if (!reading.ok()) return exchange.Fail(HeavyProblem(reading.status()));
-  const auto inputs = ReadPictures(exchange.request, services.config.limits.batch_images);
+  if (!reading.ok()) return exchange.Fail(http::HeavyProblem(reading.status()));
+  const auto inputs = http::ReadPictures(exchange.request, services.config.limits.batch_images);
   *reading = HeavyStep();
-  if (const auto* problem = std::get_if<Problem>(&inputs)) return exchange.Fail(*problem);
+  if (const auto* problem = std::get_if<http::Problem>(&inputs)) return exchange.Fail(*problem);
   // What would be wrong with every picture is wrong with the request.
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
-  if (!known.ok()) return exchange.Fail(BackendProblem(known.status(), model));
-  if (!(*known)->plan.ok()) return exchange.Fail(BackendProblem((*known)->plan.status(), model));
+  if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
+  if (!(*known)->plan.ok())
+    return exchange.Fail(http::BackendProblem((*known)->plan.status(), model));
 
-  Batch batch(exchange, services, model, wanted, std::get<PictureInputs>(inputs));
+  Batch batch(exchange, services, model, wanted, std::get<http::PictureInputs>(inputs));
   batch.Run();
-  if (exchange.limits.departed.stop_requested()) return exchange.Fail(ClientLeft());
-  for (const Timings& part : batch.timings()) exchange.timings.Add(part);
-  exchange.timings.Set(Stage::kTotal, std::chrono::duration_cast<Timings::Duration>(
-                                          Clock::now() - exchange.request.accepted));
+  if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+  for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
+  exchange.SetTotalTime();
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
@@ -204,8 +207,8 @@ fcgi::Response PredictBatch(Exchange& exchange, const Services& services,
     json += '}';
   }
   fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",
-                 exchange.timings.Json(), QuotedJson(exchange.id));
-  return Json(std::move(json));
+                 exchange.times.Json(), QuotedJson(exchange.id));
+  return http::Json(std::move(json));
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -6,24 +6,26 @@
 
 #include "worker/http/exchange.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
-// How many threads a worker's batches may have besides those that serve requests. Thread safe.
+// Counts the threads that a worker's batches may start besides the threads that serve requests.
+// Thread safe.
 class SpareThreads {
  public:
   explicit SpareThreads(int count) : free_(count) {}
 
-  // Up to `wanted` of those that are free; to be given back.
-  int Take(int wanted);
+  // Takes up to `wanted` of those that are free, and returns how many. The caller gives them back.
+  [[nodiscard]] int Take(int wanted);
   void GiveBack(int count) { free_ += count; }
 
  private:
   std::atomic<int> free_;
 };
 
-// The pictures are worked on at once, by the calling thread and as many spare ones as there are. A
-// picture's problem stands in its place and spoils no other; 200 when the request itself is good.
-// The stages' times are those of all pictures together.
-fcgi::Response PredictBatch(Exchange& exchange, const Services& services, const std::string& model);
+// Works on the pictures in parallel, in the calling thread and in as many spare ones as there are.
+// A picture's problem stands in its place and does not affect the others; the status is 200 when
+// the request itself is good. The stages' times are the sums over all pictures.
+fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
+                            const std::string& model);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

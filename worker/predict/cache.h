@@ -1,4 +1,4 @@
-// The cache of answers as requests use it.
+// The cache of answers, with everything that a request needs of it.
 #pragma once
 
 #include <chrono>
@@ -9,10 +9,9 @@
 #include "worker/predict/cache_key.h"
 #include "worker/predict/response_cache.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
-// A worker's own, shared by its threads; the answers are those of all workers. The arguments are
-// those of its parts.
+// Each worker has one, which its threads share. All workers share the answers. Thread safe.
 struct Cache {
   Cache(const std::string& folder, std::size_t entries, std::chrono::seconds time_to_live,
         int writer, const Config& config, CacheCounts& of_worker)
@@ -23,4 +22,4 @@ struct Cache {
   CacheCounts& counts;
 };
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

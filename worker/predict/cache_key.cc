@@ -5,7 +5,7 @@
 #include "shared/base/json_text.h"
 #include "worker/predict/models.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 constexpr std::size_t kMaxModels = 1000;
@@ -25,7 +25,7 @@ Sha256 DigestOfDescription(const backend::Model& model) {
 
 CacheKey CacheKeys::For(std::string_view picture,
                         const std::shared_ptr<const backend::Model>& model,
-                        const PredictParameters& parameters, std::string_view output) {
+                        const http::PredictParameters& parameters, std::string_view output) {
   // Of fixed length, then texts whose ends can be told.
   std::string text(Sha256Of(picture).view());
   text += DigestOf(model).view();
@@ -36,11 +36,11 @@ CacheKey CacheKeys::For(std::string_view picture,
 }
 
 Sha256 CacheKeys::DigestOf(const std::shared_ptr<const backend::Model>& model) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (described_.size() > kMaxModels) described_.clear();
   Described& known = described_[model->description.name];
   if (known.model != model) known = {model, DigestOfDescription(*model)};
   return known.digest;
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -11,7 +11,7 @@
 #include <ctime>
 #include <thread>
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 std::atomic<void*> latest_leak;
@@ -57,6 +57,6 @@ void InjectFault(std::string_view picture) {
   }
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict
 
 #endif

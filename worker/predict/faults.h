@@ -1,16 +1,15 @@
-// Faults on demand, for tests of the pool: a picture that ends in "inferpool-fault:NAME" makes the
-// worker that is given it misbehave. Compiled only with INFERPOOL_FAULTS; otherwise this does
-// nothing at all.
+// Faults for tests of the pool: a picture that ends in "inferpool-fault:NAME" makes the worker that
+// gets it misbehave. Without INFERPOOL_FAULTS the function is empty.
 //
 //   crash   reads through a null pointer      abort   calls abort()
-//   hang    never comes back                  leak    keeps 64 MiB
-//   slow    takes 300 ms longer           spin    never comes back, and computes
-//   busy    computes for 2 s of a processor's time
+//   hang    never returns                     leak    keeps 64 MiB
+//   slow    takes 300 ms longer               spin    never returns, and computes
+//   busy    computes for 2 s of CPU time
 #pragma once
 
 #include <string_view>
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 #ifdef INFERPOOL_FAULTS
 void InjectFault(std::string_view picture);
@@ -18,4 +17,4 @@ void InjectFault(std::string_view picture);
 inline void InjectFault(std::string_view) {}
 #endif
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

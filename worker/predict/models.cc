@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <utility>
+
 #include "shared/base/json_text.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 std::string ToJson(const std::vector<TensorSpec>& tensors) {
@@ -20,6 +22,31 @@ std::string ToJson(const std::vector<TensorSpec>& tensors) {
 }
 
 }  // namespace
+
+fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services) {
+  const Deadline deadline = exchange.limits.deadline;
+  const auto names = services.client.ReadyModels(deadline);
+  if (!names.ok()) return exchange.Fail(http::BackendProblem(names.status(), ""));
+  std::vector<std::shared_ptr<const backend::Model>> models;
+  for (const std::string& name : *names) {
+    if (!exchange.MayUse(name)) continue;
+    auto model = services.catalog.Get(name, deadline);
+    if (absl::IsNotFound(model.status())) continue;  // unloaded meanwhile
+    if (!model.ok()) return exchange.Fail(http::BackendProblem(model.status(), name));
+    models.push_back(*std::move(model));
+  }
+  return http::Json(ToJson(models));
+}
+
+fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,
+                             const std::string& model) {
+  if (!http::CanBeModelName(model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
+  }
+  const auto known = services.catalog.Get(model, exchange.limits.deadline);
+  if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
+  return http::Json(ToJson(**known) + "\n");
+}
 
 std::string ToJson(const backend::Model& model) {
   const ModelDescription& description = model.description;
@@ -43,4 +70,4 @@ std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& mod
   return fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ","));
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

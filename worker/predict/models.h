@@ -1,4 +1,4 @@
-// What the model server has ready, as JSON.
+// GET /v1/models and /v1/models/{model}: the models that the model server has ready.
 #pragma once
 
 #include <memory>
@@ -6,15 +6,22 @@
 #include <vector>
 
 #include "worker/backend/catalog.h"
+#include "worker/http/exchange.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
+
+// Lists the models that the request's key may use.
+fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services);
+
+fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,
+                             const std::string& model);
 
 // {"name":"faces","version":"1","family":"end_to_end","max_batch_size":0,"inputs":[...],
 //  "outputs":[...],"class_names":[...]}; `family` is null, with the reason in "unusable", for a
-// model that this API cannot serve predictions of.
+// model whose predictions this API cannot serve.
 std::string ToJson(const backend::Model& model);
 
 // {"models":[...]}
 std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

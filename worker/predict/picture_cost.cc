@@ -5,7 +5,7 @@
 #include "shared/pictures/jpeg_scans.h"
 #include "worker/http/header_text.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 constexpr std::uint64_t kLightBytes = std::uint64_t{20} << 20;
@@ -39,7 +39,8 @@ std::uint64_t PixelsOf(cv::Size size) {
 }  // namespace
 
 PictureCost ReadingCost(const fcgi::Request& request) {
-  if (MediaType(request.content_type) != "application/json") return {.bytes = 0, .heavy = false};
+  if (http::MediaType(request.content_type) != "application/json")
+    return {.bytes = 0, .heavy = false};
   return {.bytes = 2 * std::uint64_t{request.body.size()},
           .heavy = request.body.size() > kLightBytes / 2};
 }
@@ -66,4 +67,4 @@ absl::StatusOr<HeavyStep> BeginStep(HeavySteps& steps, const PictureCost& cost,
   return steps.Begin(cost.bytes, patience);
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

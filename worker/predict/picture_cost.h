@@ -1,4 +1,4 @@
-// Which pictures are heavy work (shared/board/heavy_work.h), judged by their headers.
+// Estimates from a picture's header whether it is heavy work (shared/board/heavy_work.h).
 #pragma once
 
 #include <cstdint>
@@ -9,25 +9,26 @@
 #include "shared/board/heavy_steps.h"
 #include "shared/pictures/header.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
 struct PictureCost {
-  std::uint64_t bytes;  // of memory, at most
-  bool heavy;           // takes some 100 ms of a processor, or a good deal of memory
+  std::uint64_t bytes;  // an upper bound for its memory
+  bool heavy;           // it takes more than some 100 ms of CPU time or 20 MB of memory
 };
 
-// Of ReadPicture and ReadPictures (picture_input.h): JSON is parsed and its base64 decoded.
+// The cost of ReadPicture and ReadPictures (picture_input.h), which parse JSON and decode base64.
 PictureCost ReadingCost(const fcgi::Request& request);
 
-// Of vision::Decode.
+// The cost of vision::Decode.
 PictureCost DecodeCost(std::string_view picture, const vision::Header& header, int reduction);
 
-// Of drawing into the pixels of a picture of that size, and of encoding it. `decoded`: what it
-// takes to decode it again first, or nothing.
+// The cost of drawing into a picture of that size and encoding it. `decoded` is the cost of
+// decoding it again first, or zero.
 PictureCost DrawCost(cv::Size picture, const PictureCost& decoded);
 
-// The step of what costs so much: an empty one where it is not heavy.
+// Begins a heavy step. The step is empty when `cost` is not heavy. Errors: as HeavySteps::Begin;
+// see http::HeavyProblem.
 absl::StatusOr<HeavyStep> BeginStep(HeavySteps& steps, const PictureCost& cost,
                                     const Patience& patience);
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -18,7 +18,7 @@
 
 #include "shared/base/log.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'i', 'p', 'c', 'a', 'c', 'h', 'e', '1'};
@@ -117,7 +117,7 @@ void ResponseCache::Store(const CacheKey& key, const CachedAnswer& answer, Time 
                 .checksum = 0};
   header.checksum = Checksum(header, content);
 
-  const std::lock_guard lock(store_mutex_);
+  const MutexLock lock(store_mutex_);
   bool written = false;
   {
     const FileDescriptor file(
@@ -175,4 +175,4 @@ std::uint64_t ResponseCache::Checksum(Header header, const std::string& content)
   return XXH3_64bits(&header, sizeof header);
 }
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -1,25 +1,25 @@
-// Answers that are kept, for all workers: files in a folder that they share.
+// The kept answers of all workers: files in a folder that the workers share.
 //
-// Each answer has a few places where it may lie, chosen by its key; what is there longest makes
-// room. A file is written under another name first and then renamed, so a reader sees all of it or
-// nothing, and a process that dies leaves one file of its own that its successor overwrites.
-// Nothing is synced to the disk: a checksum tells what a power failure has left.
+// The key of an answer selects a few files in which it may be; a new answer replaces the oldest of
+// them. A file is written under another name and then renamed, so that a reader sees all of it or
+// nothing, and a process that dies leaves one file, which its successor overwrites. Nothing is
+// synced to the disk: a checksum detects what a power failure damaged.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "shared/access/sha256.h"
 #include "shared/base/file_descriptor.h"
+#include "shared/base/mutex.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 
-// What has to be the same for an answer to be given again (cache_key.h).
+// Answers with the same key are interchangeable (cache_key.h).
 using CacheKey = Sha256;
 
 struct CachedAnswer {
@@ -31,21 +31,24 @@ struct CachedAnswer {
 // Thread safe.
 class ResponseCache {
  public:
-  using Time = std::chrono::system_clock::time_point;  // which goes on when the machine is rebooted
+  // The system clock, because answers outlive a reboot.
+  using Time = std::chrono::system_clock::time_point;
 
   static constexpr std::size_t kMaxAnswerBytes = std::size_t{1} << 20;
 
-  // `folder` is made; at most `entries`, which is not 0, files of answers are kept in it. `writer`:
-  // a number that no other process at work there has.
+  // Creates `folder`. It keeps at most `entries` answers, at least 1. No other process that uses
+  // the folder at the same time may have the same `writer`.
   ResponseCache(const std::string& folder, std::size_t entries, std::chrono::seconds time_to_live,
                 int writer);
 
+  // nullopt when there is no answer, or when it is too old or damaged.
   std::optional<CachedAnswer> Find(const CacheKey& key, Time now) const;
 
-  // Does nothing with an answer that is too large, or when the disk is full.
+  // Keeps the answer, unless it is too large or the disk is full.
   void Store(const CacheKey& key, const CachedAnswer& answer, Time now);
 
-  // Takes away what caches of other sizes have left in `folder`, all of it for 0 entries.
+  // Removes from `folder` what caches with another number of entries left; everything when
+  // `entries` is 0.
   static void Sweep(const std::string& folder, std::size_t entries);
 
  private:
@@ -65,12 +68,12 @@ class ResponseCache {
   static std::uint64_t Checksum(Header header, const std::string& content);
 
   const std::string folder_;
-  const std::size_t ways_;  // places that an answer may lie at
+  const std::size_t ways_;  // the number of files in which an answer may be
   const std::size_t sets_;
   const std::chrono::seconds time_to_live_;
   const std::string temporary_;
-  std::mutex store_mutex_;   // of the temporary file
-  bool complained_ = false;  // guarded by store_mutex_
+  Mutex store_mutex_;  // also guards the temporary file
+  bool complained_ ABSL_GUARDED_BY(store_mutex_) = false;
 };
 
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

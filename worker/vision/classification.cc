@@ -41,7 +41,7 @@ void Softmax(std::vector<ClassScore>& logits) {
 
 }  // namespace
 
-absl::StatusOr<Classification> Classify(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Classification> Classify(const ModelPlan& plan, std::span<const TensorView> outputs,
                                         std::size_t top_k) {
   absl::StatusOr<Numbers> vector = ReadOutput(outputs, plan.outputs.front(), 1);
   if (!vector.ok()) {
@@ -73,7 +73,7 @@ absl::StatusOr<Classification> Classify(const Plan& plan, std::span<const Tensor
   return Classification{std::move(scores)};
 }
 
-absl::StatusOr<Embedding> Embed(const Plan& plan, std::span<const TensorView> outputs) {
+absl::StatusOr<Embedding> Embed(const ModelPlan& plan, std::span<const TensorView> outputs) {
   absl::StatusOr<Numbers> vector = ReadOutput(outputs, plan.outputs.front(), 1);
   if (!vector.ok()) {
     return vector.status();

@@ -6,7 +6,7 @@
 namespace inferpool::vision {
 
 // A box from (x1, y1), top left, to (x2, y2), bottom right, in pixels; a picture's left edge is 0
-// and its right edge is its width. `confidence` is as the model gives it, by custom 0 to 1.
+// and its right edge is its width. `confidence` is the model's own value, usually 0 to 1.
 struct Detection {
   float x1 = 0;
   float y1 = 0;

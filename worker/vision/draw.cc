@@ -89,10 +89,10 @@ cv::Rect Grown(const cv::Rect& rect, int by) {
 // The outer edge of a box's coloured line, whose middle is the box's edge, as far as that leaves
 // the outline in the picture.
 cv::Rect LineOf(const Detection& found, const Style& style, cv::Size picture) {
-  const auto side = [&style](float from, float to, int most) {
+  const auto side = [&style](float from, float to, int max) {
     const int half = style.line / 2;
     const int first = std::max(cvRound(from) - half, style.outline);
-    const int last = std::min(cvRound(to) + half, most - style.outline);
+    const int last = std::min(cvRound(to) + half, max - style.outline);
     return cv::Range(first, std::max(last, first + 1));
   };
   const cv::Range x = side(found.x1, found.x2, picture.width);
@@ -104,8 +104,8 @@ cv::Rect LineOf(const Detection& found, const Style& style, cv::Size picture) {
 // first one in the picture that hides none of the `others`; otherwise the first one in the picture.
 cv::Rect PlaceLabel(cv::Size label, const cv::Rect& line, cv::Size picture,
                     const std::vector<cv::Rect>& others) {
-  const auto within = [](int start, int length, int most) {
-    return std::clamp(start, 0, std::max(0, most - length));
+  const auto within = [](int start, int length, int max) {
+    return std::clamp(start, 0, std::max(0, max - length));
   };
   const int x = within(line.x, label.width, picture.width);
   const std::array<int, 4> rows{line.y - label.height, line.y, line.br().y - label.height,

@@ -1,4 +1,4 @@
-// Draws what was found onto the picture, for people to look at.
+// Draws detections and classes onto the picture, for people to look at.
 #pragma once
 
 #include <absl/status/status.h>
@@ -12,10 +12,10 @@
 
 namespace inferpool::vision {
 
-// Draws each box, as Postprocess gives it, with a label such as "cat 0.87"; the most confident one
-// lies on top. Lines and letters grow with the picture and labels stay inside it. The colours are
-// Okabe and Ito's, which the colour-blind can tell apart; class n and class n + 7 share one. A
-// class without a name, or with one that cannot be drawn (text.h), is "class 12".
+// Draws each box of a Postprocess result with a label such as "cat 0.87". The most confident one
+// lies on top. Lines and letters grow with the picture, and labels stay inside it. The colours are
+// Okabe and Ito's, which colour-blind people can tell apart; class n and class n + 7 share one. A
+// class without a name that can be drawn (text.h) is "class 12".
 //
 // `bgr` is CV_8UC3. Thread safe. RESOURCE_EXHAUSTED: out of memory.
 absl::Status Draw(cv::Mat& bgr, std::span<const Detection> detections,

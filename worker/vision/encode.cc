@@ -10,6 +10,8 @@
 #include <opencv2/imgcodecs.hpp>
 #include <vector>
 
+#include "shared/base/status.h"
+
 namespace inferpool::vision {
 namespace {
 
@@ -20,13 +22,13 @@ struct Free {
   void operator()(unsigned char* bytes) const { tjFree(bytes); }
 };
 
-constexpr int kMostJpegSide = 65'500;
+constexpr int kMaxJpegSide = 65'500;
 
 absl::StatusOr<std::string> EncodeJpeg(const cv::Mat& bgr) {
   constexpr int kQuality = 90;
   if (!CanEncode(bgr.size(), Encoding::kJpeg)) {
     return absl::OutOfRangeError(fmt::format("a JPEG's sides have at most {} pixels, not {} x {}",
-                                             kMostJpegSide, bgr.cols, bgr.rows));
+                                             kMaxJpegSide, bgr.cols, bgr.rows));
   }
   const std::unique_ptr<void, Destroy> encoder(tjInitCompress());
   if (!encoder) {
@@ -54,12 +56,12 @@ std::string EncodePng(const cv::Mat& bgr) {
 }  // namespace
 
 bool CanEncode(cv::Size size, Encoding encoding) {
-  return encoding != Encoding::kJpeg || std::max(size.width, size.height) <= kMostJpegSide;
+  return encoding != Encoding::kJpeg || std::max(size.width, size.height) <= kMaxJpegSide;
 }
 
 absl::StatusOr<std::string> EncodePicture(const cv::Mat& bgr, Encoding encoding) {
   if (bgr.empty() || bgr.type() != CV_8UC3) {
-    return absl::InvalidArgumentError("a picture that is not 8-bit BGR");
+    return InvalidArgument("a picture that is not 8-bit BGR");
   }
   try {
     return encoding == Encoding::kJpeg ? EncodeJpeg(bgr) : EncodePng(bgr);

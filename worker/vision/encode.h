@@ -1,4 +1,4 @@
-// Pixels to bytes.
+// Encodes pictures.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -11,15 +11,15 @@ namespace inferpool::vision {
 
 enum class Encoding { kJpeg, kPng };
 
-// Whether a picture of this size can be written so: a JPEG's sides have at most 65,500 pixels,
-// which is libjpeg's limit.
+// Whether a picture of this size can be encoded. A JPEG's sides have at most 65,500 pixels, which
+// is libjpeg's limit.
 bool CanEncode(cv::Size size, Encoding encoding);
 
-// The file of `bgr`, which is CV_8UC3. JPEG: quality 90, with all the colour of thin lines (4:4:4).
-// PNG: compressed fast. Thread safe.
+// Encodes `bgr`, which must be CV_8UC3. A JPEG has quality 90 and full colour resolution (4:4:4),
+// for thin lines. A PNG is compressed fast. Thread safe.
 //
-// OUT_OF_RANGE: its size cannot be encoded so. RESOURCE_EXHAUSTED: out of
-// memory. INVALID_ARGUMENT: `bgr` is not as said.
+// OUT_OF_RANGE: CanEncode is false. RESOURCE_EXHAUSTED: out of memory. INVALID_ARGUMENT: `bgr` is
+// not CV_8UC3.
 absl::StatusOr<std::string> EncodePicture(const cv::Mat& bgr, Encoding encoding);
 
 }  // namespace inferpool::vision

@@ -57,11 +57,10 @@ absl::Status CheckRow(std::span<std::byte> row, const Placement& placement,
                       const InputLayout& layout) {
   const std::size_t expected = RowBytes(layout, placement.input);
   if (row.size() != expected) {
-    return absl::InvalidArgumentError(
-        fmt::format("an input row of {} bytes instead of {}", row.size(), expected));
+    return InvalidArgument("an input row of {} bytes instead of {}", row.size(), expected);
   }
   if (reinterpret_cast<std::uintptr_t>(row.data()) % ValueBytes(layout.datatype) != 0) {
-    return absl::InvalidArgumentError("an input row that is not aligned");
+    return InvalidArgument("an input row that is not aligned");
   }
   return absl::OkStatus();
 }
@@ -76,10 +75,10 @@ std::size_t RowBytes(const InputLayout& layout, cv::Size input) {
 absl::Status WriteInput(const cv::Mat& bgr, const Placement& placement, const InputLayout& layout,
                         std::span<std::byte> row) {
   if (bgr.empty() || bgr.type() != CV_8UC3) {
-    return absl::InvalidArgumentError("a picture that is not 8-bit BGR");
+    return InvalidArgument("a picture that is not 8-bit BGR");
   }
   if (bgr.size() != Reduced(placement.picture, placement.reduction)) {
-    return absl::InvalidArgumentError("a picture of another size than the one that was placed");
+    return InvalidArgument("a picture of another size than the one that was placed");
   }
   RETURN_IF_ERROR(CheckRow(row, placement, layout));
   try {

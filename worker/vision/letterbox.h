@@ -1,5 +1,5 @@
-// Pixels to a model's input: one cv::resize, then one pass that reorders the channels, normalises,
-// pads and writes where the tensor lies.
+// Writes pixels into a model's input: one cv::resize, then one pass that reorders the channels,
+// normalises and pads, straight into the tensor.
 #pragma once
 
 #include <absl/status/status.h>
@@ -12,7 +12,7 @@
 
 namespace inferpool::vision {
 
-// What one picture takes in an input of this size (Placement::input).
+// Returns the bytes of one picture in an input of the size `input` (Placement::input).
 std::size_t RowBytes(const InputLayout& layout, cv::Size input);
 
 // Writes the picture, placed by `placement` (Place(layout, upright size), or what Reduce made of

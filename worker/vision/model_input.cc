@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "shared/base/status.h"
-#include "worker/vision/unusable.h"
+#include "worker/vision/unsupported_model.h"
 
 namespace inferpool::vision {
 namespace {
@@ -17,10 +17,11 @@ absl::StatusOr<Datatype> ReadDatatype(const ModelDescription& model, const Tenso
       return datatype;
     }
   }
-  return Unusable(model,
-                  "input {} is {}; FP32, FP16 and UINT8 can be fed with pictures, and BYTES [1] or "
-                  "UINT8 [-1] with their files",
-                  input.name, input.datatype);
+  return UnsupportedModel(
+      model,
+      "input {} is {}; FP32, FP16 and UINT8 can be fed with pictures, and BYTES [1] or "
+      "UINT8 [-1] with their files",
+      input.name, input.datatype);
 }
 
 // Height and width of [3, H, W] or [H, W, 3], and which it is.
@@ -29,10 +30,11 @@ absl::Status ReadChannels(const ModelDescription& model, const TensorSpec& input
   const bool first = row.size() == 3 && row[0] == 3;
   const bool last = row.size() == 3 && row[2] == 3;
   if (first == last) {
-    return Unusable(model,
-                    "input {} is {}; one picture must be [3, height, width] or [height, width, "
-                    "3], with `dims` saying in config.pbtxt where the 3 is",
-                    input.name, Text(input.shape));
+    return UnsupportedModel(
+        model,
+        "input {} is {}; one picture must be [3, height, width] or [height, width, "
+        "3], with `dims` saying in config.pbtxt where the 3 is",
+        input.name, Text(input.shape));
   }
   layout.channels_first = first;
   sides = first ? Shape{row[1], row[2]} : Shape{row[0], row[1]};
@@ -44,44 +46,45 @@ absl::Status ReadSize(const ModelDescription& model, const TensorSpec& input, co
   const auto fits = [](std::int64_t side) { return side >= 1 && side <= kMaxInputSide; };
   for (const std::int64_t side : sides) {
     if (side != kAny && !fits(side)) {
-      return Unusable(model, "input {} is {}; a side must be 1 to {}", input.name,
-                      Text(input.shape), kMaxInputSide);
+      return UnsupportedModel(model, "input {} is {}; a side must be 1 to {}", input.name,
+                              Text(input.shape), kMaxInputSide);
     }
   }
   if (const std::optional<cv::Size> wanted = parameters.input_size) {
     const bool same_height = sides[0] == kAny || sides[0] == wanted->height;
     const bool same_width = sides[1] == kAny || sides[1] == wanted->width;
     if (!same_height || !same_width) {
-      return Unusable(model, "parameter input_size is {}x{} but input {} is {}", wanted->width,
-                      wanted->height, input.name, Text(input.shape));
+      return UnsupportedModel(model, "parameter input_size is {}x{} but input {} is {}",
+                              wanted->width, wanted->height, input.name, Text(input.shape));
     }
     layout.size = *wanted;
   } else if (sides[0] != kAny && sides[1] != kAny) {
     layout.size = {static_cast<int>(sides[1]), static_cast<int>(sides[0])};
   } else if (layout.datatype != Datatype::kUint8 || sides[0] != sides[1]) {
-    return Unusable(model,
-                    "input {} is {}; set its size in config.pbtxt, for example parameters {{ key: "
-                    "\"input_size\" value: {{ string_value: \"640x640\" }} }}",
-                    input.name, Text(input.shape));
+    return UnsupportedModel(
+        model,
+        "input {} is {}; set its size in config.pbtxt, for example parameters {{ key: "
+        "\"input_size\" value: {{ string_value: \"640x640\" }} }}",
+        input.name, Text(input.shape));
   }
   const bool any_size = layout.size.empty();
   if (any_size && parameters.resize) {
-    return Unusable(model, "parameter resize needs an input of fixed size or input_size");
+    return UnsupportedModel(model, "parameter resize needs an input of fixed size or input_size");
   }
   if (!any_size && parameters.max_side) {
-    return Unusable(model, "parameter max_side is for UINT8 inputs of any size");
+    return UnsupportedModel(model, "parameter max_side is for UINT8 inputs of any size");
   }
   layout.max_side = parameters.max_side.value_or(layout.max_side);
   return absl::OkStatus();
 }
 
 // The picture's file: BYTES [1], or UINT8 [any].
-std::optional<Feed> ReadFeed(const TensorSpec& input, const Shape& row) {
+std::optional<InputKind> ReadFileKind(const TensorSpec& input, const Shape& row) {
   if (input.datatype == "BYTES" && (row.empty() || row == Shape{1} || row == Shape{kAny})) {
-    return Feed::kBytes;
+    return InputKind::kFile;
   }
   if (input.datatype == Name(Datatype::kUint8) && row == Shape{kAny}) {
-    return Feed::kOctets;
+    return InputKind::kFileBytes;
   }
   return std::nullopt;
 }
@@ -89,12 +92,13 @@ std::optional<Feed> ReadFeed(const TensorSpec& input, const Shape& row) {
 absl::Status ReadServerSide(const ModelDescription& model, const Parameters& parameters,
                             InputLayout& layout) {
   if (parameters.scale || parameters.mean || parameters.std_deviation || parameters.max_side) {
-    return Unusable(model,
-                    "takes the picture's file, so parameters scale, mean, std and max_side are the "
-                    "server's");
+    return UnsupportedModel(
+        model,
+        "takes the picture's file, so parameters scale, mean, std and max_side are the "
+        "server's");
   }
   if (parameters.resize && !parameters.input_size) {
-    return Unusable(model, "parameter resize needs an input of fixed size or input_size");
+    return UnsupportedModel(model, "parameter resize needs an input of fixed size or input_size");
   }
   layout.datatype = Datatype::kUint8;
   layout.size = parameters.input_size.value_or(cv::Size());
@@ -106,7 +110,7 @@ absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& 
                                InputLayout& layout) {
   if (layout.datatype == Datatype::kUint8) {
     if (parameters.scale || parameters.mean || parameters.std_deviation) {
-      return Unusable(model, "parameters scale, mean and std are for FP32 and FP16 inputs");
+      return UnsupportedModel(model, "parameters scale, mean and std are for FP32 and FP16 inputs");
     }
     return absl::OkStatus();
   }
@@ -122,10 +126,11 @@ absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& 
 
 }  // namespace
 
-absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters, Plan& plan) {
+absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters,
+                       ModelPlan& plan) {
   if (model.inputs.size() != 1) {
-    return Unusable(model, "has {} inputs; only models with one, a picture, can be fed",
-                    model.inputs.size());
+    return UnsupportedModel(model, "has {} inputs; only models with one, a picture, can be fed",
+                            model.inputs.size());
   }
   const TensorSpec& input = model.inputs.front();
   plan.input_name = input.name;
@@ -136,8 +141,8 @@ absl::Status ReadInput(const ModelDescription& model, const Parameters& paramete
   if (plan.has_batch_dimension && !row.empty()) {
     row.erase(row.begin());
   }
-  if (const std::optional<Feed> file = ReadFeed(input, row)) {
-    plan.feed = *file;
+  if (const std::optional<InputKind> file = ReadFileKind(input, row)) {
+    plan.input_kind = *file;
     return ReadServerSide(model, parameters, plan.input);
   }
   absl::StatusOr<Datatype> datatype = ReadDatatype(model, input);

@@ -1,16 +1,17 @@
-// The half of a plan that feeds the model. Rules and errors: family.h.
+// The half of a plan that feeds the model. Rules and errors: model_plan.h.
 #pragma once
 
 #include <absl/status/status.h>
 
 #include "proto/model_description.h"
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 #include "worker/vision/parameters.h"
 
 namespace inferpool::vision {
 
 // Fills plan.input_name, plan.has_batch_dimension and plan.input, but for its `resize`, which
 // depends on the family.
-absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters, Plan& plan);
+absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters,
+                       ModelPlan& plan);
 
 }  // namespace inferpool::vision

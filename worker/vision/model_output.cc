@@ -14,14 +14,14 @@
 
 #include "shared/base/ascii.h"
 #include "shared/base/status.h"
-#include "worker/vision/unusable.h"
+#include "worker/vision/unsupported_model.h"
 
 namespace inferpool::vision {
 namespace {
 
 constexpr std::array kEndToEndOutputs = {"num_dets", "det_boxes", "det_scores", "det_classes"};
 // Ultralytics and YOLOv10 export 300 rows; raw heads have thousands of anchors.
-constexpr std::int64_t kMostNmsFreeRows = 1000;
+constexpr std::int64_t kMaxNmsFreeRows = 1000;
 
 bool IsFloat(const TensorSpec& spec) {
   return spec.datatype == "FP32" || spec.datatype == "FP16";
@@ -72,9 +72,10 @@ bool NamesAnEmbedding(std::string_view output) {
   return name.find("embed") != std::string::npos || name.find("feature") != std::string::npos;
 }
 
-// The family of an output [first, last], by the rules of family.h; nothing when they leave it open.
+// The family of an output [first, last], by the rules of model_plan.h; nothing when they leave it
+// open.
 std::optional<Family> GuessDetector(std::int64_t first, std::int64_t last, std::int64_t names) {
-  if (last == 6 && first > 0 && first <= kMostNmsFreeRows) {
+  if (last == 6 && first > 0 && first <= kMaxNmsFreeRows) {
     return Family::kNmsFree;
   }
   if (last == 6 && first == kAny) {  // yolov5 of one class looks the same
@@ -115,8 +116,8 @@ std::string OutputsText(const ModelDescription& model) {
   return text;
 }
 
-std::vector<Head> HeadsOfRank(const ModelDescription& model, const Plan& plan, std::size_t rank,
-                              bool rank_is_given) {
+std::vector<Head> HeadsOfRank(const ModelDescription& model, const ModelPlan& plan,
+                              std::size_t rank, bool rank_is_given) {
   std::vector<Head> heads;
   for (const TensorSpec& output : model.outputs) {
     if (!IsFloat(output)) {
@@ -135,53 +136,54 @@ std::vector<Head> HeadsOfRank(const ModelDescription& model, const Plan& plan, s
   return heads;
 }
 
-absl::StatusOr<Head> FindHead(const ModelDescription& model, Plan& plan) {
+absl::StatusOr<Head> FindHead(const ModelDescription& model, ModelPlan& plan) {
   constexpr std::string_view kHow =
       "set parameters { key: \"family\" value: { string_value: \"yolov8\" } } in config.pbtxt "
       "(or yolov5, end_to_end, nms_free, classification, embedding)";
   if (const auto heads = HeadsOfRank(model, plan, 2, /*rank_is_given=*/false); !heads.empty()) {
     if (heads.size() > 1) {
-      return Unusable(model,
-                      "several outputs could be the detections ({}); list only one of them "
-                      "as `output` in config.pbtxt",
-                      OutputsText(model));
+      return UnsupportedModel(model,
+                              "several outputs could be the detections ({}); list only one of them "
+                              "as `output` in config.pbtxt",
+                              OutputsText(model));
     }
     const Head& head = heads.front();
     const std::size_t names = model.class_names.size();
     const auto family = GuessDetector(head.row[0], head.row[1], static_cast<std::int64_t>(names));
     if (!family) {
-      return Unusable(model, "output {} is {}, which with {} class names fits no family; {}",
-                      head.output->name, Text(head.output->shape), names, kHow);
+      return UnsupportedModel(model,
+                              "output {} is {}, which with {} class names fits no family; {}",
+                              head.output->name, Text(head.output->shape), names, kHow);
     }
     plan.family = *family;
     return head;
   }
   const auto heads = HeadsOfRank(model, plan, 1, /*rank_is_given=*/false);
   if (heads.size() != 1) {
-    return Unusable(model, "cannot tell its family from its outputs ({}); {}", OutputsText(model),
-                    kHow);
+    return UnsupportedModel(model, "cannot tell its family from its outputs ({}); {}",
+                            OutputsText(model), kHow);
   }
   plan.family =
       NamesAnEmbedding(heads.front().output->name) ? Family::kEmbedding : Family::kClassification;
   return heads.front();
 }
 
-absl::StatusOr<Head> FindHeadOfFamily(const ModelDescription& model, const Plan& plan) {
+absl::StatusOr<Head> FindHeadOfFamily(const ModelDescription& model, const ModelPlan& plan) {
   const bool vector = plan.family == Family::kClassification || plan.family == Family::kEmbedding;
   const std::size_t rank = vector ? 1 : 2;
   auto heads = HeadsOfRank(model, plan, rank, /*rank_is_given=*/true);
   if (heads.size() != 1) {
-    return Unusable(model,
-                    "parameter family is {}, which needs one FP32 or FP16 output of {} "
-                    "dimension{}, apart from the batch; there are {} among {}",
-                    Name(plan.family), rank, rank == 1 ? "" : "s", heads.size(),
-                    OutputsText(model));
+    return UnsupportedModel(model,
+                            "parameter family is {}, which needs one FP32 or FP16 output of {} "
+                            "dimension{}, apart from the batch; there are {} among {}",
+                            Name(plan.family), rank, rank == 1 ? "" : "s", heads.size(),
+                            OutputsText(model));
   }
   return std::move(heads.front());
 }
 
 // The class count that the head's shape gives, held against the class names.
-absl::Status ReadClasses(const ModelDescription& model, const Head& head, Plan& plan) {
+absl::Status ReadClasses(const ModelDescription& model, const Head& head, ModelPlan& plan) {
   plan.classes = model.class_names.size();
   std::int64_t length = kAny;
   std::int64_t around = 0;
@@ -196,8 +198,8 @@ absl::Status ReadClasses(const ModelDescription& model, const Head& head, Plan& 
       break;
     case Family::kNmsFree:
       if (head.row[1] != kAny && head.row[1] != 6) {
-        return Unusable(model, "output {} is {}; family nms_free needs [N, 6]", head.output->name,
-                        Text(head.output->shape));
+        return UnsupportedModel(model, "output {} is {}; family nms_free needs [N, 6]",
+                                head.output->name, Text(head.output->shape));
       }
       return absl::OkStatus();
     case Family::kClassification:
@@ -213,10 +215,11 @@ absl::Status ReadClasses(const ModelDescription& model, const Head& head, Plan& 
   const std::int64_t classes = length - around;
   const auto names = static_cast<std::int64_t>(plan.classes);
   if (classes < 1 || (names > 0 && names != classes)) {
-    return Unusable(model,
-                    "output {} is {}, which as {} means {} classes, but there are {} class "
-                    "names; correct the label file or `family` in config.pbtxt",
-                    head.output->name, Text(head.output->shape), Name(plan.family), classes, names);
+    return UnsupportedModel(model,
+                            "output {} is {}, which as {} means {} classes, but there are {} class "
+                            "names; correct the label file or `family` in config.pbtxt",
+                            head.output->name, Text(head.output->shape), Name(plan.family), classes,
+                            names);
   }
   plan.classes = static_cast<std::size_t>(classes);
   return absl::OkStatus();
@@ -224,7 +227,8 @@ absl::Status ReadClasses(const ModelDescription& model, const Head& head, Plan& 
 
 }  // namespace
 
-absl::Status ReadOutputs(const ModelDescription& model, const Parameters& parameters, Plan& plan) {
+absl::Status ReadOutputs(const ModelDescription& model, const Parameters& parameters,
+                         ModelPlan& plan) {
   const bool guess = !parameters.family;
   plan.family = parameters.family.value_or(Family::kEndToEnd);
   if (plan.family == Family::kEndToEnd && HasEndToEndOutputs(model)) {
@@ -233,10 +237,11 @@ absl::Status ReadOutputs(const ModelDescription& model, const Parameters& parame
     return absl::OkStatus();
   }
   if (plan.family == Family::kEndToEnd && !guess) {
-    return Unusable(model,
-                    "parameter family is end_to_end, which needs the outputs num_dets, det_boxes, "
-                    "det_scores and det_classes; there are {}",
-                    OutputsText(model));
+    return UnsupportedModel(
+        model,
+        "parameter family is end_to_end, which needs the outputs num_dets, det_boxes, "
+        "det_scores and det_classes; there are {}",
+        OutputsText(model));
   }
   absl::StatusOr<Head> head = guess ? FindHead(model, plan) : FindHeadOfFamily(model, plan);
   if (!head.ok()) {

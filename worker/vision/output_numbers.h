@@ -1,4 +1,4 @@
-// Reads the numbers of a model's outputs, which nobody has checked before.
+// Reads the outputs of a model without trusting them.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -13,7 +13,8 @@
 
 namespace inferpool::vision {
 
-// The numbers of one output: the tensor's own memory where that serves, else a converted copy.
+// The numbers of one output: a view of the tensor's own memory where possible, else a converted
+// copy.
 class Numbers {
  public:
   Numbers(std::vector<std::size_t> shape, std::span<const float> borrowed)
@@ -40,10 +41,10 @@ class Numbers {
   std::span<const float> values_;
 };
 
-// The output of that name, FP32, FP16 or INT32, as `rank` dimensions: leading 1s are a batch of one
-// picture and are left out, and so are trailing 1s where a vector is wanted. The data may have any
-// size and alignment. The result may borrow from `outputs`. INTERNAL when there is no such output,
-// it cannot be read so, or its bytes are not what its shape and datatype take.
+// Reads the FP32, FP16 or INT32 output of that name as `rank` dimensions. Leading 1s, a batch of
+// one picture, are dropped, and so are trailing 1s when `rank` is 1. The data may have any size and
+// alignment. The result may borrow from `outputs`. INTERNAL: there is no such output, it does not
+// have that rank, or its bytes do not match its shape and datatype.
 absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::string_view name,
                                    std::size_t rank);
 

@@ -1,4 +1,4 @@
-// The parameters of family.h's table, as values.
+// The parameters of model_plan.h's table, as values.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 
 namespace inferpool::vision {
 

@@ -1,31 +1,18 @@
 #include "worker/vision/placement.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "shared/pictures/letterbox_geometry.h"
 
 namespace inferpool::vision {
 namespace {
 
-// Half to even, as Python's round: the default rounding mode of <cmath>.
-int Round(double value) {
-  return static_cast<int>(std::lrint(value));
-}
-
 int RoundToPixels(double value) {
-  return std::max(1, Round(value));
+  return std::max(1, RoundHalfToEven(value));
 }
 
 cv::Rect Whole(cv::Size size) {
   return {{0, 0}, size};
-}
-
-cv::Rect Letterboxed(cv::Size picture, cv::Size input) {
-  const double ratio = std::min(static_cast<double>(input.height) / picture.height,
-                                static_cast<double>(input.width) / picture.width);
-  const int width = std::min(input.width, RoundToPixels(picture.width * ratio));
-  const int height = std::min(input.height, RoundToPixels(picture.height * ratio));
-  return {Round((input.width - width) / 2.0 - 0.1), Round((input.height - height) / 2.0 - 0.1),
-          width, height};
 }
 
 cv::Rect Centre(cv::Size picture, cv::Size input) {
@@ -33,8 +20,8 @@ cv::Rect Centre(cv::Size picture, cv::Size input) {
                                 static_cast<double>(input.width) / picture.width);
   const int width = std::min(picture.width, RoundToPixels(input.width / ratio));
   const int height = std::min(picture.height, RoundToPixels(input.height / ratio));
-  return {Round((picture.width - width) / 2.0), Round((picture.height - height) / 2.0), width,
-          height};
+  return {RoundHalfToEven((picture.width - width) / 2.0),
+          RoundHalfToEven((picture.height - height) / 2.0), width, height};
 }
 
 cv::Size Shrunk(cv::Size picture, int max_side) {
@@ -52,8 +39,8 @@ Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
 }
 
 // std::clamp, but not-a-number passes through on every path.
-float Clip(double value, int most) {
-  return static_cast<float>(value < 0 ? 0.0 : value > most ? most : value);
+float Clip(double value, int max) {
+  return static_cast<float>(value < 0 ? 0.0 : value > max ? max : value);
 }
 
 }  // namespace
@@ -78,7 +65,8 @@ Placement Place(const InputLayout& layout, cv::Size picture) {
   }
   switch (layout.resize) {
     case Resize::kLetterbox:
-      return Unreduced(picture, layout.size, Whole(picture), Letterboxed(picture, layout.size));
+      return Unreduced(picture, layout.size, Whole(picture),
+                       LetterboxContent(picture, layout.size));
     case Resize::kCrop:
       return Unreduced(picture, layout.size, Centre(picture, layout.size), Whole(layout.size));
     case Resize::kStretch:

@@ -1,5 +1,5 @@
-// Where a picture comes to lie in a model's input, and how the model's boxes find their way back.
-// Pure geometry; pixels are letterbox.h's.
+// The geometry of a picture in a model's input, and of the model's boxes in the picture. Pure;
+// letterbox.h moves the pixels.
 #pragma once
 
 #include <array>
@@ -14,10 +14,10 @@ enum class Datatype { kFp32, kFp16, kUint8 };
 enum class Resize {
   kLetterbox,  // whole picture, shape kept, centred, grey around it
   kStretch,    // whole picture, shape not kept
-  kCrop,       // shape kept, input filled, what stands out at both ends is cut off
+  kCrop,       // shape kept, input filled, the rest at both ends cut off
 };
 
-// What a model wants to be fed with, for one picture.
+// The form of a model's input for one picture.
 struct InputLayout {
   Datatype datatype = Datatype::kFp32;
   bool channels_first = true;  // [3, height, width], else [height, width, 3]
@@ -39,18 +39,16 @@ struct Placement {
   int reduction = 1;  // how many times smaller the picture is decoded (reduction.h)
   cv::Rect part;      // `source` in the decoded picture's pixels
 
-  // The box, given in the input's pixels, in the picture's pixels and clipped to the picture. It
-  // may have become empty. Not a number stays not a number.
+  // Converts a box from the input's pixels to the picture's and clips it to the picture. The result
+  // may be empty. A coordinate that is not a number stays so.
   Detection ToPicture(const Detection& in_input) const;
 };
 
-// Places a picture of the given upright size, each side at least 1, by these rules:
+// Places a picture of the given upright size, whose sides are at least 1, by these rules:
 //
-// Letterbox, as Ultralytics' LetterBox (ultralytics/data/augment.py): r = min(W / w, H / h); the
-//   content is round(w r) x round(h r), at least 1 x 1; left = round((W - content) / 2 - 0.1), top
-//   likewise; round is Python's, half to even. Pictures are enlarged as well. ToPicture divides by
+// Letterbox: LetterboxContent (shared/pictures/letterbox_geometry.h). ToPicture divides by
 //   content / picture on each axis, which is where the pixels really went; Ultralytics divides by
-//   r, which differs by up to half an input pixel over the whole picture.
+//   one ratio for both, which differs by up to half an input pixel over the whole picture.
 // Crop, as torchvision's Resize and CenterCrop and so Ultralytics' -cls models: the shorter side
 //   fills the input. The centre is cut out of the picture before it is resized, at whole pixels of
 //   the picture, so a picture of 1 x 10000 costs no more than any other; torchvision resizes first

@@ -9,9 +9,9 @@
 
 #include "shared/base/status.h"
 #include "worker/vision/classification.h"
-#include "worker/vision/final_boxes.h"
 #include "worker/vision/nms.h"
-#include "worker/vision/raw_heads.h"
+#include "worker/vision/nms_free_decoders.h"
+#include "worker/vision/yolo_decoders.h"
 
 namespace inferpool::vision {
 namespace {
@@ -38,8 +38,8 @@ void Denormalise(Detections& detections, cv::Size input) {
   }
 }
 
-absl::StatusOr<Detections> ReadDetections(const Plan& plan, std::span<const TensorView> outputs,
-                                          float confidence) {
+absl::StatusOr<Detections> ReadDetections(const ModelPlan& plan,
+                                          std::span<const TensorView> outputs, float confidence) {
   switch (plan.family) {
     case Family::kYoloV8:
       return ReadYoloV8(plan, outputs, confidence);
@@ -56,7 +56,7 @@ absl::StatusOr<Detections> ReadDetections(const Plan& plan, std::span<const Tens
   return absl::InternalError(fmt::format("family {} has no boxes", Name(plan.family)));
 }
 
-absl::StatusOr<Result> Detect(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Result> Detect(const ModelPlan& plan, std::span<const TensorView> outputs,
                               const Placement& placement, const Options& options) {
   absl::StatusOr<Detections> read = ReadDetections(plan, outputs, options.confidence);
   if (!read.ok()) {
@@ -81,7 +81,7 @@ absl::StatusOr<Result> Detect(const Plan& plan, std::span<const TensorView> outp
 
 }  // namespace
 
-absl::StatusOr<Result> Postprocess(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Result> Postprocess(const ModelPlan& plan, std::span<const TensorView> outputs,
                                    const Placement& placement, const Options& options) {
   try {
     switch (plan.family) {

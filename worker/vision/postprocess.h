@@ -1,4 +1,4 @@
-// A model's answer to what is in the picture.
+// Reads a model's outputs as a result: detections, classes or an embedding.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -10,7 +10,7 @@
 
 #include "proto/datatype.h"
 #include "worker/vision/detection.h"
-#include "worker/vision/family.h"
+#include "worker/vision/model_plan.h"
 #include "worker/vision/placement.h"
 
 namespace inferpool::vision {
@@ -33,7 +33,7 @@ struct Classification {
   std::vector<ClassScore> scores;
 };
 
-// As the model gave it, not normalised.
+// The model's values, not normalised.
 struct Embedding {
   std::vector<float> values;
 };
@@ -48,7 +48,7 @@ using Result = std::variant<Detections, Classification, Embedding>;
 //
 // INTERNAL: the server's answer is not what the plan says: a tensor is missing, or of another
 //   datatype, shape or length; or an embedding is not finite. RESOURCE_EXHAUSTED: out of memory.
-absl::StatusOr<Result> Postprocess(const Plan& plan, std::span<const TensorView> outputs,
+absl::StatusOr<Result> Postprocess(const ModelPlan& plan, std::span<const TensorView> outputs,
                                    const Placement& placement, const Options& options);
 
 }  // namespace inferpool::vision

@@ -43,11 +43,11 @@ int FirstPixel(int picture, int reduction, bool turned_round) {
 // The decoded pixels that cover `source`; the first of all begins at `first` in the picture.
 Span Cover(Span source, int first, int picture, int reduction) {
   const double scale = reduction;
-  const int most = ReducedSide(picture, reduction);
+  const int max = ReducedSide(picture, reduction);
   const int start =
-      std::clamp(static_cast<int>(std::floor((source.start - first) / scale)), 0, most - 1);
+      std::clamp(static_cast<int>(std::floor((source.start - first) / scale)), 0, max - 1);
   const int end = std::clamp(
-      static_cast<int>(std::ceil((source.start + source.length - first) / scale)), start + 1, most);
+      static_cast<int>(std::ceil((source.start + source.length - first) / scale)), start + 1, max);
   return {start, end - start};
 }
 

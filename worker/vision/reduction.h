@@ -1,6 +1,6 @@
-// How much smaller than itself a picture may be decoded: a JPEG far larger than the model's input
-// costs less when its inverse transform leaves out what the input has no room for, and it comes out
-// with less aliasing than one that is shrunk afterwards.
+// Chooses the scale at which a picture is decoded. A JPEG that is far larger than the model's input
+// costs less when its inverse transform leaves out the detail for which the input has no pixels,
+// and it shows less aliasing than a picture that is shrunk afterwards.
 #pragma once
 
 #include <opencv2/core/types.hpp>
@@ -10,13 +10,14 @@
 
 namespace inferpool::vision {
 
-// `placement` (of the whole picture) with the largest `reduction` of 1, 2, 4 and 8 with which the
-// pixels that WriteInput takes are still as many as placement.content has, on both axes; 1 for
-// other formats than JPEG. The other scales that libjpeg-turbo has are slower than the next larger
-// one of these, which have SIMD code.
+// Returns `placement` (of the whole picture) with the largest `reduction` of 1, 2, 4 and 8 that
+// leaves at least as many decoded pixels as placement.content has, on both axes. Other formats than
+// JPEG get
+// 1. libjpeg-turbo has other scales too, but without SIMD code they are slower than the next larger
+// one of these.
 //
-// `source` then covers whole decoded pixels, so that boxes find their way back exactly; it may
-// differ from what it was, and stand out of the picture, by less than `reduction`.
+// `source` then covers whole decoded pixels, so that boxes map back exactly. It may differ from the
+// original, and reach beyond the picture, by less than `reduction`.
 Placement Reduce(const Header& header, const Placement& placement);
 
 }  // namespace inferpool::vision

@@ -1,4 +1,4 @@
-// The one pass from a resized picture to the tensor.
+// Writes a resized picture into a tensor in one pass.
 #pragma once
 
 #include <cstddef>

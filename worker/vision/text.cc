@@ -5,32 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <opencv2/imgproc.hpp>
+#include <optional>
 #include <utility>
+
+#include "shared/base/utf8.h"
 
 namespace inferpool::vision {
 namespace {
-
-constexpr char32_t kNone = 0xfffd;
-
-// The code point at the front, which is taken off: RFC 3629, without its finer prohibitions. kNone
-// for a byte that starts none.
-char32_t TakeCodePoint(std::string_view& utf8) {
-  const auto byte = [&utf8](std::size_t i) { return static_cast<unsigned char>(utf8[i]); };
-  const unsigned char first = byte(0);
-  const std::size_t length = first < 0x80             ? 1
-                             : (first & 0xe0) == 0xc0 ? 2
-                             : (first & 0xf0) == 0xe0 ? 3
-                             : (first & 0xf8) == 0xf0 ? 4
-                                                      : 0;
-  bool good = length != 0 && length <= utf8.size();
-  char32_t code = length == 1 ? first : first & (0x7fU >> length);
-  for (std::size_t i = 1; good && i < length; ++i) {
-    good = (byte(i) & 0xc0) == 0x80;
-    code = code << 6 | (byte(i) & 0x3fU);
-  }
-  utf8.remove_prefix(good ? length : 1);
-  return good ? code : kNone;
-}
 
 // The letters of the blocks Latin-1 Supplement (from U+00C0) and Latin Extended-A, bared.
 constexpr std::string_view kBared =
@@ -40,11 +21,15 @@ constexpr std::string_view kBared =
     "GgGgHhHhIiIiIiIiIiIiJjKkkLlLlLlL"
     "lLlNnNnNnnNnOoOoOoOoRrRrRrSsSsSs"
     "SsTtTtTtUuUuUuUuUuUuWwYyYZzZzZzs";
-constexpr char32_t kFirstBared = 0xc0;
+constexpr std::uint32_t kFirstBared = 0xc0;
 static_assert(kBared.size() == 0x180 - kFirstBared);
 
-// '\0': there is none.
-char Ascii(char32_t code) {
+// '\0' for a code point that has no letter, and where there is no code point.
+char Ascii(std::optional<std::uint32_t> point) {
+  if (!point.has_value()) {
+    return '\0';
+  }
+  const std::uint32_t code = *point;
   if (code >= 0x20 && code < 0x7f) {
     return static_cast<char>(code);
   }
@@ -66,11 +51,11 @@ int Baseline(int capital) {
 }  // namespace
 
 std::string Drawable(std::string_view utf8) {
-  constexpr std::size_t kMost = 40;
+  constexpr std::size_t kMax = 40;
   std::string text;
   bool kept = false;
   bool in_gap = false;
-  while (!utf8.empty() && text.size() <= kMost) {
+  while (!utf8.empty() && text.size() <= kMax) {
     const char letter = Ascii(TakeCodePoint(utf8));
     if (letter != '\0' || !in_gap) {
       text += letter != '\0' ? letter : '?';
@@ -78,13 +63,13 @@ std::string Drawable(std::string_view utf8) {
     kept = kept || (letter != '\0' && letter != ' ');
     in_gap = letter == '\0';
   }
-  if (text.size() > kMost) {
-    text.replace(kMost - 3, std::string::npos, "...");
+  if (text.size() > kMax) {
+    text.replace(kMax - 3, std::string::npos, "...");
   }
   return kept ? text : "";
 }
 
-Text::Text(std::string ascii, int capital, int most_width)
+Text::Text(std::string ascii, int capital, int max_width)
     : ascii_(std::move(ascii)),
       finer_(capital < 20 ? 4 : 2),
       capital_(capital * finer_),
@@ -94,7 +79,7 @@ Text::Text(std::string ascii, int capital, int most_width)
   const cv::Size size((drawn.width + 2 * stroke_ + finer_ - 1) / finer_,
                       (Baseline(capital_) + 2 * stroke_ + capital_ * 2 / 5 + finer_ - 1) / finer_);
   fine_size_ = size * finer_;
-  size_ = {std::clamp(size.width, 1, std::max(1, most_width)), size.height};
+  size_ = {std::clamp(size.width, 1, std::max(1, max_width)), size.height};
 }
 
 cv::Mat Text::Coverage() const {

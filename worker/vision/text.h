@@ -1,4 +1,4 @@
-// Text on pictures, with OpenCV's built-in strokes (Hershey's), which know ASCII alone.
+// Draws text on pictures with OpenCV's built-in strokes (Hershey's), which cover only ASCII.
 #pragma once
 
 #include <opencv2/core/mat.hpp>
@@ -7,17 +7,18 @@
 
 namespace inferpool::vision {
 
-// What can be drawn of `utf8`: accents are taken off Latin letters, a run of anything else (other
-// scripts, control characters, bytes that are not UTF-8) is one '?'; at most 40 characters, the
-// last three of a longer text being dots. Empty when not one character could be kept.
+// Returns the part of `utf8` that can be drawn. Latin letters lose their accents. A run of anything
+// else (other scripts, control characters, bytes that are not UTF-8) becomes one '?'. A text of
+// more than 40 characters is cut to 40, of which the last three are dots. Empty when no character
+// is left.
 std::string Drawable(std::string_view utf8);
 
-// A line of text and the pixels that it takes.
+// A line of text and its size in pixels.
 class Text {
  public:
   // `ascii`, printable; `capital`, at least 1: the height of a capital letter in pixels. At most
-  // `most_width` pixels wide, which makes the letters narrower than they should be.
-  Text(std::string ascii, int capital, int most_width);
+  // `max_width` pixels wide, which makes the letters narrower than they should be.
+  Text(std::string ascii, int capital, int max_width);
 
   cv::Size size() const { return size_; }
 

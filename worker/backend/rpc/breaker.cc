@@ -11,26 +11,26 @@ std::int64_t SecondOf(TimePoint now) {
 
 }  // namespace
 
-Breaker::Permit::Permit(Permit&& other) noexcept
+Breaker::CallPermit::CallPermit(CallPermit&& other) noexcept
     : breaker_(std::exchange(other.breaker_, nullptr)), era_(other.era_) {}
 
-Breaker::Permit::~Permit() {
-  if (breaker_ != nullptr) breaker_->Settle(era_, Outcome::kNothing, TimePoint{});
+Breaker::CallPermit::~CallPermit() {
+  if (breaker_ != nullptr) breaker_->Record(era_, Outcome::kNothing, TimePoint{});
 }
 
-bool Breaker::Permit::Settle(Outcome outcome, TimePoint now) {
-  return std::exchange(breaker_, nullptr)->Settle(era_, outcome, now);
+bool Breaker::CallPermit::Record(Outcome outcome, TimePoint now) {
+  return std::exchange(breaker_, nullptr)->Record(era_, outcome, now);
 }
 
-std::optional<Breaker::Permit> Breaker::Admit(TimePoint now) {
+std::optional<Breaker::CallPermit> Breaker::Admit(TimePoint now) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::kOpen && now >= open_until_) Become(State::kHalfOpen, now);
   if (state_ == State::kOpen) return std::nullopt;
   if (state_ == State::kHalfOpen && std::exchange(trial_out_, true)) return std::nullopt;
-  return Permit(*this, era_);
+  return CallPermit(*this, era_);
 }
 
-bool Breaker::Settle(std::uint64_t era, Outcome outcome, TimePoint now) {
+bool Breaker::Record(std::uint64_t era, Outcome outcome, TimePoint now) {
   const std::lock_guard lock(mutex_);
   if (era != era_) return false;
   trial_out_ = false;

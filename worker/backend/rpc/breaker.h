@@ -46,22 +46,22 @@ class Breaker {
 
   enum class ProbeResult { kReady, kNotReady, kUnanswered };
 
-  // The leave to make one call. Destroyed without Settle, the call said nothing. The breaker must
+  // The leave to make one call. Destroyed without Record, the call says nothing. The breaker must
   // outlive it.
-  class Permit {
+  class CallPermit {
    public:
-    Permit(Permit&& other) noexcept;
-    Permit& operator=(Permit&&) = delete;
-    ~Permit();
+    CallPermit(CallPermit&& other) noexcept;
+    CallPermit& operator=(CallPermit&&) = delete;
+    ~CallPermit();
 
     // To be called once. True when this opened the breaker.
-    bool Settle(Outcome outcome, TimePoint now);
+    bool Record(Outcome outcome, TimePoint now);
 
    private:
     friend class Breaker;
-    Permit(Breaker& breaker, std::uint64_t era) : breaker_(&breaker), era_(era) {}
+    CallPermit(Breaker& breaker, std::uint64_t era) : breaker_(&breaker), era_(era) {}
 
-    Breaker* breaker_;  // null: settled, or moved from
+    Breaker* breaker_;  // null: recorded, or moved from
     std::uint64_t era_;
   };
 
@@ -70,7 +70,7 @@ class Breaker {
   Breaker& operator=(const Breaker&) = delete;
 
   // None while it is open, and while the one call of its half-open state is out.
-  std::optional<Permit> Admit(TimePoint now);
+  std::optional<CallPermit> Admit(TimePoint now);
 
   // A call takes unusually long.
   void Doubt();
@@ -90,7 +90,7 @@ class Breaker {
     int failures = 0;
   };
 
-  bool Settle(std::uint64_t era, Outcome outcome, TimePoint now);
+  bool Record(std::uint64_t era, Outcome outcome, TimePoint now);
   void Count(bool failed, TimePoint now);
   bool FailsTooOften(TimePoint now) const;
   void Become(State state, TimePoint now);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -43,10 +44,6 @@ constexpr std::string_view kInfer = "ModelInfer";
 // gRPC ends a call at its deadline, usually within this.
 constexpr std::chrono::milliseconds kGrace{200};
 
-bool MayRepeat(Breaker::Outcome outcome) {
-  return outcome == Breaker::Outcome::kFailed || outcome == Breaker::Outcome::kDoubtful;
-}
-
 // A message of ours as the bytes that go over the wire.
 absl::StatusOr<grpc::ByteBuffer> ToBytes(const google::protobuf::Message& message) {
   grpc::ByteBuffer bytes;
@@ -73,7 +70,7 @@ std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>&
 
 Client::Client(const std::vector<std::string>& targets, int message_mb,
                const ClientOptions& options)
-    : counts_(options.counts),
+    : context_(options.counts),
       targets_(MakeTargets(targets, message_mb, options, bell_)),
       prober_(targets_, bell_) {}
 
@@ -179,8 +176,9 @@ absl::StatusOr<inference::ModelInferResponse> Client::Infer(
   return Ask<inference::ModelInferResponse>(kInfer, request, limits);
 }
 
-Answer Client::Infer(const Encoder& encode, const CallLimits& limits) const {
-  return Call(kInfer, encode, limits);
+absl::StatusOr<grpc::ByteBuffer> Client::Infer(const grpc::ByteBuffer& request,
+                                               const CallLimits& limits) const {
+  return Call(kInfer, request, limits);
 }
 
 absl::Status Client::CheckAdmits() const {
@@ -189,12 +187,12 @@ absl::Status Client::CheckAdmits() const {
     return target->breaker().state(now) == Breaker::State::kOpen;
   };
   if (!std::ranges::all_of(targets_, open)) return absl::OkStatus();
-  Count(ModelCall::kMade);
-  return Refuse();
+  context_.Count(ModelCall::kMade);
+  return Refuse(context_);
 }
 
 TargetState Client::State(std::size_t target) const {
-  const Target& of = *targets_[target];
+  Target& of = *targets_[target];
   return {of.name(), of.MayConnect(), of.breaker().state(Clock::now()), of.openings()};
 }
 
@@ -202,12 +200,12 @@ template <typename Response>
 absl::StatusOr<Response> Client::Ask(std::string_view method,
                                      const google::protobuf::Message& request,
                                      const CallLimits& limits) const {
-  Answer answer = Call(
-      method, [&request](const Attempt&) { return ToBytes(request); }, limits);
-  if (!answer.message.ok()) return answer.message.status();
+  const absl::StatusOr<grpc::ByteBuffer> bytes = ToBytes(request);
+  RETURN_IF_ERROR(bytes.status());
+  absl::StatusOr<grpc::ByteBuffer> answer = Call(method, *bytes, limits);
+  RETURN_IF_ERROR(answer.status());
   Response response;
-  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, Response>(&*answer.message, &response)
-           .ok()) {
+  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, Response>(&*answer, &response).ok()) {
     return absl::InternalError(fmt::format("{}: the answer cannot be decoded", method));
   }
   return response;
@@ -223,66 +221,30 @@ absl::StatusOr<Response> Client::AskOfModel(std::string_view method, const std::
   return Ask<Response>(method, request, limits);
 }
 
-Answer Client::Call(std::string_view method, const Encoder& encode,
+absl::StatusOr<grpc::ByteBuffer> Client::Call(std::string_view method,
+                                              const grpc::ByteBuffer& request,
+                                              const CallLimits& limits) const {
+  Attempts attempts = Begin(limits.deadline);
+  while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
+    Answer answer = Send(*std::move(attempt), method, request, limits);
+    attempts.Record(answer.message.status(), answer.outcome);
+    if (answer.message.ok()) return std::move(answer.message);
+  }
+  return attempts.status();
+}
+
+std::vector<Candidate> Client::Candidates() const {
+  std::vector<Candidate> candidates;
+  candidates.reserve(targets_.size());
+  for (const auto& target : targets_) {
+    candidates.push_back({&target->breaker(), target->MayConnect()});
+  }
+  return candidates;
+}
+
+Answer Client::Send(Attempt attempt, std::string_view method, const grpc::ByteBuffer& request,
                     const CallLimits& limits) const {
-  if (absl::Status status = CheckNotOver(limits.deadline); !status.ok()) return {status};
-  Count(ModelCall::kMade);
-  budget_.CountCall();
-  std::optional<Pick> pick = Choose(std::nullopt);
-  if (!pick) return {Refuse()};
-  Try first = Make(*std::move(pick), /*settled=*/true, method, encode, limits);
-  const std::size_t target = first.answer.target;
-  if (!absl::IsUnavailable(first.answer.message.status()) || !MayRepeat(first.outcome) ||
-      limits.deadline.Expired(Clock::now())) {
-    return std::move(first.answer);
-  }
-  std::optional<Pick> other = Choose(target);
-  // What is busy is not asked twice, nor is a server to which there is no connection.
-  const bool elsewhere = other && other->target != target;
-  const bool again =
-      other && first.outcome == Breaker::Outcome::kFailed && targets_[target]->MayConnect();
-  if ((!elsewhere && !again) || !budget_.Take()) return std::move(first.answer);
-  Count(ModelCall::kRetried);
-  Try second = Make(*std::move(other), first.answer.settled, method, encode, limits);
-  second.answer.settled &= first.answer.settled;
-  return std::move(second.answer);
-}
-
-Client::Try Client::Make(Pick pick, bool settled, std::string_view method, const Encoder& encode,
-                         const CallLimits& limits) const {
-  absl::StatusOr<grpc::ByteBuffer> request = encode({pick.target, settled});
-  if (!request.ok()) return {{request.status(), pick.target}, Breaker::Outcome::kNothing};
-  Target::Result result =
-      targets_[pick.target]->Call(std::move(pick.permit), method, *request, limits);
-  return {{std::move(result.reply.message), pick.target, result.reply.settled}, result.outcome};
-}
-
-std::optional<Client::Pick> Client::Choose(std::optional<std::size_t> avoid) const {
-  const std::size_t first = avoid ? *avoid + 1 : turn_.fetch_add(1, std::memory_order_relaxed);
-  const auto find = [&](const auto& suits) -> std::optional<Pick> {
-    for (std::size_t i = 0; i < targets_.size(); ++i) {
-      const std::size_t target = (first + i) % targets_.size();
-      if (!suits(target)) continue;
-      if (auto permit = targets_[target]->Admit(Clock::now())) {
-        return Pick{target, *std::move(permit)};
-      }
-    }
-    return std::nullopt;
-  };
-  if (auto pick = find([&](std::size_t i) { return i != avoid && targets_[i]->MayConnect(); })) {
-    return pick;
-  }
-  if (auto pick = find([&](std::size_t i) { return i != avoid; })) return pick;
-  return find([&](std::size_t i) { return i == avoid; });
-}
-
-absl::Status Client::Refuse() const {
-  Count(ModelCall::kRefused);
-  return absl::UnavailableError("no model server can take a call now");
-}
-
-void Client::Count(ModelCall what) const {
-  if (counts_ != nullptr) counts_->Count(what);
+  return targets_[attempt.target]->Call(std::move(attempt.permit), method, request, limits);
 }
 
 }  // namespace inferpool::backend

@@ -2,19 +2,15 @@
 // answer, and on another one when it does not.
 //
 // Make it after the fork and before threads (it sets an environment variable for gRPC, and starts
-// a thread). Thread safe: all threads of the worker share it. Every call carries a deadline, goes
-// to the next target in turn whose breaker lets it, and is made once more, elsewhere if there is an
-// elsewhere, when it is UNAVAILABLE and the retry budget has something left. Errors keep the code
+// a thread). Thread safe: all threads of the worker share it. Every call carries a deadline; to
+// which server it goes, and when it is made again, is attempts.h's to decide. Errors keep the code
 // that the server or gRPC gave: UNAVAILABLE when the server is away, DEADLINE_EXCEEDED when it is
 // too slow, NOT_FOUND for an unknown model.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,35 +19,14 @@
 #include "proto/model_description.h"
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
-#include "shared/board/scoreboard.h"
+#include "worker/backend/rpc/attempts.h"
 #include "worker/backend/rpc/breaker.h"
 #include "worker/backend/rpc/doorbell.h"
 #include "worker/backend/rpc/prober.h"
-#include "worker/backend/rpc/retry_budget.h"
 #include "worker/backend/rpc/target.h"
 #include "worker/backend/rpc/unary_call.h"
 
 namespace inferpool::backend {
-
-// Where an encoded request goes.
-struct Attempt {
-  std::size_t target;
-  // False: a server may still be at work on what an earlier encoding for this call named, so
-  // whatever it may write to or has yet to read must be let alone.
-  bool settled;
-};
-
-// Encodes the request for an attempt. The slices are sent from where they lie, possibly after the
-// call's end, so they must own their memory.
-using Encoder = std::function<absl::StatusOr<grpc::ByteBuffer>(const Attempt&)>;
-
-struct Answer {
-  absl::StatusOr<grpc::ByteBuffer> message;
-  std::size_t target = 0;  // that gave it
-  // As in Attempt, after the call: no server is at work on anything that this call's encodings
-  // named.
-  bool settled = true;
-};
 
 struct TargetState {
   std::string name;
@@ -96,15 +71,24 @@ class Client {
   absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest& request,
                                                       const CallLimits& limits) const;
 
-  // The same for a request and an answer in bytes. `encode` is called in this thread, once for each
-  // attempt; its error ends the call.
-  Answer Infer(const Encoder& encode, const CallLimits& limits) const;
+  // The same for a request and an answer in bytes, of which each server is sent the same. The
+  // slices are sent from where they lie, possibly after the call's end, so they must own their
+  // memory.
+  absl::StatusOr<grpc::ByteBuffer> Infer(const grpc::ByteBuffer& request,
+                                         const CallLimits& limits) const;
+
+  // The parts of a call whose request differs from server to server (as in Call, client.cc): its
+  // attempts, what they choose from, and the sending of one. The client must outlive them.
+  Attempts Begin(Deadline deadline) const { return {context_, deadline}; }
+  std::vector<Candidate> Candidates() const;
+  Answer Send(Attempt attempt, std::string_view method, const grpc::ByteBuffer& request,
+              const CallLimits& limits) const;
 
   // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while
   // the breakers of all targets are open.
   absl::Status CheckAdmits() const;
 
-  // By the index that Attempt and Answer have.
+  // By the index that an Attempt has.
   std::size_t targets() const { return targets_.size(); }
   TargetState State(std::size_t target) const;
 
@@ -116,23 +100,8 @@ class Client {
   }
 
  private:
-  struct Pick {
-    std::size_t target;
-    Breaker::Permit permit;
-  };
-
-  // The next target in turn that admits a call, and not `avoid` when another one does.
-  std::optional<Pick> Choose(std::optional<std::size_t> avoid) const;
-
-  // One attempt.
-  struct Try {
-    Answer answer;
-    Breaker::Outcome outcome;
-  };
-  Try Make(Pick pick, bool settled, std::string_view method, const Encoder& encode,
-           const CallLimits& limits) const;
-
-  Answer Call(std::string_view method, const Encoder& encode, const CallLimits& limits) const;
+  absl::StatusOr<grpc::ByteBuffer> Call(std::string_view method, const grpc::ByteBuffer& request,
+                                        const CallLimits& limits) const;
 
   template <typename Response>
   absl::StatusOr<Response> Ask(std::string_view method, const google::protobuf::Message& request,
@@ -142,14 +111,9 @@ class Client {
   absl::StatusOr<Response> AskOfModel(std::string_view method, const std::string& model,
                                       const std::string& version, const CallLimits& limits) const;
 
-  absl::Status Refuse() const;
-  void Count(ModelCall what) const;
-
-  ModelCallCounts* const counts_;
+  mutable CallContext context_;
   mutable Doorbell bell_;
   std::vector<std::unique_ptr<Target>> targets_;
-  mutable std::atomic<std::size_t> turn_ = 0;
-  mutable RetryBudget budget_;
   Prober prober_;  // last: ends before what it looks at
 };
 

@@ -12,39 +12,39 @@ namespace inferpool::backend {
 Target::Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober)
     : name_(std::move(name)), prober_(prober), counts_(options.counts), breaker_(options.breaker) {
   for (int i = 0; i < options.channels; ++i) {
-    lines_.push_back(std::make_unique<Line>(MakeChannel(name_, message_mb)));
+    channels_.push_back(std::make_unique<ModelChannel>(MakeChannel(name_, message_mb)));
   }
 }
 
 bool Target::MayConnect() const {
-  return std::ranges::any_of(lines_, [](const auto& line) { return line->MayConnect(); });
+  return std::ranges::any_of(channels_, [](const auto& channel) { return channel->MayConnect(); });
 }
 
-Target::Line& Target::NextLine() {
+Target::ModelChannel& Target::NextChannel() {
   const std::size_t first = turn_.fetch_add(1, std::memory_order_relaxed);
-  for (std::size_t i = 0; i < lines_.size(); ++i) {
-    Line& line = *lines_[(first + i) % lines_.size()];
-    if (line.MayConnect()) return line;
+  for (std::size_t i = 0; i < channels_.size(); ++i) {
+    ModelChannel& channel = *channels_[(first + i) % channels_.size()];
+    if (channel.MayConnect()) return channel;
   }
-  return *lines_[first % lines_.size()];
+  return *channels_[first % channels_.size()];
 }
 
-Target::Result Target::Call(Breaker::Permit permit, std::string_view method,
-                            const grpc::ByteBuffer& request, const CallLimits& limits) {
-  Line& line = NextLine();
+Answer Target::Call(Breaker::CallPermit permit, std::string_view method,
+                    const grpc::ByteBuffer& request, const CallLimits& limits) {
+  ModelChannel& channel = NextChannel();
   Reply reply;
-  if (line.MayConnect()) {
-    reply = line.calls.Call(method, request, limits, {.given_up = GivenUp(), .on_slow = [this] {
-                                                        breaker_.Doubt();
-                                                        prober_.Ring();
-                                                      }});
+  if (channel.MayConnect()) {
+    reply = channel.calls.Call(method, request, limits, {.given_up = GivenUp(), .on_slow = [this] {
+                                                           breaker_.Doubt();
+                                                           prober_.Ring();
+                                                         }});
   } else {
     reply = {absl::UnavailableError("there is no connection to the model server"), true};
   }
-  const Breaker::Outcome outcome = OutcomeOf(reply.message.status().code(), line.MayConnect());
-  if (permit.Settle(outcome, Clock::now())) CountOpening(Message(reply.message.status()));
+  const Breaker::Outcome outcome = OutcomeOf(reply.message.status().code(), channel.MayConnect());
+  if (permit.Record(outcome, Clock::now())) CountOpening(Message(reply.message.status()));
   if (outcome != Breaker::Outcome::kAnswered) prober_.Ring();
-  return {std::move(reply), outcome};
+  return {std::move(reply.message), reply.server_done, outcome};
 }
 
 void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {

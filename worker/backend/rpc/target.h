@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -29,6 +28,13 @@ struct ClientOptions {
   ModelCallCounts* counts = nullptr;  // where to count; must outlive the client
 };
 
+// How one attempt to make a call ended.
+struct Answer {
+  absl::StatusOr<grpc::ByteBuffer> message;
+  bool server_done = false;  // as in Reply
+  Breaker::Outcome outcome = Breaker::Outcome::kNothing;
+};
+
 // Thread safe.
 class Target {
  public:
@@ -36,28 +42,21 @@ class Target {
   Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober);
 
   const std::string& name() const { return name_; }
-  const Breaker& breaker() const { return breaker_; }
+  Breaker& breaker() { return breaker_; }
 
   // How often the breaker has opened.
   std::uint64_t openings() const { return openings_.load(std::memory_order_relaxed); }
 
   // For calls that pass by the breaker, with a deadline.
-  UnaryCalls& calls() { return lines_.front()->calls; }
-  inference::GRPCInferenceService::StubInterface& stub() { return *lines_.front()->stub; }
+  UnaryCalls& calls() { return channels_.front()->calls; }
+  inference::GRPCInferenceService::StubInterface& stub() { return *channels_.front()->stub; }
 
   // False while gRPC knows that a call would fail for want of a connection. Connects if need be.
   bool MayConnect() const;
 
-  std::optional<Breaker::Permit> Admit(TimePoint now) { return breaker_.Admit(now); }
-
-  struct Result {
-    Reply reply;
-    Breaker::Outcome outcome;
-  };
-
-  // Makes the call and settles the permit. While there is no connection it is UNAVAILABLE at once,
-  // without a call.
-  Result Call(Breaker::Permit permit, std::string_view method, const grpc::ByteBuffer& request,
+  // Makes the call once, and records its outcome with the permit. While there is no connection it
+  // is UNAVAILABLE at once, without a call.
+  Answer Call(Breaker::CallPermit permit, std::string_view method, const grpc::ByteBuffer& request,
               const CallLimits& limits);
 
   bool WantsProbe() const { return breaker_.WantsProbe(); }
@@ -67,9 +66,9 @@ class Target {
   void Probed(Breaker::ProbeResult result, std::string_view detail);
 
  private:
-  struct Line {
-    explicit Line(std::shared_ptr<grpc::Channel> line_channel)
-        : channel(std::move(line_channel)),
+  struct ModelChannel {
+    explicit ModelChannel(std::shared_ptr<grpc::Channel> made)
+        : channel(std::move(made)),
           stub(inference::GRPCInferenceService::NewStub(channel)),
           calls(channel) {}
 
@@ -83,7 +82,7 @@ class Target {
   };
 
   // The next one in turn that may connect; any when none may.
-  Line& NextLine();
+  ModelChannel& NextChannel();
   std::stop_token GivenUp();
   void CountOpening(std::string_view reason);
 
@@ -91,7 +90,7 @@ class Target {
   Doorbell& prober_;
   ModelCallCounts* const counts_;
   Breaker breaker_;
-  std::vector<std::unique_ptr<Line>> lines_;
+  std::vector<std::unique_ptr<ModelChannel>> channels_;
   std::atomic<std::size_t> turn_ = 0;
   std::atomic<std::uint64_t> openings_ = 0;
   std::mutex mutex_;

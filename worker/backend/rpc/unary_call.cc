@@ -109,8 +109,8 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
     return {absl::DeadlineExceededError("the model server did not take the request in time")};
   }
   absl::Status error = ToStatus(status, method);
-  const bool settled = IsSurelyTheServers(error.code()) || answered;
-  return {std::move(error), settled};
+  const bool server_done = IsSurelyTheServers(error.code()) || answered;
+  return {std::move(error), server_done};
 }
 
 bool UnaryCalls::Sweep() {

@@ -43,7 +43,7 @@ struct Reply {
   absl::StatusOr<grpc::ByteBuffer> message;
   // The server is surely done with the request, or never had it. Otherwise it may still read the
   // shared memory that the request names, or write there.
-  bool settled = false;
+  bool server_done = false;
 };
 
 // The calls of one channel. Thread safe.

@@ -14,6 +14,25 @@ namespace {
 
 using Names = std::vector<std::string>;
 
+enum : int { kWorkers, kSidecar, kModels };
+
+ConfigChange Compare(const Config& before, const Config& after) {
+  const RoleTable roles = {
+      {.name = "worker",
+       .seats = {},
+       .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
+       .run = {}},
+      {.name = "sidecar",
+       .seats = {},
+       .replaced_by = {ReloadEffect::kClients, ReloadEffect::kAll},
+       .run = {}},
+      {.name = "modelserver",
+       .seats = {},
+       .replaced_by = {ReloadEffect::kModels, ReloadEffect::kAll},
+       .run = {}}};
+  return fcgi::Compare(roles, before, after);
+}
+
 TEST(ConfigChangeTest, WhereNothingDiffersNothingIsAsked) {
   const ConfigChange change = Compare(Config(), Config());
   EXPECT_TRUE(change.keys.empty());
@@ -34,16 +53,31 @@ TEST(ConfigChangeTest, AKeyOfTheMastersReplacesNobody) {
 TEST(ConfigChangeTest, EachRoleThatUsesAChangedKeyIsReplacedOnce) {
   Config after;
   after.predict.iou = 0.5;
-  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker});
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorkers});
   after.predict.confidence = 0.5;
   after.log.level = "debug";
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar}));
   after.modelserver.repository = "/elsewhere";
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar, kModels}));
   EXPECT_EQ(Compare(Config(), after).keys.size(), 4U);
   after = {};
   after.backend.message_mb = 512;  // the ends of one wire
-  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kModelServer, kSidecar, kWorker}));
+  EXPECT_EQ(Compare(Config(), after).roll, (std::vector<int>{kWorkers, kSidecar, kModels}));
+}
+
+TEST(ConfigChangeTest, ARoleIsReplacedByWhatItsRowSays) {
+  Config after;
+  after.predict.iou = 0.5;
+  for (const auto& [row, rolled] : std::vector<std::pair<std::vector<ReloadEffect>, bool>>{
+           {{}, false},
+           {{ReloadEffect::kWorkers}, true},
+           {{ReloadEffect::kModels}, false},
+           {{ReloadEffect::kModels, ReloadEffect::kWorkers}, true}}) {
+    const RoleTable roles = {{.name = "worker", .seats = {}, .replaced_by = {}, .run = {}},
+                             {.name = "beacon", .seats = {}, .replaced_by = row, .run = {}}};
+    EXPECT_EQ(fcgi::Compare(roles, Config(), after).roll,
+              rolled ? std::vector<int>{1} : std::vector<int>{});
+  }
 }
 
 TEST(ConfigChangeTest, WhatOnlyANewStartCanChangeIsNamed) {
@@ -69,7 +103,7 @@ TEST(ConfigChangeTest, AKeyOfTheWorkersMayBeNginxsToo) {
   }
   Config after;
   ++after.limits.body_mb;
-  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker}) << "besides";
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorkers}) << "besides";
 }
 
 TEST(ConfigChangeTest, WhatNginxHasToBeToldOfIsSaid) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <unistd.h>
 
 #include <map>
@@ -150,6 +151,15 @@ TEST_F(InspectionTest, AStoppedProcessIsKnownFromOneThatRuns) {
   child.Signal(SIGCONT);
   EXPECT_TRUE(test::Eventually([&] { return !IsStopped(child.pid()); }));
   EXPECT_FALSE(IsStopped(2'000'000'000)) << "there is no such process";
+}
+
+TEST_F(InspectionTest, AProcessThatADebuggerHoldsIsStoppedToo) {
+  const test::ChildProcess child([] {
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) return 1;
+    raise(SIGTRAP);
+    return 0;
+  });
+  EXPECT_TRUE(test::Eventually([&] { return IsStopped(child.pid()); }));
 }
 
 }  // namespace

@@ -43,12 +43,12 @@ TEST_F(MasterControlTest, ScaleStartsAndStopsWorkers) {
   ASSERT_TRUE(StartAndWait());
   EXPECT_TRUE(Ask("scale", 4)["ok"].asBool());
   EXPECT_TRUE(WaitForReady(4));
-  EXPECT_EQ(board_->Sum(Clock::now()).wanted_workers, 4U);
+  EXPECT_EQ(board_->Sum(Clock::now()).workers().wanted, 4U);
   EXPECT_TRUE(ReloadEndsAs(ReloadRecord::kDone));
   EXPECT_TRUE(Ask("scale", 1)["ok"].asBool());
-  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).worker_recycles == 3; }));
+  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).workers().planned_ends == 3; }));
   EXPECT_TRUE(WaitForReady(1));
-  EXPECT_EQ(board_->Sum(Clock::now()).worker_crashes, 0U);
+  EXPECT_EQ(board_->Sum(Clock::now()).workers().crashes, 0U);
 }
 
 TEST_F(MasterControlTest, ScaleBeyondTheMostIsRefused) {
@@ -58,7 +58,7 @@ TEST_F(MasterControlTest, ScaleBeyondTheMostIsRefused) {
     EXPECT_FALSE(answer["ok"].asBool());
     EXPECT_TRUE(Mentions(answer, "workers_max")) << answer;
   }
-  EXPECT_EQ(board_->Sum(Clock::now()).wanted_workers, 2U);
+  EXPECT_EQ(board_->Sum(Clock::now()).workers().wanted, 2U);
   EXPECT_EQ(LatestReload().outcome, ReloadRecord::kRefused);
 }
 
@@ -90,7 +90,7 @@ TEST_F(MasterControlTest, ReloadReplacesTheWorkersByOnesOfTheNewConfiguration) {
   EXPECT_EQ(shared_->successors, 2);
   EXPECT_EQ(board_->Sum(Clock::now()).bytes_in, 50U + 50U + 7U + 7U);
   EXPECT_EQ(board_->pool().generation.load(), 2U);
-  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).worker_recycles == 2; }));
+  EXPECT_TRUE(Eventually([&] { return board_->Sum(Clock::now()).workers().planned_ends == 2; }));
   EXPECT_TRUE(WaitForReady(2));
 }
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "fcgi/pool/inheritance.h"
 #include "fcgi/pool/listener.h"
 #include "fcgi/pool/master.h"
+#include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
 #include "tests/unit/shared/base/child_process.h"
 #include "tests/unit/shared/base/temporary_folder.h"
@@ -49,6 +51,15 @@ class MasterFixture : public testing::Test {
     std::atomic<int> seen;  // what the test's own children make of it
   };
 
+  // What a worker does, for tests to change.
+  struct Programs {
+    std::function<int(const Config&, const fcgi::Notice&, int slot, bool successor)> worker;
+  };
+
+  // In roles_, after the workers.
+  static constexpr int kSidecar = 1;
+  static constexpr int kModelServer = 2;
+
   MasterFixture() {
     void* memory =
         mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -62,24 +73,40 @@ class MasterFixture : public testing::Test {
     config_.timeouts.start_s = 2;
     config_.timeouts.drain_s = 1;
     config_.recycle.requests = 0;
-    programs_ = {
-        .worker = [this](const Config&, const fcgi::Notice&, int slot,
-                         bool successor) { return Stay(slot, successor); },
-        .sidecar =
-            [this](const Config&, const fcgi::Notice& notice, int row) {
-              board_->pool().sidecars[static_cast<std::size_t>(row)].state = ProcessState::kReady;
-              notice.Ring();
-              AwaitTerm();
-              shared_->sidecar_asked = ++shared_->next;
-              return 0;
-            },
-        .model_server =
-            [this](const Config&) {
-              AwaitTerm();
-              shared_->model_server_asked = ++shared_->next;
-              return 0;
-            },
-    };
+    programs_ = {.worker = [this](const Config&, const fcgi::Notice&, int slot, bool successor) {
+      return Stay(slot, successor);
+    }};
+    roles_ = {{.name = "worker",
+               .seats = [](const Config& config) { return config.workers; },
+               .max_seats = 4,
+               .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
+               .run =
+                   [this](const fcgi::ChildContext& context) {
+                     return programs_.worker(context.config, context.notice, context.place,
+                                             context.successor);
+                   }},
+              {.name = "sidecar",
+               .seats = [](const Config&) { return 1; },
+               .replaced_by = {ReloadEffect::kClients, ReloadEffect::kAll},
+               .policy = {.leave_turn = 1, .rolls_last = true},
+               .run =
+                   [this](const fcgi::ChildContext& context) {
+                     context.SayReady();
+                     AwaitTerm();
+                     shared_->sidecar_asked = ++shared_->next;
+                     return 0;
+                   }},
+              {.name = "modelserver",
+               .seats = [](const Config& config) { return config.modelserver.enabled ? 1 : 0; },
+               .replaced_by = {ReloadEffect::kModels, ReloadEffect::kAll},
+               .other_program = true,
+               .policy = {.successor_first = false, .leave_turn = 1},
+               .run =
+                   [this](const fcgi::ChildContext&) {
+                     AwaitTerm();
+                     shared_->model_server_asked = ++shared_->next;
+                     return 0;
+                   }}};
   }
   ~MasterFixture() override {
     master_.reset();
@@ -107,7 +134,8 @@ class MasterFixture : public testing::Test {
       fcgi::BlockSignals();
       const auto pid_file = fcgi::PidFile::Take(config_.state);
       if (!pid_file.ok()) return 97;
-      return fcgi::RunMaster({.config = config_,
+      return fcgi::RunMaster({.roles = roles_,
+                              .config = config_,
                               .config_file = folder_ / "inferpool.json",
                               .overrides = {},
                               .program = program_,
@@ -118,20 +146,23 @@ class MasterFixture : public testing::Test {
                               .notice = notice_,
                               .pid_file = *pid_file,
                               .identity = {},
-                              .programs = programs_,
                               .check_files = check_files_,
                               .inheritance = inheritance});
     });
   }
 
   std::uint64_t Count(ProcessState state) const {
-    return board_->Sum(Clock::now()).workers_by_state[static_cast<std::size_t>(state)];
+    return board_->Sum(Clock::now()).workers().by_state[static_cast<std::size_t>(state)];
+  }
+  std::uint64_t CountReady(int role) const {
+    const RoleTotals totals = board_->Sum(Clock::now()).roles[static_cast<std::size_t>(role)];
+    return totals.by_state[static_cast<std::size_t>(ProcessState::kReady)];
   }
   bool WaitForReady(std::uint64_t workers) const {
     return Eventually([&] { return Count(ProcessState::kReady) == workers; });
   }
   bool SidecarIsReady() const {
-    return Eventually([&] { return board_->pool().sidecars[0].state == ProcessState::kReady; });
+    return Eventually([&] { return CountReady(kSidecar) == 1; });
   }
   // All are up and the master has heard of it.
   bool StartAndWait() {
@@ -161,7 +192,8 @@ class MasterFixture : public testing::Test {
   Config config_;
   std::string program_ = "/bin/false";
   bool socket_activated_ = false;
-  fcgi::Programs programs_;
+  Programs programs_;
+  fcgi::RoleTable roles_;
   std::function<absl::Status(const Config&)> check_files_ = [](const Config&) {
     return absl::OkStatus();
   };

@@ -1,6 +1,7 @@
 // Processes that exist only in a test: they are started and asked to leave as the supervisor says,
 // and do what the test says. A process is written as its role's letter and its place: "w0" is the
-// worker at place 0, "s" stands for the sidecar, "m" for the model server.
+// worker at place 0, "s" stands for the sidecar, "m" for the model server, "x" for a role of the
+// test's own.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,33 +23,39 @@ inline constexpr fcgi::Supervisor::Options kWorldOptions{
     .start = std::chrono::seconds(10),
     .leave = std::chrono::seconds(30),
     .drain = std::chrono::seconds(30),
-    .last_drain = std::chrono::seconds(5),
     .stuck_drain = std::chrono::seconds(4),
     .abort_to_kill = std::chrono::seconds(2),
     .backoff = std::chrono::milliseconds(100),
     .most_backoff = std::chrono::milliseconds(10'000),
-    .restart_every = std::chrono::milliseconds(100),
-    .restart_burst = 3,
     .concurrent = 1};
 
+inline constexpr int kRestartBurst = 3;
+inline constexpr std::chrono::seconds kLastDrain{5};
+
 inline fcgi::Supervisor::Role Workers(int seats, int places) {
-  return {seats, places, /*generation=*/1, /*successor_first=*/true, /*leaves_last=*/false};
+  return {.seats = seats,
+          .places = places,
+          .generation = 1,
+          .policy = {.restart_burst = kRestartBurst}};
 }
 inline fcgi::Supervisor::Role Sidecar() {
-  return {1,
-          2,
-          /*generation=*/1,
-          /*successor_first=*/true,
-          /*leaves_last=*/true,
-          /*rolls_last=*/true};
+  return {.seats = 1,
+          .places = 2,
+          .generation = 1,
+          .policy = {.leave_turn = 1,
+                     .drain = kLastDrain,
+                     .rolls_last = true,
+                     .restart_burst = kRestartBurst}};
 }
 inline fcgi::Supervisor::Role ModelServer() {
   return {.seats = 1,
           .places = 1,
           .generation = 1,
-          .successor_first = false,
-          .leaves_last = true,
-          .serves_after = std::chrono::milliseconds(500)};
+          .policy = {.successor_first = false,
+                     .leave_turn = 1,
+                     .drain = kLastDrain,
+                     .serves_after = std::chrono::milliseconds(500),
+                     .restart_burst = kRestartBurst}};
 }
 
 class World {
@@ -185,7 +192,7 @@ class World {
   }
 
  private:
-  static constexpr std::string_view kLetters = "wsm";
+  static constexpr std::string_view kLetters = "wsmx";
 
   std::string Perform(const Supervisor::Action& action) {
     const std::string name = Name(action.process);

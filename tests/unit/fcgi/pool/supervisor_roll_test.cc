@@ -141,7 +141,7 @@ TEST(SupervisorRollTest, OneThatCrashesAfterItWasReadyIsNoReasonToGiveUp) {
   world.Step();
   world.Ready("w2");
   EXPECT_EQ(world.Step(), "terminate w0");
-  for (int i = 0; i < test::kWorldOptions.restart_burst; ++i) {
+  for (int i = 0; i < test::kRestartBurst; ++i) {
     world.End("w2");
     EXPECT_EQ(world.Step(), "start w2 g2");
     world.Ready("w2");
@@ -265,7 +265,7 @@ TEST(SupervisorRollTest, ARollWhileARollGoesBackToAGenerationThatWasReady) {
 
 TEST(SupervisorRollTest, RolesOfOneRollGoBackTogether) {
   Supervisor::Role other = Sidecar();
-  other.rolls_last = false;
+  other.policy.rolls_last = false;
   World world({Workers(1, 3), other});
   world.Begin();
   world.supervisor().Roll({kSidecar, kWorkers}, 2);

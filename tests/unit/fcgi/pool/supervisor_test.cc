@@ -207,7 +207,7 @@ TEST(SupervisorTest, TheBudgetBoundsTheStartsOfARole) {
     starts += static_cast<int>(std::ranges::count(said, 'w'));
   }
   EXPECT_GE(starts, 100);
-  EXPECT_LE(starts, 100 + test::kWorldOptions.restart_burst + 2);
+  EXPECT_LE(starts, 100 + test::kRestartBurst + 2);
   world.End("s0");
   EXPECT_EQ(world.Step(), "start s0 g1") << "the workers' budget is theirs";
 }
@@ -215,7 +215,7 @@ TEST(SupervisorTest, TheBudgetBoundsTheStartsOfARole) {
 TEST(SupervisorTest, ASeatThatWaitsForTheBudgetIsCountedAsBackingOff) {
   World world({Workers(1, 3)});
   world.Begin();
-  for (int i = 0; i < test::kWorldOptions.restart_burst; ++i) {
+  for (int i = 0; i < test::kRestartBurst; ++i) {
     world.End("w0");
     EXPECT_EQ(world.Step(), "start w0 g1");
     world.Ready("w0");

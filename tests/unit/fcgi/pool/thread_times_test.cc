@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
+#include <string>
 
 #include "tests/unit/shared/base/child_process.h"
 
@@ -12,6 +15,13 @@ namespace inferpool::fcgi {
 namespace {
 
 using std::chrono::milliseconds;
+
+std::string NameOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
 
 TEST(ThreadTimesTest, AThreadThatComputesIsSeenToRun) {
   const test::ChildProcess child([] {
@@ -41,6 +51,18 @@ TEST(ThreadTimesTest, AThreadThatSleepsIsNotRunnable) {
   ASSERT_TRUE(before && after);
   EXPECT_EQ(after->run, before->run);
   EXPECT_EQ(after->wait, before->wait);
+}
+
+TEST(ThreadTimesTest, AThreadsNameSaysNothingOfIt) {
+  const test::ChildProcess child([] {
+    prctl(PR_SET_NAME, "a) R 1");
+    while (true) pause();
+    return 0;
+  });
+  EXPECT_TRUE(test::Eventually([&] {
+    const auto times = ReadThreadTimes(child.pid(), child.pid());
+    return times && !times->runnable && NameOf(child.pid()) == "a) R 1";
+  }));
 }
 
 TEST(ThreadTimesTest, NothingIsKnownOfAThreadThatDoesNotExist) {

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "fcgi/serving/part_owner.h"
+#include "fcgi/serving/crash_scope.h"
 #include "tests/unit/fcgi/serving/crashing_worker.h"
 
 namespace inferpool::fcgi {
@@ -75,7 +75,7 @@ TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
         {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = innocent});
     std::thread([this] {
       Seqlock<Task> task;
-      const PartOwner owner(lane(), task);
+      const HelperCrashScope owner(lane(), task);
       task.Store({.request_id = RequestName("request-7"),
                   .model = ModelName("faces"),
                   .digest = Poison()});
@@ -123,7 +123,7 @@ TEST_F(CrashHandlerTest, SigabrtFromTheMasterAsksForTheStacksOfAllThreads) {
     std::vector<std::jthread> threads;
     for (std::size_t i = 0; i < kLanes; ++i) {
       threads.emplace_back([this, i] {
-        const LaneOwner owner(lane(i));
+        const ThreadCrashScope owner(lane(i));
         lane(i).Begin(Clock::now());
         // The one computes, the others wait.
         volatile unsigned n = 0;
@@ -150,7 +150,7 @@ TEST_F(CrashHandlerTest, AThreadThatDoesNotAnswerHoldsUpTheEndOnlyBriefly) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::jthread deaf([this] {
-      const LaneOwner owner(lane(0));
+      const ThreadCrashScope owner(lane(0));
       sigset_t all;
       sigfillset(&all);
       pthread_sigmask(SIG_BLOCK, &all, nullptr);
@@ -172,7 +172,7 @@ TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::jthread busy([this] {
-      const LaneOwner owner(lane());
+      const ThreadCrashScope owner(lane());
       BeginPoison();
       while (true) pause();
     });
@@ -229,7 +229,7 @@ TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
       std::vector<std::jthread> threads;
       for (std::size_t i = 0; i < kLanes; ++i) {
         threads.emplace_back([this, i, &waiting] {
-          const LaneOwner owner(lane(i));
+          const ThreadCrashScope owner(lane(i));
           for (++waiting; waiting < kLanes;) continue;
           test::ReadNull();
         });
@@ -247,7 +247,7 @@ TEST_F(CrashHandlerTest, ALaneIsItsOwnersForAsLongAsItLives) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::thread([this] {
-      const LaneOwner owner(lane());
+      const ThreadCrashScope owner(lane());
       if (lane().thread != gettid()) _exit(1);
     }).join();
     return lane().thread == 0 ? 0 : 2;

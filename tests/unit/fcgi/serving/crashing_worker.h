@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "fcgi/serving/crash_handler.h"
+#include "fcgi/serving/crash_scope.h"
 #include "tests/unit/shared/base/child_process.h"
 #include "tests/unit/shared/board/occupied_board.h"
 
@@ -44,7 +45,7 @@ class CrashingWorker : public testing::Test {
     auto worker = std::make_unique<ChildProcess>([&, this] {
       PrepareToCrash();
       std::thread([&, this] {
-        const fcgi::LaneOwner owner(lane());
+        const fcgi::ThreadCrashScope owner(lane());
         body();
       }).join();
       return 0;

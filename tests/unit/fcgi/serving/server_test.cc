@@ -71,7 +71,7 @@ class ServerTest : public testing::Test {
     InitLibrary();
   }
 
-  Station StationOf(int worker, int threads = kThreads) const {
+  WorkerContext ContextOf(int worker, int threads = kThreads) const {
     return {.pool = board_.pool(),
             .slot = board_.slot(worker),
             .lanes = board_.lanes(worker).first(static_cast<std::size_t>(threads)),
@@ -88,7 +88,7 @@ class ServerTest : public testing::Test {
       prepare();
       Prepare();
       Serve(listener_->get(), {.body_bytes = 1024 * 1024, .io = seconds(1)}, Handle,
-            StationOf(worker, threads));
+            ContextOf(worker, threads));
       return 0;
     });
     EXPECT_TRUE(WaitFor(worker, ProcessState::kReady));
@@ -261,7 +261,7 @@ TEST_F(ServerTest, SigtermWhileItStartsIsNotLost) {
   ChildProcess child([this] {
     Prepare();
     raise(SIGTERM);
-    Serve(listener_->get(), {.body_bytes = 1, .io = seconds(1)}, Handle, StationOf(0));
+    Serve(listener_->get(), {.body_bytes = 1, .io = seconds(1)}, Handle, ContextOf(0));
     return 0;
   });
   EXPECT_TRUE(child.Exited(0, milliseconds(2'000)));

@@ -159,7 +159,7 @@ class FastCgiClient {
 
   // Reads until the server closes, or for `time` at most. After END_REQUEST it closes as nginx
   // does, unless `linger`.
-  FastCgiAnswer Read(std::chrono::milliseconds time = std::chrono::milliseconds(10'000),
+  FastCgiAnswer Read(std::chrono::milliseconds time = std::chrono::milliseconds(30'000),
                      bool linger = false) {
     FastCgiAnswer answer;
     std::string bytes;

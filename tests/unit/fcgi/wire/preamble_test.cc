@@ -35,12 +35,13 @@ std::string With(const std::string& parameters) {
 }
 
 TEST(PreambleTest, WhatNginxSendsIsGood) {
-  EXPECT_EQ(Judge(EncodeRequest("body", {{"REQUEST_URI", "/a?b"}, {"EMPTY", ""}})),
+  EXPECT_EQ(ValidatePreamble(EncodeRequest("body", {{"REQUEST_URI", "/a?b"}, {"EMPTY", ""}})),
             Preamble::kGood);
-  EXPECT_EQ(Judge(With("")), Preamble::kGood) << "no parameters at all";
-  EXPECT_EQ(Judge(With(EncodeParameters({{std::string(127, 'n'), std::string(128, 'v')},
-                                         {std::string(128, 'n'), std::string(127, 'v')}}))),
-            Preamble::kGood);
+  EXPECT_EQ(ValidatePreamble(With("")), Preamble::kGood) << "no parameters at all";
+  EXPECT_EQ(
+      ValidatePreamble(With(EncodeParameters({{std::string(127, 'n'), std::string(128, 'v')},
+                                              {std::string(128, 'n'), std::string(127, 'v')}}))),
+      Preamble::kGood);
 }
 
 TEST(PreambleTest, IsIncompleteUntilTheEmptyParametersRecordIsWhole) {
@@ -50,54 +51,59 @@ TEST(PreambleTest, IsIncompleteUntilTheEmptyParametersRecordIsWhole) {
       Encode(Record::kParams, "", 4);
   for (std::size_t length = 0; length < whole.size(); ++length) {
     const std::vector<char> cut(whole.begin(), whole.begin() + static_cast<long>(length));
-    EXPECT_EQ(Judge({cut.data(), cut.size()}), Preamble::kIncomplete) << length;
+    EXPECT_EQ(ValidatePreamble({cut.data(), cut.size()}), Preamble::kIncomplete) << length;
   }
-  EXPECT_EQ(Judge(whole), Preamble::kGood);
+  EXPECT_EQ(ValidatePreamble(whole), Preamble::kGood);
 }
 
 TEST(PreambleTest, WhatFollowsIsNotLookedAt) {
-  EXPECT_EQ(Judge(With("") + "garbage"), Preamble::kGood);
-  EXPECT_EQ(Judge(With("") + std::string(1'000'000, '\xff')), Preamble::kGood);
+  EXPECT_EQ(ValidatePreamble(With("") + "garbage"), Preamble::kGood);
+  EXPECT_EQ(ValidatePreamble(With("") + std::string(1'000'000, '\xff')), Preamble::kGood);
 }
 
 TEST(PreambleTest, AnotherProtocolIsBadFromItsFirstByte) {
-  EXPECT_EQ(Judge("G"), Preamble::kBad);
-  EXPECT_EQ(Judge("GET / HTTP/1.1\r\n"), Preamble::kBad);
-  EXPECT_EQ(Judge(Encode(Record::kBegin, std::string("\0\1\0\0\0\0\0\0", 8), 0, 1, /*version=*/2)),
+  EXPECT_EQ(ValidatePreamble("G"), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble("GET / HTTP/1.1\r\n"), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(
+                Encode(Record::kBegin, std::string("\0\1\0\0\0\0\0\0", 8), 0, 1, /*version=*/2)),
             Preamble::kBad);
 }
 
 TEST(PreambleTest, RecordsInAnotherOrderAreBad) {
-  EXPECT_EQ(Judge(Encode(Record::kParams, "")), Preamble::kBad);
-  EXPECT_EQ(Judge(Encode(Record::kStdin, "x")), Preamble::kBad);
-  EXPECT_EQ(Judge(EncodeBegin() + EncodeBegin()), Preamble::kBad);
-  EXPECT_EQ(Judge(EncodeBegin() + Encode(Record::kStdin, "x")), Preamble::kBad);
-  EXPECT_EQ(Judge(EncodeBegin() + Encode(Record::kAbort, "")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kParams, "")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kStdin, "x")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(EncodeBegin() + EncodeBegin()), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(EncodeBegin() + Encode(Record::kStdin, "x")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(EncodeBegin() + Encode(Record::kAbort, "")), Preamble::kBad);
 }
 
 TEST(PreambleTest, ABeginThatIsNoneIsBad) {
-  EXPECT_EQ(Judge(Encode(Record::kBegin, std::string("\0\1\0\0\0\0\0\0", 8), /*padding=*/8)),
-            Preamble::kBad)
+  EXPECT_EQ(
+      ValidatePreamble(Encode(Record::kBegin, std::string("\0\1\0\0\0\0\0\0", 8), /*padding=*/8)),
+      Preamble::kBad)
       << "libfcgi takes the padding for a record";
-  EXPECT_EQ(Judge(Encode(Record::kBegin, "abc")), Preamble::kBad);
-  EXPECT_EQ(Judge(Encode(Record::kBegin, std::string(9, '\0'))), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kBegin, "abc")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kBegin, std::string(9, '\0'))), Preamble::kBad);
 }
 
 TEST(PreambleTest, ARoleThatIsNotTheRespondersIsBad) {
   for (const int role : {0, 2, 3, 200}) {
-    EXPECT_EQ(Judge(EncodeBegin(false, role) + Encode(Record::kParams, "")), Preamble::kBad)
+    EXPECT_EQ(ValidatePreamble(EncodeBegin(false, role) + Encode(Record::kParams, "")),
+              Preamble::kBad)
         << role;
   }
 }
 
 TEST(PreambleTest, ARequestWithoutANumberIsBad) {
   const std::string begin(std::string_view("\0\1\0\0\0\0\0\0", 8));
-  EXPECT_EQ(Judge(Encode(Record::kBegin, begin, 0, /*request=*/1)), Preamble::kIncomplete);
-  EXPECT_EQ(Judge(Encode(Record::kBegin, begin, 0, /*request=*/0)), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kBegin, begin, 0, /*request=*/1)),
+            Preamble::kIncomplete);
+  EXPECT_EQ(ValidatePreamble(Encode(Record::kBegin, begin, 0, /*request=*/0)), Preamble::kBad);
 }
 
 TEST(PreambleTest, ParametersOfAnotherRequestAreBad) {
-  EXPECT_EQ(Judge(EncodeBegin() + Encode(Record::kParams, "", 0, /*request=*/2)), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(EncodeBegin() + Encode(Record::kParams, "", 0, /*request=*/2)),
+            Preamble::kBad);
 }
 
 TEST(PreambleTest, LengthsThatDoNotFitAreBad) {
@@ -108,7 +114,7 @@ TEST(PreambleTest, LengthsThatDoNotFitAreBad) {
         std::string_view("\x80\x00\x00", 3), std::string_view("\xff\xff\xff\xff\x7f", 5),
         std::string_view("\xff\xff\xff\xff\xff\xff\xff\xff", 8),
         std::string_view("\x01\x01xy\x01", 5)}) {
-    EXPECT_EQ(Judge(With(std::string(parameters))), Preamble::kBad)
+    EXPECT_EQ(ValidatePreamble(With(std::string(parameters))), Preamble::kBad)
         << testing::PrintToString(parameters);
   }
 }
@@ -116,10 +122,11 @@ TEST(PreambleTest, LengthsThatDoNotFitAreBad) {
 TEST(PreambleTest, ParametersAreTakenUpToTheLimitAndNotBeyond) {
   const std::string fits = EncodeParameters({{"N", std::string(kMaxParameterBytes - 6, 'v')}});
   ASSERT_EQ(fits.size(), kMaxParameterBytes);
-  EXPECT_EQ(Judge(With(fits)), Preamble::kGood);
-  EXPECT_EQ(Judge(With(fits + std::string(2, '\0'))), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(With(fits)), Preamble::kGood);
+  EXPECT_EQ(ValidatePreamble(With(fits + std::string(2, '\0'))), Preamble::kBad);
   // Without waiting for their end.
-  EXPECT_EQ(Judge(EncodeBegin() + EncodeStream(Record::kParams, fits + "x")), Preamble::kBad);
+  EXPECT_EQ(ValidatePreamble(EncodeBegin() + EncodeStream(Record::kParams, fits + "x")),
+            Preamble::kBad);
 }
 
 // Whatever has come first: bad stays bad and good stays good, so a verdict may be given at once.
@@ -133,14 +140,15 @@ TEST(PreambleTest, MoreBytesTakeNoVerdictBack) {
   std::map<Preamble, int> verdicts;
   for (int round = 0; round < 5'000; ++round) {
     std::vector<char> bytes(good.begin(), good.end());
-    for (std::size_t i = 0; i <= below(3); ++i)
+    for (std::size_t i = 0; i <= below(3); ++i) {
       bytes[below(bytes.size())] = static_cast<char>(below(256));
-    const Preamble whole = Judge({bytes.data(), bytes.size()});
+    }
+    const Preamble whole = ValidatePreamble({bytes.data(), bytes.size()});
     ++verdicts[whole];
     // A copy of its own, so that a sanitizer sees a read beyond the end.
     const std::vector<char> cut(bytes.begin(),
                                 bytes.begin() + static_cast<long>(below(bytes.size() + 1)));
-    const Preamble first = Judge({cut.data(), cut.size()});
+    const Preamble first = ValidatePreamble({cut.data(), cut.size()});
     ASSERT_TRUE(first == whole || first == Preamble::kIncomplete)
         << cut.size() << " of " << testing::PrintToString(bytes);
   }

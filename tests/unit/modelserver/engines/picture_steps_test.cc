@@ -200,20 +200,6 @@ vision::InputLayout YoloLayout(cv::Size size) {
   return layout;
 }
 
-TEST(Letterbox, PlacesPicturesAsTheWorkersDo) {
-  std::mt19937 random(3);
-  const auto side = [&random](int most) {
-    return 1 + static_cast<int>(random() % static_cast<unsigned>(most));
-  };
-  for (int i = 0; i < 20'000; ++i) {
-    const cv::Size picture(side(5000), side(i % 3 == 0 ? 5 : 5000));
-    const cv::Size input(side(1280), side(i % 5 == 0 ? 9 : 1280));
-    EXPECT_EQ(LetterboxContent(picture, input), vision::Place(YoloLayout(input), picture).content)
-        << picture << input;
-  }
-  EXPECT_EQ(LetterboxContent({1920, 1080}, {640, 640}), cv::Rect(0, 140, 640, 360));
-}
-
 TEST(Letterbox, MakesTheInputThatTheWorkersMake) {
   constexpr int kWidth = 96;
   constexpr int kHeight = 64;

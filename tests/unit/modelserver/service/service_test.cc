@@ -33,7 +33,7 @@ constexpr const char* kSlow = R"(backend: "opencv_cascade"
 class Serving : public testing::Test {
  protected:
   void SetUp() override {
-    const std::filesystem::path samples = std::string(INFERPOOL_SOURCE_DIR) + "/ops/models";
+    const auto samples = std::filesystem::canonical(INFERPOOL_SOURCE_DIR) / "ops/models";
     std::filesystem::create_directories(folder_.path() / "models");
     std::filesystem::create_directory_symlink(samples / "faces", folder_.path() / "models/faces");
     folder_.Write("models/tiny/1/model.onnx", MakeTinyOnnx({.names = "{0: 'cat', 1: 'dog'}"}));

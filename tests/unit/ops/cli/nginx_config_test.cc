@@ -331,8 +331,9 @@ TEST(NginxConfigTest, TheLocationsOfTheWorkersKeepTheErrorsAndParametersOfTheSer
     for (const std::string& page : reader.All(place, "error_page")) {
       std::istringstream words(page);
       for (std::string word; words >> word;) {
-        if (word.size() == 3 && std::isdigit(static_cast<unsigned char>(word[0])))
+        if (word.size() == 3 && std::isdigit(static_cast<unsigned char>(word[0]))) {
           found.insert(word);
+        }
       }
     }
     return found;
@@ -391,11 +392,11 @@ TEST(NginxConfigTest, TheRuleForRequestIdsIsTheWorkers) {
   const std::regex sane(rule.substr(1), std::regex::ECMAScript);
   for (int c = 0x20; c < 0x7f; ++c) {
     const std::string id = "a" + std::string(1, static_cast<char>(c)) + "b";
-    EXPECT_EQ(std::regex_search(id, sane), api::RequestId(id) == id) << id;
+    EXPECT_EQ(std::regex_search(id, sane), http::RequestId(id) == id) << id;
   }
   for (const std::size_t length : {0U, 1U, 64U, 65U}) {
     const std::string id(length, 'x');
-    EXPECT_EQ(std::regex_search(id, sane), !id.empty() && api::RequestId(id) == id) << length;
+    EXPECT_EQ(std::regex_search(id, sane), !id.empty() && http::RequestId(id) == id) << length;
   }
 }
 

@@ -86,13 +86,13 @@ Totals Numbered() {
   totals.heavy_waiting = ++next;
   totals.heavy_working = ++next;
   totals.heavy_bytes = ++next;
-  for (auto& count : totals.workers_by_state) count = ++next;
-  totals.wanted_workers = ++next;
-  totals.backing_off = ++next;
+  for (auto& count : totals.workers().by_state) count = ++next;
+  totals.workers().wanted = ++next;
+  totals.workers().backing_off = ++next;
   totals.quarantined = ++next;
-  totals.worker_starts = ++next;
-  totals.worker_crashes = ++next;
-  totals.worker_recycles = ++next;
+  totals.workers().starts = ++next;
+  totals.workers().crashes = ++next;
+  totals.workers().planned_ends = ++next;
   for (auto& stage : totals.stages) {
     for (auto& bucket : stage.buckets) bucket = ++next;
     stage.sum_us = ++next * 1'000;
@@ -162,19 +162,19 @@ TEST(ExpositionTest, TheOtherNumbersAreWhereTheyBelong) {
   EXPECT_EQ(page.Number(R"(inferpool_heavy_requests{state="working"})"),
             number(totals.heavy_working));
   EXPECT_EQ(page.Number("inferpool_heavy_bytes"), number(totals.heavy_bytes));
-  EXPECT_EQ(page.Number("inferpool_workers_wanted"), number(totals.wanted_workers));
-  EXPECT_EQ(page.Number("inferpool_workers_backing_off"), number(totals.backing_off));
+  EXPECT_EQ(page.Number("inferpool_workers_wanted"), number(totals.workers().wanted));
+  EXPECT_EQ(page.Number("inferpool_workers_backing_off"), number(totals.workers().backing_off));
   EXPECT_EQ(page.Number("inferpool_quarantined_inputs"), number(totals.quarantined));
-  EXPECT_EQ(page.Number("inferpool_worker_starts_total"), number(totals.worker_starts));
+  EXPECT_EQ(page.Number("inferpool_worker_starts_total"), number(totals.workers().starts));
   EXPECT_EQ(page.Number(R"(inferpool_worker_ends_total{reason="crash"})"),
-            number(totals.worker_crashes));
+            number(totals.workers().crashes));
   EXPECT_EQ(page.Number(R"(inferpool_worker_ends_total{reason="planned"})"),
-            number(totals.worker_recycles));
+            number(totals.workers().planned_ends));
   // The first state is that of no process.
   for (std::size_t i = 1; i < kProcessStateNames.size(); ++i) {
     EXPECT_EQ(
         page.Number("inferpool_workers{state=\"" + std::string(kProcessStateNames[i]) + "\"}"),
-        number(totals.workers_by_state[i]));
+        number(totals.workers().by_state[i]));
   }
 }
 
@@ -203,6 +203,30 @@ TEST(ExpositionTest, BucketBoundsAreTheShortNumbersOfTheTable) {
   EXPECT_EQ(Parse(Exposition(Totals(), Health{})).le,
             (std::vector<std::string>{"0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
                                       "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}));
+}
+
+TEST(ExpositionTest, EachRoleHasItsProcesses) {
+  Totals totals;
+  totals.roles[0] = {.name = RoleName("worker"), .wanted = 4};
+  totals.roles[1] = {.name = RoleName("beacon"),
+                     .by_state = {0, 1, 2, 3},
+                     .wanted = 6,
+                     .backing_off = 7,
+                     .starts = 8,
+                     .crashes = 9,
+                     .planned_ends = 10};
+  const Page page = Parse(Exposition(totals, Ready()));
+  EXPECT_EQ(page.types.at("inferpool_processes"), "gauge");
+  EXPECT_EQ(page.types.at("inferpool_process_starts_total"), "counter");
+  EXPECT_EQ(page.Number(R"(inferpool_processes_wanted{role="worker"})"), 4);
+  EXPECT_EQ(page.Number(R"(inferpool_processes{role="beacon",state="starting"})"), 1);
+  EXPECT_EQ(page.Number(R"(inferpool_processes{role="beacon",state="ready"})"), 2);
+  EXPECT_EQ(page.Number(R"(inferpool_processes{role="beacon",state="draining"})"), 3);
+  EXPECT_EQ(page.Number(R"(inferpool_processes_wanted{role="beacon"})"), 6);
+  EXPECT_EQ(page.Number(R"(inferpool_processes_backing_off{role="beacon"})"), 7);
+  EXPECT_EQ(page.Number(R"(inferpool_process_starts_total{role="beacon"})"), 8);
+  EXPECT_EQ(page.Number(R"(inferpool_process_ends_total{role="beacon",reason="crash"})"), 9);
+  EXPECT_EQ(page.Number(R"(inferpool_process_ends_total{role="beacon",reason="planned"})"), 10);
 }
 
 TEST(ExpositionTest, LargeCountersLoseNothing) {
@@ -249,7 +273,7 @@ TEST(ExpositionTest, EachKeyHasItsRequests) {
 }
 
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
-  const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .most = 511}));
+  const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .max = 511}));
   EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);
   EXPECT_EQ(page.Number("inferpool_listen_queue_limit"), 511);
 }

@@ -13,8 +13,8 @@ namespace {
 Totals Workers(std::uint64_t empty, std::uint64_t starting, std::uint64_t ready,
                std::uint64_t draining) {
   Totals totals;
-  totals.workers_by_state = {empty, starting, ready, draining};
-  totals.wanted_workers = empty + starting + ready + draining;
+  totals.workers().by_state = {empty, starting, ready, draining};
+  totals.workers().wanted = empty + starting + ready + draining;
   return totals;
 }
 
@@ -74,7 +74,7 @@ TEST(HealthTest, TheDetailCountsTheWorkers) {
 
 TEST(HealthTest, TheDetailNamesThoseThatWaitAfterACrash) {
   Totals totals = Workers(2, 0, 1, 0);
-  totals.backing_off = 2;
+  totals.workers().backing_off = 2;
   EXPECT_EQ(Judge(totals, {Ready()}).workers.detail,
             "1 of 3 ready, 2 waiting to be started again after a crash");
 }

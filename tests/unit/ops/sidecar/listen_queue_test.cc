@@ -32,7 +32,7 @@ TEST(ListenQueueTest, CountsWhoWaitsForAnAccept) {
     const auto queue = ReadListenQueue(inode);
     ASSERT_TRUE(queue);
     EXPECT_EQ(queue->waiting, waiting);
-    EXPECT_EQ(queue->most, 33U);
+    EXPECT_EQ(queue->max, 33U);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof(address.sun_path) - 1);

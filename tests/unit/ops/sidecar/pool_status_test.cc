@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,7 +26,7 @@ class PoolStatusTest : public testing::Test {
   PoolStatusTest() {
     board_.pool().master = 71;
     board_.pool().started_ns = ToNs(kNow - seconds(100));
-    board_.pool().wanted_workers = 2;
+    board_.pool().roles[kWorkerRole].wanted = 2;
     for (int slot = 0; slot < 2; ++slot) {
       board_.Occupy(slot, /*generation=*/3, /*threads=*/2, kNow - seconds(10));
       board_.slot(slot).process.pid = slot == 0 ? getpid() : 4'000'000;
@@ -47,8 +48,6 @@ class PoolStatusTest : public testing::Test {
 };
 
 TEST_F(PoolStatusTest, ListsTheProcessesThatThereAre) {
-  board_.pool().sidecars[1].pid = 99;
-  board_.pool().model_server.pid = 98;
   const PoolStatus status = ReadStatus(board_, kNow);
   EXPECT_EQ(status.master, 71);
   EXPECT_DOUBLE_EQ(status.up_s, 100);
@@ -60,8 +59,65 @@ TEST_F(PoolStatusTest, ListsTheProcessesThatThereAre) {
   EXPECT_DOUBLE_EQ(status.workers[1].age_s, 10);
   EXPECT_GT(status.workers[0].rss_mb, 0);
   EXPECT_EQ(status.workers[1].rss_mb, 0) << "there is no such process";
-  EXPECT_EQ(status.sidecars, std::vector<pid_t>{99});
-  EXPECT_EQ(status.model_server, 98);
+}
+
+// Whatever kinds of processes the pool's master has put up.
+class EveryRoleTest : public PoolStatusTest {
+ protected:
+  EveryRoleTest() {
+    board_.SetRoles(std::array<Scoreboard::RoleRoom, 4>{
+        {{"worker", 0}, {"sidecar", 2}, {"beacon", 3}, {"lamp", 1}}});
+    Begin(1, 1, 99);
+    Begin(2, 0, getpid());
+    Begin(2, 2, 97);
+    board_.pool().roles[2].wanted = 3;
+    board_.pool().roles[2].backing_off = 1;
+    board_.CountEnd(2, /*crashed=*/true);
+  }
+
+  void Begin(int role, int place, pid_t pid) const {
+    board_.Enter(role, place, /*generation=*/5, kNow - seconds(7));
+    board_.process(role, place).pid = pid;
+    board_.process(role, place).state = ProcessState::kReady;
+  }
+};
+
+TEST_F(EveryRoleTest, ListsTheProcessesOfEachRole) {
+  const PoolStatus status = ReadStatus(board_, kNow);
+  ASSERT_EQ(status.others.size(), 3U);
+  EXPECT_EQ(status.others[0].role, 1);
+  EXPECT_EQ(status.others[0].pid, 99);
+  EXPECT_EQ(status.others[2].role, 2);
+  EXPECT_EQ(status.others[2].place, 2);
+  EXPECT_EQ(status.others[2].generation, 5U);
+  EXPECT_EQ(status.others[2].state, ProcessState::kReady);
+  EXPECT_DOUBLE_EQ(status.others[2].age_s, 7);
+  EXPECT_GT(status.others[1].rss_mb, 0);
+}
+
+TEST_F(EveryRoleTest, JsonHasEachRole) {
+  const Json::Value roles = test::ParseJson(ToJson(ReadStatus(board_, kNow)))["roles"];
+  EXPECT_EQ(roles.getMemberNames(), (std::vector<std::string>{"beacon", "lamp", "sidecar"}))
+      << "the workers stand elsewhere, with more";
+  EXPECT_EQ(roles["sidecar"]["processes"][0]["pid"], 99);
+  EXPECT_EQ(roles["beacon"]["wanted"], 3);
+  EXPECT_EQ(roles["beacon"]["ready"], 2);
+  EXPECT_EQ(roles["beacon"]["backing_off"], 1);
+  EXPECT_EQ(roles["beacon"]["started"], 2);
+  EXPECT_EQ(roles["beacon"]["crashed"], 1);
+  EXPECT_EQ(roles["beacon"]["processes"][1]["place"], 2);
+  EXPECT_EQ(roles["beacon"]["processes"][1]["state"], "ready");
+  EXPECT_TRUE(roles["lamp"]["processes"].empty());
+}
+
+TEST_F(EveryRoleTest, TheTableHasALineForEachRoleThatIsWantedOrWas) {
+  const std::string table = ToTable(ReadStatus(board_, kNow));
+  EXPECT_NE(table.find("\nbeacon      2 of 3 ready, 0 starting, 0 draining, 1 backing off; "
+                       "2 started, 0 replaced, 1 crashed\n"),
+            std::string::npos)
+      << table;
+  EXPECT_NE(table.find("\nsidecar     1 of 0 ready"), std::string::npos) << table;
+  EXPECT_EQ(table.find("lamp"), std::string::npos) << table;
 }
 
 TEST_F(PoolStatusTest, AWorkersNumbersAreItsOwnAndNotThoseOfTheTenantBefore) {

@@ -132,10 +132,10 @@ TEST(RateLimiterTest, ANameHasOnePlace) {
 TEST(RateLimiterTest, AFullTableTakesNoNewNames) {
   const SharedLimiter limiter;
   std::set<RateMeter*> places;
-  for (std::size_t i = 0; i < RateLimiter::kPlaces; ++i) {
+  for (std::size_t i = 0; i < RateLimiter::kMaxKeys; ++i) {
     places.insert(limiter->Find(fmt::format("key-{}", i)));
   }
-  EXPECT_EQ(places.size(), RateLimiter::kPlaces);
+  EXPECT_EQ(places.size(), RateLimiter::kMaxKeys);
   EXPECT_FALSE(places.contains(nullptr));
   EXPECT_EQ(limiter->Find("one more"), nullptr);
   EXPECT_TRUE(places.contains(limiter->Find("key-7"))) << "those that are there stay";

@@ -147,7 +147,7 @@ class HeavyStepsTest : public testing::Test {
     for (int slot = 0; slot < board_.slots(); ++slot) {
       board_.Occupy(slot, 1, kThreads, Clock::now());
     }
-    board_.pool().wanted_workers = 2;
+    board_.pool().roles[kWorkerRole].wanted = 2;
   }
 
   Lane& lane(int slot, std::size_t index) { return board_.lanes(slot)[index]; }

@@ -32,7 +32,7 @@ TEST(ScoreboardTenantsTest, OccupyNamesTheTenant) {
   EXPECT_EQ(board->used_lanes(1).size(), 3U);
   EXPECT_EQ(board->lanes(1).size(), 4U);
   EXPECT_TRUE(board->used_lanes(0).empty());
-  EXPECT_EQ(board->Sum(kNow).worker_starts, 1U);
+  EXPECT_EQ(board->Sum(kNow).workers().starts, 1U);
   EXPECT_EQ(board->slot(0).process.state.load(), ProcessState::kEmpty);
 }
 
@@ -103,14 +103,14 @@ TEST(ScoreboardTenantsTest, ALaneIsInWorkFromItsBeginningToItsEnd) {
 
 TEST(ScoreboardTenantsTest, TheTotalsCountThePoolsNumbersToo) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  board.pool().wanted_workers = 4;
-  board.pool().backing_off = 2;
+  board.pool().roles[kWorkerRole].wanted = 4;
+  board.pool().roles[kWorkerRole].backing_off = 2;
   board.pool().quarantine.Enter({.digest = DigestOf({}, "p"),
                                  .model = ModelName("m"),
                                  .request_id = {},
                                  .until_ns = ToNs(kNow + seconds(1))});
-  EXPECT_EQ(board.Sum(kNow).wanted_workers, 4U);
-  EXPECT_EQ(board.Sum(kNow).backing_off, 2U);
+  EXPECT_EQ(board.Sum(kNow).workers().wanted, 4U);
+  EXPECT_EQ(board.Sum(kNow).workers().backing_off, 2U);
   EXPECT_EQ(board.Sum(kNow).quarantined, 1U);
   EXPECT_EQ(board.Sum(kNow + seconds(1)).quarantined, 0U) << "its time is over";
 }

@@ -44,14 +44,14 @@ const HistogramTotal& Of(const Totals& totals, Stage stage) {
 }
 
 std::uint64_t Of(const Totals& totals, ProcessState state) {
-  return totals.workers_by_state[static_cast<std::size_t>(state)];
+  return totals.workers().by_state[static_cast<std::size_t>(state)];
 }
 
 // Every number of the totals that may never fall.
 std::vector<std::uint64_t> Counters(const Totals& totals) {
   std::vector<std::uint64_t> all(totals.by_status.begin(), totals.by_status.end());
-  all.insert(all.end(), {totals.bytes_in, totals.bytes_out, totals.worker_starts,
-                         totals.worker_crashes, totals.worker_recycles});
+  all.insert(all.end(), {totals.bytes_in, totals.bytes_out, totals.workers().starts,
+                         totals.workers().crashes, totals.workers().planned_ends});
   all.insert(all.end(), totals.model_calls.begin(), totals.model_calls.end());
   for (const auto& stage : totals.stages) {
     all.insert(all.end(), stage.buckets.begin(), stage.buckets.end());
@@ -67,7 +67,7 @@ TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
   const Totals totals = board.Sum(Clock::now());
   EXPECT_EQ(Sum(Counters(totals)), 0U);
   EXPECT_EQ(totals.in_work, 0U);
-  EXPECT_EQ(Sum(totals.workers_by_state), 0U) << "an empty slot is no worker";
+  EXPECT_EQ(Sum(totals.workers().by_state), 0U) << "an empty slot is no worker";
   EXPECT_EQ(board.slots(), 3);
   EXPECT_EQ(board.lanes_per_slot(), 2);
   for (int slot = 0; slot < 3; ++slot) {
@@ -132,7 +132,7 @@ TEST(ScoreboardTest, WhatTheParentWritesAfterTheForkAChildReads) {
   const Scoreboard board = OccupiedBoard(1, 1);
   const pid_t child = Fork([&board] {
     for (int i = 0; i < 2000; ++i) {
-      if (board.Sum(Clock::now()).worker_starts == 2) _exit(0);
+      if (board.Sum(Clock::now()).workers().starts == 2) _exit(0);
       usleep(1000);
     }
     _exit(1);
@@ -162,7 +162,7 @@ TEST(ScoreboardTest, VacateClearsTheGaugesAndKeepsTheCounters) {
   EXPECT_EQ(Counters(totals), before);
   EXPECT_EQ(totals.in_work, 2U) << "the other worker's requests are still in work";
   EXPECT_EQ(Of(totals, ProcessState::kReady), 1U);
-  EXPECT_EQ(Sum(totals.workers_by_state), 1U);
+  EXPECT_EQ(Sum(totals.workers().by_state), 1U);
   EXPECT_EQ(board.slot(1).process.pid.load(), 0);
   EXPECT_EQ(board.slot(0).process.pid.load(), 100);
 }
@@ -236,13 +236,13 @@ TEST(ScoreboardTest, AnUnknownStatusCountsAsTheLast) {
 TEST(ScoreboardTest, StartsAndEndsAreCountedByKind) {
   const Scoreboard board = OccupiedBoard(1, 1);
   for (int i = 0; i < 4; ++i) board.Occupy(0, 1, 1, Clock::now());
-  board.CountEnd(/*crashed=*/true);
-  board.CountEnd(/*crashed=*/false);
-  board.CountEnd(/*crashed=*/false);
+  board.CountEnd(kWorkerRole, /*crashed=*/true);
+  board.CountEnd(kWorkerRole, /*crashed=*/false);
+  board.CountEnd(kWorkerRole, /*crashed=*/false);
   const Totals totals = board.Sum(Clock::now());
-  EXPECT_EQ(totals.worker_starts, 5U);
-  EXPECT_EQ(totals.worker_crashes, 1U);
-  EXPECT_EQ(totals.worker_recycles, 2U);
+  EXPECT_EQ(totals.workers().starts, 5U);
+  EXPECT_EQ(totals.workers().crashes, 1U);
+  EXPECT_EQ(totals.workers().planned_ends, 2U);
 }
 
 TEST(ScoreboardTest, SumNeverFallsWhileOthersWrite) {

@@ -4,6 +4,7 @@
 #include <json/json.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -16,7 +17,7 @@ namespace inferpool {
 namespace {
 
 std::string SourcePath(const std::string& name) {
-  return std::string(INFERPOOL_SOURCE_DIR) + "/" + name;
+  return std::filesystem::canonical(INFERPOOL_SOURCE_DIR) / name;
 }
 
 Json::Value ParseJson(const std::string& text) {
@@ -63,11 +64,11 @@ TEST(ConfigKeysTest, EveryDefaultIsAllowed) {
   Config config;
   for (const ConfigKey& key : ConfigKeys()) {
     if (const auto* integer = std::get_if<IntegerKey>(&key.kind)) {
-      EXPECT_GE(integer->field(config), integer->least) << key.name;
-      EXPECT_LE(integer->field(config), integer->most) << key.name;
+      EXPECT_GE(integer->field(config), integer->min) << key.name;
+      EXPECT_LE(integer->field(config), integer->max) << key.name;
     } else if (const auto* number = std::get_if<NumberKey>(&key.kind)) {
-      EXPECT_GE(number->field(config), number->least) << key.name;
-      EXPECT_LE(number->field(config), number->most) << key.name;
+      EXPECT_GE(number->field(config), number->min) << key.name;
+      EXPECT_LE(number->field(config), number->max) << key.name;
     } else if (const auto* text = std::get_if<TextKey>(&key.kind)) {
       EXPECT_TRUE(text->words.empty() ||
                   std::ranges::find(text->words, text->field(config)) != text->words.end())
@@ -109,41 +110,42 @@ TEST(ConfigKeysTest, ValuesAreJsonThatReadsBack) {
 
 TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
   std::set<std::string_view> effects;
-  for (const Reach reach : {Reach::kMaster, Reach::kWorkers, Reach::kClients, Reach::kModels,
-                            Reach::kAll, Reach::kNginx, Reach::kStart}) {
-    EXPECT_FALSE(Effect(reach).empty());
-    EXPECT_TRUE(effects.insert(Effect(reach)).second) << Effect(reach);
+  for (const ReloadEffect effect :
+       {ReloadEffect::kMaster, ReloadEffect::kWorkers, ReloadEffect::kClients,
+        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kNginx, ReloadEffect::kStart}) {
+    EXPECT_FALSE(Describe(effect).empty());
+    EXPECT_TRUE(effects.insert(Describe(effect)).second) << Describe(effect);
   }
 }
 
 TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
   const auto reach = [](std::string_view name) {
-    return std::ranges::find(ConfigKeys(), name, &ConfigKey::name)->reach;
+    return std::ranges::find(ConfigKeys(), name, &ConfigKey::name)->effect;
   };
   for (const char* name : {"workers", "listen.backlog", "timeouts.drain_s", "recycle.requests",
                            "recycle.concurrent", "quarantine.ttl_s"}) {
-    EXPECT_EQ(reach(name), Reach::kMaster) << name;
+    EXPECT_EQ(reach(name), ReloadEffect::kMaster) << name;
   }
   for (const char* name :
        {"threads", "limits.body_mb", "limits.queue_ms", "predict.iou", "timeouts.request_s",
         "log.access", "log.slow_ms", "backend.channels", "breaker.open_s"}) {
-    EXPECT_EQ(reach(name), Reach::kWorkers) << name;
+    EXPECT_EQ(reach(name), ReloadEffect::kWorkers) << name;
   }
   // The sidecar talks to the model server, and logs.
   for (const char* name : {"backend.targets", "log.level"}) {
-    EXPECT_EQ(reach(name), Reach::kClients) << name;
+    EXPECT_EQ(reach(name), ReloadEffect::kClients) << name;
   }
-  EXPECT_EQ(reach("modelserver.repository"), Reach::kModels);
-  EXPECT_EQ(reach("backend.message_mb"), Reach::kAll);
+  EXPECT_EQ(reach("modelserver.repository"), ReloadEffect::kModels);
+  EXPECT_EQ(reach("backend.message_mb"), ReloadEffect::kAll);
   for (const ConfigKey& key : ConfigKeys()) {
     const bool is_nginxs = key.name.starts_with("nginx.") || key.name.starts_with("cors.");
-    EXPECT_EQ(key.reach == Reach::kNginx, is_nginxs) << key.name;
+    EXPECT_EQ(key.effect == ReloadEffect::kNginx, is_nginxs) << key.name;
   }
   // What sockets, files and identities are made of.
   for (const char* name :
        {"state", "workers_max", "user", "group", "listen.socket", "sidecar.address", "sidecar.port",
         "modelserver.enabled", "modelserver.listen", "log.file"}) {
-    EXPECT_EQ(reach(name), Reach::kStart) << name;
+    EXPECT_EQ(reach(name), ReloadEffect::kStart) << name;
   }
 }
 

@@ -42,8 +42,8 @@ ConfigOverrides Company(const ConfigKey& key) {
 // Values that the kind of a key allows, and the text that ValueOf must show for each.
 std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key) {
   if (const auto* integer = std::get_if<IntegerKey>(&key.kind)) {
-    const std::string least = std::to_string(integer->least);
-    const std::string most = std::to_string(integer->most);
+    const std::string least = std::to_string(integer->min);
+    const std::string most = std::to_string(integer->max);
     // 0 workers stands for the number of cores.
     if (key.name == "workers") return {{"1", "1"}, {most, most}};
     return {{least, least}, {most, most}};
@@ -81,8 +81,8 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
 
 std::vector<std::string> BadValues(const ConfigKey& key) {
   if (const auto* integer = std::get_if<IntegerKey>(&key.kind)) {
-    return {std::to_string(integer->least - 1L),
-            std::to_string(integer->most + 1L),
+    return {std::to_string(integer->min - 1L),
+            std::to_string(integer->max + 1L),
             "-99999999999999999999",
             "99999999999999999999999",
             "1.5",

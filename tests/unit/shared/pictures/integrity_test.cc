@@ -49,8 +49,8 @@ TEST(IntegrityTest, AJpegOfMoreScansThanAnybodyWritesIsRefused) {
   ASSERT_NE(last, std::string::npos);
   const std::string scan = whole.substr(last, whole.size() - 2 - last);
   std::string jpeg = whole;
-  while (JpegScans(jpeg) < kMostJpegScans) jpeg.insert(whole.size() - 2, scan);
-  ASSERT_EQ(JpegScans(jpeg), kMostJpegScans);
+  while (JpegScans(jpeg) < kMaxJpegScans) jpeg.insert(whole.size() - 2, scan);
+  ASSERT_EQ(JpegScans(jpeg), kMaxJpegScans);
   EXPECT_TRUE(CheckIntegrity(jpeg, *ReadHeader(jpeg)).ok());
   jpeg.insert(whole.size() - 2, scan);
   EXPECT_EQ(CheckIntegrity(jpeg, *ReadHeader(jpeg)).code(), absl::StatusCode::kDataLoss);

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 TEST(HeaderTextTest, IsTheTypeInLowerCaseWithoutParameters) {
@@ -27,4 +27,4 @@ TEST(HeaderTextTest, AParameterIsFoundByItsName) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -14,7 +14,7 @@
 #include "shared/base/log.h"
 #include "tests/unit/shared/base/temporary_folder.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::chrono::milliseconds;
@@ -153,7 +153,7 @@ TEST_F(KeyRingTest, ANameKeepsItsMeterFromFileToFile) {
 }
 
 TEST_F(KeyRingTest, AKeyWithoutAPlaceIsMeteredByTheWorkerAlone) {
-  for (std::size_t i = 0; i < RateLimiter::kPlaces; ++i) {
+  for (std::size_t i = 0; i < RateLimiter::kMaxKeys; ++i) {
     ASSERT_NE(limiter_->Find("key-" + std::to_string(i)), nullptr);
   }
   ApiKey key = Key("shop");
@@ -188,4 +188,4 @@ TEST_F(KeyRingTest, ThreadsMayAskWhileTheFileChanges) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::string_literals::operator""s;
@@ -317,4 +317,4 @@ TEST(MultipartTest, TakesTimeInProportionToTheBody) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 TEST(OutputTest, TheClientsPreferenceDecides) {
@@ -59,4 +59,4 @@ TEST(OutputTest, WhatElseIsAcceptedFollows) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

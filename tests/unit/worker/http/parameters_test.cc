@@ -10,7 +10,7 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 const Config::Predict kDefaults{.confidence = 0.25, .iou = 0.45, .max_detections = 300};
@@ -127,7 +127,8 @@ TEST(ParametersTest, ARefusalIsWholeInTheAnswerWhateverTheQueryHolds) {
     const auto parsed = ParseParameters(query, kDefaults);
     const auto* problem = std::get_if<Problem>(&parsed);
     ASSERT_NE(problem, nullptr) << query;
-    const Json::Value json = test::ParseJson(Render(*problem, "id").body);
+    const Json::Value json =
+        test::ParseJson(Render(*problem, ProblemForm::kProblemJson, "id").body);
     EXPECT_NE(json["detail"].asString().find("max_detections"), std::string::npos)
         << query << ": " << json["detail"];
   }
@@ -151,4 +152,4 @@ TEST(PercentDecodeTest, APercentSignWithoutTwoDigitsStays) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -7,7 +7,7 @@
 #include <tuple>
 #include <utility>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 fcgi::Request Make(std::string type, std::string_view body) {
@@ -193,4 +193,4 @@ TEST(PictureInputTest, ABatchIsBoundedAndNotEmpty) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -10,7 +10,7 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using test::ParseJson;
@@ -20,6 +20,10 @@ std::string Header(const fcgi::Response& response, const std::string& name) {
     if (key == name) return value;
   }
   return "(none)";
+}
+
+fcgi::Response Render(const Problem& problem, std::string_view request_id) {
+  return http::Render(problem, ProblemForm::kProblemJson, request_id);
 }
 
 // One of each kind, with the type and status that it must have.
@@ -48,6 +52,11 @@ std::vector<Kind> EveryKind() {
       {BodyProblem(absl::OutOfRangeError("why")), "body-too-large", 413},
       {BodyProblem(absl::InvalidArgumentError("why")), "bad-request", 400},
       {BodyProblem(absl::DataLossError("why")), "bad-request", 400},
+      {BodyProblem(absl::UnimplementedError("why")), "unsupported-media", 415},
+      {BodyProblem(absl::CancelledError("why")), "client-left", 499},
+      {BodyProblem(absl::DeadlineExceededError("why")), "model-too-slow", 504},
+      {HeavyProblem(absl::ResourceExhaustedError("why")), "overloaded", 503},
+      {HeavyProblem(absl::CancelledError("why")), "client-left", 499},
       {PictureProblem(absl::UnimplementedError("why")), "unsupported-media", 415},
       {PictureProblem(absl::DataLossError("why")), "bad-picture", 422},
       {PictureProblem(absl::OutOfRangeError("why")), "bad-picture", 422},
@@ -139,5 +148,34 @@ TEST(ProblemTest, WhatIsNoUtf8IsReplaced) {
   }
 }
 
+TEST(ProblemTest, ClientsOfKserveFindTheDetailAsError) {
+  const Problem problem = BadParameter("iou", "\"why\"");
+  const Json::Value json = ParseJson(http::Render(problem, ProblemForm::kKserve, "the-id").body);
+  EXPECT_EQ(json["error"], "\"why\"");
+  Json::Value rest = json;
+  rest.removeMember("error");
+  EXPECT_EQ(rest, ParseJson(Render(problem, "the-id").body));
+}
+
+TEST(ProblemTest, AnErrorOfTheProtocolIsItsTextOnly) {
+  for (const ProblemForm form : {ProblemForm::kKserve, ProblemForm::kProblemJson}) {
+    const fcgi::Response response = http::Render(ProtocolError(503, "\xff\""), form, "the-id");
+    EXPECT_EQ(response.status, 503);
+    EXPECT_EQ(response.body, R"({"error":"\ufffd\""})");
+    EXPECT_EQ(Header(response, "Content-Type"), "application/json");
+    EXPECT_EQ(Header(response, "Retry-After"), "1");
+  }
+  const fcgi::Response response =
+      http::Render(ProtocolError(MethodNotAllowed("PUT", "POST")), ProblemForm::kKserve, "");
+  EXPECT_EQ(response.status, 405);
+  EXPECT_EQ(Header(response, "Allow"), "POST");
+  EXPECT_EQ(response.body, R"({"error":"PUT is not allowed here, POST is"})");
+}
+
+TEST(ProblemTest, TheTextOfAProtocolErrorIsBounded) {
+  EXPECT_EQ(ProtocolError(400, std::string(1'000'000, 'x')).detail, std::string(1'000, 'x'));
+  EXPECT_EQ(ProtocolError(BadRequest(std::string(1'000'000, 'x'))).detail.size(), 1'000U);
+}
+
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::string_literals::operator""s;
@@ -35,4 +35,4 @@ TEST(RequestIdTest, NewOnesDiffer) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

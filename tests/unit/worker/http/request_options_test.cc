@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-namespace inferpool::api {
+namespace inferpool::http {
 namespace {
 
 using std::chrono::milliseconds;
@@ -75,4 +75,4 @@ TEST(RequestOptionsTest, AnInvalidTraceIsNone) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::http

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using testing::HasSubstr;
@@ -280,4 +280,4 @@ TEST(ElementsTest, AnErrorQuotesTheTokenAtFaultAndNothingBehindIt) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -7,7 +7,7 @@
 
 #include "proto/tensor.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using testing::HasSubstr;
@@ -124,8 +124,9 @@ TEST(InferRequestTest, TheBinaryPartMustAddUp) {
   };
   const std::string good = body("4");
   EXPECT_EQ(Refusal(good + "abcd", good.size()), "(none)");
-  for (const char* tail : {"", "abc", "abcde"})
+  for (const char* tail : {"", "abc", "abcde"}) {
     EXPECT_NE(Refusal(good + tail, good.size()), "(none)");
+  }
   EXPECT_NE(Refusal(good + "abcd"), "(none)");
   EXPECT_NE(Refusal(good), "(none)");
   EXPECT_NE(Refusal(good + "abcd", good.size() + 5), "(none)");
@@ -251,4 +252,4 @@ TEST(InferRequestTest, ItEndsWithThePatience) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -8,7 +8,7 @@
 
 #include "proto/tensor.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using testing::ElementsAre;
@@ -86,4 +86,4 @@ TEST_F(InferResponseTest, WhatJsonCannotSayNamesTheOutput) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -5,7 +5,7 @@
 
 #include <stop_token>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 std::string Compress(std::string_view text, int window_bits) {
@@ -100,4 +100,4 @@ TEST(InflateTest, OfATrailerThatNamesFewerBytesNoMoreAreUnpacked) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

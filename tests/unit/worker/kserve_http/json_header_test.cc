@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 using testing::ElementsAre;
@@ -143,4 +143,4 @@ TEST(JsonHeaderTest, ThereAreOnlySoManyValues) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -6,7 +6,7 @@
 
 #include "proto/model_config.pb.h"
 
-namespace inferpool::rest {
+namespace inferpool::kserve_http {
 namespace {
 
 std::string Of(const google::protobuf::Message& message) {
@@ -87,4 +87,4 @@ TEST(MessageJsonTest, ParametersOfEachKind) {
 }
 
 }  // namespace
-}  // namespace inferpool::rest
+}  // namespace inferpool::kserve_http

@@ -10,13 +10,13 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
 
 Prediction Make(vision::Result result, std::vector<std::string> class_names = {}) {
-  backend::Model model{.description = {}, .plan = vision::Plan{}};
+  backend::Model model{.description = {}, .plan = vision::ModelPlan{}};
   model.description.name = "faces";
   model.description.class_names = std::move(class_names);
   return {.model = std::make_shared<const backend::Model>(std::move(model)),
@@ -37,7 +37,7 @@ const vision::Detections kTwo = {
     {.x1 = 0, .y1 = 0, .x2 = 640, .y2 = 480, .confidence = 0.25, .class_id = 0}};
 
 TEST(AnswerTest, NamesModelPictureTimesAndRequest) {
-  Timings timings;
+  http::StageTimes timings;
   timings.Set(Stage::kDecode, std::chrono::microseconds(1'500));
   const Json::Value json = ParseJson(Complete(Members(Make(kTwo), false), timings, "id-1"));
   EXPECT_EQ(json["model"]["name"], "faces");
@@ -157,4 +157,4 @@ TEST(AnswerTest, MembersStandInTheDocumentedOrder) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/worker/api_fixture.h"
+#include "tests/unit/worker/router_fixture.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
@@ -49,7 +49,7 @@ TEST(SpareThreadsTest, ManyTakersShare) {
   EXPECT_EQ(spare.Take(100), kCount);
 }
 
-class BatchTest : public test::ApiWithServerTest {
+class BatchTest : public test::RouterWithServerTest {
  protected:
   // A batch of these pictures, in a form.
   fcgi::Request Batch(const std::vector<std::string>& pictures) {
@@ -110,7 +110,7 @@ TEST_F(BatchTest, PicturesAreWorkedOnAtOnce) {
 }
 
 TEST_F(BatchTest, WithoutSpareThreadsItsOwnOneDoesItAll) {
-  spare_threads_.Take(100);
+  ASSERT_EQ(spare_threads_.Take(100), 2);
   const Json::Value json = ParseJson(Ask(Batch({picture_, picture_, picture_})).body);
   for (const Json::Value& result : json["results"]) EXPECT_EQ(result["status"], 200);
 }
@@ -170,7 +170,7 @@ TEST_F(BatchTest, AClientThatLeftEndsIt) {
   EXPECT_EQ(Ask(request).status, 499);
 }
 
-class RenderTest : public test::ApiWithServerTest {
+class RenderTest : public test::RouterWithServerTest {
  protected:
   fcgi::Response Render(const std::string& query, const std::string& accept) {
     fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
@@ -205,4 +205,4 @@ TEST_F(RenderTest, AProblemIsAProblemWhateverWasAskedFor) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

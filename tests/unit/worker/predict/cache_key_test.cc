@@ -5,8 +5,10 @@
 #include <memory>
 #include <utility>
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
+
+using http::PredictParameters;
 
 class CacheKeyTest : public testing::Test {
  protected:
@@ -64,4 +66,4 @@ TEST_F(CacheKeyTest, WhateverMayChangeTheAnswerChangesTheKey) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

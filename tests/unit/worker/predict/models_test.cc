@@ -8,13 +8,13 @@
 
 #include "tests/unit/worker/http/parsed_json.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
 
 backend::Model Faces() {
-  vision::Plan plan;
+  vision::ModelPlan plan;
   plan.family = vision::Family::kEndToEnd;
   return {.description = {.name = "faces",
                           .version = "2",
@@ -56,7 +56,7 @@ TEST(ModelsTest, AModelThatCannotBeUsedSaysWhy) {
 
 TEST(ModelsTest, AModelWithoutAnythingIsStillJson) {
   const Json::Value json =
-      ParseJson(ToJson(backend::Model{.description = {}, .plan = vision::Plan{}}));
+      ParseJson(ToJson(backend::Model{.description = {}, .plan = vision::ModelPlan{}}));
   EXPECT_EQ(json["inputs"].size(), 0U);
   EXPECT_EQ(json["class_names"].size(), 0U);
 }
@@ -94,4 +94,4 @@ TEST(ModelsTest, NoModelsAreAnEmptyList) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 using vision::Format;
@@ -75,4 +75,4 @@ TEST(PictureCostTest, OnlyJsonIsParsed) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

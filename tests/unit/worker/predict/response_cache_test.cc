@@ -16,7 +16,7 @@
 #include "shared/base/log.h"
 #include "tests/unit/shared/base/temporary_folder.h"
 
-namespace inferpool::api {
+namespace inferpool::predict {
 namespace {
 
 namespace fs = std::filesystem;
@@ -247,4 +247,4 @@ TEST_F(ResponseCacheTest, ThreadsOfAWorkerShareIt) {
 }
 
 }  // namespace
-}  // namespace inferpool::api
+}  // namespace inferpool::predict

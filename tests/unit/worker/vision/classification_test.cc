@@ -10,8 +10,8 @@
 namespace inferpool::vision {
 namespace {
 
-Plan OneOutput(const std::string& name) {
-  Plan plan;
+ModelPlan OneOutput(const std::string& name) {
+  ModelPlan plan;
   plan.family = Family::kClassification;
   plan.outputs = {name};
   return plan;
@@ -36,7 +36,7 @@ TEST(ClassificationTest, AgreesWithNumpyForLogitsAndForProbabilities) {
 TEST(ClassificationTest, ThePlanMayForbidOrForceSoftmax) {
   Answer answer;
   answer.Add("scores", "FP32", {1, 2}, {0.9F, 0.8F});
-  Plan plan = OneOutput("scores");
+  ModelPlan plan = OneOutput("scores");
   plan.scores = Scores::kProbabilities;
   EXPECT_FLOAT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.9F);
   plan.scores = Scores::kLogits;
@@ -70,7 +70,7 @@ TEST(ClassificationTest, HugeLogitsDoNotOverflowAndOthersThanNumbersAreDropped) 
 TEST(ClassificationTest, AnotherNumberOfClassesThanPlannedIsAnInternalError) {
   Answer answer;
   answer.Add("scores", "FP32", {1, 3}, {1, 2, 3});
-  Plan plan = OneOutput("scores");
+  ModelPlan plan = OneOutput("scores");
   plan.classes = 4;
   EXPECT_EQ(Classify(plan, answer.views(), 5).status().code(), absl::StatusCode::kInternal);
   plan.classes = 3;

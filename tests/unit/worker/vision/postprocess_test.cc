@@ -26,8 +26,8 @@ class PostprocessTest : public testing::Test {
     placement_ = Place(layout, {given["picture"][0].asInt(), given["picture"][1].asInt()});
   }
 
-  static Plan PlanFor(Family family, const Answer& answer) {
-    Plan plan;
+  static ModelPlan PlanFor(Family family, const Answer& answer) {
+    ModelPlan plan;
     plan.family = family;
     for (const TensorView& view : answer.views()) {
       plan.outputs.emplace_back(view.name);
@@ -39,7 +39,7 @@ class PostprocessTest : public testing::Test {
                    bool normalized = false) {
     SCOPED_TRACE(name);
     Answer answer = AnswerOf(answers_[name]);
-    Plan plan = PlanFor(family, answer);
+    ModelPlan plan = PlanFor(family, answer);
     plan.normalized_boxes = normalized;
     const auto result = Postprocess(plan, answer.views(), placement_, options_);
     ASSERT_TRUE(result.ok()) << result.status();
@@ -132,7 +132,7 @@ TEST_F(PostprocessTest, AnAnswerOfTheWrongShapeIsAnInternalError) {
     const std::string name = known_family.first;
     SCOPED_TRACE(name);
     const Answer known = AnswerOf(answers_[name]);
-    const Plan plan = PlanFor(known_family.second, known);
+    const ModelPlan plan = PlanFor(known_family.second, known);
     const auto code = [&](auto spoil) {
       Answer answer = AnswerOf(answers_[name]);
       for (TensorView& view : answer.views()) {

@@ -25,7 +25,7 @@ class BreakerTest : public testing::Test {
   bool Call(Outcome outcome, TimePoint now) {
     auto permit = breaker_.Admit(now);
     EXPECT_TRUE(permit.has_value());
-    return permit && permit->Settle(outcome, now);
+    return permit && permit->Record(outcome, now);
   }
   bool Call(Outcome outcome) { return Call(outcome, kStart); }
 
@@ -151,7 +151,7 @@ TEST_F(BreakerTest, ATrialThatSaysNothingMakesRoomForAnotherOne) {
   {
     auto moved = breaker_.Admit(later);
     ASSERT_TRUE(moved);
-    const Breaker::Permit other = *std::move(moved);
+    const Breaker::CallPermit other = *std::move(moved);
     moved.reset();
     EXPECT_FALSE(Admits(later)) << "the leave has moved, and is not lost";
   }
@@ -234,20 +234,20 @@ TEST_F(BreakerTest, AHalfOpenOneOpensAgainWhenProbesAreNotAnswered) {
 }
 
 TEST_F(BreakerTest, CallsOfAnEarlierStateSayNothingOfThisOne) {
-  std::vector<Breaker::Permit> before;
+  std::vector<Breaker::CallPermit> before;
   for (int i = 0; i < 20; ++i) before.push_back(*breaker_.Admit(kStart));
   Open();
-  EXPECT_FALSE(before[0].Settle(Outcome::kAnswered, kStart));
+  EXPECT_FALSE(before[0].Record(Outcome::kAnswered, kStart));
   EXPECT_EQ(breaker_.state(kStart), State::kOpen) << "it had answered before";
   breaker_.Probed(Probe::kReady, kStart);
   const auto trial = breaker_.Admit(kStart);
-  EXPECT_FALSE(before[1].Settle(Outcome::kNothing, kStart));
+  EXPECT_FALSE(before[1].Record(Outcome::kNothing, kStart));
   EXPECT_FALSE(Admits(kStart)) << "the trial is still out";
-  EXPECT_FALSE(before[2].Settle(Outcome::kFailed, kStart));
+  EXPECT_FALSE(before[2].Record(Outcome::kFailed, kStart));
   EXPECT_EQ(breaker_.state(kStart), State::kHalfOpen);
   breaker_.Probed(Probe::kReady, kStart);
   for (std::size_t i = 3; i < before.size(); ++i) {
-    EXPECT_FALSE(before[i].Settle(Outcome::kFailed, kStart)) << "that was the server before";
+    EXPECT_FALSE(before[i].Record(Outcome::kFailed, kStart)) << "that was the server before";
   }
   EXPECT_EQ(breaker_.state(kStart), State::kClosed);
 }
@@ -275,7 +275,7 @@ TEST_F(BreakerTest, ManyThreadsNeverHaveTwoTrials) {
           const int now_out = ++out;
           if (now_out > most) most = now_out;
           --out;
-          permit->Settle(Outcome::kNothing, later);
+          permit->Record(Outcome::kNothing, later);
         }
       });
     }

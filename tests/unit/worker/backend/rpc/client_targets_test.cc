@@ -307,107 +307,116 @@ TEST_F(ClientTargetsTest, OneThatIsReadyIsEnough) {
               absl::IsUnavailable(client->ServerReady(In(milliseconds(100)))));
 }
 
-// ---- the call in bytes
+// ---- the parts of a call
 
-TEST_F(ClientTargetsTest, ARequestIsEncodedForTheTargetThatItGoesTo) {
+// A call's attempts, as they were sent and ended.
+struct Sent {
+  std::size_t target;
+  absl::StatusCode code;
+  bool server_done;
+};
+
+// A call to the model "faces", attempt by attempt.
+std::vector<Sent> SendAll(const Client& client, const CallLimits& limits) {
+  std::vector<Sent> sent;
+  Attempts attempts = client.Begin(limits.deadline);
+  while (auto attempt = attempts.Next(client.Candidates(), Clock::now())) {
+    const std::size_t target = attempt->target;
+    const Answer answer = client.Send(*std::move(attempt), "ModelInfer", Bytes(Request()), limits);
+    attempts.Record(answer.message.status(), answer.outcome);
+    sent.push_back({target, answer.message.status().code(), answer.server_done});
+  }
+  EXPECT_TRUE(sent.empty() || attempts.status().code() == sent.back().code);
+  return sent;
+}
+
+TEST_F(ClientTargetsTest, ACallInBytesBringsTheAnswersBytes) {
   const auto client = OfBoth();
   ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
-  std::vector<std::size_t> encoded;
-  const Encoder encode = [&](const Attempt& attempt) {
-    EXPECT_TRUE(attempt.settled);
-    encoded.push_back(attempt.target);
-    return Bytes(Request());
-  };
-  for (std::size_t i = 0; i < 4; ++i) {
-    Answer answer = client->Infer(encode, {In(seconds(5))});
-    ASSERT_TRUE(answer.message.ok()) << answer.message.status();
-    EXPECT_TRUE(answer.settled);
-    EXPECT_EQ(answer.target, encoded.back());
+  for (int i = 0; i < 4; ++i) {
+    const auto answer = client->Infer(Bytes(Request()), {In(seconds(5))});
+    ASSERT_TRUE(answer.ok()) << answer.status();
     grpc::Slice slice;
-    ASSERT_TRUE(answer.message->DumpToSingleSlice(&slice).ok());
+    ASSERT_TRUE(answer->DumpToSingleSlice(&slice).ok());
     inference::ModelInferResponse response;
     ASSERT_TRUE(response.ParseFromArray(slice.begin(), static_cast<int>(slice.size())));
     EXPECT_EQ(response.model_name(), "faces");
   }
-  EXPECT_EQ(encoded, (std::vector<std::size_t>{0, 1, 0, 1}));
+  EXPECT_EQ(first_.infer_calls, 2);
+  EXPECT_EQ(second_.infer_calls, 2);
 }
 
-TEST_F(ClientTargetsTest, AnAttemptKnowsThatAServerMayStillBeAtWorkOnTheOneBefore) {
+TEST_F(ClientTargetsTest, AnAttemptNamesTheServerThatItGoesTo) {
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::vector<Sent> sent = SendAll(*client, {In(seconds(5))});
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(sent[0].target, i % 2);
+    EXPECT_EQ(sent[0].code, absl::StatusCode::kOk);
+    EXPECT_TRUE(sent[0].server_done);
+    EXPECT_EQ(first_.infer_calls, static_cast<int>(i / 2 + 1));
+    EXPECT_EQ(second_.infer_calls, static_cast<int>((i + 1) / 2));
+  }
+}
+
+TEST_F(ClientTargetsTest, AServerMayStillBeAtWorkOnTheAttemptBefore) {
   const auto client = OfBoth();
   ASSERT_TRUE(client->ServerReady(In(seconds(5))).ok());
   first_.SetDelay(seconds(60));
-  std::vector<Attempt> attempts;
   std::jthread killer([&] {
     EXPECT_TRUE(Eventually([&] { return first_.infer_calls == 1; }));
     first_.Stop();
   });
-  const Answer answer = client->Infer(
-      [&](const Attempt& attempt) {
-        attempts.push_back(attempt);
-        return Bytes(Request());
-      },
-      {In(seconds(30))});
-  EXPECT_TRUE(answer.message.ok()) << answer.message.status();
-  EXPECT_EQ(answer.target, 1U);
-  EXPECT_FALSE(answer.settled);
-  ASSERT_EQ(attempts.size(), 2U);
-  EXPECT_EQ(attempts[0].target, 0U);
-  EXPECT_TRUE(attempts[0].settled);
-  EXPECT_EQ(attempts[1].target, 1U);
-  EXPECT_FALSE(attempts[1].settled);
+  const std::vector<Sent> sent = SendAll(*client, {In(seconds(30))});
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[0].target, 0U);
+  EXPECT_EQ(sent[0].code, absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(sent[0].server_done);
+  EXPECT_EQ(sent[1].target, 1U);
+  EXPECT_EQ(sent[1].code, absl::StatusCode::kOk);
+  EXPECT_TRUE(sent[1].server_done);
 }
 
-TEST_F(ClientTargetsTest, ACallIsSettledOnceTheServerSurelyHasNoHandInIt) {
+TEST_F(ClientTargetsTest, AServerIsDoneOnceItSurelyHasNoHandInTheCall) {
   const auto client = OfOne();
-  const Encoder encode = [](const Attempt&) { return Bytes(Request()); };
-  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled);
-  EXPECT_TRUE(client->Infer(encode, {In(-seconds(5))}).settled) << "never sent";
+  const auto done = [&](const CallLimits& limits) {
+    const std::vector<Sent> sent = SendAll(*client, limits);
+    return sent.empty() || sent.back().server_done;
+  };
+  EXPECT_TRUE(done({In(seconds(5))}));
+  EXPECT_TRUE(done({In(-seconds(5))})) << "never sent";
   first_.Set("faces", Failing(grpc::StatusCode::INVALID_ARGUMENT));
-  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled);
+  EXPECT_TRUE(done({In(seconds(5))}));
   first_.Set("faces", Slow(milliseconds(300)));
-  EXPECT_FALSE(client->Infer(encode, {In(milliseconds(50))}).settled);
+  EXPECT_FALSE(done({In(milliseconds(50))}));
   std::stop_source departed;
   departed.request_stop();
-  EXPECT_FALSE(client->Infer(encode, {In(seconds(5)), departed.get_token()}).settled);
+  EXPECT_FALSE(done({In(seconds(5)), departed.get_token()}));
   first_.Stop();
   Open(*client);
-  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).settled) << "never sent";
-}
-
-TEST_F(ClientTargetsTest, ARequestThatCannotBeEncodedIsNotSentNorTriedAgain) {
-  const auto client = OfBoth();
-  int tries = 0;
-  const Answer answer = client->Infer(
-      [&tries](const Attempt&) -> absl::StatusOr<grpc::ByteBuffer> {
-        ++tries;
-        return absl::UnavailableError("no memory for it");
-      },
-      {In(seconds(5))});
-  EXPECT_TRUE(absl::IsUnavailable(answer.message.status()));
-  EXPECT_TRUE(answer.settled);
-  EXPECT_EQ(tries, 1);
-  EXPECT_EQ(first_.infer_calls + second_.infer_calls, 0);
+  EXPECT_TRUE(done({In(seconds(5))})) << "never sent";
 }
 
 TEST_F(ClientTargetsTest, TheRequestsMemoryIsLetGoHoweverTheCallEnds) {
   const auto client = OfOne();
   std::atomic<int> held = 0;
   const std::string bytes = Request().SerializeAsString();
-  const Encoder encode = [&](const Attempt&) {
+  const auto call = [&](const CallLimits& limits) {
     ++held;
     const grpc::Slice slice(
         const_cast<char*>(bytes.data()), bytes.size(),
         [](void* count) { --*static_cast<std::atomic<int>*>(count); }, &held);
-    return grpc::ByteBuffer(&slice, 1);
+    return client->Infer(grpc::ByteBuffer(&slice, 1), limits).status();
   };
-  EXPECT_TRUE(client->Infer(encode, {In(seconds(5))}).message.ok());
+  EXPECT_TRUE(call({In(seconds(5))}).ok());
   first_.Set("faces", Slow(milliseconds(300)));
-  EXPECT_FALSE(client->Infer(encode, {In(milliseconds(50))}).message.ok());
+  EXPECT_FALSE(call({In(milliseconds(50))}).ok());
   std::stop_source departed;
   departed.request_stop();
-  EXPECT_FALSE(client->Infer(encode, {In(seconds(5)), departed.get_token()}).message.ok());
+  EXPECT_FALSE(call({In(seconds(5)), departed.get_token()}).ok());
   first_.Stop();
-  EXPECT_FALSE(client->Infer(encode, {In(seconds(5))}).message.ok());
+  EXPECT_FALSE(call({In(seconds(5))}).ok());
   EXPECT_TRUE(Eventually([&held] { return held == 0; }));
 }
 
@@ -456,11 +465,13 @@ TEST_F(ClientHalfOpenTest, AMissedDeadlineMakesRoomForTheNext) {
   EXPECT_TRUE(Call(*client_).ok());
 }
 
-TEST_F(ClientHalfOpenTest, ARequestThatCannotBeEncodedMakesRoomForTheNext) {
-  const Encoder cannot = [](const Attempt&) -> absl::StatusOr<grpc::ByteBuffer> {
-    return absl::InternalError("cannot");
-  };
-  EXPECT_TRUE(absl::IsInternal(client_->Infer(cannot, {In(seconds(5))}).message.status()));
+TEST_F(ClientHalfOpenTest, AnAttemptThatIsNotSentMakesRoomForTheNext) {
+  Attempts attempts = client_->Begin(In(seconds(5)));
+  {
+    const auto attempt = attempts.Next(client_->Candidates(), Clock::now());
+    ASSERT_TRUE(attempt.has_value());
+    EXPECT_TRUE(absl::IsUnavailable(Call(*client_))) << "one at a time";
+  }
   EXPECT_TRUE(Call(*client_).ok());
 }
 

@@ -1,0 +1,62 @@
+#include "ops/cli/pool_roles.h"
+
+#include <chrono>
+
+#include "ops/cli/model_server_launcher.h"
+#include "ops/sidecar/sidecar.h"
+#include "worker/process.h"
+
+namespace inferpool::ops {
+namespace {
+
+// What those have to leave that stay until the workers have left.
+constexpr std::chrono::seconds kLastDrain{5};
+// A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
+constexpr std::chrono::milliseconds kModelServerComesUp{500};
+
+int Worker(const fcgi::ChildContext& context) {
+  return RunWorker({.config = context.config,
+                    .scoreboard = context.scoreboard,
+                    .notice = context.notice,
+                    .listener = context.listener,
+                    .slot = context.place,
+                    .successor = context.successor});
+}
+
+int Sidecar(const fcgi::ChildContext& context) {
+  return RunSidecar(context.config, context.scoreboard, context.sidecar_listener,
+                    [&context] { context.SayReady(); });
+}
+
+int ModelServer(const fcgi::ChildContext& context) {
+  return ExecModelServer(context.config);
+}
+
+}  // namespace
+
+const fcgi::RoleTable& PoolRoles() {
+  static const fcgi::RoleTable roles = {
+      {.name = "worker",
+       .seats = [](const Config& config) { return config.workers; },
+       .max_seats = 512,
+       .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
+       .run = &Worker},
+      {.name = "sidecar",
+       .seats = [](const Config&) { return 1; },
+       .replaced_by = {ReloadEffect::kClients, ReloadEffect::kAll},
+       .policy = {.leave_turn = 1, .drain = kLastDrain, .rolls_last = true},
+       .run = &Sidecar},
+      {.name = "modelserver",
+       .seats = [](const Config& config) { return config.modelserver.enabled ? 1 : 0; },
+       .replaced_by = {ReloadEffect::kModels, ReloadEffect::kAll},
+       .other_program = true,
+       .policy = {.successor_first = false,
+                  .leave_turn = 1,
+                  .drain = kLastDrain,
+                  .serves_after = kModelServerComesUp},
+       .run = &ModelServer},
+  };
+  return roles;
+}
+
+}  // namespace inferpool::ops

@@ -1,0 +1,85 @@
+// The kinds of processes in the scoreboard.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "shared/board/scoreboard.h"
+
+namespace inferpool {
+namespace {
+
+using Room = Scoreboard::RoleRoom;
+
+constexpr TimePoint kNow{std::chrono::hours(50)};
+constexpr std::array<Room, 3> kRoles = {{{"worker", 0}, {"sidecar", 2}, {"beacon", 3}}};
+constexpr int kBeacon = 2;
+
+class ScoreboardRolesTest : public testing::Test {
+ protected:
+  ScoreboardRolesTest() {
+    board_.SetRoles(kRoles);
+    board_.Enter(kBeacon, 1, /*generation=*/4, kNow);
+    board_.process(kBeacon, 1).pid = 71;
+    board_.CountEnd(kBeacon, /*crashed=*/true);
+  }
+
+  RoleTotals Beacons() const { return board_.Sum(kNow).roles[kBeacon]; }
+
+  const Scoreboard board_ = std::move(*Scoreboard::Create(2, 1));
+};
+
+TEST_F(ScoreboardRolesTest, EachRoleHasRowsAndCountsOfItsOwn) {
+  EXPECT_EQ(Beacons().name.view(), "beacon");
+  EXPECT_EQ(Beacons().by_state[static_cast<std::size_t>(ProcessState::kStarting)], 1U);
+  EXPECT_EQ(Beacons().starts, 1U);
+  EXPECT_EQ(Beacons().crashes, 1U);
+  EXPECT_EQ(board_.processes(kBeacon).size(), 3U);
+  EXPECT_EQ(board_.process(kBeacon, 1).generation.load(), 4U);
+  EXPECT_EQ(FromNs(board_.process(kBeacon, 1).started_ns), kNow);
+  for (const ProcessRow& row : board_.processes(1)) EXPECT_EQ(row.pid.load(), 0);
+  EXPECT_EQ(board_.Sum(kNow).workers().starts, 0U);
+}
+
+TEST_F(ScoreboardRolesTest, OneThatLeftIsCountedNoLonger) {
+  board_.Leave(kBeacon, 1);
+  EXPECT_EQ(board_.process(kBeacon, 1).pid.load(), 0);
+  EXPECT_EQ(Beacons().by_state[static_cast<std::size_t>(ProcessState::kStarting)], 0U);
+  EXPECT_EQ(Beacons().starts, 1U);
+}
+
+TEST_F(ScoreboardRolesTest, TheNextProgramFindsTheSameTableAsItWas) {
+  board_.SetRoles(kRoles);
+  EXPECT_EQ(Beacons().starts, 1U);
+  EXPECT_EQ(board_.process(kBeacon, 1).pid.load(), 71);
+}
+
+TEST_F(ScoreboardRolesTest, ARoleThatGotMoreRowsKeepsItsCounts) {
+  board_.SetRoles(std::array<Room, 3>{{{"worker", 0}, {"sidecar", 2}, {"beacon", 5}}});
+  EXPECT_EQ(board_.processes(kBeacon).size(), 5U);
+  EXPECT_EQ(board_.process(kBeacon, 1).pid.load(), 0) << "its processes are entered again";
+  EXPECT_EQ(Beacons().starts, 1U);
+}
+
+TEST_F(ScoreboardRolesTest, AnotherRoleBeginsAtZero) {
+  board_.SetRoles(std::array<Room, 3>{{{"worker", 0}, {"sidecar", 2}, {"lamp", 3}}});
+  EXPECT_EQ(Beacons().name.view(), "lamp");
+  EXPECT_EQ(Beacons().starts, 0U);
+  EXPECT_EQ(Beacons().crashes, 0U);
+  EXPECT_EQ(board_.process(kBeacon, 1).pid.load(), 0);
+  board_.SetRoles(std::span(kRoles).first(2));
+  EXPECT_EQ(Beacons().name.view(), "");
+  EXPECT_TRUE(board_.processes(kBeacon).empty());
+}
+
+TEST(ScoreboardRolesDeathTest, MoreRowsThanThereAreAbort) {
+  const auto board = Scoreboard::Create(1, 1);
+  ASSERT_TRUE(board.ok());
+  const std::array<Room, 2> roles = {{{"worker", 0}, {"crowd", kProcessRows + 1}}};
+  EXPECT_DEATH(board->SetRoles(roles), "");
+}
+
+}  // namespace
+}  // namespace inferpool

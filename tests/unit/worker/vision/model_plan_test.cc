@@ -1,0 +1,294 @@
+#include "worker/vision/model_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "shared/base/status.h"
+
+namespace inferpool::vision {
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+// A model as Ultralytics exports it, with one output of the given shape.
+ModelDescription Model(Shape output, std::size_t class_names = 0,
+                       const std::string& output_name = "output0") {
+  ModelDescription model;
+  model.name = "net";
+  model.inputs = {{"images", "FP32", {1, 3, 480, 640}}};
+  model.outputs = {{output_name, "FP32", std::move(output)}};
+  model.class_names.resize(class_names, "thing");
+  return model;
+}
+
+std::string Complaint(const ModelDescription& model) {
+  const auto plan = MakePlan(model);
+  if (!plan.ok()) {
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kFailedPrecondition);
+    return std::string(Message(plan.status()));
+  }
+  return "none: " + std::string(Name(plan->family));
+}
+
+void ExpectFamily(const ModelDescription& model, Family family, std::size_t classes) {
+  const auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(Name(plan->family), Name(family));
+  EXPECT_EQ(plan->classes, classes);
+}
+
+TEST(FamilyTest, TellsRawHeadsByTheirShape) {
+  ExpectFamily(Model({1, 84, 8400}), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 84, 8400}, 80), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 25200, 85}), Family::kYoloV5, 80);
+  ExpectFamily(Model({1, 25200, 85}, 80), Family::kYoloV5, 80);
+  ExpectFamily(Model({1, 25200, 6}, 1), Family::kYoloV5, 1);
+  ExpectFamily(Model({84, 8400}), Family::kYoloV8, 80);
+  // As many anchors as rows, or fewer: only the names can tell.
+  ExpectFamily(Model({1, 84, 21}, 80), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 63, 85}, 80), Family::kYoloV5, 80);
+}
+
+TEST(FamilyTest, SettlesOpenLengthsByTheClassNames) {
+  ExpectFamily(Model({-1, 84, -1}), Family::kYoloV8, 80);
+  ExpectFamily(Model({-1, -1, 85}), Family::kYoloV5, 80);
+  ExpectFamily(Model({-1, -1, 6}, 80), Family::kNmsFree, 80);
+  EXPECT_NE(Complaint(Model({-1, -1, 6})).find("fits no family; set parameters"),
+            std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, 6}, 1)).find("fits no family"), std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, -1}, 80)).find("fits no family"), std::string::npos);
+  ModelDescription told = Model({-1, -1, -1}, 80);
+  told.parameters["family"] = "yolov8";
+  ExpectFamily(told, Family::kYoloV8, 80);
+}
+
+TEST(FamilyTest, TellsFinishedBoxes) {
+  ExpectFamily(Model({1, 300, 6}, 80), Family::kNmsFree, 80);
+  ExpectFamily(Model({300, 6}), Family::kNmsFree, 0);
+  ModelDescription model = Model({1, 100, 4}, 2, "det_boxes");
+  model.outputs.push_back({"num_dets", "INT32", {1, 1}});
+  model.outputs.push_back({"det_scores", "FP32", {1, 100}});
+  model.outputs.push_back({"det_classes", "INT32", {1, 100}});
+  ExpectFamily(model, Family::kEndToEnd, 2);
+  EXPECT_EQ(MakePlan(model)->outputs,
+            (std::vector<std::string>{"num_dets", "det_boxes", "det_scores", "det_classes"}));
+}
+
+TEST(FamilyTest, TellsVectors) {
+  ExpectFamily(Model({1, 1000}), Family::kClassification, 1000);
+  ExpectFamily(Model({-1, 6}, 6), Family::kClassification, 6);
+  ExpectFamily(Model({1, 512}, 0, "Image_Embeddings"), Family::kEmbedding, 0);
+  ExpectFamily(Model({1, 2048, 1, 1}, 0, "features"), Family::kEmbedding, 0);
+  EXPECT_EQ(MakePlan(Model({1, 1000}))->input.resize, Resize::kCrop);
+  EXPECT_EQ(MakePlan(Model({1, 84, 8400}))->input.resize, Resize::kLetterbox);
+}
+
+TEST(FamilyTest, ABatchingModelsShapesStartWithTheBatch) {
+  ModelDescription model = Model({-1, 300, 6});
+  model.max_batch_size = 8;
+  model.inputs[0].shape = {-1, 3, 480, 640};
+  ExpectFamily(model, Family::kNmsFree, 0);
+  model.outputs[0].shape = {-1, 10};
+  ExpectFamily(model, Family::kClassification, 10);
+  model.inputs[0].shape = {3, 480, 640};
+  EXPECT_NE(Complaint(model).find("one picture must be"), std::string::npos);
+}
+
+TEST(FamilyTest, TheParameterOverridesTheShape) {
+  ModelDescription model = Model({1, 1000});
+  model.parameters["family"] = "embedding";
+  ExpectFamily(model, Family::kEmbedding, 0);
+  // A leading -1 that is not the batch.
+  model = Model({-1, 6});
+  model.parameters["family"] = "nms_free";
+  ExpectFamily(model, Family::kNmsFree, 0);
+  model.parameters["family"] = "yolov5";
+  ExpectFamily(model, Family::kYoloV5, 1);
+  model.parameters["family"] = "end_to_end";
+  EXPECT_NE(Complaint(model).find("needs the outputs num_dets"), std::string::npos);
+}
+
+TEST(FamilyTest, MasksBesideTheDetectionsDoNotMatter) {
+  ModelDescription model = Model({1, 84, 8400});
+  model.outputs.push_back({"protos", "FP32", {1, 32, 160, 160}});
+  ExpectFamily(model, Family::kYoloV8, 80);
+  model.outputs.push_back({"other", "FP32", {1, 84, 8400}});
+  EXPECT_NE(Complaint(model).find("list only one"), std::string::npos);
+}
+
+TEST(FamilyTest, ClassNamesThatDoNotFitAreRefused) {
+  EXPECT_NE(Complaint(Model({1, 84, 8400}, 20)).find("with 20 class names fits no family"),
+            std::string::npos);
+  EXPECT_NE(Complaint(Model({1, 1000}, 10)).find("means 1000 classes, but there are 10"),
+            std::string::npos);
+  ModelDescription model = Model({1, 84, 8400}, 20);
+  model.parameters["family"] = "yolov8";
+  EXPECT_NE(Complaint(model).find("as yolov8 means 80 classes"), std::string::npos);
+}
+
+TEST(FamilyTest, ReadsTheInputsLayout) {
+  ModelDescription model = Model({1, 84, 8400});
+  auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->input_name, "images");
+  EXPECT_EQ(plan->input.size, cv::Size(640, 480));
+  EXPECT_TRUE(plan->input.channels_first);
+  EXPECT_TRUE(plan->input.rgb);
+  EXPECT_EQ(plan->input.datatype, Datatype::kFp32);
+  EXPECT_FLOAT_EQ(plan->input.scale[0], 1.0F / 255);
+  EXPECT_EQ(plan->input.offset[0], 0);
+  EXPECT_TRUE(plan->has_batch_dimension);
+  EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{3, 480, 640}));
+  EXPECT_EQ(WireDatatype(*plan), "FP32");
+
+  model.inputs = {{"images", "FP16", {480, 640, 3}}};
+  model.parameters = {{"channels", "bgr"}, {"mean", "0.5,0.25,0"}, {"std", "0.5"}};
+  plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_FALSE(plan->input.channels_first);
+  EXPECT_FALSE(plan->input.rgb);
+  EXPECT_EQ(plan->input.datatype, Datatype::kFp16);
+  EXPECT_FLOAT_EQ(plan->input.scale[0], 2.0F / 255);
+  EXPECT_FLOAT_EQ(plan->input.offset[0], -1);
+  EXPECT_FLOAT_EQ(plan->input.offset[1], -0.5);
+  EXPECT_FALSE(plan->has_batch_dimension);
+  EXPECT_EQ(RowShape(*plan, {640, 480}, 9), (Shape{480, 640, 3}));
+}
+
+TEST(FamilyTest, BoxesAreInPixelsUnlessTheParameterSaysElse) {
+  ModelDescription model = Model({1, 84, 8400});
+  EXPECT_FALSE(MakePlan(model)->normalized_boxes);
+  model.parameters["box_coordinates"] = "normalized";
+  ASSERT_TRUE(MakePlan(model).ok()) << MakePlan(model).status();
+  EXPECT_TRUE(MakePlan(model)->normalized_boxes);
+}
+
+TEST(FamilyTest, ScoresAreWhatTheParameterSays) {
+  ModelDescription model = Model({1, 1000});
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kAuto);
+  model.parameters["scores"] = "logits";
+  EXPECT_EQ(MakePlan(model)->scores, Scores::kLogits);
+}
+
+TEST(FamilyTest, AParameterThatMakesNoSenseIsRefusedWithTheModelsName) {
+  for (const auto& [name, value] : {std::pair("box_coordinates", "polar"),
+                                    {"family", "yolov99"},
+                                    {"resize", "no"},
+                                    {"input_size", "0x0"}}) {
+    ModelDescription model = Model({1, 84, 8400});
+    model.parameters[name] = value;
+    const std::string complaint = Complaint(model);
+    EXPECT_TRUE(complaint.starts_with("model net: ")) << complaint;
+    EXPECT_NE(complaint.find(name), std::string::npos) << complaint;
+  }
+}
+
+TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
+  ModelDescription model = Model({-1, 6}, 80);
+  model.inputs = {{"image", "UINT8", {-1, -1, 3}}};
+  const auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->family, Family::kNmsFree);
+  EXPECT_TRUE(plan->input.size.empty());
+  EXPECT_EQ(plan->input.max_side, 1280);
+  EXPECT_EQ(RowShape(*plan, {20, 10}, 9), (Shape{10, 20, 3}));
+  model.parameters["max_side"] = "500";
+  EXPECT_EQ(MakePlan(model)->input.max_side, 500);
+  model.parameters["resize"] = "crop";
+  EXPECT_NE(Complaint(model).find("resize needs an input of fixed size"), std::string::npos);
+  model.parameters = {{"scale", "1"}};
+  EXPECT_NE(Complaint(model).find("for FP32 and FP16"), std::string::npos);
+}
+
+TEST(FamilyTest, AModelMayTakeThePicturesFile) {
+  ModelDescription model = Model({-1, 6}, 80);
+  for (const Shape& shape : {Shape{1}, Shape{-1}, Shape{}}) {
+    model.inputs = {{"image", "BYTES", shape}};
+    const auto plan = MakePlan(model);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->input_kind, InputKind::kFile);
+    EXPECT_EQ(WireDatatype(*plan), "BYTES");
+    EXPECT_EQ(RowShape(*plan, {20, 10}, 77), (Shape{1}));
+    // Boxes are in the picture's own pixels.
+    EXPECT_EQ(Place(plan->input, {4000, 3000}).input, cv::Size(4000, 3000));
+  }
+  model.inputs = {{"image", "UINT8", {-1}}};
+  EXPECT_EQ(MakePlan(model)->input_kind, InputKind::kFileBytes);
+  EXPECT_EQ(WireDatatype(*MakePlan(model)), "UINT8");
+  EXPECT_EQ(RowShape(*MakePlan(model), {20, 10}, 77), (Shape{77}));
+  model.max_batch_size = 4;
+  model.inputs = {{"image", "BYTES", {-1, 1}}};
+  model.outputs[0].shape = {-1, -1, 6};
+  EXPECT_TRUE(MakePlan(model)->has_batch_dimension);
+
+  // The server letterboxes; boxes come in the letterbox's pixels.
+  model.parameters["input_size"] = "640";
+  EXPECT_EQ(Place(MakePlan(model)->input, {1280, 640}).content, cv::Rect(0, 160, 640, 320));
+  model.parameters["scale"] = "1";
+  EXPECT_NE(Complaint(model).find("scale, mean, std and max_side are the server's"),
+            std::string::npos);
+  model.parameters = {{"resize", "crop"}};
+  EXPECT_NE(Complaint(model).find("resize needs"), std::string::npos);
+}
+
+// As ops/models/faces and ops/models/shapes describe themselves.
+TEST(FamilyTest, PlansTheSampleModels) {
+  ModelDescription faces = Model({100, 4}, 1, "det_boxes");
+  faces.inputs = {{"image", "UINT8", {-1, -1, 3}}};
+  faces.outputs.push_back({"num_dets", "INT32", {1}});
+  faces.outputs.push_back({"det_scores", "FP32", {100}});
+  faces.outputs.push_back({"det_classes", "INT32", {100}});
+  ExpectFamily(faces, Family::kEndToEnd, 1);
+  EXPECT_TRUE(MakePlan(faces)->input.rgb);
+  EXPECT_FALSE(MakePlan(faces)->has_batch_dimension);
+
+  ModelDescription shapes = Model({-1, 8, 2100}, 4);
+  shapes.max_batch_size = 16;
+  shapes.inputs = {{"images", "FP32", {-1, 3, 320, 320}}};
+  ExpectFamily(shapes, Family::kYoloV8, 4);
+  EXPECT_EQ(RowShape(*MakePlan(shapes), {320, 320}, 9), (Shape{3, 320, 320}));
+}
+
+TEST(FamilyTest, FloatsOfAnySizeNeedOneSet) {
+  ModelDescription model = Model({-1, 84, -1});
+  model.inputs[0].shape = {-1, 3, -1, -1};
+  EXPECT_NE(Complaint(model).find("key: \"input_size\" value: { string_value: \"640x640\" }"),
+            std::string::npos);
+  model.parameters["input_size"] = "320x256";
+  const auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->input.size, cv::Size(320, 256));
+  model.inputs[0].shape = {-1, 3, 640, -1};
+  EXPECT_NE(Complaint(model).find("input_size is 320x256 but"), std::string::npos);
+}
+
+TEST(FamilyTest, RefusesInputsThatAreNoPicture) {
+  ModelDescription model = Model({1, 84, 8400});
+  model.inputs.push_back(model.inputs[0]);
+  EXPECT_NE(Complaint(model).find("has 2 inputs"), std::string::npos);
+  model.inputs.clear();
+  EXPECT_NE(Complaint(model).find("has 0 inputs"), std::string::npos);
+  for (const Shape& shape : {Shape{}, Shape{1, 1, 28, 28}, Shape{-1, -1, -1, -1}, Shape{3, 224, 3},
+                             Shape{2, 3, 224, 224}, Shape{1, 3, 0, 224}, Shape{1, 3, 224, 100000},
+                             Shape{1, 3, -7, 224}}) {
+    model.inputs = {{"images", "FP32", shape}};
+    EXPECT_NE(Complaint(model).find("model net: input images is ["), std::string::npos);
+  }
+  model.inputs = {{"images", "BYTES", {1, 3, 224, 224}}};
+  EXPECT_NE(Complaint(model).find("is BYTES"), std::string::npos);
+}
+
+TEST(FamilyTest, NoOutputsAndOddOnesAreRefused) {
+  ModelDescription model = Model({1, 84, 8400});
+  model.outputs.clear();
+  EXPECT_NE(Complaint(model).find("cannot tell its family"), std::string::npos);
+  EXPECT_NE(Complaint(Model({1, 3, 80, 80, 85})).find("cannot tell its family"), std::string::npos);
+  EXPECT_NE(Complaint(Model({})).find("cannot tell its family"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace inferpool::vision

@@ -1,0 +1,187 @@
+#include "worker/backend/inference_client.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "shared/base/log.h"
+#include "worker/backend/infer_request.h"
+#include "worker/backend/shm/sweep.h"
+#include "worker/backend/tensor_message.h"
+
+namespace inferpool::backend {
+namespace {
+
+constexpr std::chrono::seconds kSweepEvery{5};
+constexpr std::chrono::seconds kSweepTime{5};
+constexpr std::chrono::seconds kLastSweepTime{2};
+constexpr std::size_t kMaxModels = 1000;
+
+std::vector<SharedRegions::Target> Targets(const Client& client) {
+  std::vector<SharedRegions::Target> targets;
+  for (std::size_t i = 0; i < client.targets(); ++i) {
+    targets.push_back({client.State(i).name, &client.calls(i)});
+  }
+  return targets;
+}
+
+}  // namespace
+
+// The batches of one model. Kept while the model stays as it is described.
+struct InferenceClient::ModelBatches {
+  ModelBatches(std::shared_ptr<const Model> wanted, BatchLimits limits, TensorMemory& memory)
+      : model(std::move(wanted)),
+        by_priority{{{limits, memory}, {limits, memory}, {limits, memory}}} {}
+
+  // Rows of one priority are joined, and do not wait for others.
+  RequestBatcher& Of(Priority priority) {
+    const bool as_default = PriorityLevel(*model, priority) == 0;
+    return by_priority[static_cast<std::size_t>(as_default ? Priority::kNormal : priority)];
+  }
+
+  const std::shared_ptr<const Model> model;
+
+ private:
+  std::array<RequestBatcher, kPriorityNames.size()> by_priority;
+};
+
+InferenceClient::InferenceClient(const Client& client, InferenceOptions options)
+    : client_(client),
+      options_(std::move(options)),
+      memory_(options_.transport, options_.domain, options_.arena_bytes, options_.message_bytes),
+      regions_(options_.transport, Targets(client)),
+      sweeper_([this](const std::stop_token& stop) { SweepNowAndThen(stop); }) {}
+
+InferenceClient::~InferenceClient() {
+  sweeper_.request_stop();
+  sweeper_.join();
+  memory_.Close();
+  Sweep(kLastSweepTime);
+}
+
+// ---- A row, and its batch
+
+absl::StatusOr<InferenceClient::Row> InferenceClient::Begin(
+    const std::shared_ptr<const Model>& model, std::span<const std::int64_t> row_shape,
+    std::size_t row_bytes, const CallLimits& limits) {
+  std::shared_ptr<ModelBatches> batches = BatchesOf(model);
+  absl::StatusOr<RequestBatcher::Row> row =
+      batches->Of(limits.priority).Join(row_shape, row_bytes, limits);
+  RETURN_IF_ERROR(row.status());
+  return Row(*this, std::move(batches), *std::move(row));
+}
+
+std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
+    const std::shared_ptr<const Model>& model) {
+  const std::lock_guard lock(mutex_);
+  if (batches_.size() > kMaxModels) batches_.clear();
+  std::shared_ptr<ModelBatches>& batches = batches_[model->description.name];
+  if (batches == nullptr ||
+      (batches->model != model && batches->model->description != model->description)) {
+    BatchLimits limits = options_.batch;
+    // A file's bytes are no row that others could follow.
+    const bool joins = model->plan->input_kind == vision::InputKind::kPixels;
+    const auto most = static_cast<int>(
+        std::clamp<std::int64_t>(model->description.max_batch_size, 1, limits.max_rows));
+    limits.max_rows = joins ? most : 1;
+    batches = std::make_shared<ModelBatches>(model, limits, memory_);
+  }
+  return batches;
+}
+
+InferenceClient::Row::Row(InferenceClient& client, std::shared_ptr<ModelBatches> batches,
+                          RequestBatcher::Row row)
+    : client_(&client), batches_(std::move(batches)), row_(std::move(row)) {}
+
+absl::StatusOr<RowAnswer> InferenceClient::Row::Infer() {
+  RequestBatcher::Row row = std::move(row_);  // its memory is let go at the end
+  const Model& model = *batches_->model;
+  if (row.leads()) {
+    row.Finish(client_->Call(model, row.Close()));
+  } else {
+    RETURN_IF_ERROR(row.AwaitFinish());
+  }
+  if (auto outcome = row.Outcome()) return *std::move(outcome);
+  RequestBatcher::BatchAnswer answer = client_->Call(model, row.Alone());
+  RETURN_IF_ERROR(answer.status());
+  return RowAnswer{*std::move(answer), 1, 0};
+}
+
+// ---- The call
+
+RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const BatchCall& call) {
+  const CallLimits& limits = call.limits;
+  if (limits.departed.stop_requested()) {
+    return absl::CancelledError("nobody waits for the answer any more");
+  }
+  std::size_t forgotten = 0;  // times that a server did not know our memory
+  Attempts attempts = client_.Begin(limits.deadline);
+  while (std::optional<Attempt> attempt = attempts.Next(client_.Candidates(), Clock::now())) {
+    const std::size_t target = attempt->target;
+    const bool by_message = forgotten > client_.targets();
+    const auto way = WayTo(target, call, by_message);
+    RETURN_IF_ERROR(way.status());
+    absl::StatusOr<InferRequest> request =
+        MakeInferRequest(model, call.input, limits.priority, *way);
+    RETURN_IF_ERROR(request.status());
+
+    Answer answer = client_.Send(*std::move(attempt), "ModelInfer", request->message, limits);
+    attempts.Record(answer.message.status(), answer.outcome);
+
+    const bool shared = *way == SharedRegions::Way::kShared;
+    if (shared && !answer.server_done) {
+      // The server may read and write there at any time.
+      call.input.memory->Retire();
+      if (request->output_memory != nullptr) request->output_memory->Retire();
+    }
+    if (answer.message.ok()) {
+      absl::StatusOr<InferAnswer> decoded = Decode(*answer.message, std::move(request->places));
+      RETURN_IF_ERROR(decoded.status());
+      return std::make_shared<const InferAnswer>(*std::move(decoded));
+    }
+    if (shared && IsRegionUnknown(answer.message.status())) {
+      // A server that was restarted has forgotten our memory; so may have the one asked next. When
+      // all have, and one again, there are several servers behind one name, or they come and go.
+      regions_.Forget(target, call.input.memory->arena()->name());
+      const bool all_forget = ++forgotten > client_.targets();
+      if (all_forget) regions_.Rest(target, Clock::now());
+      if (!all_forget || options_.transport == Transport::kAuto) attempts.StartAgain();
+    }
+  }
+  return attempts.status();
+}
+
+absl::StatusOr<SharedRegions::Way> InferenceClient::WayTo(std::size_t target, const BatchCall& call,
+                                                          bool by_message) {
+  const std::shared_ptr<Arena>& arena = call.input.memory->arena();
+  if (arena == nullptr || by_message) return SharedRegions::Way::kInline;
+  return regions_.Prepare(target, arena, call.limits.deadline, Clock::now());
+}
+
+// ---- What dead workers left
+
+void InferenceClient::Sweep(Clock::duration time) {
+  const Deadline deadline = Deadline::After(time);
+  const Swept swept = SweepSegments(
+      options_.domain, [&](const std::string& name) { return regions_.Unregister(name, deadline); },
+      deadline);
+  if (swept.removed > 0) {
+    log::Debug("shared memory swept", {{"removed", swept.removed}, {"left", swept.left}});
+  }
+}
+
+void InferenceClient::SweepNowAndThen(const std::stop_token& stop) {
+  if (options_.transport == Transport::kInline) return;
+  std::unique_lock lock(sweep_mutex_);
+  while (!stop.stop_requested()) {
+    lock.unlock();
+    Sweep(kSweepTime);
+    lock.lock();
+    sweep_wake_.wait_for(lock, stop, kSweepEvery, [] { return false; });
+  }
+}
+
+}  // namespace inferpool::backend

@@ -1,0 +1,104 @@
+// A picture's inference: its row in shared memory, the call, and the outputs where they came to
+// lie. Brings batches, memory, regions and client together; the call itself is one loop, Call.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "shared/base/status.h"
+#include "worker/backend/catalog.h"
+#include "worker/backend/request_batcher.h"
+#include "worker/backend/rpc/client.h"
+#include "worker/backend/shm/shared_regions.h"
+#include "worker/backend/shm/tensor_memory.h"
+
+namespace inferpool::backend {
+
+struct InferenceOptions {
+  Transport transport = Transport::kAuto;
+  std::size_t arena_bytes = std::size_t{64} << 20;
+  std::size_t message_bytes = std::size_t{256} << 20;
+  BatchLimits batch = {};   // max_rows 1: each request goes alone
+  std::string domain = {};  // as in arena.h
+};
+
+// Make it after the fork; it has a background thread, which sweeps what dead workers left in
+// /dev/shm (sweep.h), now and every 5 s. Thread safe; outlives its rows.
+class InferenceClient {
+  struct ModelBatches;
+
+ public:
+  // One picture's place. Others may wait for it: call Infer, or destroy it, as soon as may be. One
+  // thread.
+  class Row {
+   public:
+    // To be filled in before Infer, and gone after it; has what was there before.
+    std::span<std::byte> bytes() const { return row_.bytes(); }
+
+    // Once. Returns soon after the request's deadline or its client's departure, but for the leader
+    // of a batch whose client left: its thread serves the others of its batch to the end. A row
+    // that was not sent with its batch, or that the batch failed in a way that another row can be
+    // guilty of, is sent alone (request_batcher.h). Errors: those of the model server and of
+    // client.h; CANCELLED when the client left; DEADLINE_EXCEEDED.
+    absl::StatusOr<RowAnswer> Infer();
+
+   private:
+    friend class InferenceClient;
+    Row(InferenceClient& client, std::shared_ptr<ModelBatches> batches, RequestBatcher::Row row);
+
+    InferenceClient* client_;
+    std::shared_ptr<ModelBatches> batches_;  // outlives the row
+    RequestBatcher::Row row_;
+  };
+
+  InferenceClient(const Client& client, InferenceOptions options);
+  // Takes the names of its own segments away, at the servers too; waits two seconds at most.
+  ~InferenceClient();
+  InferenceClient(const InferenceClient&) = delete;
+  InferenceClient& operator=(const InferenceClient&) = delete;
+
+  // As Client::CheckAdmits.
+  absl::Status CheckAdmits() const { return client_.CheckAdmits(); }
+
+  // A place for one picture's input, in shared memory when there is room. `row_shape` is without a
+  // batch dimension. RESOURCE_EXHAUSTED: no memory.
+  absl::StatusOr<Row> Begin(const std::shared_ptr<const Model>& model,
+                            std::span<const std::int64_t> row_shape, std::size_t row_bytes,
+                            const CallLimits& limits);
+
+ private:
+  std::shared_ptr<ModelBatches> BatchesOf(const std::shared_ptr<const Model>& model);
+
+  // Makes one ModelInfer, in the thread of a request. Returns soon after the limits' deadline, and
+  // soon after nobody waits. May run in several threads at once, also for parts of the same memory.
+  RequestBatcher::BatchAnswer Call(const Model& model, const BatchCall& call);
+
+  // How the input goes to that server: by shared memory where it can be, but not `by_message`.
+  absl::StatusOr<SharedRegions::Way> WayTo(std::size_t target, const BatchCall& call,
+                                           bool by_message);
+
+  void Sweep(Clock::duration time);
+  void SweepNowAndThen(const std::stop_token& stop);
+
+  const Client& client_;
+  const InferenceOptions options_;
+  TensorMemory memory_;
+  SharedRegions regions_;
+
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<ModelBatches>> batches_;  // by mutex_; by model name
+
+  std::mutex sweep_mutex_;
+  std::condition_variable_any sweep_wake_;
+  std::jthread sweeper_;  // last: ends first
+};
+
+}  // namespace inferpool::backend

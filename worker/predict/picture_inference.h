@@ -1,0 +1,57 @@
+// What becomes of one picture: quarantine, header, limits, decode, letterbox, model, detections.
+#pragma once
+
+#include <memory>
+#include <opencv2/core/mat.hpp>
+#include <opencv2/core/types.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "shared/board/heavy_steps.h"
+#include "worker/backend/catalog.h"
+#include "worker/http/exchange.h"
+#include "worker/http/parameters.h"
+#include "worker/http/problem.h"
+#include "worker/http/stage_times.h"
+#include "worker/vision/postprocess.h"
+
+namespace inferpool::predict {
+
+struct Prediction {
+  std::shared_ptr<const backend::Model> model;
+  std::string version;  // of the model that answered
+  cv::Size picture;     // the upright picture's
+  // The upright picture, perhaps at a smaller scale. Empty when the model server decodes it, or
+  // when the caller did not ask for it.
+  cv::Mat pixels;
+  HeavyStep step = {};  // keeps the memory of `pixels`
+  vision::Result result;
+};
+
+// The problem to answer with when work on the request should stop: the client disconnected, or the
+// deadline passed. nullopt otherwise.
+[[nodiscard]] std::optional<http::Problem> TooLate(const backend::CallLimits& limits,
+                                                   const std::string& model);
+
+struct PictureQuestion {
+  const std::string& model;
+  std::string_view picture;  // the bytes as uploaded
+  const http::PredictParameters& parameters;
+  bool keep_pixels = false;  // the prediction needs them
+};
+
+// Runs one picture through a model. Thread safe: a batch calls it for several pictures of one
+// exchange at a time, each time with another `task` and `times`.
+//
+// `task` is where the crash handler looks for what the thread is working on; it names this picture
+// from here on. `times` has the stages that were reached. Returns a problem as soon as there is
+// one, and soon after the client has left.
+[[nodiscard]] std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
+                                                                   const http::Services& services,
+                                                                   const PictureQuestion& question,
+                                                                   Seqlock<Task>& task,
+                                                                   http::StageTimes& times);
+
+}  // namespace inferpool::predict

@@ -1,0 +1,219 @@
+#include "worker/predict/predict_handler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "shared/pictures/decode.h"
+#include "shared/pictures/header.h"
+#include "worker/http/picture_input.h"
+#include "worker/predict/answer.h"
+#include "worker/predict/cache.h"
+#include "worker/predict/picture_cost.h"
+#include "worker/predict/picture_inference.h"
+#include "worker/vision/draw.h"
+#include "worker/vision/encode.h"
+
+namespace inferpool::predict {
+namespace {
+
+struct Drawing {
+  cv::Mat& pixels;
+  const std::vector<std::string>& class_names;
+
+  absl::Status operator()(const vision::Detections& detections) const {
+    return vision::Draw(pixels, detections, class_names);
+  }
+  absl::Status operator()(const vision::Classification& classification) const {
+    return vision::Draw(pixels, classification, class_names);
+  }
+  absl::Status operator()(const vision::Embedding&) const {
+    return absl::UnimplementedError("an embedding cannot be drawn; ask for application/json");
+  }
+};
+
+http::Problem DrawProblem(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return http::Overloaded(std::string(Message(status)));
+  return http::NotAcceptable(std::string(Message(status)));
+}
+
+// What would be the same for another request: a drawn picture, or the JSON without what is this
+// request's own.
+using Content = std::variant<CachedAnswer, http::Problem>;
+
+struct Question {
+  const std::string& model;
+  std::string_view picture;
+  const http::PredictParameters& parameters;
+  const std::vector<http::Output>& outputs;  // the best first
+};
+
+vision::Encoding EncodingOf(http::Output output) {
+  return output == http::Output::kPng ? vision::Encoding::kPng : vision::Encoding::kJpeg;
+}
+
+bool CanBe(http::Output output, const Prediction& prediction) {
+  return output == http::Output::kJson ||
+         (!std::holds_alternative<vision::Embedding>(prediction.result) &&
+          vision::CanEncode(prediction.picture, EncodingOf(output)));
+}
+
+// The best that can be; the best when none can, for the reason that it gives.
+http::Output Choose(const std::vector<http::Output>& outputs, const Prediction& prediction) {
+  const auto found =
+      std::ranges::find_if(outputs, [&](http::Output output) { return CanBe(output, prediction); });
+  return found == outputs.end() ? outputs.front() : *found;
+}
+
+// `step`: that of the prediction, which goes on.
+absl::Status BeginDrawing(http::Exchange& exchange, const PictureCost& cost, HeavyStep& step) {
+  if (!step.empty()) return step.Resume(cost.bytes, exchange.patience());
+  ASSIGN_OR_RETURN(step, BeginStep(exchange.heavy, cost, exchange.patience()));
+  return absl::OkStatus();
+}
+
+// The picture with what was found in it.
+Content Draw(http::Exchange& exchange, const Question& asked, Prediction& prediction,
+             http::Output output) {
+  const auto header = vision::ReadHeader(asked.picture);
+  if (!header.ok()) return http::PictureProblem(header.status());
+  // It may have been decoded at a smaller scale, or by the model server.
+  cv::Mat& pixels = prediction.pixels;
+  const bool again = pixels.size() != prediction.picture;
+  const PictureCost cost =
+      DrawCost(prediction.picture, again ? DecodeCost(asked.picture, *header, 1) : PictureCost{});
+  if (const absl::Status status = BeginDrawing(exchange, cost, prediction.step); !status.ok()) {
+    return http::HeavyProblem(status);
+  }
+  const http::StageTimer timer(exchange.times, Stage::kDraw);
+  if (again) {
+    exchange.lane.NewStep(Clock::now());
+    absl::StatusOr<cv::Mat> decoded =
+        vision::Decode(asked.picture, *header, /*reduction=*/1, exchange.limits.deadline);
+    if (absl::IsDeadlineExceeded(decoded.status())) {
+      return http::BackendProblem(decoded.status(), asked.model);
+    }
+    if (!decoded.ok()) return http::PictureProblem(decoded.status());
+    pixels = *std::move(decoded);
+  }
+  const absl::Status drawn =
+      std::visit(Drawing{pixels, prediction.model->description.class_names}, prediction.result);
+  if (!drawn.ok()) return DrawProblem(drawn);
+  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
+  exchange.lane.NewStep(Clock::now());
+  absl::StatusOr<std::string> file = vision::EncodePicture(pixels, EncodingOf(output));
+  if (!file.ok()) return DrawProblem(file.status());
+  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
+  return CachedAnswer{std::string(http::ContentType(output)), *std::move(file)};
+}
+
+struct Computed {
+  Content content;
+  std::string version;  // of the model that answered
+};
+
+Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
+  const bool may_draw = std::ranges::any_of(
+      asked.outputs, [](http::Output output) { return output != http::Output::kJson; });
+  auto predicted = InferPicture(exchange, services,
+                                {.model = asked.model,
+                                 .picture = asked.picture,
+                                 .parameters = asked.parameters,
+                                 .keep_pixels = may_draw},
+                                exchange.lane.task, exchange.times);
+  if (auto* problem = std::get_if<http::Problem>(&predicted)) return {std::move(*problem), ""};
+  auto& prediction = std::get<Prediction>(predicted);
+  const http::Output output = Choose(asked.outputs, prediction);
+  if (output != http::Output::kJson) {
+    return {Draw(exchange, asked, prediction, output), prediction.version};
+  }
+  return {CachedAnswer{std::string(http::ContentType(output)),
+                       Members(prediction, asked.parameters.normalized)},
+          prediction.version};
+}
+
+struct Looked {
+  Content content;
+  std::string_view outcome;  // X-Cache
+};
+
+Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, Cache& cache,
+                     const Question& asked) {
+  const auto model = services.catalog.Get(asked.model, exchange.limits.deadline);
+  std::optional<CacheKey> key;
+  const std::string_view best = http::ContentType(asked.outputs.front());
+  if (model.ok()) {
+    key = cache.keys.For(asked.picture, *model, asked.parameters, best);
+    if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {
+      // InferPicture does this when there is no answer.
+      const Digest digest = services.quarantine.DigestOf(asked.picture);
+      if (services.quarantine.Has(digest, asked.model, Clock::now())) {
+        return {http::Quarantined(), "MISS"};
+      }
+      cache.counts.hits.fetch_add(1, std::memory_order_relaxed);
+      return {*std::move(found), "HIT"};
+    }
+  }
+  cache.counts.misses.fetch_add(1, std::memory_order_relaxed);
+  Computed computed = Compute(exchange, services, asked);
+  const auto* answer = std::get_if<CachedAnswer>(&computed.content);
+  // Not when the model was replaced since we asked for its description, nor when the answer is not
+  // what others who like that best may accept.
+  if (key && answer != nullptr && answer->content_type == best &&
+      computed.version == (*model)->description.version) {
+    cache.answers.Store(*key, *answer, std::chrono::system_clock::now());
+  }
+  return {std::move(computed.content), "MISS"};
+}
+
+fcgi::Response Finish(http::Exchange& exchange, Content content) {
+  if (const auto* problem = std::get_if<http::Problem>(&content)) return exchange.Fail(*problem);
+  auto& answer = std::get<CachedAnswer>(content);
+  if (answer.content_type == http::ContentType(http::Output::kJson)) {
+    exchange.SetTotalTime();
+    return http::Json(Complete(answer.body, exchange.times, exchange.id));
+  }
+  fcgi::Response response;
+  response.headers.emplace_back("Content-Type", std::move(answer.content_type));
+  response.body = std::move(answer.body);
+  return response;
+}
+
+}  // namespace
+
+fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
+                       const std::string& model) {
+  if (!http::CanBeModelName(model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
+  }
+  const auto parameters = http::ParseParameters(exchange.request.query, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
+  const auto& wanted = std::get<http::PredictParameters>(parameters);
+  http::PictureInputs inputs;
+  auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
+  if (!reading.ok()) return exchange.Fail(http::HeavyProblem(reading.status()));
+  const http::PictureInput picture = http::ReadPicture(exchange.request, inputs);
+  *reading = HeavyStep();
+  if (const auto* problem = std::get_if<http::Problem>(&picture)) return exchange.Fail(*problem);
+
+  const std::vector<http::Output> outputs =
+      wanted.render ? std::vector{*wanted.render}
+                    : http::Negotiate(exchange.request.Header("accept"));
+  const Question asked{.model = model,
+                       .picture = std::get<std::string_view>(picture),
+                       .parameters = wanted,
+                       .outputs = outputs};
+  if (services.cache == nullptr) {
+    return Finish(exchange, Compute(exchange, services, asked).content);
+  }
+  Looked looked = LookOrCompute(exchange, services, *services.cache, asked);
+  fcgi::Response response = Finish(exchange, std::move(looked.content));
+  response.headers.emplace_back("X-Cache", looked.outcome);
+  return response;
+}
+
+}  // namespace inferpool::predict

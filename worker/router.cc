@@ -1,0 +1,238 @@
+#include "worker/router.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "shared/base/log.h"
+#include "worker/http/parameters.h"
+#include "worker/http/problem.h"
+#include "worker/http/request_id.h"
+#include "worker/http/request_options.h"
+#include "worker/http/stage_times.h"
+#include "worker/kserve_http/handler.h"
+#include "worker/kserve_http/route.h"
+#include "worker/predict/batch.h"
+#include "worker/predict/models.h"
+#include "worker/predict/predict_handler.h"
+
+namespace inferpool::worker {
+namespace {
+
+using http::Exchange;
+using http::Problem;
+using http::Services;
+
+// A path's only handler.
+struct Route {
+  enum class To { kNotFound, kPredict, kPredictBatch, kListModels, kDescribeModel, kKserve };
+
+  To to = To::kNotFound;
+  std::string model = {};
+};
+
+// What stands between `prefix` and `suffix` when it is one segment; empty otherwise.
+std::string_view Segment(std::string_view path, std::string_view prefix,
+                         std::string_view suffix = "") {
+  if (!path.starts_with(prefix)) return {};
+  path.remove_prefix(prefix.size());
+  if (!path.ends_with(suffix)) return {};
+  path.remove_suffix(suffix.size());
+  return path.find('/') == std::string_view::npos ? path : std::string_view();
+}
+
+Route ParseRoute(std::string_view path) {
+  using To = Route::To;
+  if (kserve_http::IsProtocolPath(path)) return {To::kKserve};
+  for (const std::string_view prefix : {"/v1/predict/", "/predict/"}) {
+    if (const auto model = Segment(path, prefix, "/batch"); !model.empty()) {
+      return {To::kPredictBatch, http::PercentDecode(model)};
+    }
+    if (const auto model = Segment(path, prefix); !model.empty()) {
+      return {To::kPredict, http::PercentDecode(model)};
+    }
+  }
+  if (path == "/v1/models") return {To::kListModels};
+  if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
+    return {To::kDescribeModel, http::PercentDecode(model)};
+  }
+  return {};
+}
+
+// Load balancers ask for these without a key.
+bool NeedsKey(std::string_view path) {
+  return path != "/v2/health/live" && path != "/v2/health/ready";
+}
+
+// The model that a path names, whether or not there is such a route; empty when it names none.
+std::string ModelOf(std::string_view path) {
+  if (path == "/v2/models/stats") return "";  // of all models
+  for (const std::string_view prefix :
+       {"/v1/predict/", "/predict/", "/v1/models/", "/v2/models/", "/v2/repository/models/"}) {
+    if (!path.starts_with(prefix)) continue;
+    path.remove_prefix(prefix.size());
+    return http::PercentDecode(path.substr(0, path.find('/')));
+  }
+  return "";
+}
+
+// Finds out whose request it is, whether they may use the model, and whether their rate allows it.
+std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
+  const std::string_view path = exchange.request.path;
+  if (services.keys == nullptr || !NeedsKey(path)) return std::nullopt;
+  const TimePoint now = Clock::now();
+  auto identified =
+      services.keys->Identify(exchange.request, now, std::chrono::system_clock::now());
+  if (auto* problem = std::get_if<Problem>(&identified)) return std::move(*problem);
+  exchange.holder = std::get<std::shared_ptr<const http::KeyHolder>>(std::move(identified));
+  const ApiKey& key = exchange.holder->key;
+  exchange.heavy.set_client(HeavyClientOfKey(key.name));
+  // A request that nginx sends again was counted by the worker that died.
+  const auto [allowed, retry_after] = exchange.request.again
+                                          ? RateMeter::Decision{.allowed = true, .retry_after = {}}
+                                          : exchange.holder->meter->Admit(key.rate, now);
+  if (!allowed) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+    return http::TooManyRequests(
+        fmt::format("this API key has more than {} requests a second, and {} at once; try again "
+                    "in {} s",
+                    key.rate.per_s, key.rate.burst, seconds),
+        static_cast<int>(seconds));
+  }
+  if (const std::string model = ModelOf(path); !model.empty() && !key.MayUse(model)) {
+    return http::Forbidden(fmt::format("this API key may not use the model {}", model));
+  }
+  return std::nullopt;
+}
+
+// Applies the headers that say how to work on the request.
+std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services) {
+  const std::chrono::seconds longest(services.config.timeouts.request_s);
+  const auto parsed = http::ParseOptions(exchange.request, longest);
+  if (const auto* problem = std::get_if<Problem>(&parsed)) return *problem;
+  const auto& options = std::get<http::RequestOptions>(parsed);
+  backend::CallLimits& limits = exchange.limits;
+  if (options.timeout) limits.deadline = Deadline(exchange.request.accepted + *options.timeout);
+  limits.priority = options.priority;
+  if (exchange.holder != nullptr) {
+    limits.priority = Cap(options.priority, exchange.holder->key.priority);
+  }
+  limits.trace = options.trace;
+  return std::nullopt;
+}
+
+fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Route& route) {
+  using To = Route::To;
+  const std::string_view method = exchange.request.method;
+  switch (route.to) {
+    case To::kKserve:
+      return kserve_http::Handle(exchange, services);
+    case To::kPredict:
+    case To::kPredictBatch:
+      if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
+      return route.to == To::kPredict ? predict::Predict(exchange, services, route.model)
+                                      : predict::PredictBatch(exchange, services, route.model);
+    case To::kListModels:
+    case To::kDescribeModel:
+      if (method != "GET" && method != "HEAD") {
+        return exchange.Fail(http::MethodNotAllowed(method, "GET, HEAD"));
+      }
+      return route.to == To::kListModels ? predict::ListModels(exchange, services)
+                                         : predict::DescribeModel(exchange, services, route.model);
+    case To::kNotFound:
+      break;
+  }
+  return exchange.Fail(http::UnknownRoute(exchange.request.path));
+}
+
+fcgi::Response Answer(Exchange& exchange, const Services& services, const Route& route) {
+  const absl::Status& body_status = exchange.request.body_status;
+  if (absl::IsResourceExhausted(body_status)) {  // it waited too long, whatever it asks for
+    return exchange.Fail(http::BodyProblem(body_status));
+  }
+  if (const auto problem = Admit(exchange, services)) return exchange.Fail(*problem);
+  if (const auto problem = ApplyOptions(exchange, services)) return exchange.Fail(*problem);
+  return Dispatch(exchange, services, route);
+}
+
+void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
+                fcgi::Response& response) {
+  response.headers.emplace_back("X-Request-ID", exchange.id);
+  response.headers.emplace_back("X-Process-Time",
+                                fmt::format("{:.2f}ms", static_cast<double>(total.count()) / 1000));
+  response.headers.emplace_back("Server-Timing", exchange.times.ServerTiming());
+  if (exchange.holder != nullptr) {
+    response.headers.emplace_back("X-Inferpool-Key", exchange.holder->key.name);
+  }
+}
+
+void Count(const Exchange& exchange, const fcgi::Response& response) {
+  Lane& lane = exchange.lane;
+  lane.CountStatus(response.status);
+  lane.CountBytes(exchange.request.body.size(), response.body.size());
+  for (std::size_t i = 0; i < kStages; ++i) {
+    const auto stage = static_cast<Stage>(i);
+    if (const auto& duration = exchange.times.Get(stage)) lane.CountStage(stage, *duration);
+  }
+}
+
+void Log(const Exchange& exchange, const Config& config, http::StageTimes::Duration total,
+         const fcgi::Response& response) {
+  const bool slow =
+      config.log.slow_ms > 0 && total >= std::chrono::milliseconds(config.log.slow_ms);
+  if (!slow && !config.log.access) return;
+  const auto write = slow ? &log::Warning : &log::Info;
+  const auto& trace = exchange.limits.trace;
+  write(slow ? "slow request" : "request",
+        {{"request_id", exchange.id},
+         {"client", exchange.request.client},
+         {"method", exchange.request.method},
+         {"path", exchange.request.path},
+         {"status", response.status},
+         {"bytes_in", exchange.request.body.size()},
+         {"bytes_out", response.body.size()},
+         {"total_ms", static_cast<double>(total.count()) / 1000},
+         {"stages", exchange.times.ServerTiming()},
+         {"key", exchange.holder ? exchange.holder->key.name : ""},
+         {"trace_id", trace ? trace->trace_id() : ""}});
+}
+
+}  // namespace
+
+fcgi::Response Router::Handle(const fcgi::Request& request, Lane& lane) const {
+  const Route route = ParseRoute(request.path);
+  HeavySteps heavy(services_.heavy, lane, HeavyClient(request.client));
+  Exchange exchange{
+      .request = request,
+      .lane = lane,
+      .heavy = heavy,
+      .id = http::RequestId(request.Header("x-request-id")),
+      .problem_form = route.to == Route::To::kKserve ? http::ProblemForm::kKserve
+                                                     : http::ProblemForm::kProblemJson,
+      .limits = {.deadline = Deadline(request.accepted +
+                                      std::chrono::seconds(services_.config.timeouts.request_s)),
+                 .departed = request.departed}};
+  exchange.times.Set(Stage::kQueue, request.queue);
+  exchange.times.Set(Stage::kRead, request.read);
+  fcgi::Response response;
+  try {
+    response = Answer(exchange, services_, route);
+  } catch (const std::exception& error) {  // out of memory, for one
+    log::Error("request failed", {{"request_id", exchange.id}, {"reason", error.what()}});
+    response = exchange.Fail(http::Internal("the worker could not finish this request"));
+  }
+  const auto total = exchange.SetTotalTime();
+  AddHeaders(exchange, total, response);
+  Count(exchange, response);
+  Log(exchange, services_.config, total, response);
+  return response;
+}
+
+}  // namespace inferpool::worker
