@@ -1,4 +1,4 @@
-#include "modelserver/execution/places.h"
+#include "modelserver/execution/admission_limiter.h"
 
 #include <gtest/gtest.h>
 
@@ -9,14 +9,14 @@ namespace {
 
 constexpr std::size_t kNoBound = std::size_t{1} << 40;
 
-// A model that keeps all the places it gets.
+// A model that keeps every admission that it gets.
 class Busy {
  public:
-  explicit Busy(Places& places, std::size_t always = 0) : share_(places, always) {}
+  explicit Busy(AdmissionLimiter& limiter, std::size_t always = 0) : quota_(limiter, always) {}
 
   // Whether there was one more.
   bool Take(std::size_t bytes = 0) {
-    if (held_.emplace_back(share_, bytes).granted()) return true;
+    if (held_.emplace_back(quota_, bytes).granted()) return true;
     held_.pop_back();
     return false;
   }
@@ -32,31 +32,31 @@ class Busy {
   std::size_t held() const { return held_.size(); }
 
  private:
-  Share share_;
-  std::list<Share::Place> held_;
+  ModelQuota quota_;
+  std::list<Admission> held_;
 };
 
-TEST(Places, OneModelHasHalfOfAll) {
-  Places places({.requests = 100, .bytes = kNoBound});
-  Busy one(places);
+TEST(AdmissionLimiter, OneModelHasHalfOfAll) {
+  AdmissionLimiter limiter({.requests = 100, .bytes = kNoBound});
+  Busy one(limiter);
   EXPECT_EQ(one.TakeAll(), 50U);
   one.Give(10);
   EXPECT_EQ(one.TakeAll(), 10U);
 }
 
-TEST(Places, WhatIsLeftIsTheNextOnes) {
-  Places places({.requests = 100, .bytes = kNoBound});
-  Busy first(places);
-  Busy second(places);
-  Busy third(places);
+TEST(AdmissionLimiter, WhatIsLeftIsTheNextOnes) {
+  AdmissionLimiter limiter({.requests = 100, .bytes = kNoBound});
+  Busy first(limiter);
+  Busy second(limiter);
+  Busy third(limiter);
   EXPECT_EQ(first.TakeAll(), 50U);
   EXPECT_EQ(second.TakeAll(), 25U);
   EXPECT_TRUE(third.Take());
 }
 
-TEST(Places, InTimeTheBusyHaveEquallyMany) {
-  Places places({.requests = 120, .bytes = kNoBound});
-  std::array<Busy, 3> models{Busy(places), Busy(places), Busy(places)};
+TEST(AdmissionLimiter, InTimeTheBusyHaveEquallyMany) {
+  AdmissionLimiter limiter({.requests = 120, .bytes = kNoBound});
+  std::array<Busy, 3> models{Busy(limiter), Busy(limiter), Busy(limiter)};
   for (int round = 0; round < 1000; ++round) {
     for (Busy& model : models) {
       model.TakeAll();
@@ -66,16 +66,16 @@ TEST(Places, InTimeTheBusyHaveEquallyMany) {
   for (const Busy& model : models) EXPECT_NEAR(static_cast<double>(model.held()), 30, 1);
 }
 
-TEST(Places, AnIdleInstanceIsAlwaysWithinReach) {
-  Places places({.requests = 4, .bytes = 100});
-  Busy first(places);
-  Busy second(places);
+TEST(AdmissionLimiter, AnIdleInstanceIsAlwaysWithinReach) {
+  AdmissionLimiter limiter({.requests = 4, .bytes = 100});
+  Busy first(limiter);
+  Busy second(limiter);
   first.TakeAll();
   second.TakeAll();
-  Busy third(places);
+  Busy third(limiter);
   third.TakeAll();
-  EXPECT_FALSE(Busy(places).Take());
-  Busy idle(places, 2);
+  EXPECT_FALSE(Busy(limiter).Take());
+  Busy idle(limiter, 2);
   EXPECT_EQ(idle.TakeAll(1000), 2U);  // and then there are more than most
   EXPECT_FALSE(first.Take());
   idle.Give(2);
@@ -83,14 +83,14 @@ TEST(Places, AnIdleInstanceIsAlwaysWithinReach) {
   EXPECT_TRUE(first.Take());
 }
 
-TEST(Places, BytesAreSharedAsRequestsAre) {
-  Places places({.requests = kNoBound, .bytes = 1000});
-  Busy first(places);
+TEST(AdmissionLimiter, BytesAreSharedAsRequestsAre) {
+  AdmissionLimiter limiter({.requests = kNoBound, .bytes = 1000});
+  Busy first(limiter);
   EXPECT_FALSE(first.Take(501));
   EXPECT_TRUE(first.Take(500));
   EXPECT_FALSE(first.Take(1));
   EXPECT_TRUE(first.Take(0));
-  Busy second(places);
+  Busy second(limiter);
   EXPECT_EQ(second.TakeAll(10), 25U);
   first.Give(2);
   EXPECT_EQ(second.TakeAll(10), 25U);

@@ -1,4 +1,4 @@
-#include "worker/vision/tensor_view.h"
+#include "worker/vision/output_numbers.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ std::vector<float> Values(const Numbers& numbers) {
   return {numbers.values().begin(), numbers.values().end()};
 }
 
-TEST(TensorViewTest, ReadsEveryDatatypeAsFloats) {
+TEST(OutputNumbersTest, ReadsEveryDatatypeAsFloats) {
   for (const char* datatype : {"FP32", "FP16", "INT32"}) {
     Answer answer;
     answer.Add("x", datatype, {1, 2, 2}, {1, -2, 3, 4});
@@ -26,17 +26,19 @@ TEST(TensorViewTest, ReadsEveryDatatypeAsFloats) {
   }
 }
 
-TEST(TensorViewTest, ReadsFromAnyAddress) {
+TEST(OutputNumbersTest, ReadsFromAnyAddress) {
   const float values[] = {1.5F, 2.5F};
   alignas(4) std::byte memory[9];
   std::memcpy(memory + 1, values, 8);
-  const std::vector<TensorView> views = {{"x", "FP32", {2}, std::span(memory).subspan(1)}};
+  const std::int64_t shape[] = {2};
+  const std::vector<TensorView> views = {
+      {"x", inference::TYPE_FP32, shape, std::span(memory).subspan(1)}};
   const auto numbers = ReadOutput(views, "x", 1);
   ASSERT_TRUE(numbers.ok());
   EXPECT_EQ(Values(*numbers), (std::vector<float>{1.5F, 2.5F}));
 }
 
-TEST(TensorViewTest, SurvivesBeingMoved) {
+TEST(OutputNumbersTest, SurvivesBeingMoved) {
   Answer answer;
   answer.Add("x", "FP16", {2}, {1, 2});
   auto numbers = ReadOutput(answer.views(), "x", 1);
@@ -45,7 +47,7 @@ TEST(TensorViewTest, SurvivesBeingMoved) {
   EXPECT_EQ(Values(moved), (std::vector<float>{1, 2}));
 }
 
-TEST(TensorViewTest, DropsOnlyLengthsOfOne) {
+TEST(OutputNumbersTest, DropsOnlyLengthsOfOne) {
   Answer answer;
   answer.Add("x", "FP32", {1, 3, 1, 1}, {1, 2, 3});
   EXPECT_EQ(ReadOutput(answer.views(), "x", 1)->shape(), std::vector<std::size_t>{3});
@@ -55,10 +57,11 @@ TEST(TensorViewTest, DropsOnlyLengthsOfOne) {
   EXPECT_FALSE(ReadOutput(answer.views(), "y", 1).ok());
 }
 
-TEST(TensorViewTest, SaysWhatIsWrong) {
+TEST(OutputNumbersTest, SaysWhatIsWrong) {
   Answer answer;
   answer.Add("x", "FP32", {2, 2}, {1, 2, 3, 4});
-  answer.views()[0].shape = {2, 3};
+  const std::int64_t shape[] = {2, 3};
+  answer.views()[0].shape = shape;
   const auto numbers = ReadOutput(answer.views(), "x", 2);
   EXPECT_EQ(numbers.status().code(), absl::StatusCode::kInternal);
   EXPECT_EQ(Message(numbers.status()),

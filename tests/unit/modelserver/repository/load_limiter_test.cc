@@ -1,4 +1,4 @@
-#include "modelserver/repository/load_turns.h"
+#include "modelserver/repository/load_limiter.h"
 
 #include <gtest/gtest.h>
 
@@ -10,11 +10,11 @@
 namespace inferpool::modelserver {
 namespace {
 
-using Kind = LoadTurns::Kind;
+using Kind = LoadLimiter::Kind;
 
-TEST(LoadTurns, AreOneAtATimeForAModelAndBoundedForAll) {
-  constexpr int kMost = 3;
-  LoadTurns turns(kMost, 100);
+TEST(LoadLimiter, LoadsOneAtATimeOfAModelAndBoundsThemAll) {
+  constexpr int kMaxLoads = 3;
+  LoadLimiter limiter(kMaxLoads, 100);
   std::atomic<int> loads = 0;
   std::array<std::atomic<int>, 4> of_model{};
   std::vector<std::jthread> threads;
@@ -23,11 +23,11 @@ TEST(LoadTurns, AreOneAtATimeForAModelAndBoundedForAll) {
       for (int round = 0; round < 50; ++round) {
         const std::size_t model = (i + static_cast<std::size_t>(round)) % of_model.size();
         const Kind kind = i % 4 == 0 ? Kind::kUnload : Kind::kLoad;
-        const auto turn = turns.Take(std::to_string(model), kind);
-        ASSERT_TRUE(turn.ok());
+        const auto slot = limiter.Take(std::to_string(model), kind);
+        ASSERT_TRUE(slot.ok());
         EXPECT_EQ(++of_model[model], 1);
         loads += kind == Kind::kLoad ? 1 : 0;
-        EXPECT_LE(loads.load(), kMost);
+        EXPECT_LE(loads.load(), kMaxLoads);
         std::this_thread::yield();
         loads -= kind == Kind::kLoad ? 1 : 0;
         --of_model[model];
@@ -36,15 +36,15 @@ TEST(LoadTurns, AreOneAtATimeForAModelAndBoundedForAll) {
   }
 }
 
-TEST(LoadTurns, RefuseWhenTooManyWait) {
-  LoadTurns turns(1, 0);
-  auto held = turns.Take("a", Kind::kLoad);
+TEST(LoadLimiter, RefusesWhenTooManyWait) {
+  LoadLimiter limiter(1, 0);
+  auto held = limiter.Take("a", Kind::kLoad);
   ASSERT_TRUE(held.ok());
-  EXPECT_TRUE(absl::IsUnavailable(turns.Take("a", Kind::kUnload).status()));
-  EXPECT_TRUE(absl::IsUnavailable(turns.Take("b", Kind::kLoad).status()));
-  EXPECT_TRUE(turns.Take("b", Kind::kUnload).ok());  // takes no load's place
+  EXPECT_TRUE(absl::IsUnavailable(limiter.Take("a", Kind::kUnload).status()));
+  EXPECT_TRUE(absl::IsUnavailable(limiter.Take("b", Kind::kLoad).status()));
+  EXPECT_TRUE(limiter.Take("b", Kind::kUnload).ok());  // counts against no load
   held = absl::CancelledError();
-  EXPECT_TRUE(turns.Take("a", Kind::kLoad).ok());
+  EXPECT_TRUE(limiter.Take("a", Kind::kLoad).ok());
 }
 
 }  // namespace

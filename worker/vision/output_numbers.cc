@@ -1,13 +1,12 @@
-#include "worker/vision/tensor_view.h"
+#include "worker/vision/output_numbers.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <opencv2/core.hpp>
-#include <optional>
+#include <utility>
 
 #include "shared/base/status.h"
 
@@ -16,31 +15,24 @@ namespace {
 
 absl::Status Wrong(const TensorView& tensor, std::string_view what) {
   return absl::InternalError(fmt::format("the model's output {} ({} [{}], {} bytes) {}",
-                                         tensor.name, tensor.datatype,
+                                         tensor.name, DatatypeName(tensor.datatype),
                                          fmt::join(tensor.shape, ", "), tensor.data.size(), what));
 }
 
-std::size_t BytesPerValue(std::string_view datatype) {
-  if (datatype == "FP32" || datatype == "INT32") {
-    return 4;
-  }
-  return datatype == "FP16" ? 2 : 0;
+bool IsReadable(inference::DataType datatype) {
+  return datatype == inference::TYPE_FP32 || datatype == inference::TYPE_FP16 ||
+         datatype == inference::TYPE_INT32;
 }
 
-// Nothing when the shape is absurd. OpenCV counts in int, and no sane head needs more.
-std::optional<std::size_t> CountValues(const std::vector<std::int64_t>& shape) {
-  constexpr std::int64_t kMax = std::numeric_limits<int>::max();
-  std::int64_t count = 1;
-  for (const std::int64_t length : shape) {
-    if (length < 0 || (length > 0 && count > kMax / length)) {
-      return std::nullopt;
-    }
-    count *= length;
-  }
-  return static_cast<std::size_t>(count);
+// Whether the tensor has the bytes that its shape takes. OpenCV counts the values in int.
+bool HasItsBytes(const TensorView& tensor) {
+  const absl::StatusOr<std::size_t> bytes = ByteSize(tensor.datatype, tensor.shape);
+  return bytes.ok() && *bytes == tensor.data.size() &&
+         std::in_range<int>(*bytes / ElementSize(tensor.datatype));
 }
 
-absl::StatusOr<std::vector<std::size_t>> RowShape(const TensorView& tensor, std::size_t rank) {
+// The tensor's shape for one picture, as `rank` dimensions.
+absl::StatusOr<std::vector<std::size_t>> ShapeOfRank(const TensorView& tensor, std::size_t rank) {
   std::span<const std::int64_t> shape = tensor.shape;
   while (shape.size() > rank && shape.front() == 1) {
     shape = shape.subspan(1);
@@ -81,32 +73,27 @@ absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::str
     return absl::InternalError(fmt::format("the model did not answer with the output {}", name));
   }
   const TensorView& tensor = *found;
-  const std::size_t value_bytes = BytesPerValue(tensor.datatype);
-  if (value_bytes == 0) {
+  if (!IsReadable(tensor.datatype)) {
     return Wrong(tensor, "has a datatype that cannot be read here");
   }
-  const std::optional<std::size_t> count = CountValues(tensor.shape);
-  if (!count || *count * value_bytes != tensor.data.size()) {
+  if (!HasItsBytes(tensor)) {
     return Wrong(tensor, "does not have the bytes that its shape takes");
   }
-  absl::StatusOr<std::vector<std::size_t>> shape = RowShape(tensor, rank);
-  if (!shape.ok()) {
-    return shape.status();
+  ASSIGN_OR_RETURN(std::vector<std::size_t> shape, ShapeOfRank(tensor, rank));
+  if (tensor.data.empty()) {
+    return Numbers(std::move(shape), std::vector<float>());
   }
-  if (*count == 0) {
-    return Numbers(*std::move(shape), std::vector<float>());
+  if (tensor.datatype == inference::TYPE_FP16) {
+    return Numbers(std::move(shape), Convert<std::uint16_t>(tensor.data, CV_16F));
   }
-  if (tensor.datatype == "FP16") {
-    return Numbers(*std::move(shape), Convert<std::uint16_t>(tensor.data, CV_16F));
-  }
-  if (tensor.datatype == "INT32") {
-    return Numbers(*std::move(shape), Convert<std::int32_t>(tensor.data, CV_32S));
+  if (tensor.datatype == inference::TYPE_INT32) {
+    return Numbers(std::move(shape), Convert<std::int32_t>(tensor.data, CV_32S));
   }
   if (!IsAlignedForFloat(tensor.data)) {
-    return Numbers(*std::move(shape), Convert<float>(tensor.data, CV_32F));
+    return Numbers(std::move(shape), Convert<float>(tensor.data, CV_32F));
   }
-  return Numbers(*std::move(shape),
-                 std::span(reinterpret_cast<const float*>(tensor.data.data()), *count));
+  return Numbers(std::move(shape), std::span(reinterpret_cast<const float*>(tensor.data.data()),
+                                             tensor.data.size() / sizeof(float)));
 }
 
 }  // namespace inferpool::vision

@@ -1,4 +1,4 @@
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 
 #include <gtest/gtest.h>
 

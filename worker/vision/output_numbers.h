@@ -1,24 +1,17 @@
-// Reads the tensors of a model server's answer without trusting them.
+// Reads the outputs of a model without trusting them.
 #pragma once
 
 #include <absl/status/statusor.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace inferpool::vision {
+#include "proto/datatype.h"
 
-// An output tensor for one picture. It may have a leading batch dimension of 1. Borrows everything.
-struct TensorView {
-  std::string_view name;
-  std::string_view datatype;  // KServe's: "FP32", "INT32", ...
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> data;  // row-major, little endian, any alignment
-};
+namespace inferpool::vision {
 
 // The numbers of one output: a view of the tensor's own memory where possible, else a converted
 // copy.
@@ -49,9 +42,9 @@ class Numbers {
 };
 
 // Reads the FP32, FP16 or INT32 output of that name as `rank` dimensions. Leading 1s, a batch of
-// one picture, are dropped, and so are trailing 1s when `rank` is 1. The result may borrow from
-// `outputs`. INTERNAL: there is no such output, it does not have that rank, or its bytes do not
-// match its shape and datatype.
+// one picture, are dropped, and so are trailing 1s when `rank` is 1. The data may have any size and
+// alignment. The result may borrow from `outputs`. INTERNAL: there is no such output, it does not
+// have that rank, or its bytes do not match its shape and datatype.
 absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::string_view name,
                                    std::size_t rank);
 

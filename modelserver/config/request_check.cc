@@ -1,6 +1,4 @@
-#include "modelserver/config/request.h"
-
-#include <fmt/format.h>
+#include "modelserver/config/request_check.h"
 
 #include <algorithm>
 #include <numeric>
@@ -17,21 +15,19 @@ bool Fits(std::span<const std::int64_t> shape, std::span<const std::int64_t> exp
 absl::Status CheckInput(const inference::ModelConfig& config, const inference::ModelInput& input,
                         const TensorView& tensor) {
   if (tensor.datatype != input.data_type()) {
-    return absl::InvalidArgumentError(
-        fmt::format("input '{}' of model '{}' has datatype {}, expected {}", input.name(),
-                    config.name(), DatatypeName(tensor.datatype), DatatypeName(input.data_type())));
+    return InvalidArgument("input '{}' of model '{}' has datatype {}, expected {}", input.name(),
+                           config.name(), DatatypeName(tensor.datatype),
+                           DatatypeName(input.data_type()));
   }
   const std::vector<std::int64_t> expected = WireShape(config, input.dims());
   if (!Fits(tensor.shape, expected)) {
-    return absl::InvalidArgumentError(
-        fmt::format("input '{}' of model '{}' has shape {}, expected {}", input.name(),
-                    config.name(), ShapeText(tensor.shape), ShapeText(expected)));
+    return InvalidArgument("input '{}' of model '{}' has shape {}, expected {}", input.name(),
+                           config.name(), ShapeText(tensor.shape), ShapeText(expected));
   }
   if (config.max_batch_size() > 0 &&
       (tensor.shape[0] < 1 || tensor.shape[0] > config.max_batch_size())) {
-    return absl::InvalidArgumentError(
-        fmt::format("input '{}' of model '{}' has a batch of {}, allowed is 1 to {}", input.name(),
-                    config.name(), tensor.shape[0], config.max_batch_size()));
+    return InvalidArgument("input '{}' of model '{}' has a batch of {}, allowed is 1 to {}",
+                           input.name(), config.name(), tensor.shape[0], config.max_batch_size());
   }
   return absl::OkStatus();
 }
@@ -45,22 +41,20 @@ absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig
   for (const inference::ModelInput& input : config.input()) {
     const TensorView* tensor = inputs.Find(input.name());
     if (tensor == nullptr) {
-      return absl::InvalidArgumentError(
-          fmt::format("the request lacks input '{}' of model '{}'{}", input.name(), config.name(),
-                      input.optional() ? "; optional inputs are not supported" : ""));
+      return InvalidArgument("the request lacks input '{}' of model '{}'{}", input.name(),
+                             config.name(),
+                             input.optional() ? "; optional inputs are not supported" : "");
     }
     RETURN_IF_ERROR(CheckInput(config, input, *tensor));
     if (config.max_batch_size() > 0 && !ordered.empty() &&
         ordered.front().shape[0] != tensor->shape[0]) {
-      return absl::InvalidArgumentError(
-          fmt::format("the inputs of model '{}' differ in their batch", config.name()));
+      return InvalidArgument("the inputs of model '{}' differ in their batch", config.name());
     }
     ordered.push_back(*tensor);
   }
   if (inputs.tensors().size() != ordered.size()) {
-    return absl::InvalidArgumentError(fmt::format("model '{}' takes {} inputs, the request has {}",
-                                                  config.name(), config.input_size(),
-                                                  inputs.tensors().size()));
+    return InvalidArgument("model '{}' takes {} inputs, the request has {}", config.name(),
+                           config.input_size(), inputs.tensors().size());
   }
   return ordered;
 }
@@ -76,13 +70,12 @@ absl::StatusOr<std::vector<int>> ChooseOutputs(const inference::ModelConfig& con
   for (const std::string_view name : requested) {
     const auto found = std::ranges::find(config.output(), name, &inference::ModelOutput::name);
     if (found == config.output().end()) {
-      return absl::InvalidArgumentError(
-          fmt::format("unexpected inference output '{}' for model '{}'", name, config.name()));
+      return InvalidArgument("unexpected inference output '{}' for model '{}'", name,
+                             config.name());
     }
     const auto index = static_cast<int>(found - config.output().begin());
     if (std::ranges::find(chosen, index) != chosen.end()) {
-      return absl::InvalidArgumentError(
-          fmt::format("output '{}' of model '{}' is requested twice", name, config.name()));
+      return InvalidArgument("output '{}' of model '{}' is requested twice", name, config.name());
     }
     chosen.push_back(index);
   }

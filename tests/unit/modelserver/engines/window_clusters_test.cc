@@ -1,4 +1,4 @@
-#include "modelserver/engines/windows.h"
+#include "modelserver/engines/window_clusters.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,4 @@
-#include "modelserver/engines/picture.h"
-
-#include <fmt/format.h>
+#include "modelserver/engines/picture_detector.h"
 
 #include <algorithm>
 #include <array>
@@ -64,11 +62,11 @@ absl::Status CompletePictureDetector(inference::ModelConfig& config) {
       Same(InputSpec(), config.input(0)) &&
       std::ranges::equal(OutputSpecs(), config.output(), &Same<inference::ModelOutput>);
   if (!same) {
-    return absl::InvalidArgumentError(fmt::format(
+    return InvalidArgument(
         "backend '{}' has max_batch_size 0, the input image UINT8 [-1,-1,3] and the outputs "
         "num_dets INT32 [1], det_boxes FP32 [{},4], det_scores FP32 [{}], det_classes INT32 [{}]; "
         "leave them out or write the same",
-        config.backend(), kRows, kRows, kRows));
+        config.backend(), kRows, kRows, kRows);
   }
   return absl::OkStatus();
 }
@@ -76,9 +74,9 @@ absl::Status CompletePictureDetector(inference::ModelConfig& config) {
 absl::StatusOr<cv::Mat> PictureOf(const TensorView& image) {
   const std::int64_t height = image.shape[0];
   const std::int64_t width = image.shape[1];
-  constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 3;
-  if (height > kMost || width > kMost) {
-    return absl::InvalidArgumentError(fmt::format("the picture's side is over {}", kMost));
+  constexpr std::int64_t kMaxPictureSide = std::numeric_limits<int>::max() / 3;
+  if (height > kMaxPictureSide || width > kMaxPictureSide) {
+    return InvalidArgument("the picture's side is over {}", kMaxPictureSide);
   }
   if (height == 0 || width == 0) {
     return cv::Mat();
