@@ -80,7 +80,7 @@ std::vector<std::string> Frames(const Backtrace& backtrace, bool same_program) {
 }
 
 struct Thread {
-  int lane;  // -1: none
+  int thread_slot;  // -1: none
   std::optional<Task> task;
   double busy_s;
   std::vector<std::string> frames;
@@ -89,16 +89,16 @@ struct Thread {
 // Those that left a stack, or have a request in work.
 std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, TimePoint now) {
   std::vector<Thread> threads;
-  const std::span<Lane> lanes = scoreboard.used_lanes(crash.slot);
-  for (std::size_t i = 0; i < lanes.size(); ++i) {
-    const Lane& lane = lanes[i];
-    const std::int64_t since = lane.busy_since_ns;
-    if (lane.thread == 0 || (lane.backtrace.count == 0 && since == 0)) continue;
+  const std::span<ThreadSlot> thread_slots = scoreboard.used_lanes(crash.slot);
+  for (std::size_t i = 0; i < thread_slots.size(); ++i) {
+    const ThreadSlot& thread_slot = thread_slots[i];
+    const std::int64_t since = thread_slot.busy_since_ns;
+    if (thread_slot.thread == 0 || (thread_slot.backtrace.count == 0 && since == 0)) continue;
     threads.push_back(
-        {.lane = static_cast<int>(i),
-         .task = since == 0 ? std::nullopt : lane.task.Load(),
+        {.thread_slot = static_cast<int>(i),
+         .task = since == 0 ? std::nullopt : thread_slot.task.Load(),
          .busy_s = since == 0 ? 0 : std::chrono::duration<double>(now - FromNs(since)).count(),
-         .frames = Frames(lane.backtrace, crash.same_program)});
+         .frames = Frames(thread_slot.backtrace, crash.same_program)});
   }
   const Backtrace& other = scoreboard.slot(crash.slot).backtrace;
   if (other.count > 0) threads.push_back({-1, std::nullopt, 0, Frames(other, crash.same_program)});
@@ -106,17 +106,18 @@ std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, Ti
 }
 
 // The thread whose doing it was; none when that is not known.
-const Thread* Culprit(const std::vector<Thread>& threads, const Slot& slot, const Crash& crash) {
+const Thread* Culprit(const std::vector<Thread>& threads, const WorkerSlot& slot,
+                      const Crash& crash) {
   if (threads.empty()) return nullptr;
-  if (!crash.stuck_lane && (slot.crash_signal == 0 || slot.crash_lane < 0)) return nullptr;
-  const int lane = crash.stuck_lane.value_or(slot.crash_lane.load());
-  const auto thread = std::ranges::find(threads, lane, &Thread::lane);
+  if (!crash.stuck_lane && (slot.crash_signal == 0 || slot.crash_thread < 0)) return nullptr;
+  const int thread_slot = crash.stuck_lane.value_or(slot.crash_thread.load());
+  const auto thread = std::ranges::find(threads, thread_slot, &Thread::thread_slot);
   return thread == threads.end() ? nullptr : &*thread;
 }
 
 Json::Value ToJson(const Thread& thread) {
   Json::Value json;
-  json["thread"] = thread.lane;
+  json["thread"] = thread.thread_slot;
   if (thread.task) {
     json["request_id"] = std::string(thread.task->request_id.view());
     json["model"] = std::string(thread.task->model.view());
@@ -161,7 +162,7 @@ bool IsReported(const Crash& crash) {
 
 CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const std::string& folder,
                         TimePoint now) {
-  const Slot& slot = scoreboard.slot(crash.slot);
+  const WorkerSlot& slot = scoreboard.slot(crash.slot);
   const int signal = SignalOf(crash);
   const std::chrono::system_clock::time_point wall = std::chrono::system_clock::now();
   const std::vector<Thread> threads = Threads(scoreboard, crash, now);
@@ -191,7 +192,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["request_id"] = std::string(record.task.request_id.view());
   report["model"] = std::string(record.task.model.view());
   report["digest"] = record.task.digest.known() ? ToHex(record.task.digest) : "";
-  report["crashed_thread"] = culprit == nullptr ? Json::Value() : Json::Value(culprit->lane);
+  report["crashed_thread"] = culprit == nullptr ? Json::Value() : Json::Value(culprit->thread_slot);
   report["threads"] = Json::arrayValue;
   for (const Thread& thread : threads) report["threads"].append(ToJson(thread));
   const std::string path =
@@ -208,7 +209,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
                                 {"report", written ? path : ""}});
   for (const Thread& thread : threads) {
     log::Error("backtrace", {{"worker", crash.slot},
-                             {"thread", thread.lane},
+                             {"thread", thread.thread_slot},
                              {"frames", fmt::format("{}", fmt::join(thread.frames, "\n"))}});
   }
   return record;

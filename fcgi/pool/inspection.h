@@ -16,28 +16,28 @@ namespace inferpool::fcgi {
 // `limit` is stuck (step_watch.h); one that goes on, if slowly, is not, and neither is one whose
 // threads had no processor.
 //
-// Not seen: a thread that sleeps because a thread without a lane, of gRPC or OpenCV, has no
+// Not seen: a thread that sleeps because a thread without a thread slot, of gRPC or OpenCV, has no
 // processor. A call to the model has a deadline of its own and ends by itself.
 struct InWork {
   struct Stuck {
-    int lane;
+    int thread_slot;
     Task task;  // what is not known of it is empty
   };
   int busy = 0;
   std::vector<Stuck> stuck;
 };
 
-// Looks at a worker's lanes at regular times. One for each worker process.
+// Looks at a worker's thread slots at regular times. One for each worker process.
 class LaneWatch {
  public:
   using TimesOf = std::function<std::optional<ThreadTimes>(pid_t thread)>;
 
   // `late`: the time since the look before says nothing (step_watch.h).
-  InWork Look(std::span<const Lane> lanes, const TimesOf& times_of, std::chrono::seconds limit,
-              TimePoint now, bool late);
+  InWork Look(std::span<const ThreadSlot> thread_slots, const TimesOf& times_of,
+              std::chrono::seconds limit, TimePoint now, bool late);
 
  private:
-  std::vector<StepWatch> steps_;  // by lane
+  std::vector<StepWatch> steps_;  // by thread slot
 };
 
 // The process is stopped (SIGSTOP, a debugger): what it has in work waits for it, not it for that.

@@ -298,7 +298,7 @@ void Master::Tick() {
 void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
   const auto limit =
       std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
-  const InWork in_work = running.lanes.Look(
+  const InWork in_work = running.thread_slots.Look(
       board_.used_lanes(running.process.place),
       [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
@@ -315,7 +315,7 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
   }
-  running.stuck_lane = in_work.stuck.front().lane;
+  running.stuck_lane = in_work.stuck.front().thread_slot;
   if (!running.was_stopped) {
     for (const InWork::Stuck& stuck : in_work.stuck) Quarantine(stuck.task, now);
   }

@@ -54,10 +54,10 @@ Json::Value Master::Apply(std::string_view what, const Config& config, bool scal
   if (const absl::Status status = setup_.check_files(config); !status.ok()) {
     return Refuse(what, {std::string(Message(status))});
   }
-  if (config.threads > board_.lanes_per_slot()) {
+  if (config.threads > board_.threads_per_slot()) {
     return Refuse(what,
                   {fmt::format("threads: is {}, allowed are {} while the pool runs; start it again",
-                               config.threads, board_.lanes_per_slot())});
+                               config.threads, board_.threads_per_slot())});
   }
   if (!change.roll.empty()) {
     generation_ = ++last_generation_;

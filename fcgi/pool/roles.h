@@ -1,8 +1,8 @@
 // The kinds of processes that a pool is made of, as one table. The master, the supervisor, the
 // scoreboard and what reads it go through the table, so a new kind of process is a new row of it.
 //
-// What only the workers have is not in the table: slots of the scoreboard with a lane for each
-// thread, recycling, the watch for stuck requests, and crash reports.
+// What only the workers have is not in the table: slots of the scoreboard with a thread slot for
+// each thread, recycling, the watch for stuck requests, and crash reports.
 #pragma once
 
 #include <cstdint>

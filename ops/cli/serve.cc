@@ -51,9 +51,9 @@ struct PoolResources {
 
 // Slots for the workers that there may be and for those on their way in and out.
 absl::StatusOr<Scoreboard> NewScoreboard(const Config& config) {
-  constexpr int kLeastLanes = 64;  // so that `threads` can be raised while the pool runs
+  constexpr int kMinThreads = 64;  // so that `threads` can be raised while the pool runs
   return Scoreboard::Create(config.workers_max + config.recycle.concurrent + 1,
-                            std::max(config.threads, kLeastLanes));
+                            std::max(config.threads, kMinThreads));
 }
 
 // The sockets that systemd has opened for us: the unix one is for nginx, the other one for probes.
@@ -211,7 +211,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   absl::StatusOr<PoolResources> resources =
       inheritance ? InheritedPoolResources(config, *inheritance) : NewPoolResources(config);
   if (!resources.ok()) return Refuse(Message(resources.status()));
-  config.threads = std::min(config.threads, resources->scoreboard.lanes_per_slot());
+  config.threads = std::min(config.threads, resources->scoreboard.threads_per_slot());
   if (!log::OpenFile(config.log.file) && !inheritance) {
     return Refuse(fmt::format("cannot open the log file {}: {}", config.log.file,
                               std::generic_category().message(errno)));

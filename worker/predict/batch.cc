@@ -66,7 +66,7 @@ class Batch {
     } catch (const std::exception&) {
       // There is no thread left, or no memory for one: those that there are do it.
     }
-    Work(exchange_.lane.task);
+    Work(exchange_.thread_slot.task);
     Await(threads.size());
   }
 
@@ -78,7 +78,7 @@ class Batch {
  private:
   void Help(std::size_t helper) {
     try {
-      const fcgi::HelperCrashScope scope(exchange_.lane, tasks_[helper]);
+      const fcgi::HelperCrashScope scope(exchange_.thread_slot, tasks_[helper]);
       Work(tasks_[helper]);
     } catch (const std::exception&) {  // no memory to begin with: the others do it
     }
@@ -93,15 +93,15 @@ class Batch {
     return static_cast<std::size_t>(std::ranges::find(helpers, false) - helpers.begin());
   }
 
-  // Waits until the first `count` helpers have ended. Meanwhile our lane shows the task of one that
-  // is at work, so that it is known on which picture a thread is stuck.
+  // Waits until the first `count` helpers have ended. Meanwhile our thread slot shows the task of
+  // one that is at work, so that it is known on which picture a thread is stuck.
   void Await(std::size_t count) {
     constexpr std::chrono::milliseconds kLookAgain{200};
     MutexLock lock(mutex_);
     while (true) {
       const std::size_t helper = FirstAtWork(count);
       if (helper == count) return;
-      exchange_.lane.task.Store(tasks_[helper].Load().value_or(Task{}));
+      exchange_.thread_slot.task.Store(tasks_[helper].Load().value_or(Task{}));
       one_ended_.wait_for(lock.native(), kLookAgain,
                           [this, count]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
                             return FirstAtWork(count) == count;

@@ -107,7 +107,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   const Digest digest = services.quarantine.DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
-  exchange.lane.NewStep(Clock::now());
+  exchange.thread_slot.NewStep(Clock::now());
   InjectFault(picture);
 
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);

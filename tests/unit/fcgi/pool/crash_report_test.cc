@@ -143,11 +143,11 @@ TEST_F(CrashReportTest, WhatIsNotReportedIsRecordedAllTheSame) {
 
 TEST_F(CrashReportTest, AStuckWorkersCulpritIsWhoWasStuck) {
   for (std::size_t i = 0; i < kLanes; ++i) {
-    lane(i).thread = static_cast<pid_t>(100 + i);
-    lane(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 60));
-    lane(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
-                        .model = ModelName("m"),
-                        .digest = DigestOf({}, std::to_string(i))});
+    thread_slot(i).thread = static_cast<pid_t>(100 + i);
+    thread_slot(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 60));
+    thread_slot(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
+                               .model = ModelName("m"),
+                               .digest = DigestOf({}, std::to_string(i))});
   }
   const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck_lane=*/1));
   EXPECT_EQ(record.stuck, 1U);
@@ -163,7 +163,7 @@ TEST_F(CrashReportTest, ASignalFromOutsideBlamesNobody) {
     BeginPoison();
     while (true) pause();
   });
-  ASSERT_TRUE(test::Eventually([this] { return lane().task.Load()->digest.known(); }));
+  ASSERT_TRUE(test::Eventually([this] { return thread_slot().task.Load()->digest.known(); }));
   worker->Signal(SIGSEGV);
   const auto status = worker->Wait(seconds(10));
   ASSERT_TRUE(status);
@@ -181,10 +181,10 @@ TEST_F(CrashReportTest, AWorkerThatLeftNothingIsReportedAsFarAsIsKnown) {
 }
 
 TEST_F(CrashReportTest, ItsOwnRequestsAreCountedAndNotThoseOfTheTenantBefore) {
-  for (int i = 0; i < 5; ++i) lane().End();
+  for (int i = 0; i < 5; ++i) thread_slot().End();
   board_.Vacate(kSlot);
   board_.Occupy(kSlot, 2, kLanes, Clock::now() - seconds(20));
-  for (int i = 0; i < 2; ++i) lane().End();
+  for (int i = 0; i < 2; ++i) thread_slot().End();
   Report(Of(Signal(SIGSEGV)));
   EXPECT_EQ(OnlyReport()["served"], 2);
   EXPECT_NEAR(OnlyReport()["age_s"].asDouble(), 20, 5);

@@ -20,9 +20,9 @@ using std::chrono::seconds;
 
 class InspectionTest : public testing::Test {
  protected:
-  void Begin(std::size_t lane, const std::string& request) {
-    board_.lanes(0)[lane].Begin(now_);
-    board_.lanes(0)[lane].task.Store(
+  void Begin(std::size_t thread_slot, const std::string& request) {
+    board_.thread_slots(0)[thread_slot].Begin(now_);
+    board_.thread_slots(0)[thread_slot].task.Store(
         {.request_id = RequestName(request), .model = {}, .digest = DigestOf({}, request)});
   }
 
@@ -31,7 +31,7 @@ class InspectionTest : public testing::Test {
       const auto known = times_.find(thread);
       return known == times_.end() ? std::nullopt : std::optional(known->second);
     };
-    return watch_.Look(board_.lanes(0), times_of, seconds(5), now_, late);
+    return watch_.Look(board_.thread_slots(0), times_of, seconds(5), now_, late);
   }
   InWork LookAfter(Clock::duration time) {
     now_ += time;
@@ -70,14 +70,14 @@ TEST_F(InspectionTest, WhoGoesOnIsNotStuck) {
   Look();
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(LookAfter(seconds(4)).stuck.empty());
-    board_.lanes(0)[0].NewStep(now_);
+    board_.thread_slots(0)[0].NewStep(now_);
     Look();
   }
   EXPECT_EQ(LookAfter(seconds(6)).stuck.size(), 1U);
 }
 
 TEST_F(InspectionTest, AStuckThreadWithoutATaskCountsToo) {
-  board_.lanes(0)[2].Begin(now_);
+  board_.thread_slots(0)[2].Begin(now_);
   Look();
   const InWork in_work = LookAfter(seconds(60));
   ASSERT_EQ(in_work.stuck.size(), 1U);
@@ -87,8 +87,8 @@ TEST_F(InspectionTest, AStuckThreadWithoutATaskCountsToo) {
 TEST_F(InspectionTest, WhoHasNoProcessorIsNotStuck) {
   Begin(0, "starved");
   Begin(1, "sleeps");
-  board_.lanes(0)[0].thread = 10;
-  board_.lanes(0)[1].thread = 11;
+  board_.thread_slots(0)[0].thread = 10;
+  board_.thread_slots(0)[1].thread = 11;
   times_[10].runnable = true;
   times_[11] = {};
   Look();
@@ -101,20 +101,20 @@ TEST_F(InspectionTest, WhoHasNoProcessorIsNotStuck) {
 
 TEST_F(InspectionTest, WhoseHelperHasNoProcessorIsNotStuck) {
   Begin(0, "batch");
-  Lane& lane = board_.lanes(0)[0];
-  lane.thread = 10;
-  lane.helpers[2] = 12;
+  ThreadSlot& thread_slot = board_.thread_slots(0)[0];
+  thread_slot.thread = 10;
+  thread_slot.helpers[2] = 12;
   times_[10] = {};
   times_[12].runnable = true;
   Look();
   EXPECT_TRUE(LookAfter(seconds(60)).stuck.empty());
-  lane.helpers[2] = 0;
+  thread_slot.helpers[2] = 0;
   EXPECT_EQ(Look().stuck.size(), 1U) << "what keeps it now is its own";
 }
 
 TEST_F(InspectionTest, WhatWasFrozenAsAWholeIsNotStuck) {
   Begin(0, "frozen");
-  board_.lanes(0)[0].thread = 10;
+  board_.thread_slots(0)[0].thread = 10;
   times_[10] = {};
   Look();
   now_ += seconds(60);

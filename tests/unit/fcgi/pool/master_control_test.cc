@@ -78,7 +78,7 @@ TEST_F(MasterControlTest, AFileThatTheWorkersCouldNotUseIsSaidAndChangesNothing)
 
 TEST_F(MasterControlTest, ReloadReplacesTheWorkersByOnesOfTheNewConfiguration) {
   programs_.worker = [this](const Config& config, const Notice&, int slot, bool successor) {
-    board_->lanes(slot)[0].CountBytes(static_cast<std::uint64_t>(config.limits.body_mb), 0);
+    board_->thread_slots(slot)[0].CountBytes(static_cast<std::uint64_t>(config.limits.body_mb), 0);
     return Stay(slot, successor);
   };
   ASSERT_TRUE(StartAndWait());

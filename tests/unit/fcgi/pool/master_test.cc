@@ -202,8 +202,8 @@ TEST_F(MasterTest, TheGaugesOfACrashedWorkerAreCleared) {
       return 0;
     }
     SayReady(slot);
-    board_->lanes(slot)[0].Begin(Clock::now());
-    board_->lanes(slot)[0].CountStatus(200);
+    board_->thread_slots(slot)[0].Begin(Clock::now());
+    board_->thread_slots(slot)[0].CountStatus(200);
     return 1;
   };
   Start();
@@ -276,11 +276,11 @@ TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
   const Digest digest = DigestOf({}, "poison");
   programs_.worker = [&, this](const Config&, const Notice&, int slot, bool successor) {
     if (successor) return Stay(slot, successor);
-    Lane& lane = board_->lanes(slot)[0];
-    lane.Begin(Clock::now() - std::chrono::seconds(10));
-    lane.task.Store(
+    ThreadSlot& thread_slot = board_->thread_slots(slot)[0];
+    thread_slot.Begin(Clock::now() - std::chrono::seconds(10));
+    thread_slot.task.Store(
         {.request_id = RequestName("r-1"), .model = ModelName("faces"), .digest = digest});
-    lane.thread = getpid();
+    thread_slot.thread = getpid();
     SayReady(slot);
     while (true) pause();
     return 0;

@@ -40,7 +40,7 @@ using test::FastCgiClient;
 
 // Answers with the request's body; a path "/sleep/MS" takes that long first, "/wait" until the
 // client has left.
-Response Handle(const Request& request, Lane& lane) {
+Response Handle(const Request& request, ThreadSlot& thread_slot) {
   constexpr std::string_view kSleep = "/sleep/";
   if (request.path.starts_with(kSleep)) {
     std::this_thread::sleep_for(milliseconds(std::stoi(request.path.substr(kSleep.size()))));
@@ -50,10 +50,10 @@ Response Handle(const Request& request, Lane& lane) {
     while (!request.departed.stop_requested() && !patience.Expired(Clock::now())) {
       std::this_thread::sleep_for(milliseconds(1));
     }
-    lane.CountStatus(request.departed.stop_requested() ? kClientLeft : 500);
+    thread_slot.CountStatus(request.departed.stop_requested() ? kClientLeft : 500);
     return {};
   }
-  lane.CountStatus(200);
+  thread_slot.CountStatus(200);
   return {.status = 200, .headers = {}, .body = std::string(request.body)};
 }
 
@@ -74,7 +74,7 @@ class ServerTest : public testing::Test {
   WorkerContext ContextOf(int worker, int threads = kThreads) const {
     return {.pool = board_.pool(),
             .slot = board_.slot(worker),
-            .lanes = board_.lanes(worker).first(static_cast<std::size_t>(threads)),
+            .thread_slots = board_.thread_slots(worker).first(static_cast<std::size_t>(threads)),
             .heavy = heavy_,
             .notice = notice_};
   }
@@ -140,7 +140,7 @@ class ServerTest : public testing::Test {
 TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
   constexpr int kMany = 64;
   const Scoreboard board = test::OccupiedBoard(1, kMany);
-  const Handler handler = [&board](const Request&, Lane&) -> Response {
+  const Handler handler = [&board](const Request&, ThreadSlot&) -> Response {
     const bool ready = board.slot(0).process.state == ProcessState::kReady;
     return {.status = 200, .headers = {}, .body = ready ? "ready" : "not yet"};
   };
@@ -152,7 +152,7 @@ TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
       Serve(listener_->get(), {.body_bytes = 1024, .io = seconds(1)}, handler,
             {.pool = board.pool(),
              .slot = board.slot(0),
-             .lanes = board.lanes(0),
+             .thread_slots = board.thread_slots(0),
              .heavy = heavy_,
              .notice = notice_});
       return 0;
@@ -207,7 +207,7 @@ TEST_F(ServerTest, ABusyWorkerLeavesConnectionsToTheIdleOne) {
     FastCgiClient client = Ask("quick");
     EXPECT_TRUE(IsAnswered(client, "quick"));
   }
-  EXPECT_NE(board_.lanes(0)[0].busy_since_ns.load(), 0) << "nobody waited for the slow one";
+  EXPECT_NE(board_.thread_slots(0)[0].busy_since_ns.load(), 0) << "nobody waited for the slow one";
   EXPECT_TRUE(IsAnswered(slow, "slow"));
 }
 
@@ -418,15 +418,16 @@ TEST_F(ServerTest, OpensTheLogFileAgainOnSigusr1) {
 
 TEST_F(ServerTest, EveryThreadIsNamedInItsLane) {
   const auto worker = Worker(0, kThreads);
-  const auto lanes = board_.lanes(0);
+  const auto thread_slots = board_.thread_slots(0);
   ASSERT_TRUE(Eventually([&] {
-    return std::ranges::all_of(lanes, [](const Lane& lane) { return lane.thread != 0; });
+    return std::ranges::all_of(
+        thread_slots, [](const ThreadSlot& thread_slot) { return thread_slot.thread != 0; });
   }));
   std::set<pid_t> threads;
-  for (const Lane& lane : lanes) {
+  for (const ThreadSlot& thread_slot : thread_slots) {
     EXPECT_TRUE(std::filesystem::exists("/proc/" + std::to_string(worker->pid()) + "/task/" +
-                                        std::to_string(lane.thread)));
-    EXPECT_TRUE(threads.insert(lane.thread).second);
+                                        std::to_string(thread_slot.thread)));
+    EXPECT_TRUE(threads.insert(thread_slot.thread).second);
   }
 }
 

@@ -1,4 +1,4 @@
-// One tenant of a slot after the other; and the scoreboard as another process opens it.
+// One process of a slot after the other; and the scoreboard as another process opens it.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -30,7 +30,7 @@ TEST(ScoreboardTenantsTest, OccupyNamesTheTenant) {
   EXPECT_EQ(board->slot(1).process.generation.load(), 5U);
   EXPECT_EQ(FromNs(board->slot(1).process.started_ns), kNow);
   EXPECT_EQ(board->used_lanes(1).size(), 3U);
-  EXPECT_EQ(board->lanes(1).size(), 4U);
+  EXPECT_EQ(board->thread_slots(1).size(), 4U);
   EXPECT_TRUE(board->used_lanes(0).empty());
   EXPECT_EQ(board->Sum(kNow).workers().starts, 1U);
   EXPECT_EQ(board->slot(0).process.state.load(), ProcessState::kEmpty);
@@ -40,7 +40,7 @@ TEST(ScoreboardTenantsTest, LanesStayUsedThoughTheNextTenantHasFewerThreads) {
   const auto board = Scoreboard::Create(1, 8);
   ASSERT_TRUE(board.ok());
   board->Occupy(0, 1, 5, kNow);
-  board->lanes(0)[4].CountStatus(200);
+  board->thread_slots(0)[4].CountStatus(200);
   board->Vacate(0);
   board->Occupy(0, 2, 2, kNow);
   EXPECT_EQ(board->used_lanes(0).size(), 5U);
@@ -52,9 +52,9 @@ TEST(ScoreboardTenantsTest, LanesStayUsedThoughTheNextTenantHasFewerThreads) {
 TEST(ScoreboardTenantsTest, ATenantsOwnCountsAreWhatCameSinceItBegan) {
   const Scoreboard board = OccupiedBoard(1, 2);
   for (int i = 0; i < 3; ++i) {
-    board.lanes(0)[1].Begin(kNow);
-    board.lanes(0)[1].CountStage(Stage::kTotal, milliseconds(2));
-    board.lanes(0)[1].End();
+    board.thread_slots(0)[1].Begin(kNow);
+    board.thread_slots(0)[1].CountStage(Stage::kTotal, milliseconds(2));
+    board.thread_slots(0)[1].End();
   }
   EXPECT_EQ(board.Served(0), 3U);
   board.Vacate(0);
@@ -62,43 +62,43 @@ TEST(ScoreboardTenantsTest, ATenantsOwnCountsAreWhatCameSinceItBegan) {
   EXPECT_EQ(board.slot(0).served_before.load(), 3U);
   EXPECT_EQ(Read(board.slot(0).total_before).buckets, board.Times(0).buckets);
   EXPECT_EQ(Read(board.slot(0).total_before).sum_us, 6'000U);
-  board.lanes(0)[0].Begin(kNow);
-  board.lanes(0)[0].End();
+  board.thread_slots(0)[0].Begin(kNow);
+  board.thread_slots(0)[0].End();
   EXPECT_EQ(board.Served(0) - board.slot(0).served_before, 1U);
 }
 
 TEST(ScoreboardTenantsTest, VacateForgetsWhatTheTenantLeftBehind) {
   const Scoreboard board = OccupiedBoard(1, 2);
-  Slot& slot = board.slot(0);
+  WorkerSlot& slot = board.slot(0);
   slot.due = 1;
   slot.crash_signal = SIGSEGV;
   slot.backtrace.count = 3;
-  board.lanes(0)[1].thread = 77;
-  board.lanes(0)[1].Begin(kNow);
-  board.lanes(0)[1].backtrace.count = 4;
+  board.thread_slots(0)[1].thread = 77;
+  board.thread_slots(0)[1].Begin(kNow);
+  board.thread_slots(0)[1].backtrace.count = 4;
   board.Vacate(0);
   EXPECT_EQ(slot.process.state.load(), ProcessState::kEmpty);
   EXPECT_EQ(slot.due.load(), 0U);
   EXPECT_EQ(slot.crash_signal.load(), 0U);
   EXPECT_EQ(slot.backtrace.count.load(), 0U);
-  EXPECT_EQ(board.lanes(0)[1].thread.load(), 0);
-  EXPECT_EQ(board.lanes(0)[1].busy_since_ns.load(), 0);
-  EXPECT_EQ(board.lanes(0)[1].backtrace.count.load(), 0U);
+  EXPECT_EQ(board.thread_slots(0)[1].thread.load(), 0);
+  EXPECT_EQ(board.thread_slots(0)[1].busy_since_ns.load(), 0);
+  EXPECT_EQ(board.thread_slots(0)[1].backtrace.count.load(), 0U);
 }
 
 TEST(ScoreboardTenantsTest, ALaneIsInWorkFromItsBeginningToItsEnd) {
   const Scoreboard board = OccupiedBoard(1, 2);
-  Lane& lane = board.lanes(0)[0];
-  lane.Begin(kNow);
-  EXPECT_EQ(FromNs(lane.busy_since_ns), kNow);
+  ThreadSlot& thread_slot = board.thread_slots(0)[0];
+  thread_slot.Begin(kNow);
+  EXPECT_EQ(FromNs(thread_slot.busy_since_ns), kNow);
   EXPECT_EQ(board.Sum(kNow).in_work, 1U);
-  lane.task.Store({.request_id = RequestName("r"), .model = ModelName("m"), .digest = {}});
-  lane.End();
+  thread_slot.task.Store({.request_id = RequestName("r"), .model = ModelName("m"), .digest = {}});
+  thread_slot.End();
   EXPECT_EQ(board.Sum(kNow).in_work, 0U);
-  EXPECT_EQ(lane.served.load(), 1U);
-  EXPECT_EQ(lane.task.Load()->request_id.view(), "r") << "the latest one's stays";
-  lane.Begin(kNow);
-  EXPECT_EQ(lane.task.Load()->request_id.view(), "") << "until the next begins";
+  EXPECT_EQ(thread_slot.served.load(), 1U);
+  EXPECT_EQ(thread_slot.task.Load()->request_id.view(), "r") << "the latest one's stays";
+  thread_slot.Begin(kNow);
+  EXPECT_EQ(thread_slot.task.Load()->request_id.view(), "") << "until the next begins";
 }
 
 TEST(ScoreboardTenantsTest, TheTotalsCountThePoolsNumbersToo) {
@@ -150,8 +150,8 @@ TEST(ScoreboardFileTest, AnotherProcessReadsWhatIsWritten) {
   const auto other = Scoreboard::Open(Duplicate(board), Scoreboard::Access::kRead);
   ASSERT_TRUE(other.ok()) << other.status();
   EXPECT_EQ(other->slots(), 3);
-  EXPECT_EQ(other->lanes_per_slot(), 2);
-  board.lanes(2)[1].CountStatus(404);
+  EXPECT_EQ(other->threads_per_slot(), 2);
+  board.thread_slots(2)[1].CountStatus(404);
   board.Record({.at_s = 1, .pid = 9, .task = {}});
   EXPECT_EQ(other->Sum(kNow).by_status[4], 1U);
   EXPECT_EQ(other->Crashes().at(0).pid, 9);
@@ -162,7 +162,7 @@ TEST(ScoreboardFileTest, WhatOneThatMayWriteWritesIsSeenByAll) {
   {
     const auto other = Scoreboard::Open(Duplicate(board), Scoreboard::Access::kWrite);
     ASSERT_TRUE(other.ok());
-    other->lanes(0)[0].CountStatus(200);
+    other->thread_slots(0)[0].CountStatus(200);
   }
   EXPECT_EQ(board.Sum(kNow).by_status[0], 1U) << "and stays when that one has gone";
 }
@@ -171,12 +171,12 @@ TEST(ScoreboardFileTest, OneForReadingCannotBeWrittenTo) {
   const Scoreboard board = OccupiedBoard(1, 1);
   const auto other = Scoreboard::Open(Duplicate(board), Scoreboard::Access::kRead);
   ASSERT_TRUE(other.ok());
-  EXPECT_DEATH(other->lanes(0)[0].CountStatus(200), "");
+  EXPECT_DEATH(other->thread_slots(0)[0].CountStatus(200), "");
 }
 
 TEST(ScoreboardFileTest, ItOutlivesAMove) {
   Scoreboard board = OccupiedBoard(1, 1);
-  board.lanes(0)[0].CountStatus(200);
+  board.thread_slots(0)[0].CountStatus(200);
   const Scoreboard moved = std::move(board);
   EXPECT_EQ(moved.Sum(kNow).by_status[0], 1U);
   EXPECT_GE(moved.file(), 0);
@@ -197,7 +197,7 @@ TEST(ScoreboardFileTest, WhatIsForeignIsRefused) {
 }
 
 TEST(ScoreboardFileTest, OneOfAnotherLayoutOrSizeIsRefused) {
-  // The head is the magic number, the layout's hash, and the numbers of slots and lanes.
+  // The head is the magic number, the layout's hash, and the numbers of slots and thread slots.
   struct Change {
     off_t at;
     std::uint32_t by;
