@@ -96,7 +96,7 @@ int RunWorker(const WorkerStart& start) {
       .thread_slots =
           start.scoreboard.thread_slots(start.slot).first(static_cast<std::size_t>(config.threads)),
       .heavy = heavy,
-      .notice = start.notice};
+      .wakeup = start.wakeup};
   fcgi::InstallCrashHandler(context.slot, context.thread_slots, context.pool);
   fcgi::InitLibrary();
   TuneProcess();

@@ -21,7 +21,7 @@ constexpr const char* kVariable = "INFERPOOL_INHERITANCE";
 
 void KeepAcrossExec(const Inheritance& inheritance, bool keep) {
   for (const int fd : {inheritance.listener, inheritance.sidecar_listener, inheritance.scoreboard,
-                       inheritance.notice, inheritance.pid_file}) {
+                       inheritance.wakeup, inheritance.pid_file}) {
     fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC);
   }
 }
@@ -33,7 +33,7 @@ std::string ToText(const Inheritance& inheritance) {
   json["listener"] = inheritance.listener;
   json["sidecar_listener"] = inheritance.sidecar_listener;
   json["scoreboard"] = inheritance.scoreboard;
-  json["notice"] = inheritance.notice;
+  json["wakeup"] = inheritance.wakeup;
   json["pid_file"] = inheritance.pid_file;
   json["socket_activated"] = inheritance.socket_activated;
   json["generation"] = inheritance.generation;
@@ -68,7 +68,7 @@ absl::StatusOr<Inheritance> ParseInheritance(const std::string& text) {
     Inheritance inheritance{.listener = json["listener"].asInt(),
                             .sidecar_listener = json["sidecar_listener"].asInt(),
                             .scoreboard = json["scoreboard"].asInt(),
-                            .notice = json["notice"].asInt(),
+                            .wakeup = json["wakeup"].asInt(),
                             .pid_file = json.get("pid_file", -1).asInt(),
                             .socket_activated = json["socket_activated"].asBool(),
                             .generation = json["generation"].asUInt(),

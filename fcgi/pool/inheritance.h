@@ -27,7 +27,7 @@ struct Inheritance {
   int listener;
   int sidecar_listener;
   int scoreboard;
-  int notice;
+  int wakeup;
   int pid_file;  // locked; -1 from a program that had none
   bool socket_activated;
   std::uint32_t generation;

@@ -92,7 +92,7 @@ int Master::Run() {
         control_->Serve([this](const Json::Value& request) { return Answer(request); });
       }
     }
-    setup_.notice.Clear();
+    setup_.wakeup.Clear();
     ReadRows();
     Reap();
     CheckStateFolder();
@@ -120,7 +120,7 @@ void Master::OpenDescriptors() {
                                 .it_value = {.tv_sec = 1, .tv_nsec = 0}};
   timerfd_settime(timer_.get(), 0, &every_second, nullptr);
   epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
-  for (const int fd : {signals_.get(), timer_.get(), setup_.notice.fd(), control_->fd()}) {
+  for (const int fd : {signals_.get(), timer_.get(), setup_.wakeup.fd(), control_->fd()}) {
     Watch(fd);
   }
 }

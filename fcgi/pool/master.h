@@ -16,7 +16,7 @@
 #include "fcgi/pool/pid_file.h"
 #include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 
@@ -32,7 +32,7 @@ struct MasterSetup {
   int sidecar_listener;
   bool socket_activated;  // the listener is systemd's: it stays when we go
   const Scoreboard& scoreboard;
-  const Notice& notice;
+  const MasterWakeup& wakeup;
   const PidFile& pid_file;  // of config.state
   std::optional<Identity> identity;
   // What a reload refuses of a configuration's files; OK when the processes can use them.

@@ -169,7 +169,7 @@ void Master::BecomeNextProgram() {
   Inheritance inheritance{.listener = setup_.listener,
                           .sidecar_listener = setup_.sidecar_listener,
                           .scoreboard = board_.file(),
-                          .notice = setup_.notice.fd(),
+                          .wakeup = setup_.wakeup.fd(),
                           .pid_file = setup_.pid_file.fd(),
                           .socket_activated = setup_.socket_activated,
                           .generation = last_generation_,

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "fcgi/pool/supervisor.h"
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 #include "shared/config/config_keys.h"
@@ -23,7 +23,7 @@ namespace inferpool::fcgi {
 struct ChildContext {
   const Config& config;  // of its generation
   const Scoreboard& scoreboard;
-  const Notice& notice;
+  const MasterWakeup& wakeup;
   int listener;
   int sidecar_listener;
   int place;       // a worker's is its slot

@@ -160,7 +160,7 @@ class Worker {
 
   void SetState(ProcessState state) {
     context_.slot.process.state.store(state, std::memory_order_release);
-    context_.notice.Ring();
+    context_.wakeup.Wake();
   }
 
   void ServeOne(FileDescriptor socket, std::size_t index) {
@@ -188,7 +188,7 @@ class Worker {
     const std::uint64_t served = served_.fetch_add(1, std::memory_order_relaxed) + 1;
     const std::uint64_t quota = context_.slot.quota.load(std::memory_order_relaxed);
     if (quota == 0 || served < quota) return;
-    if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.notice.Ring();
+    if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.wakeup.Wake();
   }
 
   static void AwaitTerm() {

@@ -8,7 +8,7 @@
 
 #include "fcgi/wire/connection.h"
 #include "fcgi/wire/request.h"
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 
 namespace inferpool::fcgi {
@@ -24,7 +24,7 @@ struct WorkerContext {
   WorkerSlot& slot;
   std::span<ThreadSlot> thread_slots;  // one per thread
   const HeavyWork& heavy;
-  const Notice& notice;
+  const MasterWakeup& wakeup;
 };
 
 // Serves connections of `listener` with one thread per thread slot until SIGTERM. Then it stops

@@ -46,7 +46,7 @@ struct PoolResources {
   FileDescriptor sidecar_listener;
   bool socket_activated = false;
   Scoreboard scoreboard;
-  fcgi::Notice notice;
+  fcgi::MasterWakeup wakeup;
 };
 
 // Slots for the workers that there may be and for those on their way in and out.
@@ -93,7 +93,7 @@ absl::StatusOr<PoolResources> NewPoolResources(const Config& config) {
   PoolResources resources{.listener = {},
                           .sidecar_listener = {},
                           .scoreboard = *std::move(scoreboard),
-                          .notice = fcgi::Notice()};
+                          .wakeup = fcgi::MasterWakeup()};
   RETURN_IF_ERROR(OpenSockets(config, resources));
   return resources;
 }
@@ -114,7 +114,7 @@ absl::StatusOr<PoolResources> InheritedPoolResources(const Config& config,
                        .sidecar_listener = FileDescriptor(inheritance.sidecar_listener),
                        .socket_activated = inheritance.socket_activated,
                        .scoreboard = *std::move(scoreboard),
-                       .notice = fcgi::Notice(FileDescriptor(inheritance.notice))};
+                       .wakeup = fcgi::MasterWakeup(FileDescriptor(inheritance.wakeup))};
 }
 
 absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
@@ -241,7 +241,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
        .sidecar_listener = resources->sidecar_listener.get(),
        .socket_activated = resources->socket_activated,
        .scoreboard = resources->scoreboard,
-       .notice = resources->notice,
+       .wakeup = resources->wakeup,
        .pid_file = *pid_file,
        .identity = *identity,
        .check_files = [&](const Config& next) { return CheckFiles(*identity, next); },

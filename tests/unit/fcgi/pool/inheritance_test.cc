@@ -25,7 +25,7 @@ static bool operator==(const Inheritance::Child& a, const Inheritance::Child& b)
 
 static bool operator==(const Inheritance& a, const Inheritance& b) {
   return a.listener == b.listener && a.sidecar_listener == b.sidecar_listener &&
-         a.scoreboard == b.scoreboard && a.notice == b.notice && a.pid_file == b.pid_file &&
+         a.scoreboard == b.scoreboard && a.wakeup == b.wakeup && a.pid_file == b.pid_file &&
          a.socket_activated == b.socket_activated && a.generation == b.generation &&
          a.at_start == b.at_start && a.workers == b.workers && a.children == b.children;
 }
@@ -37,7 +37,7 @@ Inheritance Example() {
       .listener = 11,
       .sidecar_listener = 12,
       .scoreboard = 13,
-      .notice = 14,
+      .wakeup = 14,
       .pid_file = 15,
       .socket_activated = true,
       .generation = std::numeric_limits<std::uint32_t>::max(),
@@ -91,7 +91,7 @@ TEST(InheritanceTest, TheNextProgramHasTheDescriptorsAndTheText) {
   test::ChildProcess child([&] {
     Inheritance inheritance = Example();
     int* const fds[] = {&inheritance.listener, &inheritance.sidecar_listener,
-                        &inheritance.scoreboard, &inheritance.notice};
+                        &inheritance.scoreboard, &inheritance.wakeup};
     for (int* const fd : fds) *fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const std::string script = "echo \"$INFERPOOL_INHERITANCE\"; ls /proc/$$/fd; ";
@@ -122,7 +122,7 @@ TEST(InheritanceTest, WhatIsTakenIsOutOfTheEnvironmentAndNoChildsAnyMore) {
     Inheritance inheritance = Example();
     inheritance.children.clear();
     inheritance.listener = open("/dev/null", O_RDONLY);
-    inheritance.sidecar_listener = inheritance.scoreboard = inheritance.notice =
+    inheritance.sidecar_listener = inheritance.scoreboard = inheritance.wakeup =
         inheritance.listener;
     setenv("INFERPOOL_INHERITANCE", ToText(inheritance).c_str(), 1);
     const auto taken = TakeInheritance();

@@ -53,7 +53,7 @@ class MasterFixture : public testing::Test {
 
   // What a worker does, for tests to change.
   struct Programs {
-    std::function<int(const Config&, const fcgi::Notice&, int slot, bool successor)> worker;
+    std::function<int(const Config&, const fcgi::MasterWakeup&, int slot, bool successor)> worker;
   };
 
   // In roles_, after the workers.
@@ -73,16 +73,15 @@ class MasterFixture : public testing::Test {
     config_.timeouts.start_s = 2;
     config_.timeouts.drain_s = 1;
     config_.recycle.requests = 0;
-    programs_ = {.worker = [this](const Config&, const fcgi::Notice&, int slot, bool successor) {
-      return Stay(slot, successor);
-    }};
+    programs_ = {.worker = [this](const Config&, const fcgi::MasterWakeup&, int slot,
+                                  bool successor) { return Stay(slot, successor); }};
     roles_ = {{.name = "worker",
                .seats = [](const Config& config) { return config.workers; },
                .max_seats = 4,
                .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
                .run =
                    [this](const fcgi::ChildContext& context) {
-                     return programs_.worker(context.config, context.notice, context.place,
+                     return programs_.worker(context.config, context.wakeup, context.place,
                                              context.successor);
                    }},
               {.name = "sidecar",
@@ -124,7 +123,7 @@ class MasterFixture : public testing::Test {
   }
   void SayReady(int slot) const {
     board_->slot(slot).process.state = ProcessState::kReady;
-    notice_.Ring();
+    wakeup_.Wake();
   }
 
   // `inheritance`: from the program before.
@@ -143,7 +142,7 @@ class MasterFixture : public testing::Test {
                               .sidecar_listener = -1,
                               .socket_activated = socket_activated_,
                               .scoreboard = *board_,
-                              .notice = notice_,
+                              .wakeup = wakeup_,
                               .pid_file = *pid_file,
                               .identity = {},
                               .check_files = check_files_,
@@ -188,7 +187,7 @@ class MasterFixture : public testing::Test {
   const TemporaryFolder folder_;
   const absl::StatusOr<FileDescriptor> listener_ = fcgi::ListenUnix(folder_ / "pool.sock", 16);
   const absl::StatusOr<Scoreboard> board_ = Scoreboard::Create(6, 2);
-  const fcgi::Notice notice_;
+  const fcgi::MasterWakeup wakeup_;
   Config config_;
   std::string program_ = "/bin/false";
   bool socket_activated_ = false;

@@ -66,7 +66,7 @@ TEST_F(MasterRolesTest, ANewProgramTakesItOverAndReplacesIt) {
   Start(Inheritance{.listener = listener_->get(),
                     .sidecar_listener = -1,
                     .scoreboard = -1,
-                    .notice = -1,
+                    .wakeup = -1,
                     .pid_file = -1,
                     .socket_activated = false,
                     .generation = 1,

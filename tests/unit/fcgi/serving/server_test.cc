@@ -76,7 +76,7 @@ class ServerTest : public testing::Test {
             .slot = board_.slot(worker),
             .thread_slots = board_.thread_slots(worker).first(static_cast<std::size_t>(threads)),
             .heavy = heavy_,
-            .notice = notice_};
+            .wakeup = wakeup_};
   }
 
   // A worker with `threads` threads in the scoreboard's slot `worker`.
@@ -103,7 +103,7 @@ class ServerTest : public testing::Test {
   }
 
   bool HasRung() const {
-    pollfd event{.fd = notice_.fd(), .events = POLLIN, .revents = 0};
+    pollfd event{.fd = wakeup_.fd(), .events = POLLIN, .revents = 0};
     return poll(&event, 1, 0) == 1;
   }
   std::uint64_t CountOf(int status) const {
@@ -133,7 +133,7 @@ class ServerTest : public testing::Test {
   const Scoreboard board_ = test::OccupiedBoard(2, kThreads);
   const HeavyWork heavy_{
       board_, {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = kThreads}};
-  const Notice notice_;
+  const MasterWakeup wakeup_;
 };
 
 // A crash on the first request is one of a worker that served, which is replaced at once.
@@ -154,7 +154,7 @@ TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
              .slot = board.slot(0),
              .thread_slots = board.thread_slots(0),
              .heavy = heavy_,
-             .notice = notice_});
+             .wakeup = wakeup_});
       return 0;
     });
     EXPECT_TRUE(IsAnswered(client, "ready"));
@@ -316,7 +316,7 @@ TEST_F(ServerTest, SigtermUnderLoadLosesNothing) {
 
 TEST_F(ServerTest, AsksToBeReplacedAfterItsQuotaAndServesOn) {
   const auto worker = Worker(0, 1, /*quota=*/5);
-  notice_.Clear();
+  wakeup_.Clear();
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(board_.slot(0).due.load(), 0U) << "asked after " << i;
     EXPECT_FALSE(HasRung());
@@ -346,7 +346,7 @@ TEST_F(ServerTest, WithoutAQuotaItNeverAsksToBeReplaced) {
 TEST_F(ServerTest, RingsWhenItIsReadyAndWhenItDrains) {
   const auto worker = Worker(0);
   EXPECT_TRUE(Eventually([&] { return HasRung(); }));
-  notice_.Clear();
+  wakeup_.Clear();
   worker->Signal(SIGTERM);
   EXPECT_TRUE(WaitFor(0, ProcessState::kDraining));
   EXPECT_TRUE(Eventually([&] { return HasRung(); }));

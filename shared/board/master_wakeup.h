@@ -12,10 +12,10 @@
 
 namespace inferpool::fcgi {
 
-class Notice {
+class MasterWakeup {
  public:
-  Notice() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  explicit Notice(FileDescriptor fd) : fd_(std::move(fd)) {}
+  MasterWakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  explicit MasterWakeup(FileDescriptor fd) : fd_(std::move(fd)) {}
 
   // Readable after a Ring() until the next Clear().
   int fd() const { return fd_.get(); }
