@@ -21,10 +21,10 @@
 #include "shared/base/status.h"
 #include "worker/backend/rpc/attempts.h"
 #include "worker/backend/rpc/breaker.h"
-#include "worker/backend/rpc/doorbell.h"
-#include "worker/backend/rpc/prober.h"
+#include "worker/backend/rpc/health_checker.h"
 #include "worker/backend/rpc/target.h"
 #include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/rpc/wake_event.h"
 
 namespace inferpool::backend {
 
@@ -112,9 +112,9 @@ class Client {
                                       const std::string& version, const CallLimits& limits) const;
 
   mutable SharedByCalls context_;
-  mutable Doorbell bell_;
+  mutable WakeEvent bell_;
   std::vector<std::unique_ptr<Target>> targets_;
-  Prober prober_;  // last: ends before what it looks at
+  HealthChecker health_checker_;  // last: ends before what it looks at
 };
 
 }  // namespace inferpool::backend

@@ -17,8 +17,8 @@
 #include "shared/base/mutex.h"
 #include "shared/board/scoreboard.h"
 #include "worker/backend/rpc/breaker.h"
-#include "worker/backend/rpc/doorbell.h"
 #include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/rpc/wake_event.h"
 
 namespace inferpool::backend {
 
@@ -39,7 +39,7 @@ struct Answer {
 class Target {
  public:
   // `prober` is rung when there is something to look at, and outlives the target.
-  Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober);
+  Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& prober);
 
   const std::string& name() const { return name_; }
   Breaker& breaker() { return breaker_; }
@@ -87,7 +87,7 @@ class Target {
   void CountOpening(std::string_view reason);
 
   const std::string name_;
-  Doorbell& prober_;
+  WakeEvent& health_checker_;
   ModelCallCounts* const counts_;
   Breaker breaker_;
   std::vector<std::unique_ptr<ModelChannel>> channels_;

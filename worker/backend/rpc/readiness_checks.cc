@@ -1,4 +1,4 @@
-#include "worker/backend/rpc/ready_questions.h"
+#include "worker/backend/rpc/readiness_checks.h"
 
 #include <grpcpp/client_context.h>
 
@@ -33,7 +33,7 @@ std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool s
 
 }  // namespace
 
-struct ReadyQuestions::Call {
+struct ReadinessChecks::Call {
   explicit Call(Deadline call_deadline) : deadline(call_deadline) {
     context.set_deadline(WallTime(deadline));
   }
@@ -45,7 +45,7 @@ struct ReadyQuestions::Call {
   std::function<Verdict()> judge;
 };
 
-struct ReadyQuestions::Server {
+struct ReadinessChecks::Server {
   std::size_t index;
   Stub* stub;
   std::unique_ptr<Call> call = {};  // null: none is out
@@ -54,12 +54,12 @@ struct ReadyQuestions::Server {
   TimePoint next_index = {};        // RepositoryIndex is asked for no sooner
 };
 
-ReadyQuestions::ReadyQuestions(const std::vector<Stub*>& servers)
+ReadinessChecks::ReadinessChecks(const std::vector<Stub*>& servers)
     : queue_(std::make_unique<grpc::CompletionQueue>()) {
   for (Stub* stub : servers) servers_.push_back({servers_.size(), stub});
 }
 
-ReadyQuestions::~ReadyQuestions() {
+ReadinessChecks::~ReadinessChecks() {
   for (const Server& server : servers_) {
     if (server.call != nullptr) server.call->context.TryCancel();
   }
@@ -71,15 +71,15 @@ ReadyQuestions::~ReadyQuestions() {
   static_cast<void>(queue_.release());
 }
 
-bool ReadyQuestions::IsOut(std::size_t server) const {
+bool ReadinessChecks::IsOut(std::size_t server) const {
   return servers_[server].call != nullptr;
 }
 
-bool ReadyQuestions::AnyOut() const {
+bool ReadinessChecks::AnyOut() const {
   return std::ranges::any_of(servers_, [](const Server& server) { return server.call != nullptr; });
 }
 
-void ReadyQuestions::Ask(std::size_t index, Deadline deadline) {
+void ReadinessChecks::Ask(std::size_t index, Deadline deadline) {
   Server& server = servers_[index];
   const auto judge = [this, &server, deadline](const grpc::Status& end,
                                                const auto& response) -> Verdict {
@@ -93,7 +93,7 @@ void ReadyQuestions::Ask(std::size_t index, Deadline deadline) {
   Send(server, deadline, &Stub::AsyncServerReady, inference::ServerReadyRequest(), judge);
 }
 
-ReadyQuestions::Verdict ReadyQuestions::AskAboutModel(Server& server, Deadline deadline) {
+ReadinessChecks::Verdict ReadinessChecks::AskAboutModel(Server& server, Deadline deadline) {
   inference::ModelReadyRequest request;
   request.set_name(server.model);
   const auto judge = [this, &server, deadline](const grpc::Status& end,
@@ -105,7 +105,7 @@ ReadyQuestions::Verdict ReadyQuestions::AskAboutModel(Server& server, Deadline d
   return std::nullopt;
 }
 
-ReadyQuestions::Verdict ReadyQuestions::AskForIndex(Server& server, Deadline deadline) {
+ReadinessChecks::Verdict ReadinessChecks::AskForIndex(Server& server, Deadline deadline) {
   const auto not_ready = [&server] {
     return ServesNot(server, ProbeResult::kNotReady,
                      absl::UnavailableError("the model server says it is not ready"));
@@ -122,21 +122,21 @@ ReadyQuestions::Verdict ReadyQuestions::AskForIndex(Server& server, Deadline dea
   return std::nullopt;
 }
 
-ReadyQuestions::Answer ReadyQuestions::Serves(Server& server, bool in_part) {
+ReadinessChecks::Answer ReadinessChecks::Serves(Server& server, bool in_part) {
   server.served = true;
   return {server.index, ProbeResult::kReady, absl::OkStatus(), in_part};
 }
 
-ReadyQuestions::Answer ReadyQuestions::ServesNot(Server& server, ProbeResult result,
-                                                 absl::Status reason) {
+ReadinessChecks::Answer ReadinessChecks::ServesNot(Server& server, ProbeResult result,
+                                                   absl::Status reason) {
   server.served = false;
   server.model.clear();
   return {server.index, result, std::move(reason)};
 }
 
 template <typename Request, typename Response, typename Judge>
-void ReadyQuestions::Send(Server& server, Deadline deadline, Start<Request, Response> start,
-                          const Request& request, const Judge& judge) {
+void ReadinessChecks::Send(Server& server, Deadline deadline, Start<Request, Response> start,
+                           const Request& request, const Judge& judge) {
   struct CallOf : Call {
     using Call::Call;
     Response response;
@@ -149,7 +149,7 @@ void ReadyQuestions::Send(Server& server, Deadline deadline, Start<Request, Resp
   server.call = std::move(call);
 }
 
-std::unique_ptr<ReadyQuestions::Call> ReadyQuestions::Take(Deadline until) {
+std::unique_ptr<ReadinessChecks::Call> ReadinessChecks::Take(Deadline until) {
   void* tag = nullptr;
   bool ok = false;
   if (queue_->AsyncNext(&tag, &ok, WallTime(until)) != grpc::CompletionQueue::GOT_EVENT) {
@@ -160,14 +160,14 @@ std::unique_ptr<ReadyQuestions::Call> ReadyQuestions::Take(Deadline until) {
   return std::move(it->call);
 }
 
-std::optional<ReadyQuestions::Answer> ReadyQuestions::Next(Deadline until) {
+std::optional<ReadinessChecks::Answer> ReadinessChecks::Next(Deadline until) {
   while (const std::unique_ptr<Call> call = Take(until)) {
     if (Verdict verdict = call->judge()) return verdict;
   }
   return std::nullopt;
 }
 
-bool ReadyQuestions::IsOverdue(std::size_t server, TimePoint now) {
+bool ReadinessChecks::IsOverdue(std::size_t server, TimePoint now) {
   const auto& call = servers_[server].call;
   if (call == nullptr || !call->deadline.Expired(now - kGrace)) return false;
   call->context.TryCancel();

@@ -1,4 +1,4 @@
-#include "worker/backend/rpc/doorbell.h"
+#include "worker/backend/rpc/wake_event.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 namespace inferpool::backend {
 namespace {
 
-TEST(DoorbellTest, ARingThatNobodyWaitedForIsKeptOnce) {
-  Doorbell bell;
+TEST(WakeEventTest, ARingThatNobodyWaitedForIsKeptOnce) {
+  WakeEvent bell;
   bell.Ring();
   bell.Ring();
   std::stop_source stop;
@@ -20,8 +20,8 @@ TEST(DoorbellTest, ARingThatNobodyWaitedForIsKeptOnce) {
   EXPECT_FALSE(bell.Await(stop.get_token()));
 }
 
-TEST(DoorbellTest, StoppingEndsTheWait) {
-  Doorbell bell;
+TEST(WakeEventTest, StoppingEndsTheWait) {
+  WakeEvent bell;
   std::atomic<bool> rang = true;
   {
     std::jthread waiting([&](const std::stop_token& stop) { rang = bell.Await(stop); });
@@ -29,8 +29,8 @@ TEST(DoorbellTest, StoppingEndsTheWait) {
   EXPECT_FALSE(rang);
 }
 
-TEST(DoorbellTest, TheLastRingIsNeverMissed) {
-  Doorbell bell;
+TEST(WakeEventTest, TheLastRingIsNeverMissed) {
+  WakeEvent bell;
   std::atomic<int> work = 0;
   std::atomic<int> done = 0;
   std::jthread waiting([&](const std::stop_token& stop) {

@@ -23,18 +23,18 @@
 namespace inferpool::backend {
 
 // For one thread. What it knows of a server's models it has from the answers before.
-class ReadyQuestions {
+class ReadinessChecks {
  public:
   using Stub = inference::GRPCInferenceService::StubInterface;
 
   // The servers' stubs must outlive it.
-  explicit ReadyQuestions(const std::vector<Stub*>& servers);
+  explicit ReadinessChecks(const std::vector<Stub*>& servers);
 
   // Cancels those that are out. What does not end, because a socket to a server that reads nothing
   // is full, is left to gRPC until the process exits.
-  ~ReadyQuestions();
-  ReadyQuestions(const ReadyQuestions&) = delete;
-  ReadyQuestions& operator=(const ReadyQuestions&) = delete;
+  ~ReadinessChecks();
+  ReadinessChecks(const ReadinessChecks&) = delete;
+  ReadinessChecks& operator=(const ReadinessChecks&) = delete;
 
   bool IsOut(std::size_t server) const;
   bool AnyOut() const;

@@ -1,4 +1,4 @@
-#include "worker/backend/rpc/ready_questions.h"
+#include "worker/backend/rpc/readiness_checks.h"
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -32,12 +32,12 @@ const FakeIndexEntry kPeople{"people", "1"};
 const FakeIndexEntry kBroken{"broken", "1", "UNAVAILABLE"};
 const FakeIndexEntry kLoading{"large", "1", "LOADING"};
 
-class ReadyQuestionsTest : public testing::Test {
+class ReadinessChecksTest : public testing::Test {
  protected:
   using Stub = inference::GRPCInferenceService::Stub;
 
-  ReadyQuestions::Answer Ask() { return Ask(questions_); }
-  static ReadyQuestions::Answer Ask(ReadyQuestions& questions) {
+  ReadinessChecks::Answer Ask() { return Ask(questions_); }
+  static ReadinessChecks::Answer Ask(ReadinessChecks& questions) {
     questions.Ask(0, Deadline::After(seconds(20)));
     const auto answer = questions.Next(Deadline::After(seconds(40)));
     if (!answer) {
@@ -65,10 +65,10 @@ class ReadyQuestionsTest : public testing::Test {
   const std::unique_ptr<Stub> stub_ = std::make_unique<Stub>(MakeChannel(server_.target(), 16));
   const std::unique_ptr<Stub> other_stub_ =
       std::make_unique<Stub>(MakeChannel(other_.target(), 16));
-  ReadyQuestions questions_{{stub_.get(), other_stub_.get()}};
+  ReadinessChecks questions_{{stub_.get(), other_stub_.get()}};
 };
 
-TEST_F(ReadyQuestionsTest, OneThatSaysItIsReadyIsAskedNothingElse) {
+TEST_F(ReadinessChecksTest, OneThatSaysItIsReadyIsAskedNothingElse) {
   server_.SetIndex({kFaces, kBroken});
   const auto answer = Ask();
   EXPECT_EQ(answer.result, Result::kReady);
@@ -77,7 +77,7 @@ TEST_F(ReadyQuestionsTest, OneThatSaysItIsReadyIsAskedNothingElse) {
   EXPECT_EQ(server_.model_ready_calls + server_.index_calls, 0);
 }
 
-TEST_F(ReadyQuestionsTest, ABrokenModelDoesNotHideTheOthers) {
+TEST_F(ReadinessChecksTest, ABrokenModelDoesNotHideTheOthers) {
   server_.ready = false;
   server_.SetIndex({kBroken, kFaces});
   const auto answer = Ask();
@@ -85,12 +85,12 @@ TEST_F(ReadyQuestionsTest, ABrokenModelDoesNotHideTheOthers) {
   EXPECT_TRUE(answer.in_part);
 }
 
-TEST_F(ReadyQuestionsTest, WithoutAModelItIsNotReady) {
+TEST_F(ReadinessChecksTest, WithoutAModelItIsNotReady) {
   server_.ready = false;
   for (const std::vector<FakeIndexEntry>& index :
        {std::vector<FakeIndexEntry>{}, {kBroken}, {{"faces", "1", "UNLOADING"}}}) {
     server_.SetIndex(index);
-    ReadyQuestions questions({stub_.get()});
+    ReadinessChecks questions({stub_.get()});
     const auto answer = Ask(questions);
     EXPECT_EQ(answer.result, Result::kNotReady);
     EXPECT_TRUE(absl::IsUnavailable(answer.ready)) << answer.ready;
@@ -98,7 +98,7 @@ TEST_F(ReadyQuestionsTest, WithoutAModelItIsNotReady) {
   }
 }
 
-TEST_F(ReadyQuestionsTest, OneThatStartsIsNotReadyBeforeAllIsLoaded) {
+TEST_F(ReadinessChecksTest, OneThatStartsIsNotReadyBeforeAllIsLoaded) {
   server_.ready = false;
   server_.SetIndex({kFaces, kLoading});
   EXPECT_EQ(Ask().result, Result::kNotReady);
@@ -106,14 +106,14 @@ TEST_F(ReadyQuestionsTest, OneThatStartsIsNotReadyBeforeAllIsLoaded) {
   EXPECT_TRUE(Becomes(Result::kReady));
 }
 
-TEST_F(ReadyQuestionsTest, OneThatServedDoesSoWhileItLoadsAnother) {
+TEST_F(ReadinessChecksTest, OneThatServedDoesSoWhileItLoadsAnother) {
   ASSERT_EQ(Ask().result, Result::kReady);
   server_.ready = false;
   server_.SetIndex({kFaces, kLoading});
   for (int i = 0; i < 3; ++i) EXPECT_EQ(Ask().result, Result::kReady) << i;
 }
 
-TEST_F(ReadyQuestionsTest, AfterItsEndItStartsAnew) {
+TEST_F(ReadinessChecksTest, AfterItsEndItStartsAnew) {
   ASSERT_EQ(Ask().result, Result::kReady);
   server_.Stop();
   ASSERT_TRUE(Becomes(Result::kUnanswered));
@@ -125,7 +125,7 @@ TEST_F(ReadyQuestionsTest, AfterItsEndItStartsAnew) {
   EXPECT_EQ(Ask().result, Result::kNotReady);
 }
 
-TEST_F(ReadyQuestionsTest, TheModelThatItServedBeforeItsEndSaysNothingOfItsStart) {
+TEST_F(ReadinessChecksTest, TheModelThatItServedBeforeItsEndSaysNothingOfItsStart) {
   server_.ready = false;
   server_.SetIndex({kFaces, kBroken});
   ASSERT_EQ(Ask().result, Result::kReady);
@@ -139,7 +139,7 @@ TEST_F(ReadyQuestionsTest, TheModelThatItServedBeforeItsEndSaysNothingOfItsStart
   EXPECT_EQ(server_.model_ready_calls, 0);
 }
 
-TEST_F(ReadyQuestionsTest, AModelThatIsKnownIsAskedForAlone) {
+TEST_F(ReadinessChecksTest, AModelThatIsKnownIsAskedForAlone) {
   server_.ready = false;
   server_.SetIndex({kFaces, kPeople, kBroken});
   for (int i = 0; i < 4; ++i) EXPECT_EQ(Ask().result, Result::kReady) << i;
@@ -153,7 +153,7 @@ TEST_F(ReadyQuestionsTest, AModelThatIsKnownIsAskedForAlone) {
   EXPECT_TRUE(Becomes(Result::kNotReady));
 }
 
-TEST_F(ReadyQuestionsTest, TheIndexIsAskedForOnceASecond) {
+TEST_F(ReadinessChecksTest, TheIndexIsAskedForOnceASecond) {
   server_.ready = false;
   const TimePoint start = Clock::now();
   for (int i = 0; i < 30; ++i) EXPECT_EQ(Ask().result, Result::kNotReady);
@@ -161,14 +161,14 @@ TEST_F(ReadyQuestionsTest, TheIndexIsAskedForOnceASecond) {
   EXPECT_LE(server_.index_calls, 1 + (Clock::now() - start) / seconds(1));
 }
 
-TEST_F(ReadyQuestionsTest, AServerWithoutAnIndexIsTakenAtItsWord) {
+TEST_F(ReadinessChecksTest, AServerWithoutAnIndexIsTakenAtItsWord) {
   server_.ready = false;
   server_.SetIndex({kFaces});
   server_.on_index = [] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, ""); };
   EXPECT_EQ(Ask().result, Result::kNotReady);
 }
 
-TEST_F(ReadyQuestionsTest, AnIndexMayTakeLonger) {
+TEST_F(ReadinessChecksTest, AnIndexMayTakeLonger) {
   server_.ready = false;
   server_.SetIndex({kFaces});
   server_.on_index = [] {
@@ -181,7 +181,7 @@ TEST_F(ReadyQuestionsTest, AnIndexMayTakeLonger) {
   EXPECT_EQ(answer->result, Result::kReady);
 }
 
-TEST_F(ReadyQuestionsTest, ASilentServerKeepsNoOtherWaiting) {
+TEST_F(ReadinessChecksTest, ASilentServerKeepsNoOtherWaiting) {
   server_.SetDelay(seconds(60));
   questions_.Ask(0, Deadline::After(milliseconds(300)));
   questions_.Ask(1, Deadline::After(seconds(20)));
@@ -197,7 +197,7 @@ TEST_F(ReadyQuestionsTest, ASilentServerKeepsNoOtherWaiting) {
   EXPECT_FALSE(questions_.AnyOut());
 }
 
-TEST_F(ReadyQuestionsTest, AQuestionThatIsOutPastItsDeadlineAndAGraceIsOverdueAndCancelled) {
+TEST_F(ReadinessChecksTest, AQuestionThatIsOutPastItsDeadlineAndAGraceIsOverdueAndCancelled) {
   server_.SetDelay(seconds(300));
   const Deadline deadline = Deadline::After(seconds(200));
   EXPECT_FALSE(questions_.IsOverdue(0, deadline.at() + seconds(1))) << "none is out";
@@ -213,9 +213,9 @@ TEST_F(ReadyQuestionsTest, AQuestionThatIsOutPastItsDeadlineAndAGraceIsOverdueAn
 }
 
 // Without a sanitizer that finds leaks, the allocator has to tell.
-TEST_F(ReadyQuestionsTest, WithNothingOutNothingIsLeftToGrpc) {
+TEST_F(ReadinessChecksTest, WithNothingOutNothingIsLeftToGrpc) {
   constexpr std::size_t kRounds = 2'000;
-  const auto round = [this] { ReadyQuestions({stub_.get()}); };
+  const auto round = [this] { ReadinessChecks({stub_.get()}); };
   for (std::size_t i = 0; i < 10; ++i) round();
   const std::size_t before = mallinfo2().uordblks;
   for (std::size_t i = 0; i < kRounds; ++i) round();
@@ -223,7 +223,7 @@ TEST_F(ReadyQuestionsTest, WithNothingOutNothingIsLeftToGrpc) {
   EXPECT_LT(after, before + kRounds * 64) << "a queue takes some hundred bytes";
 }
 
-TEST_F(ReadyQuestionsTest, EveryQuestionMayBeLeftOut) {
+TEST_F(ReadinessChecksTest, EveryQuestionMayBeLeftOut) {
   server_.ready = false;
   server_.SetIndex({kFaces});
   ASSERT_EQ(Ask().result, Result::kReady);

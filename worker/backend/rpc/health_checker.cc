@@ -1,10 +1,10 @@
-#include "worker/backend/rpc/prober.h"
+#include "worker/backend/rpc/health_checker.h"
 
 #include <chrono>
 #include <cstddef>
 #include <vector>
 
-#include "worker/backend/rpc/ready_questions.h"
+#include "worker/backend/rpc/readiness_checks.h"
 
 namespace inferpool::backend {
 namespace {
@@ -17,9 +17,9 @@ constexpr std::chrono::milliseconds kPatience{1'000};
 
 // At most one question is out to each target, so that a hung one keeps no other one waiting.
 void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
-  std::vector<ReadyQuestions::Stub*> stubs;
+  std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets) stubs.push_back(&target->stub());
-  ReadyQuestions questions(stubs);
+  ReadinessChecks questions(stubs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < targets.size(); ++i) {
       if (targets[i]->WantsProbe() && !questions.IsOut(i)) {
@@ -41,7 +41,7 @@ void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
 
 }  // namespace
 
-Prober::Prober(Targets targets, Doorbell& bell)
+HealthChecker::HealthChecker(Targets targets, WakeEvent& bell)
     : thread_([targets, &bell](const std::stop_token& stop) {
         while (bell.Await(stop)) ProbeUntilAllIsWell(targets, stop);
       }) {}

@@ -9,7 +9,7 @@
 namespace inferpool::backend {
 
 // Thread safe. A ring that nobody waits for is kept.
-class Doorbell {
+class WakeEvent {
  public:
   void Ring() {
     {

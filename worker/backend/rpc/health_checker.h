@@ -7,16 +7,16 @@
 #include <stop_token>
 #include <thread>
 
-#include "worker/backend/rpc/doorbell.h"
 #include "worker/backend/rpc/target.h"
+#include "worker/backend/rpc/wake_event.h"
 
 namespace inferpool::backend {
 
-class Prober {
+class HealthChecker {
  public:
   // Looks at the targets whenever `bell` rings, until none wants it any more, in a thread of its
   // own, which ends with the prober. `targets` and `bell` must outlive it.
-  Prober(std::span<const std::unique_ptr<Target>> targets, Doorbell& bell);
+  HealthChecker(std::span<const std::unique_ptr<Target>> targets, WakeEvent& bell);
 
  private:
   std::jthread thread_;
