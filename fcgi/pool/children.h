@@ -7,8 +7,8 @@
 #include <map>
 #include <optional>
 
-#include "fcgi/pool/inspection.h"
 #include "fcgi/pool/supervisor.h"
+#include "fcgi/pool/worker_check.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/board/scoreboard.h"
 

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "fcgi/pool/child.h"
-#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/handover.h"
 #include "fcgi/pool/pid_file.h"
 #include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
@@ -37,7 +37,7 @@ struct MasterSetup {
   std::optional<Identity> identity;
   // What a reload refuses of a configuration's files; OK when the processes can use them.
   std::function<absl::Status(const Config&)> check_files;
-  std::optional<Inheritance> inheritance;  // from the program before
+  std::optional<Handover> handover;  // from the program before
 };
 
 // What the configuration has logged, at least.

@@ -145,7 +145,7 @@ std::vector<std::string> Master::Arguments(const char* command) const {
   return CommandLine(setup_.program, command, setup_.config_file, setup_.overrides);
 }
 
-void Master::CheckNextProgram() {
+void Master::CheckNewProgram() {
   if (check_) return;
   absl::StatusOr<ProgramCheck> check = ProgramCheck::Start(Arguments("check"));
   if (!check.ok()) {
@@ -161,36 +161,36 @@ void Master::FinishCheck(int wait_status) {
   if (!result.ok()) {
     Refuse("new program", {std::string(Message(result))});
   } else if (!stopping_) {
-    BecomeNextProgram();
+    ExecNewProgram();
   }
 }
 
-void Master::BecomeNextProgram() {
-  Inheritance inheritance{.listener = setup_.listener,
-                          .sidecar_listener = setup_.sidecar_listener,
-                          .scoreboard = board_.file(),
-                          .wakeup = setup_.wakeup.fd(),
-                          .pid_file = setup_.pid_file.fd(),
-                          .socket_activated = setup_.socket_activated,
-                          .generation = last_generation_,
-                          .at_start = {},
-                          .workers = scaled_ ? config_.workers : 0,
-                          .children = {}};
+void Master::ExecNewProgram() {
+  Handover handover{.listener = setup_.listener,
+                    .sidecar_listener = setup_.sidecar_listener,
+                    .scoreboard = board_.file(),
+                    .wakeup = setup_.wakeup.fd(),
+                    .pid_file = setup_.pid_file.fd(),
+                    .socket_activated = setup_.socket_activated,
+                    .generation = last_generation_,
+                    .at_start = {},
+                    .workers = scaled_ ? config_.workers : 0,
+                    .children = {}};
   for (const ConfigKey& key : ConfigKeys()) {
     if (key.effect == ReloadEffect::kStart) {
-      inheritance.at_start.push_back(ToOverride(key, config_));
+      handover.at_start.push_back(ToOverride(key, config_));
     }
   }
   for (const auto& [pid, running] : children_.all()) {
-    inheritance.children.push_back({.role = running.process.role,
-                                    .place = running.process.place,
-                                    .pid = pid,
-                                    .generation = running.generation,
-                                    .ready = running.ready,
-                                    .leaving = running.leaving});
+    handover.children.push_back({.role = running.process.role,
+                                 .place = running.process.place,
+                                 .pid = pid,
+                                 .generation = running.generation,
+                                 .ready = running.ready,
+                                 .leaving = running.leaving});
   }
   log::Info("becoming the new program", {{"program", setup_.program}});
-  ExecWithInheritance(Arguments("serve"), inheritance);
+  ExecWithHandover(Arguments("serve"), handover);
   Refuse("new program", {fmt::format("{}: {}", setup_.program, Reason(errno))});
 }
 

@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "fcgi/pool/control.h"
-#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/handover.h"
 #include "fcgi/pool/listener.h"
 #include "fcgi/pool/master.h"
 #include "fcgi/pool/roles.h"
@@ -126,9 +126,9 @@ class MasterFixture : public testing::Test {
     wakeup_.Wake();
   }
 
-  // `inheritance`: from the program before.
-  void Start(const std::optional<fcgi::Inheritance>& inheritance = {}) {
-    master_ = std::make_unique<ChildProcess>([this, inheritance] {
+  // `handover`: from the program before.
+  void Start(const std::optional<fcgi::Handover>& handover = {}) {
+    master_ = std::make_unique<ChildProcess>([this, handover] {
       if (freopen("/dev/null", "w", stderr) == nullptr) return 98;
       fcgi::BlockSignals();
       const auto pid_file = fcgi::PidFile::Take(config_.state);
@@ -146,7 +146,7 @@ class MasterFixture : public testing::Test {
                               .pid_file = *pid_file,
                               .identity = {},
                               .check_files = check_files_,
-                              .inheritance = inheritance});
+                              .handover = handover});
     });
   }
 

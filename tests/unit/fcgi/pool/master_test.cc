@@ -127,16 +127,16 @@ TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
   config_.state = folder_ / "state";
   config_.timeouts.start_s = 30;
   std::filesystem::create_directory(config_.state);
-  Start(Inheritance{.listener = listener_->get(),
-                    .sidecar_listener = -1,
-                    .scoreboard = -1,
-                    .wakeup = -1,
-                    .pid_file = -1,
-                    .socket_activated = false,
-                    .generation = 1,
-                    .at_start = {},
-                    .workers = 0,
-                    .children = {}});
+  Start(Handover{.listener = listener_->get(),
+                 .sidecar_listener = -1,
+                 .scoreboard = -1,
+                 .wakeup = -1,
+                 .pid_file = -1,
+                 .socket_activated = false,
+                 .generation = 1,
+                 .at_start = {},
+                 .workers = 0,
+                 .children = {}});
   ASSERT_TRUE(Eventually([&] { return shared_->starts == 1; }));
   std::filesystem::rename(config_.state, folder_ / "elsewhere");
   EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));

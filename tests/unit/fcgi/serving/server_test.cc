@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "fcgi/pool/child.h"
-#include "fcgi/pool/inspection.h"
 #include "fcgi/pool/listener.h"
+#include "fcgi/pool/worker_check.h"
 #include "shared/base/log.h"
 #include "shared/board/scoreboard.h"
 #include "tests/unit/fcgi/wire/fastcgi_client.h"

@@ -77,7 +77,7 @@ TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
   EXPECT_TRUE(board.Crashes().empty());
 }
 
-TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNextProgramFinds) {
+TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNewProgramFinds) {
   const auto one = Scoreboard::Create(1, 1);
   const auto other = Scoreboard::Create(1, 1);
   ASSERT_TRUE(one.ok() && other.ok());

@@ -1,4 +1,4 @@
-#include "fcgi/pool/inspection.h"
+#include "fcgi/pool/worker_check.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

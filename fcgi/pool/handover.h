@@ -14,7 +14,7 @@
 
 namespace inferpool::fcgi {
 
-struct Inheritance {
+struct Handover {
   struct Child {
     int role;
     int place;
@@ -37,14 +37,13 @@ struct Inheritance {
   std::vector<Child> children;
 };
 
-std::string ToText(const Inheritance& inheritance);
-absl::StatusOr<Inheritance> ParseInheritance(const std::string& text);
+std::string ToText(const Handover& handover);
+absl::StatusOr<Handover> ParseHandover(const std::string& text);
 
 // Takes what the environment holds, if this program was started by an older self.
-std::optional<Inheritance> TakeInheritance();
+std::optional<Handover> TakeHandover();
 
 // Becomes the next program, with what it inherits; returns, with errno, only when that fails.
-void ExecWithInheritance(const std::vector<std::string>& command_line,
-                         const Inheritance& inheritance);
+void ExecWithHandover(const std::vector<std::string>& command_line, const Handover& handover);
 
 }  // namespace inferpool::fcgi

@@ -1,4 +1,4 @@
-#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/handover.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -18,12 +18,12 @@
 
 namespace inferpool::fcgi {
 
-static bool operator==(const Inheritance::Child& a, const Inheritance::Child& b) {
+static bool operator==(const Handover::Child& a, const Handover::Child& b) {
   return a.role == b.role && a.place == b.place && a.pid == b.pid && a.generation == b.generation &&
          a.ready == b.ready && a.leaving == b.leaving;
 }
 
-static bool operator==(const Inheritance& a, const Inheritance& b) {
+static bool operator==(const Handover& a, const Handover& b) {
   return a.listener == b.listener && a.sidecar_listener == b.sidecar_listener &&
          a.scoreboard == b.scoreboard && a.wakeup == b.wakeup && a.pid_file == b.pid_file &&
          a.socket_activated == b.socket_activated && a.generation == b.generation &&
@@ -32,7 +32,7 @@ static bool operator==(const Inheritance& a, const Inheritance& b) {
 
 namespace {
 
-Inheritance Example() {
+Handover Example() {
   return {
       .listener = 11,
       .sidecar_listener = 12,
@@ -53,52 +53,52 @@ Inheritance Example() {
           {.role = 2, .place = 0, .pid = 71, .generation = 9, .ready = false, .leaving = true}}};
 }
 
-TEST(InheritanceTest, ComesBackFromItsText) {
-  const auto parsed = ParseInheritance(ToText(Example()));
+TEST(HandoverTest, ComesBackFromItsText) {
+  const auto parsed = ParseHandover(ToText(Example()));
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_TRUE(*parsed == Example()) << ToText(*parsed);
 }
 
-TEST(InheritanceTest, WithoutChildrenToo) {
-  Inheritance none = Example();
+TEST(HandoverTest, WithoutChildrenToo) {
+  Handover none = Example();
   none.children.clear();
   none.socket_activated = false;
   none.workers = 0;
-  const auto parsed = ParseInheritance(ToText(none));
+  const auto parsed = ParseHandover(ToText(none));
   ASSERT_TRUE(parsed.ok());
   EXPECT_TRUE(*parsed == none);
 }
 
-TEST(InheritanceTest, GarbageIsAnErrorAndNoCrash) {
+TEST(HandoverTest, GarbageIsAnErrorAndNoCrash) {
   const std::string good = ToText(Example());
   for (const std::string& text :
        {std::string(), std::string("nonsense"), std::string("[]"), std::string("\"text\""),
         std::string("{\"listener\":\"three\"}"), std::string("{\"listener\":{}}"),
         std::string("{\"listener\":99999999999999}"), std::string(100'000, '['),
         std::string("{\"children\":[5]}"), good.substr(0, good.size() / 2)}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(ParseInheritance(text).status())) << text.substr(0, 40);
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseHandover(text).status())) << text.substr(0, 40);
   }
 }
 
-TEST(InheritanceTest, WhoWasNotStartedByAnOlderSelfHasNone) {
-  EXPECT_EQ(TakeInheritance(), std::nullopt);
+TEST(HandoverTest, WhoWasNotStartedByAnOlderSelfHasNone) {
+  EXPECT_EQ(TakeHandover(), std::nullopt);
 }
 
 // Becomes /bin/sh, which says what it finds.
-TEST(InheritanceTest, TheNextProgramHasTheDescriptorsAndTheText) {
+TEST(HandoverTest, TheNewProgramHasTheDescriptorsAndTheText) {
   const test::TemporaryFolder folder;
   const std::string file = folder / "out";
   test::ChildProcess child([&] {
-    Inheritance inheritance = Example();
-    int* const fds[] = {&inheritance.listener, &inheritance.sidecar_listener,
-                        &inheritance.scoreboard, &inheritance.wakeup};
+    Handover handover = Example();
+    int* const fds[] = {&handover.listener, &handover.sidecar_listener, &handover.scoreboard,
+                        &handover.wakeup};
     for (int* const fd : fds) *fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const std::string script = "echo \"$INFERPOOL_INHERITANCE\"; ls /proc/$$/fd; ";
     if (dup2(open(file.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO) < 0) return 2;
-    dprintf(STDOUT_FILENO, "%s\n", ToText(inheritance).c_str());
+    dprintf(STDOUT_FILENO, "%s\n", ToText(handover).c_str());
     dprintf(STDOUT_FILENO, "%d %d %d %d not %d\n", *fds[0], *fds[1], *fds[2], *fds[3], other);
-    ExecWithInheritance({"/bin/sh", "-c", script}, inheritance);
+    ExecWithHandover({"/bin/sh", "-c", script}, handover);
     return 1;
   });
   ASSERT_TRUE(child.Exited(0));
@@ -117,41 +117,40 @@ TEST(InheritanceTest, TheNextProgramHasTheDescriptorsAndTheText) {
   EXPECT_FALSE(open_ones.contains(other));
 }
 
-TEST(InheritanceTest, WhatIsTakenIsOutOfTheEnvironmentAndNoChildsAnyMore) {
+TEST(HandoverTest, WhatIsTakenIsOutOfTheEnvironmentAndNoChildsAnyMore) {
   test::ChildProcess child([] {
-    Inheritance inheritance = Example();
-    inheritance.children.clear();
-    inheritance.listener = open("/dev/null", O_RDONLY);
-    inheritance.sidecar_listener = inheritance.scoreboard = inheritance.wakeup =
-        inheritance.listener;
-    setenv("INFERPOOL_INHERITANCE", ToText(inheritance).c_str(), 1);
-    const auto taken = TakeInheritance();
-    if (!taken || !(*taken == inheritance)) return 1;
+    Handover handover = Example();
+    handover.children.clear();
+    handover.listener = open("/dev/null", O_RDONLY);
+    handover.sidecar_listener = handover.scoreboard = handover.wakeup = handover.listener;
+    setenv("INFERPOOL_INHERITANCE", ToText(handover).c_str(), 1);
+    const auto taken = TakeHandover();
+    if (!taken || !(*taken == handover)) return 1;
     if (getenv("INFERPOOL_INHERITANCE") != nullptr) return 2;
-    if ((fcntl(inheritance.listener, F_GETFD) & FD_CLOEXEC) == 0) return 3;
-    return TakeInheritance() ? 4 : 0;
+    if ((fcntl(handover.listener, F_GETFD) & FD_CLOEXEC) == 0) return 3;
+    return TakeHandover() ? 4 : 0;
   });
   EXPECT_TRUE(child.Exited(0));
 }
 
-TEST(InheritanceTest, AnEnvironmentOfGarbageIsNone) {
+TEST(HandoverTest, AnEnvironmentOfGarbageIsNone) {
   test::ChildProcess child([] {
     if (freopen("/dev/null", "w", stderr) == nullptr) return 2;
     setenv("INFERPOOL_INHERITANCE", "garbage", 1);
-    return TakeInheritance() || getenv("INFERPOOL_INHERITANCE") != nullptr ? 1 : 0;
+    return TakeHandover() || getenv("INFERPOOL_INHERITANCE") != nullptr ? 1 : 0;
   });
   EXPECT_TRUE(child.Exited(0));
 }
 
-TEST(InheritanceTest, WhenTheProgramCannotBeBecomeNothingHasChanged) {
+TEST(HandoverTest, WhenTheProgramCannotBeBecomeNothingHasChanged) {
   test::ChildProcess child([] {
-    Inheritance inheritance = Example();
-    inheritance.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    Handover handover = Example();
+    handover.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
     errno = 0;
-    ExecWithInheritance({"/no/such/program", "x"}, inheritance);
+    ExecWithHandover({"/no/such/program", "x"}, handover);
     if (errno != ENOENT) return 1;
     if (getenv("INFERPOOL_INHERITANCE") != nullptr) return 2;
-    return (fcntl(inheritance.listener, F_GETFD) & FD_CLOEXEC) != 0 ? 0 : 3;
+    return (fcntl(handover.listener, F_GETFD) & FD_CLOEXEC) != 0 ? 0 : 3;
   });
   EXPECT_TRUE(child.Exited(0));
 }

@@ -1,4 +1,4 @@
-#include "fcgi/pool/next_program.h"
+#include "fcgi/pool/new_program.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
