@@ -135,9 +135,9 @@ void KeepNewest(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".json") reports.push_back(entry.path());
   }
-  if (reports.size() <= kMostCrashReports) return;
+  if (reports.size() <= kMaxCrashReports) return;
   std::ranges::sort(reports);  // the names begin with the time
-  reports.resize(reports.size() - kMostCrashReports);
+  reports.resize(reports.size() - kMaxCrashReports);
   for (const auto& old : reports) std::filesystem::remove(old, error);
 }
 

@@ -13,7 +13,7 @@
 namespace inferpool::fcgi {
 
 // Reports of the newest crashes are kept, as many.
-inline constexpr std::size_t kMostCrashReports = 64;
+inline constexpr std::size_t kMaxCrashReports = 64;
 
 struct Crash {
   int slot;

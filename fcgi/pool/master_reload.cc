@@ -13,14 +13,14 @@ namespace inferpool::fcgi {
 namespace {
 
 // Configurations that are kept, the latest ones: a role may go back to an older generation.
-constexpr std::size_t kMostConfigs = 32;
+constexpr std::size_t kMaxConfigs = 32;
 
 }  // namespace
 
 void Master::EndReload(ReloadRecord::Outcome outcome, std::string_view detail) {
   reload_.End(outcome, detail);
   if (outcome == ReloadRecord::kDone) proved_generation_ = generation_;
-  while (configs_.size() > kMostConfigs) configs_.erase(configs_.begin());
+  while (configs_.size() > kMaxConfigs) configs_.erase(configs_.begin());
 }
 
 Json::Value Master::Refuse(std::string_view what, const std::vector<std::string>& problems) {

@@ -20,7 +20,7 @@ namespace inferpool::fcgi {
 namespace {
 
 constexpr std::chrono::seconds kPatience{20};
-constexpr std::size_t kMostWords = 300;
+constexpr std::size_t kMaxWords = 300;
 
 // In the child: never returns well.
 int Become(const std::vector<std::string>& command_line, int output) {
@@ -68,7 +68,7 @@ void ProgramCheck::Tick(TimePoint now) const {
 
 absl::Status ProgramCheck::Result(int wait_status) const {
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_SUCCESS) return absl::OkStatus();
-  std::string words(kMostWords, '\0');
+  std::string words(kMaxWords, '\0');
   const ssize_t got = pread(output_.get(), words.data(), words.size(), 0);
   words.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   if (words.empty()) words = "it ended without a word";

@@ -198,7 +198,7 @@ TEST_F(CrashReportTest, OnlyTheNewestReportsAreKept) {
   test::WriteFile(crashes_ + "/notes.txt", "somebody's");
   Report(Of(Signal(SIGSEGV)));
   const auto files = Files();
-  EXPECT_EQ(files.size(), kMostCrashReports + 1);
+  EXPECT_EQ(files.size(), kMaxCrashReports + 1);
   EXPECT_TRUE(std::filesystem::exists(crashes_ + "/notes.txt"));
   EXPECT_FALSE(std::filesystem::exists(crashes_ + "/20000101T000010-worker-0-1.json"));
   EXPECT_TRUE(std::filesystem::exists(crashes_ + "/20000101T000089-worker-0-1.json"));
