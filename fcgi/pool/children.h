@@ -21,10 +21,10 @@ struct Running {
   bool ready = false;
   bool leaving = false;  // it was asked to
   // The thread slot of a request that was over its time, when it had one.
-  std::optional<int> stuck_lane{};
-  bool was_stopped = false;  // when that was noticed
-  bool same_program = true;  // forked by this program, not by the one before
-  LaneWatch thread_slots{};  // a worker's
+  std::optional<int> stuck_thread_slot{};
+  bool was_stopped = false;        // when that was noticed
+  bool same_program = true;        // forked by this program, not by the one before
+  WorkerStepWatch thread_slots{};  // a worker's
 };
 
 class Children {

@@ -89,7 +89,7 @@ struct Thread {
 // Those that left a stack, or have a request in work.
 std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, TimePoint now) {
   std::vector<Thread> threads;
-  const std::span<ThreadSlot> thread_slots = scoreboard.used_lanes(crash.slot);
+  const std::span<ThreadSlot> thread_slots = scoreboard.used_thread_slots(crash.slot);
   for (std::size_t i = 0; i < thread_slots.size(); ++i) {
     const ThreadSlot& thread_slot = thread_slots[i];
     const std::int64_t since = thread_slot.busy_since_ns;
@@ -109,8 +109,8 @@ std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, Ti
 const Thread* Culprit(const std::vector<Thread>& threads, const WorkerSlot& slot,
                       const Crash& crash) {
   if (threads.empty()) return nullptr;
-  if (!crash.stuck_lane && (slot.crash_signal == 0 || slot.crash_thread < 0)) return nullptr;
-  const int thread_slot = crash.stuck_lane.value_or(slot.crash_thread.load());
+  if (!crash.stuck_thread_slot && (slot.crash_signal == 0 || slot.crash_thread < 0)) return nullptr;
+  const int thread_slot = crash.stuck_thread_slot.value_or(slot.crash_thread.load());
   const auto thread = std::ranges::find(threads, thread_slot, &Thread::thread_slot);
   return thread == threads.end() ? nullptr : &*thread;
 }
@@ -156,7 +156,7 @@ bool WriteReport(const std::string& folder, const std::string& path, const Json:
 }  // namespace
 
 bool IsReported(const Crash& crash) {
-  return crash.stuck_lane ||
+  return crash.stuck_thread_slot ||
          std::ranges::find(kReportedSignals, SignalOf(crash)) != kReportedSignals.end();
 }
 
@@ -173,7 +173,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
       .pid = crash.pid,
       .signal = signal,
       .exit_status = WIFEXITED(crash.wait_status) ? WEXITSTATUS(crash.wait_status) : 0,
-      .stuck = crash.stuck_lane ? 1U : 0U,
+      .stuck = crash.stuck_thread_slot ? 1U : 0U,
       .task = {}};
   if (culprit != nullptr && culprit->task) record.task = *culprit->task;
   if (!IsReported(crash)) return record;
@@ -184,7 +184,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["worker"] = crash.slot;
   report["pid"] = crash.pid;
   report["signal"] = SignalName(signal);
-  report["stuck"] = crash.stuck_lane.has_value();
+  report["stuck"] = crash.stuck_thread_slot.has_value();
   if (slot.crash_address != 0) report["address"] = fmt::format("{:#x}", slot.crash_address.load());
   report["generation"] = slot.process.generation.load();
   report["age_s"] = std::chrono::duration<double>(now - FromNs(slot.process.started_ns)).count();
@@ -202,7 +202,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   log::Error("worker crashed", {{"worker", crash.slot},
                                 {"child_pid", crash.pid},
                                 {"signal", SignalName(signal)},
-                                {"stuck", crash.stuck_lane.has_value()},
+                                {"stuck", crash.stuck_thread_slot.has_value()},
                                 {"request_id", record.task.request_id.view()},
                                 {"model", record.task.model.view()},
                                 {"digest", report["digest"].asString()},

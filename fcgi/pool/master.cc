@@ -299,14 +299,14 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
   const auto limit =
       std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
   const InWork in_work = running.thread_slots.Look(
-      board_.used_lanes(running.process.place),
+      board_.used_thread_slots(running.process.place),
       [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
     return;
   }
-  if (!running.stuck_lane) {
+  if (!running.stuck_thread_slot) {
     // What a stopped process has in work is late for no reason of its own.
     running.was_stopped = IsStopped(pid);
     log::Error("worker has stuck threads, it is being replaced",
@@ -315,7 +315,7 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
   }
-  running.stuck_lane = in_work.stuck.front().thread_slot;
+  running.stuck_thread_slot = in_work.stuck.front().thread_slot;
   if (!running.was_stopped) {
     for (const InWork::Stuck& stuck : in_work.stuck) Quarantine(stuck.task, now);
   }

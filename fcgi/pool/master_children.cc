@@ -130,14 +130,15 @@ void Master::Ended(pid_t pid, Running& running, int status) {
                                 {.slot = running.process.place,
                                  .pid = pid,
                                  .wait_status = status,
-                                 .stuck_lane = running.stuck_lane,
+                                 .stuck_thread_slot = running.stuck_thread_slot,
                                  .same_program = running.same_program},
                                 config_.state + "/crashes", Clock::now()));
     }
   }
   board_.CountEnd(running.process.role, /*crashed=*/!planned);
   children_.ClearRow(running.process);
-  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
+  const bool killed =
+      WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_thread_slot;
   supervisor_.Ended(running.process, killed, Clock::now());
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 // The thread that serves the request, and those that help it.
 std::vector<ThreadSample> Sample(const ThreadSlot& thread_slot,
-                                 const LaneWatch::TimesOf& times_of) {
+                                 const WorkerStepWatch::TimesOf& times_of) {
   const pid_t own = thread_slot.thread.load(std::memory_order_relaxed);
   std::vector<ThreadSample> threads{{own, times_of(own)}};
   for (const std::atomic<pid_t>& helper : thread_slot.helpers) {
@@ -25,8 +25,8 @@ std::vector<ThreadSample> Sample(const ThreadSlot& thread_slot,
 
 }  // namespace
 
-InWork LaneWatch::Look(std::span<const ThreadSlot> thread_slots, const TimesOf& times_of,
-                       std::chrono::seconds limit, TimePoint now, bool late) {
+InWork WorkerStepWatch::Look(std::span<const ThreadSlot> thread_slots, const TimesOf& times_of,
+                             std::chrono::seconds limit, TimePoint now, bool late) {
   InWork in_work;
   if (steps_.size() < thread_slots.size()) steps_.resize(thread_slots.size());
   for (std::size_t i = 0; i < thread_slots.size(); ++i) {

@@ -28,7 +28,7 @@ struct InWork {
 };
 
 // Looks at a worker's thread slots at regular times. One for each worker process.
-class LaneWatch {
+class WorkerStepWatch {
  public:
   using TimesOf = std::function<std::optional<ThreadTimes>(pid_t thread)>;
 

@@ -22,8 +22,8 @@ constexpr std::size_t kStackBytes = std::size_t{64} * 1024;
 
 WorkerSlot* handler_slot = nullptr;
 Pool* handler_pool = nullptr;
-std::span<ThreadSlot> handler_lanes;
-thread_local ThreadSlot* own_lane = nullptr;
+std::span<ThreadSlot> handler_thread_slots;
+thread_local ThreadSlot* own_thread_slot = nullptr;
 thread_local const Seqlock<Task>* own_task = nullptr;
 std::atomic<pid_t> crashed_thread;
 
@@ -42,7 +42,7 @@ void Capture(Backtrace& backtrace) {
 }
 
 void CaptureOwn() {
-  Capture(own_lane != nullptr ? own_lane->backtrace : handler_slot->backtrace);
+  Capture(own_thread_slot != nullptr ? own_thread_slot->backtrace : handler_slot->backtrace);
 }
 
 void OnStackSignal(int) {
@@ -52,8 +52,8 @@ void OnStackSignal(int) {
 // Asks every thread slot's thread for its stack and waits a little; one that does not answer has
 // none.
 void CaptureAll() {
-  for (ThreadSlot& thread_slot : handler_lanes) {
-    if (&thread_slot == own_lane || thread_slot.thread == 0) continue;
+  for (ThreadSlot& thread_slot : handler_thread_slots) {
+    if (&thread_slot == own_thread_slot || thread_slot.thread == 0) continue;
     thread_slot.backtrace.count = 0;
     syscall(SYS_tgkill, getpid(), thread_slot.thread.load(), StackSignal());
   }
@@ -61,7 +61,7 @@ void CaptureAll() {
   const timespec pause{.tv_sec = 0, .tv_nsec = 10'000'000};
   for (int i = 0; i < 50; ++i) {
     bool all = true;
-    for (const ThreadSlot& thread_slot : handler_lanes) {
+    for (const ThreadSlot& thread_slot : handler_thread_slots) {
       all = all && (thread_slot.thread == 0 ||
                     thread_slot.backtrace.count.load(std::memory_order_acquire) > 0);
     }
@@ -72,11 +72,11 @@ void CaptureAll() {
 
 void QuarantineOwnTask() {
   const std::uint64_t ttl = handler_pool->quarantine_ttl_ns;
-  if (ttl == 0 || own_lane->busy_since_ns == 0) return;
+  if (ttl == 0 || own_thread_slot->busy_since_ns == 0) return;
   const auto task = own_task->Load();
   if (!task) return;
   // The report reads the thread slot's. Its own thread may be at it: then the report knows no task.
-  if (own_task != &own_lane->task) own_lane->task.Store(*task);
+  if (own_task != &own_thread_slot->task) own_thread_slot->task.Store(*task);
   handler_pool->quarantine.Enter({.digest = task->digest,
                                   .model = task->model,
                                   .request_id = task->request_id,
@@ -106,8 +106,9 @@ void OnCrash(int signal, siginfo_t* info, void*) {
   const bool own_doing =
       info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
   if (own_doing) {
-    if (own_lane != nullptr) {
-      handler_slot->crash_thread = static_cast<std::int32_t>(own_lane - handler_lanes.data());
+    if (own_thread_slot != nullptr) {
+      handler_slot->crash_thread =
+          static_cast<std::int32_t>(own_thread_slot - handler_thread_slots.data());
       QuarantineOwnTask();
     }
     if (signal == SIGSEGV || signal == SIGBUS) {
@@ -128,13 +129,13 @@ std::unique_ptr<std::byte[]> Enter(ThreadSlot& thread_slot, const Seqlock<Task>&
   auto bytes = std::make_unique<std::byte[]>(kStackBytes);
   const stack_t stack{.ss_sp = bytes.get(), .ss_flags = 0, .ss_size = kStackBytes};
   sigaltstack(&stack, nullptr);
-  own_lane = &thread_slot;
+  own_thread_slot = &thread_slot;
   own_task = &task;
   return bytes;
 }
 
 void Leave() {
-  own_lane = nullptr;
+  own_thread_slot = nullptr;
   own_task = nullptr;
   const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   sigaltstack(&none, nullptr);
@@ -145,7 +146,7 @@ void Leave() {
 void InstallCrashHandler(WorkerSlot& slot, std::span<ThreadSlot> thread_slots, Pool& pool) {
   handler_slot = &slot;
   handler_pool = &pool;
-  handler_lanes = thread_slots;
+  handler_thread_slots = thread_slots;
   slot.crash_thread = -1;
   slot.crash_address = 0;
   // The first call loads a library, which a signal handler must not.
@@ -172,7 +173,7 @@ ThreadCrashScope::ThreadCrashScope(ThreadSlot& thread_slot)
 }
 
 ThreadCrashScope::~ThreadCrashScope() {
-  own_lane->thread = 0;
+  own_thread_slot->thread = 0;
   Leave();
 }
 

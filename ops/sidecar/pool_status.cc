@@ -41,7 +41,7 @@ WorkerStatus ReadWorker(const Scoreboard& board, int index, TimePoint now) {
   worker.served = served - std::min(served, slot.served_before.load());
   worker.rate_per_s = worker.age_s > 0 ? static_cast<double>(worker.served) / worker.age_s : 0;
   worker.times = Since(board.Times(index), Read(slot.total_before));
-  for (const ThreadSlot& thread_slot : board.used_lanes(index)) {
+  for (const ThreadSlot& thread_slot : board.used_thread_slots(index)) {
     const std::int64_t since = thread_slot.busy_since_ns;
     if (since == 0) continue;
     ++worker.in_work;

@@ -142,9 +142,9 @@ HistogramTotal Read(const Histogram& histogram) {
 
 absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int thread_slots) {
   const auto slot_count = static_cast<std::size_t>(slots);
-  const std::size_t lane_count = slot_count * static_cast<std::size_t>(thread_slots);
+  const std::size_t thread_slot_count = slot_count * static_cast<std::size_t>(thread_slots);
   const std::size_t bytes = sizeof(Head) + sizeof(Pool) + slot_count * sizeof(WorkerSlot) +
-                            lane_count * sizeof(ThreadSlot);
+                            thread_slot_count * sizeof(ThreadSlot);
   FileDescriptor file(memfd_create("inferpool-scoreboard", MFD_CLOEXEC));
   if (!file) return Failed("memfd_create");
   if (ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return Failed("ftruncate");
@@ -193,7 +193,7 @@ Scoreboard::Scoreboard(FileDescriptor file, void* memory, std::size_t bytes)
   next += sizeof(Pool);
   slots_ = {std::launder(reinterpret_cast<WorkerSlot*>(next)), head_->slots.load()};
   next += slots_.size_bytes();
-  lanes_per_slot_ = static_cast<int>(head_->threads_per_slot.load());
+  threads_per_slot_ = static_cast<int>(head_->threads_per_slot.load());
   thread_slots_ = {std::launder(reinterpret_cast<ThreadSlot*>(next)),
                    slots_.size() * head_->threads_per_slot.load()};
 }
@@ -201,7 +201,7 @@ Scoreboard::Scoreboard(FileDescriptor file, void* memory, std::size_t bytes)
 Scoreboard::Scoreboard(Scoreboard&& other) noexcept
     : file_(std::move(other.file_)),
       bytes_(other.bytes_),
-      lanes_per_slot_(other.lanes_per_slot_),
+      threads_per_slot_(other.threads_per_slot_),
       head_(std::exchange(other.head_, nullptr)),
       pool_(other.pool_),
       slots_(other.slots_),
@@ -212,17 +212,17 @@ Scoreboard::~Scoreboard() {
 }
 
 std::span<ThreadSlot> Scoreboard::thread_slots(int slot) const {
-  const auto thread_slots = static_cast<std::size_t>(lanes_per_slot_);
+  const auto thread_slots = static_cast<std::size_t>(threads_per_slot_);
   return thread_slots_.subspan(static_cast<std::size_t>(slot) * thread_slots, thread_slots);
 }
 
-std::span<ThreadSlot> Scoreboard::used_lanes(int slot) const {
+std::span<ThreadSlot> Scoreboard::used_thread_slots(int slot) const {
   const std::span<ThreadSlot> all = thread_slots(slot);
   return all.first(std::min<std::size_t>(this->slot(slot).threads_used, all.size()));
 }
 
 std::uint64_t Scoreboard::Served(int slot) const {
-  const std::span<ThreadSlot> all = used_lanes(slot);
+  const std::span<ThreadSlot> all = used_thread_slots(slot);
   return std::accumulate(all.begin(), all.end(), std::uint64_t{0},
                          [](std::uint64_t sum, const ThreadSlot& thread_slot) {
                            return sum + Get(thread_slot.served);
@@ -231,7 +231,7 @@ std::uint64_t Scoreboard::Served(int slot) const {
 
 HistogramTotal Scoreboard::Times(int slot) const {
   HistogramTotal total;
-  for (const ThreadSlot& thread_slot : used_lanes(slot)) {
+  for (const ThreadSlot& thread_slot : used_thread_slots(slot)) {
     Add(total, thread_slot.stages[static_cast<std::size_t>(Stage::kTotal)]);
   }
   return total;
@@ -288,22 +288,23 @@ void Scoreboard::Leave(int role, int place) const {
 }
 
 void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePoint now) const {
-  WorkerSlot& tenant = slot(index);
-  tenant.served_before = Served(index);
+  WorkerSlot& worker_slot = slot(index);
+  worker_slot.served_before = Served(index);
   const HistogramTotal times = Times(index);
-  for (std::size_t i = 0; i < kBuckets; ++i) tenant.total_before.buckets[i] = times.buckets[i];
-  tenant.total_before.sum_us = times.sum_us;
-  tenant.threads_used = std::max(tenant.threads_used.load(), static_cast<std::uint32_t>(threads));
+  for (std::size_t i = 0; i < kBuckets; ++i) worker_slot.total_before.buckets[i] = times.buckets[i];
+  worker_slot.total_before.sum_us = times.sum_us;
+  worker_slot.threads_used =
+      std::max(worker_slot.threads_used.load(), static_cast<std::uint32_t>(threads));
   Enter(kWorkerRole, index, generation, now);
 }
 
 void Scoreboard::Vacate(int index) const {
-  WorkerSlot& tenant = slot(index);
+  WorkerSlot& worker_slot = slot(index);
   Leave(kWorkerRole, index);
-  tenant.due = 0;
-  tenant.crash_signal = 0;
-  tenant.backtrace.count = 0;
-  for (ThreadSlot& thread_slot : used_lanes(index)) {
+  worker_slot.due = 0;
+  worker_slot.crash_signal = 0;
+  worker_slot.backtrace.count = 0;
+  for (ThreadSlot& thread_slot : used_thread_slots(index)) {
     thread_slot.busy_since_ns = 0;
     thread_slot.thread = 0;
     for (std::atomic<pid_t>& helper : thread_slot.helpers) helper = 0;
@@ -356,14 +357,14 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
   for (int i = 0; i < slots(); ++i) {
-    const WorkerSlot& tenant = slot(i);
-    Count(tenant.process, totals.roles[kWorkerRole]);
+    const WorkerSlot& worker_slot = slot(i);
+    Count(worker_slot.process, totals.roles[kWorkerRole]);
     for (std::size_t call = 0; call < kModelCalls; ++call) {
-      totals.model_calls[call] += Get(tenant.model_calls.events[call]);
+      totals.model_calls[call] += Get(worker_slot.model_calls.events[call]);
     }
-    totals.cache_hits += Get(tenant.cache.hits);
-    totals.cache_misses += Get(tenant.cache.misses);
-    for (const ThreadSlot& thread_slot : used_lanes(i)) {
+    totals.cache_hits += Get(worker_slot.cache.hits);
+    totals.cache_misses += Get(worker_slot.cache.misses);
+    for (const ThreadSlot& thread_slot : used_thread_slots(i)) {
       for (std::size_t s = 0; s < thread_slot.by_status.size(); ++s) {
         totals.by_status[s] += Get(thread_slot.by_status[s]);
       }

@@ -246,11 +246,11 @@ class Scoreboard {
 
   int file() const { return file_.get(); }
   int slots() const { return static_cast<int>(slots_.size()); }
-  int threads_per_slot() const { return lanes_per_slot_; }
+  int threads_per_slot() const { return threads_per_slot_; }
   Pool& pool() const { return *pool_; }
   WorkerSlot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
   std::span<ThreadSlot> thread_slots(int slot) const;
-  std::span<ThreadSlot> used_lanes(int slot) const;
+  std::span<ThreadSlot> used_thread_slots(int slot) const;
 
   // The requests that the slot has served and its histogram of total times, over all its processes.
   std::uint64_t Served(int slot) const;
@@ -293,7 +293,7 @@ class Scoreboard {
 
   FileDescriptor file_;
   std::size_t bytes_;
-  int lanes_per_slot_;
+  int threads_per_slot_;
   Head* head_;
   Pool* pool_;
   std::span<WorkerSlot> slots_;

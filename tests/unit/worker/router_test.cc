@@ -240,7 +240,7 @@ TEST_F(RouterTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
   }
 }
 
-TEST_F(RouterTest, EveryAnswerIsCountedInTheLane) {
+TEST_F(RouterTest, EveryAnswerIsCountedInTheThreadSlot) {
   const auto count = [this](int status) {
     const std::size_t at = HttpStatusIndex(status);
     return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
@@ -359,7 +359,7 @@ TEST_F(RouterWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
   }
 }
 
-TEST_F(RouterWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
+TEST_F(RouterWithServerTest, TheThreadSlotSaysWhatIsInWorkForACrashToBlame) {
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   request.headers = {{"x-request-id", "the-id"}};
   ASSERT_EQ(Ask(request).status, 200);

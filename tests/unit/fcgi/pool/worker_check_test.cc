@@ -41,7 +41,7 @@ class InspectionTest : public testing::Test {
   TimePoint now_ = Clock::now();
   const Scoreboard board_ = test::OccupiedBoard(1, 4);
   std::map<pid_t, ThreadTimes> times_;  // of others nothing is known
-  LaneWatch watch_;
+  WorkerStepWatch watch_;
 };
 
 TEST_F(InspectionTest, AnIdleWorkerHasNothingInWork) {

@@ -39,14 +39,14 @@ void PrintTo(const Way& way, std::ostream* stream) {
 
 class CrashTest : public CrashHandlerTest, public testing::WithParamInterface<Way> {};
 
-TEST_P(CrashTest, NamesItsLaneAndQuarantinesItsPicture) {
+TEST_P(CrashTest, NamesItsThreadSlotAndQuarantinesItsPicture) {
   const int status = StatusAfter([this] {
     BeginPoison();
     GetParam().crash();
   });
   EXPECT_TRUE(DiedOf(GetParam().signal, status)) << "as if there were no handler";
   EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(GetParam().signal));
-  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_GT(thread_slot().backtrace.count.load(), 0U);
   EXPECT_TRUE(PoisonIsQuarantined());
   const auto list = quarantine().List(Clock::now());
@@ -83,7 +83,7 @@ TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
     }).join();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_TRUE(PoisonIsQuarantined());
   EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
   EXPECT_EQ(thread_slot().task.Load()->digest, Poison()) << "what the report says";
@@ -121,7 +121,7 @@ TEST_F(CrashHandlerTest, SigabrtFromTheMasterAsksForTheStacksOfAllThreads) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < kLanes; ++i) {
+    for (std::size_t i = 0; i < kThreadSlots; ++i) {
       threads.emplace_back([this, i] {
         const ThreadCrashScope owner(thread_slot(i));
         thread_slot(i).Begin(Clock::now());
@@ -169,7 +169,7 @@ TEST_F(CrashHandlerTest, AThreadThatDoesNotAnswerHoldsUpTheEndOnlyBriefly) {
   EXPECT_EQ(thread_slot(0).backtrace.count.load(), 0U);
 }
 
-TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
+TEST_F(CrashHandlerTest, AThreadWithoutAThreadSlotBlamesNoRequest) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::jthread busy([this] {
@@ -197,7 +197,7 @@ TEST_F(CrashHandlerTest, ACrashBetweenTwoRequestsIsNotTheLatestOnesDoing) {
     test::ReadNull();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_FALSE(PoisonIsQuarantined());
 }
 
@@ -218,7 +218,7 @@ TEST_F(CrashHandlerTest, WithoutATimeNothingIsQuarantined) {
     test::ReadNull();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_TRUE(quarantine().List(Clock::now()).empty());
 }
 
@@ -228,10 +228,10 @@ TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
       PrepareToCrash();
       std::atomic<int> waiting = 0;
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < kLanes; ++i) {
+      for (std::size_t i = 0; i < kThreadSlots; ++i) {
         threads.emplace_back([this, i, &waiting] {
           const ThreadCrashScope owner(thread_slot(i));
-          for (++waiting; waiting < kLanes;) continue;
+          for (++waiting; waiting < kThreadSlots;) continue;
           test::ReadNull();
         });
       }
@@ -244,7 +244,7 @@ TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
   }
 }
 
-TEST_F(CrashHandlerTest, ALaneIsItsOwnersForAsLongAsItLives) {
+TEST_F(CrashHandlerTest, AThreadSlotIsItsOwnersForAsLongAsItLives) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::thread([this] {

@@ -22,13 +22,13 @@ namespace inferpool::test {
 class CrashingWorker : public testing::Test {
  protected:
   static constexpr int kSlot = 1;
-  static constexpr std::size_t kLane = 2;
-  static constexpr int kLanes = 3;
+  static constexpr std::size_t kThreadSlot = 2;
+  static constexpr int kThreadSlots = 3;
 
   CrashingWorker() { board_.pool().quarantine_ttl_ns = 60'000'000'000U; }
 
   WorkerSlot& slot() const { return board_.slot(kSlot); }
-  ThreadSlot& thread_slot(std::size_t index = kLane) const {
+  ThreadSlot& thread_slot(std::size_t index = kThreadSlot) const {
     return board_.thread_slots(kSlot)[index];
   }
   Quarantine& quarantine() const { return board_.pool().quarantine; }
@@ -72,7 +72,7 @@ class CrashingWorker : public testing::Test {
     return testing::AssertionFailure() << "wait status " << status;
   }
 
-  const Scoreboard board_ = OccupiedBoard(2, kLanes);
+  const Scoreboard board_ = OccupiedBoard(2, kThreadSlots);
 };
 
 [[gnu::noinline]] inline void ReadNull() {

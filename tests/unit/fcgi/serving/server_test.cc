@@ -416,7 +416,7 @@ TEST_F(ServerTest, OpensTheLogFileAgainOnSigusr1) {
   EXPECT_TRUE(IsAnswered(client, "x")) << "and serves on";
 }
 
-TEST_F(ServerTest, EveryThreadIsNamedInItsLane) {
+TEST_F(ServerTest, EveryThreadIsNamedInItsThreadSlot) {
   const auto worker = Worker(0, kThreads);
   const auto thread_slots = board_.thread_slots(0);
   ASSERT_TRUE(Eventually([&] {

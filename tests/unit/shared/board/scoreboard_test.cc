@@ -72,7 +72,7 @@ TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
   EXPECT_EQ(board.threads_per_slot(), 2);
   for (int slot = 0; slot < 3; ++slot) {
     EXPECT_EQ(board.slot(slot).process.state.load(), ProcessState::kEmpty);
-    EXPECT_TRUE(board.used_lanes(slot).empty());
+    EXPECT_TRUE(board.used_thread_slots(slot).empty());
   }
   EXPECT_TRUE(board.Crashes().empty());
 }
@@ -89,7 +89,7 @@ TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNewProgramFinds) {
   EXPECT_EQ(digest, next->pool().quarantine.DigestOf("picture"));
 }
 
-TEST(ScoreboardTest, EveryThreadHasALaneOfItsOwnOnItsOwnCacheLines) {
+TEST(ScoreboardTest, EveryThreadHasAThreadSlotOfItsOwnOnItsOwnCacheLines) {
   const Scoreboard board = OccupiedBoard(5, 3);
   std::set<const ThreadSlot*> seen;
   for (int worker = 0; worker < 5; ++worker) {
@@ -168,9 +168,9 @@ TEST(ScoreboardTest, VacateClearsTheGaugesAndKeepsTheCounters) {
   EXPECT_EQ(board.slot(0).process.pid.load(), 100);
 }
 
-TEST(ScoreboardTest, TheNextTenantCountsOn) {
+TEST(ScoreboardTest, TheNextWorkerCountsOn) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  for (int tenant = 0; tenant < 3; ++tenant) {
+  for (int worker_slot = 0; worker_slot < 3; ++worker_slot) {
     Join(Fork([&board] { board.thread_slots(0)[0].CountStatus(200); }));
     board.Vacate(0);
   }

@@ -29,24 +29,24 @@ TEST(ScoreboardTenantsTest, OccupyNamesTheTenant) {
   EXPECT_EQ(board->slot(1).process.state.load(), ProcessState::kStarting);
   EXPECT_EQ(board->slot(1).process.generation.load(), 5U);
   EXPECT_EQ(FromNs(board->slot(1).process.started_ns), kNow);
-  EXPECT_EQ(board->used_lanes(1).size(), 3U);
+  EXPECT_EQ(board->used_thread_slots(1).size(), 3U);
   EXPECT_EQ(board->thread_slots(1).size(), 4U);
-  EXPECT_TRUE(board->used_lanes(0).empty());
+  EXPECT_TRUE(board->used_thread_slots(0).empty());
   EXPECT_EQ(board->Sum(kNow).workers().starts, 1U);
   EXPECT_EQ(board->slot(0).process.state.load(), ProcessState::kEmpty);
 }
 
-TEST(ScoreboardTenantsTest, LanesStayUsedThoughTheNextTenantHasFewerThreads) {
+TEST(ScoreboardTenantsTest, ThreadSlotsStayUsedThoughTheNextWorkerHasFewerThreads) {
   const auto board = Scoreboard::Create(1, 8);
   ASSERT_TRUE(board.ok());
   board->Occupy(0, 1, 5, kNow);
   board->thread_slots(0)[4].CountStatus(200);
   board->Vacate(0);
   board->Occupy(0, 2, 2, kNow);
-  EXPECT_EQ(board->used_lanes(0).size(), 5U);
+  EXPECT_EQ(board->used_thread_slots(0).size(), 5U);
   EXPECT_EQ(board->Sum(kNow).by_status[0], 1U) << "totals never fall";
   board->Occupy(0, 3, 8, kNow);
-  EXPECT_EQ(board->used_lanes(0).size(), 8U);
+  EXPECT_EQ(board->used_thread_slots(0).size(), 8U);
 }
 
 TEST(ScoreboardTenantsTest, ATenantsOwnCountsAreWhatCameSinceItBegan) {
@@ -86,7 +86,7 @@ TEST(ScoreboardTenantsTest, VacateForgetsWhatTheTenantLeftBehind) {
   EXPECT_EQ(board.thread_slots(0)[1].backtrace.count.load(), 0U);
 }
 
-TEST(ScoreboardTenantsTest, ALaneIsInWorkFromItsBeginningToItsEnd) {
+TEST(ScoreboardTenantsTest, AThreadSlotIsInWorkFromItsBeginningToItsEnd) {
   const Scoreboard board = OccupiedBoard(1, 2);
   ThreadSlot& thread_slot = board.thread_slots(0)[0];
   thread_slot.Begin(kNow);
