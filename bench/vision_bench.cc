@@ -132,8 +132,8 @@ void YoloHead(benchmark::State& state) {
     head[40 * 8400 + anchor] = 0.9F;
   }
   const TensorView view{.name = "output0",
-                        .datatype = "FP32",
-                        .shape = {1, 84, 8400},
+                        .datatype = inference::TYPE_FP32,
+                        .shape = model.outputs[0].shape,
                         .data = std::as_bytes(std::span(head))};
   const Placement placement = Place(plan->input, {1920, 1080});
   for (auto _ : state) {

@@ -1,5 +1,4 @@
-// What is known of a model before a request comes, from its KServe v2 metadata and config. Plain
-// values.
+// What a model's KServe v2 metadata and configuration say about it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +8,9 @@
 
 namespace inferpool {
 
-// A tensor's name, KServe datatype ("FP32", "UINT8", "BYTES", ...) and shape. -1 stands for any
-// length. When the model batches (max_batch_size > 0), the first dimension of `shape` is the batch.
+// A tensor's name, its datatype's name in the protocol ("FP32", "BYTES") and its shape, in which -1
+// stands for any length. When the model batches (max_batch_size > 0), the first dimension is the
+// batch.
 struct TensorSpec {
   std::string name;
   std::string datatype;
@@ -23,8 +23,8 @@ struct ModelDescription {
   std::string name;
   std::string version;
   std::int64_t max_batch_size = 0;
-  std::uint64_t priority_levels = 0;         // 1 is the most urgent; 0: the model knows none
-  std::uint64_t default_priority_level = 0;  // of a request that names none
+  std::uint64_t priority_levels = 0;         // 1 is the most urgent level; 0: there are no levels
+  std::uint64_t default_priority_level = 0;  // the level of a request that names none
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> class_names;           // by class id; empty when unknown

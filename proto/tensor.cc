@@ -3,51 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstring>
-#include <limits>
 #include <unordered_set>
 
 namespace inferpool {
 namespace {
-
-static_assert(std::endian::native == std::endian::little,
-              "the wire is little-endian and tensors are passed through as they are");
-static_assert(sizeof(bool) == 1);
-
-struct Datatype {
-  std::string_view name;
-  std::size_t size;
-};
-
-// Indexed by inference::DataType.
-constexpr std::array<Datatype, inference::DataType_ARRAYSIZE> kDatatypes = {{
-    {"", 0},
-    {"BOOL", 1},
-    {"UINT8", 1},
-    {"UINT16", 2},
-    {"UINT32", 4},
-    {"UINT64", 8},
-    {"INT8", 1},
-    {"INT16", 2},
-    {"INT32", 4},
-    {"INT64", 8},
-    {"FP16", 2},
-    {"FP32", 4},
-    {"FP64", 8},
-    {"BYTES", 0},
-    {"BF16", 2},
-}};
-
-const Datatype& Describe(inference::DataType datatype) {
-  return kDatatypes[inference::DataType_IsValid(datatype) ? static_cast<std::size_t>(datatype) : 0];
-}
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 std::span<const std::byte> Bytes(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -64,7 +24,7 @@ absl::Status AppendNarrow(const google::protobuf::RepeatedField<Wide>& values, s
   raw.reserve(static_cast<std::size_t>(values.size()) * sizeof(Narrow));
   for (const Wide value : values) {
     if (!std::in_range<Narrow>(value)) {
-      return Invalid("the value {} does not fit", value);
+      return InvalidArgument("the value {} does not fit", value);
     }
     const auto narrow = static_cast<Narrow>(value);
     raw.append(reinterpret_cast<const char*>(&narrow), sizeof narrow);
@@ -116,7 +76,7 @@ absl::StatusOr<std::span<const std::byte>> TypedData(inference::DataType datatyp
       }
       return Bytes(rewritten);
     default:
-      return Invalid("{} travels as raw contents only", DatatypeName(datatype));
+      return InvalidArgument("{} travels as raw contents only", DatatypeName(datatype));
   }
 }
 
@@ -134,20 +94,19 @@ absl::StatusOr<std::optional<std::uint64_t>> ReadSize(const TensorParameters& pa
   if (parameter.has_int64_param() && parameter.int64_param() >= 0) {
     return static_cast<std::uint64_t>(parameter.int64_param());
   }
-  return Invalid("'{}' is not a whole number from 0", key);
+  return InvalidArgument("'{}' is not a whole number from 0", key);
 }
 
 absl::Status CheckSize(const TensorView& tensor) {
   if (tensor.datatype == inference::TYPE_STRING) {
-    const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
-    RETURN_IF_ERROR(count.status());
-    return DecodeBytes(tensor.data, *count).status();
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(tensor.shape));
+    return DecodeBytes(tensor.data, count).status();
   }
-  const absl::StatusOr<std::size_t> size = ByteSize(tensor.datatype, tensor.shape);
-  RETURN_IF_ERROR(size.status());
-  if (*size != tensor.data.size()) {
-    return Invalid("{} of shape {} takes {} bytes, there are {}", DatatypeName(tensor.datatype),
-                   ShapeText(tensor.shape), *size, tensor.data.size());
+  ASSIGN_OR_RETURN(const std::size_t size, ByteSize(tensor.datatype, tensor.shape));
+  if (size != tensor.data.size()) {
+    return InvalidArgument("{} of shape {} takes {} bytes, there are {}",
+                           DatatypeName(tensor.datatype), ShapeText(tensor.shape), size,
+                           tensor.data.size());
   }
   return absl::OkStatus();
 }
@@ -172,7 +131,7 @@ class TensorListBuilder {
                             fmt::format("{} '{}': {}", kind, tensor.name(), Message(status)));
       };
       if (!names.insert(tensor.name()).second) {
-        return failed(absl::InvalidArgumentError("it is given twice"));
+        return failed(InvalidArgument("it is given twice"));
       }
       const absl::StatusOr<std::optional<SharedMemoryReference>> shared =
           ReadSharedMemory(tensor.parameters());
@@ -180,18 +139,18 @@ class TensorListBuilder {
         return failed(shared.status());
       }
       if (!raw.empty() && tensor.has_contents()) {
-        return failed(absl::InvalidArgumentError("contents together with raw contents"));
+        return failed(InvalidArgument("contents together with raw contents"));
       }
       TensorView view;
       view.name = tensor.name();
       view.datatype = ParseDatatype(tensor.datatype());
       view.shape = {tensor.shape().data(), static_cast<std::size_t>(tensor.shape().size())};
       if (view.datatype == inference::TYPE_INVALID) {
-        return failed(Invalid("unknown datatype '{}'", tensor.datatype()));
+        return failed(InvalidArgument("unknown datatype '{}'", tensor.datatype()));
       }
       if (shared->has_value()) {
         if (tensor.has_contents()) {
-          return failed(absl::InvalidArgumentError("contents together with shared memory"));
+          return failed(InvalidArgument("contents together with shared memory"));
         }
         const auto data = lookup == nullptr
                               ? absl::UnimplementedError("shared memory is not supported")
@@ -202,7 +161,7 @@ class TensorListBuilder {
         view.data = *data;
       } else if (!raw.empty()) {
         if (raw_used == raw.size()) {
-          return failed(absl::InvalidArgumentError("no raw contents are left for it"));
+          return failed(InvalidArgument("no raw contents are left for it"));
         }
         view.data = Bytes(raw[raw_used]);
         ++raw_used;
@@ -216,7 +175,7 @@ class TensorListBuilder {
       list.tensors_.push_back(view);
     }
     if (raw_used != raw.size()) {
-      return Invalid("{} raw contents for {} {}s", raw.size(), raw_used, kind);
+      return InvalidArgument("{} raw contents for {} {}s", raw.size(), raw_used, kind);
     }
     return list;
   }
@@ -225,66 +184,19 @@ class TensorListBuilder {
   static absl::Status ReadTyped(const inference::InferTensorContents& contents, TensorList& list,
                                 TensorView& view) {
     std::string rewritten;
-    const absl::StatusOr<std::span<const std::byte>> data =
-        TypedData(view.datatype, contents, rewritten);
-    RETURN_IF_ERROR(data.status());
-    if (FilledLists(contents) > (data->empty() ? 0 : 1)) {
-      return Invalid("contents that are not of datatype {}", DatatypeName(view.datatype));
+    ASSIGN_OR_RETURN(const std::span<const std::byte> data,
+                     TypedData(view.datatype, contents, rewritten));
+    if (FilledLists(contents) > (data.empty() ? 0 : 1)) {
+      return InvalidArgument("contents that are not of datatype {}", DatatypeName(view.datatype));
     }
     if (rewritten.empty()) {
-      view.data = *data;
+      view.data = data;
     } else {
       view.data = Bytes(list.rewritten_.emplace_back(std::move(rewritten)));
     }
     return absl::OkStatus();
   }
 };
-
-std::string_view DatatypeName(inference::DataType datatype) {
-  return Describe(datatype).name;
-}
-
-inference::DataType ParseDatatype(std::string_view name) {
-  const auto* found = std::ranges::find(kDatatypes, name, &Datatype::name);
-  return found == kDatatypes.end() ? inference::TYPE_INVALID
-                                   : static_cast<inference::DataType>(found - kDatatypes.begin());
-}
-
-std::size_t ElementSize(inference::DataType datatype) {
-  return Describe(datatype).size;
-}
-
-absl::StatusOr<std::int64_t> ElementCount(std::span<const std::int64_t> shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t dimension : shape) {
-    if (dimension < 0) {
-      return Invalid("the shape {} has a negative dimension", ShapeText(shape));
-    }
-    if (__builtin_mul_overflow(count, dimension, &count)) {
-      return Invalid("the shape {} is too large", ShapeText(shape));
-    }
-  }
-  return count;
-}
-
-absl::StatusOr<std::size_t> ByteSize(inference::DataType datatype,
-                                     std::span<const std::int64_t> shape) {
-  const std::size_t element_size = ElementSize(datatype);
-  if (element_size == 0) {
-    return absl::InvalidArgumentError("the datatype has no fixed size");
-  }
-  const absl::StatusOr<std::int64_t> count = ElementCount(shape);
-  RETURN_IF_ERROR(count.status());
-  std::size_t size = 0;
-  if (__builtin_mul_overflow(static_cast<std::size_t>(*count), element_size, &size)) {
-    return Invalid("the shape {} is too large", ShapeText(shape));
-  }
-  return size;
-}
-
-std::string ShapeText(std::span<const std::int64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ","));
-}
 
 void AppendBytesElement(std::string_view element, std::string& raw) {
   const auto length = static_cast<std::uint32_t>(element.size());
@@ -296,25 +208,25 @@ absl::StatusOr<std::vector<std::string_view>> DecodeBytes(std::span<const std::b
                                                           std::int64_t count) {
   constexpr std::size_t kPrefix = sizeof(std::uint32_t);
   if (count < 0 || static_cast<std::uint64_t>(count) > raw.size() / kPrefix) {
-    return Invalid("{} bytes cannot hold {} BYTES elements", raw.size(), count);
+    return InvalidArgument("{} bytes cannot hold {} BYTES elements", raw.size(), count);
   }
   std::vector<std::string_view> elements;
   elements.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     std::uint32_t length = 0;
     if (raw.size() < kPrefix) {
-      return Invalid("BYTES element {} has no length", i);
+      return InvalidArgument("BYTES element {} has no length", i);
     }
     std::memcpy(&length, raw.data(), kPrefix);
     raw = raw.subspan(kPrefix);
     if (raw.size() < length) {
-      return Invalid("BYTES element {} says {} bytes, {} are left", i, length, raw.size());
+      return InvalidArgument("BYTES element {} says {} bytes, {} are left", i, length, raw.size());
     }
     elements.emplace_back(reinterpret_cast<const char*>(raw.data()), length);
     raw = raw.subspan(length);
   }
   if (!raw.empty()) {
-    return Invalid("{} bytes are left after {} BYTES elements", raw.size(), count);
+    return InvalidArgument("{} bytes are left after {} BYTES elements", raw.size(), count);
   }
   return elements;
 }
@@ -333,18 +245,16 @@ absl::StatusOr<std::optional<SharedMemoryReference>> ReadSharedMemory(
   SharedMemoryReference reference;
   reference.region = region->second.string_param();
   if (!region->second.has_string_param() || reference.region.empty()) {
-    return absl::InvalidArgumentError("'shared_memory_region' is not a text");
+    return InvalidArgument("'shared_memory_region' is not a text");
   }
-  const auto byte_size = ReadSize(parameters, "shared_memory_byte_size");
-  RETURN_IF_ERROR(byte_size.status());
-  if (!byte_size->has_value()) {
-    return absl::InvalidArgumentError(
+  ASSIGN_OR_RETURN(const auto byte_size, ReadSize(parameters, "shared_memory_byte_size"));
+  if (!byte_size.has_value()) {
+    return InvalidArgument(
         "'shared_memory_byte_size' must be given along with 'shared_memory_region'");
   }
-  reference.byte_size = **byte_size;
-  const auto offset = ReadSize(parameters, "shared_memory_offset");
-  RETURN_IF_ERROR(offset.status());
-  reference.offset = offset->value_or(0);
+  reference.byte_size = *byte_size;
+  ASSIGN_OR_RETURN(const auto offset, ReadSize(parameters, "shared_memory_offset"));
+  reference.offset = offset.value_or(0);
   return reference;
 }
 

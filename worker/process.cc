@@ -93,10 +93,11 @@ int RunWorker(const WorkerStart& start) {
   const fcgi::WorkerContext context{
       .pool = start.scoreboard.pool(),
       .slot = start.scoreboard.slot(start.slot),
-      .lanes = start.scoreboard.lanes(start.slot).first(static_cast<std::size_t>(config.threads)),
+      .thread_slots =
+          start.scoreboard.thread_slots(start.slot).first(static_cast<std::size_t>(config.threads)),
       .heavy = heavy,
-      .notice = start.notice};
-  fcgi::InstallCrashHandler(context.slot, context.lanes, context.pool);
+      .wakeup = start.wakeup};
+  fcgi::InstallCrashHandler(context.slot, context.thread_slots, context.pool);
   fcgi::InitLibrary();
   TuneProcess();
   cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
@@ -135,7 +136,9 @@ int RunWorker(const WorkerStart& start) {
                                .cache = cache ? &*cache : nullptr});
   fcgi::Serve(
       start.listener, ReadLimitsOf(config),
-      [&router](const fcgi::Request& request, Lane& lane) { return router.Handle(request, lane); },
+      [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {
+        return router.Handle(request, thread_slot);
+      },
       context);
   return EXIT_SUCCESS;
 }

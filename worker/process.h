@@ -2,7 +2,7 @@
 // own: it starts threads and gRPC.
 #pragma once
 
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 
@@ -11,7 +11,7 @@ namespace inferpool {
 struct WorkerStart {
   const Config& config;  // of the worker's generation
   const Scoreboard& scoreboard;
-  const fcgi::Notice& notice;
+  const fcgi::MasterWakeup& wakeup;
   int listener;
   int slot;
   bool successor;  // it replaces a worker that still serves

@@ -174,12 +174,12 @@ void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
 }
 
 void Count(const Exchange& exchange, const fcgi::Response& response) {
-  Lane& lane = exchange.lane;
-  lane.CountStatus(response.status);
-  lane.CountBytes(exchange.request.body.size(), response.body.size());
+  ThreadSlot& thread_slot = exchange.thread_slot;
+  thread_slot.CountStatus(response.status);
+  thread_slot.CountBytes(exchange.request.body.size(), response.body.size());
   for (std::size_t i = 0; i < kStages; ++i) {
     const auto stage = static_cast<Stage>(i);
-    if (const auto& duration = exchange.times.Get(stage)) lane.CountStage(stage, *duration);
+    if (const auto& duration = exchange.times.Get(stage)) thread_slot.CountStage(stage, *duration);
   }
 }
 
@@ -206,12 +206,12 @@ void Log(const Exchange& exchange, const Config& config, http::StageTimes::Durat
 
 }  // namespace
 
-fcgi::Response Router::Handle(const fcgi::Request& request, Lane& lane) const {
+fcgi::Response Router::Handle(const fcgi::Request& request, ThreadSlot& thread_slot) const {
   const Route route = ParseRoute(request.path);
-  HeavySteps heavy(services_.heavy, lane, HeavyClient(request.client));
+  HeavySteps heavy(services_.heavy, thread_slot, HeavyClient(request.client));
   Exchange exchange{
       .request = request,
-      .lane = lane,
+      .thread_slot = thread_slot,
       .heavy = heavy,
       .id = http::RequestId(request.Header("x-request-id")),
       .problem_form = route.to == Route::To::kKserve ? http::ProblemForm::kKserve

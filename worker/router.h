@@ -11,9 +11,9 @@ class Router {
   explicit Router(const http::Services& services) : services_(services) {}
 
   // Identifies the client, hands the request to the handler of its path, adds the headers that all
-  // answers have, counts the request in `lane`, and logs it. Never throws and never fails: errors
-  // are answers.
-  [[nodiscard]] fcgi::Response Handle(const fcgi::Request& request, Lane& lane) const;
+  // answers have, counts the request in `thread slot`, and logs it. Never throws and never fails:
+  // errors are answers.
+  [[nodiscard]] fcgi::Response Handle(const fcgi::Request& request, ThreadSlot& thread_slot) const;
 
  private:
   const http::Services services_;

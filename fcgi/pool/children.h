@@ -7,8 +7,8 @@
 #include <map>
 #include <optional>
 
-#include "fcgi/pool/inspection.h"
 #include "fcgi/pool/supervisor.h"
+#include "fcgi/pool/worker_check.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/board/scoreboard.h"
 
@@ -20,11 +20,11 @@ struct Running {
   std::uint32_t generation;
   bool ready = false;
   bool leaving = false;  // it was asked to
-  // The lane of a request that was over its time, when it had one.
-  std::optional<int> stuck_lane{};
-  bool was_stopped = false;  // when that was noticed
-  bool same_program = true;  // forked by this program, not by the one before
-  LaneWatch lanes{};         // a worker's
+  // The thread slot of a request that was over its time, when it had one.
+  std::optional<int> stuck_thread_slot{};
+  bool was_stopped = false;        // when that was noticed
+  bool same_program = true;        // forked by this program, not by the one before
+  WorkerStepWatch thread_slots{};  // a worker's
 };
 
 class Children {

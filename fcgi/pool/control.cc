@@ -20,8 +20,8 @@
 namespace inferpool::fcgi {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{64} * 1024;
-constexpr std::size_t kMostClients = 16;
+constexpr std::size_t kMaxBytes = std::size_t{64} * 1024;
+constexpr std::size_t kMaxClients = 16;
 
 std::string ToText(const Json::Value& value) {
   Json::StreamWriterBuilder builder;
@@ -76,7 +76,7 @@ absl::StatusOr<ControlSocket> ControlSocket::Listen(const std::string& path) {
   const int error = errno;
   umask(mask);
   if (bound != 0) return Failed(path, error);
-  if (listen(listener.get(), kMostClients) != 0) return Failed(path, errno);
+  if (listen(listener.get(), kMaxClients) != 0) return Failed(path, errno);
   FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{};
   event.events = EPOLLIN;
@@ -88,7 +88,7 @@ absl::StatusOr<ControlSocket> ControlSocket::Listen(const std::string& path) {
 void ControlSocket::Accept() {
   FileDescriptor client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!client) return;
-  if (clients_.size() >= kMostClients) clients_.clear();  // mute ones
+  if (clients_.size() >= kMaxClients) clients_.clear();  // mute ones
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.fd = client.get();
@@ -98,8 +98,8 @@ void ControlSocket::Accept() {
 }
 
 void ControlSocket::Serve(const std::function<Json::Value(const Json::Value&)>& handle) {
-  std::array<epoll_event, kMostClients> events{};
-  const int count = epoll_wait(epoll_.get(), events.data(), kMostClients, 0);
+  std::array<epoll_event, kMaxClients> events{};
+  const int count = epoll_wait(epoll_.get(), events.data(), kMaxClients, 0);
   for (int i = 0; i < count; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd == listener_.get()) {
@@ -108,14 +108,14 @@ void ControlSocket::Serve(const std::function<Json::Value(const Json::Value&)>& 
     }
     const auto client = clients_.find(fd);
     if (client == clients_.end()) continue;
-    std::string text(kMostBytes, '\0');
+    std::string text(kMaxBytes, '\0');
     const ssize_t got = recv(fd, text.data(), text.size(), 0);
     if (got < 0 && errno == EAGAIN) continue;
     Json::Value request;
     if (got > 0 &&
         FromText(std::string_view(text).substr(0, static_cast<std::size_t>(got)), request)) {
       const std::string answer = ToText(handle(request));
-      send(fd, answer.data(), std::min(answer.size(), kMostBytes), MSG_NOSIGNAL);
+      send(fd, answer.data(), std::min(answer.size(), kMaxBytes), MSG_NOSIGNAL);
     }
     clients_.erase(client);
   }
@@ -139,7 +139,7 @@ absl::StatusOr<Json::Value> AskMaster(const std::string& state, const Json::Valu
   }
   const std::string text = ToText(request);
   send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
-  std::string answer(kMostBytes, '\0');
+  std::string answer(kMaxBytes, '\0');
   const ssize_t got = recv(socket.get(), answer.data(), answer.size(), 0);
   if (got < 0 && errno == EAGAIN) return DoesNotAnswer(state);
   if (got < 0) return absl::UnavailableError(fmt::format("the master in {} has gone", state));

@@ -80,7 +80,7 @@ std::vector<std::string> Frames(const Backtrace& backtrace, bool same_program) {
 }
 
 struct Thread {
-  int lane;  // -1: none
+  int thread_slot;  // -1: none
   std::optional<Task> task;
   double busy_s;
   std::vector<std::string> frames;
@@ -89,16 +89,16 @@ struct Thread {
 // Those that left a stack, or have a request in work.
 std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, TimePoint now) {
   std::vector<Thread> threads;
-  const std::span<Lane> lanes = scoreboard.used_lanes(crash.slot);
-  for (std::size_t i = 0; i < lanes.size(); ++i) {
-    const Lane& lane = lanes[i];
-    const std::int64_t since = lane.busy_since_ns;
-    if (lane.thread == 0 || (lane.backtrace.count == 0 && since == 0)) continue;
+  const std::span<ThreadSlot> thread_slots = scoreboard.used_thread_slots(crash.slot);
+  for (std::size_t i = 0; i < thread_slots.size(); ++i) {
+    const ThreadSlot& thread_slot = thread_slots[i];
+    const std::int64_t since = thread_slot.busy_since_ns;
+    if (thread_slot.thread == 0 || (thread_slot.backtrace.count == 0 && since == 0)) continue;
     threads.push_back(
-        {.lane = static_cast<int>(i),
-         .task = since == 0 ? std::nullopt : lane.task.Load(),
+        {.thread_slot = static_cast<int>(i),
+         .task = since == 0 ? std::nullopt : thread_slot.task.Load(),
          .busy_s = since == 0 ? 0 : std::chrono::duration<double>(now - FromNs(since)).count(),
-         .frames = Frames(lane.backtrace, crash.same_program)});
+         .frames = Frames(thread_slot.backtrace, crash.same_program)});
   }
   const Backtrace& other = scoreboard.slot(crash.slot).backtrace;
   if (other.count > 0) threads.push_back({-1, std::nullopt, 0, Frames(other, crash.same_program)});
@@ -106,17 +106,18 @@ std::vector<Thread> Threads(const Scoreboard& scoreboard, const Crash& crash, Ti
 }
 
 // The thread whose doing it was; none when that is not known.
-const Thread* Culprit(const std::vector<Thread>& threads, const Slot& slot, const Crash& crash) {
+const Thread* Culprit(const std::vector<Thread>& threads, const WorkerSlot& slot,
+                      const Crash& crash) {
   if (threads.empty()) return nullptr;
-  if (!crash.stuck_lane && (slot.crash_signal == 0 || slot.crash_lane < 0)) return nullptr;
-  const int lane = crash.stuck_lane.value_or(slot.crash_lane.load());
-  const auto thread = std::ranges::find(threads, lane, &Thread::lane);
+  if (!crash.stuck_thread_slot && (slot.crash_signal == 0 || slot.crash_thread < 0)) return nullptr;
+  const int thread_slot = crash.stuck_thread_slot.value_or(slot.crash_thread.load());
+  const auto thread = std::ranges::find(threads, thread_slot, &Thread::thread_slot);
   return thread == threads.end() ? nullptr : &*thread;
 }
 
 Json::Value ToJson(const Thread& thread) {
   Json::Value json;
-  json["thread"] = thread.lane;
+  json["thread"] = thread.thread_slot;
   if (thread.task) {
     json["request_id"] = std::string(thread.task->request_id.view());
     json["model"] = std::string(thread.task->model.view());
@@ -134,9 +135,9 @@ void KeepNewest(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".json") reports.push_back(entry.path());
   }
-  if (reports.size() <= kMostCrashReports) return;
+  if (reports.size() <= kMaxCrashReports) return;
   std::ranges::sort(reports);  // the names begin with the time
-  reports.resize(reports.size() - kMostCrashReports);
+  reports.resize(reports.size() - kMaxCrashReports);
   for (const auto& old : reports) std::filesystem::remove(old, error);
 }
 
@@ -155,13 +156,13 @@ bool WriteReport(const std::string& folder, const std::string& path, const Json:
 }  // namespace
 
 bool IsReported(const Crash& crash) {
-  return crash.stuck_lane ||
+  return crash.stuck_thread_slot ||
          std::ranges::find(kReportedSignals, SignalOf(crash)) != kReportedSignals.end();
 }
 
 CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const std::string& folder,
                         TimePoint now) {
-  const Slot& slot = scoreboard.slot(crash.slot);
+  const WorkerSlot& slot = scoreboard.slot(crash.slot);
   const int signal = SignalOf(crash);
   const std::chrono::system_clock::time_point wall = std::chrono::system_clock::now();
   const std::vector<Thread> threads = Threads(scoreboard, crash, now);
@@ -172,7 +173,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
       .pid = crash.pid,
       .signal = signal,
       .exit_status = WIFEXITED(crash.wait_status) ? WEXITSTATUS(crash.wait_status) : 0,
-      .stuck = crash.stuck_lane ? 1U : 0U,
+      .stuck = crash.stuck_thread_slot ? 1U : 0U,
       .task = {}};
   if (culprit != nullptr && culprit->task) record.task = *culprit->task;
   if (!IsReported(crash)) return record;
@@ -183,7 +184,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["worker"] = crash.slot;
   report["pid"] = crash.pid;
   report["signal"] = SignalName(signal);
-  report["stuck"] = crash.stuck_lane.has_value();
+  report["stuck"] = crash.stuck_thread_slot.has_value();
   if (slot.crash_address != 0) report["address"] = fmt::format("{:#x}", slot.crash_address.load());
   report["generation"] = slot.process.generation.load();
   report["age_s"] = std::chrono::duration<double>(now - FromNs(slot.process.started_ns)).count();
@@ -191,7 +192,7 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["request_id"] = std::string(record.task.request_id.view());
   report["model"] = std::string(record.task.model.view());
   report["digest"] = record.task.digest.known() ? ToHex(record.task.digest) : "";
-  report["crashed_thread"] = culprit == nullptr ? Json::Value() : Json::Value(culprit->lane);
+  report["crashed_thread"] = culprit == nullptr ? Json::Value() : Json::Value(culprit->thread_slot);
   report["threads"] = Json::arrayValue;
   for (const Thread& thread : threads) report["threads"].append(ToJson(thread));
   const std::string path =
@@ -201,14 +202,14 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   log::Error("worker crashed", {{"worker", crash.slot},
                                 {"child_pid", crash.pid},
                                 {"signal", SignalName(signal)},
-                                {"stuck", crash.stuck_lane.has_value()},
+                                {"stuck", crash.stuck_thread_slot.has_value()},
                                 {"request_id", record.task.request_id.view()},
                                 {"model", record.task.model.view()},
                                 {"digest", report["digest"].asString()},
                                 {"report", written ? path : ""}});
   for (const Thread& thread : threads) {
     log::Error("backtrace", {{"worker", crash.slot},
-                             {"thread", thread.lane},
+                             {"thread", thread.thread_slot},
                              {"frames", fmt::format("{}", fmt::join(thread.frames, "\n"))}});
   }
   return record;

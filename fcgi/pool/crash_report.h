@@ -13,13 +13,14 @@
 namespace inferpool::fcgi {
 
 // Reports of the newest crashes are kept, as many.
-inline constexpr std::size_t kMostCrashReports = 64;
+inline constexpr std::size_t kMaxCrashReports = 64;
 
 struct Crash {
   int slot;
   pid_t pid;
-  int wait_status;                // as waitpid gives it
-  std::optional<int> stuck_lane;  // it was killed because that one's request was over its time
+  int wait_status;  // as waitpid gives it
+  std::optional<int>
+      stuck_thread_slot;  // it was killed because that one's request was over its time
   // The process has our program mapped where we have it: its addresses can be given names.
   bool same_program;
 };

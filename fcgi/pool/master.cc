@@ -19,8 +19,8 @@
 #include <functional>
 #include <utility>
 
-#include "fcgi/pool/inspection.h"
 #include "fcgi/pool/master_process.h"
+#include "fcgi/pool/worker_check.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -45,9 +45,9 @@ Supervisor::Options OptionsOf(const Config& config) {
 
 std::vector<Supervisor::Role> RolesOf(const MasterSetup& setup, std::uint32_t generation) {
   auto roles = SupervisedRoles(setup.roles, setup.config, setup.scoreboard.slots(), generation);
-  if (!setup.inheritance) return roles;
+  if (!setup.handover) return roles;
   // A new program of ours is no reason to replace what runs another one.
-  for (const Inheritance::Child& child : setup.inheritance->children) {
+  for (const Handover::Child& child : setup.handover->children) {
     const auto role = static_cast<std::size_t>(child.role);
     if (role < roles.size() && setup.roles[role].other_program) {
       roles[role].generation = child.generation;
@@ -63,7 +63,7 @@ Master::Master(MasterSetup setup)
       board_(setup_.scoreboard),
       pool_(board_.pool()),
       config_(setup_.config),
-      generation_(setup_.inheritance ? setup_.inheritance->generation : 1),
+      generation_(setup_.handover ? setup_.handover->generation : 1),
       supervisor_(RolesOf(setup_, generation_), OptionsOf(config_)) {
   configs_[generation_] = config_;
   SetRoles(setup_.roles, board_);
@@ -78,7 +78,7 @@ int Master::Run() {
   control_.emplace(*std::move(control));
   OpenDescriptors();
   Publish();
-  if (setup_.inheritance) Adopt(*setup_.inheritance);
+  if (setup_.handover) Adopt(*setup_.handover);
   while (true) {
     Act();
     if (supervisor_.Done()) break;
@@ -92,7 +92,7 @@ int Master::Run() {
         control_->Serve([this](const Json::Value& request) { return Answer(request); });
       }
     }
-    setup_.notice.Clear();
+    setup_.wakeup.Clear();
     ReadRows();
     Reap();
     CheckStateFolder();
@@ -120,7 +120,7 @@ void Master::OpenDescriptors() {
                                 .it_value = {.tv_sec = 1, .tv_nsec = 0}};
   timerfd_settime(timer_.get(), 0, &every_second, nullptr);
   epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
-  for (const int fd : {signals_.get(), timer_.get(), setup_.notice.fd(), control_->fd()}) {
+  for (const int fd : {signals_.get(), timer_.get(), setup_.wakeup.fd(), control_->fd()}) {
     Watch(fd);
   }
 }
@@ -154,11 +154,11 @@ void Master::ApplyLive() {
   listen(setup_.listener, config_.listen.backlog);
 }
 
-void Master::Adopt(const Inheritance& inheritance) {
+void Master::Adopt(const Handover& handover) {
   // Those that serve take their seats before those that are still on their way.
-  std::vector<Inheritance::Child> children = inheritance.children;
-  std::ranges::stable_sort(children, std::ranges::greater(), &Inheritance::Child::ready);
-  for (const Inheritance::Child& child : children) {
+  std::vector<Handover::Child> children = handover.children;
+  std::ranges::stable_sort(children, std::ranges::greater(), &Handover::Child::ready);
+  for (const Handover::Child& child : children) {
     const Supervisor::Process process{child.role, child.place};
     if (!supervisor_.HasPlace(process)) {
       kill(child.pid, SIGTERM);  // a scoreboard with fewer rows: it is only awaited
@@ -181,7 +181,7 @@ void Master::Adopt(const Inheritance& inheritance) {
   configs_[generation_] = config_;
   generation_ = ++last_generation_;
   configs_[generation_] = config_;
-  scaled_ = inheritance.workers > 0;
+  scaled_ = handover.workers > 0;
   pool_.generation = generation_;
   supervisor_.Roll(RolesOfThisProgram(setup_.roles), generation_);
   reload_.Begin(generation_, "new program", setup_.program);
@@ -190,7 +190,7 @@ void Master::Adopt(const Inheritance& inheritance) {
 void Master::CheckStateFolder() {
   // Once the pool serves, a folder that goes away is no reason to stop: its sockets are open. One
   // that was taken over serves, though none of its workers may be ready just now.
-  if (announced_ || setup_.inheritance || stopping_ || setup_.pid_file.InPlace()) return;
+  if (announced_ || setup_.handover || stopping_ || setup_.pid_file.InPlace()) return;
   log::Error("the state folder was moved or removed during the start", {{"state", config_.state}});
   state_is_gone_ = true;
   Stop(SIGTERM);
@@ -234,7 +234,7 @@ void Master::ReadSignals() {
         ReopenLogs();
         break;
       case SIGUSR2:
-        if (!stopping_) CheckNextProgram();
+        if (!stopping_) CheckNewProgram();
         break;
       default:
         break;  // SIGCHLD: Reap follows
@@ -298,15 +298,15 @@ void Master::Tick() {
 void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
   const auto limit =
       std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
-  const InWork in_work = running.lanes.Look(
-      board_.used_lanes(running.process.place),
+  const InWork in_work = running.thread_slots.Look(
+      board_.used_thread_slots(running.process.place),
       [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);
     return;
   }
-  if (!running.stuck_lane) {
+  if (!running.stuck_thread_slot) {
     // What a stopped process has in work is late for no reason of its own.
     running.was_stopped = IsStopped(pid);
     log::Error("worker has stuck threads, it is being replaced",
@@ -315,7 +315,7 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
   }
-  running.stuck_lane = in_work.stuck.front().lane;
+  running.stuck_thread_slot = in_work.stuck.front().thread_slot;
   if (!running.was_stopped) {
     for (const InWork::Stuck& stuck : in_work.stuck) Quarantine(stuck.task, now);
   }

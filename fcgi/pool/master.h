@@ -12,11 +12,11 @@
 #include <string>
 
 #include "fcgi/pool/child.h"
-#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/handover.h"
 #include "fcgi/pool/pid_file.h"
 #include "fcgi/pool/roles.h"
 #include "shared/base/log.h"
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 
@@ -32,12 +32,12 @@ struct MasterSetup {
   int sidecar_listener;
   bool socket_activated;  // the listener is systemd's: it stays when we go
   const Scoreboard& scoreboard;
-  const Notice& notice;
+  const MasterWakeup& wakeup;
   const PidFile& pid_file;  // of config.state
   std::optional<Identity> identity;
   // What a reload refuses of a configuration's files; OK when the processes can use them.
   std::function<absl::Status(const Config&)> check_files;
-  std::optional<Inheritance> inheritance;  // from the program before
+  std::optional<Handover> handover;  // from the program before
 };
 
 // What the configuration has logged, at least.

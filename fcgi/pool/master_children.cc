@@ -54,7 +54,7 @@ void Master::Start(Supervisor::Process process, std::uint32_t generation, bool s
     board_.Enter(process.role, process.place, generation, Clock::now());
   }
   const ChildOptions options{.title = TitleOf(process),
-                             .keep = {setup_.listener, setup_.sidecar_listener, setup_.notice.fd()},
+                             .keep = {setup_.listener, setup_.sidecar_listener, setup_.wakeup.fd()},
                              .identity = setup_.identity,
                              .core_dumps = config.core_dumps};
   const pid_t pid = StartChild(options, [&] { return RunChild(process, config, successor); });
@@ -70,7 +70,7 @@ void Master::Start(Supervisor::Process process, std::uint32_t generation, bool s
   // It cannot say so itself: it does not know that we exist.
   if (RoleOf(process).other_program) {
     row.state = ProcessState::kReady;
-    setup_.notice.Ring();
+    setup_.wakeup.Wake();
   }
 }
 
@@ -78,7 +78,7 @@ int Master::RunChild(Supervisor::Process process, const Config& config, bool suc
   log::Init(LogLevel(config), TitleOf(process));
   return RoleOf(process).run({.config = config,
                               .scoreboard = board_,
-                              .notice = setup_.notice,
+                              .wakeup = setup_.wakeup,
                               .listener = setup_.listener,
                               .sidecar_listener = setup_.sidecar_listener,
                               .place = process.place,
@@ -130,14 +130,15 @@ void Master::Ended(pid_t pid, Running& running, int status) {
                                 {.slot = running.process.place,
                                  .pid = pid,
                                  .wait_status = status,
-                                 .stuck_lane = running.stuck_lane,
+                                 .stuck_thread_slot = running.stuck_thread_slot,
                                  .same_program = running.same_program},
                                 config_.state + "/crashes", Clock::now()));
     }
   }
   board_.CountEnd(running.process.role, /*crashed=*/!planned);
   children_.ClearRow(running.process);
-  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_lane;
+  const bool killed =
+      WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !running.stuck_thread_slot;
   supervisor_.Ended(running.process, killed, Clock::now());
 }
 

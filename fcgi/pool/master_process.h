@@ -18,7 +18,7 @@
 #include "fcgi/pool/config_change.h"
 #include "fcgi/pool/control.h"
 #include "fcgi/pool/master.h"
-#include "fcgi/pool/next_program.h"
+#include "fcgi/pool/new_program.h"
 #include "fcgi/pool/reload_log.h"
 #include "fcgi/pool/supervisor.h"
 #include "shared/base/file_descriptor.h"
@@ -43,7 +43,7 @@ class Master {
   void Publish();
   // What the master alone uses of the configuration.
   void ApplyLive();
-  void Adopt(const Inheritance& inheritance);
+  void Adopt(const Handover& handover);
   void CheckStateFolder();
 
   // Acting can fail (no process to be had), which is an event of its own: until it is quiet.
@@ -85,9 +85,9 @@ class Master {
   Json::Value Scale(int workers);
   Json::Value Answer(const Json::Value& request);
   std::vector<std::string> Arguments(const char* command) const;
-  void CheckNextProgram();
+  void CheckNewProgram();
   void FinishCheck(int wait_status);
-  void BecomeNextProgram();
+  void ExecNewProgram();
 
   MasterSetup setup_;
   const Scoreboard& board_;

@@ -13,14 +13,14 @@ namespace inferpool::fcgi {
 namespace {
 
 // Configurations that are kept, the latest ones: a role may go back to an older generation.
-constexpr std::size_t kMostConfigs = 32;
+constexpr std::size_t kMaxConfigs = 32;
 
 }  // namespace
 
 void Master::EndReload(ReloadRecord::Outcome outcome, std::string_view detail) {
   reload_.End(outcome, detail);
   if (outcome == ReloadRecord::kDone) proved_generation_ = generation_;
-  while (configs_.size() > kMostConfigs) configs_.erase(configs_.begin());
+  while (configs_.size() > kMaxConfigs) configs_.erase(configs_.begin());
 }
 
 Json::Value Master::Refuse(std::string_view what, const std::vector<std::string>& problems) {
@@ -54,10 +54,10 @@ Json::Value Master::Apply(std::string_view what, const Config& config, bool scal
   if (const absl::Status status = setup_.check_files(config); !status.ok()) {
     return Refuse(what, {std::string(Message(status))});
   }
-  if (config.threads > board_.lanes_per_slot()) {
+  if (config.threads > board_.threads_per_slot()) {
     return Refuse(what,
                   {fmt::format("threads: is {}, allowed are {} while the pool runs; start it again",
-                               config.threads, board_.lanes_per_slot())});
+                               config.threads, board_.threads_per_slot())});
   }
   if (!change.roll.empty()) {
     generation_ = ++last_generation_;
@@ -145,7 +145,7 @@ std::vector<std::string> Master::Arguments(const char* command) const {
   return CommandLine(setup_.program, command, setup_.config_file, setup_.overrides);
 }
 
-void Master::CheckNextProgram() {
+void Master::CheckNewProgram() {
   if (check_) return;
   absl::StatusOr<ProgramCheck> check = ProgramCheck::Start(Arguments("check"));
   if (!check.ok()) {
@@ -161,36 +161,36 @@ void Master::FinishCheck(int wait_status) {
   if (!result.ok()) {
     Refuse("new program", {std::string(Message(result))});
   } else if (!stopping_) {
-    BecomeNextProgram();
+    ExecNewProgram();
   }
 }
 
-void Master::BecomeNextProgram() {
-  Inheritance inheritance{.listener = setup_.listener,
-                          .sidecar_listener = setup_.sidecar_listener,
-                          .scoreboard = board_.file(),
-                          .notice = setup_.notice.fd(),
-                          .pid_file = setup_.pid_file.fd(),
-                          .socket_activated = setup_.socket_activated,
-                          .generation = last_generation_,
-                          .at_start = {},
-                          .workers = scaled_ ? config_.workers : 0,
-                          .children = {}};
+void Master::ExecNewProgram() {
+  Handover handover{.listener = setup_.listener,
+                    .sidecar_listener = setup_.sidecar_listener,
+                    .scoreboard = board_.file(),
+                    .wakeup = setup_.wakeup.fd(),
+                    .pid_file = setup_.pid_file.fd(),
+                    .socket_activated = setup_.socket_activated,
+                    .generation = last_generation_,
+                    .at_start = {},
+                    .workers = scaled_ ? config_.workers : 0,
+                    .children = {}};
   for (const ConfigKey& key : ConfigKeys()) {
     if (key.effect == ReloadEffect::kStart) {
-      inheritance.at_start.push_back(ToOverride(key, config_));
+      handover.at_start.push_back(ToOverride(key, config_));
     }
   }
   for (const auto& [pid, running] : children_.all()) {
-    inheritance.children.push_back({.role = running.process.role,
-                                    .place = running.process.place,
-                                    .pid = pid,
-                                    .generation = running.generation,
-                                    .ready = running.ready,
-                                    .leaving = running.leaving});
+    handover.children.push_back({.role = running.process.role,
+                                 .place = running.process.place,
+                                 .pid = pid,
+                                 .generation = running.generation,
+                                 .ready = running.ready,
+                                 .leaving = running.leaving});
   }
   log::Info("becoming the new program", {{"program", setup_.program}});
-  ExecWithInheritance(Arguments("serve"), inheritance);
+  ExecWithHandover(Arguments("serve"), handover);
   Refuse("new program", {fmt::format("{}: {}", setup_.program, Reason(errno))});
 }
 

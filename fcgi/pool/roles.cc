@@ -6,7 +6,7 @@ namespace inferpool::fcgi {
 
 void ChildContext::SayReady() const {
   row.state.store(ProcessState::kReady, std::memory_order_release);
-  notice.Ring();
+  wakeup.Wake();
 }
 
 std::string Title(const RoleTable& roles, Supervisor::Process process) {

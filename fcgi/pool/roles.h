@@ -1,8 +1,8 @@
 // The kinds of processes that a pool is made of, as one table. The master, the supervisor, the
 // scoreboard and what reads it go through the table, so a new kind of process is a new row of it.
 //
-// What only the workers have is not in the table: slots of the scoreboard with a lane for each
-// thread, recycling, the watch for stuck requests, and crash reports.
+// What only the workers have is not in the table: slots of the scoreboard with a thread slot for
+// each thread, recycling, the watch for stuck requests, and crash reports.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "fcgi/pool/supervisor.h"
-#include "shared/board/notice.h"
+#include "shared/board/master_wakeup.h"
 #include "shared/board/scoreboard.h"
 #include "shared/config/config.h"
 #include "shared/config/config_keys.h"
@@ -23,7 +23,7 @@ namespace inferpool::fcgi {
 struct ChildContext {
   const Config& config;  // of its generation
   const Scoreboard& scoreboard;
-  const Notice& notice;
+  const MasterWakeup& wakeup;
   int listener;
   int sidecar_listener;
   int place;       // a worker's is its slot
@@ -52,8 +52,10 @@ struct Role {
   std::function<int(const ChildContext&)> run;
 };
 
-// A role is known by its place in the table, also to the next program that a master becomes: new
-// ones belong at the end. The workers are the first (kWorkerRole).
+// A role is known by its place in the table, and its processes by their rows in the scoreboard,
+// also to the next program that a master becomes: new ones belong at the end, and whoever gives a
+// role more or fewer rows raises the scoreboard's layout version. The workers are the first
+// (kWorkerRole).
 using RoleTable = std::vector<Role>;
 
 // "worker 3", "sidecar".

@@ -20,8 +20,8 @@ struct ThreadSample {
   std::optional<ThreadTimes> times;  // nullopt: not known
 };
 
-// Of one lane. A thread works while it runs and while it sleeps: a spin and a deadlock both add up.
-// It does not work while it waits for a processor.
+// Of one thread slot. A thread works while it runs and while it sleeps: a spin and a deadlock both
+// add up. It does not work while it waits for a processor.
 //
 //   Between two looks  a thread that sleeps at the second look has worked for the time between
 //                      them, less what the kernel added to its wait; one that is runnable then has

@@ -7,7 +7,7 @@ namespace inferpool::fcgi {
 namespace {
 
 // A generation whose processes end this often before they are ready is given up.
-constexpr int kMostFailures = 3;
+constexpr int kMaxFailures = 3;
 
 }  // namespace
 
@@ -229,7 +229,7 @@ void Supervisor::StartFailed(int index, int place, bool too_slow, Actions& actio
     return;
   }
   ++role.failures;
-  if (!too_slow && role.failures < kMostFailures) return;
+  if (!too_slow && role.failures < kMaxFailures) return;
   // All roles of that roll go back together: they were meant to fit each other.
   const std::uint32_t failed = role.generation;
   for (RoleState& other : roles_) {

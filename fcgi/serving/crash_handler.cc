@@ -20,10 +20,10 @@ constexpr std::array kCrashSignals = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
 // backtrace() unwinds on this stack; MINSIGSTKSZ would be too small for it.
 constexpr std::size_t kStackBytes = std::size_t{64} * 1024;
 
-Slot* handler_slot = nullptr;
+WorkerSlot* handler_slot = nullptr;
 Pool* handler_pool = nullptr;
-std::span<Lane> handler_lanes;
-thread_local Lane* own_lane = nullptr;
+std::span<ThreadSlot> handler_thread_slots;
+thread_local ThreadSlot* own_thread_slot = nullptr;
 thread_local const Seqlock<Task>* own_task = nullptr;
 std::atomic<pid_t> crashed_thread;
 
@@ -42,26 +42,28 @@ void Capture(Backtrace& backtrace) {
 }
 
 void CaptureOwn() {
-  Capture(own_lane != nullptr ? own_lane->backtrace : handler_slot->backtrace);
+  Capture(own_thread_slot != nullptr ? own_thread_slot->backtrace : handler_slot->backtrace);
 }
 
 void OnStackSignal(int) {
   CaptureOwn();
 }
 
-// Asks every lane's thread for its stack and waits a little; one that does not answer has none.
+// Asks every thread slot's thread for its stack and waits a little; one that does not answer has
+// none.
 void CaptureAll() {
-  for (Lane& lane : handler_lanes) {
-    if (&lane == own_lane || lane.thread == 0) continue;
-    lane.backtrace.count = 0;
-    syscall(SYS_tgkill, getpid(), lane.thread.load(), StackSignal());
+  for (ThreadSlot& thread_slot : handler_thread_slots) {
+    if (&thread_slot == own_thread_slot || thread_slot.thread == 0) continue;
+    thread_slot.backtrace.count = 0;
+    syscall(SYS_tgkill, getpid(), thread_slot.thread.load(), StackSignal());
   }
   CaptureOwn();
   const timespec pause{.tv_sec = 0, .tv_nsec = 10'000'000};
   for (int i = 0; i < 50; ++i) {
     bool all = true;
-    for (const Lane& lane : handler_lanes) {
-      all = all && (lane.thread == 0 || lane.backtrace.count.load(std::memory_order_acquire) > 0);
+    for (const ThreadSlot& thread_slot : handler_thread_slots) {
+      all = all && (thread_slot.thread == 0 ||
+                    thread_slot.backtrace.count.load(std::memory_order_acquire) > 0);
     }
     if (all) return;
     nanosleep(&pause, nullptr);
@@ -70,11 +72,11 @@ void CaptureAll() {
 
 void QuarantineOwnTask() {
   const std::uint64_t ttl = handler_pool->quarantine_ttl_ns;
-  if (ttl == 0 || own_lane->busy_since_ns == 0) return;
+  if (ttl == 0 || own_thread_slot->busy_since_ns == 0) return;
   const auto task = own_task->Load();
   if (!task) return;
-  // The report reads the lane's. Its own thread may be at it: then the report knows no task.
-  if (own_task != &own_lane->task) own_lane->task.Store(*task);
+  // The report reads the thread slot's. Its own thread may be at it: then the report knows no task.
+  if (own_task != &own_thread_slot->task) own_thread_slot->task.Store(*task);
   handler_pool->quarantine.Enter({.digest = task->digest,
                                   .model = task->model,
                                   .request_id = task->request_id,
@@ -104,8 +106,9 @@ void OnCrash(int signal, siginfo_t* info, void*) {
   const bool own_doing =
       info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
   if (own_doing) {
-    if (own_lane != nullptr) {
-      handler_slot->crash_lane = static_cast<std::int32_t>(own_lane - handler_lanes.data());
+    if (own_thread_slot != nullptr) {
+      handler_slot->crash_thread =
+          static_cast<std::int32_t>(own_thread_slot - handler_thread_slots.data());
       QuarantineOwnTask();
     }
     if (signal == SIGSEGV || signal == SIGBUS) {
@@ -122,17 +125,17 @@ void OnCrash(int signal, siginfo_t* info, void*) {
 }
 
 // Gives the calling thread a stack for the handler, and the handler what it needs to know.
-std::unique_ptr<std::byte[]> Enter(Lane& lane, const Seqlock<Task>& task) {
+std::unique_ptr<std::byte[]> Enter(ThreadSlot& thread_slot, const Seqlock<Task>& task) {
   auto bytes = std::make_unique<std::byte[]>(kStackBytes);
   const stack_t stack{.ss_sp = bytes.get(), .ss_flags = 0, .ss_size = kStackBytes};
   sigaltstack(&stack, nullptr);
-  own_lane = &lane;
+  own_thread_slot = &thread_slot;
   own_task = &task;
   return bytes;
 }
 
 void Leave() {
-  own_lane = nullptr;
+  own_thread_slot = nullptr;
   own_task = nullptr;
   const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
   sigaltstack(&none, nullptr);
@@ -140,11 +143,11 @@ void Leave() {
 
 }  // namespace
 
-void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
+void InstallCrashHandler(WorkerSlot& slot, std::span<ThreadSlot> thread_slots, Pool& pool) {
   handler_slot = &slot;
   handler_pool = &pool;
-  handler_lanes = lanes;
-  slot.crash_lane = -1;
+  handler_thread_slots = thread_slots;
+  slot.crash_thread = -1;
   slot.crash_address = 0;
   // The first call loads a library, which a signal handler must not.
   std::array<void*, 1> frame{};
@@ -164,19 +167,20 @@ void InstallCrashHandler(Slot& slot, std::span<Lane> lanes, Pool& pool) {
   sigaction(StackSignal(), &stack, nullptr);
 }
 
-ThreadCrashScope::ThreadCrashScope(Lane& lane) : stack_(Enter(lane, lane.task)) {
-  lane.thread = static_cast<pid_t>(syscall(SYS_gettid));
+ThreadCrashScope::ThreadCrashScope(ThreadSlot& thread_slot)
+    : stack_(Enter(thread_slot, thread_slot.task)) {
+  thread_slot.thread = static_cast<pid_t>(syscall(SYS_gettid));
 }
 
 ThreadCrashScope::~ThreadCrashScope() {
-  own_lane->thread = 0;
+  own_thread_slot->thread = 0;
   Leave();
 }
 
-HelperCrashScope::HelperCrashScope(Lane& lane, const Seqlock<Task>& task)
-    : stack_(Enter(lane, task)) {
+HelperCrashScope::HelperCrashScope(ThreadSlot& thread_slot, const Seqlock<Task>& task)
+    : stack_(Enter(thread_slot, task)) {
   const auto self = static_cast<pid_t>(syscall(SYS_gettid));
-  for (std::atomic<pid_t>& helper : lane.helpers) {
+  for (std::atomic<pid_t>& helper : thread_slot.helpers) {
     pid_t nobody = 0;
     if (!helper.compare_exchange_strong(nobody, self)) continue;
     entry_ = &helper;

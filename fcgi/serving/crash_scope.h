@@ -11,11 +11,12 @@
 
 namespace inferpool::fcgi {
 
-// While it exists, the calling thread is the lane's own, and has a stack for the crash handler. A
-// crash of the thread is blamed on the lane's task. A thread has one scope at a time.
+// While it exists, the calling thread is the thread slot's own, and has a stack for the crash
+// handler. A crash of the thread is blamed on the thread slot's task. A thread has one scope at a
+// time.
 class ThreadCrashScope {
  public:
-  explicit ThreadCrashScope(Lane& lane);
+  explicit ThreadCrashScope(ThreadSlot& thread_slot);
   ~ThreadCrashScope();
   ThreadCrashScope(const ThreadCrashScope&) = delete;
   ThreadCrashScope& operator=(const ThreadCrashScope&) = delete;
@@ -24,20 +25,20 @@ class ThreadCrashScope {
   std::unique_ptr<std::byte[]> stack_;
 };
 
-// While it exists, the calling thread helps the lane's own thread with a part of its request. A
-// crash of the helper is blamed on `task`, which must outlive the scope. The master sees the helper
-// too: a helper that waits for a processor is not stuck, and neither is its lane. A lane has at
-// most kMaxHelpers at a time.
+// While it exists, the calling thread helps the thread slot's own thread with a part of its
+// request. A crash of the helper is blamed on `task`, which must outlive the scope. The master sees
+// the helper too: a helper that waits for a processor is not stuck, and neither is its thread slot.
+// A thread slot has at most kMaxHelpers at a time.
 class HelperCrashScope {
  public:
-  HelperCrashScope(Lane& lane, const Seqlock<Task>& task);
+  HelperCrashScope(ThreadSlot& thread_slot, const Seqlock<Task>& task);
   ~HelperCrashScope();
   HelperCrashScope(const HelperCrashScope&) = delete;
   HelperCrashScope& operator=(const HelperCrashScope&) = delete;
 
  private:
   std::unique_ptr<std::byte[]> stack_;
-  std::atomic<pid_t>* entry_ = nullptr;  // among the lane's helpers
+  std::atomic<pid_t>* entry_ = nullptr;  // among the thread slot's helpers
 };
 
 }  // namespace inferpool::fcgi

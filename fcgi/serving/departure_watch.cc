@@ -15,10 +15,10 @@ constexpr std::uint64_t kWake = ~std::uint64_t{0};
 
 }  // namespace
 
-DepartureWatch::DepartureWatch(std::size_t lanes)
+DepartureWatch::DepartureWatch(std::size_t thread_slots)
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      entries_(lanes) {
+      entries_(thread_slots) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = kWake;
@@ -32,9 +32,9 @@ DepartureWatch::~DepartureWatch() {
   [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
 }
 
-std::stop_token DepartureWatch::Begin(std::size_t lane, int socket) {
-  CHECK(lane < entries_.size());
-  Entry& entry = entries_[lane];
+std::stop_token DepartureWatch::Begin(std::size_t thread_slot, int socket) {
+  CHECK(thread_slot < entries_.size());
+  Entry& entry = entries_[thread_slot];
   std::stop_token token;
   epoll_event event{};
   event.events = EPOLLRDHUP | EPOLLONESHOT;
@@ -42,15 +42,15 @@ std::stop_token DepartureWatch::Begin(std::size_t lane, int socket) {
     const MutexLock lock(entry.mutex);
     ++entry.turn;
     token = entry.departed.emplace().get_token();
-    event.data.u64 = (std::uint64_t{lane} << 32U) | entry.turn;
+    event.data.u64 = (std::uint64_t{thread_slot} << 32U) | entry.turn;
   }
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket, &event);
   return token;
 }
 
-void DepartureWatch::End(std::size_t lane, int socket) {
+void DepartureWatch::End(std::size_t thread_slot, int socket) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket, nullptr);
-  Entry& entry = entries_[lane];
+  Entry& entry = entries_[thread_slot];
   const MutexLock lock(entry.mutex);
   entry.departed.reset();
 }

@@ -17,16 +17,16 @@ namespace inferpool::fcgi {
 
 class DepartureWatch {
  public:
-  // Makes room for one connection per lane.
-  explicit DepartureWatch(std::size_t lanes);
+  // Makes room for one connection per thread slot.
+  explicit DepartureWatch(std::size_t thread_slots);
   ~DepartureWatch();
   DepartureWatch(const DepartureWatch&) = delete;
   DepartureWatch& operator=(const DepartureWatch&) = delete;
 
   // Watches `socket`. The token is stopped when the other end closes; its callbacks run in the
   // watching thread. Call End before the socket is closed.
-  [[nodiscard]] std::stop_token Begin(std::size_t lane, int socket);
-  void End(std::size_t lane, int socket);
+  [[nodiscard]] std::stop_token Begin(std::size_t thread_slot, int socket);
+  void End(std::size_t thread_slot, int socket);
 
  private:
   struct Entry {

@@ -95,21 +95,21 @@ class AcceptQueue {
   const Pool& pool_;
 };
 
-// Ends a lane's in-work mark, and what its request has claimed, on every path.
+// Ends a thread slot's in-work mark, and what its request has claimed, on every path.
 class Busy {
  public:
-  Busy(Lane& lane, const HeavyWork& heavy) : lane_(lane), heavy_(heavy) {
-    lane_.Begin(Clock::now());
+  Busy(ThreadSlot& thread_slot, const HeavyWork& heavy) : thread_slot_(thread_slot), heavy_(heavy) {
+    thread_slot_.Begin(Clock::now());
   }
   ~Busy() {
-    heavy_.Leave(lane_);
-    lane_.End();
+    heavy_.Leave(thread_slot_);
+    thread_slot_.End();
   }
   Busy(const Busy&) = delete;
   Busy& operator=(const Busy&) = delete;
 
  private:
-  Lane& lane_;
+  ThreadSlot& thread_slot_;
   const HeavyWork& heavy_;
 };
 
@@ -121,7 +121,7 @@ class Worker {
         limits_(limits),
         handler_(handler),
         context_(context),
-        watch_(context.lanes.size()) {}
+        watch_(context.thread_slots.size()) {}
 
   void Run() {
     std::vector<std::jthread> threads;
@@ -140,13 +140,13 @@ class Worker {
  private:
   void StartThreads(std::vector<std::jthread>& threads) {
     try {
-      for (std::size_t lane = 0; lane < context_.lanes.size(); ++lane) {
+      for (std::size_t thread_slot = 0; thread_slot < context_.thread_slots.size(); ++thread_slot) {
         threads.emplace_back(
-            [this, lane, queue = AcceptQueue(listener_, stop_, context_.pool)]() mutable {
-              const ThreadCrashScope owner(context_.lanes[lane]);
+            [this, thread_slot, queue = AcceptQueue(listener_, stop_, context_.pool)]() mutable {
+              const ThreadCrashScope owner(context_.thread_slots[thread_slot]);
               may_serve_.wait();
               while (FileDescriptor socket = queue.Next()) {
-                ServeOne(std::move(socket), lane);
+                ServeOne(std::move(socket), thread_slot);
                 AskForReplacement();
               }
             });
@@ -160,25 +160,26 @@ class Worker {
 
   void SetState(ProcessState state) {
     context_.slot.process.state.store(state, std::memory_order_release);
-    context_.notice.Ring();
+    context_.wakeup.Wake();
   }
 
   void ServeOne(FileDescriptor socket, std::size_t index) {
-    Lane& lane = context_.lanes[index];
-    const Busy busy(lane, context_.heavy);
+    ThreadSlot& thread_slot = context_.thread_slots[index];
+    const Busy busy(thread_slot, context_.heavy);
     Connection connection(std::move(socket), limits_);
     absl::StatusOr<Request> request = connection.ReadHead();
     if (request.ok()) {
-      connection.ReadBody(*request, context_.heavy.ClaimBody(lane, HeavyClient(request->client),
-                                                             connection.BodyBytes(*request)));
+      connection.ReadBody(*request,
+                          context_.heavy.ClaimBody(thread_slot, HeavyClient(request->client),
+                                                   connection.BodyBytes(*request)));
     }
     if (!request.ok()) {
-      if (absl::IsCancelled(request.status())) lane.CountStatus(kClientLeft);
+      if (absl::IsCancelled(request.status())) thread_slot.CountStatus(kClientLeft);
       log::Debug("connection without a request", {{"reason", Message(request.status())}});
       return;
     }
     request->departed = watch_.Begin(index, connection.socket());
-    const Response response = handler_(*request, lane);
+    const Response response = handler_(*request, thread_slot);
     watch_.End(index, connection.socket());
     connection.Write(response);
   }
@@ -187,7 +188,7 @@ class Worker {
     const std::uint64_t served = served_.fetch_add(1, std::memory_order_relaxed) + 1;
     const std::uint64_t quota = context_.slot.quota.load(std::memory_order_relaxed);
     if (quota == 0 || served < quota) return;
-    if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.notice.Ring();
+    if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.wakeup.Wake();
   }
 
   static void AwaitTerm() {

@@ -37,12 +37,10 @@ absl::StatusOr<OutputLabels> ReadLabelFiles(const std::filesystem::path& model_f
     }
     const std::filesystem::path file = output.label_filename();
     if (file.filename() != file || file == "..") {
-      return absl::InvalidArgumentError(
-          fmt::format("label_filename '{}' is not a plain file name", file.string()));
+      return InvalidArgument("label_filename '{}' is not a plain file name", file.string());
     }
-    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / file);
-    RETURN_IF_ERROR(read.status());
-    labels[i] = *std::move(read);
+    ASSIGN_OR_RETURN(std::vector<std::string> read, ReadLabels(model_folder / file));
+    labels[i] = std::move(read);
   }
   return labels;
 }
@@ -54,10 +52,10 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
   const std::uintmax_t size = std::filesystem::file_size(file, error);
   std::ifstream stream(file);
   if (error || !stream) {
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be read", file.string()));
+    return InvalidArgument("{}: cannot be read", file.string());
   }
   if (size > kMaxLabelsBytes) {
-    return absl::InvalidArgumentError(fmt::format("{}: larger than 1 MiB", file.string()));
+    return InvalidArgument("{}: larger than 1 MiB", file.string());
   }
   std::vector<std::string> labels;
   for (std::string line; std::getline(stream, line);) {
@@ -66,8 +64,7 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
     }
     labels.push_back(line);
     if (!IsUtf8(line)) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: line {} is not UTF-8", file.string(), labels.size()));
+      return InvalidArgument("{}: line {} is not UTF-8", file.string(), labels.size());
     }
   }
   while (!labels.empty() && labels.back().empty()) {
@@ -79,8 +76,7 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
 absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_folder,
                                            const std::vector<std::string>& fallback,
                                            inference::ModelConfig& config) {
-  absl::StatusOr<OutputLabels> labels = ReadLabelFiles(model_folder, config);
-  RETURN_IF_ERROR(labels.status());
+  ASSIGN_OR_RETURN(OutputLabels labels, ReadLabelFiles(model_folder, config));
   const auto first = std::ranges::find_if(config.output(), NamesFile);
   const bool by_files = first != config.output().end();
   std::vector<std::string> names = fallback;
@@ -89,18 +85,17 @@ absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_fo
   if (given != nullptr) {
     names = Lines(*given);
   } else if (by_files) {
-    names = (*labels)[static_cast<std::size_t>(first - config.output().begin())];
+    names = labels[static_cast<std::size_t>(first - config.output().begin())];
   } else if (std::filesystem::exists(model_folder / "labels.txt", error)) {
-    absl::StatusOr<std::vector<std::string>> read = ReadLabels(model_folder / "labels.txt");
-    RETURN_IF_ERROR(read.status());
-    names = *std::move(read);
+    ASSIGN_OR_RETURN(std::vector<std::string> read, ReadLabels(model_folder / "labels.txt"));
+    names = std::move(read);
   }
   if (given == nullptr && !names.empty()) {
     (*config.mutable_parameters())[std::string(kClassNamesParameter)].set_string_value(
         fmt::format("{}", fmt::join(names, "\n")));
   }
-  if (labels->size() == 1 && !by_files) {
-    labels->front() = std::move(names);
+  if (labels.size() == 1 && !by_files) {
+    labels.front() = std::move(names);
   }
   return labels;
 }

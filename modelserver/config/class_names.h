@@ -1,5 +1,5 @@
-// What a model's classes are called. KServe has no call for it, so the names travel in the model's
-// configuration: parameters["class_names"], joined by '\n', in class order.
+// Finds the names of a model's classes. KServe has no call that returns them, so they are put into
+// the model's configuration: parameters["class_names"] has them in class order, joined by '\n'.
 #pragma once
 
 #include <filesystem>
@@ -14,21 +14,24 @@ namespace inferpool::modelserver {
 
 inline constexpr std::string_view kClassNamesParameter = "class_names";
 
-// For each output of the configuration what its classes are called, by class; empty where nothing
-// says it. For the classification extension.
+// For each output of the configuration the names of its classes, in class order; empty where they
+// are not known. The classification extension uses them.
 using OutputLabels = std::vector<std::vector<std::string>>;
 
-// A labels file in UTF-8: one name a line, carriage returns and empty lines at the end dropped.
-// Error: INVALID_ARGUMENT when the file cannot be read, is past a mebibyte, or a line is not UTF-8.
+// Reads a labels file, which has one name per line in UTF-8. Carriage returns, and empty lines at
+// the end, are dropped. INVALID_ARGUMENT when the file cannot be read, is larger than 1 MiB, or has
+// a line that is not UTF-8.
 absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path& file);
 
-// Adds the class names to `config` when it has none: of the first label_filename, else of
-// labels.txt in the model's folder, else `fallback` (the model file's own), else none.
+// Adds the class names to `config` when it has none. They are those of the first label_filename;
+// without one those of labels.txt in the model's folder; without that file `fallback`, which are
+// the model file's own.
 //
-// Returns the outputs' labels: as in Triton those of its own label_filename, and none without one.
-// But the only output of a model that names no file has the class names.
+// Returns each output's labels. They are those of its own label_filename, as in Triton, and empty
+// without one. But when a model has only one output and no label_filename, that output has the
+// class names.
 //
-// Error: INVALID_ARGUMENT for a file that cannot be read, or is not a plain name.
+// INVALID_ARGUMENT when a file cannot be read, or a label_filename is not a plain file name.
 absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_folder,
                                            const std::vector<std::string>& fallback,
                                            inference::ModelConfig& config);

@@ -14,47 +14,43 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr int kMaxInstances = 64;                   // each holds its own weights
-constexpr int kMaxBatch = 1024;                     // far past where a larger batch pays on a CPU
+constexpr int kMaxBatch = 1024;                     // far more than a CPU gains from
 constexpr int kMaxTensors = 256;                    // inputs, outputs
-constexpr int kMaxDimensions = 16;                  // OpenCV takes 32, batch and reserve included
+constexpr int kMaxDimensions = 16;                  // OpenCV accepts 32, the batch included
 constexpr std::uint64_t kMaxPriorityLevels = 1000;  // each has a queue
-// Times that no clock arithmetic overflows: a day.
+// A day. With longer times, sums of time points could overflow.
 constexpr std::uint64_t kMaxMicroseconds = 86'400'000'000;
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 template <typename Tensor>
 absl::Status CheckTensors(std::string_view kind,
                           const google::protobuf::RepeatedPtrField<Tensor>& tensors) {
   if (tensors.empty() || tensors.size() > kMaxTensors) {
-    return Invalid("a model has 1 to {} {}s, this one {}", kMaxTensors, kind, tensors.size());
+    return InvalidArgument("a model has 1 to {} {}s, this one {}", kMaxTensors, kind,
+                           tensors.size());
   }
   std::unordered_set<std::string_view> names;
   for (const Tensor& tensor : tensors) {
     if (tensor.name().empty() || !names.insert(tensor.name()).second) {
-      return Invalid("{} '{}' needs a name of its own", kind, tensor.name());
+      return InvalidArgument("{} '{}' needs a name of its own", kind, tensor.name());
     }
     if (DatatypeName(tensor.data_type()).empty()) {
-      return Invalid("{} '{}' has no data_type", kind, tensor.name());
+      return InvalidArgument("{} '{}' has no data_type", kind, tensor.name());
     }
     if (tensor.dims_size() > kMaxDimensions) {
-      return Invalid("{} '{}' has over {} dims", kind, tensor.name(), kMaxDimensions);
+      return InvalidArgument("{} '{}' has over {} dims", kind, tensor.name(), kMaxDimensions);
     }
     if (std::ranges::any_of(tensor.dims(),
                             [](std::int64_t size) { return size < -1 || size == 0; })) {
-      return Invalid("{} '{}': a dimension is positive, or -1 when its size is free", kind,
-                     tensor.name());
+      return InvalidArgument("{} '{}': a dimension is positive, or -1 when its size is free", kind,
+                             tensor.name());
     }
     if (tensor.is_shape_tensor()) {
-      return Invalid("{} '{}': is_shape_tensor: shape tensors are not supported", kind,
-                     tensor.name());
+      return InvalidArgument("{} '{}': is_shape_tensor: shape tensors are not supported", kind,
+                             tensor.name());
     }
     if (tensor.has_reshape()) {
-      return Invalid("{} '{}': an ensemble has no reshape: its models have it", kind,
-                     tensor.name());
+      return InvalidArgument("{} '{}': an ensemble has no reshape: its models have it", kind,
+                             tensor.name());
     }
   }
   return absl::OkStatus();
@@ -63,20 +59,21 @@ absl::Status CheckTensors(std::string_view kind,
 absl::Status CheckInstances(const inference::ModelConfig& config) {
   for (const inference::ModelInstanceGroup& group : config.instance_group()) {
     if (group.count() < 0 || group.count() > kMaxInstances) {
-      return Invalid("an instance_group's count is {}, allowed is 0 to {}", group.count(),
-                     kMaxInstances);
+      return InvalidArgument("an instance_group's count is {}, allowed is 0 to {}", group.count(),
+                             kMaxInstances);
     }
   }
   if (InstanceCount(config) > kMaxInstances) {
-    return Invalid("more than {} instances", kMaxInstances);
+    return InvalidArgument("more than {} instances", kMaxInstances);
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckQueuePolicy(const inference::ModelQueuePolicy& policy) {
   if (policy.default_timeout_microseconds() > kMaxMicroseconds) {
-    return Invalid("a queue policy's default_timeout_microseconds is {}, allowed is 0 to {}",
-                   policy.default_timeout_microseconds(), kMaxMicroseconds);
+    return InvalidArgument(
+        "a queue policy's default_timeout_microseconds is {}, allowed is 0 to {}",
+        policy.default_timeout_microseconds(), kMaxMicroseconds);
   }
   return absl::OkStatus();
 }
@@ -84,19 +81,20 @@ absl::Status CheckQueuePolicy(const inference::ModelQueuePolicy& policy) {
 absl::Status CheckPriorities(const inference::ModelDynamicBatching& batching) {
   const std::uint64_t levels = batching.priority_levels();
   if (levels > kMaxPriorityLevels) {
-    return Invalid("dynamic_batching.priority_levels is {}, allowed is 0 to {}", levels,
-                   kMaxPriorityLevels);
+    return InvalidArgument("dynamic_batching.priority_levels is {}, allowed is 0 to {}", levels,
+                           kMaxPriorityLevels);
   }
   const std::uint64_t level = batching.default_priority_level();
   if (levels == 0 ? level != 0 : level < 1 || level > levels) {
-    return Invalid("dynamic_batching.default_priority_level is {}, allowed is {}", level,
-                   levels == 0 ? "0 as there are no priority_levels"
-                               : fmt::format("1 to the {} priority_levels", levels));
+    return InvalidArgument("dynamic_batching.default_priority_level is {}, allowed is {}", level,
+                           levels == 0 ? "0 as there are no priority_levels"
+                                       : fmt::format("1 to the {} priority_levels", levels));
   }
   for (const auto& [of_level, policy] : batching.priority_queue_policy()) {
     if (of_level < 1 || of_level > levels) {
-      return Invalid("dynamic_batching.priority_queue_policy is for level {} of {} priority_levels",
-                     of_level, levels);
+      return InvalidArgument(
+          "dynamic_batching.priority_queue_policy is for level {} of {} priority_levels", of_level,
+          levels);
     }
     RETURN_IF_ERROR(CheckQueuePolicy(policy));
   }
@@ -106,18 +104,19 @@ absl::Status CheckPriorities(const inference::ModelDynamicBatching& batching) {
 absl::Status CheckDynamicBatching(const inference::ModelConfig& config) {
   const inference::ModelDynamicBatching& batching = config.dynamic_batching();
   if (config.max_batch_size() == 0) {
-    return Invalid("dynamic_batching needs a max_batch_size of at least 1");
+    return InvalidArgument("dynamic_batching needs a max_batch_size of at least 1");
   }
   for (const int size : batching.preferred_batch_size()) {
     if (size < 1 || size > config.max_batch_size()) {
-      return Invalid(
+      return InvalidArgument(
           "dynamic_batching.preferred_batch_size is {}, allowed is 1 to max_batch_size {}", size,
           config.max_batch_size());
     }
   }
   if (batching.max_queue_delay_microseconds() > kMaxMicroseconds) {
-    return Invalid("dynamic_batching.max_queue_delay_microseconds is {}, allowed is 0 to {}",
-                   batching.max_queue_delay_microseconds(), kMaxMicroseconds);
+    return InvalidArgument(
+        "dynamic_batching.max_queue_delay_microseconds is {}, allowed is 0 to {}",
+        batching.max_queue_delay_microseconds(), kMaxMicroseconds);
   }
   RETURN_IF_ERROR(CheckQueuePolicy(batching.default_queue_policy()));
   return CheckPriorities(batching);
@@ -125,15 +124,15 @@ absl::Status CheckDynamicBatching(const inference::ModelConfig& config) {
 
 absl::Status CheckScheduling(const inference::ModelConfig& config) {
   if (config.has_sequence_batching()) {
-    return Invalid("sequence_batching: sequences of requests are not supported");
+    return InvalidArgument("sequence_batching: sequences of requests are not supported");
   }
   if (config.model_transaction_policy().decoupled()) {
-    return Invalid(
+    return InvalidArgument(
         "model_transaction_policy: decoupled models (any number of responses to a request) are not "
         "supported");
   }
   if (!config.batch_input().empty() || !config.batch_output().empty()) {
-    return Invalid(
+    return InvalidArgument(
         "batch_input, batch_output: tensors that the server makes of a batch, or deals out to its "
         "requests, are not supported");
   }
@@ -142,10 +141,11 @@ absl::Status CheckScheduling(const inference::ModelConfig& config) {
   }
   if (!config.has_ensemble_scheduling() ||
       (config.platform() != "ensemble" && !config.platform().empty())) {
-    return Invalid("an ensemble has the platform \"ensemble\" and ensemble_scheduling");
+    return InvalidArgument("an ensemble has the platform \"ensemble\" and ensemble_scheduling");
   }
   if (!config.instance_group().empty() || !config.backend().empty()) {
-    return Invalid("an ensemble has no backend and no instance_group: its models have them");
+    return InvalidArgument(
+        "an ensemble has no backend and no instance_group: its models have them");
   }
   return absl::OkStatus();
 }
@@ -159,7 +159,8 @@ bool IsEnsemble(const inference::ModelConfig& config) {
 absl::Status CheckConfig(const inference::ModelConfig& config) {
   RETURN_IF_ERROR(CheckScheduling(config));
   if (config.max_batch_size() < 0 || config.max_batch_size() > kMaxBatch) {
-    return Invalid("max_batch_size is {}, allowed is 0 to {}", config.max_batch_size(), kMaxBatch);
+    return InvalidArgument("max_batch_size is {}, allowed is 0 to {}", config.max_batch_size(),
+                           kMaxBatch);
   }
   RETURN_IF_ERROR(CheckTensors("input", config.input()));
   RETURN_IF_ERROR(CheckTensors("output", config.output()));

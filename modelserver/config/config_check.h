@@ -1,4 +1,4 @@
-// What a model's configuration must say once it is complete, and what of it has no effect here.
+// Checks a model's completed configuration, and finds the settings that have no effect here.
 #pragma once
 
 #include <string>
@@ -9,18 +9,22 @@
 
 namespace inferpool::modelserver {
 
-// platform "ensemble", or steps: the model is a plan of other models (ensemble.h).
+// Whether the model is an ensemble, which runs other models as its steps: its platform is
+// "ensemble", or it has ensemble_scheduling.
 bool IsEnsemble(const inference::ModelConfig& config);
 
-// Whether a completed configuration can be served: every tensor has a name, a datatype and
-// dimensions; sizes and counts are in range; the dynamic batcher's settings agree with each other;
-// nothing asks for what this server does not do (sequences, decoupled models, batch_input,
-// batch_output, shape tensors; a reshape, which an ensemble cannot have and a model's backend does
-// not see, reshape.h). An ensemble's steps are checked elsewhere (ensemble_plan.h), as they depend
-// on other models. Error: INVALID_ARGUMENT.
+// Checks that a completed configuration can be served. INVALID_ARGUMENT unless
+//  - every tensor has a name of its own, a datatype and valid dimensions,
+//  - sizes and counts are in range,
+//  - the settings of the dynamic batcher agree with each other, and
+//  - it asks for nothing that this server does not do: sequences, decoupled models, batch_input,
+//    batch_output, shape tensors.
+// It must not have a reshape: EngineConfig (reshape.h) has removed a model's, and an ensemble
+// cannot have one. The steps of an ensemble depend on other models, so PlanEnsemble
+// (ensemble_plan.h) checks them.
 absl::Status CheckConfig(const inference::ModelConfig& config);
 
-// Settings that the configuration has and this server ignores, for the log.
+// The settings of the configuration that this server ignores, as texts for the log.
 std::vector<std::string> UnusedSettings(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

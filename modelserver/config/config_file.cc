@@ -40,11 +40,6 @@ class Mistakes : public google::protobuf::io::ErrorCollector {
   int count_ = 0;
 };
 
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
-
 }  // namespace
 
 absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::path& file,
@@ -54,7 +49,7 @@ absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::pat
   if (std::filesystem::exists(file, error)) {
     std::ifstream stream(file);
     if (!stream) {
-      return Invalid("{}: cannot be opened", file.string());
+      return InvalidArgument("{}: cannot be opened", file.string());
     }
     google::protobuf::io::IstreamInputStream input(&stream);
     Mistakes mistakes(file);
@@ -65,8 +60,8 @@ absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::pat
     }
   }
   if (!config.name().empty() && config.name() != name) {
-    return Invalid("{}: the name '{}' is not the folder's, '{}'", file.string(), config.name(),
-                   name);
+    return InvalidArgument("{}: the name '{}' is not the folder's, '{}'", file.string(),
+                           config.name(), name);
   }
   config.set_name(name);
   return config;
@@ -75,15 +70,15 @@ absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::pat
 absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
                                                        const std::string& name) {
   if (json.size() > kMaxJsonBytes) {
-    return Invalid("the configuration is larger than 1 MiB");
+    return InvalidArgument("the configuration is larger than 1 MiB");
   }
   inference::ModelConfig config;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &config);
   if (!parsed.ok()) {
-    return Invalid("the configuration is not understood: {}", parsed.ToString());
+    return InvalidArgument("the configuration is not understood: {}", parsed.ToString());
   }
   if (!config.name().empty() && config.name() != name) {
-    return Invalid("the configuration is for '{}', not for '{}'", config.name(), name);
+    return InvalidArgument("the configuration is for '{}', not for '{}'", config.name(), name);
   }
   config.set_name(name);
   return config;
@@ -139,8 +134,9 @@ absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
     std::ranges::set_intersection(chosen, available, std::back_inserter(there));
     if (there.empty()) {
       chosen.resize(std::min(chosen.size(), kMaxVersionsNamed));
-      return Invalid("version_policy asks for specific versions ({}), of which none has a folder",
-                     fmt::join(chosen, ", "));
+      return InvalidArgument(
+          "version_policy asks for specific versions ({}), of which none has a folder",
+          fmt::join(chosen, ", "));
     }
     return there;
   }
@@ -157,7 +153,7 @@ const std::string* FindParameter(const inference::ModelConfig& config, const std
 }
 
 absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, const std::string& key,
-                                       double least, double most, double fallback) {
+                                       double min, double max, double fallback) {
   const std::string* text = FindParameter(config, key);
   if (text == nullptr) {
     return fallback;
@@ -165,8 +161,8 @@ absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, con
   double value = 0;
   const char* end = text->data() + text->size();
   const auto [rest, error] = std::from_chars(text->data(), end, value);
-  if (error != std::errc() || rest != end || !(value >= least && value <= most)) {
-    return Invalid("parameter '{}' is '{}', allowed is {} to {}", key, *text, least, most);
+  if (error != std::errc() || rest != end || !(value >= min && value <= max)) {
+    return InvalidArgument("parameter '{}' is '{}', allowed is {} to {}", key, *text, min, max);
   }
   return value;
 }

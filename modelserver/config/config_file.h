@@ -1,5 +1,5 @@
-// A model's configuration: reading config.pbtxt or JSON, and what is asked of it. What it must say
-// is config_check.h's.
+// Reads a model's configuration from config.pbtxt or JSON, and answers questions about it.
+// config_check.h has the rules for its content.
 #pragma once
 
 #include <filesystem>
@@ -11,36 +11,39 @@
 
 namespace inferpool::modelserver {
 
-// Reads protobuf's text format. A file that does not exist is an empty configuration: what it
-// leaves out is completed from the model (backends.h). `name` is the model's folder; a
-// configuration that gives another name is an error. Error: INVALID_ARGUMENT with file, line,
-// column and cause for each of the first few mistakes.
+// Reads a configuration in protobuf's text format. A file that does not exist gives an empty
+// configuration, because backends complete what is left out (backends.h). `name` is the name of the
+// model's folder. INVALID_ARGUMENT when the configuration has another name, or cannot be parsed;
+// then with file, line, column and cause of each of the first few mistakes.
 absl::StatusOr<inference::ModelConfig> ReadConfigFile(const std::filesystem::path& file,
                                                       const std::string& name);
 
-// The same of a load request's JSON, with protobuf's names (max_batch_size or maxBatchSize). A
-// field that is not known is an error. Error: INVALID_ARGUMENT; a megabyte is the most.
+// Reads the configuration in a load request, which is JSON with protobuf's names for the fields
+// (max_batch_size or maxBatchSize). INVALID_ARGUMENT when it has another name, an unknown field, or
+// more than 1 MiB, or cannot be parsed.
 absl::StatusOr<inference::ModelConfig> ParseConfigJson(const std::string& json,
                                                        const std::string& name);
 
-// Writes down what a configuration that passed CheckConfig leaves to its defaults, as Triton does
-// for those who read it: the version policy, the preferred batch size, and each instance group's
-// name, kind and count. Changes nothing of what the model does.
+// Sets what a configuration that has passed CheckConfig leaves to its defaults, as Triton does for
+// those who read it: the version policy, the preferred batch size, and the name, kind and count of
+// each instance group. The model does the same with and without it.
 void FillDefaults(inference::ModelConfig& config);
 
-// Instances of all groups together; 1 when none is configured.
+// The number of instances in all groups; 1 when no group is configured.
 int InstanceCount(const inference::ModelConfig& config);
 
-// The versions to serve of those there are, ascending: the latest one unless the policy says
-// otherwise. Of specific versions those that are there; when none is, that is an error.
+// Returns which of the `available` versions the policy serves, in ascending order: the latest one
+// unless it says otherwise. With specific versions, those that are available; INVALID_ARGUMENT when
+// none of them is.
 absl::StatusOr<std::vector<std::int64_t>> ChooseVersions(
     const inference::ModelVersionPolicy& policy, std::vector<std::int64_t> available);
 
-// parameters[key], or null.
+// parameters[key] of the configuration; null when it is absent.
 const std::string* FindParameter(const inference::ModelConfig& config, const std::string& key);
 
-// parameters[key] as a number from `least` to `most`; `fallback` when it is not given.
+// parameters[key] of the configuration as a number; `fallback` when it is absent. INVALID_ARGUMENT
+// when it is not a number from `min` to `max`.
 absl::StatusOr<double> NumberParameter(const inference::ModelConfig& config, const std::string& key,
-                                       double least, double most, double fallback);
+                                       double min, double max, double fallback);
 
 }  // namespace inferpool::modelserver

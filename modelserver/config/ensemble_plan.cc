@@ -1,12 +1,10 @@
 #include "modelserver/config/ensemble_plan.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <utility>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "proto/tensor.h"
 
 namespace inferpool::modelserver {
@@ -14,12 +12,7 @@ namespace {
 
 constexpr int kMaxSteps = 64;
 
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
-
-// What is known of a tensor of the ensemble: from the configuration, or from a model's.
+// What the ensemble's and the models' configurations say about a tensor of the ensemble.
 struct Tensor {
   std::size_t index = 0;
   bool made = false;  // an input of the ensemble, or an output of a step
@@ -42,7 +35,7 @@ class Planner {
   absl::StatusOr<EnsemblePlan> Plan() {
     const auto& steps = config_.ensemble_scheduling().step();
     if (steps.empty() || steps.size() > kMaxSteps) {
-      return Invalid("an ensemble has 1 to {} steps, this one {}", kMaxSteps, steps.size());
+      return InvalidArgument("an ensemble has 1 to {} steps, this one {}", kMaxSteps, steps.size());
     }
     for (const inference::ModelInput& input : config_.input()) {
       Tensor& tensor = Named(input.name());
@@ -52,14 +45,14 @@ class Planner {
     for (const inference::ModelOutput& output : config_.output()) {
       Tensor& tensor = Named(output.name());
       if (tensor.made) {
-        return Invalid("'{}' is an input and an output of the ensemble", output.name());
+        return InvalidArgument("'{}' is an input and an output of the ensemble", output.name());
       }
       RETURN_IF_ERROR(Agree(output.name(), tensor, config_, output));
       plan_.outputs.push_back(tensor.index);
     }
     for (const inference::ModelEnsembling::Step& step : steps) {
       if (const absl::Status status = AddStep(step); !status.ok()) {
-        return Invalid("the step of model '{}': {}", step.model_name(), Message(status));
+        return InvalidArgument("the step of model '{}': {}", step.model_name(), Message(status));
       }
     }
     plan_.tensors = tensors_.size();
@@ -78,7 +71,7 @@ class Planner {
     return found->second;
   }
 
-  // What `described`, of `config`, says of the tensor must be what is known of it.
+  // Checks that `described`, a tensor in `config`, agrees with what is known of the tensor.
   template <typename Described>
   static absl::Status Agree(const std::string& name, Tensor& tensor,
                             const inference::ModelConfig& config, const Described& described) {
@@ -90,30 +83,30 @@ class Planner {
       return absl::OkStatus();
     }
     if (tensor.datatype != described.data_type() || !ShapesAgree(tensor.shape, shape)) {
-      return Invalid("tensor '{}' is {} {} at one end and {} {} at the other", name,
-                     DatatypeName(tensor.datatype), ShapeText(tensor.shape),
-                     DatatypeName(described.data_type()), ShapeText(shape));
+      return InvalidArgument("tensor '{}' is {} {} at one end and {} {} at the other", name,
+                             DatatypeName(tensor.datatype), ShapeText(tensor.shape),
+                             DatatypeName(described.data_type()), ShapeText(shape));
     }
     return absl::OkStatus();
   }
 
   absl::Status AddStep(const inference::ModelEnsembling::Step& step) {
     if (step.model_name() == config_.name()) {
-      return Invalid("an ensemble cannot be its own step");
+      return InvalidArgument("an ensemble cannot be its own step");
     }
     if (step.model_version() < -1) {
-      return Invalid("model_version is {}, allowed is -1 for the latest, or a version",
-                     step.model_version());
+      return InvalidArgument("model_version is {}, allowed is -1 for the latest, or a version",
+                             step.model_version());
     }
     EnsemblePlan::Step planned{
         .model = step.model_name(), .version = StepVersion(step), .inputs = {}, .outputs = {}};
     const inference::ModelConfig* model = config_of_(planned.model, planned.version);
     if (model == nullptr) {
-      return Invalid("it is not ready");
+      return InvalidArgument("it is not ready");
     }
     if (config_.max_batch_size() > model->max_batch_size()) {
-      return Invalid("its max_batch_size is {}, the ensemble's {}", model->max_batch_size(),
-                     config_.max_batch_size());
+      return InvalidArgument("its max_batch_size is {}, the ensemble's {}", model->max_batch_size(),
+                             config_.max_batch_size());
     }
     RETURN_IF_ERROR(AddInputs(step, *model, planned));
     RETURN_IF_ERROR(AddOutputs(step, *model, planned));
@@ -126,7 +119,7 @@ class Planner {
     for (const inference::ModelInput& input : model.input()) {
       const auto mapped = step.input_map().find(input.name());
       if (mapped == step.input_map().end()) {
-        return Invalid("input_map lacks its input '{}'", input.name());
+        return InvalidArgument("input_map lacks its input '{}'", input.name());
       }
       Tensor& tensor = Named(mapped->second);
       plan_.read[tensor.index] = true;
@@ -136,7 +129,7 @@ class Planner {
     for (const auto& [name, tensor] : step.input_map()) {
       if (std::ranges::find(model.input(), name, &inference::ModelInput::name) ==
           model.input().end()) {
-        return Invalid("input_map names '{}', which is no input of it", name);
+        return InvalidArgument("input_map names '{}', which is no input of it", name);
       }
     }
     return absl::OkStatus();
@@ -145,16 +138,16 @@ class Planner {
   absl::Status AddOutputs(const inference::ModelEnsembling::Step& step,
                           const inference::ModelConfig& model, EnsemblePlan::Step& planned) {
     if (step.output_map().empty()) {
-      return Invalid("output_map is empty");
+      return InvalidArgument("output_map is empty");
     }
     for (const auto& [name, tensor_name] : step.output_map()) {
       const auto output = std::ranges::find(model.output(), name, &inference::ModelOutput::name);
       if (output == model.output().end()) {
-        return Invalid("output_map names '{}', which is no output of it", name);
+        return InvalidArgument("output_map names '{}', which is no output of it", name);
       }
       Tensor& tensor = Named(tensor_name);
       if (std::exchange(tensor.made, true)) {
-        return Invalid("tensor '{}' is made twice", tensor_name);
+        return InvalidArgument("tensor '{}' is made twice", tensor_name);
       }
       RETURN_IF_ERROR(Agree(tensor_name, tensor, model, *output));
       planned.outputs.push_back({name, tensor.index});
@@ -165,13 +158,13 @@ class Planner {
   absl::Status CheckMade() const {
     for (const auto& [name, tensor] : tensors_) {
       if (!tensor.made) {
-        return Invalid("no step makes the tensor '{}'", name);
+        return InvalidArgument("no step makes the tensor '{}'", name);
       }
     }
     return absl::OkStatus();
   }
 
-  // Again and again the first step whose inputs are there.
+  // Puts the steps in order: the next one is always the first whose inputs have been made.
   absl::Status Sort() {
     std::vector<bool> there(plan_.tensors, false);
     for (const inference::ModelInput& input : config_.input()) {
@@ -184,8 +177,8 @@ class Planner {
             step.inputs, [&there](const EnsemblePlan::Wire& wire) { return there[wire.tensor]; });
       });
       if (next == unsorted.end()) {
-        return Invalid("a cycle: the step of model '{}' waits for its own outputs",
-                       unsorted.front().model);
+        return InvalidArgument("a cycle: the step of model '{}' waits for its own outputs",
+                               unsorted.front().model);
       }
       for (const EnsemblePlan::Wire& wire : next->outputs) {
         there[wire.tensor] = true;

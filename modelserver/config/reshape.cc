@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -13,15 +15,14 @@ std::span<const std::int64_t> View(const Dims& dims) {
   return {dims.data(), static_cast<std::size_t>(dims.size())};
 }
 
-// How many elements lie before, between and after the sizes that are open.
+// The numbers of elements before, between and after the dimensions of -1.
 absl::StatusOr<std::vector<std::int64_t>> Counts(std::span<const std::int64_t> shape) {
   std::vector<std::int64_t> counts;
   while (true) {
     const auto open = std::ranges::find(shape, -1);
     const auto known = static_cast<std::size_t>(open - shape.begin());
-    const absl::StatusOr<std::int64_t> count = ElementCount(shape.first(known));
-    RETURN_IF_ERROR(count.status());
-    counts.push_back(*count);
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(shape.first(known)));
+    counts.push_back(count);
     if (open == shape.end()) {
       return counts;
     }
@@ -38,9 +39,9 @@ absl::Status ToEngine(std::string_view kind, google::protobuf::RepeatedPtrField<
     const auto dims = Counts(View(tensor.dims()));
     const auto shape = Counts(View(tensor.reshape().shape()));
     if (tensor.dims().empty() || !dims.ok() || !shape.ok() || *dims != *shape) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{} '{}': reshape to {} does not have the elements of the dims {}", kind, tensor.name(),
-          ShapeText(View(tensor.reshape().shape())), ShapeText(View(tensor.dims()))));
+      return InvalidArgument("{} '{}': reshape to {} does not have the elements of the dims {}",
+                             kind, tensor.name(), ShapeText(View(tensor.reshape().shape())),
+                             ShapeText(View(tensor.dims())));
     }
     *tensor.mutable_dims() = tensor.reshape().shape();
     tensor.clear_reshape();
@@ -48,7 +49,7 @@ absl::Status ToEngine(std::string_view kind, google::protobuf::RepeatedPtrField<
   return absl::OkStatus();
 }
 
-// A backend adds tensors behind those that there were.
+// Backends only add tensors after the configured ones, so the indices agree.
 template <typename Tensor>
 void ToClient(const google::protobuf::RepeatedPtrField<Tensor>& configured,
               google::protobuf::RepeatedPtrField<Tensor>& tensors) {
@@ -101,8 +102,10 @@ std::vector<std::vector<std::int64_t>> ReshapeInputs(const inference::ModelConfi
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const inference::ModelInput& input = config.input(static_cast<int>(i));
     if (input.has_reshape()) {
-      shapes.push_back(*Reshaped(inputs[i].shape, config.max_batch_size() > 0, input.dims(),
-                                 input.reshape().shape()));
+      absl::StatusOr<std::vector<std::int64_t>> shape = Reshaped(
+          inputs[i].shape, config.max_batch_size() > 0, input.dims(), input.reshape().shape());
+      CHECK(shape.ok());  // OrderInputs has checked the number of dimensions
+      shapes.push_back(*std::move(shape));
       inputs[i].shape = shapes.back();
     }
   }

@@ -1,5 +1,4 @@
-// What Ultralytics' exports say of themselves in the metadata of the ONNX file, in Python's
-// notation.
+// Parses the metadata that Ultralytics' exports have in their ONNX file, in Python's notation.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +9,9 @@
 
 namespace inferpool::modelserver {
 
-// `names`, a dict: {0: 'person', 1: "driver's"}. A class without a name gets its number. Empty when
-// the text is not that in UTF-8, or names a class past 9999.
+// Parses `names`, a dict: {0: 'person', 1: "driver's"}. Returns the names in class order; a class
+// without a name gets its number. Empty when the text is not such a dict in UTF-8, or has a class
+// over 9999.
 std::vector<std::string> ParseUltralyticsNames(std::string_view text);
 
 struct UltralyticsSize {
@@ -19,8 +19,8 @@ struct UltralyticsSize {
   std::int64_t width;
 };
 
-// `imgsz`, a list: [640, 640]. Nothing when the text is not that, or has a side that no picture
-// has.
+// Parses `imgsz`, a list: [640, 640]. nullopt when the text is not such a list, or a side is not
+// one that a picture can have.
 std::optional<UltralyticsSize> ParseUltralyticsSize(std::string_view text);
 
 }  // namespace inferpool::modelserver

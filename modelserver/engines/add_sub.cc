@@ -1,7 +1,5 @@
 #include "modelserver/engines/add_sub.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -48,15 +46,15 @@ absl::Status PutNumbers(std::span<const TensorView> inputs, int index, Calculate
   }
   const std::span<const std::byte> a = inputs[0].data;
   const std::span<const std::byte> b = inputs[1].data;
-  const absl::StatusOr<std::span<std::byte>> memory = outputs.Add(index, inputs[0].shape, a.size());
-  RETURN_IF_ERROR(memory.status());
+  ASSIGN_OR_RETURN(const std::span<std::byte> memory,
+                   outputs.Add(index, inputs[0].shape, a.size()));
   for (std::size_t at = 0; at + sizeof(T) <= a.size(); at += sizeof(T)) {
     T left{};
     T right{};
     std::memcpy(&left, a.data() + at, sizeof left);
     std::memcpy(&right, b.data() + at, sizeof right);
     const T result = calculate(left, right);
-    std::memcpy(memory->data() + at, &result, sizeof result);
+    std::memcpy(memory.data() + at, &result, sizeof result);
   }
   return absl::OkStatus();
 }
@@ -68,19 +66,17 @@ absl::Status AddNumbers(std::span<const TensorView> inputs, Outputs& outputs) {
 }
 
 absl::StatusOr<std::vector<std::int64_t>> ReadIntegers(const TensorView& tensor) {
-  const absl::StatusOr<std::int64_t> count = ElementCount(tensor.shape);
-  RETURN_IF_ERROR(count.status());
-  const absl::StatusOr<std::vector<std::string_view>> elements = DecodeBytes(tensor.data, *count);
-  RETURN_IF_ERROR(elements.status());
+  ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(tensor.shape));
+  ASSIGN_OR_RETURN(const std::vector<std::string_view> elements, DecodeBytes(tensor.data, count));
   std::vector<std::int64_t> numbers;
-  numbers.reserve(elements->size());
-  for (const std::string_view element : *elements) {
+  numbers.reserve(elements.size());
+  for (const std::string_view element : elements) {
     std::int64_t number = 0;
     const char* end = element.data() + element.size();
     const auto [rest, error] = std::from_chars(element.data(), end, number);
     if (error != std::errc() || rest != end) {
-      return absl::InvalidArgumentError(
-          fmt::format("input '{}': '{}' is no 64-bit integer", tensor.name, element.substr(0, 40)));
+      return InvalidArgument("input '{}': '{}' is no 64-bit integer", tensor.name,
+                             element.substr(0, 40));
     }
     numbers.push_back(number);
   }
@@ -88,15 +84,13 @@ absl::StatusOr<std::vector<std::int64_t>> ReadIntegers(const TensorView& tensor)
 }
 
 absl::Status AddTexts(std::span<const TensorView> inputs, Outputs& outputs) {
-  const absl::StatusOr<std::vector<std::int64_t>> a = ReadIntegers(inputs[0]);
-  RETURN_IF_ERROR(a.status());
-  const absl::StatusOr<std::vector<std::int64_t>> b = ReadIntegers(inputs[1]);
-  RETURN_IF_ERROR(b.status());
+  ASSIGN_OR_RETURN(const std::vector<std::int64_t> a, ReadIntegers(inputs[0]));
+  ASSIGN_OR_RETURN(const std::vector<std::int64_t> b, ReadIntegers(inputs[1]));
   std::string sums;
   std::string differences;
-  for (std::size_t i = 0; i < a->size(); ++i) {
-    AppendBytesElement(std::to_string(Sum((*a)[i], (*b)[i])), sums);
-    AppendBytesElement(std::to_string(Difference((*a)[i], (*b)[i])), differences);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    AppendBytesElement(std::to_string(Sum(a[i], b[i])), sums);
+    AppendBytesElement(std::to_string(Difference(a[i], b[i])), differences);
   }
   RETURN_IF_ERROR(outputs.Put(0, inputs[0].shape, std::as_bytes(std::span(sums))));
   return outputs.Put(1, inputs[0].shape, std::as_bytes(std::span(differences)));
@@ -143,9 +137,9 @@ class AddSubEngine : public OneByOneEngine {
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     if (!std::ranges::equal(inputs[0].shape, inputs[1].shape)) {
-      return absl::InvalidArgumentError(
-          fmt::format("inputs '{}' and '{}' differ in their shape: {} and {}", inputs[0].name,
-                      inputs[1].name, ShapeText(inputs[0].shape), ShapeText(inputs[1].shape)));
+      return InvalidArgument("inputs '{}' and '{}' differ in their shape: {} and {}",
+                             inputs[0].name, inputs[1].name, ShapeText(inputs[0].shape),
+                             ShapeText(inputs[1].shape));
     }
     try {
       return operation_(inputs, outputs);
@@ -175,7 +169,7 @@ absl::Status CompleteAddSub(inference::ModelConfig& config) {
   if (config.input_size() != 2 || config.output_size() != 2 ||
       OperationOf(config.input(0).data_type()) == nullptr || !same(config.input(1)) ||
       !std::ranges::all_of(config.output(), same)) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'add_sub' has two inputs and two outputs, all of one data_type (integers, FP32, "
         "FP64, STRING) and the same dims");
   }

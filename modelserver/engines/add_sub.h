@@ -1,10 +1,10 @@
-// Backend "add_sub": the first output is the sum of the two inputs, the second one their
-// difference, element by element. Triton's "simple" models, with which its example clients and
-// tests talk.
+// Backend "add_sub": the first output is the sum of the two inputs and the second one their
+// difference, element by element. These are Triton's "simple" models, which its example clients and
+// tests use.
 //
-// The configuration names the two inputs, all of one datatype and the same dims; outputs that it
-// leaves out are completed as OUTPUT0 and OUTPUT1. Integers wrap around. BYTES elements are decimal
-// integers of 64 bits, as Triton's simple_string has them.
+// The configuration has two inputs of the same datatype and dims. When it has no outputs, they are
+// completed as OUTPUT0 and OUTPUT1. Integers wrap around. BYTES elements are decimal integers of 64
+// bits, as in Triton's model simple_string.
 #pragma once
 
 #include <memory>
@@ -15,10 +15,10 @@
 
 namespace inferpool::modelserver {
 
-// Error: INVALID_ARGUMENT when the tensors are not as above.
+// Completes the configuration. INVALID_ARGUMENT when its tensors are not as above.
 absl::Status CompleteAddSub(inference::ModelConfig& config);
 
-// One instance.
+// Makes one instance of a completed configuration.
 absl::StatusOr<std::unique_ptr<Engine>> MakeAddSubEngine(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

@@ -13,7 +13,7 @@
 #include "modelserver/engines/opencv_dnn.h"
 #include "modelserver/engines/opencv_hog.h"
 #include "modelserver/engines/opencv_letterbox.h"
-#include "modelserver/engines/picture.h"
+#include "modelserver/engines/picture_detector.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -30,12 +30,11 @@ absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
   }
   const std::filesystem::path name = config.default_model_filename();
   if (name.filename() != name) {
-    return absl::InvalidArgumentError("default_model_filename is not a plain file name");
+    return InvalidArgument("default_model_filename is not a plain file name");
   }
-  absl::StatusOr<OnnxFile> onnx = ReadOnnxFile(OnnxPath(config, version_folder));
-  RETURN_IF_ERROR(onnx.status());
-  class_names = std::move(onnx->class_names);
-  RETURN_IF_ERROR(CompleteFromOnnx(*onnx, config));
+  ASSIGN_OR_RETURN(OnnxFile onnx, ReadOnnxFile(OnnxPath(config, version_folder)));
+  class_names = std::move(onnx.class_names);
+  RETURN_IF_ERROR(CompleteFromOnnx(onnx, config));
   CompleteOutputDims(OnnxPath(config, version_folder), config);
   return absl::OkStatus();
 }
@@ -79,8 +78,7 @@ absl::StatusOr<const Backend*> FindBackend(const inference::ModelConfig& config)
   if (found == kBackends.end()) {
     std::vector<std::string_view> names;
     std::ranges::transform(kBackends, std::back_inserter(names), &Backend::name);
-    return absl::InvalidArgumentError(
-        fmt::format("there is no backend '{}', only {}", name, fmt::join(names, ", ")));
+    return InvalidArgument("there is no backend '{}', only {}", name, fmt::join(names, ", "));
   }
   return found;
 }

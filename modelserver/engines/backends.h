@@ -1,4 +1,4 @@
-// The backends this server has: the one place that knows their names.
+// The table of this server's backends. Only this file knows their names.
 #pragma once
 
 #include <filesystem>
@@ -15,20 +15,22 @@ namespace inferpool::modelserver {
 
 struct Backend {
   std::string_view name;
-  // A model without version folders is its version 1: nothing of it need lie in one.
+  // False when the backend reads no files of a version. A model without version folders then has
+  // the version 1.
   bool needs_version_folder;
-  // Completes what the configuration leaves out and checks the rest against the model in
-  // `version_folder`. `class_names` gets the model file's own, if it has any.
+  // Completes what the configuration leaves out, and checks the rest against the model in
+  // `version_folder`. `class_names` gets the class names in the model's file, if it has any.
   absl::Status (*complete)(const std::filesystem::path& version_folder,
                            inference::ModelConfig& config, std::vector<std::string>& class_names);
-  // Makes one instance of a completed and checked configuration.
+  // Makes one instance of a configuration that is completed and has passed CheckConfig.
   absl::StatusOr<std::unique_ptr<Engine>> (*make)(const inference::ModelConfig& config,
                                                   const std::filesystem::path& version_folder);
 };
 
-// The backend of a configuration, by `backend`, else by `platform`; opencv_dnn when both are empty.
-// Triton's ONNX backend (backend "onnxruntime", platform "onnxruntime_onnx") is served by
-// opencv_dnn, so one repository does for both servers. Error: INVALID_ARGUMENT, with what there is.
+// Finds the backend that `backend` names, or `platform` when `backend` is empty; opencv_dnn when
+// both are. opencv_dnn also serves models of Triton's ONNX backend (backend "onnxruntime", platform
+// "onnxruntime_onnx"), so that a repository can be used by both servers. INVALID_ARGUMENT, with the
+// names that there are, when there is no such backend.
 absl::StatusOr<const Backend*> FindBackend(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

@@ -1,10 +1,10 @@
-// Layers of our own in OpenCV's networks, which modelserver/engines/onnx/silu.h asks for by name.
+// Our own layers in OpenCV's networks, to which UseFastSigmoids (onnx/silu.h) rewrites a graph.
 #pragma once
 
 namespace inferpool::modelserver {
 
-// Makes them known to OpenCV, whose registry is the process's. Must come before a network that has
-// them is read; does nothing the second time. Thread safe.
+// Registers the layers with OpenCV for the whole process. Must be called before a network that has
+// them is read. More calls do nothing. Thread safe.
 void RegisterFastLayers();
 
 }  // namespace inferpool::modelserver

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "modelserver/config/config_file.h"
+#include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -20,6 +21,7 @@ class IdentityEngine : public Engine {
     if (delay_.count() > 0) {
       std::this_thread::sleep_for(delay_);
     }
+    CHECK(!batch.empty());
     batch.back().infer_end = Clock::now();
     for (Execution& execution : batch) {
       execution.status = Copy(execution.inputs, *execution.outputs);
@@ -62,16 +64,15 @@ absl::Status CompleteIdentity(inference::ModelConfig& config) {
     }
   }
   if (!std::ranges::equal(config.input(), config.output(), Match)) {
-    return absl::InvalidArgumentError(
+    return InvalidArgument(
         "backend 'identity' has as many outputs as inputs, each of its input's data_type and dims");
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeIdentityEngine(const inference::ModelConfig& config) {
-  const absl::StatusOr<double> delay = NumberParameter(config, "execute_delay_ms", 0, 60'000, 0);
-  RETURN_IF_ERROR(delay.status());
-  return std::make_unique<IdentityEngine>(std::chrono::duration<double, std::milli>(*delay));
+  ASSIGN_OR_RETURN(const double delay, NumberParameter(config, "execute_delay_ms", 0, 60'000, 0));
+  return std::make_unique<IdentityEngine>(std::chrono::duration<double, std::milli>(delay));
 }
 
 }  // namespace inferpool::modelserver

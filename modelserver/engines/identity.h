@@ -1,11 +1,11 @@
-// Backend "identity": output i is input i, whatever it holds. For tests, measurements and as a
-// stand-in for a model, as Triton's backend of the same name is.
+// Backend "identity": output i is a copy of input i. It is for tests, for measurements, and to
+// stand in for a model, like Triton's backend of that name.
 //
-// The configuration names the inputs, of any datatypes and dims; outputs that it leaves out are
-// completed as OUTPUT0, OUTPUT1, ... of the same.
+// The configuration has inputs of any datatypes and dims. When it has no outputs, they are
+// completed as OUTPUT0, OUTPUT1, ... with the inputs' datatypes and dims.
 //
 // Parameters:
-//   execute_delay_ms  0  (0 to 60000)  time that an execution takes, however many requests it has
+//   execute_delay_ms  0  (0 to 60000)  the time that a batch takes, whatever its size
 #pragma once
 
 #include <memory>
@@ -16,10 +16,11 @@
 
 namespace inferpool::modelserver {
 
-// Error: INVALID_ARGUMENT when the outputs are not the inputs' match.
+// Completes the configuration. INVALID_ARGUMENT when the outputs do not match the inputs.
 absl::Status CompleteIdentity(inference::ModelConfig& config);
 
-// One instance. Error: INVALID_ARGUMENT for a parameter out of range.
+// Makes one instance of a completed configuration. INVALID_ARGUMENT when a parameter is out of
+// range.
 absl::StatusOr<std::unique_ptr<Engine>> MakeIdentityEngine(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

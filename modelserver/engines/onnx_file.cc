@@ -1,6 +1,5 @@
 #include "modelserver/engines/onnx_file.h"
 
-#include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
@@ -14,11 +13,6 @@
 
 namespace inferpool::modelserver {
 namespace {
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 inference::DataType FromOnnx(int type) {
   switch (type) {
@@ -59,12 +53,12 @@ absl::StatusOr<OnnxTensor> Describe(const onnx::ValueInfoProto& value) {
   OnnxTensor tensor;
   tensor.name = value.name();
   if (!IsUtf8(tensor.name)) {
-    return Invalid("'{}' is not UTF-8, as a tensor's name must be", tensor.name);
+    return InvalidArgument("'{}' is not UTF-8, as a tensor's name must be", tensor.name);
   }
   const onnx::TypeProto::Tensor& type = value.type().tensor_type();
   tensor.datatype = FromOnnx(type.elem_type());
   if (tensor.datatype == inference::TYPE_INVALID || !type.has_shape()) {
-    return Invalid("'{}' is not a tensor with a known datatype and shape", tensor.name);
+    return InvalidArgument("'{}' is not a tensor with a known datatype and shape", tensor.name);
   }
   for (const onnx::TensorShapeProto::Dimension& dimension : type.shape().dim()) {
     tensor.shape.push_back(
@@ -99,7 +93,7 @@ absl::Status CompleteTensor(std::string_view kind, const OnnxTensor& file, bool 
   std::span<const std::int64_t> shape = file.shape;
   if (batch) {
     if (!CanBatch(file)) {
-      return Invalid(
+      return InvalidArgument(
           "max_batch_size is over 0, but the model file's {} '{}' has the shape {}, whose first "
           "dimension is neither open nor 1",
           kind, file.name, ShapeText(shape));
@@ -110,8 +104,9 @@ absl::Status CompleteTensor(std::string_view kind, const OnnxTensor& file, bool 
     tensor.set_data_type(file.datatype);
   }
   if (tensor.data_type() != file.datatype) {
-    return Invalid("{} '{}' is {} in the configuration, {} in the model file", kind, file.name,
-                   DatatypeName(tensor.data_type()), DatatypeName(file.datatype));
+    return InvalidArgument("{} '{}' is {} in the configuration, {} in the model file", kind,
+                           file.name, DatatypeName(tensor.data_type()),
+                           DatatypeName(file.datatype));
   }
   if (tensor.dims().empty()) {
     tensor.mutable_dims()->Add(shape.begin(), shape.end());
@@ -120,9 +115,9 @@ absl::Status CompleteTensor(std::string_view kind, const OnnxTensor& file, bool 
         return actual == -1 || configured == actual;
       })) {
     const std::vector<std::int64_t> dims(tensor.dims().begin(), tensor.dims().end());
-    return Invalid("{} '{}' has the dims {} in the configuration, {} in the model file{}", kind,
-                   file.name, ShapeText(dims), ShapeText(shape),
-                   batch ? " after the batch" : " (max_batch_size is 0)");
+    return InvalidArgument("{} '{}' has the dims {} in the configuration, {} in the model file{}",
+                           kind, file.name, ShapeText(dims), ShapeText(shape),
+                           batch ? " after the batch" : " (max_batch_size is 0)");
   }
   return absl::OkStatus();
 }
@@ -133,7 +128,7 @@ absl::Status CompleteTensors(std::string_view kind, const std::vector<OnnxTensor
                              google::protobuf::RepeatedPtrField<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) {
     if (std::ranges::find(file, tensor.name(), &OnnxTensor::name) == file.end()) {
-      return Invalid("the model file has no {} '{}'", kind, tensor.name());
+      return InvalidArgument("the model file has no {} '{}'", kind, tensor.name());
     }
   }
   for (const OnnxTensor& wanted : file) {
@@ -176,9 +171,7 @@ void NameSides(const std::vector<OnnxTensor>& inputs, const UltralyticsSize& siz
 }  // namespace
 
 absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
-  const absl::StatusOr<onnx::ModelProto> read = onnx_graph::ReadModelFile(file);
-  RETURN_IF_ERROR(read.status());
-  const onnx::ModelProto& model = *read;
+  ASSIGN_OR_RETURN(const onnx::ModelProto model, onnx_graph::ReadModelFile(file));
   OnnxFile onnx;
   std::unordered_set<std::string_view> initializers;
   for (const onnx::TensorProto& initializer : model.graph().initializer()) {
@@ -186,15 +179,13 @@ absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
   }
   for (const onnx::ValueInfoProto& input : model.graph().input()) {
     if (!initializers.contains(input.name())) {
-      absl::StatusOr<OnnxTensor> tensor = Describe(input);
-      RETURN_IF_ERROR(tensor.status());
-      onnx.inputs.push_back(*std::move(tensor));
+      ASSIGN_OR_RETURN(OnnxTensor tensor, Describe(input));
+      onnx.inputs.push_back(std::move(tensor));
     }
   }
   for (const onnx::ValueInfoProto& output : model.graph().output()) {
-    absl::StatusOr<OnnxTensor> tensor = Describe(output);
-    RETURN_IF_ERROR(tensor.status());
-    onnx.outputs.push_back(*std::move(tensor));
+    ASSIGN_OR_RETURN(OnnxTensor tensor, Describe(output));
+    onnx.outputs.push_back(std::move(tensor));
   }
   for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
     if (entry.key() == "names") {

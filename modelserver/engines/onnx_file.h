@@ -1,4 +1,4 @@
-// What an ONNX file says of itself: its inputs and outputs, and its metadata. Nothing is run.
+// Reads the inputs, outputs and metadata of an ONNX file, without running it.
 #pragma once
 
 #include <cstdint>
@@ -16,36 +16,36 @@ namespace inferpool::modelserver {
 struct OnnxTensor {
   std::string name;
   inference::DataType datatype = inference::TYPE_INVALID;
-  std::vector<std::int64_t> shape;  // -1 where the file leaves the size open
+  std::vector<std::int64_t> shape;  // -1 where the file does not give the size
 };
 
 struct OnnxFile {
   std::vector<OnnxTensor> inputs;  // without initializers
   std::vector<OnnxTensor> outputs;
-  // Ultralytics' `names` and `imgsz`; often empty.
+  // From Ultralytics' metadata `names` and `imgsz`, which other files do not have.
   std::vector<std::string> class_names;
   std::optional<UltralyticsSize> picture_size;
 };
 
-// Error: INVALID_ARGUMENT when the file cannot be read, is not ONNX, or has an input or output
-// without a shape or with a datatype that KServe does not know.
+// Reads an ONNX file. INVALID_ARGUMENT when it cannot be read, is not ONNX, or has an input or
+// output without a shape or with a datatype that KServe does not have.
 absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file);
 
-// Batch size of a model whose file leaves the batch open and whose configuration names none:
-// Triton's default for completed configurations.
+// The max_batch_size of a model whose file leaves the batch open and whose configuration does not
+// give one. It is Triton's default for completed configurations.
 inline constexpr int kDefaultMaxBatchSize = 4;
 
-// Completes what `config` leaves out, from the file:
-//  - max_batch_size: when every input and output has an open first dimension, and the
-//    configuration's tensors (if any) are written without it, kDefaultMaxBatchSize; else 0, and
-//    the batch, if the file has one, is a dimension like the others. A file whose batch is fixed
-//    to 1 can be served in batches all the same, when the configuration names a size: the engine
-//    runs rows one by one.
-//  - inputs and outputs, their data_type and dims. Inputs that are missing are added; outputs only
-//    when there are none, as a configuration may serve a part of them. Where the file leaves a
-//    picture's height and width open, they are its picture_size.
-// Error: the configuration contradicts the file (a name, a datatype, a shape, a batch where the
-// file's first dimension is fixed to more than 1), with both sides in the text.
+// Completes what `config` leaves out with what the file says:
+//  - max_batch_size. It is kDefaultMaxBatchSize when every input and output has an open first
+//    dimension and the configuration's tensors, if it has any, are written without that dimension.
+//    Otherwise it is 0, and a batch in the file is a dimension like the others. A configuration may
+//    give a max_batch_size for a file whose batch is fixed to 1, because the engine runs the rows
+//    one by one.
+//  - inputs and outputs with their data_type and dims. Missing inputs are added. Outputs are added
+//    only when there are none, because a configuration may serve only some of them. Where the file
+//    leaves a picture's height and width open, they are those of picture_size.
+// INVALID_ARGUMENT, with both sides in the text, when the configuration contradicts the file: a
+// name, a datatype, a shape, or a batch where the file's first dimension is fixed to more than 1.
 absl::Status CompleteFromOnnx(const OnnxFile& onnx, inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

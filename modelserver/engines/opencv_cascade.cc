@@ -1,7 +1,5 @@
 #include "modelserver/engines/opencv_cascade.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>
@@ -9,8 +7,8 @@
 
 #include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "modelserver/engines/picture.h"
-#include "modelserver/engines/windows.h"
+#include "modelserver/engines/picture_detector.h"
+#include "modelserver/engines/window_clusters.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -31,13 +29,12 @@ class CascadeEngine : public OneByOneEngine {
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     return GuardOpenCv([&] {
-      const absl::StatusOr<cv::Mat> picture = PictureOf(inputs.front());
-      RETURN_IF_ERROR(picture.status());
+      ASSIGN_OR_RETURN(const cv::Mat picture, PictureOf(inputs.front()));
       std::vector<Detection> detections;
-      if (!picture->empty()) {
-        detections = Detect(*picture);
+      if (!picture.empty()) {
+        detections = Detect(picture);
       }
-      return PutDetections(std::move(detections), picture->size(), outputs);
+      return PutDetections(std::move(detections), picture.size(), outputs);
     });
   }
 
@@ -72,7 +69,7 @@ class CascadeEngine : public OneByOneEngine {
     for (const WindowCluster& cluster : clusters) {
       const float confidence =
           EvidenceConfidence(cluster.agreement * density, settings_.confidence_half);
-      if (confidence >= kLeastConfidence) {
+      if (confidence >= kMinConfidence) {
         detections.push_back(
             {.box = cv::Rect2f(cluster.box.tl() * up, cluster.box.br() * up), .score = confidence});
       }
@@ -86,25 +83,21 @@ class CascadeEngine : public OneByOneEngine {
 };
 
 absl::StatusOr<Settings> ReadSettings(const inference::ModelConfig& config) {
-  const auto scale_factor = NumberParameter(config, "scale_factor", 1.01, 2, 1.2);
-  RETURN_IF_ERROR(scale_factor.status());
-  const auto min_size = NumberParameter(config, "min_size", 8, 4096, 24);
-  RETURN_IF_ERROR(min_size.status());
-  const auto max_side = NumberParameter(config, "max_side", 64, 8192, 1024);
-  RETURN_IF_ERROR(max_side.status());
-  const auto half = NumberParameter(config, "confidence_half", 0.001, 1e6, 50);
-  RETURN_IF_ERROR(half.status());
-  return Settings{.scale_factor = *scale_factor,
-                  .min_size = static_cast<int>(*min_size),
-                  .max_side = static_cast<int>(*max_side),
-                  .confidence_half = *half};
+  ASSIGN_OR_RETURN(const auto scale_factor, NumberParameter(config, "scale_factor", 1.01, 2, 1.2));
+  ASSIGN_OR_RETURN(const auto min_size, NumberParameter(config, "min_size", 8, 4096, 24));
+  ASSIGN_OR_RETURN(const auto max_side, NumberParameter(config, "max_side", 64, 8192, 1024));
+  ASSIGN_OR_RETURN(const auto half, NumberParameter(config, "confidence_half", 0.001, 1e6, 50));
+  return Settings{.scale_factor = scale_factor,
+                  .min_size = static_cast<int>(min_size),
+                  .max_side = static_cast<int>(max_side),
+                  .confidence_half = half};
 }
 
 absl::StatusOr<std::filesystem::path> FindCascade(const inference::ModelConfig& config,
                                                   const std::filesystem::path& version_folder) {
   const std::string* name = FindParameter(config, "cascade");
   if (name == nullptr || name->empty() || std::filesystem::path(*name).filename() != *name) {
-    return absl::InvalidArgumentError("the parameter 'cascade' must be a plain file name");
+    return InvalidArgument("the parameter 'cascade' must be a plain file name");
   }
   const std::filesystem::path data = "/usr/share/opencv4";
   for (const auto& folder : {version_folder, data / "haarcascades", data / "lbpcascades"}) {
@@ -113,31 +106,28 @@ absl::StatusOr<std::filesystem::path> FindCascade(const inference::ModelConfig& 
       return folder / *name;
     }
   }
-  return absl::InvalidArgumentError(
-      fmt::format("the cascade '{}' is neither in {} nor in {}/{{haar,lbp}}cascades (Debian's "
-                  "package opencv-data has the latter)",
-                  *name, version_folder.string(), data.string()));
+  return InvalidArgument(
+      "the cascade '{}' is neither in {} nor in {}/{{haar,lbp}}cascades (Debian's "
+      "package opencv-data has the latter)",
+      *name, version_folder.string(), data.string());
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeCascadeEngine(
     const inference::ModelConfig& config, const std::filesystem::path& version_folder) {
-  const absl::StatusOr<Settings> settings = ReadSettings(config);
-  RETURN_IF_ERROR(settings.status());
-  const absl::StatusOr<std::filesystem::path> file = FindCascade(config, version_folder);
-  RETURN_IF_ERROR(file.status());
+  ASSIGN_OR_RETURN(const Settings settings, ReadSettings(config));
+  ASSIGN_OR_RETURN(const std::filesystem::path file, FindCascade(config, version_folder));
   return GuardOpenCv([&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
     cv::CascadeClassifier cascade;
-    const cv::FileStorage storage(file->string(), cv::FileStorage::READ);
+    const cv::FileStorage storage(file.string(), cv::FileStorage::READ);
     const cv::FileNode stages = storage["cascade"]["stages"];
-    if (stages.empty() || !cascade.load(file->string()) || cascade.isOldFormatCascade()) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: not a cascade of OpenCV's present format", file->string()));
+    if (stages.empty() || !cascade.load(file.string()) || cascade.isOldFormatCascade()) {
+      return InvalidArgument("{}: not a cascade of OpenCV's present format", file.string());
     }
     const double last_threshold =
         static_cast<double>(stages[static_cast<int>(stages.size()) - 1]["stageThreshold"]);
-    return std::make_unique<CascadeEngine>(cascade, last_threshold, *settings);
+    return std::make_unique<CascadeEngine>(cascade, last_threshold, settings);
   });
 }
 

@@ -1,7 +1,5 @@
 #include "modelserver/engines/opencv_decode.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <opencv2/imgproc.hpp>
 #include <string>
@@ -17,11 +15,6 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::size_t kPixelBytes = 3;
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 // The encoded pictures of a request, one a row.
 absl::StatusOr<std::vector<std::string_view>> Pictures(const TensorView& input, std::size_t rows) {
@@ -44,8 +37,8 @@ absl::StatusOr<cv::Mat> Decode(std::string_view picture, double max_pixels) {
     return absl::InvalidArgumentError(header.status().message());
   }
   if (static_cast<double>(header->width) * header->height > max_pixels) {
-    return Invalid("the picture has {} x {} pixels, {:.0f} is the most", header->width,
-                   header->height, max_pixels);
+    return InvalidArgument("the picture has {} x {} pixels, {:.0f} is the most", header->width,
+                           header->height, max_pixels);
   }
   absl::StatusOr<cv::Mat> bgr = vision::Decode(picture, *header);
   if (!bgr.ok() && !absl::IsResourceExhausted(bgr.status())) {
@@ -66,9 +59,8 @@ class DecodeEngine : public OneByOneEngine {
     return GuardOpenCv([&] {
       const std::size_t rows =
           batches_ ? static_cast<std::size_t>(inputs.front().shape.front()) : 1;
-      const auto pictures = Pictures(inputs.front(), rows);
-      RETURN_IF_ERROR(pictures.status());
-      return Put(*pictures, outputs);
+      ASSIGN_OR_RETURN(const auto pictures, Pictures(inputs.front(), rows));
+      return Put(pictures, outputs);
     });
   }
 
@@ -76,24 +68,22 @@ class DecodeEngine : public OneByOneEngine {
     cv::Size size;
     std::byte* row = nullptr;
     for (const std::string_view picture : pictures) {
-      const absl::StatusOr<cv::Mat> bgr = Decode(picture, max_pixels_);
-      RETURN_IF_ERROR(bgr.status());
-      const std::size_t bytes = bgr->total() * kPixelBytes;
+      ASSIGN_OR_RETURN(const cv::Mat bgr, Decode(picture, max_pixels_));
+      const std::size_t bytes = bgr.total() * kPixelBytes;
       if (row == nullptr) {
-        size = bgr->size();
+        size = bgr.size();
         std::vector<std::int64_t> shape{size.height, size.width, std::int64_t{kPixelBytes}};
         if (batches_) {
           shape.insert(shape.begin(), static_cast<std::int64_t>(pictures.size()));
         }
-        const auto memory = outputs.Add(0, shape, bytes * pictures.size());
-        RETURN_IF_ERROR(memory.status());
-        row = memory->data();
-      } else if (bgr->size() != size) {
-        return Invalid("the pictures of a batch differ in their size: {} x {} and {} x {}",
-                       size.width, size.height, bgr->cols, bgr->rows);
+        ASSIGN_OR_RETURN(const auto memory, outputs.Add(0, shape, bytes * pictures.size()));
+        row = memory.data();
+      } else if (bgr.size() != size) {
+        return InvalidArgument("the pictures of a batch differ in their size: {} x {} and {} x {}",
+                               size.width, size.height, bgr.cols, bgr.rows);
       }
       cv::Mat rgb(size, CV_8UC3, row);
-      cv::cvtColor(*bgr, rgb, cv::COLOR_BGR2RGB);
+      cv::cvtColor(bgr, rgb, cv::COLOR_BGR2RGB);
       row += bytes;
     }
     return absl::OkStatus();
@@ -125,7 +115,7 @@ absl::Status CompleteDecode(inference::ModelConfig& config) {
       (!text && input.data_type() != inference::TYPE_UINT8) || input.dims_size() != 1 ||
       input.dims(0) != (text ? 1 : -1) || config.output(0).data_type() != inference::TYPE_UINT8 ||
       !std::ranges::equal(config.output(0).dims(), pixels)) {
-    return Invalid(
+    return InvalidArgument(
         "backend 'opencv_decode' has one input, STRING [1] or UINT8 [-1], and one output, UINT8 "
         "[-1,-1,3]");
   }
@@ -133,10 +123,9 @@ absl::Status CompleteDecode(inference::ModelConfig& config) {
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeDecodeEngine(const inference::ModelConfig& config) {
-  const absl::StatusOr<double> max_pixels =
-      NumberParameter(config, "max_pixels", 1, 2e9, 50'000'000);
-  RETURN_IF_ERROR(max_pixels.status());
-  return std::make_unique<DecodeEngine>(*max_pixels, config.max_batch_size() > 0);
+  ASSIGN_OR_RETURN(const double max_pixels,
+                   NumberParameter(config, "max_pixels", 1, 2e9, 50'000'000));
+  return std::make_unique<DecodeEngine>(max_pixels, config.max_batch_size() > 0);
 }
 
 }  // namespace inferpool::modelserver

@@ -1,15 +1,16 @@
-// Backend "opencv_decode": an encoded picture in (JPEG, PNG, WebP, GIF), its pixels out. The first
-// step of an ensemble that takes pictures as clients have them.
+// Backend "opencv_decode": decodes a picture (JPEG, PNG, WebP, GIF) to its pixels. It is the first
+// step of an ensemble whose clients send picture files.
 //
-//   in   one tensor, BYTES [1] or UINT8 [-1]: the picture's bytes
-//   out  one tensor, UINT8 [-1, -1, 3]: height, width, RGB; upright, as its EXIF data has it; the
-//        same pixels as those of a worker that decodes by itself (shared/pictures/decode.h)
+//   input   one tensor, BYTES [1] or UINT8 [-1]: the picture's bytes
+//   output  one tensor, UINT8 [-1, -1, 3]: height, width, RGB, turned upright as the EXIF data
+//           says. A worker that decodes the picture itself gets the same pixels
+//           (shared/pictures/decode.h).
 //
-// The configuration names the tensors; what it leaves out is completed as `image` (BYTES) and
-// `pixels`. A batch has pictures of one size, or is refused.
+// Tensors that the configuration leaves out are completed as `image` (BYTES) and `pixels`. All
+// pictures of a batch must have the same size.
 //
 // Parameters:
-//   max_pixels  50000000  (1 to 2e9)  judged by the header, before the picture is decoded
+//   max_pixels  50000000  (1 to 2e9)  width times height in the header, checked before decoding
 #pragma once
 
 #include <memory>
@@ -20,11 +21,12 @@
 
 namespace inferpool::modelserver {
 
-// Error: INVALID_ARGUMENT when the tensors are not as above.
+// Completes the configuration. INVALID_ARGUMENT when its tensors are not as above.
 absl::Status CompleteDecode(inference::ModelConfig& config);
 
-// One instance. Its runs fail with INVALID_ARGUMENT for a picture that is broken, too large, or of
-// another format. Error: INVALID_ARGUMENT for a parameter out of range.
+// Makes one instance of a completed configuration. Its runs fail with INVALID_ARGUMENT when a
+// picture is broken, too large, or in another format. INVALID_ARGUMENT when a parameter is out of
+// range.
 absl::StatusOr<std::unique_ptr<Engine>> MakeDecodeEngine(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

@@ -20,7 +20,7 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 // The shape OpenCV made, without the row's leading 1 when the model batches.
-Shape RowShape(const cv::Mat& blob, bool batches) {
+Shape BlobRowShape(const cv::Mat& blob, bool batches) {
   Shape shape(blob.size.p, blob.size.p + blob.dims);
   if (batches && !shape.empty()) {
     shape.erase(shape.begin());
@@ -32,9 +32,8 @@ Shape RowShape(const cv::Mat& blob, bool batches) {
 // row by row.
 absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& config,
                                                 const std::filesystem::path& file) {
-  absl::StatusOr<onnx::ModelProto> model = onnx_graph::ReadModelFile(file);
-  RETURN_IF_ERROR(model.status());
-  RETURN_IF_ERROR(onnx_graph::ReadExternalData(file.parent_path(), *model));
+  ASSIGN_OR_RETURN(onnx::ModelProto model, onnx_graph::ReadModelFile(file));
+  RETURN_IF_ERROR(onnx_graph::ReadExternalData(file.parent_path(), model));
   onnx_graph::InputShapes shapes;
   for (const inference::ModelInput& input : config.input()) {
     Shape& shape = shapes[input.name()];
@@ -47,7 +46,7 @@ absl::StatusOr<onnx::ModelProto> RewrittenModel(const inference::ModelConfig& co
   for (const inference::ModelOutput& output : config.output()) {
     outputs.push_back(output.name());
   }
-  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, *model));
+  RETURN_IF_ERROR(onnx_graph::RewriteForOpenCv(shapes, outputs, model));
   return model;
 }
 
@@ -70,13 +69,12 @@ class DnnEngine : public Engine {
 
   absl::Status Import() {
     return GuardOpenCv([&]() -> absl::Status {
-      absl::StatusOr<onnx::ModelProto> model = RewrittenModel(config_, file_);
-      RETURN_IF_ERROR(model.status());
+      ASSIGN_OR_RETURN(onnx::ModelProto model, RewrittenModel(config_, file_));
       std::string bytes;
-      if (!model->SerializeToString(&bytes)) {
-        return absl::InvalidArgumentError("too large for the ONNX format");
+      if (!model.SerializeToString(&bytes)) {
+        return InvalidArgument("too large for the ONNX format");
       }
-      *model = {};  // OpenCV is about to make its own copies of the weights
+      model = {};  // OpenCV is about to make its own copies of the weights
       RegisterFastLayers();
       net_ = cv::dnn::readNetFromONNX(bytes.data(), bytes.size());
       net_.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
@@ -108,8 +106,7 @@ class DnnEngine : public Engine {
     std::vector<int> sizes;
     for (const std::int64_t size : input.shape) {
       if (size < 1 || size > std::numeric_limits<int>::max()) {
-        return absl::InvalidArgumentError(
-            fmt::format("input '{}': OpenCV takes no dimension of {}", input.name, size));
+        return InvalidArgument("input '{}': OpenCV takes no dimension of {}", input.name, size);
       }
       sizes.push_back(static_cast<int>(size));
     }
@@ -138,15 +135,13 @@ class DnnEngine : public Engine {
       }
       const std::size_t bytes = blob.total() * blob.elemSize();
       if (row == 0) {
-        absl::StatusOr<Shape> shape = CheckedShape(output, blob);
-        RETURN_IF_ERROR(shape.status());
+        ASSIGN_OR_RETURN(Shape shape, CheckedShape(output, blob));
         if (Batches()) {
-          shape->insert(shape->begin(), rows);
+          shape.insert(shape.begin(), rows);
         }
-        const absl::StatusOr<std::span<std::byte>> added =
-            outputs.Add(index, *shape, bytes * static_cast<std::size_t>(rows));
-        RETURN_IF_ERROR(added.status());
-        memory[i] = *added;
+        ASSIGN_OR_RETURN(const std::span<std::byte> added,
+                         outputs.Add(index, shape, bytes * static_cast<std::size_t>(rows)));
+        memory[i] = added;
       }
       if (memory[i].size() < bytes) {
         return absl::InternalError(
@@ -163,7 +158,7 @@ class DnnEngine : public Engine {
   absl::StatusOr<Shape> CheckedShape(const inference::ModelOutput& output,
                                      const cv::Mat& blob) const {
     const Shape dims(output.dims().begin(), output.dims().end());
-    const Shape actual = RowShape(blob, Batches());
+    const Shape actual = BlobRowShape(blob, Batches());
     const absl::StatusOr<std::int64_t> count = ElementCount(dims);
     if (count.ok() && static_cast<std::size_t>(*count) == blob.total()) {
       return dims;
@@ -187,9 +182,8 @@ template <typename Tensor>
 absl::Status CheckFloat(const google::protobuf::RepeatedPtrField<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) {
     if (tensor.data_type() != inference::TYPE_FP32) {
-      return absl::InvalidArgumentError(fmt::format("'{}' is {}, backend opencv_dnn takes FP32",
-                                                    tensor.name(),
-                                                    DatatypeName(tensor.data_type())));
+      return InvalidArgument("'{}' is {}, backend opencv_dnn takes FP32", tensor.name(),
+                             DatatypeName(tensor.data_type()));
     }
   }
   return absl::OkStatus();
@@ -206,9 +200,8 @@ absl::Status RunOnZeros(const inference::ModelConfig& config, Engine& engine) {
     if (config.max_batch_size() > 0) {
       shape.insert(shape.begin(), 1);
     }
-    const absl::StatusOr<std::size_t> bytes = ByteSize(inference::TYPE_FP32, shape);
-    RETURN_IF_ERROR(bytes.status());
-    zeros.emplace_back(*bytes, '\0');
+    ASSIGN_OR_RETURN(const std::size_t bytes, ByteSize(inference::TYPE_FP32, shape));
+    zeros.emplace_back(bytes, '\0');
   }
   std::vector<TensorView> inputs;
   for (int i = 0; i < config.input_size(); ++i) {
@@ -279,8 +272,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeDnnEngine(const inference::ModelConf
     status = RunOnZeros(config, *engine);
   }
   if (!status.ok()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config)));
+    return InvalidArgument("{}: {}{}", file.string(), Message(status), HintAtOpenSizes(config));
   }
   return engine;
 }

@@ -1,4 +1,4 @@
-// OpenCV throws; our engines answer a Status. The one place where the two meet.
+// Turns the exceptions that OpenCV throws into a Status, which is what engines return.
 #pragma once
 
 #include <exception>
@@ -11,8 +11,8 @@
 
 namespace inferpool::modelserver {
 
-// What `call` returns (a Status or StatusOr), or what it throws: no memory is RESOURCE_EXHAUSTED,
-// everything else INTERNAL with OpenCV's own text.
+// Returns what `call` returns, a Status or StatusOr. When it throws, RESOURCE_EXHAUSTED if there
+// was not enough memory, otherwise INTERNAL with OpenCV's text.
 template <typename Call>
 auto GuardOpenCv(Call&& call) -> decltype(call()) {
   try {

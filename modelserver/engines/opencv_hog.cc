@@ -5,8 +5,8 @@
 
 #include "modelserver/config/config_file.h"
 #include "modelserver/engines/opencv_guard.h"
-#include "modelserver/engines/picture.h"
-#include "modelserver/engines/windows.h"
+#include "modelserver/engines/picture_detector.h"
+#include "modelserver/engines/window_clusters.h"
 
 namespace inferpool::modelserver {
 namespace {
@@ -35,13 +35,12 @@ class HogEngine : public OneByOneEngine {
  private:
   absl::Status RunOne(std::span<const TensorView> inputs, Outputs& outputs) override {
     return GuardOpenCv([&] {
-      const absl::StatusOr<cv::Mat> picture = PictureOf(inputs.front());
-      RETURN_IF_ERROR(picture.status());
+      ASSIGN_OR_RETURN(const cv::Mat picture, PictureOf(inputs.front()));
       std::vector<Detection> detections;
-      if (!picture->empty()) {
-        detections = Detect(*picture);
+      if (!picture.empty()) {
+        detections = Detect(picture);
       }
-      return PutDetections(std::move(detections), picture->size(), outputs);
+      return PutDetections(std::move(detections), picture.size(), outputs);
     });
   }
 
@@ -72,7 +71,7 @@ class HogEngine : public OneByOneEngine {
     for (const WindowCluster& cluster : clusters) {
       const float confidence =
           EvidenceConfidence(cluster.evidence * density, settings_.confidence_half);
-      if (confidence >= kLeastConfidence) {
+      if (confidence >= kMinConfidence) {
         detections.push_back({.box = Person(cluster.box, up), .score = confidence});
       }
     }
@@ -86,15 +85,12 @@ class HogEngine : public OneByOneEngine {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeHogEngine(const inference::ModelConfig& config) {
-  const auto scale_factor = NumberParameter(config, "scale_factor", 1.01, 2, 1.1);
-  RETURN_IF_ERROR(scale_factor.status());
-  const auto max_side = NumberParameter(config, "max_side", 128, 8192, 1024);
-  RETURN_IF_ERROR(max_side.status());
-  const auto half = NumberParameter(config, "confidence_half", 0.001, 1e6, 3);
-  RETURN_IF_ERROR(half.status());
-  const Settings settings = {.scale_factor = *scale_factor,
-                             .max_side = static_cast<int>(*max_side),
-                             .confidence_half = *half};
+  ASSIGN_OR_RETURN(const auto scale_factor, NumberParameter(config, "scale_factor", 1.01, 2, 1.1));
+  ASSIGN_OR_RETURN(const auto max_side, NumberParameter(config, "max_side", 128, 8192, 1024));
+  ASSIGN_OR_RETURN(const auto half, NumberParameter(config, "confidence_half", 0.001, 1e6, 3));
+  const Settings settings = {.scale_factor = scale_factor,
+                             .max_side = static_cast<int>(max_side),
+                             .confidence_half = half};
   return GuardOpenCv([&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
     return std::make_unique<HogEngine>(settings);
   });

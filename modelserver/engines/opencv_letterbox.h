@@ -1,11 +1,12 @@
-// Backend "opencv_letterbox": a picture's pixels in, the input of a YOLO out: the whole picture,
-// its shape kept, centred on grey 114, values of 0 to 1. The middle step of an ensemble.
+// Backend "opencv_letterbox": scales a picture into the input of a YOLO network, without distortion
+// and centred on a background of grey 114, with values from 0 to 1. It is the middle step of an
+// ensemble.
 //
-//   in   one tensor, UINT8 [-1, -1, 3]: height, width, RGB
-//   out  one tensor, FP32 [3, height, width] with fixed sizes; or [1, 3, height, width] when the
-//        model does not batch but the next one does
+//   input   one tensor, UINT8 [-1, -1, 3]: height, width, RGB
+//   output  one tensor, FP32 [3, height, width] with fixed sizes; or [1, 3, height, width] when
+//           this model does not batch but the next one does
 //
-// The configuration names the output; the input is completed as `pixels`.
+// The configuration has the output. An input that it leaves out is completed as `pixels`.
 #pragma once
 
 #include <memory>
@@ -16,10 +17,11 @@
 
 namespace inferpool::modelserver {
 
-// Error: INVALID_ARGUMENT when the tensors are not as above.
+// Completes the configuration. INVALID_ARGUMENT when its tensors are not as above.
 absl::Status CompleteLetterbox(inference::ModelConfig& config);
 
-// One instance. Its runs fail with INVALID_ARGUMENT for a picture without pixels.
+// Makes one instance of a completed configuration. Its runs fail with INVALID_ARGUMENT when a
+// picture has no pixels.
 absl::StatusOr<std::unique_ptr<Engine>> MakeLetterboxEngine(const inference::ModelConfig& config);
 
 }  // namespace inferpool::modelserver

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -11,10 +13,10 @@ constexpr std::uint64_t kMaxLevels = 1024;
 
 std::chrono::microseconds Micros(std::uint64_t count) {
   // Past a day nothing waits; and the clock's sums stay in range.
-  constexpr std::chrono::microseconds kMost = std::chrono::hours(24);
-  return count < static_cast<std::uint64_t>(kMost.count())
+  constexpr std::chrono::microseconds kMaxWait = std::chrono::hours(24);
+  return count < static_cast<std::uint64_t>(kMaxWait.count())
              ? std::chrono::microseconds(static_cast<std::int64_t>(count))
-             : kMost;
+             : kMaxWait;
 }
 
 QueuePolicy PolicyOf(const inference::ModelQueuePolicy& policy) {
@@ -74,6 +76,7 @@ std::size_t LargestQueue(const inference::ModelConfig& config) {
 }
 
 BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
+  CHECK(!policy_.dynamic || !policy_.preferred.empty());
   for (std::uint64_t level = 1; level <= policy_.levels; ++level) {
     const auto own = policy_.queues.find(level);
     levels_.push_back({.policy = own == policy_.queues.end() ? policy_.default_queue : own->second,
@@ -86,13 +89,13 @@ BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
 absl::Status BatchQueue::Push(Queued& request, std::uint64_t priority,
                               std::chrono::microseconds timeout, TimePoint now) {
   if (request.rows > policy_.max_rows) {
-    return absl::InvalidArgumentError("the request has more rows than a batch");
+    return InvalidArgument("the request has more rows than a batch");
   }
   // As Triton: a priority past the levels is the default one.
   request.level = priority == 0 || priority > policy_.levels ? policy_.default_level : priority;
   Level& level = LevelOf(request.level);
-  const std::size_t most = level.policy.max_size;
-  if (most > 0 && level.waiting.size() + level.delayed.size() >= most) {
+  const std::size_t max_size = level.policy.max_size;
+  if (max_size > 0 && level.waiting.size() + level.delayed.size() >= max_size) {
     return absl::UnavailableError("Exceeds maximum queue size");
   }
   request.since = now;
@@ -189,6 +192,11 @@ Queued* BatchQueue::PopFront() {
     }
   }
   return nullptr;
+}
+
+BatchQueue::Level& BatchQueue::LevelOf(std::uint64_t level) {
+  CHECK(level >= 1 && level <= levels_.size());
+  return levels_[static_cast<std::size_t>(level - 1)];
 }
 
 std::vector<Queued*> BatchQueue::Take(TimePoint now) {

@@ -1,5 +1,6 @@
-// What runs a model. One engine is one instance: it is leased to one caller at a time (see
-// scheduler.h) and need not be thread safe. Several instances of a model share nothing mutable.
+// The interface of what runs a model. One engine is one instance of the model. The scheduler
+// (scheduler.h) lets one thread at a time use it, so it need not be thread safe. Instances share
+// nothing that changes.
 #pragma once
 
 #include <optional>
@@ -12,17 +13,18 @@
 
 namespace inferpool::modelserver {
 
-// One request of a batch. `inputs` are the configuration's, in its order, with its datatypes and
-// shapes (request.h checks them); when the model batches, the first dimension is the request's own
-// number of rows. The inputs' memory is only read, and only during the run.
+// One request of a batch. `inputs` are in the configuration's order and have its datatypes and
+// shapes (request_check.h has checked that). When the model batches, their first dimension is the
+// request's own number of rows. An engine only reads their memory, and only during the run.
 struct Execution {
   std::span<const TensorView> inputs;
   Outputs* outputs = nullptr;
-  // How it went: INVALID_ARGUMENT when the input is at fault, INTERNAL when the library is,
-  // RESOURCE_EXHAUSTED when memory is. An error of one request is not the others'.
+  // The result, which the engine sets for each request of the batch on its own: INVALID_ARGUMENT
+  // when the input is at fault, INTERNAL when the library is, RESOURCE_EXHAUSTED when there is not
+  // enough memory.
   absl::Status status;
-  // For the statistics, from engines that copy their inputs or outputs: when the inference itself
-  // began and ended. What comes before is compute_input then, and what follows compute_output.
+  // When the inference itself began and ended, set by engines that copy inputs or outputs. In the
+  // statistics the time before it is compute_input, and the time after it compute_output.
   std::optional<TimePoint> infer_start = {};
   std::optional<TimePoint> infer_end = {};
 };
@@ -31,17 +33,19 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // Runs the requests of a batch, at least one and max_batch_size rows in all (a model that does
-  // not batch: one request): puts all wanted outputs of each, or sets its status. The requests are
-  // not joined into one tensor: an engine whose library gains from that joins them itself.
-  // The engine stays usable after an error. Never throws.
+  // Runs a batch: at least one request, and at most max_batch_size rows in all; one request when
+  // the model does not batch. Puts all wanted outputs of each request or sets its status to an
+  // error. The engine can be used again after an error. Never throws.
+  //
+  // The requests are not joined into one tensor. An engine whose library gains from that joins them
+  // itself.
   virtual void Run(std::span<Execution> batch) = 0;
 
-  // Whether Run never takes longer than it takes to copy its inputs.
+  // True when Run never takes longer than a copy of its inputs.
   virtual bool instant() const { return false; }
 };
 
-// An engine that takes its requests one after the other, as OpenCV's gain nothing from a batch.
+// An engine that runs its requests one after the other. OpenCV gains nothing from a batch.
 class OneByOneEngine : public Engine {
  public:
   void Run(std::span<Execution> batch) final {

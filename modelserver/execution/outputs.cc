@@ -29,10 +29,10 @@ absl::StatusOr<std::span<std::byte>> Outputs::Add(int index, std::span<const std
   }
   const inference::ModelOutput& output = config_->output(index);
   if (output.has_reshape()) {
-    absl::StatusOr<std::vector<std::int64_t>> reshaped =
-        Reshaped(shape, config_->max_batch_size() > 0, output.reshape().shape(), output.dims());
-    RETURN_IF_ERROR(reshaped.status());
-    found->shape = *std::move(reshaped);
+    ASSIGN_OR_RETURN(
+        std::vector<std::int64_t> reshaped,
+        Reshaped(shape, config_->max_batch_size() > 0, output.reshape().shape(), output.dims()));
+    found->shape = std::move(reshaped);
   } else {
     found->shape.assign(shape.begin(), shape.end());
   }
@@ -50,10 +50,9 @@ absl::Status Outputs::Put(int index, std::span<const std::int64_t> shape,
   if (!Wanted(index)) {
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::span<std::byte>> memory = Add(index, shape, data.size());
-  RETURN_IF_ERROR(memory.status());
+  ASSIGN_OR_RETURN(const std::span<std::byte> memory, Add(index, shape, data.size()));
   if (!data.empty()) {
-    std::memcpy(memory->data(), data.data(), data.size());
+    std::memcpy(memory.data(), data.data(), data.size());
   }
   return absl::OkStatus();
 }

@@ -1,24 +1,24 @@
-// The parameters of a request that mean something to the server, as Triton takes them.
+// Reads the parameters of a request that mean something to the server, with Triton's names and
+// types.
 #pragma once
 
 #include <cstdint>
 
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "proto/tensor.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 
-// Fills in `priority` and `timeout` of `caller`. The other names that Triton reserves are checked
-// and change nothing: sequence_id, sequence_start and sequence_end, as no model here has
-// sequence_batching (a Triton ignores them then), and triton_enable_empty_final_response, as every
-// request has one answer. Names of the client's own are ignored. Error: INVALID_ARGUMENT for one of
-// these with a value of another type, a negative priority, and any other name that begins with
-// triton_.
-absl::Status ReadParameters(const TensorParameters& parameters, Caller& caller);
+// Sets `priority` and `timeout` of `context`. The other parameters that Triton knows are checked
+// and have no effect: sequence_id, sequence_start and sequence_end, because no model here batches
+// sequences, and triton_enable_empty_final_response, because every request has one answer.
+// Parameters with other names belong to the client and are ignored. INVALID_ARGUMENT when a known
+// parameter has another type, the priority is negative, or an unknown name begins with "triton_".
+absl::Status ReadParameters(const TensorParameters& parameters, InferContext& context);
 
-// How many classes an output's parameter `classification` asks for; 0 when it is absent. Error:
-// INVALID_ARGUMENT when it is of another type, or not positive.
+// The number of classes that an output's parameter `classification` asks for; 0 when it is absent.
+// INVALID_ARGUMENT when it has another type or is not positive.
 absl::StatusOr<std::int64_t> ReadClassification(const TensorParameters& parameters);
 
 }  // namespace inferpool::modelserver

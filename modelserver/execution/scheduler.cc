@@ -6,6 +6,8 @@
 #include <stop_token>
 #include <utility>
 
+#include "shared/base/check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -15,7 +17,7 @@ bool HasOpenShapes(const inference::ModelConfig& config) {
   });
 }
 
-// What the inputs of one batch must have in common: their shapes but for the rows.
+// The inputs' shapes without the number of rows, which must be the same within a batch.
 std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   std::vector<std::int64_t> shapes;
   for (const TensorView& input : inputs) {
@@ -24,8 +26,8 @@ std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   return shapes;
 }
 
-bool MayWait(const Caller& caller) {
-  return !caller.may_wait || caller.may_wait();
+bool CanBlock(const InferContext& context) {
+  return !context.can_block || context.can_block();
 }
 
 absl::Status NoThread() {
@@ -34,28 +36,28 @@ absl::Status NoThread() {
 
 }  // namespace
 
-// A request, on the stack of its thread. Guarded by mutex_, but for the execution, which belongs to
-// the leader while the batch runs.
+// A request, on the stack of its thread. Guarded by mutex_, except `execution` and `times`, which
+// belong to the leader while the batch runs.
 struct Scheduler::Waiter : Queued {
   enum class State { kWaiting, kLeads, kRuns, kDone };
 
   State state = State::kWaiting;
   Execution execution;
-  Timings timings;
+  RunTimes times;
   std::condition_variable changed;
-  // Of the leader:
+  // Only of a leader:
   Engine* engine = nullptr;
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
 
   void Become(State next) {
     state = next;
-    changed.notify_one();  // under the lock: the memory goes when its thread wakes
+    changed.notify_one();  // under the lock, because this ends when its thread wakes up
   }
 
-  // Of the leader, once its batch has run: where the time went. What lies between two inferences of
-  // a batch that is run one request after the other counts as inference.
-  Timings Spent(TimePoint start, TimePoint end) const {
+  // Of a leader: where the time of its batch went. When an engine runs the requests one after the
+  // other, the time between two inferences counts as inference.
+  RunTimes Spent(TimePoint start, TimePoint end) const {
     std::optional<TimePoint> infer_start;
     TimePoint infer_end = end;
     for (const Waiter* member : members) {
@@ -70,22 +72,24 @@ struct Scheduler::Waiter : Queued {
 
 Scheduler::Scheduler(const inference::ModelConfig& config,
                      std::vector<std::unique_ptr<Engine>> instances, ModelStatistics& statistics,
-                     std::shared_ptr<Places> places)
+                     std::shared_ptr<AdmissionLimiter> limiter)
     : batches_(config.max_batch_size() > 0),
       same_shapes_(!config.has_dynamic_batching() || !HasOpenShapes(config)),
       preserve_ordering_(config.dynamic_batching().preserve_ordering()),
       instances_(std::move(instances)),
       statistics_(statistics),
-      places_(std::move(places)),
-      share_(*places_, instances_.size()),
+      limiter_(std::move(limiter)),
+      quota_(*limiter_, instances_.size()),
       queue_(PolicyOf(config)) {
+  CHECK(!instances_.empty());
   for (const std::unique_ptr<Engine>& instance : instances_) {
     idle_.push_back(instance.get());
   }
 }
 
 absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs,
-                            const Caller& caller, Timings& timings) {
+                            const InferContext& context, RunTimes& times) {
+  CHECK(!inputs.empty());
   Waiter self;
   self.rows = batches_ ? inputs.front().shape[0] : 1;
   if (!same_shapes_) {
@@ -93,43 +97,48 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
   }
   self.execution = {.inputs = inputs, .outputs = &outputs, .status = {}};
   const TimePoint now = Clock::now();
-  if (caller.deadline.Expired(now)) {
+  if (context.deadline.Expired(now)) {
     return absl::DeadlineExceededError("the deadline was over before the request ran");
   }
-  const Share::Place place(share_, caller.bytes);
-  if (!place.granted()) {
+  const Admission admission(quota_, context.bytes);
+  if (!admission.granted()) {
     return absl::UnavailableError("too many requests are in work");
   }
-  if (!IsInstant(inputs) && !MayWait(caller)) {
+  if (!IsInstant(inputs) && !CanBlock(context)) {
     return NoThread();
   }
-  // It takes the lock, so it is made and ended without; if the caller has gone already, it runs
-  // now.
-  const std::stop_callback gone(caller.gone, [this, &self] {
-    const std::lock_guard lock(mutex_);
+  // Constructed and destroyed without the lock, because the callback takes it. When the client has
+  // gone already, the constructor runs the callback.
+  const std::stop_callback gone(context.gone, [this, &self] {
+    const MutexLock lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
            Clock::now());
   });
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (self.state == Waiter::State::kWaiting) {
-    RETURN_IF_ERROR(queue_.Push(self, caller.priority, caller.timeout, now));
+    RETURN_IF_ERROR(queue_.Push(self, context.priority, context.timeout, now));
     Pump(now, &self);
   }
   if (self.state == Waiter::State::kWaiting) {
-    lock.unlock();
-    const bool may_wait = MayWait(caller);
-    lock.lock();
-    if (!may_wait) GiveUp(self, NoThread(), Clock::now());
+    lock.Unlock();
+    const bool can_block = CanBlock(context);
+    lock.Lock();
+    if (!can_block) GiveUp(self, NoThread(), Clock::now());
   }
   TimePoint looked = now;
   while (self.state == Waiter::State::kWaiting) {
-    looked = Wait(self, caller, looked, lock);
+    looked = Wait(self, context, looked, lock);
   }
   if (self.state == Waiter::State::kLeads) {
-    Lead(self, lock);
+    lock.Unlock();
+    const TimePoint end = RunBatch(self);
+    lock.Lock();
+    idle_.push_back(self.engine);
+    Release(self);
+    Pump(end, nullptr);
   }
-  self.changed.wait(lock, [&self] { return self.state == Waiter::State::kDone; });
-  timings = self.timings;
+  self.changed.wait(lock.native(), [&self] { return self.state == Waiter::State::kDone; });
+  times = self.times;
   return std::move(self.execution.status);
 }
 
@@ -142,19 +151,19 @@ bool Scheduler::IsInstant(std::span<const TensorView> inputs) const {
   return bytes <= kSmallRequest;
 }
 
-TimePoint Scheduler::Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
-                          std::unique_lock<std::mutex>& lock) {
-  TimePoint wake = caller.deadline.at();
+TimePoint Scheduler::Wait(Waiter& waiter, const InferContext& context, TimePoint looked,
+                          MutexLock& lock) {
+  TimePoint wake = context.deadline.at();
   if (const std::optional<TimePoint> event = queue_.NextEvent(waiter, looked)) {
     wake = std::min(wake, *event);
   }
-  waiter.changed.wait_until(lock, wake);
+  waiter.changed.wait_until(lock.native(), wake);
   const TimePoint now = Clock::now();
   if (waiter.state != Waiter::State::kWaiting) {
     return now;
   }
   Pump(now, &waiter);
-  if (caller.deadline.Expired(now)) {
+  if (context.deadline.Expired(now)) {
     GiveUp(waiter, absl::DeadlineExceededError("the deadline was over while the request waited"),
            now);
   }
@@ -168,7 +177,7 @@ void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
   queue_.Remove(waiter);
   waiter.execution.status = std::move(status);
   waiter.Become(Waiter::State::kDone);
-  Pump(now, nullptr);  // without it, those behind may make a batch
+  Pump(now, nullptr);  // the requests behind it may make a batch now
 }
 
 void Scheduler::Pump(TimePoint now, Waiter* self) {
@@ -182,7 +191,7 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
     if (batch.empty()) {
       return;
     }
-    // The calling thread is awake: where it can, it leads.
+    // The calling thread leads its own batch, because it is awake already.
     Queued* chosen = std::ranges::find(batch, self) == batch.end() ? batch.front() : self;
     auto& leader = static_cast<Waiter&>(*chosen);
     for (Queued* member : batch) {
@@ -200,8 +209,7 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
   }
 }
 
-void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
-  lock.unlock();
+TimePoint Scheduler::RunBatch(Waiter& leader) {
   const TimePoint start = Clock::now();
   std::int64_t rows = 0;
   if (leader.members.size() == 1) {
@@ -220,17 +228,13 @@ void Scheduler::Lead(Waiter& leader, std::unique_lock<std::mutex>& lock) {
     }
   }
   const TimePoint end = Clock::now();
-  const Timings timings = leader.Spent(start, end);
+  const RunTimes times = leader.Spent(start, end);
   for (Waiter* member : leader.members) {
-    member->timings = timings;
-    member->timings.queue = start - member->since;
+    member->times = times;
+    member->times.queue = start - member->since;
   }
-  statistics_.Execution(rows, leader.timings);
-
-  lock.lock();
-  idle_.push_back(leader.engine);
-  Release(leader);
-  Pump(end, nullptr);
+  statistics_.Execution(rows, leader.times);
+  return end;
 }
 
 void Scheduler::Release(Waiter& leader) {
@@ -251,7 +255,7 @@ void Scheduler::Release(Waiter& leader) {
 }
 
 std::size_t Scheduler::pending() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return queue_.size();
 }
 

@@ -1,80 +1,84 @@
-// The instances of a model and the requests that wait for them.
+// Runs a model's requests on its instances, and lets them wait when all instances are busy.
 //
-// There are no threads of its own: each request is run by the thread that brought it. Whoever comes
-// or gives an instance back looks at the queue (batch_queue.h); the first request of a batch that
-// is due leads it, which means that its thread runs the engine for all of them while the others
-// wait. So a request that finds an idle instance runs at once, without a wake-up, and every model
-// waits for its own instances alone. What they have in common is the places. Thread safe.
+// A scheduler has no threads. Each request is run by the thread that calls Run. A thread that
+// brings a request, or returns an instance, looks at the queue (batch_queue.h). When a batch is
+// due, one of its requests becomes the leader: its thread runs the engine for the whole batch while
+// the other threads wait. So a request that finds an idle instance runs at once, without waking a
+// thread, and a model waits only for its own instances. All models share one AdmissionLimiter.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <vector>
 
+#include "modelserver/execution/admission_limiter.h"
 #include "modelserver/execution/batch_queue.h"
 #include "modelserver/execution/engine.h"
-#include "modelserver/execution/places.h"
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "modelserver/execution/statistics.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
-class Scheduler : public Runner {
+// Thread safe.
+class Scheduler : public ModelExecutor {
  public:
-  // `instances` is not empty; `config` passed CheckConfig. `statistics` must outlive it. Models
-  // that are served side by side share `places`.
+  // `instances` is not empty, and `config` has passed CheckConfig. `statistics` must outlive it.
+  // All models of a server share `limiter`.
   Scheduler(const inference::ModelConfig& config, std::vector<std::unique_ptr<Engine>> instances,
             ModelStatistics& statistics,
-            std::shared_ptr<Places> places = std::make_shared<Places>());
+            std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>());
 
-  // Errors: the engine's; UNAVAILABLE when the queue is full, its policy's time-out has passed, or
-  // the model has its share of the places; DEADLINE_EXCEEDED and CANCELLED for a request
-  // that was still waiting. One that runs already runs to its end.
-  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
-                   Timings& timings) override;
+  // Waits for an instance and runs the request. The errors are the engine's; UNAVAILABLE when the
+  // queue is full, the time-out of its policy has passed, or the limiter does not admit the
+  // request; RESOURCE_EXHAUSTED when the request may not block; DEADLINE_EXCEEDED and CANCELLED
+  // while the request waits. A request that has begun to run is run to its end.
+  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
+                   const InferContext& context, RunTimes& times) override;
 
   std::size_t pending() const override;
 
  private:
   struct Waiter;
 
-  // Whether an instance runs such inputs in no time.
+  // Whether an instance runs such inputs as fast as it can copy them.
   bool IsInstant(std::span<const TensorView> inputs) const;
 
-  // All with the lock held.
-  // Fails what has expired and gives due batches to idle instances. `self` is the calling thread's
-  // own request, if it has one that waits.
-  void Pump(TimePoint now, Waiter* self);
-  // Waits for news of `waiter`, or until it gives up. `looked` is the last Pump's time, so that no
-  // event falls between a look and a wait; returns the next one.
-  TimePoint Wait(Waiter& waiter, const Caller& caller, TimePoint looked,
-                 std::unique_lock<std::mutex>& lock);
-  // Fails it, unless it waits no more.
-  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now);
-  // Runs the batch that `leader` was given, without the lock.
-  void Lead(Waiter& leader, std::unique_lock<std::mutex>& lock);
-  // Lets a finished batch's requests go; with preserve_ordering not before those before it.
-  void Release(Waiter& leader);
+  // Fails expired requests and gives batches that are due to idle instances. `self` is the request
+  // of the calling thread when it waits, otherwise null; it leads its own batch.
+  void Pump(TimePoint now, Waiter* self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Waits until the state of `waiter` changes, the queue's next event is due, or the deadline has
+  // passed, and then looks at the queue. `looked` is the time of the last look, so that no event is
+  // missed between two looks. Returns the time of this one.
+  TimePoint Wait(Waiter& waiter, const InferContext& context, TimePoint looked, MutexLock& lock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Fails a request that still waits.
+  void GiveUp(Waiter& waiter, absl::Status status, TimePoint now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Runs the batch that `leader` was given; returns when that ended.
+  [[nodiscard]] TimePoint RunBatch(Waiter& leader) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the requests of a batch that has run; with preserve_ordering, after those of all batches
+  // that began before it.
+  void Release(Waiter& leader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const bool batches_;
-  const bool same_shapes_;  // whether requests of different shapes can come
+  const bool same_shapes_;  // whether the queue need not compare the requests' shapes
   const bool preserve_ordering_;
   const std::vector<std::unique_ptr<Engine>> instances_;
   ModelStatistics& statistics_;
-  const std::shared_ptr<Places> places_;
-  Share share_;
+  const std::shared_ptr<AdmissionLimiter> limiter_;
+  ModelQuota quota_;
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  BatchQueue queue_;
-  std::vector<Engine*> idle_;
-  std::uint64_t next_batch_ = 0;
-  std::set<std::uint64_t> running_;                     // batches, with preserve_ordering
-  std::map<std::uint64_t, std::vector<Waiter*>> held_;  // finished, behind one that runs
+  mutable Mutex mutex_;
+  BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Engine*> idle_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t next_batch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // With preserve_ordering: the batches that run, and those that have ended behind one that runs.
+  std::set<std::uint64_t> running_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, std::vector<Waiter*>> held_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

@@ -21,37 +21,37 @@ void Histogram::Add(Clock::duration value) {
   sum_s += seconds;
 }
 
-void ModelStatistics::Success(std::int64_t rows, Clock::duration total, const Timings& timings) {
+void ModelStatistics::Success(std::int64_t rows, Clock::duration total, const RunTimes& times) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   values_.success.Add(total);
-  values_.queue.Add(timings.queue);
-  values_.compute_input.Add(timings.compute_input);
-  values_.compute_infer.Add(timings.compute_infer);
-  values_.compute_output.Add(timings.compute_output);
+  values_.queue.Add(times.queue);
+  values_.compute_input.Add(times.compute_input);
+  values_.compute_infer.Add(times.compute_infer);
+  values_.compute_output.Add(times.compute_output);
   values_.inferences += static_cast<std::uint64_t>(rows);
   values_.last_inference_ms = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
   values_.request_s.Add(total);
-  values_.queue_s.Add(timings.queue);
+  values_.queue_s.Add(times.queue);
 }
 
 void ModelStatistics::Failure(Clock::duration total) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   values_.fail.Add(total);
 }
 
-void ModelStatistics::Execution(std::int64_t rows, const Timings& timings) {
-  const std::lock_guard lock(mutex_);
+void ModelStatistics::Execution(std::int64_t rows, const RunTimes& times) {
+  const MutexLock lock(mutex_);
   ++values_.executions;
   Batches& batches = values_.batches[static_cast<std::uint64_t>(rows)];
-  batches.compute_input.Add(timings.compute_input);
-  batches.compute_infer.Add(timings.compute_infer);
-  batches.compute_output.Add(timings.compute_output);
+  batches.compute_input.Add(times.compute_input);
+  batches.compute_infer.Add(times.compute_infer);
+  batches.compute_output.Add(times.compute_output);
 }
 
 ModelStatistics::Values ModelStatistics::Get() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return values_;
 }
 

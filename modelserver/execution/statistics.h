@@ -1,25 +1,25 @@
-// What one version of a model has done since it was loaded: KServe's ModelStatistics and the
-// metrics of metrics.h. Thread safe; a lock held for the additions alone.
+// Counts what one version of a model has done since it was loaded, for the call ModelStatistics and
+// for the metrics (metrics.h).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
-#include <mutex>
 
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "proto/kserve.pb.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
-// Upper bounds of a histogram's buckets, seconds: from a tenth of a millisecond to half a minute.
+// The upper bounds of a histogram's buckets, in seconds.
 inline constexpr std::array<double, 17> kHistogramBounds = {
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30};
 
 struct Histogram {
-  // Not cumulative; the last is what exceeds all bounds.
+  // The number of values in each bucket. The last one counts the values over all bounds.
   std::array<std::uint64_t, kHistogramBounds.size() + 1> counts = {};
   double sum_s = 0;
 
@@ -36,6 +36,7 @@ struct Tally {
   }
 };
 
+// Thread safe. The lock is held only for the additions.
 class ModelStatistics {
  public:
   struct Batches {
@@ -44,26 +45,27 @@ class ModelStatistics {
   struct Values {
     Tally success, fail, queue, compute_input, compute_infer, compute_output;
     std::uint64_t inferences = 0;              // rows of successful requests
-    std::uint64_t executions = 0;              // batches
-    std::uint64_t last_inference_ms = 0;       // since 1970; 0: never
-    std::map<std::uint64_t, Batches> batches;  // by rows; at most max_batch_size
+    std::uint64_t executions = 0;              // batches that have run
+    std::uint64_t last_inference_ms = 0;       // milliseconds since 1970; 0: never
+    std::map<std::uint64_t, Batches> batches;  // by their number of rows
     Histogram request_s, queue_s;
   };
 
-  // A request that was answered after `total`.
-  void Success(std::int64_t rows, Clock::duration total, const Timings& timings);
+  // Counts a request that was answered after `total`.
+  void Success(std::int64_t rows, Clock::duration total, const RunTimes& times);
+  // Counts a request that failed after `total`.
   void Failure(Clock::duration total);
-  // A batch that an instance, or an ensemble, has run.
-  void Execution(std::int64_t rows, const Timings& timings);
+  // Counts a batch that an instance, or an ensemble, has run.
+  void Execution(std::int64_t rows, const RunTimes& times);
 
   Values Get() const;
 
  private:
-  mutable std::mutex mutex_;
-  Values values_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  Values values_ ABSL_GUARDED_BY(mutex_);
 };
 
-// In the protocol's form; name and version are the caller's to add.
+// The values as the protocol has them, without the model's name and version.
 inference::ModelStatistics ToProto(const ModelStatistics::Values& values);
 
 }  // namespace inferpool::modelserver

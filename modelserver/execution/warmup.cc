@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/reshape.h"
 #include "proto/tensor.h"
 
@@ -19,11 +19,6 @@ namespace {
 constexpr int kMaxWarmups = 32;
 constexpr std::uint32_t kMaxRuns = 1000;
 constexpr std::size_t kMaxBytes = std::size_t{256} << 20U;
-
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
 
 template <typename T, typename Make>
 std::string Filled(std::size_t bytes, Make make) {
@@ -35,7 +30,7 @@ std::string Filled(std::size_t bytes, Make make) {
   return data;
 }
 
-// Bytes that are sound values of the datatype: floating point is 0 to 1, and BOOL is 0 or 1.
+// Bytes that are valid values of the datatype: floating point from 0 to 1, and BOOL 0 or 1.
 std::string RandomData(inference::DataType datatype, std::size_t bytes) {
   std::mt19937 random;  // NOLINT(cert-msc51-cpp): the same at every start, on purpose
   std::uniform_real_distribution<double> unit(0, 1);
@@ -60,22 +55,22 @@ std::string RandomData(inference::DataType datatype, std::size_t bytes) {
 absl::StatusOr<std::string> FileData(const std::filesystem::path& model_folder,
                                      const std::filesystem::path& name) {
   if (name.filename() != name || name == "." || name == "..") {
-    return Invalid("input_data_file '{}' is not a plain file name", name.string());
+    return InvalidArgument("input_data_file '{}' is not a plain file name", name.string());
   }
   const std::filesystem::path file = model_folder / "warmup" / name;
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(file, error);
   std::ifstream stream(file, std::ios::binary);
   if (error || !stream) {
-    return Invalid("{} cannot be read", file.string());
+    return InvalidArgument("{} cannot be read", file.string());
   }
   if (size > kMaxBytes) {
-    return Invalid("{} is larger than {} bytes", file.string(), kMaxBytes);
+    return InvalidArgument("{} is larger than {} bytes", file.string(), kMaxBytes);
   }
   return std::string(std::istreambuf_iterator<char>(stream), {});
 }
 
-// One row of an input, as it travels.
+// The raw contents of one row of an input.
 absl::StatusOr<std::string> RowData(const inference::ModelWarmup::Input& input,
                                     const std::filesystem::path& model_folder) {
   using Input = inference::ModelWarmup::Input;
@@ -83,19 +78,18 @@ absl::StatusOr<std::string> RowData(const inference::ModelWarmup::Input& input,
     return FileData(model_folder, input.input_data_file());
   }
   if (!input.zero_data() && !input.random_data()) {
-    return Invalid("it says neither zero_data nor random_data nor input_data_file");
+    return InvalidArgument("it says neither zero_data nor random_data nor input_data_file");
   }
   const bool text = input.data_type() == inference::TYPE_STRING;
   // An empty BYTES element is its length, a uint32 of 0.
-  const absl::StatusOr<std::size_t> bytes =
-      ByteSize(text ? inference::TYPE_UINT32 : input.data_type(),
-               {input.dims().data(), static_cast<std::size_t>(input.dims().size())});
-  RETURN_IF_ERROR(bytes.status());
-  if (*bytes > kMaxBytes) {
-    return Invalid("it takes {} bytes, {} is the most", *bytes, kMaxBytes);
+  ASSIGN_OR_RETURN(const std::size_t bytes,
+                   ByteSize(text ? inference::TYPE_UINT32 : input.data_type(),
+                            {input.dims().data(), static_cast<std::size_t>(input.dims().size())}));
+  if (bytes > kMaxBytes) {
+    return InvalidArgument("it takes {} bytes, {} is the most", bytes, kMaxBytes);
   }
-  return input.random_data() && !text ? RandomData(input.data_type(), *bytes)
-                                      : std::string(*bytes, '\0');
+  return input.random_data() && !text ? RandomData(input.data_type(), bytes)
+                                      : std::string(bytes, '\0');
 }
 
 absl::StatusOr<inference::ModelInferRequest> MakeRequest(
@@ -103,19 +97,19 @@ absl::StatusOr<inference::ModelInferRequest> MakeRequest(
     const std::filesystem::path& model_folder) {
   const std::uint32_t rows = std::max(warmup.batch_size(), 1U);
   if (rows > static_cast<std::uint32_t>(std::max(config.max_batch_size(), 1))) {
-    return Invalid("its batch_size is {}, the model's max_batch_size {}", rows,
-                   config.max_batch_size());
+    return InvalidArgument("its batch_size is {}, the model's max_batch_size {}", rows,
+                           config.max_batch_size());
   }
   inference::ModelInferRequest request;
   std::size_t total = 0;
   for (const auto& [name, input] : warmup.inputs()) {
     const absl::StatusOr<std::string> row = RowData(input, model_folder);
     if (!row.ok()) {
-      return Invalid("input '{}': {}", name, Message(row.status()));
+      return InvalidArgument("input '{}': {}", name, Message(row.status()));
     }
     total += row->size() * rows;
     if (total > kMaxBytes) {
-      return Invalid("it takes {} bytes or more, {} is the most", total, kMaxBytes);
+      return InvalidArgument("it takes {} bytes or more, {} is the most", total, kMaxBytes);
     }
     std::vector<std::int64_t> shape(input.dims().begin(), input.dims().end());
     if (config.max_batch_size() > 0) {
@@ -134,23 +128,20 @@ absl::Status Run(const inference::ModelConfig& config, const inference::ModelWar
                  const std::filesystem::path& model_folder,
                  std::span<const std::unique_ptr<Engine>> instances) {
   if (warmup.count() > kMaxRuns) {
-    return Invalid("its count is {}, {} is the most", warmup.count(), kMaxRuns);
+    return InvalidArgument("its count is {}, {} is the most", warmup.count(), kMaxRuns);
   }
-  const absl::StatusOr<inference::ModelInferRequest> request =
-      MakeRequest(config, warmup, model_folder);
-  RETURN_IF_ERROR(request.status());
-  const absl::StatusOr<TensorList> inputs = ReadInputs(*request);
-  RETURN_IF_ERROR(inputs.status());
-  absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config, *inputs);
-  RETURN_IF_ERROR(ordered.status());
-  const auto shapes = ReshapeInputs(config, *ordered);
+  ASSIGN_OR_RETURN(const inference::ModelInferRequest request,
+                   MakeRequest(config, warmup, model_folder));
+  ASSIGN_OR_RETURN(const TensorList inputs, ReadInputs(request));
+  ASSIGN_OR_RETURN(std::vector<TensorView> ordered, OrderInputs(config, inputs));
+  const auto shapes = ReshapeInputs(config, ordered);
   for (const std::unique_ptr<Engine>& instance : instances) {
     for (std::uint32_t run = 0; run < std::max(warmup.count(), 1U); ++run) {
       Outputs outputs(config);
       for (int i = 0; i < config.output_size(); ++i) {
         outputs.Want(i);
       }
-      Execution execution{.inputs = *ordered, .outputs = &outputs, .status = {}};
+      Execution execution{.inputs = ordered, .outputs = &outputs, .status = {}};
       instance->Run({&execution, 1});
       RETURN_IF_ERROR(execution.status);
     }
@@ -163,7 +154,8 @@ absl::Status Run(const inference::ModelConfig& config, const inference::ModelWar
 absl::Status WarmUp(const inference::ModelConfig& config, const std::filesystem::path& model_folder,
                     std::span<const std::unique_ptr<Engine>> instances) {
   if (config.model_warmup_size() > kMaxWarmups) {
-    return Invalid("{} model_warmups, {} is the most", config.model_warmup_size(), kMaxWarmups);
+    return InvalidArgument("{} model_warmups, {} is the most", config.model_warmup_size(),
+                           kMaxWarmups);
   }
   for (const inference::ModelWarmup& warmup : config.model_warmup()) {
     if (const absl::Status status = Run(config, warmup, model_folder, instances); !status.ok()) {

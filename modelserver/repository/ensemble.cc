@@ -12,11 +12,11 @@
 namespace inferpool::modelserver {
 namespace {
 
-// One request on its way through the steps.
-class Passage {
+// Runs one request through the steps.
+class EnsembleRun {
  public:
-  Passage(const inference::ModelConfig& config, const EnsemblePlan& plan, const FindModel& find,
-          std::span<const TensorView> inputs, Outputs& outputs)
+  EnsembleRun(const inference::ModelConfig& config, const EnsemblePlan& plan, const FindModel& find,
+              std::span<const TensorView> inputs, Outputs& outputs)
       : config_(config),
         plan_(plan),
         find_(find),
@@ -26,7 +26,7 @@ class Passage {
     tensors_.resize(plan.tensors);
   }
 
-  absl::Status Run(const Caller& caller) {
+  absl::Status Run(const InferContext& context) {
     const std::vector<bool> needed = Needed();
     for (const EnsemblePlan::Step& step : plan_.steps) {
       if (std::ranges::none_of(step.outputs, [&needed](const EnsemblePlan::Wire& wire) {
@@ -34,13 +34,13 @@ class Passage {
           })) {
         continue;
       }
-      if (caller.deadline.Expired(Clock::now())) {
+      if (context.deadline.Expired(Clock::now())) {
         return absl::DeadlineExceededError("the deadline was over between an ensemble's steps");
       }
-      if (caller.gone.stop_requested()) {
+      if (context.gone.stop_requested()) {
         return absl::CancelledError("the caller went away between an ensemble's steps");
       }
-      if (const absl::Status status = RunStep(step, needed, caller); !status.ok()) {
+      if (const absl::Status status = RunStep(step, needed, context); !status.ok()) {
         return absl::Status(status.code(),
                             fmt::format("in ensemble '{}', model '{}': {}", config_.name(),
                                         step.model, Message(status)));
@@ -50,7 +50,7 @@ class Passage {
   }
 
  private:
-  // The tensors that the wanted outputs are made of.
+  // The tensors from which the wanted outputs are made.
   std::vector<bool> Needed() const {
     std::vector<bool> needed(plan_.tensors, false);
     for (const Outputs::Output& output : outputs_.wanted()) {
@@ -68,8 +68,8 @@ class Passage {
     return needed;
   }
 
-  // Where the caller wants `tensor` in shared memory and no step reads it, which the client could
-  // change under its eyes; null otherwise.
+  // Where the request wants `tensor` in shared memory and no step reads it, which the client could
+  // change while the step reads it; null otherwise.
   Outputs::Output* Destination(std::size_t tensor) const {
     if (plan_.read[tensor]) {
       return nullptr;
@@ -83,7 +83,7 @@ class Passage {
   }
 
   absl::Status RunStep(const EnsemblePlan::Step& step, const std::vector<bool>& needed,
-                       const Caller& caller) {
+                       const InferContext& context) {
     absl::StatusOr<std::shared_ptr<Model>> found = find_(step.model, step.version);
     if (!found.ok()) {
       return absl::UnavailableError(std::string(Message(found.status())));
@@ -116,7 +116,7 @@ class Passage {
       }
       wanted.push_back(wire.tensor);
     }
-    RETURN_IF_ERROR(model.Infer(TensorList(std::move(inputs)), outputs, caller));
+    RETURN_IF_ERROR(model.Infer(TensorList(std::move(inputs)), outputs, context));
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       Outputs::Output& output = outputs.wanted()[i];
       RETURN_IF_ERROR(CheckSize(outputs.View(output)));
@@ -126,7 +126,7 @@ class Passage {
     return absl::OkStatus();
   }
 
-  // The next engine trusts a tensor's size.
+  // Checks a step's output, because the next engine relies on its size.
   static absl::Status CheckSize(const TensorView& tensor) {
     if (tensor.datatype == inference::TYPE_STRING) {
       return absl::OkStatus();
@@ -140,7 +140,7 @@ class Passage {
     return absl::OkStatus();
   }
 
-  // The wanted outputs become the caller's. No step reads them any more, so memory moves.
+  // Moves the wanted outputs to the request. No step reads them any more, so memory moves.
   absl::Status HandOver() {
     for (Outputs::Output& output : outputs_.wanted()) {
       const std::size_t tensor = plan_.outputs[static_cast<std::size_t>(output.index)];
@@ -170,20 +170,20 @@ class Passage {
   Outputs& outputs_;
   std::vector<std::shared_ptr<Model>> models_;  // outlive their outputs
   std::deque<Outputs> steps_;                   // elements never move
-  std::vector<TensorView> tensors_;             // as far as they are there
-  std::vector<Outputs::Output*> made_;          // by a step; null for the request's own inputs
+  std::vector<TensorView> tensors_;             // the ensemble's, as far as they are made
+  std::vector<Outputs::Output*> made_;          // the steps' outputs; null for the request's inputs
 };
 
-class EnsembleRunner : public Runner {
+class EnsembleExecutor : public ModelExecutor {
  public:
-  EnsembleRunner(inference::ModelConfig config, EnsemblePlan plan, FindModel find)
+  EnsembleExecutor(inference::ModelConfig config, EnsemblePlan plan, FindModel find)
       : config_(std::move(config)), plan_(std::move(plan)), find_(std::move(find)) {}
 
-  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs, const Caller& caller,
-                   Timings& timings) override {
+  absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
+                   const InferContext& context, RunTimes& times) override {
     const TimePoint start = Clock::now();
-    absl::Status status = Passage(config_, plan_, find_, inputs, outputs).Run(caller);
-    timings.compute_infer = Clock::now() - start;
+    absl::Status status = EnsembleRun(config_, plan_, find_, inputs, outputs).Run(context);
+    times.compute_infer = Clock::now() - start;
     return status;
   }
 
@@ -195,9 +195,9 @@ class EnsembleRunner : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> MakeEnsembleRunner(inference::ModelConfig config, EnsemblePlan plan,
-                                           FindModel find) {
-  return std::make_unique<EnsembleRunner>(std::move(config), std::move(plan), std::move(find));
+std::unique_ptr<ModelExecutor> MakeEnsembleExecutor(inference::ModelConfig config,
+                                                    EnsemblePlan plan, FindModel find) {
+  return std::make_unique<EnsembleExecutor>(std::move(config), std::move(plan), std::move(find));
 }
 
 }  // namespace inferpool::modelserver

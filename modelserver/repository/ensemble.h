@@ -1,4 +1,4 @@
-// An ensemble at work: other models, one after the other, as one.
+// Runs an ensemble: its steps' models, one after the other, as one model.
 #pragma once
 
 #include <functional>
@@ -6,26 +6,26 @@
 #include <string>
 
 #include "modelserver/config/ensemble_plan.h"
-#include "modelserver/execution/runner.h"
+#include "modelserver/execution/model_executor.h"
 #include "modelserver/repository/model.h"
 #include "proto/model_config.pb.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 
-// Repository's Find: the model that is ready now.
+// Finds the model that is ready now, as Repository::Find does.
 using FindModel = std::function<absl::StatusOr<std::shared_ptr<Model>>(const std::string& name,
                                                                        const std::string& version)>;
 
-// Runs `plan`, which was made of `config`. Each request finds its models anew, so a model that is
-// loaded again is used at once; they run as for any caller, and their statistics count it. Steps
-// run one after the other on the caller's thread; those that no wanted output needs are left out. A
-// tensor goes from step to step without a copy.
+// Makes what runs `plan`, which PlanEnsemble has made of `config`. Each request finds the steps'
+// models again, so a model that was loaded again is used at once. The models run as for any client,
+// and their own statistics count it. Steps run one after the other on the calling thread, except
+// those that no wanted output needs. A tensor goes from step to step without a copy.
 //
-// Errors of Run: a step's, with its model's name; UNAVAILABLE when a model has gone;
-// DEADLINE_EXCEEDED and CANCELLED between steps; INTERNAL when a model has changed so that the
-// plan no longer fits.
-std::unique_ptr<Runner> MakeEnsembleRunner(inference::ModelConfig config, EnsemblePlan plan,
-                                           FindModel find);
+// Run's errors are a step's, with its model's name; UNAVAILABLE when a model is not ready any more;
+// DEADLINE_EXCEEDED and CANCELLED between two steps; INTERNAL when a model has changed so that the
+// plan does not fit it.
+std::unique_ptr<ModelExecutor> MakeEnsembleExecutor(inference::ModelConfig config,
+                                                    EnsemblePlan plan, FindModel find);
 
 }  // namespace inferpool::modelserver

@@ -43,20 +43,17 @@ bool IsVersionedPath(std::string_view path) {
 
 absl::Status Check(const OverrideFiles& files) {
   if (files.size() > kMaxOverrideFiles) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} files, {} is the most", files.size(), kMaxOverrideFiles));
+    return InvalidArgument("{} files, {} is the most", files.size(), kMaxOverrideFiles);
   }
   std::size_t bytes = 0;
   for (const auto& [path, content] : files) {
     if (!IsVersionedPath(path)) {
-      return absl::InvalidArgumentError(
-          fmt::format("the file '{}' is not named <version>/<name>", path.substr(0, 100)));
+      return InvalidArgument("the file '{}' is not named <version>/<name>", path.substr(0, 100));
     }
     bytes += content.size();
   }
   if (bytes > kMaxOverrideBytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("the files have {} bytes, {} is the most", bytes, kMaxOverrideBytes));
+    return InvalidArgument("the files have {} bytes, {} is the most", bytes, kMaxOverrideBytes);
   }
   return absl::OkStatus();
 }

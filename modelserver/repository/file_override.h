@@ -1,4 +1,4 @@
-// The files that a load request brings along, in place of those of the repository.
+// Keeps the files that a load request brings along in place of the repository's.
 #pragma once
 
 #include <cstddef>
@@ -11,19 +11,21 @@
 
 namespace inferpool::modelserver {
 
-// "<version>/<name>" (what follows "file:" in the request's parameters) and the file's bytes.
+// The files' bytes by "<version>/<name>", which is what follows "file:" in the request's
+// parameters.
 using OverrideFiles = std::map<std::string, std::string>;
 
 inline constexpr std::size_t kMaxOverrideFiles = 1000;
 inline constexpr std::size_t kMaxOverrideBytes = std::size_t{256} << 20U;
 
-// A private temporary folder (mode 0700) with those files in it, removed with everything in it at
-// the end of its life.
+// A private temporary folder (mode 0700) that has those files. The destructor removes it with all
+// that is in it.
 class FileOverride {
  public:
-  // Error: INVALID_ARGUMENT for a name that is not <version>/<name> with a version from 1 on and
-  // plain names (no "..", nothing hidden, at most 8 deep), and past the bounds above; INTERNAL when
-  // a file cannot be written.
+  // Writes the files. INVALID_ARGUMENT when a name is not <version>/<name> with a version of at
+  // least 1, when a part of a name is "..", hidden or has control characters, when folders are
+  // nested more than 8 deep, or when a limit above is exceeded. INTERNAL when a file cannot be
+  // written.
   static absl::StatusOr<std::unique_ptr<FileOverride>> Write(const OverrideFiles& files);
 
   ~FileOverride();

@@ -4,65 +4,65 @@
 
 #include "modelserver/config/config_check.h"
 #include "modelserver/config/config_file.h"
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/reshape.h"
 #include "modelserver/engines/backends.h"
 #include "modelserver/execution/scheduler.h"
 #include "modelserver/execution/warmup.h"
+#include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
                                                    std::int64_t version,
                                                    inference::ModelConfig config,
-                                                   std::shared_ptr<Places> places) {
-  const absl::StatusOr<const Backend*> backend = FindBackend(config);
-  RETURN_IF_ERROR(backend.status());
+                                                   std::shared_ptr<AdmissionLimiter> limiter) {
+  ASSIGN_OR_RETURN(const Backend* backend, FindBackend(config));
   const std::filesystem::path version_folder = model_folder / std::to_string(version);
   if (config.backend().empty()) {
-    config.set_backend(std::string((*backend)->name));
+    config.set_backend(std::string(backend->name));
   }
-  absl::StatusOr<inference::ModelConfig> engine_config = EngineConfig(config);
-  RETURN_IF_ERROR(engine_config.status());
+  ASSIGN_OR_RETURN(inference::ModelConfig engine_config, EngineConfig(config));
   std::vector<std::string> class_names;
-  RETURN_IF_ERROR((*backend)->complete(version_folder, *engine_config, class_names));
-  RETURN_IF_ERROR(CheckConfig(*engine_config));
-  config = ClientConfig(*engine_config, config);
-  absl::StatusOr<OutputLabels> labels = AddClassNames(model_folder, class_names, config);
-  RETURN_IF_ERROR(labels.status());
+  RETURN_IF_ERROR(backend->complete(version_folder, engine_config, class_names));
+  RETURN_IF_ERROR(CheckConfig(engine_config));
+  config = ClientConfig(engine_config, config);
+  ASSIGN_OR_RETURN(OutputLabels labels, AddClassNames(model_folder, class_names, config));
   FillDefaults(config);
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {
-    absl::StatusOr<std::unique_ptr<Engine>> instance =
-        (*backend)->make(*engine_config, version_folder);
-    RETURN_IF_ERROR(instance.status());
-    instances.push_back(*std::move(instance));
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> instance,
+                     backend->make(engine_config, version_folder));
+    instances.push_back(std::move(instance));
   }
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
   auto statistics = std::make_unique<ModelStatistics>();
   auto scheduler =
-      std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(places));
-  return std::make_unique<Model>(std::move(config), *std::move(labels), version,
+      std::make_unique<Scheduler>(config, std::move(instances), *statistics, std::move(limiter));
+  return std::make_unique<Model>(std::move(config), std::move(labels), version,
                                  std::move(statistics), std::move(scheduler));
 }
 
 Model::Model(inference::ModelConfig config, OutputLabels labels, std::int64_t version,
-             std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<Runner> runner)
+             std::unique_ptr<ModelStatistics> statistics, std::unique_ptr<ModelExecutor> executor)
     : config_(std::move(config)),
       labels_(std::move(labels)),
       version_(version),
       statistics_(std::move(statistics)),
-      runner_(std::move(runner)) {}
+      executor_(std::move(executor)) {
+  CHECK(labels_.size() == static_cast<std::size_t>(config_.output_size()));
+  CHECK(statistics_ != nullptr && executor_ != nullptr);
+}
 
-absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Caller& caller) {
+absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context) {
   const TimePoint start = Clock::now();
   absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
-  Timings timings;
+  RunTimes times;
   absl::Status status = ordered.status();
   std::vector<std::vector<std::int64_t>> shapes;  // which `ordered` points to
   if (status.ok()) {
     shapes = ReshapeInputs(config_, *ordered);
-    status = runner_->Run(*ordered, outputs, caller, timings);
+    status = executor_->Run(*ordered, outputs, context, times);
   }
   if (status.ok()) {
     status = CheckComplete(outputs);
@@ -70,8 +70,8 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Call
   const Clock::duration total = Clock::now() - start;
   if (status.ok()) {
     const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
-    statistics_->Success(rows, total, timings);
-    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, timings);
+    statistics_->Success(rows, total, times);
+    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, times);
   } else {
     statistics_->Failure(total);
   }

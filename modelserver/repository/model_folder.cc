@@ -22,8 +22,8 @@ constexpr std::size_t kMaxVersions = 1000;
 constexpr std::size_t kMaxFiles = 10'000;
 constexpr int kMaxDepth = 8;
 
-// The hashes of a folder's files are summed, since files are found in any order. A file that has
-// gone since it was listed counts with zeros.
+// The hashes of a folder's files are summed, because files are found in any order. A file that was
+// removed after it was listed counts with zeros.
 Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   struct stat status {};
   stat(path.c_str(), &status);
@@ -37,13 +37,13 @@ Fingerprint HashOf(const std::filesystem::path& path, const std::string& name) {
   return XXH3_64bits_withSeed(name.data(), name.size(), XXH3_64bits(facts.data(), sizeof facts));
 }
 
-// Says in the log which specific versions `versions`, sorted, is without.
+// Warns in the log of specific versions in the policy that are not in `versions`, which is sorted.
 void WarnOfMissing(const inference::ModelConfig& config,
                    const std::vector<std::int64_t>& versions) {
-  constexpr std::size_t kMost = 10;
+  constexpr std::size_t kMaxNamed = 10;
   std::vector<std::int64_t> missing;
   for (const std::int64_t version : config.version_policy().specific().versions()) {
-    if (missing.size() < kMost && !std::ranges::binary_search(versions, version)) {
+    if (missing.size() < kMaxNamed && !std::ranges::binary_search(versions, version)) {
       missing.push_back(version);
     }
   }
@@ -66,7 +66,7 @@ std::optional<std::int64_t> ParseVersion(std::string_view text) {
 }
 
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
-                                                    std::size_t most,
+                                                    std::size_t max_folders,
                                                     std::vector<std::string>* skipped) {
   std::vector<std::string> names;
   std::error_code error;
@@ -79,11 +79,11 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
     }
   }
   if (error) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", folder.string(), error.message()));
+    return InvalidArgument("{}: {}", folder.string(), error.message());
   }
-  if (names.size() > most) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: has {} folders, {} is the most", folder.string(), names.size(), most));
+  if (names.size() > max_folders) {
+    return InvalidArgument("{}: has {} folders, {} is the most", folder.string(), names.size(),
+                           max_folders);
   }
   std::ranges::sort(names);
   const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);
@@ -96,32 +96,28 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
 
 absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::path& folder,
                                                          const inference::ModelConfig& config) {
-  const absl::StatusOr<std::vector<std::string>> folders = SubFolders(folder, kMaxVersions);
-  RETURN_IF_ERROR(folders.status());
+  ASSIGN_OR_RETURN(const std::vector<std::string> folders, SubFolders(folder, kMaxVersions));
   std::vector<std::int64_t> available;
-  for (const std::string& version : *folders) {
-    // "01" is no version: its folder would not be found by its number.
+  for (const std::string& version : folders) {
+    // "01" is not a version, because its folder would not be found by its number.
     if (const auto number = ParseVersion(version); number && std::to_string(*number) == version) {
       available.push_back(*number);
     }
   }
   bool needs_folder = false;
   if (!IsEnsemble(config)) {
-    const absl::StatusOr<const Backend*> backend = FindBackend(config);
-    RETURN_IF_ERROR(backend.status());
-    needs_folder = (*backend)->needs_version_folder;
+    ASSIGN_OR_RETURN(const Backend* backend, FindBackend(config));
+    needs_folder = backend->needs_version_folder;
   }
   if (available.empty() && !needs_folder) {
     available.push_back(1);
   }
-  absl::StatusOr<std::vector<std::int64_t>> versions =
-      ChooseVersions(config.version_policy(), std::move(available));
-  RETURN_IF_ERROR(versions.status());
-  if (versions->empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: there is no version folder (1, 2, ...)", folder.string()));
+  ASSIGN_OR_RETURN(std::vector<std::int64_t> versions,
+                   ChooseVersions(config.version_policy(), std::move(available)));
+  if (versions.empty()) {
+    return InvalidArgument("{}: there is no version folder (1, 2, ...)", folder.string());
   }
-  WarnOfMissing(config, *versions);
+  WarnOfMissing(config, versions);
   return versions;
 }
 
@@ -136,7 +132,7 @@ std::optional<Fingerprint> FingerprintOf(const std::filesystem::path& folder) {
   }
   Fingerprint sum = HashOf(folder, "");
   std::size_t files = 0;
-  // A file that vanishes during the walk ends it; the next look sees what is there then.
+  // A file that is removed during the walk ends it. The next look sees what is there then.
   for (; !error && entry != Walk(); entry.increment(error)) {
     if (entry->path().filename().string().front() == '.') {
       entry.disable_recursion_pending();

@@ -1,4 +1,4 @@
-// A model's folder on disk: what of it is to be loaded, and whether it has changed.
+// Looks at a model's folder on disk: which versions are to be loaded, and whether it has changed.
 #pragma once
 
 #include <cstdint>
@@ -13,44 +13,48 @@
 
 namespace inferpool::modelserver {
 
-// A version folder's number, from 1 on; nothing for other names.
+// The number of a version folder, at least 1; nullopt when `text` is not such a number.
 std::optional<std::int64_t> ParseVersion(std::string_view text);
 
-// The names of the folders in `folder`, sorted, without hidden ones and those whose names are not
-// UTF-8, which no message can carry; these are added to `skipped` unless it is null. Error:
-// INVALID_ARGUMENT when it cannot be read, or there are over `most`, skipped or not.
+// The names of the folders in `folder`, sorted and without hidden ones. Names that are not UTF-8
+// are left out, because no message can carry them, and added to `skipped` unless it is null.
+// INVALID_ARGUMENT when `folder` cannot be read or has more than `max_folders`, skipped ones
+// included.
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
-                                                    std::size_t most,
+                                                    std::size_t max_folders,
                                                     std::vector<std::string>* skipped = nullptr);
 
-// The versions of `folder` that `config` asks for, ascending, at least one: those of the version
-// policy, with a warning in the log when it names others too; 1 when the model has no version
-// folder and needs none. Error: INVALID_ARGUMENT.
+// The versions in `folder` that the version policy of `config` serves, in ascending order; 1 when
+// there is no version folder and the model needs none. Writes a warning to the log when the policy
+// names versions that have no folder. INVALID_ARGUMENT when there is no version to load.
 absl::StatusOr<std::vector<std::int64_t>> VersionsToLoad(const std::filesystem::path& folder,
                                                          const inference::ModelConfig& config);
 
-// Tells one state of a folder from another: its files' names, sizes, times and inodes, at any
-// depth to 8, without hidden ones, 10,000 at most. Contents are not read.
+// A hash by which one state of a folder is told from another. It covers the names, sizes, times and
+// inodes of the first 10,000 files that are not hidden, down to a depth of 8, and not their
+// contents.
 using Fingerprint = std::uint64_t;
 
-// Nothing when `folder` is no folder.
+// The fingerprint of `folder`; nullopt when it is not a folder.
 std::optional<Fingerprint> FingerprintOf(const std::filesystem::path& folder);
 
-// What to do about a model whose folder is looked at from time to time. A change is acted upon when
-// two looks in a row agree, so a copy that is under way is left alone, and one that changes while
-// it is loaded is loaded again.
+// Decides what to do about a model whose folder is looked at from time to time. A change counts
+// when two looks in a row see the same state, so that files that are still being copied are left
+// alone. A model that changes while it is loaded is loaded again.
 class FolderWatch {
  public:
   enum class Change { kNone, kLoad, kUnload };
 
-  // The state that is loaded, or has failed to; nothing: the folder is not there.
+  // Tells that the model was loaded in that state, or has failed to; nullopt when the folder is
+  // gone.
   void Acted(std::optional<Fingerprint> state) { acted_ = seen_ = state; }
   std::optional<Fingerprint> acted() const { return acted_; }
 
+  // Takes a look's state, nullopt when the folder is gone, and returns what is to be done now.
   Change Look(std::optional<Fingerprint> now) {
-    const bool settled = now == seen_;
+    const bool unchanged = now == seen_;
     seen_ = now;
-    if (now == acted_ || !settled) {
+    if (now == acted_ || !unchanged) {
       return Change::kNone;
     }
     acted_ = now;

@@ -8,6 +8,7 @@
 
 #include "modelserver/repository/ensemble.h"
 #include "modelserver/repository/model_folder.h"
+#include "shared/base/check.h"
 #include "shared/base/log.h"
 
 namespace inferpool::modelserver {
@@ -41,17 +42,17 @@ std::string_view ModelStateName(ModelState state) {
   return "UNAVAILABLE";
 }
 
-absl::Status ModelTable::Expect(const std::string& name, std::size_t most) {
+absl::Status ModelTable::Expect(const std::string& name, std::size_t max_models) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
-  if (!entries_.contains(name) && entries_.size() >= most) {
+  const MutexLock lock(mutex_);
+  if (!entries_.contains(name) && entries_.size() >= max_models) {
     std::erase_if(entries_, [](const auto& item) {
       return item.second.reason == kUnloaded &&
              std::ranges::all_of(item.second.versions,
                                  [](const auto& version) { return IsGone(version.second); });
     });
-    if (entries_.size() >= most) {
-      return absl::UnavailableError(fmt::format("there are {} models already", most));
+    if (entries_.size() >= max_models) {
+      return absl::UnavailableError(fmt::format("there are {} models already", max_models));
     }
   }
   Entry& entry = entries_[name];
@@ -63,13 +64,13 @@ absl::Status ModelTable::Expect(const std::string& name, std::size_t most) {
   entry.state = ModelState::kLoading;
   entry.reason.clear();
   entry.ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
   return absl::OkStatus();
 }
 
 void ModelTable::ExpectVersions(const std::string& name,
                                 const std::vector<std::int64_t>& versions) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   entry.ensemble.reset();
   for (const std::int64_t version : versions) {
@@ -80,30 +81,31 @@ void ModelTable::ExpectVersions(const std::string& name,
 void ModelTable::Publish(const std::string& name, std::int64_t version,
                          absl::StatusOr<std::shared_ptr<Model>> model) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Version& entry = entries_[name].versions[version];
   if (model.ok()) {
     entry = {.state = ModelState::kReady, .model = *std::move(model)};
   } else {
     entry = {.state = ModelState::kUnavailable, .reason = std::string(Message(model.status()))};
   }
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 void ModelTable::Replace(const std::string& name, Loaded&& versions) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   ForgetUnloaded(entry);
   for (auto& [version, old] : entry.versions) {
     UnloadVersion(old, retired);
   }
   for (auto& [version, model] : versions) {
+    CHECK(model.ok());
     entry.versions.insert_or_assign(
         version, Version{.state = ModelState::kReady, .model = *std::move(model)});
   }
   entry.ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 absl::Status ModelTable::PublishEnsemble(const std::string& name,
@@ -111,7 +113,7 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
                                          const inference::ModelConfig& config,
                                          OutputLabels labels) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   absl::Status fits = Plan(config).status();
   if (!fits.ok() && Serves(entry)) {
@@ -127,13 +129,13 @@ absl::Status ModelTable::PublishEnsemble(const std::string& name,
   }
   entry.ensemble = config;
   entry.ensemble_labels = std::move(labels);
-  SettleEnsembles(retired, &entry);
+  RefreshEnsembles(retired, &entry);
   return fits;
 }
 
 void ModelTable::Fail(const std::string& name, std::string_view reason) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entries_[name];
   if (Serves(entry)) {
     KeepInstead(entry, reason);
@@ -143,12 +145,12 @@ void ModelTable::Fail(const std::string& name, std::string_view reason) {
                 [](const auto& item) { return item.second.state == ModelState::kLoading; });
   entry.state = ModelState::kUnavailable;
   entry.reason = reason;
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 void ModelTable::Unload(const std::string& name) {
   Retired retired;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry* entry = EntryOf(name);
   if (entry == nullptr) {
     return;
@@ -159,17 +161,16 @@ void ModelTable::Unload(const std::string& name) {
   entry->state = ModelState::kUnavailable;
   entry->reason = kUnloaded;
   entry->ensemble.reset();
-  SettleEnsembles(retired);
+  RefreshEnsembles(retired);
 }
 
 absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
                                                         const std::string& version) const {
   const std::optional<std::int64_t> number = ParseVersion(version);
   if (!version.empty() && !number) {
-    return absl::InvalidArgumentError(
-        fmt::format("the version '{}' of model '{}' is no positive number", version, name));
+    return InvalidArgument("the version '{}' of model '{}' is no positive number", version, name);
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) {
     return absl::NotFoundError(fmt::format("Request for unknown model: '{}' is not found", name));
@@ -201,7 +202,7 @@ absl::StatusOr<std::shared_ptr<Model>> ModelTable::Find(const std::string& name,
 }
 
 bool ModelTable::Sound(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && Serves(entry->second) &&
          std::ranges::all_of(entry->second.versions, [](const auto& item) {
@@ -211,19 +212,19 @@ bool ModelTable::Sound(const std::string& name) const {
 }
 
 bool ModelTable::Serving(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && Serves(entry->second);
 }
 
 bool ModelTable::Loading(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = entries_.find(name);
   return entry != entries_.end() && IsLoading(entry->second);
 }
 
 std::vector<std::int64_t> ModelTable::ReadyVersions(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::int64_t> ready;
   if (const auto entry = entries_.find(name); entry != entries_.end()) {
     for (const auto& [version, loaded] : entry->second.versions) {
@@ -236,7 +237,7 @@ std::vector<std::int64_t> ModelTable::ReadyVersions(const std::string& name) con
 }
 
 std::vector<std::shared_ptr<Model>> ModelTable::ReadyModels() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<Model>> ready;
   for (const auto& [name, entry] : entries_) {
     for (const auto& [number, version] : entry.versions) {
@@ -249,7 +250,7 @@ std::vector<std::shared_ptr<Model>> ModelTable::ReadyModels() const {
 }
 
 std::vector<std::string> ModelTable::OwnSteps(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::set<std::string> own;
   std::set<std::string> others;
   for (const auto& [ensemble, entry] : entries_) {
@@ -265,7 +266,7 @@ std::vector<std::string> ModelTable::OwnSteps(const std::string& name) const {
 }
 
 std::vector<IndexEntry> ModelTable::Index() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<IndexEntry> index;
   for (const auto& [name, entry] : entries_) {
     if (entry.versions.empty()) {
@@ -342,8 +343,6 @@ const inference::ModelConfig* ModelTable::ReadyConfig(const std::string& name,
   return found == versions.rend() ? nullptr : &found->second.model->config();
 }
 
-// How many ensembles lie below `ensemble`, at most; -1 when one contains itself. Linear, as what
-// was counted is remembered.
 int ModelTable::Height(const inference::ModelConfig& ensemble,
                        std::map<std::string, int>& heights) const {
   heights[ensemble.name()] = -1;
@@ -373,22 +372,24 @@ absl::StatusOr<EnsemblePlan> ModelTable::Plan(const inference::ModelConfig& ense
         height < 0 ? std::string("a cycle: ensembles that contain each other")
                    : fmt::format("ensembles are nested over {} deep", kMaxNesting));
   }
-  return PlanEnsemble(ensemble, [this](const std::string& name, const std::string& version) {
-    return ReadyConfig(name, version);
-  });
+  return PlanEnsemble(
+      ensemble, [this](const std::string& name, const std::string& version)
+                    ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ReadyConfig(name, version); });
 }
 
-// Makes an ensemble's state what its models allow; whether that changed it.
-bool ModelTable::Settle(Entry& entry, bool logged, Retired& retired) {
+bool ModelTable::RefreshEnsemble(Entry& entry, bool logged, Retired& retired) {
+  CHECK(entry.ensemble.has_value());
   absl::StatusOr<EnsemblePlan> plan = Plan(*entry.ensemble);
-  // Those that contain each other would wait for each other.
+  // Ensembles that contain each other do not count, because they would wait forever.
   std::map<std::string, int> heights;
   const bool waits =
       Height(*entry.ensemble, heights) >= 0 &&
-      std::ranges::any_of(entry.ensemble->ensemble_scheduling().step(), [this](const auto& step) {
-        const auto model = entries_.find(step.model_name());
-        return model != entries_.end() && !Serves(model->second) && IsLoading(model->second);
-      });
+      std::ranges::any_of(entry.ensemble->ensemble_scheduling().step(),
+                          [this](const auto& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                            const auto model = entries_.find(step.model_name());
+                            return model != entries_.end() && !Serves(model->second) &&
+                                   IsLoading(model->second);
+                          });
   const ModelState state = plan.ok() ? ModelState::kReady
                            : waits   ? ModelState::kLoading
                                      : ModelState::kUnavailable;
@@ -408,25 +409,25 @@ bool ModelTable::Settle(Entry& entry, bool logged, Retired& retired) {
       version.reason.clear();
       version.model = std::make_shared<Model>(
           *entry.ensemble, entry.ensemble_labels, number, std::make_unique<ModelStatistics>(),
-          MakeEnsembleRunner(*entry.ensemble, *plan,
-                             [this](const std::string& name, const std::string& of_version) {
-                               return Find(name, of_version);
-                             }));
+          MakeEnsembleExecutor(*entry.ensemble, *plan,
+                               [this](const std::string& name, const std::string& of_version) {
+                                 return Find(name, of_version);
+                               }));
     }
   }
   if (changed && logged) LogEnsemble(entry.ensemble->name(), state, plan.status());
   return changed;
 }
 
-// An ensemble's change may change those that contain it, and so on: as often as there are
-// ensembles, at most.
-void ModelTable::SettleEnsembles(Retired& retired, const Entry* published) {
+// A changed ensemble may change the ensembles that contain it, and so on. That ends after as many
+// rounds as there are ensembles.
+void ModelTable::RefreshEnsembles(Retired& retired, const Entry* published) {
   bool changed = true;
   for (std::size_t round = 0; changed && round <= entries_.size(); ++round) {
     changed = false;
     for (auto& [name, entry] : entries_) {
       if (entry.ensemble) {
-        changed = Settle(entry, &entry != published, retired) || changed;
+        changed = RefreshEnsemble(entry, &entry != published, retired) || changed;
       }
     }
   }

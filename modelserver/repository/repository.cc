@@ -21,19 +21,17 @@ namespace inferpool::modelserver {
 namespace {
 
 constexpr std::size_t kMaxModels = 1000;
-constexpr unsigned kLoadThreads = 4;  // a load is one core's work
+constexpr unsigned kLoadThreads = 4;  // each load keeps one core busy
 constexpr std::string_view kEveryModel = "*";
 
-// Libraries' exceptions are caught where they are thrown; this keeps one that was overlooked (and
-// memory that ran out) from taking the other models away.
-absl::StatusOr<std::shared_ptr<Model>> LoadVersion(const std::filesystem::path& folder,
-                                                   std::int64_t version,
-                                                   const inference::ModelConfig& config,
-                                                   const std::shared_ptr<Places>& places) {
+// Engines catch the exceptions of their libraries. This catches what was overlooked, and memory
+// that ran out, so that the other models are not lost with this one.
+absl::StatusOr<std::shared_ptr<Model>> LoadVersion(
+    const std::filesystem::path& folder, std::int64_t version, const inference::ModelConfig& config,
+    const std::shared_ptr<AdmissionLimiter>& limiter) {
   try {
-    absl::StatusOr<std::unique_ptr<Model>> model = Model::Load(folder, version, config, places);
-    RETURN_IF_ERROR(model.status());
-    return std::shared_ptr<Model>(*std::move(model));
+    ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::Load(folder, version, config, limiter));
+    return std::shared_ptr<Model>(std::move(model));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   }
@@ -65,7 +63,7 @@ std::optional<ModelControl> ParseModelControl(std::string_view word) {
 absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
   std::vector<std::string> skipped;
   absl::StatusOr<std::vector<std::string>> names = SubFolders(folder_, kMaxModels, &skipped);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const std::string& name : skipped) {
     if (skipped_.size() < kMaxModels && skipped_.insert(name).second) {
       log::Warning("a folder is skipped: its name is not UTF-8", {{"folder", name}});
@@ -75,38 +73,37 @@ absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
 }
 
 absl::Status Repository::Scan() {
-  absl::StatusOr<std::vector<std::string>> names = ModelFolders();
-  RETURN_IF_ERROR(names.status());
+  ASSIGN_OR_RETURN(std::vector<std::string> names, ModelFolders());
   const bool every = std::ranges::find(options_.load, kEveryModel) != options_.load.end();
   if (every && options_.load.size() > 1) {
-    return absl::InvalidArgumentError("\"*\" loads every model, so nothing else is to be named");
+    return InvalidArgument("\"*\" loads every model, so nothing else is to be named");
   }
   if (options_.control != ModelControl::kExplicit && !options_.load.empty()) {
-    return absl::InvalidArgumentError("models to load are named under explicit model control only");
+    return InvalidArgument("models to load are named under explicit model control only");
   }
   if (options_.control == ModelControl::kExplicit && !every) {
     names = options_.load;
-    if (!std::ranges::all_of(*names, IsModelName)) {
-      return absl::InvalidArgumentError("a model to load is named by the plain name of its folder");
+    if (!std::ranges::all_of(names, IsModelName)) {
+      return InvalidArgument("a model to load is named by the plain name of its folder");
     }
   }
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     RETURN_IF_ERROR(table_.Expect(name, kMaxModels));
   }
-  const std::lock_guard lock(mutex_);
-  at_start_ = *std::move(names);
+  const MutexLock lock(mutex_);
+  at_start_ = std::move(names);
   return absl::OkStatus();
 }
 
 void Repository::Load(const std::function<bool()>& stopped) {
   std::vector<std::string> names;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     names = at_start_;
   }
   LoadEach(names, stopped);
   if (!stopped()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     loaded_ = true;
   }
 }
@@ -114,11 +111,10 @@ void Repository::Load(const std::function<bool()>& stopped) {
 absl::Status Repository::Load(const std::string& name, const LoadParameters& parameters) {
   RETURN_IF_ERROR(CheckExplicit());
   if (!IsModelName(name)) {
-    return absl::InvalidArgumentError("a model's name is the plain name of a folder");
+    return InvalidArgument("a model's name is the plain name of a folder");
   }
   if (!parameters.files.empty() && !parameters.config) {
-    return absl::InvalidArgumentError(
-        fmt::format("failed to load '{}', files need a configuration to go with them", name));
+    return InvalidArgument("failed to load '{}', files need a configuration to go with them", name);
   }
   std::vector<std::string> visited;
   return LoadWithSteps(name, parameters, visited);
@@ -136,8 +132,8 @@ absl::Status Repository::Unload(const std::string& name, bool unload_dependents)
         }
       }
     }
-    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(unloading, LoadTurns::Kind::kUnload);
-    RETURN_IF_ERROR(turn.status());
+    ASSIGN_OR_RETURN(const LoadSlot slot,
+                     load_limiter_.Take(unloading, LoadLimiter::Kind::kUnload));
     UnloadNow(unloading);
   }
   return absl::OkStatus();
@@ -151,7 +147,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
   }
   std::map<std::string, std::optional<Fingerprint>> looks;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [name, watch] : watches_) looks[name];
   }
   for (const std::string& name : *names) {
@@ -160,7 +156,7 @@ void Repository::Poll(const std::function<bool()>& stopped) {
   std::vector<std::string> load;
   std::vector<std::string> unload;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [name, state] : looks) {
       const FolderWatch::Change change = watches_[name].Look(state);
       if (change == FolderWatch::Change::kLoad) load.push_back(name);
@@ -168,14 +164,14 @@ void Repository::Poll(const std::function<bool()>& stopped) {
     }
   }
   for (const std::string& name : unload) {
-    const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kUnload);
+    const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(name, LoadLimiter::Kind::kUnload);
     UnloadNow(name);
   }
   LoadEach(load, stopped);
 }
 
 bool Repository::Ready() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return loaded_;
 }
 
@@ -228,10 +224,9 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
       }
     }
   }
-  const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(name, LoadTurns::Kind::kLoad);
-  RETURN_IF_ERROR(turn.status());
+  ASSIGN_OR_RETURN(const LoadSlot slot, load_limiter_.Take(name, LoadLimiter::Kind::kLoad));
   if (!parameters.config && table_.Sound(name)) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto watch = watches_.find(name);
     if (watch != watches_.end() && watch->second.acted() &&
         watch->second.acted() == FingerprintOf(folder_ / name)) {
@@ -239,9 +234,7 @@ absl::Status Repository::LoadWithSteps(const std::string& name, const LoadParame
     }
   }
   const absl::Status status = LoadNow(name, parameters);
-  return status.ok() ? status
-                     : absl::InvalidArgumentError(
-                           fmt::format("failed to load '{}', {}", name, Message(status)));
+  return status.ok() ? status : InvalidArgument("failed to load '{}', {}", name, Message(status));
 }
 
 absl::Status Repository::LoadNow(const std::string& name, const LoadParameters& parameters) {
@@ -276,16 +269,16 @@ absl::Status Repository::TryLoad(const std::string& name, const LoadParameters& 
     files = *std::move(written);
     model_folder = files->folder();
   }
-  // Before the files are read: what changes meanwhile is a change.
+  // Before the files are read, so that a change from now on is noticed.
   Remember(name, parameters.config ? std::nullopt : FingerprintOf(model_folder));
   absl::StatusOr<inference::ModelConfig> config = ReadConfig(name, model_folder, parameters);
   if (!config.ok()) return failed(config.status());
   for (const std::string& setting : UnusedSettings(*config)) {
     log::Warning("model setting has no effect", {{"model", name}, {"setting", setting}});
   }
-  if (const std::size_t size = LargestQueue(*config); size > kMaxRequestsOfAModel) {
+  if (const std::size_t size = LargestQueue(*config); size > kMaxRequestsPerModel) {
     log::Warning("max_queue_size is more than a model has places",
-                 {{"model", name}, {"max_queue_size", size}, {"places", kMaxRequestsOfAModel}});
+                 {{"model", name}, {"max_queue_size", size}, {"places", kMaxRequestsPerModel}});
   }
   if (!IsEnsemble(*config)) {
     return LoadVersions(name, model_folder, *config);
@@ -310,7 +303,8 @@ absl::Status Repository::LoadVersions(const std::string& name,
     table_.Fail(name, Message(versions.status()));
     return versions.status();
   }
-  // A first load shows each version as soon as it is there; another one replaces all together.
+  // At the first load each version is published as soon as it is there. Later all versions are
+  // replaced together.
   const bool replaces = table_.Serving(name);
   if (!replaces) {
     table_.ExpectVersions(name, *versions);
@@ -320,7 +314,7 @@ absl::Status Repository::LoadVersions(const std::string& name,
   for (const std::int64_t version : *versions) {
     const TimePoint start = Clock::now();
     absl::StatusOr<std::shared_ptr<Model>> model =
-        LoadVersion(model_folder, version, config, places_);
+        LoadVersion(model_folder, version, config, limiter_);
     const std::chrono::duration<double, std::milli> took = Clock::now() - start;
     if (model.ok()) {
       log::Info("model ready", {{"model", name}, {"version", version}, {"took_ms", took.count()}});
@@ -347,7 +341,7 @@ void Repository::UnloadNow(const std::string& name) {
     log::Info("model unloaded", {{"model", name}});
   }
   table_.Unload(name);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   watches_.erase(name);
 }
 
@@ -356,11 +350,11 @@ void Repository::LoadEach(const std::vector<std::string>& names,
   std::atomic<std::size_t> next = 0;
   const auto load = [&] {
     for (std::size_t i = next++; i < names.size() && !stopped(); i = next++) {
-      const absl::StatusOr<LoadTurns::Turn> turn = turns_.Take(names[i], LoadTurns::Kind::kLoad);
-      if (turn.ok()) {
+      const absl::StatusOr<LoadSlot> slot = load_limiter_.Take(names[i], LoadLimiter::Kind::kLoad);
+      if (slot.ok()) {
         LoadNow(names[i], {}).IgnoreError();
       } else {
-        table_.Fail(names[i], Message(turn.status()));
+        table_.Fail(names[i], Message(slot.status()));
       }
     }
   };
@@ -374,7 +368,7 @@ void Repository::LoadEach(const std::vector<std::string>& names,
 }
 
 void Repository::Remember(const std::string& name, std::optional<Fingerprint> state) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   watches_[name].Acted(state);
 }
 

@@ -7,12 +7,12 @@
 
 namespace inferpool::modelserver {
 
-Call::Call(CallRoom& room) : room_(room) {
+Call::Call(CallLimit& limit) : limit_(limit) {
   context_.AsyncNotifyWhenDone(&ended_);
 }
 
 Call::~Call() {
-  if (has_arrived_) --room_.calls;
+  if (has_arrived_) --limit_.calls;
 }
 
 void Call::Arrived(bool ok) {
@@ -21,11 +21,11 @@ void Call::Arrived(bool ok) {
     return;
   }
   has_arrived_ = true;
-  const bool room = ++room_.calls <= room_.most;
+  const bool within_limit = ++limit_.calls <= limit_.max_calls;
   AwaitNext();
-  CallThreads::Turn turn(room_.threads);
+  LeaderTurn turn(limit_.threads);
   turn_ = &turn;
-  Serve(room);
+  Serve(within_limit);
 }
 
 void Call::Finished(bool /*ok*/) {
@@ -53,15 +53,16 @@ grpc::Status Call::Guarded(const std::function<grpc::Status()>& handler) {
 }
 
 void Operation::Happened(bool ok) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ok_ = ok;
   happened_ = true;
-  changed_.notify_one();  // under the lock: this may be gone when the one who waits has seen it
+  changed_.notify_one();  // under the lock, because this may end when the waiting thread wakes up
 }
 
 bool Operation::Wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return happened_; });
+  MutexLock lock(mutex_);
+  changed_.wait(lock.native(),
+                [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return happened_; });
   happened_ = false;
   return ok_;
 }
@@ -71,10 +72,11 @@ void UnaryCall::Await(const UnaryMethod& method) {
   method.await(&call->context(), &call->request_, &call->writer_, call->arrived());
 }
 
-void UnaryCall::Serve(bool room) {
+void UnaryCall::Serve(bool within_limit) {
   grpc::ByteBuffer response;
   const grpc::Status status =
-      room ? Guarded([&] { return method_.serve(*this, request_, response); }) : NoRoom();
+      within_limit ? Guarded([&] { return method_.serve(*this, request_, response); })
+                   : TooManyCalls();
   writer_.Finish(response, status, finished());
 }
 

@@ -1,9 +1,10 @@
-// Calls of gRPC's asynchronous interface, each served by a thread that may wait (call_threads.h).
+// Calls through gRPC's asynchronous interface, each served by a thread that may block
+// (leader_follower_threads.h).
 //
-// That interface and not the synchronous one, whose calls have a completion queue each to wait on:
-// a small call takes half as much processor time in this one (bench/wire), and it tells of itself
-// when a caller has gone. docs/decisions/0010 has the figures. Messages come and go as bytes, as
-// gRPC would parse them on the thread that is at the queue.
+// The synchronous interface is simpler, but each of its calls has a completion queue of its own to
+// wait on. Here a small call takes half as much processor time (bench/wire), and a client that
+// leaves is an event, for which nobody needs to ask. docs/decisions/0010 has the figures. Messages
+// are bytes here, because gRPC would parse them on the thread that is at the queue.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -14,25 +15,27 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 
-#include "modelserver/rpc/call_threads.h"
+#include "modelserver/rpc/leader_follower_threads.h"
+#include "shared/base/check.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
-// A status travels in a header, and gRPC takes 8 KiB of those.
+// The length to which the text of a status is cut. It is sent in a header, and gRPC accepts 8 KiB
+// of headers.
 inline constexpr std::size_t kMaxStatusText = 2048;
 
-// What the calls of a server have in common.
-struct CallRoom {
-  CallThreads& threads;
-  const std::size_t most;              // calls in progress
-  std::atomic<std::size_t> calls = 0;  // from their arrival until their callers have the answers
+// What the calls of a server share: their threads and the limit of their number.
+struct CallLimit {
+  LeaderFollowerThreads& threads;
+  const std::size_t max_calls;         // calls in progress
+  std::atomic<std::size_t> calls = 0;  // from arrival until gRPC has sent the answer
 };
 
-// One call, from the wait for it to its end. It owns itself: gRPC has its events as tags, and it
-// goes with the last of them.
+// One call of a client, which exists from the time it is awaited until it has ended. It deletes
+// itself after the last of its events, which gRPC has as tags.
 class Call {
  public:
   Call(const Call&) = delete;
@@ -40,40 +43,44 @@ class Call {
 
   grpc::ServerContext& context() { return context_; }
 
-  // Stops when the caller has gone or its deadline is over, also when the call is at its end.
-  // Callbacks run on a thread that has other calls to look after, so they may not wait.
+  // Stops when the client has gone, when the deadline has passed, and at the end of the call. A
+  // callback on it must not block: it runs on a thread that serves other calls.
   std::stop_token gone() const { return gone_.get_token(); }
 
-  // To be asked by the thread that serves the call before it waits, or takes longer than a small
-  // message does. If not, the call must end at once, with NoRoom().
-  bool MayTakeLong() { return turn_->MayTakeLong(); }
+  // To be called by the thread that serves the call, before it blocks or works for longer than a
+  // small message takes. When it returns false, the call must end at once with TooManyCalls().
+  [[nodiscard]] bool YieldQueue() {
+    CHECK(turn_ != nullptr);
+    return turn_->YieldQueue();
+  }
 
-  static grpc::Status NoRoom() {
+  static grpc::Status TooManyCalls() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "the server has no room for another call"};
   }
 
  protected:
-  explicit Call(CallRoom& room);
+  explicit Call(CallLimit& limit);
   virtual ~Call();
 
   // Asks gRPC for the next call of this method.
   virtual void AwaitNext() = 0;
 
-  // Serves the call to its end, which is a Finish with `finished()` as its tag; the call may be
-  // gone when that returns. Without `room` that is at once, with NoRoom().
-  virtual void Serve(bool room) = 0;
+  // Serves the call to its end, which is a Finish with `finished()` as its tag. The call may be
+  // deleted when this returns. When it is not within the limit, it ends at once with
+  // TooManyCalls().
+  virtual void Serve(bool within_limit) = 0;
 
-  // What the handler returns, or that it has thrown, for want of memory or threads.
+  // Returns the handler's status; INTERNAL when it throws because memory or threads are exhausted.
   static grpc::Status Guarded(const std::function<grpc::Status()>& handler);
 
   Event* arrived() { return &arrived_; }
   Event* finished() { return &finished_; }
 
  private:
-  // An event of this call.
-  class Notice final : public Event {
+  // A tag that calls a member function of this call.
+  class CompletionEvent final : public Event {
    public:
-    Notice(Call& call, void (Call::*then)(bool ok)) : call_(call), then_(then) {}
+    CompletionEvent(Call& call, void (Call::*then)(bool ok)) : call_(call), then_(then) {}
     void Happened(bool ok) override { (call_.*then_)(ok); }
 
    private:
@@ -86,40 +93,40 @@ class Call {
   void Ended(bool ok);
   void Release();
 
-  CallRoom& room_;
-  const CallThreads::Counted counted_{room_.threads};  // ends after the rest of it
+  CallLimit& limit_;
+  const LeaderFollowerThreads::Counted counted_{limit_.threads};  // ends after the rest of it
   grpc::ServerContext context_;
   std::stop_source gone_;
-  Notice arrived_{*this, &Call::Arrived};
-  Notice finished_{*this, &Call::Finished};
-  Notice ended_{*this, &Call::Ended};  // the caller knows the end, or has gone
-  std::atomic<int> events_left_ = 2;   // finished and ended
-  CallThreads::Turn* turn_ = nullptr;  // while it is served
+  CompletionEvent arrived_{*this, &Call::Arrived};
+  CompletionEvent finished_{*this, &Call::Finished};
+  CompletionEvent ended_{*this, &Call::Ended};  // the client knows the end, or has gone
+  std::atomic<int> events_left_ = 2;            // of finished_ and ended_
+  LeaderTurn* turn_ = nullptr;                  // while it is served
   bool has_arrived_ = false;
 };
 
-// An operation on a stream, for whose end a thread waits. One after the other.
+// An operation on a stream, for whose end a thread waits. Only one at a time.
 class Operation final : public Event {
  public:
   void Happened(bool ok) override;
-  // Once for each; what `ok` was.
-  bool Wait();
+  // Waits until the operation is complete and returns its success. Once for each operation.
+  [[nodiscard]] bool Wait();
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  bool happened_ = false;
-  bool ok_ = false;
+  bool happened_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ok_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// A method with one request and one answer. Must outlive its calls.
+// A method with one request and one answer. It must outlive its calls.
 struct UnaryMethod {
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
-  CallRoom& room;
-  // Asks gRPC for the next call, with that tag.
+  CallLimit& limit;
+  // Asks gRPC for the next call of the method, whose arrival has that tag.
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer* request, Writer*, void* tag)> await;
-  // Asks MayTakeLong where it has to.
+  // Serves a call. It calls YieldQueue before it blocks or works for long.
   std::function<grpc::Status(Call&, grpc::ByteBuffer& request, grpc::ByteBuffer& response)> serve;
 };
 
@@ -127,28 +134,31 @@ class UnaryCall final : public Call {
  public:
   using Method = UnaryMethod;
 
-  // Asks gRPC for a call of the method; as each call asks for the next, this is for the start.
+  // Asks gRPC for a call of the method. To be used at the start: each call then asks for the next
+  // one.
   static void Await(const UnaryMethod& method);
 
  private:
-  explicit UnaryCall(const UnaryMethod& method) : Call(method.room), method_(method) {}
+  explicit UnaryCall(const UnaryMethod& method) : Call(method.limit), method_(method) {}
 
   void AwaitNext() override { Await(method_); }
-  void Serve(bool room) override;
+  void Serve(bool within_limit) override;
 
   const UnaryMethod& method_;
   grpc::ByteBuffer request_;
   UnaryMethod::Writer writer_{&context()};
 };
 
-// A method that answers with a stream, a ServerAsyncWriter or ServerAsyncReaderWriter of bytes.
+// A call of a method that answers with a stream. `Stream` is a grpc::ServerAsyncWriter or
+// grpc::ServerAsyncReaderWriter of bytes.
 template <typename Stream>
 class StreamingCall;
 
 template <typename Stream>
 struct StreamingMethod {
-  CallRoom& room;
-  // `request` is what comes with the call; nothing, where requests are a stream too.
+  CallLimit& limit;
+  // Asks gRPC for the next call of the method. `request` gets the message that comes with the call;
+  // it stays empty when requests are a stream too.
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer* request, Stream*, void* tag)> await;
   std::function<grpc::Status(StreamingCall<Stream>&)> serve;
 };
@@ -165,26 +175,29 @@ class StreamingCall final : public Call {
 
   grpc::ByteBuffer& request() { return request_; }
 
-  // Waits. False: there is no more, or the caller has gone. One thread at a time.
-  bool Read(grpc::ByteBuffer& message) {
+  // Waits for the client's next message. False when there are no more, or the client has gone. One
+  // thread at a time.
+  [[nodiscard]] bool Read(grpc::ByteBuffer& message) {
     stream_.Read(&message, &read_);
     return read_.Wait();
   }
 
-  // Waits. False: the caller has gone. One thread at a time, which need not be the one that reads.
+  // Sends a message and waits until the next one can be sent. False when the client has gone. One
+  // thread at a time, which need not be the one that reads.
   bool Write(const grpc::ByteBuffer& message) {
     stream_.Write(message, &written_);
     return written_.Wait();
   }
 
  private:
-  explicit StreamingCall(const Method& method) : Call(method.room), method_(method) {}
+  explicit StreamingCall(const Method& method) : Call(method.limit), method_(method) {}
 
   void AwaitNext() override { Await(method_); }
 
-  void Serve(bool room) override {
-    const grpc::Status status =
-        room && MayTakeLong() ? Guarded([&] { return method_.serve(*this); }) : NoRoom();
+  void Serve(bool within_limit) override {
+    const grpc::Status status = within_limit && YieldQueue()
+                                    ? Guarded([&] { return method_.serve(*this); })
+                                    : TooManyCalls();
     stream_.Finish(status, finished());
   }
 

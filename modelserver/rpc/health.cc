@@ -31,13 +31,13 @@ HealthCheckResponse::ServingStatus StatusOf(bool serving) {
 }  // namespace
 
 void HealthService::SetServing(bool serving) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   serving_ = serving && !shut_down_;
   changed_.notify_all();
 }
 
 void HealthService::Shutdown() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   serving_ = false;
   shut_down_ = true;
   changed_.notify_all();
@@ -48,7 +48,7 @@ grpc::Status HealthService::Check(const HealthCheckRequest& request,
   if (!IsKnown(request.service())) {
     return {grpc::StatusCode::NOT_FOUND, "service name unknown"};
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   response.set_status(StatusOf(serving_));
   return grpc::Status::OK;
 }
@@ -60,13 +60,13 @@ grpc::Status HealthService::Watch(HealthWatch& watch) {
   }
   const bool known = IsKnown(request.service());
   const std::stop_token gone = watch.gone();
-  // Made and ended without the lock, which it takes.
+  // Constructed and destroyed without the lock, because the callback takes it.
   const std::stop_callback leave(gone, [this] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     changed_.notify_all();
   });
   std::optional<HealthCheckResponse::ServingStatus> told;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (watchers_ == kMaxWatchers) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watch the server's health"};
   }
@@ -76,13 +76,13 @@ grpc::Status HealthService::Watch(HealthWatch& watch) {
     const auto status = known ? StatusOf(serving_) : HealthCheckResponse::SERVICE_UNKNOWN;
     if (status != told) {
       told = status;
-      lock.unlock();
+      lock.Unlock();
       watch.Write(Message(status));
-      lock.lock();
+      lock.Lock();
     } else if (last) {
       break;
     } else {
-      changed_.wait(lock);
+      changed_.wait(lock.native());
     }
   }
   --watchers_;

@@ -1,47 +1,48 @@
-// grpc.health.v1: whether the server serves, asked once (Check) or watched (Watch).
+// grpc.health.v1, which tells whether the server serves, once (Check) or at each change (Watch).
 //
-// The library brings a service of its own, on its callback API. With that in a server, threads of
-// that API poll beside ours, and every inference pays for their wake-ups. So this is ours.
+// gRPC's library has such a service, but on its callback API. The threads of that API would poll
+// the same connections as ours, and each inference would pay for their wake-ups.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
-#include <mutex>
 
 #include "modelserver/rpc/call.h"
 #include "proto/health.pb.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 
-// Each watcher holds a thread; one more is RESOURCE_EXHAUSTED.
+// Each watcher holds a thread. One more than these is RESOURCE_EXHAUSTED.
 inline constexpr int kMaxWatchers = 64;
 
 using HealthWatch = StreamingCall<grpc::ServerAsyncWriter<grpc::ByteBuffer>>;
 
-// Thread safe. Knows the server ("") and its one service, "inference.GRPCInferenceService".
+// Thread safe. It knows two names: "", which is the server, and "inference.GRPCInferenceService",
+// its only service.
 class HealthService {
  public:
+  // Sets whether the server serves; at first it does not.
   void SetServing(bool serving);
 
-  // The watchers are told NOT_SERVING and let go, and no more come.
+  // Tells the watchers NOT_SERVING and ends their calls. The server never serves again.
   void Shutdown();
 
-  // NOT_FOUND for another service.
+  // Answers with the present status; NOT_FOUND for another name.
   grpc::Status Check(const grpc::health::v1::HealthCheckRequest& request,
                      grpc::health::v1::HealthCheckResponse& response);
 
-  // The status now and at every change, until the client leaves. Another service is
-  // SERVICE_UNKNOWN.
+  // Sends the present status and each new one, until the client leaves or Shutdown is called. For
+  // another name that is SERVICE_UNKNOWN.
   grpc::Status Watch(HealthWatch& watch);
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  bool serving_ = false;
-  bool shut_down_ = false;
-  int watchers_ = 0;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  int watchers_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace inferpool::modelserver

@@ -1,4 +1,4 @@
-// Protobuf messages to and from gRPC's buffers.
+// Parses protobuf messages from gRPC's buffers and serializes them into such.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -8,13 +8,13 @@
 
 namespace inferpool::modelserver {
 
-// The buffer's memory is given back. False: it is no such message.
+// Parses the buffer, whose memory is released. False when it does not hold such a message.
 template <typename Message>
 bool Parse(grpc::ByteBuffer& buffer, Message& message) {
   return grpc::GenericDeserialize<grpc::ProtoBufferReader, Message>(&buffer, &message).ok();
 }
 
-// What gRPC itself says of one.
+// The status that gRPC itself returns for a message that cannot be parsed.
 inline grpc::Status NotParsed() {
   return {grpc::StatusCode::INTERNAL, "Unable to parse request"};
 }

@@ -5,37 +5,40 @@
 #include <exception>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "modelserver/rpc/message.h"
-#include "modelserver/rpc/stream_room.h"
+#include "modelserver/rpc/stream_window.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 namespace {
 
 using Answer = std::future<inference::ModelStreamInferResponse>;
 
-// Answers to come, in order, between the thread that reads and the one that writes.
-class Line {
+// Passes the answers to come, in the order of their requests, from the thread that reads to the one
+// that writes.
+class AnswerQueue {
  public:
   void Push(Answer answer) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     answers_.push_back(std::move(answer));
     changed_.notify_one();
   }
 
   void Close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     closed_ = true;
     changed_.notify_one();
   }
 
-  // The next; invalid when there are no more.
+  // Waits for the next one; an invalid future when there are no more.
   Answer Pop() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !answers_.empty(); });
+    MutexLock lock(mutex_);
+    changed_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return closed_ || !answers_.empty();
+    });
     if (answers_.empty()) return {};
     Answer answer = std::move(answers_.front());
     answers_.pop_front();
@@ -43,28 +46,27 @@ class Line {
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::deque<Answer> answers_;
-  bool closed_ = false;
+  std::deque<Answer> answers_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 struct Closer {
-  Line& line;
+  AnswerQueue& answers;
 
-  ~Closer() { line.Close(); }
+  ~Closer() { answers.Close(); }
 };
 
-// The answer to come. Without a thread to spare, the request runs when its answer is waited for.
+// Starts a request. When the system has no thread left, it runs when its answer is waited for.
 Answer Start(const std::function<
                  inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>& infer,
-             inference::ModelInferRequest request, std::size_t bytes, StreamRoom& room) {
+             inference::ModelInferRequest request, std::size_t bytes, StreamWindow& window) {
   const auto shared = std::make_shared<inference::ModelInferRequest>(std::move(request));
-  const auto run = [&infer, shared, bytes, &room] {
+  const auto run = [&infer, shared, bytes, &window] {
     auto answer = infer(*shared);
     *shared = {};  // its memory is not needed while the answer waits
-    room.Exchange(bytes, answer.ByteSizeLong());
+    window.Exchange(bytes, answer.ByteSizeLong());
     return answer;
   };
   try {
@@ -80,19 +82,19 @@ grpc::Status ServeStream(
     InferStream& stream,
     const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&
         infer) {
-  StreamRoom room;
-  Line line;
+  StreamWindow window;
+  AnswerQueue answers;
   const std::jthread writer([&] {
-    for (Answer next = line.Pop(); next.valid(); next = line.Pop()) {
+    for (Answer next = answers.Pop(); next.valid(); next = answers.Pop()) {
       const inference::ModelStreamInferResponse answer = next.get();
       grpc::ByteBuffer message;
-      // To a client that has gone this fails at once; what runs ends first all the same.
+      // When the client has gone, this fails at once, but the requests that run are waited for.
       if (Serialize(answer, message).ok()) stream.Write(message);
-      room.Leave(answer.ByteSizeLong());
+      window.Release(answer.ByteSizeLong());
     }
   });
-  // Also if something throws: the writer waits for it.
-  const Closer closer{line};
+  // The writer ends only when the queue is closed, so that must happen even if something throws.
+  const Closer closer{answers};
   grpc::Status status;
   for (grpc::ByteBuffer message; stream.Read(message);) {
     inference::ModelInferRequest request;
@@ -101,8 +103,8 @@ grpc::Status ServeStream(
       break;
     }
     const std::size_t bytes = request.ByteSizeLong();
-    room.Enter(bytes);
-    line.Push(Start(infer, std::move(request), bytes, room));
+    window.Acquire(bytes);
+    answers.Push(Start(infer, std::move(request), bytes, window));
   }
   return status;
 }

@@ -1,4 +1,5 @@
-// ModelStreamInfer: many requests on one call, run side by side, answered in their order.
+// Serves ModelStreamInfer: many requests on one call, which run side by side and are answered in
+// their order.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -13,10 +14,10 @@ namespace inferpool::modelserver {
 using InferStream =
     StreamingCall<grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>;
 
-// Reads until the client has no more, as far as there is room (stream_room.h), calls `infer` for
-// each request on a thread of its own, and writes the answers in the requests' order. `infer` is
-// thread safe and does not throw. Returns when all are written or the client has gone; an error
-// when a message is no request.
+// Reads requests until the client sends no more, as far as the window allows (stream_window.h).
+// Calls `infer` for each of them on a thread of its own, and writes the answers in the order of the
+// requests. `infer` is thread safe and does not throw. Returns when all answers are written or the
+// client has gone; an error when a message is not a request.
 grpc::Status ServeStream(
     InferStream& stream,
     const std::function<inference::ModelStreamInferResponse(const inference::ModelInferRequest&)>&

@@ -1,9 +1,10 @@
-// Survives a client that shortens a segment while it is being read or written.
+// Lets the server survive a client that shortens a shared-memory segment while the server uses it.
 //
-// An access beyond the end of a mapped file, or to a page that a full tmpfs cannot provide, is a
-// SIGBUS, which ends the process and with it every other client's requests. Checking the size first
-// leaves a window. So the signal's handler puts a page of zeros there, notes that the range is
-// broken, and the access goes on: its request gets a wrong or no answer, nobody else notices.
+// An access beyond the end of a mapped file, or to a page that a full tmpfs cannot provide, raises
+// SIGBUS, which would end the process and with it every other client's requests. To check the size
+// before does not help, because the client can shorten the segment right after. So the signal's
+// handler maps a page of zeros there, marks the range as broken, and lets the access go on. Only
+// the client's own request gets a wrong answer, or none.
 #pragma once
 
 #include <atomic>
@@ -12,9 +13,9 @@
 
 namespace inferpool::modelserver {
 
-// A mapped range that the handler looks after, from construction to destruction (before munmap).
-// The first one installs the handler for the whole process. Other SIGBUS end it as ever. Thread
-// safe.
+// Guards a mapped range from construction to destruction, which must come before munmap. The first
+// guard installs the handler for the whole process. A SIGBUS outside of guarded ranges still ends
+// the process. Thread safe.
 class BusErrorGuard {
  public:
   BusErrorGuard(const void* begin, std::size_t bytes);
@@ -22,10 +23,10 @@ class BusErrorGuard {
   BusErrorGuard(const BusErrorGuard&) = delete;
   BusErrorGuard& operator=(const BusErrorGuard&) = delete;
 
-  // Whether the range is looked after: at most kMaxGuards are at a time.
+  // Whether the range is guarded. It is not when there are kMaxGuards guards already.
   bool active() const { return range_ != nullptr; }
 
-  // Whether a page had to be replaced: what the range holds is not the segment's any more.
+  // Whether the handler had to replace a page. Then the range no longer shows the segment.
   bool broken() const;
 
   struct Range;
@@ -34,6 +35,7 @@ class BusErrorGuard {
   Range* range_ = nullptr;
 };
 
+// The number of guards that can exist at the same time.
 inline constexpr std::size_t kMaxGuards = 4096;
 
 }  // namespace inferpool::modelserver

@@ -10,28 +10,29 @@ namespace inferpool::modelserver {
 namespace {
 
 struct Manner {
-  bool quick = false;  // with a small request: says itself when it may take long, or never does
-  // Calls that gRPC may hand over before the first of them has asked for the next. More than these
-  // wait in gRPC, which drops them when the server is shut down in that instant.
+  // With a small request the method calls YieldQueue itself when needed, or never takes long.
+  bool quick = false;
+  // The number of calls that gRPC can hand over before the first of them has asked for the next.
+  // More calls than these wait in gRPC, which drops them when the server is shut down at that time.
   int ahead = 1;
 };
 
 constexpr Manner kQuick{.quick = true};
 
-// What a generated service has for a method with one request: asks for the next call.
+// The function of a generated service that asks for the next call of a method with one request.
 template <typename Wire>
 using Next = void (Wire::*)(grpc::ServerContext*, grpc::ByteBuffer*, UnaryMethod::Writer*,
                             grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
 
-// Opens methods of generated services, `wire`, and keeps them in `methods`.
+// Opens methods of the generated services `wire`, and keeps them in `methods`.
 class Opener {
  public:
-  Opener(CallRoom& room, std::vector<std::shared_ptr<const void>>& methods)
-      : room_(room), methods_(methods) {}
+  Opener(CallLimit& limit, std::vector<std::shared_ptr<const void>>& methods)
+      : limit_(limit), methods_(methods) {}
 
-  grpc::ServerCompletionQueue* queue() { return room_.threads.queue(); }
+  grpc::ServerCompletionQueue* queue() { return limit_.threads.queue(); }
 
-  // Answered by a member function of `owner`.
+  // Opens a method that a member function of `owner` answers.
   template <typename Wire, typename Owner, typename Request, typename Response>
   void Unary(std::type_identity_t<Wire>& wire, Next<Wire> next, Owner& owner,
              grpc::Status (Owner::*answer)(Call&, const Request&, Response&), Manner manner = {}) {
@@ -43,7 +44,7 @@ class Opener {
         manner);
   }
 
-  // By one that needs the messages alone.
+  // The same with a member function that needs only the messages.
   template <typename Wire, typename Owner, typename Request, typename Response>
   void Unary(std::type_identity_t<Wire>& wire, Next<Wire> next, Owner& owner,
              grpc::Status (Owner::*answer)(const Request&, Response&), Manner manner = {}) {
@@ -55,11 +56,12 @@ class Opener {
         manner);
   }
 
-  // By one that serves the stream; `await` asks for the next call.
+  // Opens a method whose stream a member function of `owner` serves. `await` asks for the next
+  // call.
   template <typename Stream, typename Owner, typename Await>
   void Streaming(Await await, Owner& owner, grpc::Status (Owner::*serve)(StreamingCall<Stream>&)) {
     using Served = StreamingCall<Stream>;
-    Open<Served>({.room = room_,
+    Open<Served>({.limit = limit_,
                   .await = std::move(await),
                   .serve = [&owner, serve](Served& call) { return (owner.*serve)(call); }},
                  1);
@@ -69,15 +71,15 @@ class Opener {
   template <typename Wire, typename Request, typename Response, typename Answer>
   void Unary(Wire& wire, Next<Wire> next, Answer answer, Manner manner) {
     Open<UnaryCall>(
-        {.room = room_,
+        {.limit = limit_,
          .await = [&wire, next, queue = queue()](
                       grpc::ServerContext* context, grpc::ByteBuffer* request,
                       UnaryMethod::Writer* writer,
                       void* tag) { (wire.*next)(context, request, writer, queue, queue, tag); },
          .serve =
              [answer, manner](Call& call, grpc::ByteBuffer& request, grpc::ByteBuffer& response) {
-               if ((!manner.quick || request.Length() > kSmallRequest) && !call.MayTakeLong()) {
-                 return Call::NoRoom();
+               if ((!manner.quick || request.Length() > kSmallRequest) && !call.YieldQueue()) {
+                 return Call::TooManyCalls();
                }
                Request asked;
                if (!Parse(request, asked)) {
@@ -97,7 +99,7 @@ class Opener {
     for (int i = 0; i < ahead; ++i) Served::Await(*kept);
   }
 
-  CallRoom& room_;
+  CallLimit& limit_;
   std::vector<std::shared_ptr<const void>>& methods_;
 };
 
@@ -108,8 +110,8 @@ void Endpoints::Register(grpc::ServerBuilder& builder) {
   builder.RegisterService(&grpc_health_);
 }
 
-void Endpoints::Open(CallRoom& room) {
-  Opener open(room, methods_);
+void Endpoints::Open(CallLimit& limit) {
+  Opener open(limit, methods_);
   grpc::ServerCompletionQueue* queue = open.queue();
   open.Unary(kserve_, &KServe::RequestServerLive, service_, &Service::ServerLive, kQuick);
   open.Unary(kserve_, &KServe::RequestServerReady, service_, &Service::ServerReady, kQuick);

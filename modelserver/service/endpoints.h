@@ -1,4 +1,4 @@
-// Every method that clients can call, and what answers it.
+// Connects each method that clients can call with the function that answers it.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -16,17 +16,18 @@ namespace inferpool::modelserver {
 
 class Endpoints {
  public:
-  // Both must outlive it.
+  // `service` and `health` must outlive this.
   Endpoints(Service& service, HealthService& health) : service_(service), health_(health) {}
 
+  // Adds the methods to a server that is about to be built.
   void Register(grpc::ServerBuilder& builder);
 
-  // From now on calls are served, by the room's threads, which must be gone before this is. Once,
-  // when the server has been started.
-  void Open(CallRoom& room);
+  // Begins to serve calls on the threads of `limit`, which must be gone before this object is. To
+  // be called once, after the server has been started.
+  void Open(CallLimit& limit);
 
  private:
-  // The generated service with its methods, each of which takes and gives bytes (call.h).
+  // The generated services. Each of their methods takes and returns messages as bytes (call.h).
   using Wire = inference::GRPCInferenceService;
   using Inference = Wire::WithRawMethod_ModelInfer<
       Wire::WithRawMethod_ModelStreamInfer<Wire::WithRawMethod_ServerLive<

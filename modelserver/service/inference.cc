@@ -1,7 +1,5 @@
 #include "modelserver/service/inference.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -11,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/execution/request_parameters.h"
 #include "modelserver/service/top_classes.h"
 #include "proto/tensor.h"
@@ -31,16 +29,15 @@ void SetShared(const SharedMemoryReference& reference, std::size_t bytes,
   }
 }
 
-// Shared memory of one request: held until its answer is complete.
+// The shared memory that one request uses. It is held until the answer is complete.
 class Parts {
  public:
   explicit Parts(const SharedMemoryTable& table) : table_(table) {}
 
   absl::StatusOr<std::span<std::byte>> Find(const SharedMemoryReference& reference) {
-    absl::StatusOr<SharedMemoryPart> part =
-        table_.Find(reference.region, reference.offset, reference.byte_size);
-    RETURN_IF_ERROR(part.status());
-    return parts_.emplace_back(*std::move(part)).memory;
+    ASSIGN_OR_RETURN(SharedMemoryPart part,
+                     table_.Find(reference.region, reference.offset, reference.byte_size));
+    return parts_.emplace_back(std::move(part)).memory;
   }
 
  private:
@@ -48,11 +45,11 @@ class Parts {
   std::vector<SharedMemoryPart> parts_;
 };
 
-// What a request asks of its model.
+// What a request asks its model for.
 struct Asked {
   TensorList inputs;
   Outputs outputs;
-  // By wanted output:
+  // For each wanted output:
   std::vector<std::optional<SharedMemoryReference>> references = {};
   std::vector<std::int64_t> classes = {};  // of the classification extension; 0: none
 };
@@ -61,47 +58,42 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
                          const inference::ModelConfig& config, Parts& parts, Asked& asked) {
   std::vector<std::string_view> names;
   for (const auto& output : request.outputs()) names.emplace_back(output.name());
-  const absl::StatusOr<std::vector<int>> chosen = ChooseOutputs(config, names);
-  RETURN_IF_ERROR(chosen.status());
-  asked.references.resize(chosen->size());
-  asked.classes.resize(chosen->size());
-  for (std::size_t i = 0; i < chosen->size(); ++i) {
+  ASSIGN_OR_RETURN(const std::vector<int> chosen, ChooseOutputs(config, names));
+  asked.references.resize(chosen.size());
+  asked.classes.resize(chosen.size());
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!names.empty()) {
       const TensorParameters& parameters = request.outputs(static_cast<int>(i)).parameters();
-      auto reference = ReadSharedMemory(parameters);
-      RETURN_IF_ERROR(reference.status());
-      asked.references[i] = *std::move(reference);
+      ASSIGN_OR_RETURN(auto reference, ReadSharedMemory(parameters));
+      asked.references[i] = std::move(reference);
       const absl::StatusOr<std::int64_t> classes = ReadClassification(parameters);
       if (!classes.ok()) {
-        return absl::InvalidArgumentError(
-            fmt::format("output '{}': {}", names[i], Message(classes.status())));
+        return InvalidArgument("output '{}': {}", names[i], Message(classes.status()));
       }
       asked.classes[i] = std::min(*classes, kMaxClasses);
       if (asked.references[i] && asked.classes[i] > 0) {
-        return absl::InvalidArgumentError(
-            fmt::format("output '{}': a classification does not go to shared memory", names[i]));
+        return InvalidArgument("output '{}': a classification does not go to shared memory",
+                               names[i]);
       }
     }
     if (!asked.references[i]) {
-      asked.outputs.Want((*chosen)[i]);
+      asked.outputs.Want(chosen[i]);
       continue;
     }
-    const absl::StatusOr<std::span<std::byte>> memory = parts.Find(*asked.references[i]);
-    RETURN_IF_ERROR(memory.status());
-    asked.outputs.WantShared((*chosen)[i], *memory);
+    ASSIGN_OR_RETURN(const std::span<std::byte> memory, parts.Find(*asked.references[i]));
+    asked.outputs.WantShared(chosen[i], memory);
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
-                           const inference::ModelConfig& config, Parts& parts, Caller& caller) {
-  RETURN_IF_ERROR(ReadParameters(request.parameters(), caller));
-  absl::StatusOr<TensorList> inputs = ReadInputs(
-      request,
-      [&parts](const SharedMemoryReference& reference)
-          -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); });
-  RETURN_IF_ERROR(inputs.status());
-  Asked asked{.inputs = *std::move(inputs), .outputs = Outputs(config)};
+                           const inference::ModelConfig& config, Parts& parts,
+                           InferContext& context) {
+  RETURN_IF_ERROR(ReadParameters(request.parameters(), context));
+  const SharedMemoryLookup find = [&parts](const SharedMemoryReference& reference)
+      -> absl::StatusOr<std::span<const std::byte>> { return parts.Find(reference); };
+  ASSIGN_OR_RETURN(TensorList inputs, ReadInputs(request, find));
+  Asked asked{.inputs = std::move(inputs), .outputs = Outputs(config)};
   RETURN_IF_ERROR(ReadOutputs(request, config, parts, asked));
   return asked;
 }
@@ -109,20 +101,19 @@ absl::StatusOr<Asked> Read(const inference::ModelInferRequest& request,
 }  // namespace
 
 absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared_memory,
-                   const inference::ModelInferRequest& request, Caller caller,
+                   const inference::ModelInferRequest& request, InferContext context,
                    inference::ModelInferResponse& response) {
   const TimePoint start = Clock::now();
-  const absl::StatusOr<std::shared_ptr<Model>> found =
-      repository.Find(request.model_name(), request.model_version());
-  RETURN_IF_ERROR(found.status());
-  Model& model = **found;
+  ASSIGN_OR_RETURN(const std::shared_ptr<Model> found,
+                   repository.Find(request.model_name(), request.model_version()));
+  Model& model = *found;
   Parts parts(shared_memory);
-  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, caller);
+  absl::StatusOr<Asked> asked = Read(request, model.config(), parts, context);
   if (!asked.ok()) {
     model.CountFailure(Clock::now() - start);
     return asked.status();
   }
-  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, caller));
+  RETURN_IF_ERROR(model.Infer(asked->inputs, asked->outputs, context));
 
   response.set_model_name(request.model_name());
   response.set_model_version(std::to_string(model.version()));
@@ -131,12 +122,12 @@ absl::Status Infer(const Repository& repository, const SharedMemoryTable& shared
     Outputs::Output& output = asked->outputs.wanted()[i];
     const inference::ModelOutput& configured = model.config().output(output.index);
     if (asked->classes[i] > 0) {
-      absl::StatusOr<TopClasses> top =
+      ASSIGN_OR_RETURN(
+          TopClasses top,
           FindTopClasses(asked->outputs.View(output), asked->classes[i],
-                         model.config().max_batch_size() > 0, model.labels(output.index));
-      RETURN_IF_ERROR(top.status());
-      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top->shape) =
-          std::move(top->raw);
+                         model.config().max_batch_size() > 0, model.labels(output.index)));
+      AddRawOutput(response, configured.name(), inference::TYPE_STRING, top.shape) =
+          std::move(top.raw);
       continue;
     }
     AddRawOutput(response, configured.name(), configured.data_type(), output.shape) =

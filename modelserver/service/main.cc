@@ -1,12 +1,13 @@
-// modelserver: our KServe v2 server, an executable of its own so that the rest never links OpenCV's
-// networks. It answers at once that it is live, loads its models, and is ready when that is done.
+// modelserver, the KServe v2 server. It is an executable of its own, so that no other one links
+// OpenCV's networks. It is live at once, loads its models, and is ready when that is done.
 //
-// After the start, --model-control-mode says who decides what is loaded, in Triton's words: nobody
-// (none), requests (explicit), or the folder, looked at every --repository-poll-secs (poll).
+// --model-control-mode, as in Triton, says what decides which models are loaded after the start:
+// nothing (none), requests (explicit), or the folder, at which the server looks every
+// --repository-poll-secs (poll).
 //
-// SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: no more calls, those in progress end
-// (--drain-s), exit 0. Exit 1 with a sentence in the log when it cannot start; a model that fails
-// to load is no reason.
+// SIGUSR1 opens the log file again. SIGTERM and SIGINT drain: the server takes no more calls, gives
+// those in progress --drain-s to end, and exits with 0. When it cannot start, it exits with 1 and
+// the log says why. A model that fails to load does not keep it from starting.
 
 #include <grpc/grpc.h>
 #include <pthread.h>
@@ -17,7 +18,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <opencv2/core.hpp>
 #include <optional>
 #include <stop_token>
@@ -30,6 +30,7 @@
 #include "modelserver/service/server.h"
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/log.h"
+#include "shared/base/mutex.h"
 #include "shared/base/process_tuning.h"
 #include "shared/base/utf8.h"
 
@@ -49,7 +50,7 @@ struct Options {
   ServerOptions server;
 };
 
-// Loads the models, and looks for changes as long as the control asks for it.
+// Loads the models, and in poll mode looks for changes until `stop`.
 void Load(Repository& repository, Server& server, const Options& options,
           const std::stop_token& stop) {
   const auto stopped = [&stop] { return stop.stop_requested(); };
@@ -58,11 +59,11 @@ void Load(Repository& repository, Server& server, const Options& options,
     server.SetReady(true);
     log::Info("ready", {{"models", repository.Index().size()}});
   }
-  std::mutex mutex;
+  Mutex mutex;
   std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
+  MutexLock lock(mutex);
   while (options.control == "poll" && !stopped()) {
-    wake.wait_for(lock, stop, std::chrono::seconds(options.poll_s), [] { return false; });
+    wake.wait_for(lock.native(), stop, std::chrono::seconds(options.poll_s), [] { return false; });
     if (!stopped()) repository.Poll(stopped);
   }
 }
@@ -70,14 +71,14 @@ void Load(Repository& repository, Server& server, const Options& options,
 int Serve(const Options& options) {
   RaiseDescriptorLimit();
   TuneProcess();
-  // Before any thread: all inherit the mask, and the signals wait for sigwait.
+  // Before any thread is started, because all threads inherit the mask. sigwait gets the signals.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, number);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  // Held to the end: when the last user of the library goes, gRPC 1.51 joins a thread that may be
-  // in an epoll of 10 s, and the process would take that long to exit.
+  // Never undone: when the library's last user ends, gRPC 1.51 joins a thread that may be in an
+  // epoll of 10 s, and the process would take that long to exit.
   grpc_init();
 
   // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.

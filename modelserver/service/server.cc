@@ -25,14 +25,14 @@ std::optional<std::string> UnixPath(const std::string& address) {
   return address.substr(kUnix.size());
 }
 
-// gRPC unlinks whatever socket is at the path before it binds, also one that is served: so ask
-// first. (Two servers that start in the same instant are not told apart.)
+// Before it binds, gRPC unlinks any socket at the path, even one on which a server listens. So this
+// checks first. It cannot tell two servers apart that start at the same time.
 absl::Status CheckUnixPath(const std::string& path) {
   sockaddr_un name = {};
   name.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof name.sun_path) {
-    return absl::InvalidArgumentError(fmt::format(
-        "a unix socket's path has 1 to {} characters: '{}'", sizeof name.sun_path - 1, path));
+    return InvalidArgument("a unix socket's path has 1 to {} characters: '{}'",
+                           sizeof name.sun_path - 1, path);
   }
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
@@ -40,11 +40,11 @@ absl::Status CheckUnixPath(const std::string& path) {
     return absl::OkStatus();
   }
   if (!std::filesystem::is_socket(status)) {
-    return absl::InvalidArgumentError(fmt::format("{} is there and is no socket", path));
+    return InvalidArgument("{} is there and is no socket", path);
   }
   std::memcpy(name.sun_path, path.data(), path.size());
   const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // Anything but a refusal means that somebody has it: EAGAIN is a full backlog.
+  // Anything but a refusal means that a server listens; EAGAIN means that its backlog is full.
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 ||
       errno != ECONNREFUSED) {
     return absl::UnavailableError(fmt::format("{} is in use by another process", path));
@@ -59,8 +59,7 @@ absl::Status CheckAddress(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size() ||
       address.find_first_not_of("0123456789", colon + 1) != std::string::npos) {
-    return absl::InvalidArgumentError(
-        fmt::format("'{}' is neither unix:/path nor host:port", address));
+    return InvalidArgument("'{}' is neither unix:/path nor host:port", address);
   }
   return absl::OkStatus();
 }
@@ -82,14 +81,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
   server->queue_ = builder.AddCompletionQueue();
   builder.SetMaxReceiveMessageSize(options.max_message_mb << 20);
   builder.SetMaxSendMessageSize(options.max_message_mb << 20);
-  // Otherwise a second server on the same port takes a part of the connections, unnoticed.
+  // Otherwise a second server on the same port would silently take a part of the connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 
   const mode_t mask = umask(0117);
   server->server_ = builder.BuildAndStart();
   umask(mask);
-  server->threads_ = std::make_unique<CallThreads>(*server->queue_);
-  server->room_.reset(new CallRoom{.threads = *server->threads_, .most = kMaxCalls});
+  server->threads_ = std::make_unique<LeaderFollowerThreads>(*server->queue_);
+  server->limit_.reset(new CallLimit{.threads = *server->threads_, .max_calls = kMaxCalls});
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     if (server->server_ == nullptr || ports[i] == 0) {
       return absl::UnavailableError(
@@ -100,7 +99,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
             ? addresses[i]
             : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
   }
-  server->endpoints_.Open(*server->room_);
+  server->endpoints_.Open(*server->limit_);
   server->SetReady(repository.Ready());
   return server;
 }
@@ -115,7 +114,7 @@ Server::~Server() {
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
   if (server_ != nullptr) {
-    health_.Shutdown();  // otherwise watchers hear of it after the grace
+    health_.Shutdown();  // otherwise watchers would not hear of it before the grace is over
     server_->Shutdown(std::chrono::system_clock::now() + grace);
   }
   threads_.reset();

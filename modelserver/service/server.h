@@ -1,4 +1,4 @@
-// The service on its addresses: binds, serves, drains.
+// The server: listens on its addresses, serves calls, and drains.
 #pragma once
 
 #include <chrono>
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "modelserver/repository/repository.h"
-#include "modelserver/rpc/call_threads.h"
 #include "modelserver/rpc/health.h"
+#include "modelserver/rpc/leader_follower_threads.h"
 #include "modelserver/service/endpoints.h"
 #include "modelserver/service/service.h"
 #include "shared/base/status.h"
@@ -18,38 +18,41 @@
 namespace inferpool::modelserver {
 
 struct ServerOptions {
-  // What ServerMetadata calls the server; UTF-8.
+  // The server's name in ServerMetadata; UTF-8.
   std::string id = "triton";
-  // Largest message either way, 1 to 2047 MiB; the default is the workers' (backend.message_mb): a
-  // tensor of 32 x 3 x 640 x 640 FP32 has 150 MiB.
+  // The size of the largest message in either direction, 1 to 2047 MiB. The default is that of the
+  // workers' key backend.message_mb. A tensor of 32 x 3 x 640 x 640 FP32 has 150 MiB.
   int max_message_mb = 256;
 };
 
-// Calls in progress. What waits is bounded (requests, streams, loads, watchers of the health),
-// which leaves a thousand to calls that do not. A call past this bound is RESOURCE_EXHAUSTED.
+// The number of calls in progress. Calls that wait have limits of their own (requests, streams,
+// loads, health watchers), so about a thousand calls are left for those that do not wait, such as
+// probes. One more call than these is RESOURCE_EXHAUSTED.
 inline constexpr std::size_t kMaxCalls = kMaxRequests + kMaxStreams + 1024;
 
 class Server {
  public:
-  // Listens on every address and serves `repository`, which must outlive the server. An address
-  // is `unix:/path` or `host:port` (port 0: any). A unix socket gets mode 0660; a socket file that
-  // nobody listens on is replaced. Error: INVALID_ARGUMENT for an address that makes no sense,
-  // UNAVAILABLE for one that is in use or cannot be bound.
+  // Listens on every address and serves `repository`, which must outlive the server. An address is
+  // `unix:/path` or `host:port`; port 0 stands for any free port. A unix socket gets mode 0660; a
+  // socket file on which nobody listens is replaced. INVALID_ARGUMENT when an address has neither
+  // form, or its path is too long or is another file; UNAVAILABLE when it is in use or cannot be
+  // bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(Repository& repository,
                                                        const std::vector<std::string>& addresses,
                                                        const ServerOptions& options = {});
 
-  // As Shutdown without time to spare.
+  // Shuts down without a grace.
   ~Server();
 
-  // The addresses, with the ports that were chosen.
+  // The addresses. Port 0 is replaced by the port that was chosen.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
-  // What grpc.health.v1 says of the server and its service; at first as the repository is ready.
+  // Sets what grpc.health.v1 says of the server and its service. At first it is the repository's
+  // Ready().
   void SetReady(bool ready);
 
-  // Takes no more calls, lets those in progress end until `grace` is over, cancels the rest, and
-  // returns when they have ended. Unix sockets are removed. Once.
+  // Takes no more calls, gives those in progress `grace` to end, cancels the rest, and returns when
+  // all have ended. Removes unix sockets. To be called once.
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
@@ -60,8 +63,8 @@ class Server {
   std::vector<std::string> addresses_;
   Endpoints endpoints_{service_, health_};
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<CallThreads> threads_;
-  std::unique_ptr<CallRoom> room_;
+  std::unique_ptr<LeaderFollowerThreads> threads_;
+  std::unique_ptr<CallLimit> limit_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -6,11 +6,12 @@
 #include <string>
 #include <utility>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/rpc/stream.h"
 #include "modelserver/service/inference.h"
 #include "proto/tensor.h"
 #include "shared/base/log.h"
+#include "shared/base/status.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -26,16 +27,16 @@ grpc::Status Unimplemented(const std::string& what) {
   return {grpc::StatusCode::UNIMPLEMENTED, "this server does not offer " + what};
 }
 
-// A part of what may be in use at a time, given back at the end of its life.
-class Permit {
+// Adds `amount` to a count of what is in use, for as long as this lives.
+class InFlightCount {
  public:
-  Permit(std::atomic<std::size_t>& in_use, std::size_t amount)
+  InFlightCount(std::atomic<std::size_t>& in_use, std::size_t amount)
       : in_use_(in_use), amount_(amount), total_(in_use.fetch_add(amount) + amount) {}
-  ~Permit() { in_use_.fetch_sub(amount_); }
-  Permit(const Permit&) = delete;
-  Permit& operator=(const Permit&) = delete;
+  ~InFlightCount() { in_use_.fetch_sub(amount_); }
+  InFlightCount(const InFlightCount&) = delete;
+  InFlightCount& operator=(const InFlightCount&) = delete;
 
-  bool Granted(std::size_t most) const { return total_ <= most; }
+  bool Within(std::size_t max) const { return total_ <= max; }
 
  private:
   std::atomic<std::size_t>& in_use_;
@@ -43,9 +44,9 @@ class Permit {
   const std::size_t total_;
 };
 
-Caller CallerOf(Call& call) {
-  // A call without a deadline has one in the far future, which the clocks' difference would
-  // overflow; a day is as good.
+InferContext ContextOf(Call& call) {
+  // gRPC gives a call without a deadline one that is so far in the future that a conversion to our
+  // clock would overflow. A day has the same effect.
   const std::chrono::system_clock::time_point deadline = call.context().deadline();
   const auto left = std::min<std::chrono::system_clock::duration>(
       deadline - std::min(deadline, std::chrono::system_clock::now()), std::chrono::hours(24));
@@ -76,8 +77,8 @@ absl::StatusOr<LoadParameters> ReadLoadParameters(
     } else if (key.starts_with(kFile) && value.has_bytes_param()) {
       parameters.files[key.substr(kFile.size())] = value.bytes_param();
     } else {
-      return absl::InvalidArgumentError("load parameter '" + key +
-                                        "' is neither `config`, a text, nor `file:...`, bytes");
+      return InvalidArgument(
+          "load parameter '{}' is neither `config`, a text, nor `file:...`, bytes", key);
     }
   }
   return parameters;
@@ -112,7 +113,7 @@ grpc::Status Service::ServerMetadata(const inference::ServerMetadataRequest& /*r
                                      inference::ServerMetadataResponse& response) {
   response.set_name(id_);
   response.set_version(INFERPOOL_VERSION);
-  // Of those that Triton has.
+  // Those of Triton's extensions that this server has.
   for (const char* extension :
        {"classification", "model_repository", "model_repository(unload_dependents)",
         "schedule_policy", "model_configuration", "system_shared_memory", "parameters",
@@ -157,27 +158,27 @@ grpc::Status Service::ModelConfig(const inference::ModelConfigRequest& request,
 
 grpc::Status Service::ModelInfer(Call& call, const inference::ModelInferRequest& request,
                                  inference::ModelInferResponse& response) {
-  Caller caller = CallerOf(call);
-  caller.may_wait = [&call] { return call.MayTakeLong(); };
-  const absl::Status status = Infer(request, std::move(caller), response);
+  InferContext context = ContextOf(call);
+  context.can_block = [&call] { return call.YieldQueue(); };
+  const absl::Status status = Infer(request, std::move(context), response);
   if (!status.ok()) {
     call.context().AddTrailingMetadata(kAnsweredMark, "1");
   }
   return ToGrpc(status);
 }
 
-absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller caller,
+absl::Status Service::Infer(const inference::ModelInferRequest& request, InferContext context,
                             inference::ModelInferResponse& response) {
-  // Memory for a request of up to the message limit can run out anywhere below; that is this
-  // request's failure and not the process'.
+  // Anywhere below, memory for a large request can run out. Then this request fails, but not the
+  // process.
   try {
-    caller.bytes = request.ByteSizeLong();
-    const Permit permit(bytes_in_flight_, caller.bytes);
-    if (!permit.Granted(kMaxBytesInFlight)) {
+    context.bytes = request.ByteSizeLong();
+    const InFlightCount count(bytes_in_flight_, context.bytes);
+    if (!count.Within(kMaxBytesInFlight)) {
       return absl::UnavailableError("too many bytes of requests are in flight");
     }
     absl::Status status =
-        modelserver::Infer(repository_, shared_memory_, request, std::move(caller), response);
+        modelserver::Infer(repository_, shared_memory_, request, std::move(context), response);
     if (absl::IsInternal(status)) {
       log::Error("inference failed",
                  {{"model", request.model_name()}, {"reason", Message(status)}});
@@ -190,15 +191,15 @@ absl::Status Service::Infer(const inference::ModelInferRequest& request, Caller 
 }
 
 grpc::Status Service::ModelStreamInfer(InferStream& stream) {
-  const Permit permit(streams_, 1);
-  if (!permit.Granted(kMaxStreams)) {
+  const InFlightCount count(streams_, 1);
+  if (!count.Within(kMaxStreams)) {
     return {grpc::StatusCode::UNAVAILABLE, "too many streams are open"};
   }
-  // An error is an answer, and the stream goes on.
+  // An error is sent as an answer, and the stream goes on.
   return ServeStream(stream, [&](const inference::ModelInferRequest& request) {
     inference::ModelStreamInferResponse answer;
     inference::ModelInferResponse& response = *answer.mutable_infer_response();
-    const absl::Status status = Infer(request, CallerOf(stream), response);
+    const absl::Status status = Infer(request, ContextOf(stream), response);
     if (!status.ok()) {
       response.Clear();
       response.set_id(request.id());

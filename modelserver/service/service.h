@@ -1,5 +1,6 @@
-// The KServe v2 service: protobuf in, protobuf out, and the one place where our statuses become
-// gRPC's. What it does not do is UNIMPLEMENTED and says so.
+// The KServe v2 service: a function for each of the protocol's calls, from message to message. Only
+// here do our statuses become gRPC's. What this server does not offer is UNIMPLEMENTED, with a
+// text.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -17,12 +18,14 @@
 
 namespace inferpool::modelserver {
 
-// Each open stream holds two threads, also when its client says nothing. One more is UNAVAILABLE.
+// The number of open streams. Each holds two threads, even while its client is silent. One more
+// than these is UNAVAILABLE.
 inline constexpr std::size_t kMaxStreams = 512;
 
-// Thread safe. The repository must outlive it. A ModelInfer whose deadline is over or whose caller
-// has gone while it waits for an instance is dropped; one that runs already runs to its end. All
-// requests' messages together have kMaxBytesInFlight at most; one past that is UNAVAILABLE.
+// Thread safe. The repository must outlive it. A ModelInfer that waits for an instance ends when
+// its deadline passes or its client goes; one that has begun to run is run to its end. The messages
+// of all requests in work have at most kMaxBytesInFlight; a request that exceeds that is
+// UNAVAILABLE.
 class Service {
  public:
   // `id` is the server's name in its metadata.
@@ -31,15 +34,16 @@ class Service {
   // True as long as the process answers.
   grpc::Status ServerLive(const inference::ServerLiveRequest& request,
                           inference::ServerLiveResponse& response);
-  // Repository::Ready.
+  // True when Repository::Ready() is.
   grpc::Status ServerReady(const inference::ServerReadyRequest& request,
                            inference::ServerReadyResponse& response);
-  // False for an unknown model too, as Triton answers.
+  // False for an unknown model too, as in Triton.
   grpc::Status ModelReady(const inference::ModelReadyRequest& request,
                           inference::ModelReadyResponse& response);
   grpc::Status ServerMetadata(const inference::ServerMetadataRequest& request,
                               inference::ServerMetadataResponse& response);
-  // Of the versions the one that is asked for, else all that are ready.
+  // Its list of versions has only the requested version, or all that are ready when none is
+  // requested.
   grpc::Status ModelMetadata(const inference::ModelMetadataRequest& request,
                              inference::ModelMetadataResponse& response);
   // The completed configuration, with its defaults (FillDefaults) and class names (class_names.h).
@@ -49,9 +53,10 @@ class Service {
                           inference::ModelInferResponse& response);
   grpc::Status RepositoryIndex(const inference::RepositoryIndexRequest& request,
                                inference::RepositoryIndexResponse& response);
-  // Triton's settings as far as one level can tell them: log_verbose_level over 0 is debug, else
-  // log_info, log_warning, and errors always. Others may be read alone. INVALID_ARGUMENT for what
-  // is unknown, of another type, or not to be changed.
+  // Triton's settings, of which this server has one level: debug when log_verbose_level is over 0,
+  // otherwise info when log_info is set, otherwise warning when log_warning is. Errors are always
+  // logged. The other settings can only be read. INVALID_ARGUMENT when a setting is unknown, has
+  // another type, or cannot be changed.
   grpc::Status LogSettings(const inference::LogSettingsRequest& request,
                            inference::LogSettingsResponse& response);
 
@@ -71,22 +76,22 @@ class Service {
       const inference::SystemSharedMemoryUnregisterRequest& request,
       inference::SystemSharedMemoryUnregisterResponse& response);
 
-  // Not offered: UNIMPLEMENTED, with a text, as some of Triton's clients take a status without one
-  // for success.
+  // Not offered: UNIMPLEMENTED, with a text, because some of Triton's clients take a status without
+  // text for success.
   grpc::Status CudaSharedMemoryStatus(const inference::CudaSharedMemoryStatusRequest& request,
                                       inference::CudaSharedMemoryStatusResponse& response);
   grpc::Status CudaSharedMemoryRegister(const inference::CudaSharedMemoryRegisterRequest& request,
                                         inference::CudaSharedMemoryRegisterResponse& response);
   grpc::Status TraceSetting(const inference::TraceSettingRequest& request,
                             inference::TraceSettingResponse& response);
-  // OK, as there never is such a region: clients say this before they use shared memory of any
-  // kind.
+  // OK, because there never is such a region: clients call this before they use any kind of shared
+  // memory.
   grpc::Status CudaSharedMemoryUnregister(
       const inference::CudaSharedMemoryUnregisterRequest& request,
       inference::CudaSharedMemoryUnregisterResponse& response);
 
  private:
-  absl::Status Infer(const inference::ModelInferRequest& request, Caller caller,
+  absl::Status Infer(const inference::ModelInferRequest& request, InferContext context,
                      inference::ModelInferResponse& response);
 
   Repository& repository_;

@@ -27,7 +27,7 @@ class SharedMemoryRegion {
         start_(start),
         guard_(std::in_place, mapping.data(), mapping.size()) {}
   ~SharedMemoryRegion() {
-    guard_.reset();  // first: the addresses may be somebody else's as soon as they are unmapped
+    guard_.reset();  // first, because unmapped addresses may be used for something else at once
     munmap(mapping_.data(), mapping_.size());
   }
   SharedMemoryRegion(const SharedMemoryRegion&) = delete;
@@ -42,7 +42,7 @@ class SharedMemoryRegion {
     return mapping_.subspan(static_cast<std::size_t>(description_.offset - start_));
   }
 
-  // Whether the segment still has all of it.
+  // Whether the segment has not been shortened.
   bool Whole() const {
     struct stat status = {};
     return fstat(file_.get(), &status) == 0 &&
@@ -79,10 +79,10 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
   }
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (wanted.byte_size == 0 || wanted.offset > size || wanted.byte_size > size - wanted.offset) {
-    return absl::InvalidArgumentError(fmt::format(
+    return InvalidArgument(
         "failed to register shared memory region '{}': {} bytes at {} are not inside '{}', which "
         "has {}",
-        wanted.name, wanted.byte_size, wanted.offset, wanted.key, size));
+        wanted.name, wanted.byte_size, wanted.offset, wanted.key, size);
   }
   const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   const std::uint64_t start = wanted.offset / page * page;
@@ -95,7 +95,7 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
   }
   auto region = std::make_shared<const SharedMemoryRegion>(
       wanted, std::move(file), std::span(static_cast<std::byte*>(memory), bytes), start);
-  // Those that were unregistered in the middle of a request count too.
+  // Regions that were unregistered while a request used them count too.
   if (!region->guarded()) return TooMany();
   return region;
 }
@@ -104,21 +104,20 @@ absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> Map(
 
 absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& description) {
   if (description.name.empty() || description.key.empty()) {
-    return absl::InvalidArgumentError("a shared memory region needs a name and a key");
+    return InvalidArgument("a shared memory region needs a name and a key");
   }
   const auto taken = [&] {
     return absl::AlreadyExistsError(
         fmt::format("shared memory region '{}' already in manager", description.name));
   };
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (regions_.contains(description.name)) return taken();
     if (regions_.size() >= kMaxGuards) return TooMany();
   }
-  absl::StatusOr<std::shared_ptr<const SharedMemoryRegion>> region = Map(description);
-  RETURN_IF_ERROR(region.status());
-  const std::lock_guard lock(mutex_);
-  return regions_.emplace(description.name, *std::move(region)).second ? absl::OkStatus() : taken();
+  ASSIGN_OR_RETURN(std::shared_ptr<const SharedMemoryRegion> region, Map(description));
+  const MutexLock lock(mutex_);
+  return regions_.emplace(description.name, std::move(region)).second ? absl::OkStatus() : taken();
 }
 
 absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name,
@@ -126,7 +125,7 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
                                                          std::uint64_t byte_size) const {
   std::shared_ptr<const SharedMemoryRegion> region;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto found = regions_.find(name); found != regions_.end()) {
       region = found->second;
     }
@@ -136,10 +135,10 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
   }
   const std::span<std::byte> memory = region->memory();
   if (offset > memory.size() || byte_size > memory.size() - offset) {
-    return absl::InvalidArgumentError(
-        fmt::format("Invalid offset + byte size for shared memory region: '{}' has {} bytes, {} "
-                    "at {} are asked for",
-                    name, memory.size(), byte_size, offset));
+    return InvalidArgument(
+        "Invalid offset + byte size for shared memory region: '{}' has {} bytes, {} "
+        "at {} are asked for",
+        name, memory.size(), byte_size, offset);
   }
   if (!region->Whole()) {
     return absl::InternalError(
@@ -150,9 +149,9 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
 }
 
 void SharedMemoryTable::Unregister(const std::string& name) {
-  // Taken out under the lock, unmapped without it.
+  // Removed under the lock, but unmapped without it.
   std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> gone;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (name.empty()) {
     gone.swap(regions_);
   } else if (auto node = regions_.extract(name); !node.empty()) {
@@ -163,7 +162,7 @@ void SharedMemoryTable::Unregister(const std::string& name) {
 absl::StatusOr<std::vector<SharedMemoryDescription>> SharedMemoryTable::Status(
     const std::string& name) const {
   std::vector<SharedMemoryDescription> descriptions;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [registered, region] : regions_) {
     if (name.empty() || registered == name) {
       descriptions.push_back(region->description());

@@ -1,25 +1,26 @@
-// System shared memory that clients have registered: KServe's system-shared-memory extension as
-// Triton has it (statuses: the protocol notes' table).
+// The regions of system shared memory that clients have registered: KServe's extension
+// system-shared-memory, with Triton's statuses.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 
 namespace inferpool::modelserver {
 
-// A part of a segment, mapped for as long as this lives: who holds it may use its memory after the
-// region was unregistered. Its owner can write to it, and shorten it, at any time; a read of what
-// is gone then gives zeros (bus_error.h) and later uses fail.
+// A part of a segment that is mapped for as long as this lives, even after the region has been
+// unregistered. The segment's owner can write to it and shorten it at any time. Reads beyond its
+// new end then give zeros (bus_error.h), and SharedMemoryTable::Find fails.
 class SharedMemoryRegion;
 
+// Memory within a region, valid as long as `region` is held.
 struct SharedMemoryPart {
   std::shared_ptr<const SharedMemoryRegion> region;
   std::span<std::byte> memory;
@@ -32,29 +33,31 @@ struct SharedMemoryDescription {
   std::uint64_t byte_size = 0;
 };
 
-// Thread safe. A lookup holds the lock for the search alone.
+// Thread safe. The lock is held only to search and change the table.
 class SharedMemoryTable {
  public:
-  // Maps a part of an existing segment. Errors: ALREADY_EXISTS for a name that is taken, INTERNAL
-  // when the segment cannot be opened or mapped, INVALID_ARGUMENT when the part is not inside it or
-  // a name is empty, RESOURCE_EXHAUSTED when 4096 regions (kMaxGuards) are mapped.
+  // Maps a part of an existing segment. ALREADY_EXISTS when the name is taken; INTERNAL when the
+  // segment cannot be opened or mapped; INVALID_ARGUMENT when the part is empty or not inside the
+  // segment, or a name is empty; RESOURCE_EXHAUSTED when kMaxGuards regions are mapped.
   absl::Status Register(const SharedMemoryDescription& description);
 
-  // `byte_size` bytes at `offset` of region `name`. Errors: NOT_FOUND; INVALID_ARGUMENT when that
-  // is not inside the region; INTERNAL when the segment has been shortened since.
+  // Finds `byte_size` bytes at `offset` of region `name`. NOT_FOUND when there is no such region;
+  // INVALID_ARGUMENT when the bytes are not inside it; INTERNAL when the segment has been shortened
+  // since it was registered.
   absl::StatusOr<SharedMemoryPart> Find(const std::string& name, std::uint64_t offset,
                                         std::uint64_t byte_size) const;
 
-  // Region `name`, or all when it is empty; unmapped when the last use has ended. Unknown: no
-  // error.
+  // Removes region `name`, or all regions when `name` is empty. A region is unmapped when its last
+  // use has ended. Does nothing when the region is unknown.
   void Unregister(const std::string& name);
 
-  // Region `name`, or all when it is empty. Error: NOT_FOUND.
+  // Describes region `name`, or all regions when `name` is empty. NOT_FOUND when there is no such
+  // region.
   absl::StatusOr<std::vector<SharedMemoryDescription>> Status(const std::string& name) const;
 
  private:
-  mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> regions_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> regions_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

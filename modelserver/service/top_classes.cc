@@ -57,13 +57,11 @@ std::string Rows(std::span<const std::byte> data, std::size_t rows, std::size_t 
 absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t count,
                                           bool batches, std::span<const std::string> labels) {
   if (count < 1) {
-    return absl::InvalidArgumentError(
-        fmt::format("output '{}': the classification of {} classes", output.name, count));
+    return InvalidArgument("output '{}': the classification of {} classes", output.name, count);
   }
-  const absl::StatusOr<std::int64_t> elements = ElementCount(output.shape);
-  RETURN_IF_ERROR(elements.status());
+  ASSIGN_OR_RETURN(const std::int64_t elements, ElementCount(output.shape));
   const std::int64_t rows = batches && !output.shape.empty() ? output.shape[0] : 1;
-  const std::int64_t width = rows == 0 ? 0 : *elements / rows;
+  const std::int64_t width = rows == 0 ? 0 : elements / rows;
   TopClasses top;
   const std::int64_t found = std::min(count, width);
   top.shape = batches ? std::vector{rows, found} : std::vector{found};
@@ -94,8 +92,8 @@ absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t
     case inference::TYPE_FP64:
       return make(double{});
     default:
-      return absl::InvalidArgumentError(fmt::format("output '{}' is {}, which has no classes",
-                                                    output.name, DatatypeName(output.datatype)));
+      return InvalidArgument("output '{}' is {}, which has no classes", output.name,
+                             DatatypeName(output.datatype));
   }
 }
 

@@ -1,4 +1,5 @@
-// Triton's classification extension: an output as its k highest values, named.
+// Triton's classification extension: returns an output's highest values with the names of their
+// classes.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,11 @@ struct TopClasses {
   std::string raw;                  // BYTES, each element "value:index" or "value:index:label"
 };
 
-// The `count` highest values of each row of `output`, highest first, equal ones by index; at most
-// as many as a row has. `batches`: the first dimension is the batch. `labels`: the classes' names;
-// one that is missing or empty is left out. Source: Triton's extension_classification.md.
-// INVALID_ARGUMENT for an output that is not of numbers, and a count that is not positive.
+// Finds the `count` highest values of each row of `output`, or all of a row when it has fewer. The
+// highest comes first; equal values are in the order of their index. With `batches` the first
+// dimension is the batch; otherwise the output is one row. `labels` are the classes' names; a name
+// that is missing or empty is left out. As in Triton's extension_classification.md.
+// INVALID_ARGUMENT when the output does not hold numbers, or `count` is not positive.
 absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t count,
                                           bool batches, std::span<const std::string> labels);
 

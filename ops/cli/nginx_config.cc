@@ -20,7 +20,7 @@ namespace {
 constexpr int kReadMarginSeconds = 10;
 
 // Enough for some ten thousand clients at once; each costs nginx a few hundred bytes while idle.
-constexpr std::uint64_t kMostDescriptors = 40'000;
+constexpr std::uint64_t kMaxDescriptors = 40'000;
 
 using Values = std::map<std::string, std::string, std::less<>>;
 
@@ -168,7 +168,7 @@ void AddPages(const Config::Nginx& nginx, const NginxHost& host, Values& values)
 }  // namespace
 
 std::string NginxConfig(const Config& config, const NginxHost& host) {
-  const std::uint64_t descriptors = std::min(host.descriptors, kMostDescriptors);
+  const std::uint64_t descriptors = std::min(host.descriptors, kMaxDescriptors);
   const Config::Timeouts& timeouts = config.timeouts;
   Values values = {
       {"USER", host.user.empty() ? "" : fmt::format("user {};", host.user)},

@@ -19,10 +19,15 @@ std::string OwnProgram() {
 }
 
 std::string ModelServerProgram() {
-  const std::filesystem::path beside = FromProgram("modelserver");
-  const std::filesystem::path installed = FromProgram(INFERPOOL_LIBEXEC "/modelserver");
-  return access(beside.c_str(), X_OK) != 0 && access(installed.c_str(), X_OK) == 0 ? installed
-                                                                                   : beside;
+  // Found once: the tree may be moved, and another one put in its place, while the pool runs.
+  static const std::string found = [] {
+    const std::filesystem::path beside = FromProgram("modelserver");
+    const std::filesystem::path installed = FromProgram(INFERPOOL_LIBEXEC "/modelserver");
+    const bool is_installed =
+        access(beside.c_str(), X_OK) != 0 && access(installed.c_str(), X_OK) == 0;
+    return is_installed ? installed : beside;
+  }();
+  return found;
 }
 
 std::string DataFolder() {

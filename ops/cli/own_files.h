@@ -9,7 +9,8 @@ namespace inferpool::ops {
 // The running program's file.
 std::string OwnProgram();
 
-// The model server's: beside ours, as it is built, or in libexec, as it is installed.
+// The model server's: beside ours, as it is built, or in libexec, as it is installed. The answer to
+// the first call stays.
 std::string ModelServerProgram();
 
 // The folder of `pages`, `swagger-ui` and the sample models, each of which may be missing.

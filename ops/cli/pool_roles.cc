@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kModelServerComesUp{500};
 int Worker(const fcgi::ChildContext& context) {
   return RunWorker({.config = context.config,
                     .scoreboard = context.scoreboard,
-                    .notice = context.notice,
+                    .wakeup = context.wakeup,
                     .listener = context.listener,
                     .slot = context.place,
                     .successor = context.successor});

@@ -46,14 +46,14 @@ struct PoolResources {
   FileDescriptor sidecar_listener;
   bool socket_activated = false;
   Scoreboard scoreboard;
-  fcgi::Notice notice;
+  fcgi::MasterWakeup wakeup;
 };
 
 // Slots for the workers that there may be and for those on their way in and out.
 absl::StatusOr<Scoreboard> NewScoreboard(const Config& config) {
-  constexpr int kLeastLanes = 64;  // so that `threads` can be raised while the pool runs
+  constexpr int kMinThreads = 64;  // so that `threads` can be raised while the pool runs
   return Scoreboard::Create(config.workers_max + config.recycle.concurrent + 1,
-                            std::max(config.threads, kLeastLanes));
+                            std::max(config.threads, kMinThreads));
 }
 
 // The sockets that systemd has opened for us: the unix one is for nginx, the other one for probes.
@@ -93,7 +93,7 @@ absl::StatusOr<PoolResources> NewPoolResources(const Config& config) {
   PoolResources resources{.listener = {},
                           .sidecar_listener = {},
                           .scoreboard = *std::move(scoreboard),
-                          .notice = fcgi::Notice()};
+                          .wakeup = fcgi::MasterWakeup()};
   RETURN_IF_ERROR(OpenSockets(config, resources));
   return resources;
 }
@@ -107,14 +107,14 @@ absl::StatusOr<Scoreboard> InheritedScoreboard(const Config& config, int file) {
 }
 
 absl::StatusOr<PoolResources> InheritedPoolResources(const Config& config,
-                                                     const fcgi::Inheritance& inheritance) {
-  absl::StatusOr<Scoreboard> scoreboard = InheritedScoreboard(config, inheritance.scoreboard);
+                                                     const fcgi::Handover& handover) {
+  absl::StatusOr<Scoreboard> scoreboard = InheritedScoreboard(config, handover.scoreboard);
   if (!scoreboard.ok()) return scoreboard.status();
-  return PoolResources{.listener = FileDescriptor(inheritance.listener),
-                       .sidecar_listener = FileDescriptor(inheritance.sidecar_listener),
-                       .socket_activated = inheritance.socket_activated,
+  return PoolResources{.listener = FileDescriptor(handover.listener),
+                       .sidecar_listener = FileDescriptor(handover.sidecar_listener),
+                       .socket_activated = handover.socket_activated,
                        .scoreboard = *std::move(scoreboard),
-                       .notice = fcgi::Notice(FileDescriptor(inheritance.notice))};
+                       .wakeup = fcgi::MasterWakeup(FileDescriptor(handover.wakeup))};
 }
 
 absl::StatusOr<std::optional<fcgi::Identity>> IdentityOf(const Config& config) {
@@ -151,12 +151,12 @@ absl::Status CheckFiles(const std::optional<fcgi::Identity>& identity, const Con
 
 // A pool that runs already is not given up for its pid file.
 absl::StatusOr<fcgi::PidFile> PidFileOf(const Config& config,
-                                        const std::optional<fcgi::Inheritance>& inheritance) {
-  if (inheritance && inheritance->pid_file >= 0) {
-    return fcgi::PidFile::Inherit(config.state, FileDescriptor(inheritance->pid_file));
+                                        const std::optional<fcgi::Handover>& handover) {
+  if (handover && handover->pid_file >= 0) {
+    return fcgi::PidFile::Inherit(config.state, FileDescriptor(handover->pid_file));
   }
   absl::StatusOr<fcgi::PidFile> pid_file = fcgi::PidFile::Take(config.state);
-  if (!pid_file.ok() && inheritance) {
+  if (!pid_file.ok() && handover) {
     log::Error("the pid file is lost", {{"reason", Message(pid_file.status())}});
     return fcgi::PidFile();
   }
@@ -166,12 +166,12 @@ absl::StatusOr<fcgi::PidFile> PidFileOf(const Config& config,
 // A program that takes over serves on the sockets, in the folders and as the user that are there,
 // and with the number of workers that was asked for, whatever the file says by now.
 void KeepWhatWasStarted(Config& config, const std::string& config_file,
-                        const ConfigOverrides& overrides, const fcgi::Inheritance& inheritance) {
+                        const ConfigOverrides& overrides, const fcgi::Handover& handover) {
   ConfigOverrides all = overrides;
-  all.insert(all.end(), inheritance.at_start.begin(), inheritance.at_start.end());
+  all.insert(all.end(), handover.at_start.begin(), handover.at_start.end());
   ConfigResult result = LoadConfig(config_file, all);
   if (result.problems.empty()) config = std::move(result.config);
-  if (inheritance.workers > 0) config.workers = inheritance.workers;
+  if (handover.workers > 0) config.workers = handover.workers;
 }
 
 // The descriptors that whoever started us forgot to close would reach every child.
@@ -188,38 +188,37 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
   // Whoever reads our log may go away, or its file grow to its limit; that must not end us.
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
-  std::optional<fcgi::Inheritance> inheritance = fcgi::TakeInheritance();
-  if (inheritance) {
-    KeepWhatWasStarted(config, config_file, overrides, *inheritance);
+  std::optional<fcgi::Handover> handover = fcgi::TakeHandover();
+  if (handover) {
+    KeepWhatWasStarted(config, config_file, overrides, *handover);
   } else {
     CloseForgottenDescriptors();
   }
-  if (const absl::Status status = MakeStateFolder(config.state); !status.ok() && !inheritance) {
+  if (const absl::Status status = MakeStateFolder(config.state); !status.ok() && !handover) {
     return Refuse(Message(status));
   }
   // Before anything in the folder is touched that may be another master's.
-  const absl::StatusOr<fcgi::PidFile> pid_file = PidFileOf(config, inheritance);
+  const absl::StatusOr<fcgi::PidFile> pid_file = PidFileOf(config, handover);
   if (!pid_file.ok()) return Refuse(Message(pid_file.status()));
-  if (const absl::Status status = CheckKeysFile(config); !status.ok() && !inheritance) {
+  if (const absl::Status status = CheckKeysFile(config); !status.ok() && !handover) {
     return Refuse(Message(status));
   }
   const std::string program = OwnProgram();
   // One that runs already is not given up for this.
-  if (const absl::Status status = CheckModelServer(config); !status.ok() && !inheritance) {
+  if (const absl::Status status = CheckModelServer(config); !status.ok() && !handover) {
     return Refuse(Message(status));
   }
   absl::StatusOr<PoolResources> resources =
-      inheritance ? InheritedPoolResources(config, *inheritance) : NewPoolResources(config);
+      handover ? InheritedPoolResources(config, *handover) : NewPoolResources(config);
   if (!resources.ok()) return Refuse(Message(resources.status()));
-  config.threads = std::min(config.threads, resources->scoreboard.lanes_per_slot());
-  if (!log::OpenFile(config.log.file) && !inheritance) {
+  config.threads = std::min(config.threads, resources->scoreboard.threads_per_slot());
+  if (!log::OpenFile(config.log.file) && !handover) {
     return Refuse(fmt::format("cannot open the log file {}: {}", config.log.file,
                               std::generic_category().message(errno)));
   }
   const auto identity = IdentityOf(config);
   if (!identity.ok()) return Refuse(Message(identity.status()));
-  if (const absl::Status status = CheckKeysAreFor(*identity, config);
-      !status.ok() && !inheritance) {
+  if (const absl::Status status = CheckKeysAreFor(*identity, config); !status.ok() && !handover) {
     return Refuse(Message(status));
   }
 
@@ -241,11 +240,11 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
        .sidecar_listener = resources->sidecar_listener.get(),
        .socket_activated = resources->socket_activated,
        .scoreboard = resources->scoreboard,
-       .notice = resources->notice,
+       .wakeup = resources->wakeup,
        .pid_file = *pid_file,
        .identity = *identity,
        .check_files = [&](const Config& next) { return CheckFiles(*identity, next); },
-       .inheritance = std::move(inheritance)});
+       .handover = std::move(handover)});
   std::error_code error;
   if (!resources->socket_activated && !IsTcp(config.listen.socket)) {
     std::filesystem::remove(config.listen.socket, error);

@@ -23,7 +23,7 @@ namespace {
 constexpr mode_t kMode = 0750;
 constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
 // A start writes some 50 KB, and logs grow from the first second on.
-constexpr std::uintmax_t kLeastRoomBytes = std::uintmax_t{256} << 10;
+constexpr std::uintmax_t kMinRoomBytes = std::uintmax_t{256} << 10;
 
 absl::Status Failed(std::string_view what, const std::string& path) {
   return absl::InternalError(
@@ -145,7 +145,7 @@ absl::Status CheckNoLinks(const std::string& folder) {
 absl::Status CheckRoom(const std::string& state) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(state, error);
-  if (error || space.available >= kLeastRoomBytes) return absl::OkStatus();
+  if (error || space.available >= kMinRoomBytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       fmt::format("the disk of the state folder {} is full ({} KB free): make room, or choose "
                   "another state folder",

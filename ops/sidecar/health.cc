@@ -27,7 +27,7 @@ Part Together(const std::vector<ModelServer>& servers) {
 
 }  // namespace
 
-Health Judge(const Totals& totals, std::vector<ModelServer> model_servers) {
+Health EvaluateHealth(const Totals& totals, std::vector<ModelServer> model_servers) {
   const auto ready = totals.workers().by_state[static_cast<std::size_t>(ProcessState::kReady)];
   std::string workers = fmt::format("{} of {} ready", ready, totals.workers().wanted);
   if (totals.workers().backing_off > 0) {

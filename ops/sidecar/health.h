@@ -28,7 +28,7 @@ struct Health {
 };
 
 // One ready model server is enough, as one worker is.
-Health Judge(const Totals& totals, std::vector<ModelServer> model_servers);
+Health EvaluateHealth(const Totals& totals, std::vector<ModelServer> model_servers);
 
 // {"ready":false,"workers":{"ready":true,"detail":"2 of 2 ready"},"model_server":{...}}
 std::string ToJson(const Health& health);

@@ -52,9 +52,9 @@ std::vector<ModelServer> ModelServers::Latest() const {
 
 void ModelServers::Run(const std::stop_token& stop) {
   const std::size_t servers = client_.targets();
-  std::vector<backend::ReadyQuestions::Stub*> stubs;
+  std::vector<backend::ReadinessChecks::Stub*> stubs;
   for (std::size_t i = 0; i < servers; ++i) stubs.push_back(&client_.stub(i));
-  backend::ReadyQuestions questions(stubs);
+  backend::ReadinessChecks questions(stubs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < servers; ++i) {
       if (!questions.IsOut(i)) questions.Ask(i, Deadline::After(kPatience));

@@ -13,7 +13,7 @@
 #include "shared/base/mutex.h"
 #include "shared/config/config.h"
 #include "worker/backend/rpc/client.h"
-#include "worker/backend/rpc/ready_questions.h"
+#include "worker/backend/rpc/readiness_checks.h"
 
 namespace inferpool::ops {
 

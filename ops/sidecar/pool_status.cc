@@ -30,7 +30,7 @@ HistogramTotal Since(HistogramTotal total, const HistogramTotal& before) {
 }
 
 WorkerStatus ReadWorker(const Scoreboard& board, int index, TimePoint now) {
-  const Slot& slot = board.slot(index);
+  const WorkerSlot& slot = board.slot(index);
   WorkerStatus worker;
   worker.slot = index;
   worker.pid = slot.process.pid;
@@ -41,8 +41,8 @@ WorkerStatus ReadWorker(const Scoreboard& board, int index, TimePoint now) {
   worker.served = served - std::min(served, slot.served_before.load());
   worker.rate_per_s = worker.age_s > 0 ? static_cast<double>(worker.served) / worker.age_s : 0;
   worker.times = Since(board.Times(index), Read(slot.total_before));
-  for (const Lane& lane : board.used_lanes(index)) {
-    const std::int64_t since = lane.busy_since_ns;
+  for (const ThreadSlot& thread_slot : board.used_thread_slots(index)) {
+    const std::int64_t since = thread_slot.busy_since_ns;
     if (since == 0) continue;
     ++worker.in_work;
     worker.longest_s = std::max(worker.longest_s, SecondsSince(since, now));

@@ -27,7 +27,7 @@ struct Context {
 HttpAnswer Answer(const Context& context, std::string_view path) {
   if (path == "/livez") return {200, "{\"alive\":true}\n"};
   const Totals totals = context.scoreboard.Sum(Clock::now());
-  const Health health = Judge(totals, context.model_servers.Latest());
+  const Health health = EvaluateHealth(totals, context.model_servers.Latest());
   if (path == "/readyz") return {health.Ready() ? 200 : 503, ToJson(health)};
   if (path == "/metrics") {
     return {200,

@@ -27,13 +27,13 @@ HeavyStep::~HeavyStep() {
 void HeavyStep::End() {
   if (steps_ == nullptr) return;
   HeavySteps& steps = *std::exchange(steps_, nullptr);
-  steps.work_.End(steps.lane_);
+  steps.work_.End(steps.thread_slot_);
   if (works_) steps.GiveTurn();
 }
 
 void HeavyStep::Keep(std::uint64_t bytes) {
   if (steps_ == nullptr || !works_) return;
-  steps_->work_.Keep(steps_->lane_, bytes);
+  steps_->work_.Keep(steps_->thread_slot_, bytes);
   works_ = false;
   steps_->GiveTurn();
 }
@@ -46,22 +46,23 @@ void HeavyStep::KeepUntilLeave(std::uint64_t bytes) {
 absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
   CHECK(steps_ != nullptr);
   RETURN_IF_ERROR(steps_->TakeTurn(patience));
-  if (absl::Status status = steps_->work_.Resume(steps_->lane_, bytes, patience); !status.ok()) {
+  if (absl::Status status = steps_->work_.Resume(steps_->thread_slot_, bytes, patience);
+      !status.ok()) {
     steps_->GiveTurn();
     return status;
   }
-  steps_->lane_.NewStep(Clock::now());
+  steps_->thread_slot_.NewStep(Clock::now());
   works_ = true;
   return absl::OkStatus();
 }
 
 absl::StatusOr<HeavyStep> HeavySteps::Begin(std::uint64_t bytes, const Patience& patience) {
   RETURN_IF_ERROR(TakeTurn(patience));
-  if (absl::Status status = work_.Begin(lane_, client_, bytes, patience); !status.ok()) {
+  if (absl::Status status = work_.Begin(thread_slot_, client_, bytes, patience); !status.ok()) {
     GiveTurn();
     return status;
   }
-  lane_.NewStep(Clock::now());
+  thread_slot_.NewStep(Clock::now());
   return HeavyStep(*this);
 }
 

@@ -49,8 +49,8 @@ class HeavyStep {
 class HeavySteps {
  public:
   // `client` comes from HeavyClient. The references must outlive the object.
-  HeavySteps(const HeavyWork& work, Lane& lane, std::uint64_t client)
-      : work_(work), lane_(lane), client_(client) {}
+  HeavySteps(const HeavyWork& work, ThreadSlot& thread_slot, std::uint64_t client)
+      : work_(work), thread_slot_(thread_slot), client_(client) {}
 
   // Call it before the first step.
   void set_client(std::uint64_t client) { client_ = client; }
@@ -65,7 +65,7 @@ class HeavySteps {
   void GiveTurn();
 
   const HeavyWork& work_;
-  Lane& lane_;
+  ThreadSlot& thread_slot_;
   std::uint64_t client_;
   Mutex mutex_;
   std::condition_variable given_;

@@ -130,12 +130,12 @@ HeavyLimits HeavyWork::Limits() const {
           .bytes = options_.memory_bytes / 2};
 }
 
-std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
+std::vector<HeavyEntry> HeavyWork::Others(const ThreadSlot& own) const {
   std::vector<HeavyEntry> others;
   for (int slot = 0; slot < board_.slots(); ++slot) {
-    for (const Lane& lane : board_.used_lanes(slot)) {
-      if (&lane == &own) continue;
-      const HeavyClaim& claim = lane.heavy;
+    for (const ThreadSlot& thread_slot : board_.used_thread_slots(slot)) {
+      if (&thread_slot == &own) continue;
+      const HeavyClaim& claim = thread_slot.heavy;
       const HeavyEntry entry{.state = claim.state.load(),
                              .client = claim.client.load(),
                              .ticket = claim.ticket.load(),
@@ -148,37 +148,39 @@ std::vector<HeavyEntry> HeavyWork::Others(const Lane& own) const {
   return others;
 }
 
-absl::Status HeavyWork::ClaimBody(Lane& lane, std::uint64_t client, std::uint64_t bytes) const {
+absl::Status HeavyWork::ClaimBody(ThreadSlot& thread_slot, std::uint64_t client,
+                                  std::uint64_t bytes) const {
   if (bytes <= kSmallBody) return absl::OkStatus();
   // Published before the others are looked at: of two at the same moment at least one sees the
   // other.
-  lane.heavy.body_client = client;
-  lane.heavy.body_bytes = bytes;
+  thread_slot.heavy.body_client = client;
+  thread_slot.heavy.body_bytes = bytes;
   const HeavyEntry own{.body_client = client, .body_bytes = bytes};
-  if (HasBodyRoom(Others(lane), own, Limits())) return absl::OkStatus();
-  lane.heavy.body_bytes = 0;
+  if (HasBodyRoom(Others(thread_slot), own, Limits())) return absl::OkStatus();
+  thread_slot.heavy.body_bytes = 0;
   return absl::ResourceExhaustedError(
       "too many requests with large bodies are in work now; try again");
 }
 
-absl::Status HeavyWork::Begin(Lane& lane, std::uint64_t client, std::uint64_t bytes,
+absl::Status HeavyWork::Begin(ThreadSlot& thread_slot, std::uint64_t client, std::uint64_t bytes,
                               const Patience& patience) const {
-  lane.heavy.client = client;
-  lane.heavy.bytes = bytes;
-  absl::Status status = Await(lane, State::kNone, State::kWaits, State::kWorks, patience);
-  if (!status.ok()) lane.heavy.bytes = 0;
+  thread_slot.heavy.client = client;
+  thread_slot.heavy.bytes = bytes;
+  absl::Status status = Await(thread_slot, State::kNone, State::kWaits, State::kWorks, patience);
+  if (!status.ok()) thread_slot.heavy.bytes = 0;
   return status;
 }
 
-absl::Status HeavyWork::Resume(Lane& lane, std::uint64_t bytes, const Patience& patience) const {
-  RETURN_IF_ERROR(Await(lane, State::kKeeps, State::kResumes, State::kWorks, patience));
-  lane.heavy.bytes = bytes;
+absl::Status HeavyWork::Resume(ThreadSlot& thread_slot, std::uint64_t bytes,
+                               const Patience& patience) const {
+  RETURN_IF_ERROR(Await(thread_slot, State::kKeeps, State::kResumes, State::kWorks, patience));
+  thread_slot.heavy.bytes = bytes;
   return absl::OkStatus();
 }
 
-absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
+absl::Status HeavyWork::Await(ThreadSlot& thread_slot, State before, State waits, State has,
                               const Patience& patience) const {
-  HeavyClaim& own = lane.heavy;
+  HeavyClaim& own = thread_slot.heavy;
   Pool& pool = board_.pool();
   const auto entry = [&] {
     return HeavyEntry{
@@ -189,16 +191,16 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
   // decide at the same moment at least one sees the other.
   own.state = waits;
   const HeavyLimits limits = Limits();
-  if (before == State::kNone && !HasSeat(Others(lane), entry(), limits)) {
-    Set(lane, before);
+  if (before == State::kNone && !HasSeat(Others(thread_slot), entry(), limits)) {
+    Set(thread_slot, before);
     return absl::ResourceExhaustedError(
         "too many requests with large inputs are in work now; try again");
   }
   while (true) {
     const std::uint32_t seen = pool.heavy_releases.load();
-    if (HasTurn(Others(lane), entry(), limits)) {
+    if (HasTurn(Others(thread_slot), entry(), limits)) {
       own.state = has;
-      if (Fits(Others(lane), entry(), limits)) {
+      if (Fits(Others(thread_slot), entry(), limits)) {
         Wake();  // the next one was behind us, and may have its turn too
         return absl::OkStatus();
       }
@@ -210,7 +212,7 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
                       std::min<std::chrono::nanoseconds>(kLookAgain, left));
     }
     if (absl::Status status = patience.Check(); !status.ok()) {
-      Set(lane, before);
+      Set(thread_slot, before);
       if (absl::IsCancelled(status)) return status;
       return absl::ResourceExhaustedError(
           "requests with large inputs took longer than this one could wait; try again");
@@ -218,26 +220,26 @@ absl::Status HeavyWork::Await(Lane& lane, State before, State waits, State has,
   }
 }
 
-void HeavyWork::Keep(Lane& lane, std::uint64_t bytes) const {
-  lane.heavy.bytes = std::min(bytes, lane.heavy.bytes.load());
-  Set(lane, State::kKeeps);
+void HeavyWork::Keep(ThreadSlot& thread_slot, std::uint64_t bytes) const {
+  thread_slot.heavy.bytes = std::min(bytes, thread_slot.heavy.bytes.load());
+  Set(thread_slot, State::kKeeps);
 }
 
-void HeavyWork::End(Lane& lane) const {
-  lane.heavy.bytes = 0;
-  Set(lane, State::kNone);
+void HeavyWork::End(ThreadSlot& thread_slot) const {
+  thread_slot.heavy.bytes = 0;
+  Set(thread_slot, State::kNone);
 }
 
-void HeavyWork::Leave(Lane& lane) const {
-  HeavyClaim& own = lane.heavy;
+void HeavyWork::Leave(ThreadSlot& thread_slot) const {
+  HeavyClaim& own = thread_slot.heavy;
   if (own.state == State::kNone && own.body_bytes == 0) return;
   own.body_bytes = 0;
-  End(lane);
+  End(thread_slot);
 }
 
 // Whoever waits behind may have its turn now, also when this one has only waited.
-void HeavyWork::Set(Lane& lane, State state) const {
-  lane.heavy.state = state;
+void HeavyWork::Set(ThreadSlot& thread_slot, State state) const {
+  thread_slot.heavy.state = state;
   Wake();
 }
 

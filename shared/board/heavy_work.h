@@ -18,8 +18,8 @@
 // A request that has kept memory and resumes goes before all that have not begun, and gets the
 // memory that it needs.
 //
-// Each lane publishes its own claim and decides by the claims of the others. There are no locks,
-// and the claim of a worker that dies ends with its slot (Scoreboard::Vacate).
+// Each thread slot publishes its own claim and decides by the claims of the others. There are no
+// locks, and the claim of a worker that dies ends with its slot (Scoreboard::Vacate).
 #pragma once
 
 #include <atomic>
@@ -35,9 +35,9 @@
 namespace inferpool {
 
 class Scoreboard;
-struct Lane;
+struct ThreadSlot;
 
-// The share that a lane's request has. Only the threads of that request write it.
+// The share that a thread slot's request has. Only the threads of that request write it.
 struct HeavyClaim {
   enum State : std::uint32_t {
     kNone,
@@ -92,8 +92,8 @@ std::uint64_t HeavyClient(std::string_view address);
 // The identity of a client that has an API key.
 std::uint64_t HeavyClientOfKey(std::string_view key_name);
 
-// A pool's heavy work as one of its workers sees it. Thread safe, except that one lane is for one
-// thread at a time. The scoreboard must outlive it.
+// A pool's heavy work as one of its workers sees it. Thread safe, except that one thread slot is
+// for one thread at a time. The scoreboard must outlive it.
 class HeavyWork {
  public:
   struct Options {
@@ -108,35 +108,35 @@ class HeavyWork {
   static constexpr std::uint64_t kSmallBody = std::uint64_t{4} << 20;
 
   // Claims memory for a body until Leave. RESOURCE_EXHAUSTED: there is not enough.
-  absl::Status ClaimBody(Lane& lane, std::uint64_t client, std::uint64_t bytes) const;
+  absl::Status ClaimBody(ThreadSlot& thread_slot, std::uint64_t client, std::uint64_t bytes) const;
 
-  // Waits until there are a processor and `bytes` of memory, and begins a heavy step. The lane's
-  // step before must have ended. RESOURCE_EXHAUSTED: there is no seat, or the deadline passed
-  // first. CANCELLED: the client left.
-  absl::Status Begin(Lane& lane, std::uint64_t client, std::uint64_t bytes,
+  // Waits until there are a processor and `bytes` of memory, and begins a heavy step. The thread
+  // slot's step before must have ended. RESOURCE_EXHAUSTED: there is no seat, or the deadline
+  // passed first. CANCELLED: the client left.
+  absl::Status Begin(ThreadSlot& thread_slot, std::uint64_t client, std::uint64_t bytes,
                      const Patience& patience) const;
 
   // Gives the processor back and keeps at most `bytes` of the step's memory.
-  void Keep(Lane& lane, std::uint64_t bytes) const;
+  void Keep(ThreadSlot& thread_slot, std::uint64_t bytes) const;
 
   // Call it after Keep. Waits for a processor again, then claims `bytes`, whatever the others have.
   // Errors: as Begin.
-  absl::Status Resume(Lane& lane, std::uint64_t bytes, const Patience& patience) const;
+  absl::Status Resume(ThreadSlot& thread_slot, std::uint64_t bytes, const Patience& patience) const;
 
   // Ends the step and gives back all that it still has.
-  void End(Lane& lane) const;
+  void End(ThreadSlot& thread_slot) const;
 
   // Gives everything back at the end of the request.
-  void Leave(Lane& lane) const;
+  void Leave(ThreadSlot& thread_slot) const;
 
  private:
-  std::vector<HeavyEntry> Others(const Lane& lane) const;
+  std::vector<HeavyEntry> Others(const ThreadSlot& thread_slot) const;
   HeavyLimits Limits() const;
   // Waits in the state `waits` for its turn, then enters the state `has`. Returns to the state
   // `before` when it gives up.
-  absl::Status Await(Lane& lane, HeavyClaim::State before, HeavyClaim::State waits,
+  absl::Status Await(ThreadSlot& thread_slot, HeavyClaim::State before, HeavyClaim::State waits,
                      HeavyClaim::State has, const Patience& patience) const;
-  void Set(Lane& lane, HeavyClaim::State state) const;
+  void Set(ThreadSlot& thread_slot, HeavyClaim::State state) const;
   void Wake() const;
 
   const Scoreboard& board_;

@@ -24,7 +24,7 @@ struct alignas(64) Scoreboard::Head {
   std::atomic<std::uint64_t> magic;
   std::atomic<std::uint64_t> layout;
   std::atomic<std::uint32_t> slots;
-  std::atomic<std::uint32_t> lanes_per_slot;
+  std::atomic<std::uint32_t> threads_per_slot;
 };
 
 namespace {
@@ -37,16 +37,16 @@ constexpr std::uint64_t kLayoutVersion = 3;
 std::uint64_t LayoutHash() {
   constexpr std::array kParts = {kLayoutVersion,
                                  std::uint64_t{sizeof(Pool)},
-                                 std::uint64_t{sizeof(Slot)},
-                                 std::uint64_t{sizeof(Lane)},
+                                 std::uint64_t{sizeof(WorkerSlot)},
+                                 std::uint64_t{sizeof(ThreadSlot)},
                                  std::uint64_t{sizeof(Task)},
                                  std::uint64_t{sizeof(Quarantine)},
                                  std::uint64_t{sizeof(RateLimiter)},
                                  std::uint64_t{sizeof(ReloadRecord)},
                                  std::uint64_t{sizeof(CrashRecord)},
-                                 std::uint64_t{offsetof(Lane, stages)},
-                                 std::uint64_t{offsetof(Lane, task)},
-                                 std::uint64_t{offsetof(Slot, total_before)},
+                                 std::uint64_t{offsetof(ThreadSlot, stages)},
+                                 std::uint64_t{offsetof(ThreadSlot, task)},
+                                 std::uint64_t{offsetof(WorkerSlot, total_before)},
                                  std::uint64_t{offsetof(Pool, reload)},
                                  std::uint64_t{kBuckets},
                                  std::uint64_t{kStages},
@@ -57,7 +57,8 @@ std::uint64_t LayoutHash() {
   return XXH3_64bits(kParts.data(), sizeof(kParts));
 }
 
-// A single writer needs no atomic addition: a load and a store leave the lane's cache line alone.
+// A single writer needs no atomic addition: a load and a store leave the thread slot's cache line
+// alone.
 void Add(std::atomic<std::uint64_t>& counter, std::uint64_t amount) {
   counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
 }
@@ -101,31 +102,31 @@ static_assert(std::atomic<ProcessState>::is_always_lock_free);
 
 }  // namespace
 
-void Lane::Begin(TimePoint accepted) {
+void ThreadSlot::Begin(TimePoint accepted) {
   task.Store({});  // a crash from here on is not the latest request's doing
   NewStep(accepted);
   busy_since_ns.store(ToNs(accepted), std::memory_order_release);  // the step is seen before it
 }
 
-void Lane::NewStep(TimePoint now) {
+void ThreadSlot::NewStep(TimePoint now) {
   step_since_ns.store(ToNs(now), std::memory_order_relaxed);
 }
 
-void Lane::End() {
+void ThreadSlot::End() {
   Add(served, 1);
   busy_since_ns.store(0, std::memory_order_relaxed);
 }
 
-void Lane::CountStatus(int status) {
+void ThreadSlot::CountStatus(int status) {
   Add(by_status[HttpStatusIndex(status)], 1);
 }
 
-void Lane::CountBytes(std::uint64_t in, std::uint64_t out) {
+void ThreadSlot::CountBytes(std::uint64_t in, std::uint64_t out) {
   Add(bytes_in, in);
   Add(bytes_out, out);
 }
 
-void Lane::CountStage(Stage stage, std::chrono::microseconds duration) {
+void ThreadSlot::CountStage(Stage stage, std::chrono::microseconds duration) {
   Histogram& histogram = stages[static_cast<std::size_t>(stage)];
   const long us = std::max(0L, static_cast<long>(duration.count()));
   const auto bound = std::ranges::lower_bound(kBucketBoundsUs, us);
@@ -139,11 +140,11 @@ HistogramTotal Read(const Histogram& histogram) {
   return total;
 }
 
-absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int lanes) {
+absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int thread_slots) {
   const auto slot_count = static_cast<std::size_t>(slots);
-  const std::size_t lane_count = slot_count * static_cast<std::size_t>(lanes);
-  const std::size_t bytes =
-      sizeof(Head) + sizeof(Pool) + slot_count * sizeof(Slot) + lane_count * sizeof(Lane);
+  const std::size_t thread_slot_count = slot_count * static_cast<std::size_t>(thread_slots);
+  const std::size_t bytes = sizeof(Head) + sizeof(Pool) + slot_count * sizeof(WorkerSlot) +
+                            thread_slot_count * sizeof(ThreadSlot);
   FileDescriptor file(memfd_create("inferpool-scoreboard", MFD_CLOEXEC));
   if (!file) return Failed("memfd_create");
   if (ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return Failed("ftruncate");
@@ -154,7 +155,7 @@ absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int lanes) {
     head->magic = kMagic;
     head->layout = LayoutHash();
     head->slots = static_cast<std::uint32_t>(slots);
-    head->lanes_per_slot = static_cast<std::uint32_t>(lanes);
+    head->threads_per_slot = static_cast<std::uint32_t>(thread_slots);
     munmap(memory, sizeof(Head));
   }
   const auto key = RandomDigestKey();
@@ -173,8 +174,9 @@ absl::StatusOr<Scoreboard> Scoreboard::Open(FileDescriptor file, Access access) 
   void* memory = mmap(nullptr, bytes, protection, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) return Failed("mmap");
   const auto* head = static_cast<const Head*>(memory);
-  const std::size_t expected = sizeof(Head) + sizeof(Pool) +
-                               head->slots * (sizeof(Slot) + head->lanes_per_slot * sizeof(Lane));
+  const std::size_t expected =
+      sizeof(Head) + sizeof(Pool) +
+      head->slots * (sizeof(WorkerSlot) + head->threads_per_slot * sizeof(ThreadSlot));
   if (head->magic != kMagic || head->layout != LayoutHash() || bytes != expected) {
     munmap(memory, bytes);
     return absl::FailedPreconditionError("the scoreboard is of another version of inferpool");
@@ -189,47 +191,48 @@ Scoreboard::Scoreboard(FileDescriptor file, void* memory, std::size_t bytes)
   auto* next = static_cast<std::byte*>(memory) + sizeof(Head);
   pool_ = std::launder(reinterpret_cast<Pool*>(next));
   next += sizeof(Pool);
-  slots_ = {std::launder(reinterpret_cast<Slot*>(next)), head_->slots.load()};
+  slots_ = {std::launder(reinterpret_cast<WorkerSlot*>(next)), head_->slots.load()};
   next += slots_.size_bytes();
-  lanes_per_slot_ = static_cast<int>(head_->lanes_per_slot.load());
-  lanes_ = {std::launder(reinterpret_cast<Lane*>(next)),
-            slots_.size() * head_->lanes_per_slot.load()};
+  threads_per_slot_ = static_cast<int>(head_->threads_per_slot.load());
+  thread_slots_ = {std::launder(reinterpret_cast<ThreadSlot*>(next)),
+                   slots_.size() * head_->threads_per_slot.load()};
 }
 
 Scoreboard::Scoreboard(Scoreboard&& other) noexcept
     : file_(std::move(other.file_)),
       bytes_(other.bytes_),
-      lanes_per_slot_(other.lanes_per_slot_),
+      threads_per_slot_(other.threads_per_slot_),
       head_(std::exchange(other.head_, nullptr)),
       pool_(other.pool_),
       slots_(other.slots_),
-      lanes_(other.lanes_) {}
+      thread_slots_(other.thread_slots_) {}
 
 Scoreboard::~Scoreboard() {
   if (head_ != nullptr) munmap(head_, bytes_);
 }
 
-std::span<Lane> Scoreboard::lanes(int slot) const {
-  const auto lanes = static_cast<std::size_t>(lanes_per_slot_);
-  return lanes_.subspan(static_cast<std::size_t>(slot) * lanes, lanes);
+std::span<ThreadSlot> Scoreboard::thread_slots(int slot) const {
+  const auto thread_slots = static_cast<std::size_t>(threads_per_slot_);
+  return thread_slots_.subspan(static_cast<std::size_t>(slot) * thread_slots, thread_slots);
 }
 
-std::span<Lane> Scoreboard::used_lanes(int slot) const {
-  const std::span<Lane> all = lanes(slot);
-  return all.first(std::min<std::size_t>(this->slot(slot).lanes_used, all.size()));
+std::span<ThreadSlot> Scoreboard::used_thread_slots(int slot) const {
+  const std::span<ThreadSlot> all = thread_slots(slot);
+  return all.first(std::min<std::size_t>(this->slot(slot).threads_used, all.size()));
 }
 
 std::uint64_t Scoreboard::Served(int slot) const {
-  const std::span<Lane> all = used_lanes(slot);
-  return std::accumulate(
-      all.begin(), all.end(), std::uint64_t{0},
-      [](std::uint64_t sum, const Lane& lane) { return sum + Get(lane.served); });
+  const std::span<ThreadSlot> all = used_thread_slots(slot);
+  return std::accumulate(all.begin(), all.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const ThreadSlot& thread_slot) {
+                           return sum + Get(thread_slot.served);
+                         });
 }
 
 HistogramTotal Scoreboard::Times(int slot) const {
   HistogramTotal total;
-  for (const Lane& lane : used_lanes(slot)) {
-    Add(total, lane.stages[static_cast<std::size_t>(Stage::kTotal)]);
+  for (const ThreadSlot& thread_slot : used_thread_slots(slot)) {
+    Add(total, thread_slot.stages[static_cast<std::size_t>(Stage::kTotal)]);
   }
   return total;
 }
@@ -285,29 +288,30 @@ void Scoreboard::Leave(int role, int place) const {
 }
 
 void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePoint now) const {
-  Slot& tenant = slot(index);
-  tenant.served_before = Served(index);
+  WorkerSlot& worker_slot = slot(index);
+  worker_slot.served_before = Served(index);
   const HistogramTotal times = Times(index);
-  for (std::size_t i = 0; i < kBuckets; ++i) tenant.total_before.buckets[i] = times.buckets[i];
-  tenant.total_before.sum_us = times.sum_us;
-  tenant.lanes_used = std::max(tenant.lanes_used.load(), static_cast<std::uint32_t>(threads));
+  for (std::size_t i = 0; i < kBuckets; ++i) worker_slot.total_before.buckets[i] = times.buckets[i];
+  worker_slot.total_before.sum_us = times.sum_us;
+  worker_slot.threads_used =
+      std::max(worker_slot.threads_used.load(), static_cast<std::uint32_t>(threads));
   Enter(kWorkerRole, index, generation, now);
 }
 
 void Scoreboard::Vacate(int index) const {
-  Slot& tenant = slot(index);
+  WorkerSlot& worker_slot = slot(index);
   Leave(kWorkerRole, index);
-  tenant.due = 0;
-  tenant.crash_signal = 0;
-  tenant.backtrace.count = 0;
-  for (Lane& lane : used_lanes(index)) {
-    lane.busy_since_ns = 0;
-    lane.thread = 0;
-    for (std::atomic<pid_t>& helper : lane.helpers) helper = 0;
-    lane.backtrace.count = 0;
-    lane.heavy.state = HeavyClaim::kNone;
-    lane.heavy.bytes = 0;
-    lane.heavy.body_bytes = 0;
+  worker_slot.due = 0;
+  worker_slot.crash_signal = 0;
+  worker_slot.backtrace.count = 0;
+  for (ThreadSlot& thread_slot : used_thread_slots(index)) {
+    thread_slot.busy_since_ns = 0;
+    thread_slot.thread = 0;
+    for (std::atomic<pid_t>& helper : thread_slot.helpers) helper = 0;
+    thread_slot.backtrace.count = 0;
+    thread_slot.heavy.state = HeavyClaim::kNone;
+    thread_slot.heavy.bytes = 0;
+    thread_slot.heavy.body_bytes = 0;
   }
 }
 
@@ -353,23 +357,23 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
   for (int i = 0; i < slots(); ++i) {
-    const Slot& tenant = slot(i);
-    Count(tenant.process, totals.roles[kWorkerRole]);
+    const WorkerSlot& worker_slot = slot(i);
+    Count(worker_slot.process, totals.roles[kWorkerRole]);
     for (std::size_t call = 0; call < kModelCalls; ++call) {
-      totals.model_calls[call] += Get(tenant.model_calls.events[call]);
+      totals.model_calls[call] += Get(worker_slot.model_calls.events[call]);
     }
-    totals.cache_hits += Get(tenant.cache.hits);
-    totals.cache_misses += Get(tenant.cache.misses);
-    for (const Lane& lane : used_lanes(i)) {
-      for (std::size_t s = 0; s < lane.by_status.size(); ++s) {
-        totals.by_status[s] += Get(lane.by_status[s]);
+    totals.cache_hits += Get(worker_slot.cache.hits);
+    totals.cache_misses += Get(worker_slot.cache.misses);
+    for (const ThreadSlot& thread_slot : used_thread_slots(i)) {
+      for (std::size_t s = 0; s < thread_slot.by_status.size(); ++s) {
+        totals.by_status[s] += Get(thread_slot.by_status[s]);
       }
-      totals.bytes_in += Get(lane.bytes_in);
-      totals.bytes_out += Get(lane.bytes_out);
-      totals.in_work += lane.busy_since_ns.load(std::memory_order_relaxed) == 0 ? 0 : 1;
-      AddHeavy(lane.heavy, totals);
+      totals.bytes_in += Get(thread_slot.bytes_in);
+      totals.bytes_out += Get(thread_slot.bytes_out);
+      totals.in_work += thread_slot.busy_since_ns.load(std::memory_order_relaxed) == 0 ? 0 : 1;
+      AddHeavy(thread_slot.heavy, totals);
       for (std::size_t stage = 0; stage < kStages; ++stage) {
-        Add(totals.stages[stage], lane.stages[stage]);
+        Add(totals.stages[stage], thread_slot.stages[stage]);
       }
     }
   }

@@ -1,10 +1,10 @@
 // The scoreboard: memory that the master maps before it forks and that every process reads.
 //
-// There is one slot per worker process and one lane per thread. Only its thread writes a lane. The
-// worker writes its slot, and the master does when the worker is gone. Everything is a relaxed
-// atomic or a seqlock; there are no locks and no pointers. Counters belong to the slot and continue
-// under its next tenant, so totals never fall. The master clears gauges (state, pid, requests in
-// work) when a tenant ends.
+// There is one slot per worker process and one thread slot per thread. Only its thread writes a
+// thread slot. The worker writes its slot, and the master does when the worker is gone. Everything
+// is a relaxed atomic or a seqlock; there are no locks and no pointers. Counters belong to the slot
+// and continue under its next process, so totals never fall. The master clears gauges (state, pid,
+// requests in work) when a process ends.
 //
 // It lives in a memfd of the master's. So `inferpool status` can read it from outside whatever the
 // processes are doing, and a master that replaces its program finds it again.
@@ -73,7 +73,7 @@ struct Backtrace {
 };
 
 // One thread's counts and its present work. Only that thread calls the functions that write.
-struct alignas(64) Lane {
+struct alignas(64) ThreadSlot {
   std::atomic<pid_t> thread;  // 0: none
   // Threads that help with parts of the request in work; 0: none. Each enters and removes itself.
   std::array<std::atomic<pid_t>, kMaxHelpers> helpers;
@@ -114,17 +114,17 @@ struct CacheCounts {
 };
 
 // What a worker process and its master tell each other.
-struct alignas(64) Slot {
+struct alignas(64) WorkerSlot {
   ProcessRow process;
-  std::atomic<std::uint32_t> lanes_used;  // by the tenant with the most threads so far
-  std::atomic<std::uint64_t> quota;       // requests after which it asks for a successor; 0: never
-  std::atomic<std::uint32_t> request_s;   // timeouts.request_s of the tenant's configuration
-  std::atomic<std::uint32_t> due;         // 1: it asks
+  std::atomic<std::uint32_t> threads_used;  // by the process with the most threads so far
+  std::atomic<std::uint64_t> quota;      // requests after which it asks for a successor; 0: never
+  std::atomic<std::uint32_t> request_s;  // timeouts.request_s of the process's configuration
+  std::atomic<std::uint32_t> due;        // 1: it asks
   // Set by a crashing worker.
   std::atomic<std::uint32_t> crash_signal;   // 0: none
-  std::atomic<std::int32_t> crash_lane;      // -1: not a lane's thread
+  std::atomic<std::int32_t> crash_thread;    // -1: not a thread slot's thread
   std::atomic<std::uint64_t> crash_address;  // that was accessed, for SIGSEGV and SIGBUS
-  Backtrace backtrace;                       // of a thread that has no lane
+  Backtrace backtrace;                       // of a thread that has no thread slot
   // The slot's counts when this worker began; the difference to now is the worker's own.
   std::atomic<std::uint64_t> served_before;
   Histogram total_before;
@@ -206,7 +206,7 @@ struct RoleTotals {
   std::uint64_t planned_ends = 0;
 };
 
-// The totals over all slots and lanes at one moment.
+// The totals over all slots and thread slots at one moment.
 struct Totals {
   std::array<std::uint64_t, kHttpStatuses.size()> by_status{};
   std::uint64_t bytes_in = 0;
@@ -232,8 +232,9 @@ HistogramTotal Read(const Histogram& histogram);
 // Maps the memory, which children forked afterwards share. It goes when the last process does.
 class Scoreboard {
  public:
-  // Makes one with room for `slots` workers of up to `lanes` threads. Unused memory costs nothing.
-  static absl::StatusOr<Scoreboard> Create(int slots, int lanes);
+  // Makes one with room for `slots` workers of up to `thread slots` threads. Unused memory costs
+  // nothing.
+  static absl::StatusOr<Scoreboard> Create(int slots, int thread_slots);
 
   enum class Access { kRead, kWrite };
   // Opens one that another process has made. FAILED_PRECONDITION: its layout is another one.
@@ -245,13 +246,13 @@ class Scoreboard {
 
   int file() const { return file_.get(); }
   int slots() const { return static_cast<int>(slots_.size()); }
-  int lanes_per_slot() const { return lanes_per_slot_; }
+  int threads_per_slot() const { return threads_per_slot_; }
   Pool& pool() const { return *pool_; }
-  Slot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
-  std::span<Lane> lanes(int slot) const;
-  std::span<Lane> used_lanes(int slot) const;
+  WorkerSlot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
+  std::span<ThreadSlot> thread_slots(int slot) const;
+  std::span<ThreadSlot> used_thread_slots(int slot) const;
 
-  // The requests that the slot has served and its histogram of total times, over all its tenants.
+  // The requests that the slot has served and its histogram of total times, over all its processes.
   std::uint64_t Served(int slot) const;
   HistogramTotal Times(int slot) const;
 
@@ -268,8 +269,8 @@ class Scoreboard {
   ProcessRow& process(int role, int place) const;
   std::span<ProcessRow> processes(int role) const;
 
-  // A process's start, just before its fork, and its end. For the master. A worker, a new tenant of
-  // its slot, has its own pair: Occupy and Vacate.
+  // A process's start, just before its fork, and its end. For the master. A worker, a new process
+  // of its slot, has its own pair: Occupy and Vacate.
   void Enter(int role, int place, std::uint32_t generation, TimePoint now) const;
   void Leave(int role, int place) const;
   void Occupy(int slot, std::uint32_t generation, int threads, TimePoint now) const;
@@ -292,11 +293,11 @@ class Scoreboard {
 
   FileDescriptor file_;
   std::size_t bytes_;
-  int lanes_per_slot_;
+  int threads_per_slot_;
   Head* head_;
   Pool* pool_;
-  std::span<Slot> slots_;
-  std::span<Lane> lanes_;
+  std::span<WorkerSlot> slots_;
+  std::span<ThreadSlot> thread_slots_;
 };
 
 }  // namespace inferpool

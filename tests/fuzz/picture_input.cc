@@ -16,7 +16,7 @@ using namespace inferpool;
 
 namespace {
 
-constexpr int kMostPictures = 4;
+constexpr int kMaxPictures = 4;
 
 void CheckPicture(const http::PictureInput& picture, const fcgi::Request& request,
                   const http::PictureInputs& inputs) {
@@ -73,9 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   http::PictureInputs inputs;
   CheckPicture(http::ReadPicture(request, inputs), request, inputs);
-  const auto batch = http::ReadPictures(request, kMostPictures);
+  const auto batch = http::ReadPictures(request, kMaxPictures);
   if (const auto* pictures = std::get_if<http::PictureInputs>(&batch)) {
-    HOLDS(!pictures->pictures.empty() && pictures->pictures.size() <= kMostPictures);
+    HOLDS(!pictures->pictures.empty() && pictures->pictures.size() <= kMaxPictures);
     for (const auto& picture : pictures->pictures) CheckPicture(picture, request, *pictures);
   } else {
     const auto& problem = std::get<http::Problem>(batch);

@@ -13,7 +13,7 @@ BatchPolicy::Part BatchPolicy::Arrive(std::span<const std::int64_t> shape, Deadl
     }
     open_ = Open{.shape = {shape.begin(), shape.end()},
                  .leader = deadline,
-                 .leave_at = now + limits_.wait,
+                 .send_at = now + limits_.wait,
                  .max_rows = limits_.max_rows};
     return Part::kLead;
   }
@@ -31,8 +31,8 @@ void BatchPolicy::Limit(int rows) {
   if (open_->rows >= open_->max_rows) Close();
 }
 
-TimePoint BatchPolicy::LeaveAt() const {
-  return open_->leave_at;
+TimePoint BatchPolicy::SendAt() const {
+  return open_->send_at;
 }
 
 void BatchPolicy::Close() {
@@ -42,7 +42,7 @@ void BatchPolicy::Close() {
 
 void BatchPolicy::Back() {
   --out_;
-  if (open_) open_->leave_at = TimePoint::min();
+  if (open_) open_->send_at = TimePoint::min();
 }
 
 }  // namespace inferpool::backend

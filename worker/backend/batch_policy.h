@@ -3,7 +3,7 @@
 //
 // A request that comes while nothing is out goes alone and at once. While something is out, the
 // first one opens a batch and leads it; later ones follow, until the batch is full, or its leader
-// is ready and the batch may leave: a batch that was out came back, or it waited long enough.
+// is ready and the batch may be sent: a batch that was out came back, or it waited long enough.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,8 @@ class BatchPolicy {
   // Whether a batch may be joined. A full one is closed by that, and counts as out.
   bool HasOpen() const { return open_.has_value(); }
 
-  // When the open batch may leave, should nothing come back until then: the past when it may now.
-  TimePoint LeaveAt() const;
+  // When the open batch may be sent, should nothing come back until then: the past when it may now.
+  TimePoint SendAt() const;
 
   // Closes the open batch; it counts as out.
   void Close();
@@ -53,7 +53,7 @@ class BatchPolicy {
   struct Open {
     std::vector<std::int64_t> shape;
     Deadline leader;
-    TimePoint leave_at;
+    TimePoint send_at;
     int rows = 1;
     int max_rows;
   };

@@ -10,7 +10,7 @@ Catalog::Catalog(const Client& client, Clock::duration max_age)
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
                                                           Deadline deadline) {
   {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     while (true) {
       Entry& entry = entries_[name];
       const bool fresh = Clock::now() < entry.ask_again;
@@ -19,7 +19,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& nam
         entry.asking = true;
         break;
       }
-      if (answered_.wait_until(lock, deadline.at()) == std::cv_status::timeout) {
+      if (answered_.wait_until(lock.native(), deadline.at()) == std::cv_status::timeout) {
         return absl::DeadlineExceededError("the model server did not describe the model in time");
       }
     }
@@ -35,7 +35,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& nam
     absl::StatusOr<vision::ModelPlan> plan = vision::MakePlan(*description);
     model = std::make_shared<const Model>(Model{*std::move(description), std::move(plan)});
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   answered_.notify_all();
   Entry& entry = entries_[name];
   entry.asking = false;
@@ -52,7 +52,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& nam
 }
 
 void Catalog::Forget(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = entries_.find(name);
   if (it != entries_.end()) it->second.ask_again = {};
 }

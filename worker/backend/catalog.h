@@ -5,11 +5,11 @@
 #include <condition_variable>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "proto/model_description.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/vision/model_plan.h"
@@ -46,9 +46,9 @@ class Catalog {
 
   const Client& client_;
   const Clock::duration max_age_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable answered_;
-  std::map<std::string, Entry> entries_;  // guarded by mutex_; only models that the server has
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);  // only models the server has
 };
 
 }  // namespace inferpool::backend

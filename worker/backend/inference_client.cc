@@ -76,7 +76,7 @@ absl::StatusOr<InferenceClient::Row> InferenceClient::Begin(
 
 std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
     const std::shared_ptr<const Model>& model) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (batches_.size() > kMaxModels) batches_.clear();
   std::shared_ptr<ModelBatches>& batches = batches_[model->description.name];
   if (batches == nullptr ||
@@ -117,12 +117,13 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   if (limits.departed.stop_requested()) {
     return absl::CancelledError("nobody waits for the answer any more");
   }
+  // Over all that the call begins again.
   std::size_t forgotten = 0;  // times that a server did not know our memory
-  Attempts attempts = client_.Begin(limits.deadline);
+  bool all_forget = false;
+  Attempts attempts = client_.NewAttempts(limits.deadline);
   while (std::optional<Attempt> attempt = attempts.Next(client_.Candidates(), Clock::now())) {
     const std::size_t target = attempt->target;
-    const bool by_message = forgotten > client_.targets();
-    const auto way = WayTo(target, call, by_message);
+    const auto way = WayTo(target, call, /*by_message=*/all_forget);
     RETURN_IF_ERROR(way.status());
     absl::StatusOr<InferRequest> request =
         MakeInferRequest(model, call.input, limits.priority, *way);
@@ -146,7 +147,7 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
       // A server that was restarted has forgotten our memory; so may have the one asked next. When
       // all have, and one again, there are several servers behind one name, or they come and go.
       regions_.Forget(target, call.input.memory->arena()->name());
-      const bool all_forget = ++forgotten > client_.targets();
+      all_forget = ++forgotten > client_.targets();
       if (all_forget) regions_.Rest(target, Clock::now());
       if (!all_forget || options_.transport == Transport::kAuto) attempts.StartAgain();
     }
@@ -175,12 +176,12 @@ void InferenceClient::Sweep(Clock::duration time) {
 
 void InferenceClient::SweepNowAndThen(const std::stop_token& stop) {
   if (options_.transport == Transport::kInline) return;
-  std::unique_lock lock(sweep_mutex_);
+  MutexLock lock(sweep_mutex_);
   while (!stop.stop_requested()) {
-    lock.unlock();
+    lock.Unlock();
     Sweep(kSweepTime);
-    lock.lock();
-    sweep_wake_.wait_for(lock, stop, kSweepEvery, [] { return false; });
+    lock.Lock();
+    sweep_wake_.wait_for(lock.native(), stop, kSweepEvery, [] { return false; });
   }
 }
 

@@ -7,12 +7,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
 
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/request_batcher.h"
@@ -44,10 +44,10 @@ class InferenceClient {
     std::span<std::byte> bytes() const { return row_.bytes(); }
 
     // Once. Returns soon after the request's deadline or its client's departure, but for the leader
-    // of a batch whose client left: its thread serves the others of its batch to the end. A row
-    // that was not sent with its batch, or that the batch failed in a way that another row can be
-    // guilty of, is sent alone (request_batcher.h). Errors: those of the model server and of
-    // client.h; CANCELLED when the client left; DEADLINE_EXCEEDED.
+    // of a batch whose client left: its thread serves the others of its batch to the end. A row is
+    // sent alone when it was not ready to go with its batch, when the batch failed in a way that
+    // another row can be guilty of, or when the leader's deadline was too early for it. Errors:
+    // those of the model server and of client.h; CANCELLED when the client left; DEADLINE_EXCEEDED.
     absl::StatusOr<RowAnswer> Infer();
 
    private:
@@ -78,7 +78,8 @@ class InferenceClient {
   std::shared_ptr<ModelBatches> BatchesOf(const std::shared_ptr<const Model>& model);
 
   // Makes one ModelInfer, in the thread of a request. Returns soon after the limits' deadline, and
-  // soon after nobody waits. May run in several threads at once, also for parts of the same memory.
+  // soon after nobody waits. Retires the memory of an attempt that the server may still be at work
+  // on. May run in several threads at once, also for parts of the same memory.
   RequestBatcher::BatchAnswer Call(const Model& model, const BatchCall& call);
 
   // How the input goes to that server: by shared memory where it can be, but not `by_message`.
@@ -93,10 +94,11 @@ class InferenceClient {
   TensorMemory memory_;
   SharedRegions regions_;
 
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<ModelBatches>> batches_;  // by mutex_; by model name
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<ModelBatches>> batches_
+      ABSL_GUARDED_BY(mutex_);  // by model name
 
-  std::mutex sweep_mutex_;
+  Mutex sweep_mutex_;
   std::condition_variable_any sweep_wake_;
   std::jthread sweeper_;  // last: ends first
 };

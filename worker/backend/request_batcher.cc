@@ -1,5 +1,7 @@
 #include "worker/backend/request_batcher.h"
 
+#include <absl/cleanup/cleanup.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -79,7 +81,7 @@ struct RequestBatcher::Batch {
   // Guarded by the batcher's mutex.
   std::vector<State> states;
   bool closed = false;
-  std::optional<int> sent;  // rows, the first ones; all others are on their own
+  std::optional<int> sent;  // the first rows, which go with the batch; 0: it was given up
   std::optional<BatchAnswer> outcome;
   std::condition_variable_any changed;
 };
@@ -92,18 +94,19 @@ RequestBatcher::RequestBatcher(BatchLimits limits, TensorMemory& memory)
 absl::StatusOr<RequestBatcher::Row> RequestBatcher::Join(std::span<const std::int64_t> row_shape,
                                                          std::size_t row_bytes,
                                                          const CallLimits& limits) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const BatchPolicy::Part part = policy_.Arrive(row_shape, limits.deadline, Clock::now());
   std::shared_ptr<Batch> batch = open_;
   if (part != BatchPolicy::Part::kFollow) {
     const bool alone = part == BatchPolicy::Part::kAlone;
-    Lease memory = memory_.AllocateRows(row_bytes, alone ? 1 : limits_.max_rows);
-    if (!memory) {
+    absl::Cleanup give_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       if (!alone) policy_.Close();
       policy_.Back();
-      return absl::ResourceExhaustedError("there is no memory for a tensor");
-    }
+    };
+    Lease memory = memory_.AllocateRows(row_bytes, alone ? 1 : limits_.max_rows);
+    if (!memory) return absl::ResourceExhaustedError("there is no memory for a tensor");
     batch = std::make_shared<Batch>(row_shape, row_bytes, std::move(memory), limits.deadline);
+    std::move(give_up).Cancel();
     if (alone) {
       batch->closed = true;
     } else {
@@ -136,7 +139,7 @@ RequestBatcher::Row::~Row() {
   if (!leads()) return;
   // Without a leader the others are on their own.
   batch_->leader_leaves.reset();
-  const std::lock_guard lock(batcher_->mutex_);
+  const MutexLock lock(batcher_->mutex_);
   batch_->sent = 0;
   batcher_->End(*batch_, absl::CancelledError("the batch was given up"));
 }
@@ -146,10 +149,10 @@ RequestBatcher::Row::~Row() {
 BatchCall RequestBatcher::Row::Close() {
   Batch& batch = *batch_;
   BatchPolicy& policy = batcher_->policy_;
-  std::unique_lock lock(batcher_->mutex_);
+  MutexLock lock(batcher_->mutex_);
   batch.state(row_) = Batch::State::kWaiting;
-  while (!batch.closed && Clock::now() < policy.LeaveAt()) {
-    batch.changed.wait_until(lock, policy.LeaveAt());
+  while (!batch.closed && Clock::now() < policy.SendAt()) {
+    batch.changed.wait_until(lock.native(), policy.SendAt());
   }
   if (!batch.closed) {
     policy.Close();
@@ -157,12 +160,12 @@ BatchCall RequestBatcher::Row::Close() {
     batcher_->open_.reset();
   }
   const TimePoint until = std::min(Clock::now() + kLongestWrite, batch.deadline.at());
-  batch.changed.wait_until(lock, until,
+  batch.changed.wait_until(lock.native(), until,
                            [&] { return batch.Ready() == static_cast<int>(batch.states.size()); });
   const int rows = batch.Ready();
   batch.sent = rows;
   batch.changed.notify_all();  // for those who are not in it
-  lock.unlock();
+  lock.Unlock();
 
   CallLimits limits = limits_;
   limits.departed = batch.nobody_waits.get_token();
@@ -172,12 +175,11 @@ BatchCall RequestBatcher::Row::Close() {
 
 void RequestBatcher::Row::Finish(BatchAnswer outcome) {
   batch_->leader_leaves.reset();
-  const std::lock_guard lock(batcher_->mutex_);
+  const MutexLock lock(batcher_->mutex_);
   batcher_->End(*batch_, std::move(outcome));
   done_ = true;
 }
 
-// With the mutex held.
 void RequestBatcher::End(Batch& batch, BatchAnswer outcome) {
   batch.outcome = std::move(outcome);
   batch.changed.notify_all();
@@ -195,10 +197,10 @@ void RequestBatcher::End(Batch& batch, BatchAnswer outcome) {
 absl::Status RequestBatcher::Row::AwaitFinish() {
   Batch& batch = *batch_;
   {
-    std::unique_lock lock(batcher_->mutex_);
+    MutexLock lock(batcher_->mutex_);
     batch.state(row_) = Batch::State::kWaiting;
     batch.changed.notify_all();
-    done_ = batch.changed.wait_until(lock, limits_.departed, limits_.deadline.at(), [&] {
+    done_ = batch.changed.wait_until(lock.native(), limits_.departed, limits_.deadline.at(), [&] {
       return batch.outcome.has_value() || (batch.sent && row_ >= *batch.sent);
     });
   }
@@ -210,7 +212,7 @@ absl::Status RequestBatcher::Row::AwaitFinish() {
 
 void RequestBatcher::Leave(Batch& batch, int row) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     batch.state(row) = Batch::State::kLeft;
     batch.changed.notify_all();
     if (!batch.sent) return;
@@ -227,7 +229,7 @@ std::optional<absl::StatusOr<RowAnswer>> RequestBatcher::Row::Outcome() const {
   std::optional<BatchAnswer> outcome;
   int sent = 0;
   {
-    const std::lock_guard lock(batcher_->mutex_);
+    const MutexLock lock(batcher_->mutex_);
     outcome = batch_->outcome;
     sent = *batch_->sent;
   }

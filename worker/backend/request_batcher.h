@@ -17,11 +17,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/batch_policy.h"
 #include "worker/backend/infer_answer.h"
@@ -102,7 +102,7 @@ class RequestBatcher {
     std::shared_ptr<Batch> batch_;  // null when moved from
     int row_;
     CallLimits limits_;
-    bool done_ = false;  // nobody waits for this row
+    bool done_ = false;  // the batch needs nothing more of this row
   };
 
   // `memory` is for the rows, and must outlive the batcher.
@@ -117,14 +117,14 @@ class RequestBatcher {
 
  private:
   void Leave(Batch& batch, int row);
-  void End(Batch& batch, BatchAnswer outcome);
+  void End(Batch& batch, BatchAnswer outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const BatchLimits limits_;
   TensorMemory& memory_;
 
-  std::mutex mutex_;  // of all below, and of what changes in a batch
-  BatchPolicy policy_;
-  std::shared_ptr<Batch> open_;  // the one that rows may join
+  Mutex mutex_;  // also of what changes in a batch
+  BatchPolicy policy_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Batch> open_ ABSL_GUARDED_BY(mutex_);  // the one that rows may join
 };
 
 }  // namespace inferpool::backend

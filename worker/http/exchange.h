@@ -43,7 +43,7 @@ struct Services {
 // and writes to it; a batch's other threads read it.
 struct Exchange {
   const fcgi::Request& request;
-  Lane& lane;
+  ThreadSlot& thread_slot;
   HeavySteps& heavy;
   std::string id;              // the X-Request-ID header
   ProblemForm problem_form;    // the route's

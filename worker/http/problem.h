@@ -22,7 +22,7 @@ struct Problem {
   std::string parameter;  // the parameter or header that is at fault; empty when there is none
   std::string allow;      // the Allow header of a 405
   // The Retry-After header of a 429 or 503. The worker finds a model server that is back within a
-  // second (worker/backend/rpc/prober.h).
+  // second (worker/backend/rpc/health_checker.h).
   int retry_after_s = 1;
 };
 

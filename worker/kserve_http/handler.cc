@@ -359,7 +359,7 @@ std::optional<Problem> EnterTask(Exchange& exchange, const Services& services, c
   if (!exchange.request.body_status.ok()) return std::nullopt;
   const Digest digest = services.quarantine.DigestOf(exchange.request.body);
   if (services.quarantine.Has(digest, route.model, Clock::now())) return http::Quarantined();
-  exchange.lane.task.Store(
+  exchange.thread_slot.task.Store(
       {.request_id = RequestName(exchange.id), .model = ModelName(route.model), .digest = digest});
   return std::nullopt;
 }

@@ -16,9 +16,9 @@ namespace inferpool::kserve_http {
 absl::StatusOr<std::string> Inflate(std::string_view bytes, std::string_view encoding,
                                     std::size_t max_bytes, const Patience& patience = {});
 
-// An upper bound for the bytes that Inflate returns or allocates, and at most `max_bytes`. It unpacks
-// no more than a megabyte to find out. For gzip it is the length in the trailer, at which Inflate
-// stops.
+// An upper bound for the bytes that Inflate returns or allocates, and at most `max_bytes`. It
+// unpacks no more than a megabyte to find out. For gzip it is the length in the trailer, at which
+// Inflate stops.
 std::size_t InflatedBytes(std::string_view bytes, std::string_view encoding, std::size_t max_bytes);
 
 }  // namespace inferpool::kserve_http

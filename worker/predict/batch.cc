@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "fcgi/serving/crash_scope.h"
-#include "shared/base/check.h"
 #include "shared/base/json_text.h"
 #include "shared/base/mutex.h"
 #include "worker/http/picture_input.h"
@@ -67,17 +66,19 @@ class Batch {
     } catch (const std::exception&) {
       // There is no thread left, or no memory for one: those that there are do it.
     }
-    Work(exchange_.lane.task);
+    Work(exchange_.thread_slot.task);
     Await(threads.size());
   }
 
   const std::vector<Outcome>& outcomes() const { return outcomes_; }
   const std::vector<http::StageTimes>& times() const { return times_; }
+  // For a picture that has no outcome.
+  const http::Problem& failed() const { return failed_; }
 
  private:
   void Help(std::size_t helper) {
     try {
-      const fcgi::HelperCrashScope scope(exchange_.lane, tasks_[helper]);
+      const fcgi::HelperCrashScope scope(exchange_.thread_slot, tasks_[helper]);
       Work(tasks_[helper]);
     } catch (const std::exception&) {  // no memory to begin with: the others do it
     }
@@ -92,15 +93,15 @@ class Batch {
     return static_cast<std::size_t>(std::ranges::find(helpers, false) - helpers.begin());
   }
 
-  // Waits until the first `count` helpers have ended. Meanwhile our lane shows the task of one that
-  // is at work, so that it is known on which picture a thread is stuck.
+  // Waits until the first `count` helpers have ended. Meanwhile our thread slot shows the task of
+  // one that is at work, so that it is known on which picture a thread is stuck.
   void Await(std::size_t count) {
     constexpr std::chrono::milliseconds kLookAgain{200};
     MutexLock lock(mutex_);
     while (true) {
       const std::size_t helper = FirstAtWork(count);
       if (helper == count) return;
-      exchange_.lane.task.Store(tasks_[helper].Load().value_or(Task{}));
+      exchange_.thread_slot.task.Store(tasks_[helper].Load().value_or(Task{}));
       one_ended_.wait_for(lock.native(), kLookAgain,
                           [this, count]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
                             return FirstAtWork(count) == count;
@@ -151,8 +152,10 @@ class Batch {
 struct Writer {
   bool normalized;
   std::string& json;
+  const http::Problem& failed;
 
-  void operator()(std::monostate) const { CHECK(false); }  // every picture has an outcome
+  // There was no memory even to say so.
+  void operator()(std::monostate) const { (*this)(failed); }
   void operator()(const Prediction& prediction) const {
     fmt::format_to(std::back_inserter(json), "200,{}", Members(prediction, normalized));
   }
@@ -203,7 +206,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
-    std::visit(Writer{wanted.normalized, json}, batch.outcomes()[i]);
+    std::visit(Writer{wanted.normalized, json, batch.failed()}, batch.outcomes()[i]);
     json += '}';
   }
   fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",

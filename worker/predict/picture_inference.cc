@@ -62,16 +62,14 @@ absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
                                           const backend::RowAnswer& row,
                                           const vision::Placement& placement,
                                           const http::PredictParameters& parameters) {
-  std::vector<vision::TensorView> views;
-  for (const TensorView& tensor : row.answer->tensors()) {
-    vision::TensorView& view = views.emplace_back();
-    view = {.name = tensor.name,
-            .datatype = DatatypeName(tensor.datatype),
-            .shape = {tensor.shape.begin(), tensor.shape.end()},
-            .data = tensor.data};
+  std::vector<TensorView> views = row.answer->tensors();
+  std::vector<std::vector<std::int64_t>> shapes;  // of one row of several, to which its views point
+  shapes.reserve(views.size());
+  for (TensorView& view : views) {
     if (row.rows > 1) {
-      ASSIGN_OR_RETURN(view.data, backend::RowOf(tensor, row.rows, row.row));
-      view.shape[0] = 1;
+      ASSIGN_OR_RETURN(view.data, backend::RowOf(view, row.rows, row.row));
+      view.shape = shapes.emplace_back(view.shape.begin(), view.shape.end());
+      shapes.back().front() = 1;
     }
   }
   return vision::Postprocess(
@@ -109,7 +107,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   const Digest digest = services.quarantine.DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
-  exchange.lane.NewStep(Clock::now());
+  exchange.thread_slot.NewStep(Clock::now());
   InjectFault(picture);
 
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);

@@ -91,7 +91,7 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
   }
   const http::StageTimer timer(exchange.times, Stage::kDraw);
   if (again) {
-    exchange.lane.NewStep(Clock::now());
+    exchange.thread_slot.NewStep(Clock::now());
     absl::StatusOr<cv::Mat> decoded =
         vision::Decode(asked.picture, *header, /*reduction=*/1, exchange.limits.deadline);
     if (absl::IsDeadlineExceeded(decoded.status())) {
@@ -104,7 +104,7 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
       std::visit(Drawing{pixels, prediction.model->description.class_names}, prediction.result);
   if (!drawn.ok()) return DrawProblem(drawn);
   if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
-  exchange.lane.NewStep(Clock::now());
+  exchange.thread_slot.NewStep(Clock::now());
   absl::StatusOr<std::string> file = vision::EncodePicture(pixels, EncodingOf(output));
   if (!file.ok()) return DrawProblem(file.status());
   if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
@@ -124,7 +124,7 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
                                  .keep_pixels = may_draw},
-                                exchange.lane.task, exchange.times);
+                                exchange.thread_slot.task, exchange.times);
   if (auto* problem = std::get_if<http::Problem>(&predicted)) return {std::move(*problem), ""};
   auto& prediction = std::get<Prediction>(predicted);
   const http::Output output = Choose(asked.outputs, prediction);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "shared/base/status.h"
+#include "worker/vision/output_numbers.h"
 
 namespace inferpool::vision {
 namespace {

@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <span>
 
+#include "proto/datatype.h"
 #include "worker/vision/model_plan.h"
 #include "worker/vision/postprocess.h"
-#include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
 

@@ -32,7 +32,7 @@ void DropFront(Shape& shape) {
 }
 
 // One picture's share of an output.
-Shape RowShape(const TensorSpec& output, const ModelDescription& model, bool has_batch) {
+Shape OutputRowShape(const TensorSpec& output, const ModelDescription& model, bool has_batch) {
   Shape row = output.shape;
   const bool starts_with_batch =
       !row.empty() &&
@@ -49,11 +49,11 @@ Shape RowShape(const TensorSpec& output, const ModelDescription& model, bool has
   return row;
 }
 
-// As RowShape, for a family that needs so many dimensions: a leading length that could be a batch
-// is kept when it is needed.
-std::optional<Shape> RowShapeOfRank(const TensorSpec& output, const ModelDescription& model,
-                                    bool has_batch, std::size_t rank) {
-  Shape row = RowShape(output, model, has_batch);
+// As OutputRowShape, for a family that needs so many dimensions: a leading length that could be a
+// batch is kept when it is needed.
+std::optional<Shape> OutputRowShapeOfRank(const TensorSpec& output, const ModelDescription& model,
+                                          bool has_batch, std::size_t rank) {
+  Shape row = OutputRowShape(output, model, has_batch);
   if (row.size() != rank && model.max_batch_size <= 0) {
     row = output.shape;
   }
@@ -125,9 +125,9 @@ std::vector<Head> HeadsOfRank(const ModelDescription& model, const ModelPlan& pl
     }
     std::optional<Shape> row;
     if (rank_is_given) {
-      row = RowShapeOfRank(output, model, plan.has_batch_dimension, rank);
+      row = OutputRowShapeOfRank(output, model, plan.has_batch_dimension, rank);
     } else {
-      row = RowShape(output, model, plan.has_batch_dimension);
+      row = OutputRowShape(output, model, plan.has_batch_dimension);
     }
     if (row && row->size() == rank) {
       heads.push_back({&output, *std::move(row)});

@@ -5,9 +5,9 @@
 
 #include <span>
 
+#include "proto/datatype.h"
 #include "worker/vision/detection.h"
 #include "worker/vision/model_plan.h"
-#include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
 

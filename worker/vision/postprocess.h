@@ -8,10 +8,10 @@
 #include <variant>
 #include <vector>
 
+#include "proto/datatype.h"
 #include "worker/vision/detection.h"
 #include "worker/vision/model_plan.h"
 #include "worker/vision/placement.h"
-#include "worker/vision/tensor_view.h"
 
 namespace inferpool::vision {
 

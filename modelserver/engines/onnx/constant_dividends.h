@@ -1,7 +1,7 @@
 // Pass: writes constant / x as constant * Reciprocal(x).
 //
-// Reason: OpenCV 4.6 computes x / constant for it, without an error, when the constant has more
-// than one element.
+// Reason: when the constant has more than one element, OpenCV 4.6 computes x / constant instead and
+// reports no error.
 // Condition: the node is Div, its first operand is an initializer of floats with more than one
 // element, its second is computed. The answer may differ in the last bit.
 #pragma once

@@ -1,6 +1,5 @@
 #include "modelserver/engines/onnx/constant_folding.h"
 
-#include <fmt/format.h>
 #include <onnx/defs/schema.h>
 #include <onnx/shape_inference/implementation.h>
 
@@ -186,8 +185,7 @@ class Folder {
       }
     } catch (const std::exception& error) {
       if (opset_ <= NewestOpset()) {
-        return absl::InvalidArgumentError(
-            fmt::format("node '{}' ({}): {}", node.name(), node.op_type(), error.what()));
+        return InvalidArgument("node '{}' ({}): {}", node.name(), node.op_type(), error.what());
       }
       // By the rules of a later opset it may be right.
     }

@@ -13,13 +13,13 @@
 namespace inferpool::modelserver::onnx_graph {
 namespace {
 
-constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int32_t>::max();
 
 template <typename... Args>
-absl::Status Invalid(const onnx::TensorProto& tensor, fmt::format_string<Args...> format,
-                     Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format("the external data of '{}': {}", tensor.name(),
-                                                fmt::format(format, std::forward<Args>(args)...)));
+absl::Status InvalidData(const onnx::TensorProto& tensor, fmt::format_string<Args...> format,
+                         Args&&... args) {
+  return InvalidArgument("the external data of '{}': {}", tensor.name(),
+                         fmt::format(format, std::forward<Args>(args)...));
 }
 
 // ONNX's `external_data`, key by key.
@@ -38,7 +38,7 @@ absl::StatusOr<Place> PlaceOf(const onnx::TensorProto& tensor) {
     } else if (entry.key() != "offset" && entry.key() != "length") {
       continue;
     } else if (!absl::SimpleAtoi(entry.value(), &number)) {
-      return Invalid(tensor, "its {} is '{}'", entry.key(), entry.value());
+      return InvalidData(tensor, "its {} is '{}'", entry.key(), entry.value());
     } else if (entry.key() == "offset") {
       place.offset = number;
     } else {
@@ -47,8 +47,8 @@ absl::StatusOr<Place> PlaceOf(const onnx::TensorProto& tensor) {
   }
   if (place.file.empty() || place.file.is_absolute() ||
       std::ranges::find(place.file, "..") != place.file.end()) {
-    return Invalid(tensor, "its location '{}' is not within the version's folder",
-                   place.file.string());
+    return InvalidData(tensor, "its location '{}' is not within the version's folder",
+                       place.file.string());
   }
   return place;
 }
@@ -58,30 +58,29 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
   if (tensor.data_location() != onnx::TensorProto::EXTERNAL) {
     return absl::OkStatus();
   }
-  const absl::StatusOr<Place> place = PlaceOf(tensor);
-  RETURN_IF_ERROR(place.status());
-  const std::filesystem::path file = folder / place->file;
+  ASSIGN_OR_RETURN(const Place place, PlaceOf(tensor));
+  const std::filesystem::path file = folder / place.file;
   std::error_code error;
   const std::uint64_t size = std::filesystem::file_size(file, error);  // fails for what is no file
   if (error) {
-    return Invalid(tensor, "{}: {}", file.string(), error.message());
+    return InvalidData(tensor, "{}: {}", file.string(), error.message());
   }
-  const std::uint64_t rest = size - std::min(place->offset, size);
-  const std::uint64_t bytes = place->length.value_or(rest);
+  const std::uint64_t rest = size - std::min(place.offset, size);
+  const std::uint64_t bytes = place.length.value_or(rest);
   if (bytes > rest) {
-    return Invalid(tensor, "{} has {} bytes, too few for {} from {} on", file.string(), size, bytes,
-                   place->offset);
+    return InvalidData(tensor, "{} has {} bytes, too few for {} from {} on", file.string(), size,
+                       bytes, place.offset);
   }
   if (bytes > budget) {
-    return Invalid(tensor, "with it the model has over {} bytes", kMostBytes);
+    return InvalidData(tensor, "with it the model has over {} bytes", kMaxBytes);
   }
   budget -= bytes;
   std::string& data = *tensor.mutable_raw_data();
   data.resize(bytes);
   std::ifstream stream(file, std::ios::binary);
-  stream.seekg(static_cast<std::streamoff>(place->offset));
+  stream.seekg(static_cast<std::streamoff>(place.offset));
   if (!stream.read(data.data(), static_cast<std::streamsize>(bytes))) {
-    return Invalid(tensor, "{} cannot be read", file.string());
+    return InvalidData(tensor, "{} cannot be read", file.string());
   }
   tensor.clear_external_data();
   tensor.clear_data_location();
@@ -91,7 +90,7 @@ absl::Status Read(const std::filesystem::path& folder, std::uint64_t& budget,
 }  // namespace
 
 absl::Status ReadExternalData(const std::filesystem::path& folder, onnx::ModelProto& model) {
-  std::uint64_t budget = kMostBytes;
+  std::uint64_t budget = kMaxBytes;
   for (onnx::TensorProto& initializer : *model.mutable_graph()->mutable_initializer()) {
     RETURN_IF_ERROR(Read(folder, budget, initializer));
   }

@@ -1,4 +1,5 @@
-// Weights that lie beside an ONNX file (ONNX's ExternalData: "model.onnx" and "model.onnx.data").
+// Reads weights that are stored beside an ONNX file (ONNX's ExternalData: "model.onnx.data" beside
+// "model.onnx").
 #pragma once
 
 #include <onnx/onnx_pb.h>
@@ -9,11 +10,9 @@
 
 namespace inferpool::modelserver::onnx_graph {
 
-// Fetches the tensors' external data from below `folder`, the model file's, into `model`; no more
-// than 2 GiB, as OpenCV is to get it in one message. Graphs within nodes are left alone.
-//
-// Error: INVALID_ARGUMENT for a file that is not there or is too short, and for a location that
-// leads out of `folder`.
+// Reads the tensors' external data from `folder`, which is the model file's, into `model`. Graphs
+// within nodes are left alone. INVALID_ARGUMENT when a file is missing or too short, a location
+// leads out of `folder`, or there are over 2 GiB in all, which OpenCV could not get in one message.
 absl::Status ReadExternalData(const std::filesystem::path& folder, onnx::ModelProto& model);
 
 }  // namespace inferpool::modelserver::onnx_graph

@@ -8,11 +8,6 @@
 namespace inferpool::modelserver::onnx_graph {
 namespace {
 
-template <typename... Args>
-absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
-}
-
 absl::Status CheckAttributes(const onnx::NodeProto& node) {
   constexpr std::array<std::string_view, 5> kDivisors = {"strides", "dilations", "kernel_shape",
                                                          "group", "blocksize"};
@@ -23,7 +18,8 @@ absl::Status CheckAttributes(const onnx::NodeProto& node) {
     const bool is_int = attribute.type() == onnx::AttributeProto::INT;
     if ((is_int && attribute.i() < 1) ||
         std::ranges::any_of(attribute.ints(), [](std::int64_t value) { return value < 1; })) {
-      return Invalid("node '{}' ({}): {} below 1", node.name(), node.op_type(), attribute.name());
+      return InvalidArgument("node '{}' ({}): {} below 1", node.name(), node.op_type(),
+                             attribute.name());
     }
   }
   return absl::OkStatus();
@@ -57,7 +53,7 @@ std::uint64_t ElementBytes(std::int32_t type) {
 // OpenCV reads as many elements as the dimensions say.
 absl::Status CheckTensor(const onnx::TensorProto& tensor) {
   if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
-    return Invalid("the constant '{}' is in another file", tensor.name());
+    return InvalidArgument("the constant '{}' is in another file", tensor.name());
   }
   const std::uint64_t element = ElementBytes(tensor.data_type());
   if (element == 0) {
@@ -67,7 +63,7 @@ absl::Status CheckTensor(const onnx::TensorProto& tensor) {
   std::uint64_t bytes = element;
   for (const std::int64_t size : tensor.dims()) {
     if (size < 0 || static_cast<std::uint64_t>(size) > kMaxBytes) {
-      return Invalid("the constant '{}' has a dimension of {}", tensor.name(), size);
+      return InvalidArgument("the constant '{}' has a dimension of {}", tensor.name(), size);
     }
     bytes *= static_cast<std::uint64_t>(size);
     if (bytes > kMaxBytes) {
@@ -82,8 +78,8 @@ absl::Status CheckTensor(const onnx::TensorProto& tensor) {
                                  ? static_cast<std::uint64_t>(fields) * element
                                  : tensor.raw_data().size();
   if (held != bytes) {
-    return Invalid("the constant '{}' holds {} bytes, its dimensions say {}", tensor.name(), held,
-                   bytes);
+    return InvalidArgument("the constant '{}' holds {} bytes, its dimensions say {}", tensor.name(),
+                           held, bytes);
   }
   return absl::OkStatus();
 }
@@ -107,7 +103,7 @@ absl::Status CheckConstants(const onnx::GraphProto& graph) {
 absl::Status CheckModel(const onnx::ModelProto& model) {
   const onnx::GraphProto& graph = model.graph();
   if (graph.node_size() > kMaxNodes) {
-    return Invalid("{} nodes, allowed are {}", graph.node_size(), kMaxNodes);
+    return InvalidArgument("{} nodes, allowed are {}", graph.node_size(), kMaxNodes);
   }
   std::unordered_set<std::string_view> made;
   for (const onnx::TensorProto& initializer : graph.initializer()) {
@@ -122,21 +118,21 @@ absl::Status CheckModel(const onnx::ModelProto& model) {
   for (const onnx::NodeProto& node : graph.node()) {
     for (const std::string& input : node.input()) {
       if (!input.empty() && !made.contains(input)) {
-        return Invalid("node '{}' ({}) uses '{}', which nothing before it makes", node.name(),
-                       node.op_type(), input);
+        return InvalidArgument("node '{}' ({}) uses '{}', which nothing before it makes",
+                               node.name(), node.op_type(), input);
       }
     }
     for (const std::string& output : node.output()) {
       if (!output.empty() && !made.insert(output).second) {
-        return Invalid("node '{}' ({}) makes '{}', which there is already", node.name(),
-                       node.op_type(), output);
+        return InvalidArgument("node '{}' ({}) makes '{}', which there is already", node.name(),
+                               node.op_type(), output);
       }
     }
     RETURN_IF_ERROR(CheckAttributes(node));
   }
   for (const onnx::ValueInfoProto& output : graph.output()) {
     if (!made.contains(output.name())) {
-      return Invalid("nothing makes the output '{}'", output.name());
+      return InvalidArgument("nothing makes the output '{}'", output.name());
     }
   }
   return CheckConstants(graph);
@@ -148,7 +144,8 @@ absl::Status CheckSizes(const onnx::GraphProto& graph) {
     std::int64_t count = 1;
     for (const std::int64_t size : shape.value_or(std::vector<std::int64_t>())) {
       if (size > kMaxTensorElements || (count *= size) > kMaxTensorElements) {
-        return Invalid("the tensor '{}' has over {} elements", info.name(), kMaxTensorElements);
+        return InvalidArgument("the tensor '{}' has over {} elements", info.name(),
+                               kMaxTensorElements);
       }
     }
   }

@@ -1,9 +1,9 @@
-// Pass: removes Identity nodes; who used their output uses their input.
+// Pass: removes Identity nodes. Nodes that used their output use their input instead.
 //
-// Reason: PyTorch's exporter keeps one of several equal initializers (the biases of a detector's
-// three heads, which training starts at the same value) and makes the others of it by Identity.
-// OpenCV 4.6 refuses an Identity whose input is no layer's output.
-// Condition: its output is not an output of the graph, whose name must stay.
+// Reason: of several equal initializers, PyTorch's exporter keeps one and makes the others from it
+// with Identity. The biases of a detector's three heads can be such, because training starts them
+// at the same value. OpenCV 4.6 refuses an Identity whose input is not the output of a layer.
+// Condition: the node's output is not an output of the graph, because that name must stay.
 #pragma once
 
 #include <onnx/onnx_pb.h>

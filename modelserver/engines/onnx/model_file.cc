@@ -1,7 +1,5 @@
 #include "modelserver/engines/onnx/model_file.h"
 
-#include <fmt/format.h>
-
 #include <fstream>
 
 namespace inferpool::modelserver::onnx_graph {
@@ -9,11 +7,11 @@ namespace inferpool::modelserver::onnx_graph {
 absl::StatusOr<onnx::ModelProto> ReadModelFile(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) {
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be opened", file.string()));
+    return InvalidArgument("{}: cannot be opened", file.string());
   }
   onnx::ModelProto model;
   if (!model.ParseFromIstream(&stream) || !model.has_graph()) {
-    return absl::InvalidArgumentError(fmt::format("{}: not an ONNX model", file.string()));
+    return InvalidArgument("{}: not an ONNX model", file.string());
   }
   return model;
 }

@@ -1,4 +1,4 @@
-// An ONNX file in memory.
+// Reads an ONNX file.
 #pragma once
 
 #include <onnx/onnx_pb.h>
@@ -9,7 +9,7 @@
 
 namespace inferpool::modelserver::onnx_graph {
 
-// Error: INVALID_ARGUMENT when the file cannot be read or is not an ONNX model.
+// INVALID_ARGUMENT when the file cannot be read or is not an ONNX model.
 absl::StatusOr<onnx::ModelProto> ReadModelFile(const std::filesystem::path& file);
 
 }  // namespace inferpool::modelserver::onnx_graph

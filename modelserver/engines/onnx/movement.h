@@ -1,4 +1,5 @@
-// The operators that move numbers and compute none, as Evaluate has them. Pure.
+// Evaluate's operators that only move numbers. Each returns the node's output, or nullopt as
+// Evaluate does. Pure.
 #pragma once
 
 #include <onnx/onnx_pb.h>

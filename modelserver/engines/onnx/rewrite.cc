@@ -1,7 +1,5 @@
 #include "modelserver/engines/onnx/rewrite.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "modelserver/engines/onnx/constant_dividends.h"
@@ -22,7 +20,7 @@ absl::Status RewriteForOpenCv(const InputShapes& shapes, std::span<const std::st
   for (const std::string& output : outputs) {
     if (std::ranges::find(graph.output(), output, &onnx::ValueInfoProto::name) ==
         graph.output().end()) {
-      return absl::InvalidArgumentError(fmt::format("there is no output '{}'", output));
+      return InvalidArgument("there is no output '{}'", output);
     }
   }
   if (HasSubgraphs(graph)) {

@@ -1,10 +1,10 @@
-// Pass: writes x * Sigmoid(x) as one node, and Sigmoid as one that is faster than OpenCV's.
+// Pass: replaces x * Sigmoid(x) by one node, and Sigmoid by one that is faster than OpenCV's.
 //
-// Reason: OpenCV 4.6 has no SiLU in its ONNX importer. It runs two layers for it, the sigmoid one
-// number at a time, which is a quarter of the time of a YOLOv8. A layer of our own (fast_layers.h)
-// does eight at a time, inside the convolution before it: OpenCV fuses any activation layer.
-// Condition: for SiLU, Mul has Sigmoid of its other operand as an operand, and nothing else uses
-// the Sigmoid. For Sigmoid, none. The answers differ by rounding.
+// Reason: OpenCV 4.6 has no SiLU in its ONNX importer. It runs two layers for it and computes the
+// sigmoid one number at a time, which takes a quarter of the time of a YOLOv8. Our own layer
+// (fast_layers.h) computes eight at a time, within the convolution before it, because OpenCV fuses
+// any activation layer. Condition: for SiLU, an operand of Mul is Sigmoid of the other one, and
+// nothing else uses the Sigmoid. For Sigmoid there is no condition. The answers differ by rounding.
 #pragma once
 
 #include <onnx/onnx_pb.h>

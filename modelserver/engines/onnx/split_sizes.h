@@ -1,8 +1,8 @@
 // Pass: writes the sizes of a Split as its attribute instead of its second input.
 //
-// Reason: ONNX moved them from the attribute to the input in opset 13; OpenCV 4.6 looks for the
-// attribute alone, and takes a Split without one for a split into equal parts.
-// Condition: the second input is an initializer that holds as many sizes as there are outputs.
+// Reason: ONNX moved the sizes from the attribute to the input in opset 13. OpenCV 4.6 only looks
+// for the attribute, and without it splits into equal parts. Condition: the second input is an
+// initializer that holds as many sizes as there are outputs.
 #pragma once
 
 #include <onnx/onnx_pb.h>

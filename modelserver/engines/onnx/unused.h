@@ -1,9 +1,8 @@
-// Pass: removes what no wanted output needs: other outputs, nodes, constants.
+// Pass: removes the outputs, nodes and constants that no wanted output needs.
 //
-// Reason: OpenCV imports every node, also those that nobody needs, and fails on the first that it
-// does not know; and it converts every constant, which fails for a BOOL. FoldConstants leaves such
-// constants behind.
-// Condition: `outputs` names outputs that the graph has; the inputs of the graph stay.
+// Reason: OpenCV imports every node, even one that nobody needs, and fails at the first that it
+// does not know. It also converts every constant, which fails for BOOL; FoldConstants leaves such
+// constants behind. Condition: the graph has all of `outputs`. The inputs of the graph stay.
 #pragma once
 
 #include <onnx/onnx_pb.h>

@@ -32,11 +32,13 @@ class RouterTest : public testing::Test {
     request.accepted = Clock::now();
     return request;
   }
-  fcgi::Response Handle(const fcgi::Request& request) { return router_.Handle(request, lane()); }
+  fcgi::Response Handle(const fcgi::Request& request) {
+    return router_.Handle(request, thread_slot());
+  }
   fcgi::Response Handle(std::string method, std::string path, std::string_view body = "") {
     return Handle(Make(std::move(method), std::move(path), body));
   }
-  Lane& lane() { return board_.lanes(0)[0]; }
+  ThreadSlot& thread_slot() { return board_.thread_slots(0)[0]; }
   Quarantine& quarantine() { return board_.pool().quarantine; }
 
   static std::string Header(const fcgi::Response& response, const std::string& name) {
@@ -97,7 +99,9 @@ class RouterWithServerTest : public RouterTest {
     server_.index = {{"faces", "1"}, {"odd", "1"}, {"unloaded meanwhile", "1"}};
   }
 
-  fcgi::Response Ask(const fcgi::Request& request) { return router_with_.Handle(request, lane()); }
+  fcgi::Response Ask(const fcgi::Request& request) {
+    return router_with_.Handle(request, thread_slot());
+  }
 
   test::FakeModelServer server_;
   const backend::Client client_with_{{server_.target()}, 16};

@@ -240,7 +240,7 @@ TEST_F(RouterTest, NoHeaderHasALineBreakWhateverTheRequestHolds) {
   }
 }
 
-TEST_F(RouterTest, EveryAnswerIsCountedInTheLane) {
+TEST_F(RouterTest, EveryAnswerIsCountedInTheThreadSlot) {
   const auto count = [this](int status) {
     const std::size_t at = HttpStatusIndex(status);
     return board_.Sum(Clock::now()).by_status[static_cast<std::size_t>(at)];
@@ -359,11 +359,11 @@ TEST_F(RouterWithServerTest, APictureIsQuarantinedHoweverItIsSent) {
   }
 }
 
-TEST_F(RouterWithServerTest, TheLaneSaysWhatIsInWorkForACrashToBlame) {
+TEST_F(RouterWithServerTest, TheThreadSlotSaysWhatIsInWorkForACrashToBlame) {
   fcgi::Request request = Make("POST", "/v1/predict/faces", picture_);
   request.headers = {{"x-request-id", "the-id"}};
   ASSERT_EQ(Ask(request).status, 200);
-  const auto task = lane().task.Load();
+  const auto task = thread_slot().task.Load();
   ASSERT_TRUE(task);
   EXPECT_EQ(task->request_id.view(), "the-id");
   EXPECT_EQ(task->model.view(), "faces");
@@ -380,7 +380,7 @@ TEST_F(RouterWithServerTest, AClientThatHasLeftCosts499AndNoModel) {
   EXPECT_TRUE(IsProblem(Ask(request), kClientLeft, "client-left"));
   EXPECT_EQ(server_.infer_calls, before);
   const std::size_t at = HttpStatusIndex(kClientLeft);
-  EXPECT_EQ(lane().by_status[static_cast<std::size_t>(at)].load(), 1U);
+  EXPECT_EQ(thread_slot().by_status[static_cast<std::size_t>(at)].load(), 1U);
 }
 
 #ifdef INFERPOOL_FAULTS

@@ -85,7 +85,7 @@ void Attempts::StartAgain() {
   repeated_ = false;
 }
 
-absl::Status Refuse(const CallContext& context) {
+absl::Status Refuse(const SharedByCalls& context) {
   context.Count(ModelCall::kRefused);
   return absl::UnavailableError("no model server can take a call now");
 }

@@ -33,8 +33,8 @@ struct Candidate {
 };
 
 // What all calls of one client share. Thread safe.
-struct CallContext {
-  explicit CallContext(ModelCallCounts* where = nullptr) : counts(where) {}
+struct SharedByCalls {
+  explicit SharedByCalls(ModelCallCounts* where = nullptr) : counts(where) {}
 
   void Count(ModelCall what) const {
     if (counts != nullptr) counts->Count(what);
@@ -56,7 +56,7 @@ struct Attempt {
 class Attempts {
  public:
   // `context` must outlive it.
-  Attempts(CallContext& context, Deadline deadline) : context_(context), deadline_(deadline) {}
+  Attempts(SharedByCalls& context, Deadline deadline) : context_(context), deadline_(deadline) {}
 
   // The next attempt to make. None when the call is over: status() says how it ended. `candidates`
   // are the same servers in the same order each time; their breakers must outlive the attempts.
@@ -79,7 +79,7 @@ class Attempts {
   std::optional<Attempt> Begin(std::span<const Candidate> candidates, TimePoint now);
   std::optional<Attempt> Repeat(std::span<const Candidate> candidates, TimePoint now);
 
-  CallContext& context_;
+  SharedByCalls& context_;
   const Deadline deadline_;
   Step step_ = Step::kBegin;
   bool repeated_ = false;
@@ -89,6 +89,6 @@ class Attempts {
 };
 
 // The error of a call that no breaker admits, which it counts as refused.
-absl::Status Refuse(const CallContext& context);
+absl::Status Refuse(const SharedByCalls& context);
 
 }  // namespace inferpool::backend

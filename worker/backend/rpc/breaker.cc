@@ -23,7 +23,7 @@ bool Breaker::CallPermit::Record(Outcome outcome, TimePoint now) {
 }
 
 std::optional<Breaker::CallPermit> Breaker::Admit(TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (state_ == State::kOpen && now >= open_until_) Become(State::kHalfOpen, now);
   if (state_ == State::kOpen) return std::nullopt;
   if (state_ == State::kHalfOpen && std::exchange(trial_out_, true)) return std::nullopt;
@@ -31,7 +31,7 @@ std::optional<Breaker::CallPermit> Breaker::Admit(TimePoint now) {
 }
 
 bool Breaker::Record(std::uint64_t era, Outcome outcome, TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (era != era_) return false;
   trial_out_ = false;
   switch (outcome) {
@@ -58,17 +58,17 @@ bool Breaker::Record(std::uint64_t era, Outcome outcome, TimePoint now) {
 }
 
 void Breaker::Doubt() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   doubted_ = true;
 }
 
 bool Breaker::WantsProbe() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return doubted_ || state_ != State::kClosed;
 }
 
 bool Breaker::Probed(ProbeResult result, TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (result != ProbeResult::kUnanswered) {
     unanswered_ = 0;
     doubted_ = false;
@@ -83,7 +83,7 @@ bool Breaker::Probed(ProbeResult result, TimePoint now) {
 }
 
 Breaker::State Breaker::state(TimePoint now) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return state_ == State::kOpen && now >= open_until_ ? State::kHalfOpen : state_;
 }
 

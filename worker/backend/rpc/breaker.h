@@ -15,10 +15,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::backend {
 
@@ -91,21 +91,21 @@ class Breaker {
   };
 
   bool Record(std::uint64_t era, Outcome outcome, TimePoint now);
-  void Count(bool failed, TimePoint now);
-  bool FailsTooOften(TimePoint now) const;
-  void Become(State state, TimePoint now);
+  void Count(bool failed, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool FailsTooOften(TimePoint now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Become(State state, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const BreakerPolicy policy_;
-  mutable std::mutex mutex_;
-  // All below: guarded by mutex_.
-  State state_ = State::kClosed;
-  std::uint64_t era_ = 0;  // of the state: what began in an earlier one says nothing of this one
-  TimePoint open_until_{};
-  bool trial_out_ = false;  // the one call of the half-open state
-  bool doubted_ = false;
-  int unanswered_ = 0;  // probes in a row
-  int in_row_ = 0;      // failures
-  std::array<Second, 10> window_;
+  mutable Mutex mutex_;
+  State state_ ABSL_GUARDED_BY(mutex_) = State::kClosed;
+  std::uint64_t era_ ABSL_GUARDED_BY(mutex_) =
+      0;  // of the state: what began in an earlier one says nothing of this one
+  TimePoint open_until_ ABSL_GUARDED_BY(mutex_){};
+  bool trial_out_ ABSL_GUARDED_BY(mutex_) = false;  // the one call of the half-open state
+  bool doubted_ ABSL_GUARDED_BY(mutex_) = false;
+  int unanswered_ ABSL_GUARDED_BY(mutex_) = 0;  // probes in a row
+  int in_row_ ABSL_GUARDED_BY(mutex_) = 0;      // failures
+  std::array<Second, 10> window_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::backend

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "proto/model_config.pb.h"
-#include "worker/backend/rpc/ready_questions.h"
+#include "worker/backend/rpc/readiness_checks.h"
 
 namespace inferpool::backend {
 namespace {
@@ -57,7 +57,7 @@ absl::StatusOr<grpc::ByteBuffer> ToBytes(const google::protobuf::Message& messag
 
 std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>& names,
                                                  int message_mb, const ClientOptions& options,
-                                                 Doorbell& bell) {
+                                                 WakeEvent& bell) {
   std::vector<std::unique_ptr<Target>> targets;
   targets.reserve(names.size());
   for (const std::string& name : names) {
@@ -72,13 +72,13 @@ Client::Client(const std::vector<std::string>& targets, int message_mb,
                const ClientOptions& options)
     : context_(options.counts),
       targets_(MakeTargets(targets, message_mb, options, bell_)),
-      prober_(targets_, bell_) {}
+      health_checker_(targets_, bell_) {}
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
-  std::vector<ReadyQuestions::Stub*> stubs;
+  std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets_) stubs.push_back(&target->stub());
-  ReadyQuestions questions(stubs);
+  ReadinessChecks questions(stubs);
   for (std::size_t i = 0; i < stubs.size(); ++i) questions.Ask(i, deadline);
   const Deadline end(deadline.at() + kGrace);
   absl::Status first_error;
@@ -224,7 +224,7 @@ absl::StatusOr<Response> Client::AskOfModel(std::string_view method, const std::
 absl::StatusOr<grpc::ByteBuffer> Client::Call(std::string_view method,
                                               const grpc::ByteBuffer& request,
                                               const CallLimits& limits) const {
-  Attempts attempts = Begin(limits.deadline);
+  Attempts attempts = NewAttempts(limits.deadline);
   while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
     Answer answer = Send(*std::move(attempt), method, request, limits);
     attempts.Record(answer.message.status(), answer.outcome);

@@ -21,10 +21,10 @@
 #include "shared/base/status.h"
 #include "worker/backend/rpc/attempts.h"
 #include "worker/backend/rpc/breaker.h"
-#include "worker/backend/rpc/doorbell.h"
-#include "worker/backend/rpc/prober.h"
+#include "worker/backend/rpc/health_checker.h"
 #include "worker/backend/rpc/target.h"
 #include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/rpc/wake_event.h"
 
 namespace inferpool::backend {
 
@@ -79,7 +79,7 @@ class Client {
 
   // The parts of a call whose request differs from server to server (as in Call, client.cc): its
   // attempts, what they choose from, and the sending of one. The client must outlive them.
-  Attempts Begin(Deadline deadline) const { return {context_, deadline}; }
+  Attempts NewAttempts(Deadline deadline) const { return {context_, deadline}; }
   std::vector<Candidate> Candidates() const;
   Answer Send(Attempt attempt, std::string_view method, const grpc::ByteBuffer& request,
               const CallLimits& limits) const;
@@ -111,10 +111,10 @@ class Client {
   absl::StatusOr<Response> AskOfModel(std::string_view method, const std::string& model,
                                       const std::string& version, const CallLimits& limits) const;
 
-  mutable CallContext context_;
-  mutable Doorbell bell_;
+  mutable SharedByCalls context_;
+  mutable WakeEvent bell_;
   std::vector<std::unique_ptr<Target>> targets_;
-  Prober prober_;  // last: ends before what it looks at
+  HealthChecker health_checker_;  // last: ends before what it looks at
 };
 
 }  // namespace inferpool::backend

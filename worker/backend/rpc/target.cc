@@ -9,8 +9,11 @@
 
 namespace inferpool::backend {
 
-Target::Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober)
-    : name_(std::move(name)), prober_(prober), counts_(options.counts), breaker_(options.breaker) {
+Target::Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& prober)
+    : name_(std::move(name)),
+      health_checker_(prober),
+      counts_(options.counts),
+      breaker_(options.breaker) {
   for (int i = 0; i < options.channels; ++i) {
     channels_.push_back(std::make_unique<ModelChannel>(MakeChannel(name_, message_mb)));
   }
@@ -36,14 +39,14 @@ Answer Target::Call(Breaker::CallPermit permit, std::string_view method,
   if (channel.MayConnect()) {
     reply = channel.calls.Call(method, request, limits, {.given_up = GivenUp(), .on_slow = [this] {
                                                            breaker_.Doubt();
-                                                           prober_.Ring();
+                                                           health_checker_.Ring();
                                                          }});
   } else {
     reply = {absl::UnavailableError("there is no connection to the model server"), true};
   }
   const Breaker::Outcome outcome = OutcomeOf(reply.message.status().code(), channel.MayConnect());
   if (permit.Record(outcome, Clock::now())) CountOpening(Message(reply.message.status()));
-  if (outcome != Breaker::Outcome::kAnswered) prober_.Ring();
+  if (outcome != Breaker::Outcome::kAnswered) health_checker_.Ring();
   return {std::move(reply.message), reply.server_done, outcome};
 }
 
@@ -53,7 +56,7 @@ void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {
   if (breaker_.Probed(result, now)) {
     std::stop_source given_up;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       std::swap(given_up, given_up_);
     }
     given_up.request_stop();
@@ -64,7 +67,7 @@ void Target::Probed(Breaker::ProbeResult result, std::string_view detail) {
 }
 
 std::stop_token Target::GivenUp() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return given_up_.get_token();
 }
 

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,10 +14,11 @@
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
+#include "shared/base/mutex.h"
 #include "shared/board/scoreboard.h"
 #include "worker/backend/rpc/breaker.h"
-#include "worker/backend/rpc/doorbell.h"
 #include "worker/backend/rpc/unary_call.h"
+#include "worker/backend/rpc/wake_event.h"
 
 namespace inferpool::backend {
 
@@ -39,7 +39,7 @@ struct Answer {
 class Target {
  public:
   // `prober` is rung when there is something to look at, and outlives the target.
-  Target(std::string name, int message_mb, const ClientOptions& options, Doorbell& prober);
+  Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& prober);
 
   const std::string& name() const { return name_; }
   Breaker& breaker() { return breaker_; }
@@ -87,14 +87,14 @@ class Target {
   void CountOpening(std::string_view reason);
 
   const std::string name_;
-  Doorbell& prober_;
+  WakeEvent& health_checker_;
   ModelCallCounts* const counts_;
   Breaker breaker_;
   std::vector<std::unique_ptr<ModelChannel>> channels_;
   std::atomic<std::size_t> turn_ = 0;
   std::atomic<std::uint64_t> openings_ = 0;
-  std::mutex mutex_;
-  std::stop_source given_up_;  // guarded by mutex_; a new one after each use
+  Mutex mutex_;
+  std::stop_source given_up_ ABSL_GUARDED_BY(mutex_);  // a new one after each use
 };
 
 }  // namespace inferpool::backend

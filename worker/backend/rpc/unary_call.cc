@@ -96,7 +96,7 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
       ended && call->context.GetServerTrailingMetadata().contains(grpc::string_ref(kAnsweredMark));
   if (!ended) {
     call->context.TryCancel();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     abandoned_.push_back(std::move(call));
   }
   if (limits.departed.stop_requested()) {
@@ -114,7 +114,7 @@ Reply UnaryCalls::Call(std::string_view method, const grpc::ByteBuffer& request,
 }
 
 bool UnaryCalls::Sweep() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase_if(abandoned_, [](const std::unique_ptr<Pending>& call) {
     return call->EndsBy(WallClock::now());
   });

@@ -13,12 +13,12 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
 
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "shared/base/priority.h"
 #include "shared/base/status.h"
 #include "worker/backend/rpc/trace_context.h"
@@ -69,8 +69,8 @@ class UnaryCalls {
   bool Sweep();
 
   grpc::GenericStub stub_;
-  std::mutex mutex_;
-  std::list<std::unique_ptr<Pending>> abandoned_;  // guarded by mutex_
+  Mutex mutex_;
+  std::list<std::unique_ptr<Pending>> abandoned_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::backend

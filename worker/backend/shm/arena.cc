@@ -126,7 +126,7 @@ Arena::~Arena() {
 
 Lease Arena::Allocate(std::size_t bytes) {
   Lease lease;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::optional<std::size_t> offset = free_.Allocate(bytes);
   if (!offset) return lease;
   lease.data_ = memory_ + *offset;
@@ -137,7 +137,7 @@ Lease Arena::Allocate(std::size_t bytes) {
 }
 
 void Arena::GiveBack(const Lease& lease) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (lease.retired_) {
     retired_bytes_ += OffsetAllocator::Rounded(lease.bytes_);
   } else {
@@ -146,7 +146,7 @@ void Arena::GiveBack(const Lease& lease) {
 }
 
 bool Arena::Worn() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return retired_bytes_ >= size_ / 2;
 }
 

@@ -10,13 +10,13 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "shared/base/file_descriptor.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/shm/offset_allocator.h"
 
@@ -111,9 +111,9 @@ class Arena : public std::enable_shared_from_this<Arena> {
   const std::size_t size_;
   std::atomic<bool> given_out_ = false;
 
-  mutable std::mutex mutex_;
-  OffsetAllocator free_;           // guarded by mutex_
-  std::size_t retired_bytes_ = 0;  // guarded by mutex_
+  mutable Mutex mutex_;
+  OffsetAllocator free_ ABSL_GUARDED_BY(mutex_);
+  std::size_t retired_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace inferpool::backend

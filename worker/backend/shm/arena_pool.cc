@@ -18,7 +18,7 @@ ArenaPool::ArenaPool(std::string domain, std::size_t arena_bytes)
     : domain_(std::move(domain)), arena_bytes_(arena_bytes) {}
 
 Lease ArenaPool::Allocate(std::size_t bytes, TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if ((arena_ == nullptr || arena_->Worn()) && !closed_) Replace(now);
   return arena_ == nullptr ? Lease() : arena_->Allocate(bytes);
 }
@@ -38,7 +38,7 @@ void ArenaPool::Replace(TimePoint now) {
 }
 
 void ArenaPool::Close() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   closed_ = true;
   arena_.reset();
 }

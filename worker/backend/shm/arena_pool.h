@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "worker/backend/shm/arena.h"
 
 namespace inferpool::backend {
@@ -26,16 +26,16 @@ class ArenaPool {
   void Close();
 
  private:
-  void Replace(TimePoint now);
+  void Replace(TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string domain_;
   const std::size_t arena_bytes_;
 
-  std::mutex mutex_;
-  std::shared_ptr<Arena> arena_;  // this and all below: guarded by mutex_
-  std::string predecessor_;
-  TimePoint next_try_{};
-  bool closed_ = false;
+  Mutex mutex_;
+  std::shared_ptr<Arena> arena_ ABSL_GUARDED_BY(mutex_);
+  std::string predecessor_ ABSL_GUARDED_BY(mutex_);
+  TimePoint next_try_ ABSL_GUARDED_BY(mutex_){};
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace inferpool::backend

@@ -52,24 +52,24 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::Prepare(std::size_t target,
                                                           Deadline deadline, TimePoint now) {
   if (transport_ == Transport::kInline) return Way::kInline;
   Server& server = *servers_[target];
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
     if (server.registered.contains(arena->name())) return Way::kShared;
     if (server.refusal || now < server.ask_again) return NotShared(server);
     if (!server.asking) break;
-    if (answered_.wait_until(lock, deadline.at()) == std::cv_status::timeout) {
+    if (answered_.wait_until(lock.native(), deadline.at()) == std::cv_status::timeout) {
       if (transport_ == Transport::kAuto) return Way::kInline;
       return absl::DeadlineExceededError("the model server did not register the memory in time");
     }
   }
   server.asking = true;
-  lock.unlock();
+  lock.Unlock();
   arena->GiveOut();
   const Deadline longest = Deadline::After(kLongestAsk);
   const bool short_of_time = deadline.at() < longest.at();
   const absl::Status answer = RegisterRegion(server.calls, arena->name(), arena->size(),
                                              short_of_time ? deadline : longest);
-  lock.lock();
+  lock.Lock();
   server.asking = false;
   // That one caller had little time says nothing of the server.
   const bool pause = !(short_of_time && absl::IsDeadlineExceeded(answer));
@@ -107,12 +107,12 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::NotShared(const Server& server
 }
 
 void SharedRegions::Forget(std::size_t target, const std::string& arena) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   servers_[target]->registered.erase(arena);
 }
 
 void SharedRegions::Rest(std::size_t target, TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Server& server = *servers_[target];
   server.failure = absl::UnavailableError(fmt::format(
       "the model server at {} forgets the memory it is told of; are there several behind it?",

@@ -9,13 +9,13 @@
 #include <cstddef>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
 #include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/rpc/unary_call.h"
 #include "worker/backend/shm/arena.h"
@@ -30,7 +30,7 @@ enum class Transport {
 };
 
 // Whether a model server's error says that it does not know a region, as one that was restarted
-// does not: Forget, Prepare again, repeat the call once.
+// does not: Forget, and begin the call again with Prepare.
 bool IsRegionUnknown(const absl::Status& status);
 
 // Thread safe.
@@ -82,7 +82,7 @@ class SharedRegions {
               TimePoint ask_again);
 
   const Transport transport_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable answered_;
   std::vector<std::unique_ptr<Server>> servers_;  // their insides, but for `calls`: by mutex_
 };

@@ -103,7 +103,7 @@ TEST(ConfigChangeTest, AKeyOfTheWorkersMayBeNginxsToo) {
   }
   Config after;
   ++after.limits.body_mb;
-  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorker}) << "besides";
+  EXPECT_EQ(Compare(Config(), after).roll, std::vector<int>{kWorkers}) << "besides";
 }
 
 TEST(ConfigChangeTest, WhatNginxHasToBeToldOfIsSaid) {

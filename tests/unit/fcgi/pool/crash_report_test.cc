@@ -36,12 +36,12 @@ constexpr int Signal(int signal) {
 
 class CrashReportTest : public CrashingWorker {
  protected:
-  Crash Of(int wait_status, std::optional<int> stuck_lane = std::nullopt,
+  Crash Of(int wait_status, std::optional<int> stuck_thread_slot = std::nullopt,
            bool same_program = true) const {
     return {.slot = kSlot,
             .pid = 4'711,
             .wait_status = wait_status,
-            .stuck_lane = stuck_lane,
+            .stuck_thread_slot = stuck_thread_slot,
             .same_program = same_program};
   }
   // Keeps the log out of the test's output.
@@ -95,7 +95,7 @@ TEST_F(CrashReportTest, SaysWhoDidItOnWhatAndWhere) {
   EXPECT_EQ(report["request_id"], "request-7");
   EXPECT_EQ(report["model"], "faces");
   EXPECT_EQ(report["digest"], ToHex(Poison()));
-  EXPECT_EQ(report["crashed_thread"], static_cast<int>(kLane));
+  EXPECT_EQ(report["crashed_thread"], static_cast<int>(kThreadSlot));
   ASSERT_EQ(report["threads"].size(), 1U);
   EXPECT_EQ(report["threads"][0]["request_id"], "request-7");
   EXPECT_GT(report["threads"][0]["backtrace"].size(), 3U);
@@ -129,7 +129,7 @@ TEST_F(CrashReportTest, OnlyWhatARequestOrTheProgramDidIsReported) {
   }
   EXPECT_FALSE(IsReported(Of(Exit(0))));
   EXPECT_FALSE(IsReported(Of(Exit(1))));
-  EXPECT_TRUE(IsReported(Of(Signal(SIGKILL), /*stuck_lane=*/1)));
+  EXPECT_TRUE(IsReported(Of(Signal(SIGKILL), /*stuck_thread_slot=*/1)));
 }
 
 TEST_F(CrashReportTest, WhatIsNotReportedIsRecordedAllTheSame) {
@@ -142,14 +142,14 @@ TEST_F(CrashReportTest, WhatIsNotReportedIsRecordedAllTheSame) {
 }
 
 TEST_F(CrashReportTest, AStuckWorkersCulpritIsWhoWasStuck) {
-  for (std::size_t i = 0; i < kLanes; ++i) {
-    lane(i).thread = static_cast<pid_t>(100 + i);
-    lane(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 60));
-    lane(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
-                        .model = ModelName("m"),
-                        .digest = DigestOf({}, std::to_string(i))});
+  for (std::size_t i = 0; i < kThreadSlots; ++i) {
+    thread_slot(i).thread = static_cast<pid_t>(100 + i);
+    thread_slot(i).Begin(Clock::now() - seconds(i == 1 ? 50 : 60));
+    thread_slot(i).task.Store({.request_id = RequestName("request " + std::to_string(i)),
+                               .model = ModelName("m"),
+                               .digest = DigestOf({}, std::to_string(i))});
   }
-  const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck_lane=*/1));
+  const CrashRecord record = Report(Of(Signal(SIGKILL), /*stuck_thread_slot=*/1));
   EXPECT_EQ(record.stuck, 1U);
   EXPECT_EQ(record.task.request_id.view(), "request 1");
   const Json::Value report = OnlyReport();
@@ -163,7 +163,7 @@ TEST_F(CrashReportTest, ASignalFromOutsideBlamesNobody) {
     BeginPoison();
     while (true) pause();
   });
-  ASSERT_TRUE(test::Eventually([this] { return lane().task.Load()->digest.known(); }));
+  ASSERT_TRUE(test::Eventually([this] { return thread_slot().task.Load()->digest.known(); }));
   worker->Signal(SIGSEGV);
   const auto status = worker->Wait(seconds(10));
   ASSERT_TRUE(status);
@@ -181,10 +181,10 @@ TEST_F(CrashReportTest, AWorkerThatLeftNothingIsReportedAsFarAsIsKnown) {
 }
 
 TEST_F(CrashReportTest, ItsOwnRequestsAreCountedAndNotThoseOfTheTenantBefore) {
-  for (int i = 0; i < 5; ++i) lane().End();
+  for (int i = 0; i < 5; ++i) thread_slot().End();
   board_.Vacate(kSlot);
-  board_.Occupy(kSlot, 2, kLanes, Clock::now() - seconds(20));
-  for (int i = 0; i < 2; ++i) lane().End();
+  board_.Occupy(kSlot, 2, kThreadSlots, Clock::now() - seconds(20));
+  for (int i = 0; i < 2; ++i) thread_slot().End();
   Report(Of(Signal(SIGSEGV)));
   EXPECT_EQ(OnlyReport()["served"], 2);
   EXPECT_NEAR(OnlyReport()["age_s"].asDouble(), 20, 5);
@@ -198,7 +198,7 @@ TEST_F(CrashReportTest, OnlyTheNewestReportsAreKept) {
   test::WriteFile(crashes_ + "/notes.txt", "somebody's");
   Report(Of(Signal(SIGSEGV)));
   const auto files = Files();
-  EXPECT_EQ(files.size(), kMostCrashReports + 1);
+  EXPECT_EQ(files.size(), kMaxCrashReports + 1);
   EXPECT_TRUE(std::filesystem::exists(crashes_ + "/notes.txt"));
   EXPECT_FALSE(std::filesystem::exists(crashes_ + "/20000101T000010-worker-0-1.json"));
   EXPECT_TRUE(std::filesystem::exists(crashes_ + "/20000101T000089-worker-0-1.json"));

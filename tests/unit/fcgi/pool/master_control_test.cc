@@ -77,8 +77,8 @@ TEST_F(MasterControlTest, AFileThatTheWorkersCouldNotUseIsSaidAndChangesNothing)
 }
 
 TEST_F(MasterControlTest, ReloadReplacesTheWorkersByOnesOfTheNewConfiguration) {
-  programs_.worker = [this](const Config& config, const Notice&, int slot, bool successor) {
-    board_->lanes(slot)[0].CountBytes(static_cast<std::uint64_t>(config.limits.body_mb), 0);
+  programs_.worker = [this](const Config& config, const MasterWakeup&, int slot, bool successor) {
+    board_->thread_slots(slot)[0].CountBytes(static_cast<std::uint64_t>(config.limits.body_mb), 0);
     return Stay(slot, successor);
   };
   ASSERT_TRUE(StartAndWait());
@@ -141,7 +141,7 @@ TEST_F(MasterControlTest, AKeyThatOnlyANewStartCanChangeIsRefusedByName) {
 }
 
 TEST_F(MasterControlTest, AGenerationThatDoesNotGetReadyIsGivenUpAndTheOldOneStays) {
-  programs_.worker = [this](const Config& config, const Notice&, int slot, bool successor) {
+  programs_.worker = [this](const Config& config, const MasterWakeup&, int slot, bool successor) {
     if (config.limits.body_mb != 7) return Stay(slot, successor);
     AwaitTerm();
     return 0;
@@ -188,7 +188,7 @@ TEST_F(MasterControlTest, AProgramThatDoesNotAcceptTheConfigurationIsNotBecome) 
 }
 
 TEST_F(MasterControlTest, SigusrOneReachesTheChildren) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     SayReady(slot);
     sigset_t set;
     sigemptyset(&set);

@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "fcgi/pool/control.h"
-#include "fcgi/pool/inheritance.h"
+#include "fcgi/pool/handover.h"
 #include "fcgi/pool/listener.h"
 #include "fcgi/pool/master.h"
 #include "fcgi/pool/roles.h"
@@ -53,7 +53,7 @@ class MasterFixture : public testing::Test {
 
   // What a worker does, for tests to change.
   struct Programs {
-    std::function<int(const Config&, const fcgi::Notice&, int slot, bool successor)> worker;
+    std::function<int(const Config&, const fcgi::MasterWakeup&, int slot, bool successor)> worker;
   };
 
   // In roles_, after the workers.
@@ -73,16 +73,15 @@ class MasterFixture : public testing::Test {
     config_.timeouts.start_s = 2;
     config_.timeouts.drain_s = 1;
     config_.recycle.requests = 0;
-    programs_ = {.worker = [this](const Config&, const fcgi::Notice&, int slot, bool successor) {
-      return Stay(slot, successor);
-    }};
+    programs_ = {.worker = [this](const Config&, const fcgi::MasterWakeup&, int slot,
+                                  bool successor) { return Stay(slot, successor); }};
     roles_ = {{.name = "worker",
                .seats = [](const Config& config) { return config.workers; },
                .max_seats = 4,
                .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
                .run =
                    [this](const fcgi::ChildContext& context) {
-                     return programs_.worker(context.config, context.notice, context.place,
+                     return programs_.worker(context.config, context.wakeup, context.place,
                                              context.successor);
                    }},
               {.name = "sidecar",
@@ -124,12 +123,12 @@ class MasterFixture : public testing::Test {
   }
   void SayReady(int slot) const {
     board_->slot(slot).process.state = ProcessState::kReady;
-    notice_.Ring();
+    wakeup_.Wake();
   }
 
-  // `inheritance`: from the program before.
-  void Start(const std::optional<fcgi::Inheritance>& inheritance = {}) {
-    master_ = std::make_unique<ChildProcess>([this, inheritance] {
+  // `handover`: from the program before.
+  void Start(const std::optional<fcgi::Handover>& handover = {}) {
+    master_ = std::make_unique<ChildProcess>([this, handover] {
       if (freopen("/dev/null", "w", stderr) == nullptr) return 98;
       fcgi::BlockSignals();
       const auto pid_file = fcgi::PidFile::Take(config_.state);
@@ -143,11 +142,11 @@ class MasterFixture : public testing::Test {
                               .sidecar_listener = -1,
                               .socket_activated = socket_activated_,
                               .scoreboard = *board_,
-                              .notice = notice_,
+                              .wakeup = wakeup_,
                               .pid_file = *pid_file,
                               .identity = {},
                               .check_files = check_files_,
-                              .inheritance = inheritance});
+                              .handover = handover});
     });
   }
 
@@ -188,7 +187,7 @@ class MasterFixture : public testing::Test {
   const TemporaryFolder folder_;
   const absl::StatusOr<FileDescriptor> listener_ = fcgi::ListenUnix(folder_ / "pool.sock", 16);
   const absl::StatusOr<Scoreboard> board_ = Scoreboard::Create(6, 2);
-  const fcgi::Notice notice_;
+  const fcgi::MasterWakeup wakeup_;
   Config config_;
   std::string program_ = "/bin/false";
   bool socket_activated_ = false;

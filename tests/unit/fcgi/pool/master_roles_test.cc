@@ -63,21 +63,21 @@ TEST_F(MasterRolesTest, ANewProgramTakesItOverAndReplacesIt) {
     pause();
     _exit(0);
   }
-  Start(Inheritance{.listener = listener_->get(),
-                    .sidecar_listener = -1,
-                    .scoreboard = -1,
-                    .notice = -1,
-                    .pid_file = -1,
-                    .socket_activated = false,
-                    .generation = 1,
-                    .at_start = {},
-                    .workers = 0,
-                    .children = {{.role = kBeacon,
-                                  .place = 0,
-                                  .pid = pid,
-                                  .generation = 1,
-                                  .ready = true,
-                                  .leaving = false}}});
+  Start(Handover{.listener = listener_->get(),
+                 .sidecar_listener = -1,
+                 .scoreboard = -1,
+                 .wakeup = -1,
+                 .pid_file = -1,
+                 .socket_activated = false,
+                 .generation = 1,
+                 .at_start = {},
+                 .workers = 0,
+                 .children = {{.role = kBeacon,
+                               .place = 0,
+                               .pid = pid,
+                               .generation = 1,
+                               .ready = true,
+                               .leaving = false}}});
   int status = 0;
   EXPECT_EQ(waitpid(pid, &status, 0), pid) << "it was asked to leave";
   EXPECT_TRUE(Eventually([&] { return Beacons().starts == 2; }));

@@ -48,7 +48,7 @@ TEST_F(MasterTest, SigintStopsItToo) {
 }
 
 TEST_F(MasterTest, TheSidecarStaysUntilTheWorkersHaveDrained) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool successor) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool successor) {
     const int status = Stay(slot, successor);
     // It drains for as long as it takes to ask a sidecar, if that is asked too early.
     shared_->seen = Eventually([this] { return shared_->sidecar_asked != 0; }, milliseconds(300));
@@ -90,7 +90,7 @@ TEST_F(MasterTest, ItsFilesAreThereWhileItRunsAndNoLonger) {
 }
 
 TEST_F(MasterTest, AStateFolderThatGoesAwayDuringTheStartEndsItAndItsChildren) {
-  programs_.worker = [this](const Config&, const Notice&, int, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int, bool) {
     ++shared_->starts;
     AwaitTerm();  // never ready
     ++shared_->next;
@@ -119,7 +119,7 @@ TEST_F(MasterTest, AStateFolderThatGoesAwayLaterEndsNothing) {
 }
 
 TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
-  programs_.worker = [this](const Config&, const Notice&, int, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int, bool) {
     ++shared_->starts;
     AwaitTerm();  // not ready for a while, as after a crash
     return 0;
@@ -127,16 +127,16 @@ TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
   config_.state = folder_ / "state";
   config_.timeouts.start_s = 30;
   std::filesystem::create_directory(config_.state);
-  Start(Inheritance{.listener = listener_->get(),
-                    .sidecar_listener = -1,
-                    .scoreboard = -1,
-                    .notice = -1,
-                    .pid_file = -1,
-                    .socket_activated = false,
-                    .generation = 1,
-                    .at_start = {},
-                    .workers = 0,
-                    .children = {}});
+  Start(Handover{.listener = listener_->get(),
+                 .sidecar_listener = -1,
+                 .scoreboard = -1,
+                 .wakeup = -1,
+                 .pid_file = -1,
+                 .socket_activated = false,
+                 .generation = 1,
+                 .at_start = {},
+                 .workers = 0,
+                 .children = {}});
   ASSERT_TRUE(Eventually([&] { return shared_->starts == 1; }));
   std::filesystem::rename(config_.state, folder_ / "elsewhere");
   EXPECT_FALSE(master_->Wait(std::chrono::milliseconds(1500)));
@@ -145,7 +145,7 @@ TEST_F(MasterTest, AStateFolderThatWasGoneBeforeTheProgramCameEndsNothing) {
 }
 
 TEST_F(MasterTest, ACrashedWorkerIsStartedAgainAndCounted) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     const int start = ++shared_->starts;
     if (start == 1) return 3;
     if (start == 2) raise(SIGKILL);
@@ -170,7 +170,7 @@ TEST_F(MasterTest, ACrashedWorkerIsStartedAgainAndCounted) {
 }
 
 TEST_F(MasterTest, AWorkerThatWaitsForItsRestartIsCountedAsBackingOff) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     if (++shared_->starts <= 4) return 1;
     SayReady(slot);
     AwaitTerm();
@@ -183,7 +183,7 @@ TEST_F(MasterTest, AWorkerThatWaitsForItsRestartIsCountedAsBackingOff) {
 }
 
 TEST_F(MasterTest, AWorkerThatLeavesByItselfWithAGoodStatusIsNoCrash) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     if (++shared_->starts == 1) return 0;
     SayReady(slot);
     AwaitTerm();
@@ -196,14 +196,14 @@ TEST_F(MasterTest, AWorkerThatLeavesByItselfWithAGoodStatusIsNoCrash) {
 }
 
 TEST_F(MasterTest, TheGaugesOfACrashedWorkerAreCleared) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     if (++shared_->starts > 1) {
       AwaitTerm();
       return 0;
     }
     SayReady(slot);
-    board_->lanes(slot)[0].Begin(Clock::now());
-    board_->lanes(slot)[0].CountStatus(200);
+    board_->thread_slots(slot)[0].Begin(Clock::now());
+    board_->thread_slots(slot)[0].CountStatus(200);
     return 1;
   };
   Start();
@@ -214,7 +214,7 @@ TEST_F(MasterTest, TheGaugesOfACrashedWorkerAreCleared) {
 }
 
 TEST_F(MasterTest, WhoDoesNotLeaveIsKilledAfterTheDrain) {
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     SayReady(slot);
     while (true) pause();
     return 0;
@@ -230,7 +230,7 @@ TEST_F(MasterTest, WhoDoesNotLeaveIsKilledAfterTheDrain) {
 
 TEST_F(MasterTest, ASecondSigintKillsAtOnce) {
   config_.timeouts.drain_s = 600;
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     SayReady(slot);
     AwaitTerm();
     ++shared_->seen;
@@ -246,7 +246,7 @@ TEST_F(MasterTest, ASecondSigintKillsAtOnce) {
 
 TEST_F(MasterTest, AWorkerThatDoesNotGetReadyInTimeIsKilledAndStartedAgain) {
   config_.timeouts.start_s = 1;
-  programs_.worker = [this](const Config&, const Notice&, int slot, bool) {
+  programs_.worker = [this](const Config&, const MasterWakeup&, int slot, bool) {
     if (++shared_->starts > 1) SayReady(slot);
     AwaitTerm();
     return 0;
@@ -260,7 +260,7 @@ TEST_F(MasterTest, AWorkerThatIsDueIsReplacedBeforeItIsAskedToLeave) {
   ASSERT_TRUE(StartAndWait());
   const pid_t old = board_->slot(0).process.pid;
   board_->slot(0).due = 1;
-  notice_.Ring();
+  wakeup_.Wake();
   ASSERT_TRUE(Eventually([&] { return shared_->worker_asked[0] == 1; }));
   EXPECT_EQ(shared_->successors, 1) << "it was told that it replaces one that serves";
   EXPECT_EQ(board_->slot(1).process.state.load(), ProcessState::kReady);
@@ -274,13 +274,13 @@ TEST_F(MasterTest, AWorkerThatIsDueIsReplacedBeforeItIsAskedToLeave) {
 TEST_F(MasterTest, AStuckWorkerIsReplacedAbortedAndItsPictureQuarantined) {
   config_.timeouts.request_s = 1;
   const Digest digest = DigestOf({}, "poison");
-  programs_.worker = [&, this](const Config&, const Notice&, int slot, bool successor) {
+  programs_.worker = [&, this](const Config&, const MasterWakeup&, int slot, bool successor) {
     if (successor) return Stay(slot, successor);
-    Lane& lane = board_->lanes(slot)[0];
-    lane.Begin(Clock::now() - std::chrono::seconds(10));
-    lane.task.Store(
+    ThreadSlot& thread_slot = board_->thread_slots(slot)[0];
+    thread_slot.Begin(Clock::now() - std::chrono::seconds(10));
+    thread_slot.task.Store(
         {.request_id = RequestName("r-1"), .model = ModelName("faces"), .digest = digest});
-    lane.thread = getpid();
+    thread_slot.thread = getpid();
     SayReady(slot);
     while (true) pause();
     return 0;

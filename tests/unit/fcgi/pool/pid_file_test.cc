@@ -124,7 +124,7 @@ TEST_F(PidFileTest, AChildDoesNotRemoveTheFileOfItsMaster) {
 }
 
 // The program after us, here /bin/sh, has the lock all the while; then it gives it back to us.
-TEST_F(PidFileTest, TheLockSurvivesTheExecOfTheNextProgram) {
+TEST_F(PidFileTest, TheLockSurvivesTheExecOfTheNewProgram) {
   test::ChildProcess master([&] {
     const auto file = PidFile::Take(folder_.path());
     if (!file.ok() || fcntl(file->fd(), F_SETFD, 0) != 0) return 1;

@@ -126,7 +126,7 @@ TEST_F(StepWatchTest, TheNextStepBeginsAtNothing) {
   EXPECT_EQ(Look({thread_.Sample()}, kStep + 1), 1);
 }
 
-// A helper has the processor while another has none, or the lane's own thread waits for it.
+// A helper has the processor while another has none, or the thread slot's own thread waits for it.
 TEST_F(StepWatchTest, ARequestHasWorkedAsTheOneOfItsThreadsThatWorkedLeast) {
   FakeThread helper{.id = 2};
   thread_.Sleep();

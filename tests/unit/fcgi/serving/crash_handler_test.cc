@@ -39,15 +39,15 @@ void PrintTo(const Way& way, std::ostream* stream) {
 
 class CrashTest : public CrashHandlerTest, public testing::WithParamInterface<Way> {};
 
-TEST_P(CrashTest, NamesItsLaneAndQuarantinesItsPicture) {
+TEST_P(CrashTest, NamesItsThreadSlotAndQuarantinesItsPicture) {
   const int status = StatusAfter([this] {
     BeginPoison();
     GetParam().crash();
   });
   EXPECT_TRUE(DiedOf(GetParam().signal, status)) << "as if there were no handler";
   EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(GetParam().signal));
-  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
-  EXPECT_GT(lane().backtrace.count.load(), 0U);
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
+  EXPECT_GT(thread_slot().backtrace.count.load(), 0U);
   EXPECT_TRUE(PoisonIsQuarantined());
   const auto list = quarantine().List(Clock::now());
   ASSERT_EQ(list.size(), 1U);
@@ -70,12 +70,12 @@ INSTANTIATE_TEST_SUITE_P(CrashHandlerTest, CrashTest,
 TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
   const Digest innocent = DigestOf({}, "innocent");
   const int status = StatusAfter([&, this] {
-    lane().Begin(Clock::now());
-    lane().task.Store(
+    thread_slot().Begin(Clock::now());
+    thread_slot().task.Store(
         {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = innocent});
     std::thread([this] {
       Seqlock<Task> task;
-      const HelperCrashScope owner(lane(), task);
+      const HelperCrashScope owner(thread_slot(), task);
       task.Store({.request_id = RequestName("request-7"),
                   .model = ModelName("faces"),
                   .digest = Poison()});
@@ -83,10 +83,10 @@ TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
     }).join();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_TRUE(PoisonIsQuarantined());
   EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
-  EXPECT_EQ(lane().task.Load()->digest, Poison()) << "what the report says";
+  EXPECT_EQ(thread_slot().task.Load()->digest, Poison()) << "what the report says";
 }
 
 TEST_F(CrashHandlerTest, ABadAddressIsKept) {
@@ -104,16 +104,16 @@ TEST_F(CrashHandlerTest, TheSignalOfSomebodyElseSaysNothingOfTheRequest) {
       BeginPoison();
       while (true) pause();
     });
-    ASSERT_TRUE(Eventually([this] { return lane().task.Load()->digest.known(); }));
+    ASSERT_TRUE(Eventually([this] { return thread_slot().task.Load()->digest.known(); }));
     worker->Signal(signal);
     const auto status = worker->Wait(seconds(10));
     ASSERT_TRUE(status);
     EXPECT_TRUE(DiedOf(signal, *status));
     EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(signal));
-    EXPECT_EQ(slot().crash_lane.load(), -1) << signal;
+    EXPECT_EQ(slot().crash_thread.load(), -1) << signal;
     EXPECT_TRUE(quarantine().List(Clock::now()).empty()) << signal;
     board_.Vacate(kSlot);
-    lane().task.Store({});
+    thread_slot().task.Store({});
   }
 }
 
@@ -121,10 +121,10 @@ TEST_F(CrashHandlerTest, SigabrtFromTheMasterAsksForTheStacksOfAllThreads) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < kLanes; ++i) {
+    for (std::size_t i = 0; i < kThreadSlots; ++i) {
       threads.emplace_back([this, i] {
-        const ThreadCrashScope owner(lane(i));
-        lane(i).Begin(Clock::now());
+        const ThreadCrashScope owner(thread_slot(i));
+        thread_slot(i).Begin(Clock::now());
         // The one computes, the others wait.
         volatile unsigned n = 0;
         while (i == 0) n = n + 1;
@@ -135,14 +135,15 @@ TEST_F(CrashHandlerTest, SigabrtFromTheMasterAsksForTheStacksOfAllThreads) {
     return 0;
   });
   ASSERT_TRUE(Eventually([this] {
-    return std::ranges::all_of(board_.lanes(kSlot),
-                               [](const Lane& each) { return each.busy_since_ns != 0; });
+    return std::ranges::all_of(board_.thread_slots(kSlot),
+                               [](const ThreadSlot& each) { return each.busy_since_ns != 0; });
   }));
   worker.Signal(SIGABRT);
   const auto status = worker.Wait(seconds(10));
   ASSERT_TRUE(status);
   EXPECT_TRUE(DiedOf(SIGABRT, *status));
-  for (const Lane& each : board_.lanes(kSlot)) EXPECT_GT(each.backtrace.count.load(), 1U);
+  for (const ThreadSlot& each : board_.thread_slots(kSlot))
+    EXPECT_GT(each.backtrace.count.load(), 1U);
   EXPECT_TRUE(quarantine().List(Clock::now()).empty());
 }
 
@@ -150,33 +151,33 @@ TEST_F(CrashHandlerTest, AThreadThatDoesNotAnswerHoldsUpTheEndOnlyBriefly) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::jthread deaf([this] {
-      const ThreadCrashScope owner(lane(0));
+      const ThreadCrashScope owner(thread_slot(0));
       sigset_t all;
       sigfillset(&all);
       pthread_sigmask(SIG_BLOCK, &all, nullptr);
-      lane(0).Begin(Clock::now());
+      thread_slot(0).Begin(Clock::now());
       while (true) pause();
     });
     deaf.join();
     return 0;
   });
-  ASSERT_TRUE(Eventually([this] { return lane(0).busy_since_ns != 0; }));
+  ASSERT_TRUE(Eventually([this] { return thread_slot(0).busy_since_ns != 0; }));
   worker.Signal(SIGABRT);
   const auto status = worker.Wait(milliseconds(1'800));
   ASSERT_TRUE(status) << "the master kills it after two seconds";
   EXPECT_TRUE(DiedOf(SIGABRT, *status));
-  EXPECT_EQ(lane(0).backtrace.count.load(), 0U);
+  EXPECT_EQ(thread_slot(0).backtrace.count.load(), 0U);
 }
 
-TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
+TEST_F(CrashHandlerTest, AThreadWithoutAThreadSlotBlamesNoRequest) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::jthread busy([this] {
-      const ThreadCrashScope owner(lane());
+      const ThreadCrashScope owner(thread_slot());
       BeginPoison();
       while (true) pause();
     });
-    if (!Eventually([this] { return lane().busy_since_ns != 0; })) return 1;
+    if (!Eventually([this] { return thread_slot().busy_since_ns != 0; })) return 1;
     test::ReadNull();
     return 0;
   });
@@ -184,7 +185,7 @@ TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
   ASSERT_TRUE(status);
   EXPECT_TRUE(DiedOf(SIGSEGV, *status));
   EXPECT_EQ(slot().crash_signal.load(), static_cast<std::uint32_t>(SIGSEGV));
-  EXPECT_EQ(slot().crash_lane.load(), -1);
+  EXPECT_EQ(slot().crash_thread.load(), -1);
   EXPECT_GT(slot().backtrace.count.load(), 0U);
   EXPECT_TRUE(quarantine().List(Clock::now()).empty());
 }
@@ -192,19 +193,19 @@ TEST_F(CrashHandlerTest, AThreadWithoutALaneBlamesNoRequest) {
 TEST_F(CrashHandlerTest, ACrashBetweenTwoRequestsIsNotTheLatestOnesDoing) {
   const int status = StatusAfter([this] {
     BeginPoison();
-    lane().End();
+    thread_slot().End();
     test::ReadNull();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_FALSE(PoisonIsQuarantined());
 }
 
 TEST_F(CrashHandlerTest, ACrashBeforeThePictureIsKnownQuarantinesNothing) {
   StatusAfter([this] {
     BeginPoison();
-    lane().End();
-    lane().Begin(Clock::now());
+    thread_slot().End();
+    thread_slot().Begin(Clock::now());
     test::ReadNull();
   });
   EXPECT_TRUE(quarantine().List(Clock::now()).empty());
@@ -217,7 +218,7 @@ TEST_F(CrashHandlerTest, WithoutATimeNothingIsQuarantined) {
     test::ReadNull();
   });
   EXPECT_TRUE(DiedOf(SIGSEGV, status));
-  EXPECT_EQ(slot().crash_lane.load(), static_cast<std::int32_t>(kLane));
+  EXPECT_EQ(slot().crash_thread.load(), static_cast<std::int32_t>(kThreadSlot));
   EXPECT_TRUE(quarantine().List(Clock::now()).empty());
 }
 
@@ -227,10 +228,10 @@ TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
       PrepareToCrash();
       std::atomic<int> waiting = 0;
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < kLanes; ++i) {
+      for (std::size_t i = 0; i < kThreadSlots; ++i) {
         threads.emplace_back([this, i, &waiting] {
-          const ThreadCrashScope owner(lane(i));
-          for (++waiting; waiting < kLanes;) continue;
+          const ThreadCrashScope owner(thread_slot(i));
+          for (++waiting; waiting < kThreadSlots;) continue;
           test::ReadNull();
         });
       }
@@ -243,14 +244,14 @@ TEST_F(CrashHandlerTest, SeveralThreadsThatCrashTogetherEndTheProcessOnce) {
   }
 }
 
-TEST_F(CrashHandlerTest, ALaneIsItsOwnersForAsLongAsItLives) {
+TEST_F(CrashHandlerTest, AThreadSlotIsItsOwnersForAsLongAsItLives) {
   ChildProcess worker([this] {
     PrepareToCrash();
     std::thread([this] {
-      const ThreadCrashScope owner(lane());
-      if (lane().thread != gettid()) _exit(1);
+      const ThreadCrashScope owner(thread_slot());
+      if (thread_slot().thread != gettid()) _exit(1);
     }).join();
-    return lane().thread == 0 ? 0 : 2;
+    return thread_slot().thread == 0 ? 0 : 2;
   });
   EXPECT_TRUE(worker.Exited(0));
 }

@@ -22,30 +22,32 @@ namespace inferpool::test {
 class CrashingWorker : public testing::Test {
  protected:
   static constexpr int kSlot = 1;
-  static constexpr std::size_t kLane = 2;
-  static constexpr int kLanes = 3;
+  static constexpr std::size_t kThreadSlot = 2;
+  static constexpr int kThreadSlots = 3;
 
   CrashingWorker() { board_.pool().quarantine_ttl_ns = 60'000'000'000U; }
 
-  Slot& slot() const { return board_.slot(kSlot); }
-  Lane& lane(std::size_t index = kLane) const { return board_.lanes(kSlot)[index]; }
+  WorkerSlot& slot() const { return board_.slot(kSlot); }
+  ThreadSlot& thread_slot(std::size_t index = kThreadSlot) const {
+    return board_.thread_slots(kSlot)[index];
+  }
   Quarantine& quarantine() const { return board_.pool().quarantine; }
   static Digest Poison() { return DigestOf({}, "poison"); }
   bool PoisonIsQuarantined() const { return quarantine().Has(Poison(), "faces", Clock::now()); }
 
   // What a thread does that begins a request with the poisonous picture.
   void BeginPoison() const {
-    lane().Begin(Clock::now());
-    lane().task.Store(
+    thread_slot().Begin(Clock::now());
+    thread_slot().task.Store(
         {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = Poison()});
   }
 
-  // A process with the handler, whose lane's thread does `body`.
+  // A process with the handler, whose thread slot's thread does `body`.
   std::unique_ptr<ChildProcess> Worker(const std::function<void()>& body) {
     auto worker = std::make_unique<ChildProcess>([&, this] {
       PrepareToCrash();
       std::thread([&, this] {
-        const fcgi::ThreadCrashScope owner(lane());
+        const fcgi::ThreadCrashScope owner(thread_slot());
         body();
       }).join();
       return 0;
@@ -56,7 +58,7 @@ class CrashingWorker : public testing::Test {
   void PrepareToCrash() const {
     const rlimit none{};
     setrlimit(RLIMIT_CORE, &none);
-    fcgi::InstallCrashHandler(slot(), board_.lanes(kSlot), board_.pool());
+    fcgi::InstallCrashHandler(slot(), board_.thread_slots(kSlot), board_.pool());
   }
 
   // The wait status of a worker that has done `body`.
@@ -70,7 +72,7 @@ class CrashingWorker : public testing::Test {
     return testing::AssertionFailure() << "wait status " << status;
   }
 
-  const Scoreboard board_ = OccupiedBoard(2, kLanes);
+  const Scoreboard board_ = OccupiedBoard(2, kThreadSlots);
 };
 
 [[gnu::noinline]] inline void ReadNull() {

@@ -73,7 +73,7 @@ TEST(DepartureWatchTest, WhatThePeerSendsIsNoDeparture) {
   watch.End(0, connection.ours.get());
 }
 
-TEST(DepartureWatchTest, EachLaneHasItsOwn) {
+TEST(DepartureWatchTest, EachThreadSlotHasItsOwn) {
   DepartureWatch watch(3);
   std::array<Connection, 3> connections;
   std::vector<std::stop_token> tokens;
@@ -109,7 +109,7 @@ struct Held {
   const std::stop_callback<std::function<void()>> callback;
 };
 
-TEST(DepartureWatchTest, TheNextConnectionOfALaneIsNotStoppedByTheOneBefore) {
+TEST(DepartureWatchTest, TheNextConnectionOfAThreadSlotIsNotStoppedByTheOneBefore) {
   DepartureWatch watch(3);
   std::array<Connection, 3> connections;
   std::vector<std::stop_token> tokens;

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "fcgi/pool/child.h"
-#include "fcgi/pool/inspection.h"
 #include "fcgi/pool/listener.h"
+#include "fcgi/pool/worker_check.h"
 #include "shared/base/log.h"
 #include "shared/board/scoreboard.h"
 #include "tests/unit/fcgi/wire/fastcgi_client.h"
@@ -40,7 +40,7 @@ using test::FastCgiClient;
 
 // Answers with the request's body; a path "/sleep/MS" takes that long first, "/wait" until the
 // client has left.
-Response Handle(const Request& request, Lane& lane) {
+Response Handle(const Request& request, ThreadSlot& thread_slot) {
   constexpr std::string_view kSleep = "/sleep/";
   if (request.path.starts_with(kSleep)) {
     std::this_thread::sleep_for(milliseconds(std::stoi(request.path.substr(kSleep.size()))));
@@ -50,10 +50,10 @@ Response Handle(const Request& request, Lane& lane) {
     while (!request.departed.stop_requested() && !patience.Expired(Clock::now())) {
       std::this_thread::sleep_for(milliseconds(1));
     }
-    lane.CountStatus(request.departed.stop_requested() ? kClientLeft : 500);
+    thread_slot.CountStatus(request.departed.stop_requested() ? kClientLeft : 500);
     return {};
   }
-  lane.CountStatus(200);
+  thread_slot.CountStatus(200);
   return {.status = 200, .headers = {}, .body = std::string(request.body)};
 }
 
@@ -74,9 +74,9 @@ class ServerTest : public testing::Test {
   WorkerContext ContextOf(int worker, int threads = kThreads) const {
     return {.pool = board_.pool(),
             .slot = board_.slot(worker),
-            .lanes = board_.lanes(worker).first(static_cast<std::size_t>(threads)),
+            .thread_slots = board_.thread_slots(worker).first(static_cast<std::size_t>(threads)),
             .heavy = heavy_,
-            .notice = notice_};
+            .wakeup = wakeup_};
   }
 
   // A worker with `threads` threads in the scoreboard's slot `worker`.
@@ -103,7 +103,7 @@ class ServerTest : public testing::Test {
   }
 
   bool HasRung() const {
-    pollfd event{.fd = notice_.fd(), .events = POLLIN, .revents = 0};
+    pollfd event{.fd = wakeup_.fd(), .events = POLLIN, .revents = 0};
     return poll(&event, 1, 0) == 1;
   }
   std::uint64_t CountOf(int status) const {
@@ -133,14 +133,14 @@ class ServerTest : public testing::Test {
   const Scoreboard board_ = test::OccupiedBoard(2, kThreads);
   const HeavyWork heavy_{
       board_, {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = kThreads}};
-  const Notice notice_;
+  const MasterWakeup wakeup_;
 };
 
 // A crash on the first request is one of a worker that served, which is replaced at once.
 TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
   constexpr int kMany = 64;
   const Scoreboard board = test::OccupiedBoard(1, kMany);
-  const Handler handler = [&board](const Request&, Lane&) -> Response {
+  const Handler handler = [&board](const Request&, ThreadSlot&) -> Response {
     const bool ready = board.slot(0).process.state == ProcessState::kReady;
     return {.status = 200, .headers = {}, .body = ready ? "ready" : "not yet"};
   };
@@ -152,9 +152,9 @@ TEST_F(ServerTest, TheFirstRequestFindsAWorkerThatHasSaidThatItIsReady) {
       Serve(listener_->get(), {.body_bytes = 1024, .io = seconds(1)}, handler,
             {.pool = board.pool(),
              .slot = board.slot(0),
-             .lanes = board.lanes(0),
+             .thread_slots = board.thread_slots(0),
              .heavy = heavy_,
-             .notice = notice_});
+             .wakeup = wakeup_});
       return 0;
     });
     EXPECT_TRUE(IsAnswered(client, "ready"));
@@ -207,7 +207,7 @@ TEST_F(ServerTest, ABusyWorkerLeavesConnectionsToTheIdleOne) {
     FastCgiClient client = Ask("quick");
     EXPECT_TRUE(IsAnswered(client, "quick"));
   }
-  EXPECT_NE(board_.lanes(0)[0].busy_since_ns.load(), 0) << "nobody waited for the slow one";
+  EXPECT_NE(board_.thread_slots(0)[0].busy_since_ns.load(), 0) << "nobody waited for the slow one";
   EXPECT_TRUE(IsAnswered(slow, "slow"));
 }
 
@@ -316,7 +316,7 @@ TEST_F(ServerTest, SigtermUnderLoadLosesNothing) {
 
 TEST_F(ServerTest, AsksToBeReplacedAfterItsQuotaAndServesOn) {
   const auto worker = Worker(0, 1, /*quota=*/5);
-  notice_.Clear();
+  wakeup_.Clear();
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(board_.slot(0).due.load(), 0U) << "asked after " << i;
     EXPECT_FALSE(HasRung());
@@ -346,7 +346,7 @@ TEST_F(ServerTest, WithoutAQuotaItNeverAsksToBeReplaced) {
 TEST_F(ServerTest, RingsWhenItIsReadyAndWhenItDrains) {
   const auto worker = Worker(0);
   EXPECT_TRUE(Eventually([&] { return HasRung(); }));
-  notice_.Clear();
+  wakeup_.Clear();
   worker->Signal(SIGTERM);
   EXPECT_TRUE(WaitFor(0, ProcessState::kDraining));
   EXPECT_TRUE(Eventually([&] { return HasRung(); }));
@@ -416,17 +416,18 @@ TEST_F(ServerTest, OpensTheLogFileAgainOnSigusr1) {
   EXPECT_TRUE(IsAnswered(client, "x")) << "and serves on";
 }
 
-TEST_F(ServerTest, EveryThreadIsNamedInItsLane) {
+TEST_F(ServerTest, EveryThreadIsNamedInItsThreadSlot) {
   const auto worker = Worker(0, kThreads);
-  const auto lanes = board_.lanes(0);
+  const auto thread_slots = board_.thread_slots(0);
   ASSERT_TRUE(Eventually([&] {
-    return std::ranges::all_of(lanes, [](const Lane& lane) { return lane.thread != 0; });
+    return std::ranges::all_of(
+        thread_slots, [](const ThreadSlot& thread_slot) { return thread_slot.thread != 0; });
   }));
   std::set<pid_t> threads;
-  for (const Lane& lane : lanes) {
+  for (const ThreadSlot& thread_slot : thread_slots) {
     EXPECT_TRUE(std::filesystem::exists("/proc/" + std::to_string(worker->pid()) + "/task/" +
-                                        std::to_string(lane.thread)));
-    EXPECT_TRUE(threads.insert(lane.thread).second);
+                                        std::to_string(thread_slot.thread)));
+    EXPECT_TRUE(threads.insert(thread_slot.thread).second);
   }
 }
 

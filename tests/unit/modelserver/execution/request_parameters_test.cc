@@ -34,10 +34,10 @@ TensorParameters One(const std::string& name, const Set& set) {
   return parameters;
 }
 
-absl::StatusOr<Caller> Read(const std::string& name, const Set& set) {
-  Caller caller{.deadline = Deadline::After(std::chrono::seconds(1)), .gone = {}};
-  RETURN_IF_ERROR(ReadParameters(One(name, set), caller));
-  return caller;
+absl::StatusOr<InferContext> Read(const std::string& name, const Set& set) {
+  InferContext context{.deadline = Deadline::After(std::chrono::seconds(1)), .gone = {}};
+  RETURN_IF_ERROR(ReadParameters(One(name, set), context));
+  return context;
 }
 
 // The error names the parameter.

@@ -27,8 +27,8 @@ TEST(Scheduler, ALoneRequestRunsAtOnceOnItsOwnThread) {
   EXPECT_EQ(answer.value, 42);
   ASSERT_EQ(model.script.runs().size(), 1U);
   EXPECT_EQ(model.script.runs().front().thread, std::this_thread::get_id());
-  EXPECT_GE(answer.timings.queue, Clock::duration::zero());
-  EXPECT_GT(answer.timings.compute_infer, Clock::duration::zero());
+  EXPECT_GE(answer.times.queue, Clock::duration::zero());
+  EXPECT_GT(answer.times.compute_infer, Clock::duration::zero());
 }
 
 TEST(Scheduler, ServesInTheOrderOfArrival) {
@@ -54,7 +54,7 @@ TEST(Scheduler, TheTimeBehindOthersIsQueueTime) {
   for (auto* call : {&second, &third}) {
     const Answer answer = call->get();
     ASSERT_TRUE(answer.status.ok()) << answer.status;
-    EXPECT_GE(answer.timings.queue, opens - waits);
+    EXPECT_GE(answer.times.queue, opens - waits);
   }
 }
 
@@ -271,9 +271,9 @@ TEST(Scheduler, AFullQueueRefusesAtOnce) {
 }
 
 TEST(Scheduler, ABusyModelLeavesPlacesToTheOthers) {
-  const auto places = std::make_shared<Places>(Amount{.requests = 6, .bytes = 1000});
-  Scripted busy(ScriptedConfig(0), 1, places);
-  Scripted other(ScriptedConfig(0), 1, places);
+  const auto limiter = std::make_shared<AdmissionLimiter>(InFlight{.requests = 6, .bytes = 1000});
+  Scripted busy(ScriptedConfig(0), 1, limiter);
+  Scripted other(ScriptedConfig(0), 1, limiter);
   std::vector<std::future<Answer>> calls;
   calls.push_back(busy.Occupy(1));
   calls.push_back(busy.Queue(2));
@@ -288,9 +288,9 @@ TEST(Scheduler, ABusyModelLeavesPlacesToTheOthers) {
 }
 
 TEST(Scheduler, AnIdleInstanceIsUsedWhateverOthersHave) {
-  const auto places = std::make_shared<Places>(Amount{.requests = 1, .bytes = 0});
-  Scripted busy(ScriptedConfig(0), 1, places);
-  Scripted idle(ScriptedConfig(0), 2, places);
+  const auto limiter = std::make_shared<AdmissionLimiter>(InFlight{.requests = 1, .bytes = 0});
+  Scripted busy(ScriptedConfig(0), 1, limiter);
+  Scripted idle(ScriptedConfig(0), 2, limiter);
   std::future<Answer> running = busy.Occupy(1);
   EXPECT_TRUE(absl::IsUnavailable(busy.Call(2).status));
   std::future<Answer> first = idle.Occupy(3, {.bytes = 100});
@@ -355,22 +355,22 @@ TEST(Scheduler, ACallerThatHasLeftBeforeIsNotServed) {
 TEST(Scheduler, AsksBeforeARequestWaitsOrRunsForLong) {
   Scripted model(ScriptedConfig(0));
   int asked = 0;
-  EXPECT_TRUE(model.Call(1, {.may_wait = [&] { return ++asked > 0; }}).status.ok());
+  EXPECT_TRUE(model.Call(1, {.can_block = [&] { return ++asked > 0; }}).status.ok());
   EXPECT_EQ(asked, 1);
-  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(2, {.may_wait = [] { return false; }}).status));
+  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(2, {.can_block = [] { return false; }}).status));
   EXPECT_EQ(model.script.values(), Batches({{1}}));
 }
 
 TEST(Scheduler, DoesNotAskBeforeAnInstantRun) {
   Scripted model(ScriptedConfig(0));
   model.script.instant = true;
-  EXPECT_TRUE(model.Call(1, {.may_wait = [] { return false; }}).status.ok());
+  EXPECT_TRUE(model.Call(1, {.can_block = [] { return false; }}).status.ok());
   // But for many bytes, and where it has to wait.
   const std::int64_t many = kSmallRequest / sizeof(std::int32_t) + 1;
   EXPECT_TRUE(absl::IsResourceExhausted(
-      model.Call(2, {.width = many, .may_wait = [] { return false; }}).status));
+      model.Call(2, {.width = many, .can_block = [] { return false; }}).status));
   std::future<Answer> running = model.Occupy(3);
-  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(4, {.may_wait = [] { return false; }}).status));
+  EXPECT_TRUE(absl::IsResourceExhausted(model.Call(4, {.can_block = [] { return false; }}).status));
   EXPECT_EQ(model.pending(), 0U);
   model.script.Open();
   EXPECT_TRUE(running.get().status.ok());

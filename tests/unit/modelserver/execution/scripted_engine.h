@@ -146,7 +146,7 @@ struct Ask {
   std::int64_t width = 1;
   Deadline deadline = Deadline::After(kPatience);
   std::stop_token gone = {};
-  std::function<bool()> may_wait = {};
+  std::function<bool()> can_block = {};
   std::uint64_t priority = 0;
   std::chrono::microseconds timeout{0};
   std::size_t bytes = 0;
@@ -155,15 +155,16 @@ struct Ask {
 struct Answer {
   absl::Status status;
   std::int32_t value = 0;
-  Timings timings;
+  RunTimes times;
   std::thread::id thread;
 };
 
 class Scripted {
  public:
-  explicit Scripted(const inference::ModelConfig& config, int instances = 1,
-                    std::shared_ptr<Places> places = std::make_shared<Places>())
-      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(places)) {}
+  explicit Scripted(
+      const inference::ModelConfig& config, int instances = 1,
+      std::shared_ptr<AdmissionLimiter> limiter = std::make_shared<AdmissionLimiter>())
+      : config_(config), scheduler_(config, Engines(instances), statistics, std::move(limiter)) {}
 
   Answer Call(std::int32_t value, const Ask& ask = {}) {
     const std::vector<std::int32_t> data(static_cast<std::size_t>(ask.rows * ask.width), value);
@@ -177,11 +178,11 @@ class Scripted {
     answer.status = scheduler_.Run({&input, 1}, outputs,
                                    {.deadline = ask.deadline,
                                     .gone = ask.gone,
-                                    .may_wait = ask.may_wait,
+                                    .can_block = ask.can_block,
                                     .priority = ask.priority,
                                     .timeout = ask.timeout,
                                     .bytes = ask.bytes},
-                                   answer.timings);
+                                   answer.times);
     if (answer.status.ok()) {
       answer.value = Elements<std::int32_t>(outputs.View(outputs.wanted().front())).value().front();
     }

@@ -12,10 +12,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr Timings kTimings = {.queue = milliseconds(1),
-                              .compute_input = milliseconds(2),
-                              .compute_infer = milliseconds(3),
-                              .compute_output = milliseconds(4)};
+constexpr RunTimes kRunTimes = {.queue = milliseconds(1),
+                                .compute_input = milliseconds(2),
+                                .compute_infer = milliseconds(3),
+                                .compute_output = milliseconds(4)};
 
 TEST(ModelStatistics, AreZeroAtFirst) {
   const ModelStatistics statistics;
@@ -31,8 +31,8 @@ TEST(ModelStatistics, AreZeroAtFirst) {
 TEST(ModelStatistics, ASuccessCountsItsRowsAndItsTimes) {
   ModelStatistics statistics;
   const auto before = std::chrono::system_clock::now().time_since_epoch();
-  statistics.Success(3, milliseconds(11), kTimings);
-  statistics.Success(2, milliseconds(12), kTimings);
+  statistics.Success(3, milliseconds(11), kRunTimes);
+  statistics.Success(2, milliseconds(12), kRunTimes);
   const ModelStatistics::Values values = statistics.Get();
   EXPECT_EQ(values.success.count, 2U);
   EXPECT_EQ(values.success.time, milliseconds(23));
@@ -59,9 +59,9 @@ TEST(ModelStatistics, AFailureIsNoInference) {
 
 TEST(ModelStatistics, ExecutionsAreCountedByTheirRows) {
   ModelStatistics statistics;
-  statistics.Execution(4, kTimings);
-  statistics.Execution(4, kTimings);
-  statistics.Execution(1, kTimings);
+  statistics.Execution(4, kRunTimes);
+  statistics.Execution(4, kRunTimes);
+  statistics.Execution(1, kRunTimes);
   const ModelStatistics::Values values = statistics.Get();
   EXPECT_EQ(values.executions, 3U);
   ASSERT_EQ(values.batches.size(), 2U);
@@ -79,8 +79,8 @@ TEST(ModelStatistics, OfManyThreadsAddUp) {
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < kEach; ++n) {
-        statistics.Success(2, milliseconds(1), kTimings);
-        statistics.Execution(2, kTimings);
+        statistics.Success(2, milliseconds(1), kRunTimes);
+        statistics.Execution(2, kRunTimes);
         statistics.Failure(milliseconds(1));
       }
     });
@@ -94,9 +94,9 @@ TEST(ModelStatistics, OfManyThreadsAddUp) {
 
 TEST(ModelStatistics, InTheProtocolsForm) {
   ModelStatistics statistics;
-  statistics.Success(3, milliseconds(11), kTimings);
+  statistics.Success(3, milliseconds(11), kRunTimes);
   statistics.Failure(milliseconds(7));
-  statistics.Execution(3, kTimings);
+  statistics.Execution(3, kRunTimes);
   const inference::ModelStatistics proto = ToProto(statistics.Get());
   EXPECT_EQ(proto.inference_count(), 3U);
   EXPECT_EQ(proto.execution_count(), 1U);

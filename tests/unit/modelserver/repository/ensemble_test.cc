@@ -65,13 +65,13 @@ class Ensembles : public testing::Test {
   }
 
   absl::StatusOr<std::vector<OutputTensor>> Sums(const std::vector<std::string_view>& wanted = {},
-                                                 const Caller& caller = Patient()) {
+                                                 const InferContext& context = Patient()) {
     const auto model = repository_->Find("sums", "");
     RETURN_IF_ERROR(model.status());
     inference::ModelInferRequest request;
     AddInput(request, "a", inference::TYPE_INT32, {2}, Raw<std::int32_t>({7, 100}));
     AddInput(request, "b", inference::TYPE_INT32, {2}, Raw<std::int32_t>({3, 1}));
-    return Infer(**model, request, wanted, caller);
+    return Infer(**model, request, wanted, context);
   }
 
   const Folder folder_;
@@ -126,10 +126,10 @@ TEST_F(Ensembles, EndWithTheirCallersPatience) {
   folder_.Write("add/config.pbtxt", kAdd);
   folder_.Write("sums/config.pbtxt", kSums);
   Load();
-  Caller late = Patient();
+  InferContext late = Patient();
   late.deadline = Deadline(Clock::now());
   EXPECT_EQ(Sums({}, late).status().code(), absl::StatusCode::kDeadlineExceeded);
-  Caller gone = Patient();
+  InferContext gone = Patient();
   std::stop_source caller;
   caller.request_stop();
   gone.gone = caller.get_token();

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "modelserver/config/request.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/repository/model.h"
 
 namespace inferpool::modelserver {
@@ -19,21 +19,21 @@ struct OutputTensor {
   std::string data;
 };
 
-inline Caller Patient() {
+inline InferContext Patient() {
   return {.deadline = Deadline::After(std::chrono::minutes(1)), .gone = {}};
 }
 
 // The outputs in `requested`'s order; all when it is empty.
 inline absl::StatusOr<std::vector<OutputTensor>> Infer(
     Model& model, const inference::ModelInferRequest& request,
-    const std::vector<std::string_view>& requested = {}, const Caller& caller = Patient()) {
+    const std::vector<std::string_view>& requested = {}, const InferContext& context = Patient()) {
   const auto inputs = ReadInputs(request);
   RETURN_IF_ERROR(inputs.status());
   const auto chosen = ChooseOutputs(model.config(), requested);
   RETURN_IF_ERROR(chosen.status());
   Outputs outputs(model.config());
   for (const int index : *chosen) outputs.Want(index);
-  RETURN_IF_ERROR(model.Infer(*inputs, outputs, caller));
+  RETURN_IF_ERROR(model.Infer(*inputs, outputs, context));
   std::vector<OutputTensor> answered;
   for (const Outputs::Output& output : outputs.wanted()) {
     const TensorView view = outputs.View(output);

@@ -50,19 +50,19 @@ grpc::ByteBuffer Serving() {
 
 class Calls : public testing::Test {
  protected:
-  void Serve(std::function<grpc::Status(Call&)> check, std::size_t most = 200,
+  void Serve(std::function<grpc::Status(Call&)> check, std::size_t max_calls = 200,
              std::function<grpc::Status(Watch&)> watch = {},
-             milliseconds rest = CallThreads::kRest) {
+             milliseconds rest = LeaderFollowerThreads::kMaxIdle) {
     const std::string address = "unix:" + (folder_.path() / "s").string();
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
     builder.RegisterService(&wire_);
     queue_ = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
-    threads_ = std::make_unique<CallThreads>(*queue_, rest);
-    room_.reset(new CallRoom{.threads = *threads_, .most = most});
+    threads_ = std::make_unique<LeaderFollowerThreads>(*queue_, rest);
+    limit_.reset(new CallLimit{.threads = *threads_, .max_calls = max_calls});
     checks_.reset(new UnaryMethod{
-        .room = *room_,
+        .limit = *limit_,
         .await =
             [this](auto* context, auto* request, auto* writer, void* tag) {
               wire_.RequestCheck(context, request, writer, queue_.get(), queue_.get(), tag);
@@ -75,7 +75,7 @@ class Calls : public testing::Test {
             }});
     UnaryCall::Await(*checks_);
     watches_.reset(new StreamingMethod<Stream>{
-        .room = *room_,
+        .limit = *limit_,
         .await =
             [this](auto* context, auto* request, auto* writer, void* tag) {
               wire_.RequestWatch(context, request, writer, queue_.get(), queue_.get(), tag);
@@ -105,17 +105,17 @@ class Calls : public testing::Test {
   Folder folder_;
   Wire wire_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<CallRoom> room_;
+  std::unique_ptr<CallLimit> limit_;
   std::unique_ptr<const UnaryMethod> checks_;
   std::unique_ptr<const StreamingMethod<Stream>> watches_;
-  std::unique_ptr<CallThreads> threads_;
+  std::unique_ptr<LeaderFollowerThreads> threads_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health::Stub> stub_;
 };
 
 // Waits until the caller has gone.
 bool Gone(Call& call, milliseconds patience = seconds(20)) {
-  EXPECT_TRUE(call.MayTakeLong());
+  EXPECT_TRUE(call.YieldQueue());
   std::promise<void> gone;
   const std::stop_callback tell(call.gone(), [&] { gone.set_value(); });
   return gone.get_future().wait_for(patience) == std::future_status::ready;
@@ -125,7 +125,7 @@ TEST_F(Calls, EachIsServedByAThreadThatMayWaitForTheOthers) {
   constexpr int kCalls = 100;
   std::latch all(kCalls);
   Serve([&](Call& call) {
-    EXPECT_TRUE(call.MayTakeLong());
+    EXPECT_TRUE(call.YieldQueue());
     all.arrive_and_wait();
     return grpc::Status::OK;
   });
@@ -142,7 +142,7 @@ TEST_F(Calls, MoreThanThereIsRoomForAreRefusedAndTheRestGoesOn) {
   std::atomic<int> waiting = 0;
   Serve(
       [&](Call& call) {
-        EXPECT_TRUE(call.MayTakeLong());
+        EXPECT_TRUE(call.YieldQueue());
         ++waiting;
         opened.wait();
         return grpc::Status::OK;
@@ -177,8 +177,8 @@ TEST_F(Calls, ThoseThatTakeLongUseThreadsAgain) {
   std::mutex mutex;
   std::set<std::thread::id> seen;
   Serve([&](Call& call) {
-    EXPECT_TRUE(call.MayTakeLong());
-    EXPECT_TRUE(call.MayTakeLong());  // asked twice, the same
+    EXPECT_TRUE(call.YieldQueue());
+    EXPECT_TRUE(call.YieldQueue());  // asked twice, the same
     const std::lock_guard lock(mutex);
     seen.insert(std::this_thread::get_id());
     return grpc::Status::OK;
@@ -197,7 +197,7 @@ TEST_F(Calls, ThreadsThatAreNotNeededEnd) {
   std::unique_ptr<std::latch> all;
   Serve(
       [&](Call& call) {
-        EXPECT_TRUE(call.MayTakeLong());
+        EXPECT_TRUE(call.YieldQueue());
         all->arrive_and_wait();
         return grpc::Status::OK;
       },
@@ -315,7 +315,7 @@ TEST_F(Calls, TheEndWaitsForThoseThatDoNotListen) {
   std::promise<void> here;
   std::atomic<bool> ended = false;
   Serve([&](Call& call) {
-    EXPECT_TRUE(call.MayTakeLong());
+    EXPECT_TRUE(call.YieldQueue());
     here.set_value();
     std::this_thread::sleep_for(milliseconds(300));
     ended = true;

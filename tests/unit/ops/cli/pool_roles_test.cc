@@ -9,8 +9,8 @@
 namespace inferpool::ops {
 namespace {
 
-bool IsReplacedBy(const fcgi::Role& role, ReloadEffect reach) {
-  return std::ranges::find(role.replaced_by, reach) != role.replaced_by.end();
+bool IsReplacedBy(const fcgi::Role& role, ReloadEffect effect) {
+  return std::ranges::find(role.replaced_by, effect) != role.replaced_by.end();
 }
 
 TEST(PoolRolesTest, EachRowIsWhole) {
@@ -40,17 +40,17 @@ TEST(PoolRolesTest, TheyHaveRoomInTheScoreboard) {
 
 // Else a reload would say that it has replaced processes, and none would know of the change.
 TEST(PoolRolesTest, WhatReplacesProcessesReplacesThoseOfSomeRole) {
-  for (const ReloadEffect reach : {ReloadEffect::kWorkers, ReloadEffect::kClients,
-                                   ReloadEffect::kModels, ReloadEffect::kAll}) {
+  for (const ReloadEffect effect : {ReloadEffect::kWorkers, ReloadEffect::kClients,
+                                    ReloadEffect::kModels, ReloadEffect::kAll}) {
     EXPECT_TRUE(std::ranges::any_of(PoolRoles(), [&](const fcgi::Role& role) {
-      return IsReplacedBy(role, reach);
-    })) << Effect(reach);
+      return IsReplacedBy(role, effect);
+    })) << Describe(effect);
   }
-  for (const ReloadEffect reach :
+  for (const ReloadEffect effect :
        {ReloadEffect::kMaster, ReloadEffect::kNginx, ReloadEffect::kStart}) {
     EXPECT_TRUE(std::ranges::none_of(PoolRoles(), [&](const fcgi::Role& role) {
-      return IsReplacedBy(role, reach);
-    })) << Effect(reach);
+      return IsReplacedBy(role, effect);
+    })) << Describe(effect);
   }
 }
 

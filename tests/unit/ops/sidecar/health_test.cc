@@ -26,20 +26,20 @@ ModelServer Away(const std::string& detail, const std::string& target = "unix:a"
 }
 
 TEST(HealthTest, IsReadyWhenAWorkerAndTheModelServerAre) {
-  const Health health = Judge(Workers(0, 0, 1, 0), {Ready()});
+  const Health health = EvaluateHealth(Workers(0, 0, 1, 0), {Ready()});
   EXPECT_TRUE(health.Ready());
   EXPECT_TRUE(health.workers.ready);
   EXPECT_TRUE(health.model_server.ready);
 }
 
 TEST(HealthTest, OneReadyWorkerIsEnough) {
-  EXPECT_TRUE(Judge(Workers(3, 2, 1, 4), {Ready()}).Ready());
+  EXPECT_TRUE(EvaluateHealth(Workers(3, 2, 1, 4), {Ready()}).Ready());
 }
 
 TEST(HealthTest, WorkersThatOnlyStartOrDrainAreNotReady) {
   for (const Totals& totals :
        {Workers(0, 0, 0, 0), Workers(2, 0, 0, 0), Workers(0, 2, 0, 0), Workers(0, 0, 0, 2)}) {
-    const Health health = Judge(totals, {Ready()});
+    const Health health = EvaluateHealth(totals, {Ready()});
     EXPECT_FALSE(health.Ready());
     EXPECT_FALSE(health.workers.ready);
     EXPECT_TRUE(health.model_server.ready) << "each part is judged for itself";
@@ -47,7 +47,7 @@ TEST(HealthTest, WorkersThatOnlyStartOrDrainAreNotReady) {
 }
 
 TEST(HealthTest, WithoutTheModelServerItIsNotReady) {
-  const Health health = Judge(Workers(0, 0, 2, 0), {Away("connection refused")});
+  const Health health = EvaluateHealth(Workers(0, 0, 2, 0), {Away("connection refused")});
   EXPECT_FALSE(health.Ready());
   EXPECT_TRUE(health.workers.ready);
   EXPECT_FALSE(health.model_server.ready);
@@ -56,38 +56,40 @@ TEST(HealthTest, WithoutTheModelServerItIsNotReady) {
 
 TEST(HealthTest, OneReadyModelServerIsEnoughAndTheOthersAreNamed) {
   const Totals totals = Workers(0, 0, 1, 0);
-  Health health = Judge(totals, {Ready("unix:a"), Away("refused", "dns:b:1"), Ready("dns:c:1")});
+  Health health =
+      EvaluateHealth(totals, {Ready("unix:a"), Away("refused", "dns:b:1"), Ready("dns:c:1")});
   EXPECT_TRUE(health.Ready());
   EXPECT_EQ(health.model_server.detail, "2 of 3 ready; dns:b:1: refused");
-  health = Judge(totals, {Away("silent", "unix:a"), Away("refused", "dns:b:1")});
+  health = EvaluateHealth(totals, {Away("silent", "unix:a"), Away("refused", "dns:b:1")});
   EXPECT_FALSE(health.Ready());
   EXPECT_EQ(health.model_server.detail, "0 of 2 ready; unix:a: silent; dns:b:1: refused");
-  health = Judge(totals, {{"unix:a", true, "ready, in part"}, Ready("dns:b:1")});
+  health = EvaluateHealth(totals, {{"unix:a", true, "ready, in part"}, Ready("dns:b:1")});
   EXPECT_EQ(health.model_server.detail, "2 of 2 ready; unix:a: ready, in part");
-  EXPECT_EQ(Judge(totals, {Ready("unix:a"), Ready("dns:b:1")}).model_server.detail, "2 of 2 ready");
+  EXPECT_EQ(EvaluateHealth(totals, {Ready("unix:a"), Ready("dns:b:1")}).model_server.detail,
+            "2 of 2 ready");
 }
 
 TEST(HealthTest, TheDetailCountsTheWorkers) {
-  EXPECT_EQ(Judge(Workers(1, 1, 2, 1), {Ready()}).workers.detail, "2 of 5 ready");
-  EXPECT_EQ(Judge(Workers(3, 0, 0, 0), {Ready()}).workers.detail, "0 of 3 ready");
+  EXPECT_EQ(EvaluateHealth(Workers(1, 1, 2, 1), {Ready()}).workers.detail, "2 of 5 ready");
+  EXPECT_EQ(EvaluateHealth(Workers(3, 0, 0, 0), {Ready()}).workers.detail, "0 of 3 ready");
 }
 
 TEST(HealthTest, TheDetailNamesThoseThatWaitAfterACrash) {
   Totals totals = Workers(2, 0, 1, 0);
   totals.workers().backing_off = 2;
-  EXPECT_EQ(Judge(totals, {Ready()}).workers.detail,
+  EXPECT_EQ(EvaluateHealth(totals, {Ready()}).workers.detail,
             "1 of 3 ready, 2 waiting to be started again after a crash");
 }
 
 TEST(HealthTest, JsonHasTheVerdictAndEachPartWithItsReason) {
-  const Json::Value json =
-      test::ParseJson(ToJson(Judge(Workers(0, 0, 2, 0), {Away("say \"when\"\n\x01\xff")})));
+  const Json::Value json = test::ParseJson(
+      ToJson(EvaluateHealth(Workers(0, 0, 2, 0), {Away("say \"when\"\n\x01\xff")})));
   EXPECT_EQ(json["ready"], false);
   EXPECT_EQ(json["workers"]["ready"], true);
   EXPECT_EQ(json["workers"]["detail"], "2 of 2 ready");
   EXPECT_EQ(json["model_server"]["ready"], false);
   EXPECT_EQ(json["model_server"]["detail"].asString().substr(0, 12), "say \"when\"\n\x01");
-  EXPECT_EQ(test::ParseJson(ToJson(Judge(Workers(0, 0, 1, 0), {Ready()})))["ready"], true);
+  EXPECT_EQ(test::ParseJson(ToJson(EvaluateHealth(Workers(0, 0, 1, 0), {Ready()})))["ready"], true);
 }
 
 }  // namespace

@@ -35,12 +35,12 @@ class PoolStatusTest : public testing::Test {
   }
 
   void Serve(int slot, int requests, milliseconds time) const {
-    Lane& lane = board_.lanes(slot)[0];
+    ThreadSlot& thread_slot = board_.thread_slots(slot)[0];
     for (int i = 0; i < requests; ++i) {
-      lane.Begin(kNow);
-      lane.CountStatus(200);
-      lane.CountStage(Stage::kTotal, time);
-      lane.End();
+      thread_slot.Begin(kNow);
+      thread_slot.CountStatus(200);
+      thread_slot.CountStage(Stage::kTotal, time);
+      thread_slot.End();
     }
   }
 
@@ -134,8 +134,8 @@ TEST_F(PoolStatusTest, AWorkersNumbersAreItsOwnAndNotThoseOfTheTenantBefore) {
 }
 
 TEST_F(PoolStatusTest, TheOldestRequestInWorkIsShown) {
-  board_.lanes(1)[0].Begin(kNow - seconds(3));
-  board_.lanes(1)[1].Begin(kNow - seconds(8));
+  board_.thread_slots(1)[0].Begin(kNow - seconds(3));
+  board_.thread_slots(1)[1].Begin(kNow - seconds(8));
   const WorkerStatus worker = ReadStatus(board_, kNow).workers.at(1);
   EXPECT_EQ(worker.in_work, 2);
   EXPECT_DOUBLE_EQ(worker.longest_s, 8);

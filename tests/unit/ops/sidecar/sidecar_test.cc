@@ -227,8 +227,8 @@ TEST_F(SidecarOfTwoTest, OneIsEnoughAndTheOtherIsNamed) {
 }
 
 TEST_F(SidecarTest, MetricsComeFromTheScoreboard) {
-  board_.lanes(0)[0].CountStatus(200);
-  board_.lanes(1)[0].CountStatus(200);
+  board_.thread_slots(0)[0].CountStatus(200);
+  board_.thread_slots(1)[0].CountStatus(200);
   const HttpAnswer answer = Ask("/metrics");
   EXPECT_EQ(answer.status, 200);
   EXPECT_NE(answer.head.find("Content-Type: text/plain; version=0.0.4"), std::string::npos);

@@ -14,8 +14,8 @@ struct HeavyPool {
   Scoreboard board = *Scoreboard::Create(1, kThreads);
   HeavyWork work{board,
                  {.memory_bytes = std::uint64_t{1} << 30, .processors = 2, .threads = kThreads}};
-  Lane& lane = board.lanes(0)[0];
-  HeavySteps steps{work, lane, 1};
+  ThreadSlot& thread_slot = board.thread_slots(0)[0];
+  HeavySteps steps{work, thread_slot, 1};
 };
 
 }  // namespace inferpool::test

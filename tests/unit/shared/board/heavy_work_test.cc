@@ -150,14 +150,15 @@ class HeavyStepsTest : public testing::Test {
     board_.pool().roles[kWorkerRole].wanted = 2;
   }
 
-  Lane& lane(int slot, std::size_t index) { return board_.lanes(slot)[index]; }
+  ThreadSlot& thread_slot(int slot, std::size_t index) { return board_.thread_slots(slot)[index]; }
   static Patience For(Clock::duration time) { return {.deadline = Deadline::After(time)}; }
 
   const Scoreboard board_ = *Scoreboard::Create(2, kThreads);
   const HeavyWork work_{board_, {.memory_bytes = 2'000, .processors = 2, .threads = kThreads}};
 };
 
-// Many threads as different workers' lanes: never more at work than allowed, none is forgotten.
+// Many threads as different workers' thread slots: never more at work than allowed, none is
+// forgotten.
 TEST_F(HeavyStepsTest, TheBoundsHoldAmongManyAndEachHasItsTurn) {
   std::atomic<int> working = 0;
   std::atomic<int> most = 0;
@@ -175,7 +176,7 @@ TEST_F(HeavyStepsTest, TheBoundsHoldAmongManyAndEachHasItsTurn) {
       for (const int slot : {0, 1}) {
         threads.emplace_back([&, i, slot] {
           const std::uint64_t client = i * 2 + static_cast<std::uint64_t>(slot);
-          HeavySteps steps(work_, lane(slot, i), client);
+          HeavySteps steps(work_, thread_slot(slot, i), client);
           for (int turn = 0; turn < 50; ++turn) {
             auto step = steps.Begin(400, For(seconds(60)));
             ASSERT_TRUE(step.ok()) << step.status();
@@ -197,10 +198,10 @@ TEST_F(HeavyStepsTest, TheBoundsHoldAmongManyAndEachHasItsTurn) {
 }
 
 TEST_F(HeavyStepsTest, WaitingEndsWithTheDeadlineOrTheClient) {
-  HeavySteps first(work_, lane(0, 0), 1);
+  HeavySteps first(work_, thread_slot(0, 0), 1);
   auto step = first.Begin(1'000, For(seconds(60)));
   ASSERT_TRUE(step.ok());
-  HeavySteps second(work_, lane(1, 0), 2);
+  HeavySteps second(work_, thread_slot(1, 0), 2);
   EXPECT_TRUE(absl::IsResourceExhausted(second.Begin(1, For(milliseconds(20))).status()));
   std::stop_source departed;
   departed.request_stop();
@@ -213,9 +214,9 @@ TEST_F(HeavyStepsTest, WaitingEndsWithTheDeadlineOrTheClient) {
 }
 
 TEST_F(HeavyStepsTest, WhatIsKeptLetsOthersWork) {
-  HeavySteps first(work_, lane(0, 0), 1);
-  HeavySteps second(work_, lane(0, 1), 2);
-  HeavySteps third(work_, lane(1, 0), 3);
+  HeavySteps first(work_, thread_slot(0, 0), 1);
+  HeavySteps second(work_, thread_slot(0, 1), 2);
+  HeavySteps third(work_, thread_slot(1, 0), 3);
   auto one = first.Begin(400, For(seconds(60)));
   auto two = second.Begin(400, For(seconds(60)));
   ASSERT_TRUE(one.ok() && two.ok());
@@ -236,7 +237,7 @@ TEST_F(HeavyStepsTest, WhatIsKeptLetsOthersWork) {
 }
 
 TEST_F(HeavyStepsTest, NobodyKeepsMoreThanItHad) {
-  HeavySteps steps(work_, lane(0, 0), 1);
+  HeavySteps steps(work_, thread_slot(0, 0), 1);
   auto step = steps.Begin(400, For(seconds(60)));
   ASSERT_TRUE(step.ok());
   step->Keep(5'000);
@@ -244,7 +245,7 @@ TEST_F(HeavyStepsTest, NobodyKeepsMoreThanItHad) {
 }
 
 TEST_F(HeavyStepsTest, ThreadsOfOneRequestTakeTurns) {
-  HeavySteps steps(work_, lane(0, 0), 1);
+  HeavySteps steps(work_, thread_slot(0, 0), 1);
   std::atomic<int> inside = 0;
   std::atomic<bool> together = false;
   std::vector<std::jthread> threads;
@@ -264,11 +265,11 @@ TEST_F(HeavyStepsTest, ThreadsOfOneRequestTakeTurns) {
 }
 
 TEST_F(HeavyStepsTest, WhatADeadWorkerHadIsFree) {
-  HeavySteps dead(work_, lane(0, 0), 1);
+  HeavySteps dead(work_, thread_slot(0, 0), 1);
   auto step = dead.Begin(1'000, For(seconds(60)));
   ASSERT_TRUE(step.ok());
-  ASSERT_TRUE(work_.ClaimBody(lane(0, 1), 1, HeavyWork::kSmallBody + 1).ok());
-  HeavySteps other(work_, lane(1, 0), 2);
+  ASSERT_TRUE(work_.ClaimBody(thread_slot(0, 1), 1, HeavyWork::kSmallBody + 1).ok());
+  HeavySteps other(work_, thread_slot(1, 0), 2);
   EXPECT_FALSE(other.Begin(1'000, For(milliseconds(20))).ok());
   board_.Vacate(0);
   EXPECT_TRUE(other.Begin(1'000, For(seconds(60))).ok());
@@ -277,12 +278,12 @@ TEST_F(HeavyStepsTest, WhatADeadWorkerHadIsFree) {
 
 TEST_F(HeavyStepsTest, ABodyIsHeldUntilTheRequestsEnd) {
   const std::uint64_t large = HeavyWork::kSmallBody + 1;
-  ASSERT_TRUE(work_.ClaimBody(lane(0, 0), 1, HeavyWork::kSmallBody).ok());
+  ASSERT_TRUE(work_.ClaimBody(thread_slot(0, 0), 1, HeavyWork::kSmallBody).ok());
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
-  ASSERT_TRUE(work_.ClaimBody(lane(0, 0), 1, large).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(work_.ClaimBody(lane(1, 0), 2, large)));
-  work_.Leave(lane(0, 0));
-  EXPECT_TRUE(work_.ClaimBody(lane(1, 0), 2, large).ok());
+  ASSERT_TRUE(work_.ClaimBody(thread_slot(0, 0), 1, large).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(work_.ClaimBody(thread_slot(1, 0), 2, large)));
+  work_.Leave(thread_slot(0, 0));
+  EXPECT_TRUE(work_.ClaimBody(thread_slot(1, 0), 2, large).ok());
 }
 
 // A body is its address's, whatever key its request turns out to have.
@@ -290,8 +291,8 @@ TEST_F(HeavyStepsTest, AKeyDoesNotHideABody) {
   const std::uint64_t body = HeavyWork::kSmallBody + 1;
   const HeavyWork work{board_, {.memory_bytes = 20 * body, .processors = 8, .threads = kThreads}};
   std::size_t had = 0;
-  for (; had < kThreads && work.ClaimBody(lane(0, had), 1, body).ok(); ++had) {
-    HeavySteps steps(work, lane(0, had), 1);
+  for (; had < kThreads && work.ClaimBody(thread_slot(0, had), 1, body).ok(); ++had) {
+    HeavySteps steps(work, thread_slot(0, had), 1);
     steps.set_client(HeavyClientOfKey("key"));
     auto step = steps.Begin(1, For(seconds(60)));
     ASSERT_TRUE(step.ok());
@@ -306,7 +307,7 @@ TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
   constexpr std::chrono::nanoseconds kPrompt = milliseconds(25);
   std::chrono::nanoseconds shortest = seconds(60);
   for (int round = 0; round < 200 && shortest >= kPrompt; ++round) {
-    HeavySteps all(work_, lane(0, 0), 1);
+    HeavySteps all(work_, thread_slot(0, 0), 1);
     auto step = all.Begin(1'000, For(seconds(60)));
     ASSERT_TRUE(step.ok());
     std::atomic<std::int64_t> released = 0;
@@ -315,7 +316,7 @@ TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
       std::vector<std::jthread> threads;
       for (const std::size_t i : {1, 2}) {
         threads.emplace_back([&, i] {
-          HeavySteps steps(work_, lane(0, i), i + 1);
+          HeavySteps steps(work_, thread_slot(0, i), i + 1);
           const auto mine = steps.Begin(400, For(seconds(60)));
           ASSERT_TRUE(mine.ok());
           const std::int64_t now = ToNs(Clock::now());
@@ -336,7 +337,7 @@ TEST_F(HeavyStepsTest, OneReleaseWakesAllThatFit) {
 }
 
 TEST_F(HeavyStepsTest, WhatAnAnswerTakesIsCountedUntilTheRequestLeaves) {
-  HeavySteps steps(work_, lane(0, 0), 1);
+  HeavySteps steps(work_, thread_slot(0, 0), 1);
   {
     auto step = steps.Begin(400, For(seconds(60)));
     ASSERT_TRUE(step.ok());
@@ -345,7 +346,7 @@ TEST_F(HeavyStepsTest, WhatAnAnswerTakesIsCountedUntilTheRequestLeaves) {
   }
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 300U);
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_working, 0U);
-  work_.Leave(lane(0, 0));
+  work_.Leave(thread_slot(0, 0));
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
 }
 

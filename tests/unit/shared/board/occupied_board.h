@@ -9,12 +9,12 @@
 
 namespace inferpool::test {
 
-// Every slot has a tenant, with a thread for each lane, as after the master's first start.
-inline Scoreboard OccupiedBoard(int slots, int lanes) {
-  absl::StatusOr<Scoreboard> board = Scoreboard::Create(slots, lanes);
+// Every slot has a process, with a thread for each thread slot, as after the master's first start.
+inline Scoreboard OccupiedBoard(int slots, int thread_slots) {
+  absl::StatusOr<Scoreboard> board = Scoreboard::Create(slots, thread_slots);
   EXPECT_TRUE(board.ok()) << board.status();
   for (int slot = 0; slot < slots; ++slot) {
-    board->Occupy(slot, /*generation=*/1, lanes, Clock::now());
+    board->Occupy(slot, /*generation=*/1, thread_slots, Clock::now());
   }
   return *std::move(board);
 }

@@ -50,7 +50,7 @@ TEST_F(ScoreboardRolesTest, OneThatLeftIsCountedNoLonger) {
   EXPECT_EQ(Beacons().starts, 1U);
 }
 
-TEST_F(ScoreboardRolesTest, TheNextProgramFindsTheSameTableAsItWas) {
+TEST_F(ScoreboardRolesTest, TheNewProgramFindsTheSameTableAsItWas) {
   board_.SetRoles(kRoles);
   EXPECT_EQ(Beacons().starts, 1U);
   EXPECT_EQ(board_.process(kBeacon, 1).pid.load(), 71);

@@ -69,15 +69,15 @@ TEST(ScoreboardTest, StartsAtZeroWithEverySlotEmpty) {
   EXPECT_EQ(totals.in_work, 0U);
   EXPECT_EQ(Sum(totals.workers().by_state), 0U) << "an empty slot is no worker";
   EXPECT_EQ(board.slots(), 3);
-  EXPECT_EQ(board.lanes_per_slot(), 2);
+  EXPECT_EQ(board.threads_per_slot(), 2);
   for (int slot = 0; slot < 3; ++slot) {
     EXPECT_EQ(board.slot(slot).process.state.load(), ProcessState::kEmpty);
-    EXPECT_TRUE(board.used_lanes(slot).empty());
+    EXPECT_TRUE(board.used_thread_slots(slot).empty());
   }
   EXPECT_TRUE(board.Crashes().empty());
 }
 
-TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNextProgramFinds) {
+TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNewProgramFinds) {
   const auto one = Scoreboard::Create(1, 1);
   const auto other = Scoreboard::Create(1, 1);
   ASSERT_TRUE(one.ok() && other.ok());
@@ -89,21 +89,22 @@ TEST(ScoreboardTest, EachPoolHasADigestKeyOfItsOwnWhichTheNextProgramFinds) {
   EXPECT_EQ(digest, next->pool().quarantine.DigestOf("picture"));
 }
 
-TEST(ScoreboardTest, EveryThreadHasALaneOfItsOwnOnItsOwnCacheLines) {
+TEST(ScoreboardTest, EveryThreadHasAThreadSlotOfItsOwnOnItsOwnCacheLines) {
   const Scoreboard board = OccupiedBoard(5, 3);
-  std::set<const Lane*> seen;
+  std::set<const ThreadSlot*> seen;
   for (int worker = 0; worker < 5; ++worker) {
-    ASSERT_EQ(board.lanes(worker).size(), 3U);
+    ASSERT_EQ(board.thread_slots(worker).size(), 3U);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&board.slot(worker)) % 64, 0U);
-    for (Lane& lane : board.lanes(worker)) {
-      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&lane) % 64, 0U);
-      EXPECT_TRUE(seen.insert(&lane).second);
-      lane.CountStatus(200);
+    for (ThreadSlot& thread_slot : board.thread_slots(worker)) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&thread_slot) % 64, 0U);
+      EXPECT_TRUE(seen.insert(&thread_slot).second);
+      thread_slot.CountStatus(200);
     }
   }
   EXPECT_EQ(board.Sum(Clock::now()).by_status[0], 15U);
   for (int worker = 0; worker < 5; ++worker) {
-    for (const Lane& lane : board.lanes(worker)) EXPECT_EQ(lane.by_status[0].load(), 1U);
+    for (const ThreadSlot& thread_slot : board.thread_slots(worker))
+      EXPECT_EQ(thread_slot.by_status[0].load(), 1U);
   }
 }
 
@@ -112,11 +113,11 @@ TEST(ScoreboardTest, WhatAChildWritesTheParentReads) {
   Join(Fork([&board] {
     board.slot(1).process.state = ProcessState::kReady;
     board.slot(1).process.pid = getpid();
-    Lane& lane = board.lanes(1)[1];
-    lane.busy_since_ns = 1;
-    lane.CountStatus(404);
-    lane.CountBytes(10, 20);
-    lane.CountStage(Stage::kInfer, microseconds(700));
+    ThreadSlot& thread_slot = board.thread_slots(1)[1];
+    thread_slot.busy_since_ns = 1;
+    thread_slot.CountStatus(404);
+    thread_slot.CountBytes(10, 20);
+    thread_slot.CountStage(Stage::kInfer, microseconds(700));
   }));
   const Totals totals = board.Sum(Clock::now());
   EXPECT_EQ(totals.by_status[4], 1U);
@@ -146,12 +147,12 @@ TEST(ScoreboardTest, VacateClearsTheGaugesAndKeepsTheCounters) {
   for (int worker = 0; worker < 2; ++worker) {
     board.slot(worker).process.state = ProcessState::kReady;
     board.slot(worker).process.pid = 100 + worker;
-    for (Lane& lane : board.lanes(worker)) {
-      lane.busy_since_ns = 1;
-      lane.CountStatus(200);
-      lane.CountStatus(503);
-      lane.CountBytes(3, 4);
-      lane.CountStage(Stage::kTotal, microseconds(999));
+    for (ThreadSlot& thread_slot : board.thread_slots(worker)) {
+      thread_slot.busy_since_ns = 1;
+      thread_slot.CountStatus(200);
+      thread_slot.CountStatus(503);
+      thread_slot.CountBytes(3, 4);
+      thread_slot.CountStage(Stage::kTotal, microseconds(999));
     }
   }
   const auto before = Counters(board.Sum(Clock::now()));
@@ -167,10 +168,10 @@ TEST(ScoreboardTest, VacateClearsTheGaugesAndKeepsTheCounters) {
   EXPECT_EQ(board.slot(0).process.pid.load(), 100);
 }
 
-TEST(ScoreboardTest, TheNextTenantCountsOn) {
+TEST(ScoreboardTest, TheNextWorkerCountsOn) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  for (int tenant = 0; tenant < 3; ++tenant) {
-    Join(Fork([&board] { board.lanes(0)[0].CountStatus(200); }));
+  for (int worker_slot = 0; worker_slot < 3; ++worker_slot) {
+    Join(Fork([&board] { board.thread_slots(0)[0].CountStatus(200); }));
     board.Vacate(0);
   }
   EXPECT_EQ(board.Sum(Clock::now()).by_status[0], 3U);
@@ -191,9 +192,9 @@ TEST(ScoreboardTest, ModelCallsAreSummedOverSlotsAndTenants) {
 TEST(ScoreboardTest, ABucketTakesItsUpperBoundAndNothingAbove) {
   for (std::size_t i = 0; i < kBucketBoundsUs.size(); ++i) {
     const Scoreboard board = OccupiedBoard(1, 1);
-    Lane& lane = board.lanes(0)[0];
-    lane.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i]));
-    lane.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i] + 1));
+    ThreadSlot& thread_slot = board.thread_slots(0)[0];
+    thread_slot.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i]));
+    thread_slot.CountStage(Stage::kDecode, microseconds(kBucketBoundsUs[i] + 1));
     const Totals totals = board.Sum(Clock::now());
     EXPECT_EQ(Of(totals, Stage::kDecode).buckets[i], 1U) << kBucketBoundsUs[i];
     EXPECT_EQ(Of(totals, Stage::kDecode).buckets[i + 1], 1U) << kBucketBoundsUs[i];
@@ -203,10 +204,10 @@ TEST(ScoreboardTest, ABucketTakesItsUpperBoundAndNothingAbove) {
 
 TEST(ScoreboardTest, DurationsBeyondTheBoundsGoIntoTheFirstAndTheLastBucket) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  Lane& lane = board.lanes(0)[0];
-  lane.CountStage(Stage::kQueue, microseconds(0));
-  lane.CountStage(Stage::kQueue, microseconds(-5));
-  lane.CountStage(Stage::kQueue, std::chrono::hours(2));
+  ThreadSlot& thread_slot = board.thread_slots(0)[0];
+  thread_slot.CountStage(Stage::kQueue, microseconds(0));
+  thread_slot.CountStage(Stage::kQueue, microseconds(-5));
+  thread_slot.CountStage(Stage::kQueue, std::chrono::hours(2));
   const Totals totals = board.Sum(Clock::now());
   EXPECT_EQ(Of(totals, Stage::kQueue).buckets.front(), 2U);
   EXPECT_EQ(Of(totals, Stage::kQueue).buckets.back(), 1U);
@@ -221,13 +222,14 @@ TEST(ScoreboardTest, BucketBoundsRise) {
 
 TEST(ScoreboardTest, EveryCountedStatusHasItsOwnCounter) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  for (const HttpStatus& status : kHttpStatuses) board.lanes(0)[0].CountStatus(status.code);
+  for (const HttpStatus& status : kHttpStatuses) board.thread_slots(0)[0].CountStatus(status.code);
   for (const std::uint64_t count : board.Sum(Clock::now()).by_status) EXPECT_EQ(count, 1U);
 }
 
 TEST(ScoreboardTest, AnUnknownStatusCountsAsTheLast) {
   const Scoreboard board = OccupiedBoard(1, 1);
-  for (const int status : {0, -1, 201, 418, 599, 1'000'000}) board.lanes(0)[0].CountStatus(status);
+  for (const int status : {0, -1, 201, 418, 599, 1'000'000})
+    board.thread_slots(0)[0].CountStatus(status);
   const Totals totals = board.Sum(Clock::now());
   EXPECT_EQ(totals.by_status.back(), 6U);
   EXPECT_EQ(Sum(totals.by_status), 6U);
@@ -251,10 +253,10 @@ TEST(ScoreboardTest, SumNeverFallsWhileOthersWrite) {
   for (int worker = 0; worker < 2; ++worker) {
     writers.push_back(Fork([&board, worker] {
       for (int i = 0;; ++i) {
-        Lane& lane = board.lanes(worker)[static_cast<std::size_t>(i % 2)];
-        lane.CountStatus(i % 3 == 0 ? 200 : 503);
-        lane.CountBytes(1'000, 3);
-        lane.CountStage(static_cast<Stage>(i % 7), microseconds(i % 20'000));
+        ThreadSlot& thread_slot = board.thread_slots(worker)[static_cast<std::size_t>(i % 2)];
+        thread_slot.CountStatus(i % 3 == 0 ? 200 : 503);
+        thread_slot.CountBytes(1'000, 3);
+        thread_slot.CountStage(static_cast<Stage>(i % 7), microseconds(i % 20'000));
       }
     }));
   }

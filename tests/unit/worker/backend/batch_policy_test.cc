@@ -38,11 +38,11 @@ TEST_F(BatchPolicyTest, ALoneRequestGoesAtOnceEachTime) {
 TEST_F(BatchPolicyTest, GathersWhileOneIsOutUntilItIsBack) {
   EXPECT_EQ(Arrive(), Part::kAlone);
   EXPECT_EQ(Arrive(), Part::kLead);
-  EXPECT_EQ(policy_.LeaveAt(), kStart + kWait);
+  EXPECT_EQ(policy_.SendAt(), kStart + kWait);
   EXPECT_EQ(Arrive(kStart + milliseconds(1)), Part::kFollow);
-  EXPECT_EQ(policy_.LeaveAt(), kStart + kWait) << "counted from its opening on";
+  EXPECT_EQ(policy_.SendAt(), kStart + kWait) << "counted from its opening on";
   policy_.Back();
-  EXPECT_LT(policy_.LeaveAt(), kStart);
+  EXPECT_LT(policy_.SendAt(), kStart);
   policy_.Close();
   EXPECT_EQ(Arrive(), Part::kLead) << "the batch is out now";
 }
@@ -116,9 +116,9 @@ TEST_F(BatchPolicyTest, KeepsItsPromisesInEveryShortHistory) {
     ASSERT_EQ(before.policy.HasOpen(), before.rows > 0);
     if (before.rows > 0) {
       if (before.came_back) {
-        ASSERT_LE(before.policy.LeaveAt(), before.now);
+        ASSERT_LE(before.policy.SendAt(), before.now);
       } else {
-        ASSERT_EQ(before.policy.LeaveAt(), before.opened + kWait);
+        ASSERT_EQ(before.policy.SendAt(), before.opened + kWait);
         ASSERT_GT(before.out, 0) << "it waits for nothing";
       }
     }

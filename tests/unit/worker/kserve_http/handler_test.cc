@@ -55,7 +55,7 @@ class HandlerTest : public testing::Test {
   }
   fcgi::Response Serve(const fcgi::Request& request, Priority priority = Priority::kNormal) {
     http::Exchange exchange{.request = request,
-                            .lane = heavy_.lane,
+                            .thread_slot = heavy_.thread_slot,
                             .heavy = heavy_.steps,
                             .id = "id",
                             .problem_form = http::ProblemForm::kKserve,
@@ -270,7 +270,7 @@ TEST_F(HandlerTest, TheServerIsAskedBeforeALargeBodyIsRead) {
 }
 
 TEST_F(HandlerTest, ALargeBodyThatFindsNoTurnIsA503) {
-  HeavySteps other(heavy_.work, heavy_.board.lanes(0)[1], 2);
+  HeavySteps other(heavy_.work, heavy_.board.thread_slots(0)[1], 2);
   auto step = other.Begin(std::uint64_t{1} << 40, {});
   ASSERT_TRUE(step.ok());
   time_ = seconds(2);  // in which the server is asked first
@@ -338,7 +338,7 @@ TEST_F(HandlerTest, WhatCrashedAWorkerIsNotTriedAgain) {
   const std::string body = R"({"inputs":[]})";
   const fcgi::Request request = Make("POST", "/v2/models/m/infer", body);
   EXPECT_EQ(Serve(request).status, 200);
-  EXPECT_EQ(heavy_.lane.task.Load()->digest, quarantine().DigestOf(body));
+  EXPECT_EQ(heavy_.thread_slot.task.Load()->digest, quarantine().DigestOf(body));
   quarantine().Enter({.digest = quarantine().DigestOf(body),
                       .model = ModelName("m"),
                       .request_id = RequestName("before"),

@@ -64,7 +64,7 @@ class PictureInferenceTest : public testing::Test {
     const fcgi::Request request;
     const http::Exchange exchange{
         .request = request,
-        .lane = heavy_.lane,
+        .thread_slot = heavy_.thread_slot,
         .heavy = heavy_.steps,
         .id = "id",
         .problem_form = http::ProblemForm::kProblemJson,
@@ -74,7 +74,7 @@ class PictureInferenceTest : public testing::Test {
         {config_, client_, inference_, catalog_, heavy_.board.pool().quarantine, heavy_.work,
          spare_threads_},
         {.model = "faces", .picture = picture_, .parameters = parameters, .keep_pixels = true},
-        heavy_.lane.task, timings_);
+        heavy_.thread_slot.task, timings_);
   }
 
   // The status of the problem; 200 when there is none.

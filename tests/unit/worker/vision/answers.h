@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "worker/vision/tensor_view.h"
+#include "proto/datatype.h"
 
 namespace inferpool::vision {
 
 // Owns names and bytes that its views borrow.
 class Answer {
  public:
-  void Add(std::string name, std::string datatype, std::vector<std::int64_t> shape,
+  void Add(std::string name, const std::string& datatype, std::vector<std::int64_t> shape,
            const std::vector<float>& values) {
     const int type = datatype == "FP16" ? CV_16F : datatype == "INT32" ? CV_32S : CV_32F;
     cv::Mat converted;
@@ -28,9 +28,9 @@ class Answer {
     if (!bytes.empty()) {
       std::memcpy(bytes.data(), converted.data, bytes.size());
     }
-    owned_.push_back({std::move(name), std::move(datatype), std::move(bytes)});
+    owned_.push_back({std::move(name), std::move(shape), std::move(bytes)});
     const Owned& owned = owned_.back();
-    views_.push_back({owned.name, owned.datatype, std::move(shape), owned.bytes});
+    views_.push_back({owned.name, ParseDatatype(datatype), owned.shape, owned.bytes});
   }
 
   std::vector<TensorView>& views() { return views_; }
@@ -39,7 +39,7 @@ class Answer {
  private:
   struct Owned {
     std::string name;
-    std::string datatype;
+    std::vector<std::int64_t> shape;
     std::vector<std::byte> bytes;
   };
   std::list<Owned> owned_;

@@ -52,12 +52,14 @@ TEST(FinalBoxesTest, ACountBeyondTheRowsIsAnInternalError) {
 
 TEST(FinalBoxesTest, OutputsThatDoNotGoTogetherAreAnInternalError) {
   Answer answer = TwoRows({1}, 1);
-  answer.views()[3].shape = {4, 2};
+  const std::int64_t shape[] = {4, 2};
+  answer.views()[3].shape = shape;
   EXPECT_EQ(ReadEndToEnd(EndToEnd(), answer.views(), 0.25F).status().code(),
             absl::StatusCode::kInternal);
   for (const std::size_t shorter : {0U, 2U}) {  // the classes, the scores
     Answer short_one = TwoRows({1}, 1);
-    short_one.views()[shorter].shape = {1};
+    const std::int64_t one[] = {1};
+    short_one.views()[shorter].shape = one;
     short_one.views()[shorter].data = short_one.views()[shorter].data.first(4);
     EXPECT_EQ(ReadEndToEnd(EndToEnd(), short_one.views(), 0.25F).status().code(),
               absl::StatusCode::kInternal)

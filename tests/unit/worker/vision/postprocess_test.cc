@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <list>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "tests/unit/shared/pictures/data.h"
 #include "tests/unit/worker/vision/answers.h"
@@ -140,17 +142,27 @@ TEST_F(PostprocessTest, AnAnswerOfTheWrongShapeIsAnInternalError) {
     };
     EXPECT_EQ(code([](TensorView&) {}), absl::StatusCode::kOk);
     EXPECT_EQ(code([](TensorView& view) { view.name = "x"; }), absl::StatusCode::kInternal);
-    EXPECT_EQ(code([](TensorView& view) { view.datatype = "BYTES"; }), absl::StatusCode::kInternal);
+    EXPECT_EQ(code([](TensorView& view) { view.datatype = inference::TYPE_STRING; }),
+              absl::StatusCode::kInternal);
     EXPECT_EQ(code([](TensorView& view) { view.data = view.data.subspan(1); }),
               absl::StatusCode::kInternal);
-    EXPECT_EQ(code([](TensorView& view) { view.shape.insert(view.shape.begin(), 2); }),
+    const auto code_of_shape = [&](auto spoil) {
+      std::list<std::vector<std::int64_t>> shapes;
+      return code([&](TensorView& view) {
+        std::vector<std::int64_t>& shape =
+            shapes.emplace_back(view.shape.begin(), view.shape.end());
+        spoil(shape);
+        view.shape = shape;
+      });
+    };
+    EXPECT_EQ(code_of_shape([](auto& shape) { shape.insert(shape.begin(), 2); }),
               absl::StatusCode::kInternal);
-    EXPECT_EQ(code([](TensorView& view) { view.shape.back() *= -1; }), absl::StatusCode::kInternal);
-    EXPECT_EQ(code([](TensorView& view) {
-                view.shape = {std::numeric_limits<std::int64_t>::max(), 2};
+    EXPECT_EQ(code_of_shape([](auto& shape) { shape.back() *= -1; }), absl::StatusCode::kInternal);
+    EXPECT_EQ(code_of_shape([](auto& shape) {
+                shape = {std::numeric_limits<std::int64_t>::max(), 2};
               }),
               absl::StatusCode::kInternal);
-    EXPECT_EQ(code([](TensorView& view) { view.shape = {2, 2, 2}; }), absl::StatusCode::kInternal);
+    EXPECT_EQ(code_of_shape([](auto& shape) { shape = {2, 2, 2}; }), absl::StatusCode::kInternal);
   }
 }
 

@@ -73,7 +73,7 @@ class AttemptsTest : public testing::Test {
   }
 
   ModelCallCounts counts_{};
-  CallContext context_{&counts_};
+  SharedByCalls context_{&counts_};
   std::size_t count_ = 2;
   std::array<bool, 3> may_connect_ = {true, true, true};
   std::array<Breaker, 3> breakers_ = {Breaker{BreakerPolicy{}}, Breaker{BreakerPolicy{}},
@@ -376,7 +376,7 @@ TEST_F(AttemptsTest, RepeatsAsTheRuleSaysWhateverTheServersStates) {
     const bool other_may_connect = bit(5);
     SCOPED_TRACE(state);
 
-    CallContext context;
+    SharedByCalls context;
     std::array<Breaker, 2> breakers = {Breaker{BreakerPolicy{}}, Breaker{BreakerPolicy{}}};
     const std::array<Candidate, 2> before = {{{&breakers[0], true}, {&breakers[1], true}}};
     const std::array<Candidate, 2> after = {

@@ -319,7 +319,7 @@ struct Sent {
 // A call to the model "faces", attempt by attempt.
 std::vector<Sent> SendAll(const Client& client, const CallLimits& limits) {
   std::vector<Sent> sent;
-  Attempts attempts = client.Begin(limits.deadline);
+  Attempts attempts = client.NewAttempts(limits.deadline);
   while (auto attempt = attempts.Next(client.Candidates(), Clock::now())) {
     const std::size_t target = attempt->target;
     const Answer answer = client.Send(*std::move(attempt), "ModelInfer", Bytes(Request()), limits);

@@ -1,0 +1,49 @@
+#include "worker/backend/rpc/health_checker.h"
+
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+#include "worker/backend/rpc/readiness_checks.h"
+
+namespace inferpool::backend {
+namespace {
+
+using Targets = std::span<const std::unique_ptr<Target>>;
+
+// A server that is back is found within this and its breaker half open; at the next one, closed.
+constexpr std::chrono::milliseconds kPause{100};
+constexpr std::chrono::milliseconds kPatience{1'000};
+
+// At most one question is out to each target, so that a hung one keeps no other one waiting.
+void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
+  std::vector<ReadinessChecks::Stub*> stubs;
+  for (const auto& target : targets) stubs.push_back(&target->stub());
+  ReadinessChecks questions(stubs);
+  while (!stop.stop_requested()) {
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+      if (targets[i]->WantsProbe() && !questions.IsOut(i)) {
+        questions.Ask(i, Deadline::After(kPatience));
+      }
+    }
+    if (!questions.AnyOut()) return;
+    const Deadline pause = Deadline::After(kPause);
+    while (const auto answer = questions.Next(pause)) {
+      targets[answer->server]->Probed(answer->result, Message(answer->ready));
+    }
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+      if (questions.IsOverdue(i, Clock::now())) {
+        targets[i]->Probed(Breaker::ProbeResult::kUnanswered, "it reads nothing");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+HealthChecker::HealthChecker(Targets targets, WakeEvent& bell)
+    : thread_([targets, &bell](const std::stop_token& stop) {
+        while (bell.Await(stop)) ProbeUntilAllIsWell(targets, stop);
+      }) {}
+
+}  // namespace inferpool::backend
