@@ -32,8 +32,8 @@ absl::StatusOr<std::vector<std::string_view>> DecodeBytes(std::span<const std::b
                                                           std::int64_t count);
 
 // The tensors of one message, in its order. The views point into the message, which must outlive
-// the list and not change, or into memory that is aligned to 8 bytes and lives as long as the list:
-// there lie typed contents of BYTES and of 8 and 16 bits, which had to be rewritten.
+// the list and not change, or into memory of the list's own, aligned to 8 bytes:
+// typed contents of BYTES and of 8 and 16 bits, which it has to rewrite.
 class TensorList {
  public:
   TensorList() = default;

@@ -94,7 +94,7 @@ std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
   exchange.holder = std::get<std::shared_ptr<const http::KeyHolder>>(std::move(identified));
   const ApiKey& key = exchange.holder->key;
   exchange.heavy.set_client(HeavyClientOfKey(key.name));
-  // A request that nginx sends again was counted by the worker that died.
+  // nginx sends a request again when a worker died on it, which had counted it.
   const auto [allowed, retry_after] = exchange.request.again
                                           ? RateMeter::Decision{.allowed = true, .retry_after = {}}
                                           : exchange.holder->meter->Admit(key.rate, now);
@@ -154,7 +154,7 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
 
 fcgi::Response Answer(Exchange& exchange, const Services& services, const Route& route) {
   const absl::Status& body_status = exchange.request.body_status;
-  if (absl::IsResourceExhausted(body_status)) {  // it waited too long, whatever it asks for
+  if (absl::IsResourceExhausted(body_status)) {  // whatever it asks for
     return exchange.Fail(http::BodyProblem(body_status));
   }
   if (const auto problem = Admit(exchange, services)) return exchange.Fail(*problem);

@@ -11,7 +11,7 @@ class Router {
   explicit Router(const http::Services& services) : services_(services) {}
 
   // Identifies the client, hands the request to the handler of its path, adds the headers that all
-  // answers have, counts the request in `thread slot`, and logs it. Never throws and never fails:
+  // answers have, counts the request in `thread_slot`, and logs it. Never throws and never fails:
   // errors are answers.
   [[nodiscard]] fcgi::Response Handle(const fcgi::Request& request, ThreadSlot& thread_slot) const;
 

@@ -12,16 +12,16 @@
 
 namespace inferpool::fcgi {
 
-// Reports of the newest crashes are kept, as many.
+// The newest reports are kept, as many as this.
 inline constexpr std::size_t kMaxCrashReports = 64;
 
 struct Crash {
   int slot;
   pid_t pid;
   int wait_status;  // as waitpid gives it
-  std::optional<int>
-      stuck_thread_slot;  // it was killed because that one's request was over its time
-  // The process has our program mapped where we have it: its addresses can be given names.
+  // The process was killed because this thread slot's request was over its time.
+  std::optional<int> stuck_thread_slot;
+  // The process ran our program at our addresses, so we can name its functions.
   bool same_program;
 };
 

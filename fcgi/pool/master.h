@@ -1,5 +1,6 @@
-// The master process: one thread, one loop over signals, a clock, its children's pidfds, their bell
-// and the control socket. The Supervisor decides, the master acts.
+// The master process: one thread, one loop over signals, a clock, its children's pidfds, the
+// descriptor by which they wake it (master_wakeup.h) and the control socket. The Supervisor
+// decides, the master acts.
 //
 //   SIGTERM, SIGINT   drain and stop; a second SIGINT: at once
 //   SIGHUP            read the configuration again
@@ -44,8 +45,8 @@ struct MasterSetup {
 log::Level LogLevel(const Config& config);
 
 // Runs until SIGTERM or SIGINT has stopped all children. Call BlockSignals before. The process must
-// have no other thread. Returns the exit
-// status: a failure when the state folder goes away before a worker is ready.
+// have no other thread. Returns the exit status: a failure when the state folder goes away before a
+// worker is ready.
 int RunMaster(MasterSetup setup);
 
 }  // namespace inferpool::fcgi

@@ -46,7 +46,7 @@ class Master {
   void Adopt(const Handover& handover);
   void CheckStateFolder();
 
-  // Acting can fail (no process to be had), which is an event of its own: until it is quiet.
+  // Performs the actions that are due until none is: one that fails causes new ones.
   void Act();
   int PollTimeoutMs() const;
   void ReadSignals();

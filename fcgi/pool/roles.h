@@ -30,7 +30,7 @@ struct ChildContext {
   bool successor;  // it replaces one that still serves, so it must be able to serve as well
   ProcessRow& row;
 
-  // Tells the master that the process is ready. For all but workers, of which Serve does so.
+  // Tells the master that the process is ready. Workers do not call it: Serve does it for them.
   void SayReady() const;
 };
 

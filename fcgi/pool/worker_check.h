@@ -40,7 +40,8 @@ class WorkerStepWatch {
   std::vector<StepWatch> steps_;  // by thread slot
 };
 
-// The process is stopped (SIGSTOP, a debugger): what it has in work waits for it, not it for that.
+// True when the process is stopped (SIGSTOP, a debugger). Its requests are late because it is
+// stopped, so none of them is stuck.
 bool IsStopped(pid_t pid);
 
 // The worker is over one of the bounds of `recycle` that only the master looks at: age and memory.

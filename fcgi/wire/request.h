@@ -40,14 +40,15 @@ struct Request {
   //   INVALID_ARGUMENT     the length is not a number
   //   OUT_OF_RANGE         longer than the limit; nothing was read
   //   DATA_LOSS            the connection ended, or paused too long, before the body did
-  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread
+  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread, or there is no memory for
+  //                        its body now
   absl::Status body_status;
   std::string_view body;
 
   std::chrono::microseconds queue{0};  // between nginx's hand-off and acceptance; 0 when unknown
   std::chrono::microseconds read{0};   // reading parameters and body
   TimePoint accepted;
-  bool again = false;  // nginx sends it once more, because a worker died on it
+  bool again = false;  // nginx sends it once more: a worker died on it, or none could be reached
   // Stopped when the client has disconnected and nobody waits for the answer any more.
   std::stop_token departed;
 

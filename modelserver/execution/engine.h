@@ -41,7 +41,8 @@ class Engine {
   // itself.
   virtual void Run(std::span<Execution> batch) = 0;
 
-  // True when Run never takes longer than a copy of its inputs.
+  // True when Run never takes longer than a copy of its inputs. The thread at the queue of calls
+  // then runs a small request itself instead of waking another one.
   virtual bool instant() const { return false; }
 };
 

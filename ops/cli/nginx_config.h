@@ -14,7 +14,7 @@ extern const std::string_view kNginxTemplate;
 
 // What nginx's configuration depends on besides ours.
 struct NginxHost {
-  // Whom nginx's workers run as, and of which group, which only root can choose; empty: whoever
+  // The `user` line of nginx's workers, which only root can choose; empty: they run as whoever
   // starts nginx.
   std::string user;
   // Whether a socket can be bound to [::]. nginx does not start when it is told to and cannot.

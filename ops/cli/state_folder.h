@@ -1,5 +1,5 @@
-// The state folder: whose it may be, and what is in it. Whoever else may write there could lead us,
-// who may be root, to files of others, so such a folder is refused.
+// The state folder: whose it may be, and what is in it. A folder where others may write is refused:
+// they could redirect our writes, perhaps root's, to other files.
 #pragma once
 
 #include <string>

@@ -54,17 +54,17 @@ void ModelServers::Run(const std::stop_token& stop) {
   const std::size_t servers = client_.targets();
   std::vector<backend::ReadinessChecks::Stub*> stubs;
   for (std::size_t i = 0; i < servers; ++i) stubs.push_back(&client_.stub(i));
-  backend::ReadinessChecks questions(stubs);
+  backend::ReadinessChecks checks(stubs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < servers; ++i) {
-      if (!questions.IsOut(i)) questions.Ask(i, Deadline::After(kPatience));
+      if (!checks.IsOut(i)) checks.Ask(i, Deadline::After(kPatience));
     }
     const Deadline pause = Deadline::After(kPause);
-    while (const auto answer = questions.Next(pause)) {
+    while (const auto answer = checks.Next(pause)) {
       Take(answer->server, answer->ready, answer->in_part);
     }
     for (std::size_t i = 0; i < servers; ++i) {
-      if (questions.IsOverdue(i, Clock::now())) {
+      if (checks.IsOverdue(i, Clock::now())) {
         Take(i, absl::DeadlineExceededError("the model server reads nothing"), false);
       }
     }

@@ -1,5 +1,5 @@
-// Wakes the master. A child that has changed its row of the scoreboard calls Ring(), and the
-// master, which polls the descriptor, looks at the scoreboard. Ring() never waits. The descriptor
+// Wakes the master. A child that has changed its row of the scoreboard calls Wake(), and the
+// master, which polls the descriptor, looks at the scoreboard. Wake() never waits. The descriptor
 // outlives a change of the master's program.
 #pragma once
 
@@ -17,10 +17,10 @@ class MasterWakeup {
   MasterWakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
   explicit MasterWakeup(FileDescriptor fd) : fd_(std::move(fd)) {}
 
-  // Readable after a Ring() until the next Clear().
+  // Readable after a Wake() until the next Clear().
   int fd() const { return fd_.get(); }
 
-  void Ring() const {
+  void Wake() const {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(fd_.get(), &one, sizeof(one));
   }

@@ -232,7 +232,7 @@ HistogramTotal Read(const Histogram& histogram);
 // Maps the memory, which children forked afterwards share. It goes when the last process does.
 class Scoreboard {
  public:
-  // Makes one with room for `slots` workers of up to `thread slots` threads. Unused memory costs
+  // Makes one with room for `slots` workers of up to `thread_slots` threads. Unused memory costs
   // nothing.
   static absl::StatusOr<Scoreboard> Create(int slots, int thread_slots);
 

@@ -1,8 +1,8 @@
 // The configuration: one JSON file with comments, every key optional.
 //
-// The keys, their defaults, limits and documentation stand in one table (config_keys.cc). Parsing,
-// `inferpool check`, the table in docs/configuration.md and the example file are made from it or
-// checked against it.
+// The members here have the defaults. The keys, their limits and their documentation are one table
+// (config_keys.cc). Parsing, `inferpool check`, the table in docs/configuration.md and the example
+// file are made from both or checked against them.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// The table of configuration keys, the only place that has a key, its limits and its meaning.
+// The table of configuration keys: their names, limits, meanings and effects. The members that they
+// set, with the defaults, are in config.h.
 #pragma once
 
 #include <span>

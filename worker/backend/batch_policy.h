@@ -34,7 +34,8 @@ class BatchPolicy {
   // time is over before half of its own time is: the leader's deadline is the batch's.
   Part Arrive(std::span<const std::int64_t> shape, Deadline deadline, TimePoint now);
 
-  // The open batch has room for no more than `rows`; said at once after Arrive's kLead.
+  // The open batch has room for no more than `rows`. To be called right after Arrive returned
+  // kLead.
   void Limit(int rows);
 
   // Whether a batch may be joined. A full one is closed by that, and counts as out.
@@ -46,7 +47,7 @@ class BatchPolicy {
   // Closes the open batch; it counts as out.
   void Close();
 
-  // A batch that was out, or one that will not be sent, is none any more.
+  // A batch has come back, or will not be sent.
   void Back();
 
  private:

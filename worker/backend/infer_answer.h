@@ -30,7 +30,7 @@ class InferAnswer {
   // The answer of a plain call, with the promises and errors of ReadOutputs (proto/tensor.h).
   static absl::StatusOr<InferAnswer> FromMessage(inference::ModelInferResponse message);
 
-  // `message` is without its raw contents, which are `raw`: aligned to 8, kept alive by `storage`.
+  // `raw` has the raw contents, aligned to 8 bytes and kept alive by `storage`; `message` has none.
   // An output of `places` is the place's memory, unless the server sent it as raw contents all the
   // same; servers add either an empty raw entry for such an output (Triton) or none. As many checks
   // and the same errors as FromMessage; INVALID_ARGUMENT also for an output that does not fit its

@@ -36,15 +36,15 @@ class InferenceClient {
   struct ModelBatches;
 
  public:
-  // One picture's place. Others may wait for it: call Infer, or destroy it, as soon as may be. One
+  // One picture's row. Others may wait for it: call Infer, or destroy it, without delay. For one
   // thread.
   class Row {
    public:
     // To be filled in before Infer, and gone after it; has what was there before.
     std::span<std::byte> bytes() const { return row_.bytes(); }
 
-    // Once. Returns soon after the request's deadline or its client's departure, but for the leader
-    // of a batch whose client left: its thread serves the others of its batch to the end. A row is
+    // To be called once. Returns soon after the request's deadline, and soon after its client has
+    // left. Exception: a leader whose client has left finishes its batch first. A row is
     // sent alone when it was not ready to go with its batch, when the batch failed in a way that
     // another row can be guilty of, or when the leader's deadline was too early for it. Errors:
     // those of the model server and of client.h; CANCELLED when the client left; DEADLINE_EXCEEDED.

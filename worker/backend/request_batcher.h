@@ -61,8 +61,8 @@ class RequestBatcher {
  public:
   using BatchAnswer = absl::StatusOr<std::shared_ptr<const InferAnswer>>;
 
-  // A request's place in a batch. Others wait for what is written to it: go on, or destroy it, as
-  // soon as may be. One thread.
+  // A request's row in a batch. The batch waits for it: fill it in, or destroy it, without delay.
+  // For one thread.
   class Row {
    public:
     Row(Row&& other) noexcept = default;

@@ -20,7 +20,8 @@ struct Kind {
   std::string_view title;
 };
 
-// Every type with its status and title: the table in docs/errors.md has the same rows.
+// Every type of a worker's problems with its status and title: rows of the table in docs/errors.md,
+// which has those of nginx as well.
 constexpr std::array kKinds = {
     Kind{"bad-request", 400, "The request is malformed"},
     Kind{"bad-parameter", 400, "A parameter is not allowed"},

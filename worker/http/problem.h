@@ -1,7 +1,8 @@
 // What went wrong with a request, and how clients are told: as RFC 9457 asks
 // (application/problem+json), and under /v2 in the form that clients of KServe look for as well.
 //
-// This is the only table of problems and the only place that writes them.
+// All problems of a worker are here, and only this writes them. nginx has a table of its own for
+// what it refuses (nginx/inferpool.conf.in).
 #pragma once
 
 #include <cstddef>

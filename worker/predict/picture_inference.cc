@@ -103,7 +103,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   const auto& [model, picture, parameters, keep_pixels] = question;
   const backend::CallLimits& limits = exchange.limits;
 
-  // Unless it crashed a worker before, a crash from here on is this picture's doing.
+  // From here on a crash is blamed on this picture, unless it is known to crash workers.
   const Digest digest = services.quarantine.DigestOf(picture);
   if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
@@ -126,7 +126,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
     return http::BackendProblem(admits, model);
   }
 
-  // A batch's later pictures may be.
+  // In a batch, later pictures can be too late.
   if (auto problem = TooLate(limits, model)) return *std::move(problem);
 
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));

@@ -19,8 +19,9 @@ std::size_t RowBytes(const InputLayout& layout, cv::Size input);
 // it), into `row`, which is RowBytes(layout, placement.input) long and aligned for the datatype.
 // `bgr` is CV_8UC3, upright, decoded with placement.reduction.
 //
-// Interpolation: INTER_LINEAR as Ultralytics has it; where crop and any-size shrink, after halving
-// as often as fits, in place of the antialiasing that torchvision has.
+// Interpolation: INTER_LINEAR, as Ultralytics has it. When a crop or an any-size input shrinks the
+// picture, it is first halved as often as possible, in place of the antialiasing that torchvision
+// has.
 //
 // Thread safe. INVALID_ARGUMENT: `row` or `bgr` is not as said. RESOURCE_EXHAUSTED: out of memory.
 absl::Status WriteInput(const cv::Mat& bgr, const Placement& placement, const InputLayout& layout,

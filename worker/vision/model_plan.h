@@ -75,9 +75,8 @@ struct ModelPlan {
 // The input is FP32, FP16 or UINT8, [3, height, width] or [height, width, 3]; or it takes the
 // picture's file: BYTES [1], or UINT8 [-1]. Then input_size and resize say how the server places
 // the picture, so that boxes find their way back; without input_size boxes are in the picture's own
-// pixels, upright. max_batch_size > 0
-// puts a batch before every shape; so does a leading 1 or -1 on an input of four dimensions
-// otherwise. The family, when not given:
+// pixels, upright. max_batch_size > 0 puts a batch before every shape; so does, without it, a
+// leading 1 or -1 on an input of four dimensions. The family, when not given:
 // 1. outputs named num_dets, det_boxes, det_scores and det_classes: end_to_end;
 // 2. the one output of two dimensions (of several, the others being masks or the like):
 //    [N <= 1000, 6] is nms_free, and so is [-1, 6] with several class names; 4 + class names first

@@ -11,10 +11,9 @@
 namespace inferpool::vision {
 
 // Returns `placement` (of the whole picture) with the largest `reduction` of 1, 2, 4 and 8 that
-// leaves at least as many decoded pixels as placement.content has, on both axes. Other formats than
-// JPEG get
-// 1. libjpeg-turbo has other scales too, but without SIMD code they are slower than the next larger
-// one of these.
+// leaves at least as many decoded pixels as placement.content has, on both axes. Formats other than
+// JPEG keep the reduction 1. libjpeg-turbo has other scales too, but without SIMD code they are
+// slower than the next larger one of these.
 //
 // `source` then covers whole decoded pixels, so that boxes map back exactly. It may differ from the
 // original, and reach beyond the picture, by less than `reduction`.

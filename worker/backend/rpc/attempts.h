@@ -10,7 +10,7 @@
 // A call goes to the next server in turn whose breaker admits it. A call that is UNAVAILABLE is
 // repeated once, if the retry budget allows it and time is left: at another server when one admits
 // it, and at the same one only when its connection broke and gRPC can connect again. A server that
-// is too busy is not asked twice.
+// is too busy is not asked twice. StartAgain begins a new call with the same rules.
 #pragma once
 
 #include <atomic>
@@ -65,7 +65,8 @@ class Attempts {
   // How the attempt that Next gave last has ended.
   void Record(const absl::Status& status, Breaker::Outcome outcome);
 
-  // The call begins again: the attempt was answered, but with an error that another request avoids.
+  // The call begins again: the attempt was answered, but with an error that a request encoded
+  // otherwise avoids (the server does not know the shared memory).
   // So it is counted as a call of its own, goes to the next server in turn, and may be repeated.
   void StartAgain();
 

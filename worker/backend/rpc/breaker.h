@@ -6,8 +6,8 @@
 //   half open ── its one call fails, or probes stay unanswered ──> open
 //
 // What does not tell a hung server from a slow model (a missed deadline, an answer UNAVAILABLE over
-// a connection that lives on) only raises a doubt: the prober then asks the server itself, and its
-// silence opens the breaker. So one model's full queue takes no other model from its users.
+// a connection that lives on) only raises a doubt: the health checker then asks the server itself,
+// and its silence opens the breaker. So one model's full queue takes no other model from its users.
 //
 // Thread safe. Time comes in as an argument.
 #pragma once
@@ -75,10 +75,10 @@ class Breaker {
   // A call takes unusually long.
   void Doubt();
 
-  // True while the prober should ask the server.
+  // True while the health checker should ask the server.
   bool WantsProbe() const;
 
-  // What the prober found. True when this opened the breaker.
+  // What the health checker found. True when this opened the breaker.
   bool Probed(ProbeResult result, TimePoint now);
 
   State state(TimePoint now) const;

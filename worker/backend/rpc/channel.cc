@@ -32,7 +32,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int messag
   arguments.SetInt(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);
   // What is not set, and why:
   // Keepalive pings: a stock Triton takes one without data every 300 s for abuse. A hung server is
-  // found by the prober, which asks it (prober.h).
+  // found by the health checker, which asks it (health_checker.h).
   // HTTP/2 windows, frame and write buffer sizes, the probing for bandwidth and delay: gRPC makes
   // the window as large as a message that is being read, so none of them changed the time of a
   // call of 4.9 MB by more than its noise, 5 %, on a unix socket or loopback TCP; and on a long

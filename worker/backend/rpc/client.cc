@@ -57,11 +57,11 @@ absl::StatusOr<grpc::ByteBuffer> ToBytes(const google::protobuf::Message& messag
 
 std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>& names,
                                                  int message_mb, const ClientOptions& options,
-                                                 WakeEvent& bell) {
+                                                 WakeEvent& wake) {
   std::vector<std::unique_ptr<Target>> targets;
   targets.reserve(names.size());
   for (const std::string& name : names) {
-    targets.push_back(std::make_unique<Target>(name, message_mb, options, bell));
+    targets.push_back(std::make_unique<Target>(name, message_mb, options, wake));
   }
   return targets;
 }
@@ -78,12 +78,12 @@ absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
   std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets_) stubs.push_back(&target->stub());
-  ReadinessChecks questions(stubs);
-  for (std::size_t i = 0; i < stubs.size(); ++i) questions.Ask(i, deadline);
+  ReadinessChecks checks(stubs);
+  for (std::size_t i = 0; i < stubs.size(); ++i) checks.Ask(i, deadline);
   const Deadline end(deadline.at() + kGrace);
   absl::Status first_error;
-  while (questions.AnyOut()) {
-    const auto answer = questions.Next(end);
+  while (checks.AnyOut()) {
+    const auto answer = checks.Next(end);
     if (!answer) return absl::DeadlineExceededError("the model server did not answer in time");
     if (answer->ready.ok()) return answer->ready;
     if (first_error.ok()) first_error = answer->ready;

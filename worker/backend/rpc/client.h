@@ -41,7 +41,7 @@ class Client {
   Client(const std::vector<std::string>& targets, int message_mb,
          const ClientOptions& options = {});
 
-  // OK as soon as one of the servers can be sent requests (ready_questions.h).
+  // OK as soon as one of the servers can be sent requests (readiness_checks.h).
   absl::Status ServerReady(Deadline deadline) const;
 
   // Names of the models that are ready, sorted, each once.
@@ -77,7 +77,7 @@ class Client {
   absl::StatusOr<grpc::ByteBuffer> Infer(const grpc::ByteBuffer& request,
                                          const CallLimits& limits) const;
 
-  // The parts of a call whose request differs from server to server (as in Call, client.cc): its
+  // The parts of a call whose request differs from server to server, for InferenceClient::Call: its
   // attempts, what they choose from, and the sending of one. The client must outlive them.
   Attempts NewAttempts(Deadline deadline) const { return {context_, deadline}; }
   std::vector<Candidate> Candidates() const;

@@ -19,20 +19,20 @@ constexpr std::chrono::milliseconds kPatience{1'000};
 void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
   std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets) stubs.push_back(&target->stub());
-  ReadinessChecks questions(stubs);
+  ReadinessChecks checks(stubs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < targets.size(); ++i) {
-      if (targets[i]->WantsProbe() && !questions.IsOut(i)) {
-        questions.Ask(i, Deadline::After(kPatience));
+      if (targets[i]->WantsProbe() && !checks.IsOut(i)) {
+        checks.Ask(i, Deadline::After(kPatience));
       }
     }
-    if (!questions.AnyOut()) return;
+    if (!checks.AnyOut()) return;
     const Deadline pause = Deadline::After(kPause);
-    while (const auto answer = questions.Next(pause)) {
+    while (const auto answer = checks.Next(pause)) {
       targets[answer->server]->Probed(answer->result, Message(answer->ready));
     }
     for (std::size_t i = 0; i < targets.size(); ++i) {
-      if (questions.IsOverdue(i, Clock::now())) {
+      if (checks.IsOverdue(i, Clock::now())) {
         targets[i]->Probed(Breaker::ProbeResult::kUnanswered, "it reads nothing");
       }
     }
@@ -41,9 +41,9 @@ void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
 
 }  // namespace
 
-HealthChecker::HealthChecker(Targets targets, WakeEvent& bell)
-    : thread_([targets, &bell](const std::stop_token& stop) {
-        while (bell.Await(stop)) ProbeUntilAllIsWell(targets, stop);
+HealthChecker::HealthChecker(Targets targets, WakeEvent& wake)
+    : thread_([targets, &wake](const std::stop_token& stop) {
+        while (wake.Await(stop)) ProbeUntilAllIsWell(targets, stop);
       }) {}
 
 }  // namespace inferpool::backend

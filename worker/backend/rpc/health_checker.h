@@ -14,9 +14,9 @@ namespace inferpool::backend {
 
 class HealthChecker {
  public:
-  // Looks at the targets whenever `bell` rings, until none wants it any more, in a thread of its
-  // own, which ends with the prober. `targets` and `bell` must outlive it.
-  HealthChecker(std::span<const std::unique_ptr<Target>> targets, WakeEvent& bell);
+  // Looks at the targets whenever `wake` is woken, until none wants it any more, in a thread of its
+  // own, which ends with this. `targets` and `wake` must outlive it.
+  HealthChecker(std::span<const std::unique_ptr<Target>> targets, WakeEvent& wake);
 
  private:
   std::jthread thread_;

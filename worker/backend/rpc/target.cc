@@ -9,9 +9,10 @@
 
 namespace inferpool::backend {
 
-Target::Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& prober)
+Target::Target(std::string name, int message_mb, const ClientOptions& options,
+               WakeEvent& health_checker)
     : name_(std::move(name)),
-      health_checker_(prober),
+      health_checker_(health_checker),
       counts_(options.counts),
       breaker_(options.breaker) {
   for (int i = 0; i < options.channels; ++i) {
@@ -39,14 +40,14 @@ Answer Target::Call(Breaker::CallPermit permit, std::string_view method,
   if (channel.MayConnect()) {
     reply = channel.calls.Call(method, request, limits, {.given_up = GivenUp(), .on_slow = [this] {
                                                            breaker_.Doubt();
-                                                           health_checker_.Ring();
+                                                           health_checker_.Wake();
                                                          }});
   } else {
     reply = {absl::UnavailableError("there is no connection to the model server"), true};
   }
   const Breaker::Outcome outcome = OutcomeOf(reply.message.status().code(), channel.MayConnect());
   if (permit.Record(outcome, Clock::now())) CountOpening(Message(reply.message.status()));
-  if (outcome != Breaker::Outcome::kAnswered) health_checker_.Ring();
+  if (outcome != Breaker::Outcome::kAnswered) health_checker_.Wake();
   return {std::move(reply.message), reply.server_done, outcome};
 }
 

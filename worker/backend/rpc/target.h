@@ -38,8 +38,8 @@ struct Answer {
 // Thread safe.
 class Target {
  public:
-  // `prober` is rung when there is something to look at, and outlives the target.
-  Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& prober);
+  // `health_checker` is woken when there is something to look at, and outlives the target.
+  Target(std::string name, int message_mb, const ClientOptions& options, WakeEvent& health_checker);
 
   const std::string& name() const { return name_; }
   Breaker& breaker() { return breaker_; }

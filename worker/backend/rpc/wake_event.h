@@ -8,31 +8,31 @@
 
 namespace inferpool::backend {
 
-// Thread safe. A ring that nobody waits for is kept.
+// Thread safe. A Wake() that nobody waits for is kept.
 class WakeEvent {
  public:
-  void Ring() {
+  void Wake() {
     {
       const MutexLock lock(mutex_);
-      rung_ = true;
+      woken_ = true;
     }
     changed_.notify_one();
   }
 
-  // Waits for a ring; false when `stop` is stopped instead.
+  // Waits for a Wake(); false when `stop` is stopped instead.
   bool Await(const std::stop_token& stop) {
     MutexLock lock(mutex_);
     if (!changed_.wait(lock.native(), stop,
-                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return rung_; }))
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return woken_; }))
       return false;
-    rung_ = false;
+    woken_ = false;
     return true;
   }
 
  private:
   Mutex mutex_;
   std::condition_variable_any changed_;
-  bool rung_ ABSL_GUARDED_BY(mutex_) = false;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace inferpool::backend

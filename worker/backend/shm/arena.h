@@ -91,7 +91,8 @@ class Arena : public std::enable_shared_from_this<Arena> {
   const std::string& name() const { return name_; }
   std::size_t size() const { return size_; }
 
-  // A block with the contents that it happens to have; of nothing when there is no room.
+  // Returns a block with the contents that it happens to have; an empty lease when there is no
+  // room.
   Lease Allocate(std::size_t bytes);
 
   // Half of it is retired: it is time for another arena.

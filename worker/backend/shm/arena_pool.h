@@ -17,9 +17,10 @@ class ArenaPool {
   // Makes nothing yet. `arena_bytes`: what each of the at most two segments takes of /dev/shm.
   ArenaPool(std::string domain, std::size_t arena_bytes);
 
-  // A block of the present arena. A worn one is replaced here, but only once its own predecessor's
-  // name is swept, so that calls which fail one after the other cannot fill /dev/shm. Of nothing
-  // when there is no room or no arena can be made; the latter is tried again some seconds later.
+  // Returns a block of the present arena; an empty lease when there is no room, or no arena can be
+  // made, which is tried again some seconds later. A worn arena is replaced here, but only after
+  // the sweep has removed the one before it, so that calls which fail one after the other cannot
+  // fill /dev/shm.
   Lease Allocate(std::size_t bytes, TimePoint now);
 
   // Lets go of the arena: its name's lock ends with its last lease.

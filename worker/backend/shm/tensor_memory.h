@@ -18,9 +18,9 @@ class TensorMemory {
                std::size_t message_bytes);
 
   // Memory for `rows` rows, which is at least one, of `row_bytes` each; or for half as many, a
-  // quarter and so on, if there is not so much. Of nothing when there is none for one. Only a
-  // single row goes to the heap for want of shared memory: few rows there are better than many
-  // elsewhere.
+  // quarter and so on, if there is not so much. Returns an empty lease when not even one row fits.
+  // Only a single row goes to the heap for want of shared memory: few rows there are better than
+  // many elsewhere.
   Lease AllocateRows(std::size_t row_bytes, int rows);
 
   // As ArenaPool::Close.

@@ -37,9 +37,9 @@ class ReadinessChecksTest : public testing::Test {
   using Stub = inference::GRPCInferenceService::Stub;
 
   ReadinessChecks::Answer Ask() { return Ask(questions_); }
-  static ReadinessChecks::Answer Ask(ReadinessChecks& questions) {
-    questions.Ask(0, Deadline::After(seconds(20)));
-    const auto answer = questions.Next(Deadline::After(seconds(40)));
+  static ReadinessChecks::Answer Ask(ReadinessChecks& checks) {
+    checks.Ask(0, Deadline::After(seconds(20)));
+    const auto answer = checks.Next(Deadline::After(seconds(40)));
     if (!answer) {
       ADD_FAILURE() << "no answer";
       return {0, Result::kUnanswered, absl::UnknownError("none")};
@@ -90,8 +90,8 @@ TEST_F(ReadinessChecksTest, WithoutAModelItIsNotReady) {
   for (const std::vector<FakeIndexEntry>& index :
        {std::vector<FakeIndexEntry>{}, {kBroken}, {{"faces", "1", "UNLOADING"}}}) {
     server_.SetIndex(index);
-    ReadinessChecks questions({stub_.get()});
-    const auto answer = Ask(questions);
+    ReadinessChecks checks({stub_.get()});
+    const auto answer = Ask(checks);
     EXPECT_EQ(answer.result, Result::kNotReady);
     EXPECT_TRUE(absl::IsUnavailable(answer.ready)) << answer.ready;
     EXPECT_FALSE(answer.in_part);

@@ -11,30 +11,30 @@ namespace inferpool::backend {
 namespace {
 
 TEST(WakeEventTest, ARingThatNobodyWaitedForIsKeptOnce) {
-  WakeEvent bell;
-  bell.Ring();
-  bell.Ring();
+  WakeEvent event;
+  event.Wake();
+  event.Wake();
   std::stop_source stop;
-  EXPECT_TRUE(bell.Await(stop.get_token()));
+  EXPECT_TRUE(event.Await(stop.get_token()));
   stop.request_stop();
-  EXPECT_FALSE(bell.Await(stop.get_token()));
+  EXPECT_FALSE(event.Await(stop.get_token()));
 }
 
 TEST(WakeEventTest, StoppingEndsTheWait) {
-  WakeEvent bell;
+  WakeEvent event;
   std::atomic<bool> rang = true;
   {
-    std::jthread waiting([&](const std::stop_token& stop) { rang = bell.Await(stop); });
+    std::jthread waiting([&](const std::stop_token& stop) { rang = event.Await(stop); });
   }
   EXPECT_FALSE(rang);
 }
 
 TEST(WakeEventTest, TheLastRingIsNeverMissed) {
-  WakeEvent bell;
+  WakeEvent event;
   std::atomic<int> work = 0;
   std::atomic<int> done = 0;
   std::jthread waiting([&](const std::stop_token& stop) {
-    while (bell.Await(stop)) done += work.exchange(0);
+    while (event.Await(stop)) done += work.exchange(0);
   });
   {
     std::vector<std::jthread> ringing;
@@ -42,7 +42,7 @@ TEST(WakeEventTest, TheLastRingIsNeverMissed) {
       ringing.emplace_back([&] {
         for (int j = 0; j < 1'000; ++j) {
           ++work;
-          bell.Ring();
+          event.Wake();
         }
       });
     }
