@@ -42,6 +42,7 @@ class InferenceClientTest : public testing::Test {
   void Start(Transport transport, std::size_t servers = 1, BatchLimits batch = {}) {
     std::vector<std::string> targets = {server_.target(), other_.target()};
     targets.resize(servers);
+    inference_.reset();  // before its client
     client_ = std::make_unique<Client>(targets, 16, ClientOptions{.counts = &counts_});
     ASSERT_TRUE(client_->ServerReady(Soon()).ok());
     inference_ =
@@ -97,6 +98,7 @@ class InferenceClientTest : public testing::Test {
   }
 
   const test::SharedMemoryFolder folder_;
+  std::atomic<bool> answers_ = false;  // for servers that wait with it; outlives them
   MemoryServer server_;
   MemoryServer other_;
   ModelCallCounts counts_{};
@@ -261,16 +263,15 @@ TEST_F(InferenceClientTest, AnUnansweredCallsMemoryIsNeverUsedAgain) {
   Start(Transport::kShm);
   ASSERT_TRUE(Call().ok());
   const std::byte* const place = NextPlace();
-  std::atomic<bool> answers = false;
-  server_.OnInfer([&](const auto&) {
-    while (!answers) std::this_thread::sleep_for(milliseconds(1));
+  server_.OnInfer([this](const auto&) {
+    while (!answers_) std::this_thread::sleep_for(milliseconds(1));
     return grpc::Status();
   });
   EXPECT_TRUE(absl::IsDeadlineExceeded(Call({Deadline::After(milliseconds(200))})));
   ASSERT_EQ(server_.infer_calls, 2);
   // The row took 1,024 bytes, the outputs as many.
   EXPECT_GE(NextPlace() - place, 2048);
-  answers = true;
+  answers_ = true;
   EXPECT_TRUE(Call().ok());
   EXPECT_GE(NextPlace() - place, 2048) << "also once the server is done";
 }
@@ -297,13 +298,12 @@ TEST_F(InferenceClientTest, WhatWentInTheMessageIsUsedAgainOnceGrpcIsDoneWithIt)
   server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no"); });
   Start(Transport::kAuto);
   const std::byte* const place = NextPlace();
-  std::atomic<bool> answers = false;
-  server_.OnInfer([&](const auto&) {
-    while (!answers) std::this_thread::sleep_for(milliseconds(1));
+  server_.OnInfer([this](const auto&) {
+    while (!answers_) std::this_thread::sleep_for(milliseconds(1));
     return grpc::Status();
   });
   EXPECT_TRUE(absl::IsDeadlineExceeded(Call({Deadline::After(milliseconds(200))})));
-  answers = true;
+  answers_ = true;
   EXPECT_TRUE(Eventually([&] { return NextPlace() == place; }));
 }
 
