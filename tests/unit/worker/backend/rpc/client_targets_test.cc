@@ -466,7 +466,7 @@ TEST_F(ClientHalfOpenTest, AMissedDeadlineMakesRoomForTheNext) {
 }
 
 TEST_F(ClientHalfOpenTest, AnAttemptThatIsNotSentMakesRoomForTheNext) {
-  Attempts attempts = client_->Begin(In(seconds(5)));
+  Attempts attempts = client_->NewAttempts(In(seconds(5)));
   {
     const auto attempt = attempts.Next(client_->Candidates(), Clock::now());
     ASSERT_TRUE(attempt.has_value());
