@@ -242,6 +242,13 @@ void Supervisor::StartFailed(int index, int place, bool too_slow, Actions& actio
 }
 
 int Supervisor::OnTheirWay(const RoleState& role) const {
+  if (!role.role.policy.successor_first) {
+    // From its leaving until its replacement is ready, nobody serves in a seat.
+    return static_cast<int>(std::ranges::count_if(role.seats, [&](const Seat& seat) {
+      return seat.occupant == kNone ||
+             role.places[static_cast<std::size_t>(seat.occupant)].state == State::kStarting;
+    }));
+  }
   const auto leaving = std::ranges::count_if(role.places, [](const ProcessSlot& place) {
     return place.state == State::kLeaving && place.in_turn && !place.stuck;
   });
