@@ -44,6 +44,7 @@ std::vector<int> RolesOfThisProgram(const RoleTable& roles) {
 
 void SetRoles(const RoleTable& roles, const Scoreboard& board) {
   std::vector<Scoreboard::RoleRoom> rooms;
+  rooms.reserve(roles.size());
   for (int i = 0; i < static_cast<int>(roles.size()); ++i) {
     rooms.push_back({.name = roles[static_cast<std::size_t>(i)].name,
                      .rows = i == kWorkerRole ? 0 : Places(roles, i, /*worker_slots=*/0)});
