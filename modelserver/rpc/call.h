@@ -73,12 +73,12 @@ class Call {
   // Returns the handler's status; INTERNAL when it throws because memory or threads are exhausted.
   static grpc::Status Guarded(const std::function<grpc::Status()>& handler);
 
-  Event* arrived() { return &arrived_; }
-  Event* finished() { return &finished_; }
+  QueueEvent* arrived() { return &arrived_; }
+  QueueEvent* finished() { return &finished_; }
 
  private:
   // A tag that calls a member function of this call.
-  class CompletionEvent final : public Event {
+  class CompletionEvent final : public QueueEvent {
    public:
     CompletionEvent(Call& call, void (Call::*then)(bool ok)) : call_(call), then_(then) {}
     void Happened(bool ok) override { (call_.*then_)(ok); }
@@ -106,7 +106,7 @@ class Call {
 };
 
 // An operation on a stream, for whose end a thread waits. Only one at a time.
-class Operation final : public Event {
+class Operation final : public QueueEvent {
  public:
   void Happened(bool ok) override;
   // Waits until the operation is complete and returns its success. Once for each operation.

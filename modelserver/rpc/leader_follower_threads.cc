@@ -33,7 +33,7 @@ void LeaderFollowerThreads::Run() {
   void* tag = nullptr;
   bool ok = false;
   while (queue_.Next(&tag, &ok)) {
-    static_cast<Event*>(tag)->Happened(ok);
+    static_cast<QueueEvent*>(tag)->Happened(ok);
     if (!AwaitPromotion()) return;
   }
 }

@@ -20,13 +20,13 @@ namespace inferpool::modelserver {
 
 // A tag in gRPC's completion queue: what is to be done when the operation that has this tag is
 // complete. gRPC returns each tag once, to one of the threads.
-class Event {
+class QueueEvent {
  public:
   // `ok` is what gRPC says of the operation's success.
   virtual void Happened(bool ok) = 0;
 
  protected:
-  ~Event() = default;
+  ~QueueEvent() = default;
 };
 
 // Thread safe.
