@@ -195,8 +195,9 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   // What would be wrong with every picture is wrong with the request.
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
-  if (!(*known)->plan.ok())
+  if (!(*known)->plan.ok()) {
     return exchange.Fail(http::BackendProblem((*known)->plan.status(), model));
+  }
 
   Batch batch(exchange, services, model, wanted, std::get<http::PictureInputs>(inputs));
   batch.Run();

@@ -23,8 +23,9 @@ class WakeEvent {
   bool Await(const std::stop_token& stop) {
     MutexLock lock(mutex_);
     if (!changed_.wait(lock.native(), stop,
-                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return woken_; }))
+                       [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return woken_; })) {
       return false;
+    }
     woken_ = false;
     return true;
   }
