@@ -105,8 +105,9 @@ std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, 
     return BadRequest("\"images\" must be a list of at least one picture");
   }
   // Before they are decoded.
-  if (images.size() > static_cast<unsigned>(max_images))
+  if (images.size() > static_cast<unsigned>(max_images)) {
     return TooManyImages(images.size(), max_images);
+  }
   PictureInputs inputs;
   for (const Json::Value& image : images) {
     inputs.pictures.push_back(FromJson(image, inputs.decoded));

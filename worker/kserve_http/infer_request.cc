@@ -47,8 +47,9 @@ absl::Status CheckNotShared(const Json::Value& parameters) {
 
 absl::StatusOr<bool> BoolOf(const Json::Value& parameters, const char* name, bool otherwise) {
   if (!parameters.isMember(name)) return otherwise;
-  if (!parameters[name].isBool())
+  if (!parameters[name].isBool()) {
     return InvalidArgument("parameter {} is neither true nor false", name);
+  }
   return parameters[name].asBool();
 }
 
@@ -104,8 +105,9 @@ absl::Status CheckTaken(const inference::ModelMetadataResponse& model, const std
   if (model.inputs().empty()) return absl::OkStatus();
   const auto input = std::ranges::find_if(
       model.inputs(), [&](const auto& candidate) { return candidate.name() == name; });
-  if (input == model.inputs().end())
+  if (input == model.inputs().end()) {
     return InvalidArgument("model {} has no such input", model.name());
+  }
   if (input->datatype() != datatype) {
     return InvalidArgument("its datatype is {}, model {} takes {}", datatype, model.name(),
                            input->datatype());

@@ -39,8 +39,9 @@ std::uint64_t PixelsOf(cv::Size size) {
 }  // namespace
 
 PictureCost ReadingCost(const fcgi::Request& request) {
-  if (http::MediaType(request.content_type) != "application/json")
+  if (http::MediaType(request.content_type) != "application/json") {
     return {.bytes = 0, .heavy = false};
+  }
   return {.bytes = 2 * std::uint64_t{request.body.size()},
           .heavy = request.body.size() > kLightBytes / 2};
 }
