@@ -46,7 +46,7 @@ Supervisor::Options OptionsOf(const Config& config) {
 std::vector<Supervisor::Role> RolesOf(const MasterSetup& setup, std::uint32_t generation) {
   auto roles = SupervisedRoles(setup.roles, setup.config, setup.scoreboard.slots(), generation);
   if (!setup.handover) return roles;
-  // A new program of ours is no reason to replace what runs another one.
+  // A process that runs another program is not replaced because our program is new.
   for (const Handover::Child& child : setup.handover->children) {
     const auto role = static_cast<std::size_t>(child.role);
     if (role < roles.size() && setup.roles[role].other_program) {

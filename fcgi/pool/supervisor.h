@@ -13,7 +13,7 @@
 //                another.
 //   Back-off     one that ended before it served does not come up. Its seat stays empty for a
 //                time that doubles from `backoff` to `most_backoff` with every such end, and begins
-//                anew after one that served.
+//                again after one that served.
 //   Replacement  (recycling, a new generation) the successor is started, gets ready, takes the
 //                seat, and only then the old one is asked to leave. At most `concurrent` of a role
 //                are on their way at once, the leaving ones included.

@@ -40,8 +40,7 @@ struct Request {
   //   INVALID_ARGUMENT     the length is not a number
   //   OUT_OF_RANGE         longer than the limit; nothing was read
   //   DATA_LOSS            the connection ended, or paused too long, before the body did
-  //   RESOURCE_EXHAUSTED   the request had waited too long for a thread, or there is no memory for
-  //                        its body now
+  //   RESOURCE_EXHAUSTED   the request waited too long for a thread, or its body found no memory
   absl::Status body_status;
   std::string_view body;
 

@@ -129,7 +129,7 @@ class Planner {
     for (const auto& [name, tensor] : step.input_map()) {
       if (std::ranges::find(model.input(), name, &inference::ModelInput::name) ==
           model.input().end()) {
-        return InvalidArgument("input_map names '{}', which is no input of it", name);
+        return InvalidArgument("input_map names '{}', which is not one of its inputs", name);
       }
     }
     return absl::OkStatus();
@@ -143,7 +143,7 @@ class Planner {
     for (const auto& [name, tensor_name] : step.output_map()) {
       const auto output = std::ranges::find(model.output(), name, &inference::ModelOutput::name);
       if (output == model.output().end()) {
-        return InvalidArgument("output_map names '{}', which is no output of it", name);
+        return InvalidArgument("output_map names '{}', which is not one of its outputs", name);
       }
       Tensor& tensor = Named(tensor_name);
       if (std::exchange(tensor.made, true)) {

@@ -102,7 +102,7 @@ absl::StatusOr<Scoreboard> InheritedScoreboard(const Config& config, int file) {
   absl::StatusOr<Scoreboard> inherited =
       Scoreboard::Open(FileDescriptor(file), Scoreboard::Access::kWrite);
   if (inherited.ok()) return inherited;
-  log::Warning("counters begin anew", {{"reason", Message(inherited.status())}});
+  log::Warning("counters start again at zero", {{"reason", Message(inherited.status())}});
   return NewScoreboard(config);
 }
 

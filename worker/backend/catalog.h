@@ -23,7 +23,7 @@ struct Model {
 
 class Catalog {
  public:
-  // Entries are asked for anew after `max_age`. `client` must outlive the catalog.
+  // Entries are asked for again after `max_age`. `client` must outlive the catalog.
   explicit Catalog(const Client& client, Clock::duration max_age = std::chrono::seconds(5));
 
   // The model as it was known at most max_age ago; older only while the server is away. NOT_FOUND

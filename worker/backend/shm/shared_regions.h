@@ -53,7 +53,7 @@ class SharedRegions {
   absl::StatusOr<Way> Prepare(std::size_t target, const std::shared_ptr<Arena>& arena,
                               Deadline deadline, TimePoint now);
 
-  // The target does not know the arena (any more): the next Prepare registers it anew.
+  // The target does not know the arena (any more): the next Prepare registers it again.
   void Forget(std::size_t target, const std::string& arena);
 
   // The target forgets what it is told: it is not asked again for half a minute.

@@ -88,8 +88,10 @@ TEST_F(Plans, SayWhatIsWrongWithTheSteps) {
   has("made twice", Step("one", "x", "y") + Step("one", "x", "y"));
   has("made twice", Step("one", "x", "x"));
   has("lacks its input 'in2'", Step("two", "x", "y"));
-  has("'in9', which is no input", Step("one", "x", "y", "input_map { key: 'in9' value: 'x' }"));
-  has("'out9', which is no output", Step("one", "x", "y", "output_map { key: 'out9' value: 'z' }"));
+  has("'in9', which is not one of its inputs",
+      Step("one", "x", "y", "input_map { key: 'in9' value: 'x' }"));
+  has("'out9', which is not one of its outputs",
+      Step("one", "x", "y", "output_map { key: 'out9' value: 'z' }"));
   has("tensor 'x' is FP32 [4] at one end and INT32 [4]", Step("ints", "x", "y"));
   has("tensor 'x' is FP32 [4] at one end and FP32 [-1,5]", Step("long", "x", "y"));
   has("FP32 [-1,4]", Step("batch", "x", "y"));
