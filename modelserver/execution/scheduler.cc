@@ -42,6 +42,7 @@ struct Scheduler::Waiter : Queued {
   enum class State { kWaiting, kLeads, kRuns, kDone };
 
   State state = State::kWaiting;
+  Waiter* leader = nullptr;  // of its batch, once it runs
   Execution execution;
   RunTimes times;
   std::condition_variable changed;
@@ -49,6 +50,8 @@ struct Scheduler::Waiter : Queued {
   Engine* engine = nullptr;
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
+  std::size_t departed = 0;      // members whose client has gone while they run
+  std::stop_source abandoned;
 
   void Become(State next) {
     state = next;
@@ -113,6 +116,7 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
     const MutexLock lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
            Clock::now());
+    Depart(self);
   });
   MutexLock lock(mutex_);
   if (self.state == Waiter::State::kWaiting) {
@@ -180,6 +184,13 @@ void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
   Pump(now, nullptr);  // the requests behind it may make a batch now
 }
 
+void Scheduler::Depart(Waiter& waiter) {
+  const bool runs = waiter.state == Waiter::State::kRuns || waiter.state == Waiter::State::kLeads;
+  if (runs && ++waiter.leader->departed == waiter.leader->members.size()) {
+    waiter.leader->abandoned.request_stop();
+  }
+}
+
 void Scheduler::Pump(TimePoint now, Waiter* self) {
   for (Queued* expired : queue_.Expire(now)) {
     auto& waiter = static_cast<Waiter&>(*expired);
@@ -197,6 +208,8 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
     for (Queued* member : batch) {
       auto& waiter = static_cast<Waiter&>(*member);
       waiter.state = Waiter::State::kRuns;
+      waiter.leader = &leader;
+      waiter.execution.abandoned = leader.abandoned.get_token();
       leader.members.push_back(&waiter);
     }
     leader.engine = idle_.back();

@@ -55,7 +55,7 @@ TEST(OnnxModels, RunWithoutAConfiguration) {
   auto model = LoadTiny({.names = "{0: 'cat'}"});
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ((*model)->config().name(), "tiny");
-  EXPECT_EQ((*model)->config().backend(), "opencv_dnn");
+  EXPECT_EQ((*model)->config().backend(), "onnxruntime");
   EXPECT_EQ(*FindParameter((*model)->config(), std::string(kClassNamesParameter)), "cat");
   for (const std::int64_t batch : {1, 4, 2}) {
     const std::vector<float> x = Numbers(static_cast<std::size_t>(batch) * 8, 7);
@@ -104,7 +104,7 @@ TEST(OnnxModels, TheirCopiesInAndOutAreCountedApartFromTheInference) {
 }
 
 TEST(OnnxModels, ABatchThatTheExportForgotWorksRowByRow) {
-  auto model = LoadTiny({.flat_shape = {1, 8}});
+  auto model = LoadTiny({.flat_shape = {1, 8}}, "max_batch_size: 4");
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<float> x = Numbers(24, 3);
   const auto outputs = InferFloats(**model, {3, 2, 4}, x);
@@ -156,8 +156,9 @@ TEST(OnnxModels, ThatCannotWorkSayWhyWhenTheyLoad) {
   const auto why = [](const TinyOnnx& wanted, const std::string& config) {
     return std::string(Message(LoadTiny(wanted, config).status()));
   };
-  EXPECT_NE(why({.flat_shape = {1, 7}}, "").find("model.onnx: OpenCV"), std::string::npos);
-  EXPECT_NE(why({}, "backend: \"tensorrt\"").find("no backend 'tensorrt', only opencv_dnn"),
+  EXPECT_NE(why({.flat_shape = {1, 7}}, "max_batch_size: 4").find("model.onnx: ONNX Runtime"),
+            std::string::npos);
+  EXPECT_NE(why({}, "backend: \"tensorrt\"").find("no backend 'tensorrt', only onnxruntime"),
             std::string::npos);
   EXPECT_NE(why({}, "instance_group { count: 1000 }").find("allowed is 0 to 64"),
             std::string::npos);
