@@ -180,6 +180,14 @@ absl::Status CompleteFromOnnx(const OnnxDescription& file, bool may_batch,
     NameSides(file.inputs, *file.picture_size, batch, config);
   }
   RETURN_IF_ERROR(CompleteTensors("input", file.inputs, batch, true, *config.mutable_input()));
+  for (const inference::ModelInput& input : config.input()) {
+    const auto found = std::ranges::find(file.inputs, input.name(), &ort::TensorType::name);
+    if (input.optional() && !found->optional) {
+      return InvalidArgument(
+          "input '{}' is optional in the configuration, but has no value in the model file",
+          input.name());
+    }
+  }
   return CompleteTensors("output", file.outputs, batch, config.output().empty(),
                          *config.mutable_output());
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/ultralytics.h"
 #include "modelserver/engines/onnx_config.h"
 #include "modelserver/onnxruntime/session.h"
@@ -45,10 +46,6 @@ bool IsSafeShared(inference::DataType datatype, std::size_t bytes) {
 bool IsAligned(inference::DataType datatype, const std::byte* data) {
   const std::size_t element = ElementSize(datatype);
   return element == 0 || reinterpret_cast<std::uintptr_t>(data) % element == 0;
-}
-
-bool IsThere(const TensorView& input) {
-  return input.datatype != inference::TYPE_INVALID;
 }
 
 // Memory for copies that one run needs, aligned for every type.
@@ -115,11 +112,6 @@ class OnnxEngine : public Engine {
   bool Batches() const { return config().max_batch_size() > 0; }
   inference::DataType OutputType(int output) const { return config().output(output).data_type(); }
 
-  static std::int64_t RowsOf(const Execution& execution) {
-    const auto input = std::ranges::find_if(execution.inputs, IsThere);
-    return input == execution.inputs.end() || input->shape.empty() ? 1 : input->shape[0];
-  }
-
   // The outputs that a request of the batch wants.
   std::vector<int> Wanted(std::span<const Execution> batch) const {
     std::vector<int> wanted;
@@ -137,7 +129,7 @@ class OnnxEngine : public Engine {
     std::deque<Shape> shapes;
     std::vector<TensorView> inputs;
     std::int64_t rows = 0;
-    for (const Execution& execution : batch) rows += Batches() ? RowsOf(execution) : 1;
+    for (const Execution& execution : batch) rows += Batches() ? RowsOf(execution.inputs) : 1;
     for (std::size_t i = 0; i < batch.front().inputs.size(); ++i) {
       const TensorView& first = batch.front().inputs[i];
       if (!IsThere(first)) {
@@ -313,7 +305,7 @@ class OnnxEngine : public Engine {
     std::size_t element = 0;
     for (Execution& execution : batch) {
       Shape shape = made.shape;
-      shape[0] = RowsOf(execution);
+      shape[0] = RowsOf(execution.inputs);
       std::size_t bytes = row_bytes * static_cast<std::size_t>(shape[0]);
       if (strings) {
         bytes = 0;
@@ -328,7 +320,7 @@ class OnnxEngine : public Engine {
 
   // Runs each row of a request on its own.
   absl::Status RunRows(Execution& execution) const {
-    const std::int64_t rows = RowsOf(execution);
+    const std::int64_t rows = RowsOf(execution.inputs);
     Copies copies;
     std::vector<std::vector<TensorView>> of_rows(static_cast<std::size_t>(rows));
     std::deque<Shape> shapes;

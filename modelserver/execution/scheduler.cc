@@ -6,22 +6,28 @@
 #include <stop_token>
 #include <utility>
 
+#include "modelserver/config/request_check.h"
 #include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 namespace {
 
+// Whether two requests can differ in more than their rows.
 bool HasOpenShapes(const inference::ModelConfig& config) {
   return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
-    return std::ranges::find(input.dims(), -1) != input.dims().end();
+    return input.optional() || std::ranges::find(input.dims(), -1) != input.dims().end();
   });
 }
 
-// The inputs' shapes without the number of rows, which must be the same within a batch.
+// The inputs' shapes without the number of rows, which must be the same within a batch. Before each
+// shape stands how long it is; 0: the input is not there.
 std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   std::vector<std::int64_t> shapes;
   for (const TensorView& input : inputs) {
-    shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+    shapes.push_back(static_cast<std::int64_t>(input.shape.size()));
+    if (IsThere(input)) {
+      shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+    }
   }
   return shapes;
 }
@@ -94,7 +100,7 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
                             const InferContext& context, RunTimes& times) {
   CHECK(!inputs.empty());
   Waiter self;
-  self.rows = batches_ ? inputs.front().shape[0] : 1;
+  self.rows = batches_ ? RowsOf(inputs) : 1;
   if (!same_shapes_) {
     self.shapes = RowShapes(inputs);
   }

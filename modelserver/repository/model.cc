@@ -68,7 +68,7 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Infe
   }
   const Clock::duration total = Clock::now() - start;
   if (status.ok()) {
-    const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
+    const std::int64_t rows = config_.max_batch_size() > 0 ? RowsOf(*ordered) : 1;
     statistics_->Success(rows, total, times);
     if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, times);
   } else {

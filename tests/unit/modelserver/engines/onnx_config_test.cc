@@ -103,6 +103,11 @@ TEST(Completion, InputsWithAValueInTheFileBelongToTheModelWhenListed) {
       << Completed("input { name: 'scale' optional: true }", file);
 }
 
+TEST(Completion, AnInputWithoutAValueInTheFileIsNotOptional) {
+  EXPECT_EQ(Completed("input { name: 'x' optional: true }"),
+            "input 'x' is optional in the configuration, but has no value in the model file");
+}
+
 TEST(Completion, TensorsOfForeignTypesAreRefusedUnlessTheyAreNotServed) {
   OnnxDescription file = Tiny(-1);
   file.outputs.push_back({.name = "maps", .datatype = inference::TYPE_INVALID});
