@@ -142,7 +142,7 @@ TEST_F(Serving, DescribesItselfAndItsModels) {
   inference::ModelMetadataResponse metadata;
   ASSERT_TRUE(stub_->ModelMetadata(&metadata_context, metadata_request, &metadata).ok());
   EXPECT_EQ(metadata.ShortDebugString(),
-            "name: \"tiny\" versions: \"1\" platform: \"opencv_dnn\" "
+            "name: \"tiny\" versions: \"1\" platform: \"onnxruntime\" "
             "inputs { name: \"x\" datatype: \"FP32\" shape: -1 shape: 2 shape: 4 } "
             "outputs { name: \"sum\" datatype: \"FP32\" shape: -1 shape: 2 shape: 4 } "
             "outputs { name: \"flat\" datatype: \"FP32\" shape: -1 shape: 8 }");
