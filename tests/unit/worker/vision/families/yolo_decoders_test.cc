@@ -1,10 +1,10 @@
-#include "worker/vision/yolo_decoders.h"
+#include "worker/vision/families/yolo_decoders.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {

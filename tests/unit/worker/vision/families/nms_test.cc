@@ -1,4 +1,4 @@
-#include "worker/vision/nms.h"
+#include "worker/vision/families/nms.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "worker/vision/placement.h"
+#include "worker/vision/families/placement.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "worker/vision/classification.h"
+#include "worker/vision/families/classification.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 
 #include "tests/unit/shared/pictures/data.h"
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/vision/nms_free_decoders.h"
+#include "worker/vision/families/nms_free_decoders.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {
