@@ -55,6 +55,8 @@ def make_repository(folder):
         (folder / name / "1/model.onnx").write_bytes(average(output))
         if labels:
             (folder / name / "labels.txt").write_text(labels)
+            (folder / name / "config.pbtxt").write_text(
+                'parameters { key: "scores" value { string_value: "probabilities" } }\n')
     (folder / "unusable").mkdir()
     (folder / "unusable/config.pbtxt").write_text(
         'name: "unusable" backend: "identity" max_batch_size: 0\n'

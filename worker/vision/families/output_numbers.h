@@ -41,10 +41,10 @@ class Numbers {
   std::span<const float> values_;
 };
 
-// Reads the FP32, FP16 or INT32 output of that name as `rank` dimensions. Leading 1s, a batch of
-// one picture, are dropped, and so are trailing 1s when `rank` is 1. The data may have any size and
-// alignment. The result may borrow from `outputs`. INTERNAL: there is no such output, it does not
-// have that rank, or its bytes do not match its shape and datatype.
+// Reads the FP32, FP16, FP64, INT32, INT64 or UINT8 output of that name as `rank` dimensions.
+// Leading 1s, a batch of one picture, are dropped, and so are trailing 1s when `rank` is 1. The
+// data may have any size and alignment. The result may borrow from `outputs`. INTERNAL: there is no
+// such output, it does not have that rank, or its bytes do not match its shape and datatype.
 absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::string_view name,
                                    std::size_t rank);
 

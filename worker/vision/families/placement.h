@@ -5,7 +5,7 @@
 #include <array>
 #include <opencv2/core/types.hpp>
 
-#include "worker/vision/detection.h"
+#include "worker/vision/families/detection.h"
 
 namespace inferpool::vision {
 
@@ -39,9 +39,12 @@ struct Placement {
   int reduction = 1;  // how many times smaller the picture is decoded (reduction.h)
   cv::Rect part;      // `source` in the decoded picture's pixels
 
-  // Converts a box from the input's pixels to the picture's and clips it to the picture. The result
-  // may be empty. A coordinate that is not a number stays so.
-  Detection ToPicture(const Detection& in_input) const;
+  // Converts a detection from the input's pixels to the picture's. Its box, keypoints and mask are
+  // clipped to the picture, its corners are not: they would be no rectangle. The box may come to be
+  // empty. A coordinate that is not a number stays so.
+  Detection ToPicture(Detection in_input) const;
+  // Converts a point in the same way, without clipping it.
+  Point ToPicture(Point in_input) const;
 };
 
 // Places a picture of the given upright size, whose sides are at least 1, by these rules:

@@ -1,4 +1,4 @@
-#include "worker/vision/placement.h"
+#include "worker/vision/families/placement.h"
 
 #include <algorithm>
 
@@ -39,23 +39,40 @@ Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
 }
 
 // std::clamp, but not-a-number passes through on every path.
-float Clip(double value, int max) {
-  return static_cast<float>(value < 0 ? 0.0 : value > max ? max : value);
+float Clip(float value, int max) {
+  const auto end = static_cast<float>(max);
+  return value < 0 ? 0.0F : value > end ? end : value;
 }
 
 }  // namespace
 
-Detection Placement::ToPicture(const Detection& in_input) const {
+Point Placement::ToPicture(Point in_input) const {
   const double scale_x = static_cast<double>(source.width) / content.width;
   const double scale_y = static_cast<double>(source.height) / content.height;
-  const auto x = [&](float value) {
-    return Clip(source.x + (static_cast<double>(value) - content.x) * scale_x, picture.width);
+  return {static_cast<float>(source.x + (static_cast<double>(in_input.x) - content.x) * scale_x),
+          static_cast<float>(source.y + (static_cast<double>(in_input.y) - content.y) * scale_y)};
+}
+
+Detection Placement::ToPicture(Detection in_input) const {
+  const auto clipped = [this](float& x, float& y) {
+    const Point at = ToPicture(Point{x, y});
+    x = Clip(at.x, picture.width);
+    y = Clip(at.y, picture.height);
   };
-  const auto y = [&](float value) {
-    return Clip(source.y + (static_cast<double>(value) - content.y) * scale_y, picture.height);
-  };
-  return {x(in_input.x1), y(in_input.y1),      x(in_input.x2),
-          y(in_input.y2), in_input.confidence, in_input.class_id};
+  clipped(in_input.x1, in_input.y1);
+  clipped(in_input.x2, in_input.y2);
+  for (Point& corner : in_input.corners) {
+    corner = ToPicture(corner);
+  }
+  for (Keypoint& keypoint : in_input.keypoints) {
+    clipped(keypoint.x, keypoint.y);
+  }
+  for (Polygon& polygon : in_input.mask) {
+    for (Point& point : polygon) {
+      clipped(point.x, point.y);
+    }
+  }
+  return in_input;
 }
 
 Placement Place(const InputLayout& layout, cv::Size picture) {

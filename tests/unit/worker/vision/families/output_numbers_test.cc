@@ -1,11 +1,11 @@
-#include "worker/vision/output_numbers.h"
+#include "worker/vision/families/output_numbers.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "shared/base/status.h"
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {

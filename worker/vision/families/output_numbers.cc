@@ -1,4 +1,4 @@
-#include "worker/vision/output_numbers.h"
+#include "worker/vision/families/output_numbers.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <opencv2/core.hpp>
+#include <optional>
 #include <utility>
 
 #include "shared/base/status.h"
@@ -21,7 +22,8 @@ absl::Status Wrong(const TensorView& tensor, std::string_view what) {
 
 bool IsReadable(inference::DataType datatype) {
   return datatype == inference::TYPE_FP32 || datatype == inference::TYPE_FP16 ||
-         datatype == inference::TYPE_INT32;
+         datatype == inference::TYPE_FP64 || datatype == inference::TYPE_INT32 ||
+         datatype == inference::TYPE_INT64 || datatype == inference::TYPE_UINT8;
 }
 
 // Whether the tensor has the bytes that its shape takes. OpenCV counts the values in int.
@@ -59,6 +61,35 @@ std::vector<float> Convert(std::span<const std::byte> data, int opencv_depth) {
   return floats;
 }
 
+template <typename From>
+std::vector<float> Cast(std::span<const std::byte> data) {
+  std::vector<float> floats(data.size() / sizeof(From));
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    From value;
+    std::memcpy(&value, data.data() + i * sizeof(From), sizeof(From));
+    floats[i] = static_cast<float>(value);
+  }
+  return floats;
+}
+
+// The values as floats where they are none yet.
+std::optional<std::vector<float>> Converted(const TensorView& tensor) {
+  switch (tensor.datatype) {
+    case inference::TYPE_FP16:
+      return Convert<std::uint16_t>(tensor.data, CV_16F);
+    case inference::TYPE_INT32:
+      return Convert<std::int32_t>(tensor.data, CV_32S);
+    case inference::TYPE_FP64:
+      return Cast<double>(tensor.data);
+    case inference::TYPE_INT64:
+      return Cast<std::int64_t>(tensor.data);
+    case inference::TYPE_UINT8:
+      return Cast<std::uint8_t>(tensor.data);
+    default:
+      return std::nullopt;
+  }
+}
+
 bool IsAlignedForFloat(std::span<const std::byte> data) {
   return reinterpret_cast<std::uintptr_t>(data.data()) % alignof(float) == 0;
 }
@@ -83,11 +114,8 @@ absl::StatusOr<Numbers> ReadOutput(std::span<const TensorView> outputs, std::str
   if (tensor.data.empty()) {
     return Numbers(std::move(shape), std::vector<float>());
   }
-  if (tensor.datatype == inference::TYPE_FP16) {
-    return Numbers(std::move(shape), Convert<std::uint16_t>(tensor.data, CV_16F));
-  }
-  if (tensor.datatype == inference::TYPE_INT32) {
-    return Numbers(std::move(shape), Convert<std::int32_t>(tensor.data, CV_32S));
+  if (std::optional<std::vector<float>> floats = Converted(tensor)) {
+    return Numbers(std::move(shape), *std::move(floats));
   }
   if (!IsAlignedForFloat(tensor.data)) {
     return Numbers(std::move(shape), Convert<float>(tensor.data, CV_32F));
