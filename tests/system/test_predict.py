@@ -154,7 +154,7 @@ class PredictTest(SystemTest):
             self.assertEqual((0, "person"), (detection["class_id"], detection["class_name"]))
 
     def test_a_percent_encoded_model_name_is_decoded(self):
-        answer = self.assert_good(self.instance.predict("%66aces", ASTRONAUT))
+        answer = self.assert_good(self.instance.predict("%66aces_cascade", ASTRONAUT))
         self.assertEqual("faces_cascade", answer["model"]["name"])
 
     # ------------------------------------------------------------ the answer's form

@@ -176,8 +176,9 @@ TEST_F(Serving, ListsEveryModelWithItsState) {
     }
     return text;
   };
-  EXPECT_EQ(list(false), "broken  UNAVAILABLE reason, faces 1 READY, slow 1 READY, tiny 1 READY, ");
-  EXPECT_EQ(list(true), "faces 1 READY, slow 1 READY, tiny 1 READY, ");
+  EXPECT_EQ(list(false),
+            "broken  UNAVAILABLE reason, faces_cascade 1 READY, slow 1 READY, tiny 1 READY, ");
+  EXPECT_EQ(list(true), "faces_cascade 1 READY, slow 1 READY, tiny 1 READY, ");
 }
 
 TEST_F(Serving, InfersInRawTensors) {
