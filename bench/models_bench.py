@@ -22,6 +22,7 @@ import pictures  # noqa: E402
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS", "6"))
 REQUESTS, MORE = int(os.environ.get("REQUESTS", "1000")), int(os.environ.get("MORE", "10000"))
+SETTINGS = {**pool_bench.QUIET, "modelserver.repository": str(SOURCE / "ops/models")}
 MODELS = [name for name in os.environ.get("MODELS", "").split(",") if name]
 
 
@@ -39,7 +40,7 @@ def start(processors, **settings):
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(sorted(ours)[:processors]))
     try:
-        return harness.Instance({**pool_bench.QUIET, "workers": processors, **settings})
+        return harness.Instance({**SETTINGS, "workers": processors, **settings})
     finally:
         os.sched_setaffinity(0, ours)
 
@@ -89,7 +90,7 @@ def memory():
     """The model server's resident memory after so many answers of each model, and after more."""
     sizes = [(640, 480), (1920, 1080), (480, 640), (3000, 2000)]
     shown = [photograph(*size) for size in sizes]
-    instance = harness.Instance(pool_bench.QUIET)
+    instance = harness.Instance(SETTINGS)
     try:
         names, server = models(instance), instance.modelserver()
         print(f"| answers of each of {len(names)} models | resident, MB |\n| --- | --- |")
