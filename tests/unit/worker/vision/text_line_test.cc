@@ -1,0 +1,116 @@
+#include "worker/vision/text_line.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace inferpool::vision {
+namespace {
+
+const std::vector<std::string> kDictionary = {"a", "b", "\u00e9", "\u7597"};
+constexpr std::size_t kBlank = 0;
+constexpr std::size_t kA = 1;
+constexpr std::size_t kB = 2;
+constexpr std::size_t kSpace = 5;
+
+using Steps = std::vector<std::pair<std::size_t, float>>;
+
+// At each step one class with that probability, and the rest spread evenly.
+Numbers Line(const Steps& steps, std::size_t classes = 6) {
+  std::vector<float> values;
+  for (const auto& [best, probability] : steps) {
+    for (std::size_t i = 0; i < classes; ++i) {
+      values.push_back(i == best ? probability
+                                 : (1 - probability) / static_cast<float>(classes - 1));
+    }
+  }
+  return {{steps.size(), classes}, std::move(values)};
+}
+
+TextLine Decoded(const Steps& steps) {
+  const auto line = DecodeTextLine(Line(steps), kDictionary, /*logits=*/false);
+  EXPECT_TRUE(line.ok()) << line.status();
+  return line.value_or(TextLine{"error", -1});
+}
+
+TEST(TextLineTest, ARunCountsOnceAndABlankSeparatesRuns) {
+  const TextLine line = Decoded({{kBlank, 0.9F},
+                                 {kA, 0.9F},
+                                 {kA, 0.5F},
+                                 {kBlank, 0.9F},
+                                 {kA, 0.7F},
+                                 {kB, 0.8F},
+                                 {kB, 0.99F},
+                                 {kBlank, 0.9F}});
+  EXPECT_EQ(line.text, "aab");
+  EXPECT_NEAR(line.confidence, (0.9F + 0.7F + 0.8F) / 3, 1e-6);
+}
+
+TEST(TextLineTest, CharactersAreUtf8AndTheLastClassIsTheSpace) {
+  const TextLine line = Decoded({{3, 0.9F}, {kSpace, 0.6F}, {4, 0.9F}});
+  EXPECT_EQ(line.text, "\u00e9 \u7597");
+  EXPECT_NEAR(line.confidence, 0.8F, 1e-6);
+}
+
+TEST(TextLineTest, SpacesAtTheEndsAreDropped) {
+  const TextLine line = Decoded(
+      {{kSpace, 0.4F}, {kBlank, 0.9F}, {kSpace, 0.4F}, {kA, 0.9F}, {kSpace, 0.4F}, {kBlank, 0.9F}});
+  EXPECT_EQ(line.text, "a");
+  EXPECT_NEAR(line.confidence, 0.9F, 1e-6);
+  EXPECT_EQ(Decoded({{kSpace, 0.9F}}).text, "");
+}
+
+TEST(TextLineTest, NoCharacterIsAnEmptyTextWithoutConfidence) {
+  for (const Steps& steps : {Steps{}, Steps{{kBlank, 0.9F}, {kBlank, 0.9F}}}) {
+    const TextLine line = Decoded(steps);
+    EXPECT_EQ(line.text, "");
+    EXPECT_EQ(line.confidence, 0);
+  }
+}
+
+TEST(TextLineTest, ADictionaryMayDoWithoutTheSpace) {
+  const auto line = DecodeTextLine(Line({{4, 0.9F}}, 5), kDictionary, /*logits=*/false);
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_EQ(line->text, "\u7597");
+}
+
+TEST(TextLineTest, AnotherNumberOfClassesIsAnInternalError) {
+  for (const std::size_t classes : {4U, 7U}) {
+    EXPECT_EQ(DecodeTextLine(Line({{kA, 0.9F}}, classes), kDictionary, false).status().code(),
+              absl::StatusCode::kInternal);
+  }
+  EXPECT_EQ(DecodeTextLine(Line({{0, 1}}, 1), {}, false).status().code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST(TextLineTest, LogitsGoThroughSoftmax) {
+  const Numbers logits({1, 6}, std::vector<float>{-1, 900, 898, -1, -1, -1});
+  EXPECT_FALSE(DecodeTextLine(logits, kDictionary, /*logits=*/false).ok());
+  const auto line = DecodeTextLine(logits, kDictionary, /*logits=*/true);
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_EQ(line->text, "a");
+  EXPECT_NEAR(line->confidence, 0.880797, 1e-5);  // 1 / (1 + exp(-2))
+}
+
+TEST(TextLineTest, WhatIsNoDistributionIsAnInternalError) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const std::vector<float>& values : {std::vector<float>{0, 0.5F, 0, 0, 0, 0},
+                                           {0, 1, 1, 0, 0, 0},
+                                           {-0.5F, 1.5F, 0, 0, 0, 0},
+                                           {0, 80, 20, 0, 0, 0},
+                                           {kNan, 1, 0, 0, 0, 0}}) {
+    EXPECT_EQ(DecodeTextLine(Numbers({1, 6}, values), kDictionary, false).status().code(),
+              absl::StatusCode::kInternal);
+  }
+  for (const float value : {kNan, kInfinity, -kInfinity}) {
+    EXPECT_FALSE(DecodeTextLine(Numbers({1, 6}, std::vector<float>{0, value, 0, 0, 0, 0}),
+                                kDictionary, /*logits=*/true)
+                     .ok());
+  }
+}
+
+}  // namespace
+}  // namespace inferpool::vision
