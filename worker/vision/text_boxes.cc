@@ -37,21 +37,21 @@ std::vector<Contour> Outlines(const cv::Mat& probabilities, float threshold) {
 }
 
 float MeanWithin(const cv::Mat& probabilities, const cv::RotatedRect& box) {
-  std::array<cv::Point2f, 4> corners;
-  box.points(corners.data());
-  std::array<cv::Point, 4> pixels;
-  std::transform(corners.begin(), corners.end(), pixels.begin(), [](cv::Point2f corner) {
-    return cv::Point(cvRound(corner.x), cvRound(corner.y));
-  });
-  const cv::Rect around = cv::boundingRect(pixels) & cv::Rect({0, 0}, probabilities.size());
+  const cv::Rect around = box.boundingRect() & cv::Rect({0, 0}, probabilities.size());
   if (around.empty()) {
     return 0;
   }
-  cv::Mat mask = cv::Mat::zeros(around.size(), CV_8UC1);
-  for (cv::Point& pixel : pixels) {
-    pixel -= around.tl();
+  std::array<cv::Point2f, 4> corners;
+  box.points(corners.data());
+  constexpr int kFractionBits = 4;
+  constexpr float kFractions = 1 << kFractionBits;
+  std::array<cv::Point, 4> polygon;
+  for (std::size_t i = 0; i < corners.size(); ++i) {
+    const cv::Point2f corner = corners[i] - cv::Point2f(around.tl());
+    polygon[i] = {cvRound(corner.x * kFractions), cvRound(corner.y * kFractions)};
   }
-  cv::fillConvexPoly(mask, pixels, 255);
+  cv::Mat mask = cv::Mat::zeros(around.size(), CV_8UC1);
+  cv::fillConvexPoly(mask, polygon, 255, cv::LINE_8, kFractionBits);
   return static_cast<float>(cv::mean(probabilities(around), mask)[0]);
 }
 

@@ -2,9 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/unit/shared/pictures/data.h"
 
 namespace inferpool::vision {
 namespace {
@@ -52,6 +59,28 @@ TEST(TextBoxesTest, ARegionGrowsByItsAreaOverItsPerimeter) {
                 1e-3F);
   const auto less = FindTextBoxes(map, {.unclip = 0.5F});
   ExpectCorners(less[0], {{{18.5F, 28.5F}, {62.5F, 28.5F}, {62.5F, 42.5F}, {18.5F, 42.5F}}}, 1e-3F);
+}
+
+// make_text_map.py worked these out from the definition.
+TEST(TextBoxesTest, AgreesWithNumpyOnAMap) {
+  const std::string png = ReadData("text_map.png");
+  cv::Mat map;
+  cv::imdecode(std::vector<char>(png.begin(), png.end()), cv::IMREAD_GRAYSCALE)
+      .convertTo(map, CV_32F, 1 / 255.0);
+  auto boxes = FindTextBoxes(map, {});
+  const Json::Value expected = ReadJson("text_boxes.json");
+  ASSERT_EQ(boxes.size(), expected.size());
+  std::ranges::sort(boxes, {}, [](const TextBox& box) { return box.corners[0].x; });
+  for (Json::ArrayIndex i = 0; i < expected.size(); ++i) {
+    SCOPED_TRACE(i);
+    EXPECT_NEAR(boxes[i].confidence, expected[i]["confidence"].asFloat(), 0.02);
+    std::array<cv::Point2f, 4> corners;
+    for (Json::ArrayIndex corner = 0; corner < 4; ++corner) {
+      const Json::Value& point = expected[i]["corners"][corner];
+      corners[corner] = {point[0].asFloat(), point[1].asFloat()};
+    }
+    ExpectCorners(boxes[i], corners, 0.01F);
+  }
 }
 
 TEST(TextBoxesTest, TheFirstCornerIsTheTopLeftOfATurnedText) {
