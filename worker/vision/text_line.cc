@@ -65,11 +65,16 @@ std::string_view TextOf(std::size_t character, std::span<const std::string> dict
   return index < dictionary.size() ? std::string_view(dictionary[index]) : " ";
 }
 
+bool IsSpace(const Letter& letter) {
+  constexpr std::string_view kIdeographicSpace = "\u3000";
+  return letter.text == " " || letter.text == kIdeographicSpace;
+}
+
 TextLine Join(std::span<const Letter> letters) {
-  while (!letters.empty() && letters.front().text == " ") {
+  while (!letters.empty() && IsSpace(letters.front())) {
     letters = letters.subspan(1);
   }
-  while (!letters.empty() && letters.back().text == " ") {
+  while (!letters.empty() && IsSpace(letters.back())) {
     letters = letters.first(letters.size() - 1);
   }
   TextLine line;

@@ -19,8 +19,8 @@ struct TextLine {
 
 // Takes the most probable class of each step of `steps`, [steps, classes]; a run of the same class
 // counts once, and blanks are left out. The classes are the blank, then the characters of
-// `dictionary`, then, if there is one class more, the space, as PaddleOCR has them. Spaces at both
-// ends are dropped, because a recogniser sees them in a picture's margins. The confidence is the
+// `dictionary`, then, if there is one class more, the space, as PaddleOCR has them. Spaces (also
+// U+3000) at both ends are dropped, because a recogniser sees them in a picture's margins. The confidence is the
 // mean over the characters that are left of the probability at the first step of each.
 //
 // With `logits`, each step goes through softmax first. INTERNAL: the number of classes is not that

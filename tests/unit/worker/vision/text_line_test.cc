@@ -60,6 +60,11 @@ TEST(TextLineTest, SpacesAtTheEndsAreDropped) {
   EXPECT_EQ(line.text, "a");
   EXPECT_NEAR(line.confidence, 0.9F, 1e-6);
   EXPECT_EQ(Decoded({{kSpace, 0.9F}}).text, "");
+  const auto wide = DecodeTextLine(Line({{1, 0.9F}, {2, 0.9F}, {1, 0.9F}}, 3),
+                                   std::vector<std::string>{"\u3000", "b"},
+                                   /*logits=*/false);
+  ASSERT_TRUE(wide.ok()) << wide.status();
+  EXPECT_EQ(wide->text, "b");
 }
 
 TEST(TextLineTest, NoCharacterIsAnEmptyTextWithoutConfidence) {
