@@ -481,7 +481,7 @@ function showRows(items) {
       const fill = element("span");
       fill.style.width = `${100 * item.confidence}%`;
       const name = item.box
-        ? element("button", { type: "button", title: "Point it out" }, swatch, item.class_name)
+        ? element("button", { type: "button", title: "Point it out" }, swatch, item.text || item.class_name)
         : item.class_name;
       const row = element(
         "tr",
@@ -548,8 +548,20 @@ function drawBoxes() {
     };
     const group = svg("g", { class: `found ${colour(item)}`, "data-index": index });
     const text = svg("text", {});
-    text.textContent = `${item.class_name} ${percent.format(item.confidence)}`;
-    group.append(svg("rect", { ...place, class: "halo" }), svg("rect", { ...place, class: "line" }), text);
+    text.textContent = `${item.text || item.class_name} ${percent.format(item.confidence)}`;
+    const points = (corners) =>
+      corners.map(([px, py]) => `${(px / image.width) * width},${(py / image.height) * height}`).join(" ");
+    const frame = (kind) =>
+      item.corners
+        ? svg("polygon", { points: points(item.corners), class: kind })
+        : svg("rect", { ...place, class: kind });
+    for (const polygon of item.mask ?? []) group.append(svg("polygon", { points: points(polygon), class: "mask" }));
+    group.append(frame("halo"), frame("line"), text);
+    for (const keypoint of item.keypoints ?? [])
+      if (keypoint.confidence >= 0.25) {
+        const at = { cx: (keypoint.x / image.width) * width, cy: (keypoint.y / image.height) * height, r: 3.5 };
+        group.append(svg("circle", { ...at, class: "keypoint" }));
+      }
     group.addEventListener("pointerenter", () => pointOut(index));
     group.addEventListener("pointerleave", () => pointOut(state.chosen));
     overlay.append(group);

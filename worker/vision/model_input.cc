@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "shared/base/status.h"
-#include "worker/vision/unsupported_model.h"
+#include "worker/vision/families/unsupported_model.h"
 
 namespace inferpool::vision {
 namespace {
@@ -119,14 +119,14 @@ absl::Status ReadServerSide(const ModelDescription& model, const Parameters& par
 }
 
 absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& parameters,
-                               InputLayout& layout) {
+                               const FamilyRow& family, InputLayout& layout) {
   if (layout.datatype == Datatype::kUint8) {
     if (parameters.scale || parameters.mean || parameters.std_deviation) {
       return UnsupportedModel(model, "parameters scale, mean and std are for FP32 and FP16 inputs");
     }
     return absl::OkStatus();
   }
-  const double scale = parameters.scale.value_or(1.0 / 255);
+  const double scale = parameters.scale.value_or(family.scale);
   const auto mean = parameters.mean.value_or(std::array{0.0, 0.0, 0.0});
   const auto deviation = parameters.std_deviation.value_or(std::array{1.0, 1.0, 1.0});
   for (std::size_t channel = 0; channel < 3; ++channel) {
@@ -162,11 +162,18 @@ absl::Status ReadInput(const ModelDescription& model, const Parameters& paramete
     return datatype.status();
   }
   plan.input.datatype = *datatype;
-  plan.input.rgb = parameters.rgb;
   Shape sides;
   RETURN_IF_ERROR(ReadChannels(model, input, row, plan.input, sides));
-  RETURN_IF_ERROR(ReadSize(model, input, sides, parameters, plan.input));
-  return ReadNormalisation(model, parameters, plan.input);
+  return ReadSize(model, input, sides, parameters, plan.input);
+}
+
+absl::Status ReadPreparation(const ModelDescription& model, const Parameters& parameters,
+                             const FamilyRow& family, ModelPlan& plan) {
+  plan.input.resize = parameters.resize.value_or(family.resize);
+  plan.input.rgb = parameters.rgb.value_or(family.rgb);
+  return plan.input_kind == InputKind::kPixels
+             ? ReadNormalisation(model, parameters, family, plan.input)
+             : absl::OkStatus();
 }
 
 }  // namespace inferpool::vision

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "tests/unit/shared/pictures/data.h"
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {
