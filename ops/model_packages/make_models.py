@@ -26,11 +26,10 @@ from tfjs_to_onnx import convert
 HERE = Path(__file__).resolve().parent
 
 
-def picture(graph, side, planar=True):
+def picture(graph, side):
     """The input `image`: RGB bytes, [1, side, side, 3]. Returns it as FP32 in 0..255."""
     image = graph.input("image", np.uint8, (1, side, side, 3))
-    bytes_ = graph.node("Transpose", image.plain, perm=(0, 3, 1, 2))
-    return Tensor(image.shape, np.float32, planar=graph.node("Cast", bytes_, to=onnx_type(np.float32)))
+    return Tensor(image.shape, np.float32, graph.node("Cast", image, to=onnx_type(np.float32)))
 
 
 def suppress(graph, rows, overlap, across_classes, least=0.0):
@@ -54,7 +53,7 @@ def detections(graph, rows, count=100):
     padded = graph.node("Concat", rows, np.zeros((count, 6), np.float32), axis=0)
     first = graph.node("Slice", padded, np.array([0]), np.array([count]), np.array([0]))
     name = graph.node("Reshape", first, np.array([1, count, 6]))
-    graph.output("detections", Tensor((1, count, 6), np.float32, plain=name))
+    graph.output("detections", Tensor((1, count, 6), np.float32, name))
 
 
 def columns(graph, rows, first, last):
@@ -65,7 +64,7 @@ def make_objects(packages):
     graph = Graph()
     (found,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
                        {"tower_0/images": picture(graph, 512)}, ["tower_0/detections"])
-    rows = graph.node("Reshape", graph.plain(found), np.array([100, 6]))
+    rows = graph.node("Reshape", found, np.array([100, 6]))
     # The net marks an object at several places beside each other, and under several names.
     rows = suppress(graph, rows, 0.5, across_classes=False)
     detections(graph, suppress(graph, rows, 0.9, across_classes=True))
@@ -76,11 +75,11 @@ def make_faces(packages):
     """The net was trained for 256 x 256. It consists of convolutions, so it also works on 288 x 288, where it
     finds smaller faces, and is faster than on 320 x 320, where it finds still smaller ones."""
     graph, side = Graph(), 288
-    pixels = graph.elementwise(lambda x: graph.node("Sub", graph.node("Div", x, np.float32(127.5)), np.float32(1)),
-                               picture(graph, side))
+    pixels = picture(graph, side)
+    pixels = Tensor(pixels.shape, np.float32, graph.node(
+        "Sub", graph.node("Div", pixels, np.float32(127.5)), np.float32(1)))
     heads = [f"StatefulPartitionedCall/functional_1/conv2d_{number}/BiasAdd" for number in (33, 34, 35, 36)]
-    found = [graph.plain(one) for one in convert(packages / "@vladmandic/human/models/blazeface.json", graph,
-                                                 {"input": pixels}, heads)]
+    found = convert(packages / "@vladmandic/human/models/blazeface.json", graph, {"input": pixels}, heads)
     logits = graph.node("Concat", *(graph.node("Reshape", one, np.array([-1, 1])) for one in found[:2]), axis=0)
     values = graph.node("Concat", *(graph.node("Reshape", one, np.array([-1, 16])) for one in found[2:]), axis=0)
     anchors = np.concatenate([_anchors(side, 16, 2), _anchors(side, 32, 6)])
@@ -107,7 +106,7 @@ def make_poses(packages):
     side = 192
     (found,) = convert(packages / "@vladmandic/human/models/movenet-lightning.json", graph,
                        {"input": picture(graph, side)}, ["Identity"])
-    points = graph.node("Reshape", graph.plain(found), np.array([17, 3]))  # y, x in 0..1, confidence
+    points = graph.node("Reshape", found, np.array([17, 3]))  # y, x in 0..1, confidence
     y, x, scores = graph.node("Split", points, outputs=3, axis=1)
     x, y = (graph.node("Mul", one, np.float32(side)) for one in (x, y))
     # A person is as sure as the nine points of them that are seen best; again see the README of ops/models.
@@ -125,7 +124,7 @@ def make_poses(packages):
                       np.zeros((1, 1), np.float32),
                       graph.node("Reshape", graph.node("Concat", x, y, scores, axis=1), np.array([1, 51])), axis=1)
     graph.output("detections", Tensor((1, 1, 57), np.float32,
-                                      plain=graph.node("Reshape", rows, np.array([1, 1, 57]))))
+                                      graph.node("Reshape", rows, np.array([1, 1, 57]))))
     return graph
 
 
