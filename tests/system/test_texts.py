@@ -70,7 +70,7 @@ class TextsTest(SystemTest):
 
     def test_lines_are_found_and_read_in_several_fonts_sizes_and_angles(self):
         for number, font in enumerate(FONTS):
-            for turn, degrees in enumerate((0, 10, -20, 30)):
+            for turn, degrees in enumerate(((0, 30), (10, -20))[number % 2]):
                 with self.subTest(font=font.stem, degrees=degrees):
                     picture = Image.new("RGB", (900, 900), PAPER)
                     texts, drawn = [], []
