@@ -6,6 +6,7 @@
 #include <span>
 #include <unordered_set>
 
+#include "modelserver/config/name_list.h"
 #include "modelserver/config/ultralytics.h"
 #include "modelserver/engines/onnx/model_file.h"
 #include "proto/tensor.h"
@@ -189,7 +190,7 @@ absl::StatusOr<OnnxFile> ReadOnnxFile(const std::filesystem::path& file) {
   }
   for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
     if (entry.key() == "names") {
-      onnx.class_names = ParseUltralyticsNames(entry.value());
+      onnx.class_names = ParseNameList(entry.value());
     } else if (entry.key() == "imgsz") {
       onnx.picture_size = ParseUltralyticsSize(entry.value());
     }

@@ -92,7 +92,7 @@ Details MaskDetails(const Numbers& prototypes, cv::Size input, Of of) {
 absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
                                                 std::span<const float> coefficients,
                                                 const Candidate& box, cv::Size input) {
-  constexpr double kStraight = 1;  // pixel
+  constexpr double kStraight = 0.5;  // pixel
   const int rows = static_cast<int>(prototypes.shape()[1]);
   const int columns = static_cast<int>(prototypes.shape()[2]);
   const cv::Rect inside = PixelsOf(box, input);

@@ -20,6 +20,15 @@ class Answer {
  public:
   void Add(std::string name, const std::string& datatype, std::vector<std::int64_t> shape,
            const std::vector<float>& values) {
+    if (datatype == "INT64") {
+      std::vector<std::byte> bytes(values.size() * sizeof(std::int64_t));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const auto value = static_cast<std::int64_t>(values[i]);
+        std::memcpy(bytes.data() + i * sizeof value, &value, sizeof value);
+      }
+      Keep(std::move(name), datatype, std::move(shape), std::move(bytes));
+      return;
+    }
     const int type = datatype == "FP16" ? CV_16F : datatype == "INT32" ? CV_32S : CV_32F;
     cv::Mat converted;
     cv::Mat(1, static_cast<int>(values.size()), CV_32F, const_cast<float*>(values.data()))
@@ -28,9 +37,7 @@ class Answer {
     if (!bytes.empty()) {
       std::memcpy(bytes.data(), converted.data, bytes.size());
     }
-    owned_.push_back({std::move(name), std::move(shape), std::move(bytes)});
-    const Owned& owned = owned_.back();
-    views_.push_back({owned.name, ParseDatatype(datatype), owned.shape, owned.bytes});
+    Keep(std::move(name), datatype, std::move(shape), std::move(bytes));
   }
 
   std::vector<TensorView>& views() { return views_; }
@@ -42,6 +49,14 @@ class Answer {
     std::vector<std::int64_t> shape;
     std::vector<std::byte> bytes;
   };
+
+  void Keep(std::string name, const std::string& datatype, std::vector<std::int64_t> shape,
+            std::vector<std::byte> bytes) {
+    owned_.push_back({std::move(name), std::move(shape), std::move(bytes)});
+    const Owned& owned = owned_.back();
+    views_.push_back({owned.name, ParseDatatype(datatype), owned.shape, owned.bytes});
+  }
+
   std::list<Owned> owned_;
   std::vector<TensorView> views_;
 };

@@ -41,8 +41,52 @@ TEST(ClassificationTest, ThePlanMayForbidOrForceSoftmax) {
   EXPECT_FLOAT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.9F);
   plan.scores = Scores::kLogits;
   EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
-  plan.scores = Scores::kAuto;
-  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
+  plan.scores = Scores::kMultiLabelLogits;
+  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.71094950, 1e-6);
+}
+
+absl::Status StatusOf(const std::vector<float>& values, Scores scores = Scores::kAuto) {
+  Answer answer;
+  answer.Add("scores", "FP32", {1, static_cast<std::int64_t>(values.size())}, values);
+  ModelPlan plan = OneOutput("scores");
+  plan.scores = scores;
+  return Classify(plan, answer.views(), 5).status();
+}
+
+TEST(ClassificationTest, WhereNothingTellsTheOperatorHasToSay) {
+  for (const std::vector<float>& values :
+       {std::vector<float>{0.9F, 0.3F, 0.6F}, {0.9F, 0.8F}, {4.5F, 80, 12.5F, 3}, {-3}, {7}}) {
+    const absl::Status status = StatusOf(values);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << values[0];
+    EXPECT_NE(status.ToString().find("set the parameter \"scores\" in config.pbtxt"),
+              std::string::npos);
+  }
+  EXPECT_TRUE(StatusOf({2, -3, 0.5F}).ok());
+  EXPECT_TRUE(StatusOf({0.9F, 0.3F, 0.6F}, Scores::kProbabilities).ok());
+}
+
+TEST(ClassificationTest, ProbabilitiesAreNotAboveOne) {
+  EXPECT_EQ(StatusOf({4.5F, 80, 12.5F, 3}, Scores::kProbabilities).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(StatusOf({-2, 0.5F}, Scores::kProbabilities).code(),
+            absl::StatusCode::kFailedPrecondition);
+  Answer answer;
+  answer.Add("scores", "FP32", {2}, {1.0005F, -0.0005F});
+  ModelPlan plan = OneOutput("scores");
+  plan.scores = Scores::kProbabilities;
+  const auto rounded = Classify(plan, answer.views(), 2);
+  ASSERT_TRUE(rounded.ok()) << rounded.status();
+  EXPECT_EQ(rounded->scores[0].confidence, 1);
+  EXPECT_EQ(rounded->scores[1].confidence, 0);
+}
+
+TEST(ClassificationTest, OneProbabilityIsWhatItIs) {
+  Answer answer;
+  answer.Add("probability", "FP32", {1, 1}, {0.2F});
+  ModelPlan plan = OneOutput("probability");
+  EXPECT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.2F);
+  plan.scores = Scores::kLogits;
+  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.54983400, 1e-6);
 }
 
 TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
@@ -55,16 +99,22 @@ TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
   EXPECT_EQ(result->scores[1].confidence, 0);
 }
 
-TEST(ClassificationTest, HugeLogitsDoNotOverflowAndOthersThanNumbersAreDropped) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
+TEST(ClassificationTest, HugeLogitsDoNotOverflow) {
   Answer answer;
-  answer.Add("scores", "FP32", {4}, {nan, 3e38F, 3e38F, -3e38F});
+  answer.Add("scores", "FP32", {3}, {3e38F, 3e38F, -3e38F});
   const auto result = Classify(OneOutput("scores"), answer.views(), 5);
   ASSERT_TRUE(result.ok());
   ASSERT_EQ(result->scores.size(), 3U);
-  EXPECT_EQ(result->scores[0].class_id, 1);
+  EXPECT_EQ(result->scores[0].class_id, 0);
   EXPECT_FLOAT_EQ(result->scores[0].confidence, 0.5F);
   EXPECT_EQ(result->scores[2].confidence, 0);
+}
+
+TEST(ClassificationTest, WhatIsNoNumberIsAnInternalError) {
+  for (const float odd :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    EXPECT_EQ(StatusOf({1, odd, 2}).code(), absl::StatusCode::kInternal);
+  }
 }
 
 TEST(ClassificationTest, AnotherNumberOfClassesThanPlannedIsAnInternalError) {

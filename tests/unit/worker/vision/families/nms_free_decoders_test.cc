@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "shared/base/status.h"
 #include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
@@ -77,34 +79,62 @@ TEST(FinalBoxesTest, AnOutputThatIsMissingIsNamed) {
   }
 }
 
-TEST(FinalBoxesTest, AClassIsTheNearestWholeNumber) {
+// Reads rows of six values.
+absl::StatusOr<Candidates> Rows(const std::vector<float>& values, std::size_t classes = 0,
+                                const std::string& datatype = "FP32") {
   ModelPlan plan;
   plan.family = Family::kNmsFree;
   plan.outputs = {"rows"};
+  plan.classes = classes;
   Answer answer;
-  answer.Add("rows", "FP32", {1, 2, 6},
-             {1, 2, 3, 4, 0.5F, 2.9999F,  //
-              1, 2, 3, 4, 0.5F, 3.0001F});
-  const auto detections = ReadNmsFree(plan, answer.views(), 0.25F);
+  answer.Add("rows", datatype, {1, static_cast<std::int64_t>(values.size() / 6), 6}, values);
+  ASSIGN_OR_RETURN(const Numbers table, ReadOutput(answer.views(), "rows", 2));
+  return ReadRows(plan, table, 0, 0.25F);
+}
+
+TEST(FinalBoxesTest, AClassIsTheNearestWholeNumber) {
+  const auto detections = Rows({1, 2, 3, 4, 0.5F, 2.9999F,  //
+                                1, 2, 3, 4, 0.5F, 3.0001F});
   ASSERT_TRUE(detections.ok()) << detections.status();
   ASSERT_EQ(detections->size(), 2U);
   EXPECT_EQ((*detections)[0].class_id, 3);
   EXPECT_EQ((*detections)[1].class_id, 3);
 }
 
-TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoClassAreLeftOut) {
-  ModelPlan plan;
-  plan.family = Family::kNmsFree;
-  plan.outputs = {"rows"};
-  Answer answer;
-  answer.Add("rows", "FP16", {1, 4, 6}, {1, 2, 3, 4, 0.5F,  7,   //
-                                         1, 2, 3, 4, 0.25F, 7,   //
-                                         1, 2, 3, 4, 0.5F,  -1,  //
-                                         0, 0, 0, 0, 0,     0});
-  const auto detections = ReadNmsFree(plan, answer.views(), 0.25F);
+TEST(FinalBoxesTest, RowsBelowTheThresholdOrOfNoObjectAreLeftOut) {
+  const auto detections = Rows({1, 2, 3, 4, 0.5F,  7,   //
+                                1, 2, 3, 4, 0.25F, 7,   //
+                                0, 0, 0, 0, -1,    -1,  //
+                                0, 0, 0, 0, 0,     -1,  //
+                                0, 0, 0, 0, 0,     0},
+                               0, "FP16");
   ASSERT_TRUE(detections.ok()) << detections.status();
   ASSERT_EQ(detections->size(), 1U);
   EXPECT_EQ(detections->front().class_id, 7);
+  EXPECT_EQ(detections->front().source, 0U);
+}
+
+TEST(FinalBoxesTest, ColumnsInAnotherOrderAreAMisfit) {
+  const auto misfits = [](std::vector<float> row, std::size_t classes = 0) {
+    return Rows(row, classes).status().code() == absl::StatusCode::kFailedPrecondition;
+  };
+  EXPECT_FALSE(misfits({10, 20, 30, 40, 0.9F, 2}));
+  EXPECT_TRUE(misfits({10, 20, 30, 40, 2, 0.9F})) << "the class before the score";
+  EXPECT_TRUE(misfits({10, 20, 30, 40, 0, 0.9F})) << "likewise, of class 0, though below it";
+  EXPECT_TRUE(misfits({2, 0.9F, 10, 20, 30, 40})) << "class and score first";
+  EXPECT_TRUE(misfits({0.5F, 0.5F, 0.2F, 0.2F, 0.9F, 0.01F})) << "a query of two classes";
+  EXPECT_TRUE(misfits({10, 20, 30, 40, 0.9F, -1}));
+  EXPECT_TRUE(misfits({10, 20, 30, 40, 0.9F, 3}, 3)) << "beyond the names";
+  EXPECT_FALSE(misfits({10, 20, 30, 40, 0.9F, 2}, 3));
+}
+
+TEST(FinalBoxesTest, WhatIsNoNumberIsAnInternalError) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::size_t at : {4U, 5U}) {
+    std::vector<float> row{10, 20, 30, 40, 0.1F, 2};
+    row[at] = nan;
+    EXPECT_EQ(Rows(row).status().code(), absl::StatusCode::kInternal);
+  }
 }
 
 }  // namespace
