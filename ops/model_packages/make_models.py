@@ -65,6 +65,10 @@ def make_objects(packages):
     (found,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
                        {"tower_0/images": picture(graph, 512)}, ["tower_0/detections"])
     rows = graph.node("Reshape", found, np.array([100, 6]))
+    # Doubtful boxes may have a negative width or height; their corners are put in order.
+    one, other = columns(graph, rows, 0, 2), columns(graph, rows, 2, 4)
+    rows = graph.node("Concat", graph.node("Min", one, other), graph.node("Max", one, other),
+                      columns(graph, rows, 4, 6), axis=1)
     # The net marks an object at several places beside each other, and under several names.
     rows = suppress(graph, rows, 0.5, across_classes=False)
     detections(graph, suppress(graph, rows, 0.9, across_classes=True))
@@ -85,7 +89,7 @@ def make_faces(packages):
     anchors = np.concatenate([_anchors(side, 16, 2), _anchors(side, 32, 6)])
     # x and y of the centre from the anchor, width, height, and six points of the face, all in pixels.
     centres = graph.node("Add", columns(graph, values, 0, 2), anchors)
-    halves = graph.node("Mul", columns(graph, values, 2, 4), np.float32(0.5))
+    halves = graph.node("Abs", graph.node("Mul", columns(graph, values, 2, 4), np.float32(0.5)))
     # The net is too sure: see the README of ops/models for what this makes of its scores.
     logits = graph.node("Sub", logits, np.float32(1.5))
     rows = graph.node("Concat", graph.node("Sub", centres, halves), graph.node("Add", centres, halves),
