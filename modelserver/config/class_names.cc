@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 
@@ -24,6 +25,21 @@ std::vector<std::string> Lines(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
+}
+
+// Without what nobody sees around a name.
+std::string_view WithoutBlanks(std::string_view line) {
+  // A no-break space, a zero width space, and a byte order mark.
+  constexpr std::array<std::string_view, 3> kUnseen{"\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf"};
+  while (true) {
+    line = Trim(line, " \t\v\f");
+    const auto* found = std::ranges::find_if(
+        kUnseen, [line](std::string_view unseen) { return line.ends_with(unseen); });
+    if (found == kUnseen.end()) {
+      return line;
+    }
+    line.remove_suffix(found->size());
+  }
 }
 
 bool NamesFile(const inference::ModelOutput& output) {
@@ -74,7 +90,7 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
     const std::string_view line = rest.substr(0, rest.find_first_of("\r\n"));
     rest.remove_prefix(line.size());
     rest.remove_prefix(rest.starts_with("\r\n") ? 2 : rest.empty() ? 0 : 1);
-    labels.emplace_back(Trim(line, " \t\v\f"));
+    labels.emplace_back(WithoutBlanks(line));
     if (!IsUtf8(line) || line.find('\0') != std::string_view::npos) {
       return InvalidArgument("{}: line {} is not UTF-8", file.string(), labels.size());
     }

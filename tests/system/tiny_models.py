@@ -56,6 +56,8 @@ def make_repository(folder):
         (folder / name / "1/model.onnx").write_bytes(average(output))
         if labels:
             (folder / name / "labels.txt").write_text(labels)
+            (folder / name / "config.pbtxt").write_text(
+                'parameters { key: "scores" value { string_value: "probabilities" } }\n')
     (folder / "letter/config.pbtxt").write_text("".join(
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
         for key, value in (("family", "text_line"), ("scores", "logits"), ("channels", "bgr"))))

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -54,6 +55,11 @@ absl::StatusOr<Scores> Tell(const ModelPlan& plan, std::span<const float> values
   }
   if (AreWithin(values, 0, 100) && std::abs(sum - 100) <= 100 * kRounding) {
     return SayScores(plan, "add up to 100, as if they were percent");
+  }
+  if (plan.told_by_shape) {
+    return MisfitOf(plan,
+                    "nothing tells whether the vector is of classes: it has no class names, "
+                    "and its values are no probabilities");
   }
   return Scores::kLogits;
 }
@@ -115,6 +121,20 @@ absl::StatusOr<const OutputFact*> FindVector(const OutputFacts& facts, Shape& ro
         "there is no FP32 or FP16 output of one dimension, apart from the batch");
   }
   return vector;
+}
+
+// Whether a vector is known to be a classification's: by class names, by the metadata, by its name,
+// or because it has ImageNet's classes.
+bool IsOfClasses(const OutputFacts& facts, const OutputFact& vector, std::int64_t length) {
+  if (facts.names > 0 || facts.task == "classify" || length == 1000 || length == 1001) {
+    return true;
+  }
+  const std::string name = LowerCase(vector.spec->name);
+  constexpr std::array<std::string_view, 6> kTelling{"logit", "prob",  "score",
+                                                     "class", "label", "softmax"};
+  return std::any_of(kTelling.begin(), kTelling.end(), [&name](std::string_view part) {
+    return name.find(part) != std::string::npos;
+  });
 }
 
 bool NamesAnEmbedding(std::string_view output) {
@@ -189,6 +209,7 @@ absl::Status PlanClassification(const OutputFacts& facts, ModelPlan& plan) {
   Shape row;
   ASSIGN_OR_RETURN(const OutputFact* vector, FindVector(facts, row));
   plan.outputs = {vector->spec->name};
+  plan.told_by_shape = !IsOfClasses(facts, *vector, row[0]);
   return PlanClasses(facts, *vector, row[0], 0, plan);
 }
 

@@ -20,8 +20,8 @@ namespace inferpool::vision {
 // Returns the outlines, in the input's pixels, of where the sum of the prototypes [planes, height,
 // width], weighted by `coefficients`, is above 0 in `box` after bilinear interpolation to the
 // input's size, as in Ultralytics' process_mask. One polygon for each part, the largest first;
-// holes are not told. Corners that differ from a straight line by less than half a pixel are left out.
-// INTERNAL: one of these sums is not a finite number.
+// holes are not told. Corners that differ from a straight line by less than half a pixel are left
+// out. INTERNAL: one of these sums is not a finite number.
 absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
                                                 std::span<const float> coefficients,
                                                 const Candidate& box, cv::Size input);

@@ -61,7 +61,7 @@ struct ModelPlan {
   bool normalized_boxes = false;  // boxes are in 0..1 of the input's size
   Scores scores = Scores::kAuto;  // kClassification and kTextLine only
   // Nothing but its shape tells the family: the decoder also looks whether there are as many
-  // anchors as the input's size gives.
+  // anchors as the input's size gives, or whether a vector has probabilities.
   bool told_by_shape = false;
   std::size_t keypoints = 0;            // of the pose families
   std::size_t keypoint_values = 3;      // 3: x, y, confidence; 2: x, y

@@ -337,7 +337,8 @@ bool ClaimsYoloV5(const OutputFacts& facts) {
     return columns == 5 + facts.names && anchors != 4 + facts.names && !may_be_yolox &&
            !(may_be_rows && !FitsGrids(anchors, facts.input, 3));
   }
-  return columns >= 6 && FitsGrids(anchors, facts.input, 3);
+  // Planes beside it would be masks; the raw heads of an older export have one dimension more.
+  return columns >= 6 && FitsGrids(anchors, facts.input, 3) && facts.OfRank(3).empty();
 }
 
 absl::Status PlanYoloV8(const OutputFacts& facts, ModelPlan& plan) {

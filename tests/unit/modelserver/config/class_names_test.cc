@@ -30,6 +30,8 @@ TEST(Labels, WhatNobodySeesIsNoPartOfAName) {
             (Names{"cat", "dog"}));
   EXPECT_EQ(*ReadLabels(folder.Write("b", "cat  \n\tdog\t\n \nbird \f")),
             (Names{"cat", "dog", "", "bird"}));
+  EXPECT_EQ(*ReadLabels(folder.Write("d", "cat\xc2\xa0 \n\xc3\xa9\xe2\x80\x8b\n")),
+            (Names{"cat", "\xc3\xa9"}));
   EXPECT_EQ(*ReadLabels(folder.Write("c", "cat\rdog\r\rbird")), (Names{"cat", "dog", "", "bird"}));
 }
 

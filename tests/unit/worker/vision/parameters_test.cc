@@ -28,16 +28,16 @@ TEST(ParametersTest, ReadsAllOfThem) {
                                     {"scores", "logits"},
                                     {"somebody_elses", "whatever"}});
   ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(read->family, Family::kNmsFree);
+  EXPECT_EQ(read->family->family, Family::kNmsFree);
   EXPECT_EQ(read->input_size, cv::Size(640, 480));
   EXPECT_EQ(read->resize, Resize::kStretch);
   EXPECT_EQ(read->max_side, 800);
   EXPECT_EQ(read->multiple_of, 32);
-  EXPECT_FALSE(read->rgb);
+  EXPECT_EQ(read->rgb, false);
   EXPECT_EQ(read->scale, 0.5);
   EXPECT_EQ(read->mean, (std::array{0.485, 0.456, 0.406}));
   EXPECT_EQ(read->std_deviation, (std::array{2.0, 2.0, 2.0}));
-  EXPECT_TRUE(read->normalized_boxes);
+  EXPECT_EQ(read->normalized_boxes, true);
   EXPECT_EQ(read->scores, Scores::kLogits);
 }
 
@@ -46,9 +46,9 @@ TEST(ParametersTest, OneNumberIsASquare) {
 }
 
 TEST(ParametersTest, AnUnknownValueIsAnsweredWithTheKnownOnes) {
-  EXPECT_EQ(Complaint({{"family", "yolo"}}),
-            "parameter family is \"yolo\" in config.pbtxt; allowed are yolov8, yolov5, end_to_end, "
-            "nms_free, classification, embedding");
+  EXPECT_TRUE(
+      Complaint({{"family", "yolo"}})
+          .starts_with("parameter family is \"yolo\" in config.pbtxt; allowed are yolov8, "));
   EXPECT_EQ(Complaint({{"channels", "RGB"}}),
             "parameter channels is \"RGB\" in config.pbtxt; allowed are rgb, bgr");
 }
@@ -69,9 +69,8 @@ TEST(ParametersTest, RefusesEveryKindOfNonsense) {
 }
 
 TEST(ParametersTest, FamiliesAreNamedAsTheyAreRead) {
-  for (const char* name :
-       {"yolov8", "yolov5", "end_to_end", "nms_free", "classification", "embedding"}) {
-    EXPECT_EQ(Name(*ReadParameters({{"family", name}})->family), name);
+  for (const FamilyRow& row : FamilyTable()) {
+    EXPECT_EQ(ReadParameters({{"family", std::string(row.name)}})->family, &row);
   }
 }
 

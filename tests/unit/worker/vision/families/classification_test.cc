@@ -65,6 +65,19 @@ TEST(ClassificationTest, WhereNothingTellsTheOperatorHasToSay) {
   EXPECT_TRUE(StatusOf({0.9F, 0.3F, 0.6F}, Scores::kProbabilities).ok());
 }
 
+TEST(ClassificationTest, LogitsOfNoKnownClassesMayBeAnything) {
+  Answer answer;
+  answer.Add("output", "FP32", {1, 3}, {12, -3, 40});
+  ModelPlan plan = OneOutput("output");
+  EXPECT_TRUE(Classify(plan, answer.views(), 5).ok());
+  plan.told_by_shape = true;
+  EXPECT_EQ(Classify(plan, answer.views(), 5).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  Answer probabilities;
+  probabilities.Add("output", "FP32", {1, 3}, {0.5F, 0.25F, 0.25F});
+  EXPECT_TRUE(Classify(plan, probabilities.views(), 5).ok());
+}
+
 TEST(ClassificationTest, ProbabilitiesAreNotAboveOne) {
   EXPECT_EQ(StatusOf({4.5F, 80, 12.5F, 3}, Scores::kProbabilities).code(),
             absl::StatusCode::kFailedPrecondition);

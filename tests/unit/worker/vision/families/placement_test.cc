@@ -125,6 +125,26 @@ TEST(PlacementTest, AnOpenHeightFollowsThePicturesShape) {
   EXPECT_EQ(Place(layout, {20, 201}).input, cv::Size(48, 560));
 }
 
+TEST(PlacementTest, AllOfADetectionIsMoved) {
+  InputLayout layout;
+  layout.size = {64, 64};
+  const Placement placement = Place(layout, {128, 64});  // 64 x 32 at (0, 16)
+  Detection in_input{10, 26, 20, 36, 0.5F, 3};
+  in_input.corners = {{0, 0}, {64, 16}, {64, 48}, {-8, 48}};
+  in_input.keypoints = {{32, 32, 0.5F}, {32, 60, 0.25F}};
+  in_input.mask = {{{10, 26}, {70, 26}, {20, 0}}};
+  in_input.text = "word";
+  const Detection moved = placement.ToPicture(in_input);
+  EXPECT_EQ(moved.x1, 20);
+  EXPECT_EQ(moved.y2, 40);
+  // Corners stay a rectangle's; the others are clipped.
+  EXPECT_EQ(moved.corners, (std::vector<Point>{{0, -32}, {128, 0}, {128, 64}, {-16, 64}}));
+  EXPECT_EQ(moved.keypoints, (std::vector<Keypoint>{{64, 32, 0.5F}, {64, 64, 0.25F}}));
+  EXPECT_EQ(moved.mask, (std::vector<Polygon>{{{20, 20}, {128, 20}, {40, 0}}}));
+  EXPECT_EQ(moved.text, "word");
+  EXPECT_EQ(placement.ToPicture(Point{-8, 0}), (Point{-16, -32}));
+}
+
 TEST(PlacementTest, WhatIsNotANumberStaysSo) {
   InputLayout layout;
   layout.size = {64, 64};
