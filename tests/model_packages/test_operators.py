@@ -43,7 +43,7 @@ class OperatorsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         from serving import Server  # when it is needed: it compiles the protocol
-        cls.server = Server({}, wait_ready=False)
+        cls.server = Server({}, "--model-control-mode", "explicit", wait_ready=False)
         cls.addClassCleanup(cls.server.stop)
         for number, case in enumerate(CASES):
             model, _ = convert_case(case)
