@@ -12,8 +12,10 @@
 #include <opencv2/imgproc.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "shared/base/ascii.h"
 #include "shared/base/status.h"
 #include "worker/vision/families/boxes.h"
 #include "worker/vision/families/output_numbers.h"
@@ -110,7 +112,7 @@ absl::StatusOr<float> NumberParameter(const OutputFacts& facts, const std::strin
   if (found == facts.model.parameters.end()) {
     return usual;
   }
-  const std::string& text = found->second;
+  const std::string_view text = Trim(std::string_view(found->second), " \t\r\n");
   float number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() ||

@@ -9,6 +9,7 @@
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -237,6 +238,59 @@ TEST(TextBoxesTest, AMapThatIsNoneIsRefused) {
   EXPECT_EQ(code(map), absl::StatusCode::kFailedPrecondition);
   map.at<float>(9, 9) = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(code(map), absl::StatusCode::kInternal);
+}
+
+ModelDescription MapModel() {
+  ModelDescription model;
+  model.name = "text";
+  model.max_batch_size = 1;
+  model.inputs = {{"x", "FP32", {-1, 3, -1, -1}}};
+  model.outputs = {{"map", "FP32", {-1, 1, -1, -1}}};
+  model.class_names = {"text"};
+  return model;
+}
+
+TEST(TextBoxesTest, ThePlanHasPaddlesLimitsUnlessToldOtherwise) {
+  ModelDescription model = MapModel();
+  ModelPlan plan;
+  plan.has_batch_dimension = true;
+  ASSERT_TRUE(PlanTextBoxes(FactsOf(model, plan, std::nullopt), plan).ok());
+  EXPECT_EQ(plan.outputs, std::vector<std::string>{"map"});
+  EXPECT_EQ(plan.classes, 1U);
+  EXPECT_EQ(plan.text_boxes.text_threshold, 0.3F);
+  EXPECT_EQ(plan.text_boxes.box_threshold, 0.6F);
+  EXPECT_EQ(plan.text_boxes.unclip, 1.5F);
+  model.parameters = {{"text_threshold", "0.2"}, {"box_threshold", "0.5"}, {"unclip", " 2 "}};
+  ASSERT_TRUE(PlanTextBoxes(FactsOf(model, plan, std::nullopt), plan).ok());
+  EXPECT_EQ(plan.text_boxes.text_threshold, 0.2F);
+  EXPECT_EQ(plan.text_boxes.box_threshold, 0.5F);
+  EXPECT_EQ(plan.text_boxes.unclip, 2);
+}
+
+TEST(TextBoxesTest, WhatFitsNoPlanIsRefused) {
+  const auto complaint = [](const ModelDescription& model) {
+    ModelPlan plan;
+    plan.has_batch_dimension = true;
+    const absl::Status status = PlanTextBoxes(FactsOf(model, plan, std::nullopt), plan);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    return std::string(status.message());
+  };
+  for (const char* key : {"text_threshold", "box_threshold", "unclip"}) {
+    for (const char* value : {"", "x", "-0.1", "11", "nan", "0.5, 1"}) {
+      ModelDescription model = MapModel();
+      model.parameters[key] = value;
+      EXPECT_NE(complaint(model).find(key), std::string::npos) << value;
+    }
+  }
+  ModelDescription model = MapModel();
+  model.class_names = {"text", "other"};
+  EXPECT_NE(complaint(model).find("2 class names"), std::string::npos);
+  model = MapModel();
+  model.outputs[0].shape = {-1, 2, -1, -1};
+  EXPECT_NE(complaint(model).find("no FP32 or FP16 output of one plane"), std::string::npos);
+  model = MapModel();
+  model.outputs.push_back({"other", "FP32", {-1, 1, -1, -1}});
+  EXPECT_NE(complaint(model).find("map and other are both maps"), std::string::npos);
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -125,6 +128,52 @@ TEST(TextLineTest, WhatIsNotFiniteIsAnInternalError) {
                 absl::StatusCode::kInternal);
     }
   }
+}
+
+ModelDescription LineModel(std::int64_t classes) {
+  ModelDescription model;
+  model.name = "line";
+  model.max_batch_size = 1;
+  model.inputs = {{"x", "FP32", {-1, 3, 48, -1}}};
+  model.outputs = {{"softmax", "FP32", {-1, -1, classes}}};
+  model.class_names = kDictionary;
+  return model;
+}
+
+absl::Status Planned(const ModelDescription& model, ModelPlan& plan) {
+  plan.has_batch_dimension = true;
+  return PlanTextLine(FactsOf(model, plan, std::nullopt), plan);
+}
+
+TEST(TextLineTest, ThePlanHasTheDictionary) {
+  for (const std::int64_t classes : {5, 6, -1}) {
+    ModelPlan plan;
+    ASSERT_TRUE(Planned(LineModel(classes), plan).ok()) << classes;
+    EXPECT_EQ(plan.outputs, std::vector<std::string>{"softmax"});
+    EXPECT_EQ(plan.dictionary, kDictionary);
+  }
+}
+
+TEST(TextLineTest, WhatFitsNoPlanIsRefused) {
+  const auto complaint = [](const ModelDescription& model, Scores scores = Scores::kAuto) {
+    ModelPlan plan;
+    plan.scores = scores;
+    const absl::Status status = Planned(model, plan);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    return std::string(status.message());
+  };
+  EXPECT_NE(complaint(LineModel(4)).find("4 classes, and the dictionary 4"), std::string::npos);
+  EXPECT_NE(complaint(LineModel(7)).find("7 classes"), std::string::npos);
+  EXPECT_NE(complaint(LineModel(6), Scores::kMultiLabelLogits).find("scores"), std::string::npos);
+  ModelDescription model = LineModel(6);
+  model.class_names.clear();
+  EXPECT_NE(complaint(model).find("labels.txt"), std::string::npos);
+  model = LineModel(6);
+  model.outputs[0].shape = {-1, 6};
+  EXPECT_NE(complaint(model).find("two dimensions"), std::string::npos);
+  model = LineModel(6);
+  model.outputs.push_back({"other", "FP32", {-1, -1, 6}});
+  EXPECT_NE(complaint(model).find("softmax and other are both tables"), std::string::npos);
 }
 
 }  // namespace
