@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "modelserver/config/request_check.h"
 #include "modelserver/config/name_list.h"
+#include "modelserver/config/request_check.h"
 #include "modelserver/config/ultralytics.h"
 #include "modelserver/engines/onnx_config.h"
 #include "modelserver/onnxruntime/session.h"
