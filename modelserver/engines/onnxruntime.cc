@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "modelserver/config/request_check.h"
+#include "modelserver/config/name_list.h"
 #include "modelserver/config/ultralytics.h"
 #include "modelserver/engines/onnx_config.h"
 #include "modelserver/onnxruntime/session.h"
@@ -607,7 +608,7 @@ absl::StatusOr<LoadedModel> LoadOnnx(const std::filesystem::path& version_folder
   }
   AddMetadata(*model->session, model->config);
   LoadedModel loaded{.config = model->config};
-  loaded.class_names = ParseUltralyticsNames(model->session->Metadata("names").value_or(""));
+  loaded.class_names = ParseNameList(model->session->Metadata("names").value_or(""));
   loaded.make_engine = [shared = std::shared_ptr<const OnnxModel>(std::move(model))](
                            const inference::ModelConfig& /*config*/) {
     return absl::StatusOr<std::unique_ptr<Engine>>(std::make_unique<OnnxEngine>(shared));
