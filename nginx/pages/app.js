@@ -78,7 +78,7 @@ async function call(path, options = {}) {
 }
 
 const family = () => state.models.find((model) => model.name === $("model").value)?.family ?? null;
-const hasBoxes = () => !["classification", "embedding"].includes(family());
+const hasBoxes = () => !["text_line", "classification", "embedding"].includes(family());
 
 // Of the request that the page makes, and of the one that its code makes.
 function target(model, confidence) {
@@ -159,7 +159,7 @@ async function loadModels() {
   );
   const remembered = kept("localStorage", "inferpool.model");
   const usable = models.filter((model) => model.family);
-  picker.value = (usable.find((model) => model.name === remembered) ?? usable[0])?.name ?? "";
+  picker.value = [remembered, "objects"].find((name) => usable.some((model) => model.name === name)) ?? usable[0]?.name ?? "";
   picker.disabled = !usable.length;
   $("key-form").hidden = true;
   describeModel();
@@ -411,7 +411,7 @@ function show() {
   const { answer, problem } = state;
   showProblem();
   showCaption();
-  const items = answer?.json.classes ?? detections();
+  const items = answer?.json.classes ?? answer?.json.texts ?? detections();
   $("summary").textContent = problem
     ? ""
     : answer
@@ -435,6 +435,10 @@ function summary(json, items) {
     const length = Math.hypot(...json.embedding);
     return `An embedding of ${json.embedding.length} numbers, its length ${length.toPrecision(3)}.`;
   }
+  if (json.texts)
+    return items[0]?.text
+      ? `“${items[0].text}”, ${percent.format(items[0].confidence)} sure.`
+      : "No text.";
   if (json.classes)
     return items.length
       ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
@@ -482,7 +486,7 @@ function showRows(items) {
       fill.style.width = `${100 * item.confidence}%`;
       const name = item.box
         ? element("button", { type: "button", title: "Point it out" }, swatch, item.text || item.class_name)
-        : item.class_name;
+        : (item.text ?? item.class_name);
       const row = element(
         "tr",
         {},
@@ -696,7 +700,7 @@ with urllib.request.urlopen(request, timeout=60) as answer:
 
 function showSnippet() {
   const language = document.querySelector('[role="tab"][aria-selected="true"]').id.replace("tab-", "");
-  const path = target($("model").value || "faces", $("confidence").value);
+  const path = target($("model").value || "objects", $("confidence").value);
   const [route, query] = path.split("?");
   let name = oneLine(state.picture?.name ?? "picture.jpg");
   if (name.startsWith("-")) name = `./${name}`;

@@ -56,6 +56,15 @@ struct Writer {
     json += ']';
   }
 
+  void operator()(const vision::TextLines& lines) const {
+    json += R"("texts":[)";
+    for (const vision::TextLine& line : lines) {
+      fmt::format_to(std::back_inserter(json), R"({}{{"text":{},"confidence":{:.4f}}})", Comma(),
+                     QuotedJson(line.text), line.confidence);
+    }
+    json += ']';
+  }
+
   void operator()(const vision::Classification& classification) const {
     json += R"("classes":[)";
     for (const vision::ClassScore& score : classification.scores) {

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+#include <utility>
 #include <vector>
 
 #include "worker/vision/text.h"
@@ -246,13 +247,18 @@ void Shade(cv::Mat& bgr, const cv::Rect& place) {
   }
 }
 
-void DrawClasses(cv::Mat& bgr, const Classification& classification,
-                 std::span<const std::string> class_names) {
-  if (classification.scores.empty()) {
+// A line of a table, with a bar as long as its share.
+struct TableRow {
+  std::string name;
+  float share;
+};
+
+void DrawTable(cv::Mat& bgr, std::span<const TableRow> table) {
+  if (table.empty()) {
     return;
   }
   Style style(bgr.size());
-  const int rows = static_cast<int>(classification.scores.size());
+  const int rows = static_cast<int>(table.size());
   const auto row_height = [&style] { return 2 * style.capital + style.margin; };
   while (style.capital > 4 && rows * row_height() + 2 * style.margin > bgr.rows) {
     --style.capital;
@@ -263,14 +269,14 @@ void DrawClasses(cv::Mat& bgr, const Classification& classification,
   std::vector<Text> numbers;
   int widest_name = 0;
   int widest_number = 0;
-  for (const ClassScore& score : classification.scores) {
+  for (const TableRow& row : table) {
     const Text& number =
-        numbers.emplace_back(fmt::format("{:.2f}", score.confidence), style.capital, bgr.cols / 2);
+        numbers.emplace_back(fmt::format("{:.2f}", row.share), style.capital, bgr.cols / 2);
     widest_number = std::max(widest_number, number.size().width);
   }
   const int room = bgr.cols - widest_number - 6 * style.margin;
-  for (const ClassScore& score : classification.scores) {
-    const Text& name = names.emplace_back(NameOf(score.class_id, class_names), style.capital, room);
+  for (const TableRow& row : table) {
+    const Text& name = names.emplace_back(row.name, style.capital, room);
     widest_name = std::max(widest_name, name.size().width);
   }
 
@@ -280,13 +286,32 @@ void DrawClasses(cv::Mat& bgr, const Classification& classification,
   for (int row = 0; row < rows; ++row) {
     const auto i = static_cast<std::size_t>(row);
     const cv::Rect bar(gap, gap + row * row_height(), inner, row_height() - gap);
-    const double share = std::clamp(classification.scores[i].confidence, 0.0F, 1.0F);
+    const double share = std::clamp(table[i].share, 0.0F, 1.0F);
     const cv::Scalar blue(178, 114, 0);
     Fill(bgr, {bar.x, bar.y, std::max(1, cvRound(bar.width * share)), bar.height}, blue);
     const int top = bar.y + (bar.height - names[i].size().height) / 2;
     names[i].PaintOn(bgr, {bar.x + gap, top}, kWhite);
     numbers[i].PaintOn(bgr, {bar.br().x - gap - numbers[i].size().width, top}, kWhite);
   }
+}
+
+void DrawClasses(cv::Mat& bgr, const Classification& classification,
+                 std::span<const std::string> class_names) {
+  std::vector<TableRow> table;
+  for (const ClassScore& score : classification.scores) {
+    table.push_back({NameOf(score.class_id, class_names), score.confidence});
+  }
+  DrawTable(bgr, table);
+}
+
+void DrawTexts(cv::Mat& bgr, std::span<const TextLine> lines) {
+  std::vector<TableRow> table;
+  for (const TextLine& line : lines) {
+    if (std::string text = Drawable(line.text); !text.empty()) {
+      table.push_back({std::move(text), line.confidence});
+    }
+  }
+  DrawTable(bgr, table);
 }
 
 template <typename Work>
@@ -305,6 +330,10 @@ absl::Status WithoutExceptions(const Work& work) {
 absl::Status Draw(cv::Mat& bgr, std::span<const Detection> detections,
                   std::span<const std::string> class_names) {
   return WithoutExceptions([&] { DrawDetections(bgr, detections, class_names); });
+}
+
+absl::Status Draw(cv::Mat& bgr, std::span<const TextLine> lines) {
+  return WithoutExceptions([&] { DrawTexts(bgr, lines); });
 }
 
 absl::Status Draw(cv::Mat& bgr, const Classification& classification,

@@ -23,7 +23,10 @@ namespace inferpool::vision {
 absl::Status Draw(cv::Mat& bgr, std::span<const Detection> detections,
                   std::span<const std::string> class_names);
 
-// Writes the classes and their probabilities, with bars, into the upper left corner.
+// Writes the texts and their confidences, with bars, into the upper left corner.
+absl::Status Draw(cv::Mat& bgr, std::span<const TextLine> lines);
+
+// Writes the classes and their probabilities in the same way.
 absl::Status Draw(cv::Mat& bgr, const Classification& classification,
                   std::span<const std::string> class_names);
 

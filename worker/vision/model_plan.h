@@ -22,12 +22,15 @@ namespace inferpool::vision {
 // | parameter       | values                                | default                           |
 // | --------------- | ------------------------------------- | --------------------------------- |
 // | family          | a name of families/family_table.cc     | by metadata, names and outputs    |
-// | input_size      | 640, or 640x480 (width x height)      | the input's shape; to be given    |
-// |                 |                                       | where that is open and not UINT8  |
+// | input_size      | 640, or 640x480 (width x height)      | the input's shape; where that is  |
+// |                 |                                       | open and not UINT8, this or       |
+// |                 |                                       | multiple_of is to be given        |
+// | multiple_of     | open sides are rounded up to multi-   | 1, for UINT8 inputs of any size   |
+// |                 | ples of so many pixels (placement.h)  |                                   |
 // | resize          | letterbox, stretch, crop              | letterbox; classification and     |
 // |                 |                                       | embedding: crop; rt_detr: stretch |
-// | max_side        | a picture's longer side in pixels,    | 1280                              |
-// |                 | for UINT8 inputs of any size          |                                   |
+// | max_side        | the most pixels of an open side, a    | 1280                              |
+// |                 | multiple of multiple_of               |                                   |
 // | channels        | rgb, bgr                              | rgb; yolox: bgr                   |
 // | scale           | factor on the bytes                   | 1/255; yolox: 1; none for UINT8   |
 // | mean, std       | one number or three with commas, in   | 0 and 1, as Ultralytics' models   |

@@ -110,14 +110,15 @@ absl::Status ReadInputSize(const Texts& texts, std::optional<cv::Size>& size) {
   return absl::OkStatus();
 }
 
-absl::Status ReadMaxSide(const Texts& texts, std::optional<int>& max_side) {
-  const std::optional<std::string_view> text = Find(texts, "max_side");
+// A number of pixels.
+absl::Status ReadSide(const Texts& texts, const std::string& key, std::optional<int>& side) {
+  const std::optional<std::string_view> text = Find(texts, key);
   if (!text) {
     return absl::OkStatus();
   }
-  max_side = ParseSide(*text);
-  return max_side ? absl::OkStatus()
-                  : NotAllowed("max_side", *text, fmt::format("1 to {} pixels", kMaxInputSide));
+  side = ParseSide(*text);
+  return side ? absl::OkStatus()
+              : NotAllowed(key, *text, fmt::format("1 to {} pixels", kMaxInputSide));
 }
 
 absl::Status ReadScale(const Texts& texts, std::optional<double>& scale) {
@@ -167,7 +168,8 @@ absl::StatusOr<Parameters> ReadParameters(const Texts& texts) {
   RETURN_IF_ERROR(ReadFamily(texts, read.family));
   RETURN_IF_ERROR(ReadInputSize(texts, read.input_size));
   RETURN_IF_ERROR(ReadChoice(texts, "resize", kResizes, read.resize));
-  RETURN_IF_ERROR(ReadMaxSide(texts, read.max_side));
+  RETURN_IF_ERROR(ReadSide(texts, "max_side", read.max_side));
+  RETURN_IF_ERROR(ReadSide(texts, "multiple_of", read.multiple_of));
   RETURN_IF_ERROR(ReadChoice(texts, "channels", kChannels, read.rgb));
   RETURN_IF_ERROR(ReadScale(texts, read.scale));
   RETURN_IF_ERROR(ReadThree(texts, "mean", /*zero_allowed=*/true, read.mean));

@@ -18,6 +18,7 @@ struct Parameters {
   std::optional<cv::Size> input_size;
   std::optional<Resize> resize;
   std::optional<int> max_side;
+  std::optional<int> multiple_of;
   std::optional<bool> rgb;
   std::optional<double> scale;
   std::optional<std::array<double, 3>> mean;

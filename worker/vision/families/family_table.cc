@@ -10,6 +10,8 @@
 #include "worker/vision/families/nms_free_decoders.h"
 #include "worker/vision/families/rt_detr.h"
 #include "worker/vision/families/ssd.h"
+#include "worker/vision/families/text_boxes.h"
+#include "worker/vision/families/text_line.h"
 #include "worker/vision/families/turned_boxes.h"
 #include "worker/vision/families/yolo_decoders.h"
 
@@ -111,6 +113,18 @@ constexpr FamilyRow kFamilies[] = {
      .claims = ClaimsObbNmsFree,
      .plan = PlanObbNmsFree,
      .read = DetectObbNmsFree},
+    {.family = Family::kTextBoxes,
+     .name = "text_boxes",
+     .task = "",
+     .outputs = "[1, height, width]",
+     .plan = PlanTextBoxes,
+     .read = DetectTextBoxes},
+    {.family = Family::kTextLine,
+     .name = "text_line",
+     .task = "",
+     .outputs = "[steps, 1 + characters] or [steps, 1 + characters + 1]",
+     .plan = PlanTextLine,
+     .read = ReadTextLine},
     {.family = Family::kClassification,
      .name = "classification",
      .task = "classify",

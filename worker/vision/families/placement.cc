@@ -33,6 +33,33 @@ cv::Size Shrunk(cv::Size picture, int max_side) {
   return {RoundToPixels(picture.width * ratio), RoundToPixels(picture.height * ratio)};
 }
 
+// One open side of the content: as the picture's shape has it, in pixels.
+int OpenSide(int open, int fixed, int input, int max_side) {
+  return std::min(max_side, RoundToPixels(static_cast<double>(open) * input / fixed));
+}
+
+cv::Size OpenContent(const InputLayout& layout, cv::Size picture) {
+  const cv::Size fixed = layout.size;
+  if (fixed.height > 0) {
+    return {OpenSide(picture.width, picture.height, fixed.height, layout.max_side), fixed.height};
+  }
+  if (fixed.width > 0) {
+    return {fixed.width, OpenSide(picture.height, picture.width, fixed.width, layout.max_side)};
+  }
+  return Shrunk(picture, layout.max_side);
+}
+
+int RoundUp(int side, int multiple) {
+  const int beyond = side % multiple;
+  return beyond == 0 ? side : side + (multiple - beyond);
+}
+
+cv::Size OpenInput(const InputLayout& layout, cv::Size content) {
+  const cv::Size fixed = layout.size;
+  return {fixed.width > 0 ? fixed.width : RoundUp(content.width, layout.multiple_of),
+          fixed.height > 0 ? fixed.height : RoundUp(content.height, layout.multiple_of)};
+}
+
 Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
                     const cv::Rect& content) {
   return {picture, input, source, content, 1, source};
@@ -77,8 +104,8 @@ Detection Placement::ToPicture(Detection in_input) const {
 
 Placement Place(const InputLayout& layout, cv::Size picture) {
   if (layout.size.empty()) {
-    const cv::Size input = Shrunk(picture, layout.max_side);
-    return Unreduced(picture, input, Whole(picture), Whole(input));
+    const cv::Size content = OpenContent(layout, picture);
+    return Unreduced(picture, OpenInput(layout, content), Whole(picture), Whole(content));
   }
   switch (layout.resize) {
     case Resize::kLetterbox:

@@ -22,8 +22,9 @@ struct InputLayout {
   Datatype datatype = Datatype::kFp32;
   bool channels_first = true;  // [3, height, width], else [height, width, 3]
   bool rgb = true;             // else BGR
-  cv::Size size;               // {0, 0}: any; the picture's own, shrunk to `max_side` if larger
-  int max_side = 1280;         // of a picture for any-size inputs, in pixels
+  cv::Size size;               // a side of 0 is open, see Place
+  int max_side = 1280;         // an open side is at most so long, in pixels
+  int multiple_of = 1;         // an open side is rounded up to a multiple of this
   Resize resize = Resize::kLetterbox;  // for inputs of fixed size
   // A value is byte * scale + offset, by channel in the model's order. UINT8 takes the bytes.
   std::array<float, 3> scale{1, 1, 1};
@@ -56,7 +57,10 @@ struct Placement {
 //   fills the input. The centre is cut out of the picture before it is resized, at whole pixels of
 //   the picture, so a picture of 1 x 10000 costs no more than any other; torchvision resizes first
 //   and cuts at whole pixels of the input.
-// Any size: r = min(1, max_side / longer side), rounded as above, no padding.
+// Both sides open: r = min(1, max_side / longer side), rounded as above. The input is that, rounded
+//   up to multiples of multiple_of; the picture lies at its top left, with grey around it.
+// One side open: the picture fills the other one and keeps its shape, until the open side would
+//   exceed max_side; then it is squeezed into that. Rounded up as above.
 Placement Place(const InputLayout& layout, cv::Size picture);
 
 }  // namespace inferpool::vision

@@ -26,6 +26,8 @@ enum class Family {
   kSegmentNmsFree,
   kPoseNmsFree,
   kObbNmsFree,
+  kTextBoxes,
+  kTextLine,
   kClassification,
   kEmbedding,
 };
@@ -39,6 +41,13 @@ enum class InputKind {
 
 enum class Scores { kAuto, kProbabilities, kLogits, kMultiLabelLogits };
 
+// See text_boxes.h.
+struct TextBoxLimits {
+  float text_threshold = 0.3F;
+  float box_threshold = 0.6F;
+  float unclip = 1.5F;
+};
+
 struct ModelPlan {
   std::string input_name;
   InputKind input_kind = InputKind::kPixels;
@@ -50,14 +59,16 @@ struct ModelPlan {
   // wants them.
   std::vector<std::string> outputs;
   bool normalized_boxes = false;  // boxes are in 0..1 of the input's size
-  Scores scores = Scores::kAuto;  // kClassification only
+  Scores scores = Scores::kAuto;  // kClassification and kTextLine only
   // Nothing but its shape tells the family: the decoder also looks whether there are as many
   // anchors as the input's size gives, or whether a vector has probabilities.
   bool told_by_shape = false;
-  std::size_t keypoints = 0;        // of the pose families
-  std::size_t keypoint_values = 3;  // 3: x, y, confidence; 2: x, y
-  bool corners_y_first = false;     // kSsd: boxes are y1, x1, y2, x2
-  int first_class = 0;              // kSsd: the number that stands for the first class
+  std::size_t keypoints = 0;            // of the pose families
+  std::size_t keypoint_values = 3;      // 3: x, y, confidence; 2: x, y
+  bool corners_y_first = false;         // kSsd: boxes are y1, x1, y2, x2
+  int first_class = 0;                  // kSsd: the number that stands for the first class
+  TextBoxLimits text_boxes;             // kTextBoxes
+  std::vector<std::string> dictionary;  // kTextLine: the characters
 };
 
 }  // namespace inferpool::vision

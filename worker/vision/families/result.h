@@ -1,7 +1,8 @@
-// What is read from a model's outputs: detections, classes or an embedding.
+// What is read from a model's outputs: detections, lines of text, classes or an embedding.
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -32,6 +33,13 @@ struct Embedding {
   std::vector<float> values;
 };
 
-using Result = std::variant<Detections, Classification, Embedding>;
+struct TextLine {
+  std::string text;      // UTF-8; empty when nothing is written there
+  float confidence = 0;  // 0 to 1; 0 when the text is empty
+};
+
+using TextLines = std::vector<TextLine>;
+
+using Result = std::variant<Detections, TextLines, Classification, Embedding>;
 
 }  // namespace inferpool::vision

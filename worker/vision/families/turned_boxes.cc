@@ -68,36 +68,6 @@ Candidates Around(const TurnedBoxes& boxes) {
   return candidates;
 }
 
-absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, TurnedBoxes boxes,
-                                    const Placement& placement, const Options& options,
-                                    Duplicates duplicates) {
-  for (TurnedBox& box : boxes) {
-    RETURN_IF_ERROR(CheckAngle(plan, box.angle));
-    if (plan.normalized_boxes) {
-      return Misfit(plan, "box_coordinates are \"normalized\", which turned boxes cannot be");
-    }
-  }
-  // Checked before they are suppressed, which wants an area and whole numbers.
-  Candidates around = Around(boxes);
-  RETURN_IF_ERROR(ScaleAndCheck(plan, around, placement.input));
-  TurnedBoxes sound;
-  sound.reserve(around.size());
-  for (const Candidate& candidate : around) {
-    sound.push_back(boxes[candidate.source]);
-    sound.back().confidence = candidate.confidence;
-  }
-  if (duplicates == Duplicates::kSuppress) {
-    sound = Suppress(std::move(sound), ProbabilisticOverlap, options.iou, options.max_detections);
-  } else {
-    SortMostConfidentFirst(sound);
-  }
-  return ToPicture(Around(sound), placement, options.max_detections,
-                   [&sound](const Candidate& candidate, Detection& detection) {
-                     detection.corners = CornersOf(sound[candidate.source]);
-                     return absl::OkStatus();
-                   });
-}
-
 }  // namespace
 
 std::vector<Point> CornersOf(const TurnedBox& box) {
@@ -130,6 +100,36 @@ float ProbabilisticOverlap(const TurnedBox& a, const TurnedBox& b) {
       2;
   const double distance = std::clamp(apart + unlike, kTiny, 100.0);
   return static_cast<float>(1 - std::sqrt(1 - std::exp(-distance) + kTiny));
+}
+
+absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox> boxes,
+                                    const Placement& placement, const Options& options,
+                                    Duplicates duplicates) {
+  for (TurnedBox& box : boxes) {
+    RETURN_IF_ERROR(CheckAngle(plan, box.angle));
+    if (plan.normalized_boxes) {
+      return Misfit(plan, "box_coordinates are \"normalized\", which turned boxes cannot be");
+    }
+  }
+  // Checked before they are suppressed, which wants an area and whole numbers.
+  Candidates around = Around(boxes);
+  RETURN_IF_ERROR(ScaleAndCheck(plan, around, placement.input));
+  TurnedBoxes sound;
+  sound.reserve(around.size());
+  for (const Candidate& candidate : around) {
+    sound.push_back(boxes[candidate.source]);
+    sound.back().confidence = candidate.confidence;
+  }
+  if (duplicates == Duplicates::kSuppress) {
+    sound = Suppress(std::move(sound), ProbabilisticOverlap, options.iou, options.max_detections);
+  } else {
+    SortMostConfidentFirst(sound);
+  }
+  return ToPicture(Around(sound), placement, options.max_detections,
+                   [&sound](const Candidate& candidate, Detection& detection) {
+                     detection.corners = CornersOf(sound[candidate.source]);
+                     return absl::OkStatus();
+                   });
 }
 
 bool ClaimsYoloV8Obb(const OutputFacts& facts) {

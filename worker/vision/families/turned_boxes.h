@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proto/datatype.h"
+#include "worker/vision/families/boxes.h"
 #include "worker/vision/families/detection.h"
 #include "worker/vision/families/output_facts.h"
 #include "worker/vision/families/placement.h"
@@ -36,6 +37,11 @@ std::vector<Point> CornersOf(const TurnedBox& box);
 // for training and evaluation of oriented object detectors" (2021), as Ultralytics takes for
 // suppression.
 float ProbabilisticOverlap(const TurnedBox& a, const TurnedBox& b);
+
+// As Finish (boxes.h), with the corners of each box.
+absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox> boxes,
+                                    const Placement& placement, const Options& options,
+                                    Duplicates duplicates);
 
 // For the family table. yolov8_obb: [4 + classes + 1, anchors]: cx, cy, w, h, the scores, the
 // angle. obb_nms_free: [N, 7]: cx, cy, w, h, score, class, angle.

@@ -6,8 +6,12 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <chrono>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 
 #include "shared/base/listen.h"
 
@@ -69,6 +73,17 @@ class HttpPortTest : public testing::Test {
     return got;
   }
 
+  // A connection of which the port knows, and that has asked nothing yet.
+  FileDescriptor Connect() const {
+    sockaddr_in address{};
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    FileDescriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(Ask("/text").status, 200);  // accepted after it
+    return client;
+  }
+
   const FileDescriptor listener_ =
       std::move(*ListenTcp({.host = "127.0.0.1", .port = "0", .backlog = 8}));
   std::unique_ptr<HttpPort> port_;
@@ -121,6 +136,36 @@ TEST_F(HttpPortTest, TheSocketOutlivesThePort) {
   port_.reset();
   Start();
   EXPECT_EQ(Ask("/text").status, 200);
+}
+
+TEST_F(HttpPortTest, WhoeverIsConnectedIsAnsweredBeforeItStops) {
+  Start();
+  const FileDescriptor client = Connect();
+  std::jthread stop([this] { port_.reset(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const std::string_view request = "GET /text HTTP/1.1\r\nHost: a\r\n\r\n";
+  ASSERT_EQ(send(client.get(), request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
+  std::string answer;
+  std::array<char, 1024> buffer{};
+  for (ssize_t got = 0; (got = recv(client.get(), buffer.data(), buffer.size(), 0)) > 0;) {
+    answer.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nsome text")) << answer;
+}
+
+TEST_F(HttpPortTest, OneThatNeverAsksDoesNotHoldItUpForLong) {
+  Start();
+  const FileDescriptor client = Connect();
+  const auto begin = std::chrono::steady_clock::now();
+  port_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(8));
+}
+
+TEST_F(HttpPortTest, AConnectionCarriesOneRequest) {
+  Start();
+  EXPECT_NE(Ask("/text").text.find("Connection: close\r\n"), std::string::npos);
 }
 
 }  // namespace

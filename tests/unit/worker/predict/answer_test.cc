@@ -77,6 +77,15 @@ TEST(AnswerTest, NormalizedBoxesAreSharesOfThePicture) {
   EXPECT_EQ(json["image"]["width"], 640) << "the picture's size stays in pixels";
 }
 
+TEST(AnswerTest, ALineOfTextIsItsTextAndConfidence) {
+  const Json::Value json = Answer(vision::TextLines{{"say \"caf\u00e9\"", 0.975F}}, {"a", "b"});
+  ASSERT_EQ(json["texts"].size(), 1U);
+  EXPECT_EQ(json["texts"][0]["text"], "say \"caf\u00e9\"");
+  EXPECT_NEAR(json["texts"][0]["confidence"].asDouble(), 0.975, 1e-4);
+  EXPECT_EQ(json["texts"][0].size(), 2U);
+  EXPECT_FALSE(json.isMember("detections"));
+}
+
 TEST(AnswerTest, ADetectionHasWhatItsFamilyGives) {
   vision::Detection found = kTwo[0];
   found.corners = {{64, 48}, {320, 48}, {320, 240}, {-16, 240}};

@@ -221,6 +221,18 @@ TEST(DrawTest, ClassesAreWrittenInTheCornerWithBarsAsLongAsTheyAreProbable) {
   EXPECT_GT(Count(picture, {255, 255, 255}), 50);
 }
 
+TEST(DrawTest, ATextIsWrittenInTheCornerWithABar) {
+  cv::Mat picture = Picture({640, 480});
+  const TextLines lines{{"EXIT", 0.8F}};
+  ASSERT_TRUE(Draw(picture, lines).ok());
+  EXPECT_EQ(Count(picture.rowRange(100, 480), kGrey), 640 * 380);
+  EXPECT_GT(Count(picture, {178, 114, 0}), 200);
+  EXPECT_GT(Count(picture, {255, 255, 255}), 50);
+  cv::Mat blank = Picture({640, 480});
+  EXPECT_TRUE(Draw(blank, TextLines{{"", 0}}).ok());
+  EXPECT_EQ(Count(blank, kGrey), 640 * 480);
+}
+
 TEST(DrawTest, NoClassesAreNothingDrawn) {
   cv::Mat picture = Picture({64, 48});
   ASSERT_TRUE(Draw(picture, Classification{}, kNames).ok());

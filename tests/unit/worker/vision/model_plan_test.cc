@@ -376,6 +376,28 @@ TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
   EXPECT_NE(Complaint(model).find("for FP32 and FP16"), std::string::npos);
 }
 
+TEST(FamilyTest, AnInputMayHaveOpenSides) {
+  ModelDescription model = Model({-1, -1, 6}, 80);
+  model.inputs = {{"image", "FP32", {-1, 3, -1, -1}}};
+  EXPECT_NE(Complaint(model).find("or multiple_of"), std::string::npos);
+  model.parameters = {{"multiple_of", "32"}, {"max_side", "960"}};
+  auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->input.size, cv::Size(0, 0));
+  EXPECT_EQ(plan->input.max_side, 960);
+  EXPECT_EQ(plan->input.multiple_of, 32);
+  model.inputs = {{"image", "FP32", {-1, 3, 48, -1}}};
+  plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->input.size, cv::Size(0, 48));
+  model.parameters["max_side"] = "970";
+  EXPECT_NE(Complaint(model).find("max_side is 970, which is not a multiple of 32"),
+            std::string::npos);
+  model.parameters["max_side"] = "960";
+  model.parameters["input_size"] = "960x48";
+  EXPECT_NE(Complaint(model).find("for inputs of open size"), std::string::npos);
+}
+
 TEST(FamilyTest, AModelMayTakeThePicturesFile) {
   ModelDescription model = Model({-1, 6}, 80);
   for (const Shape& shape : {Shape{1}, Shape{-1}, Shape{}}) {
@@ -401,13 +423,13 @@ TEST(FamilyTest, AModelMayTakeThePicturesFile) {
   model.parameters["input_size"] = "640";
   EXPECT_EQ(Place(MakePlan(model)->input, {1280, 640}).content, cv::Rect(0, 160, 640, 320));
   model.parameters["scale"] = "1";
-  EXPECT_NE(Complaint(model).find("scale, mean, std and max_side are the server's"),
+  EXPECT_NE(Complaint(model).find("scale, mean, std, max_side and multiple_of are the server's"),
             std::string::npos);
   model.parameters = {{"resize", "crop"}};
   EXPECT_NE(Complaint(model).find("resize needs"), std::string::npos);
 }
 
-// As ops/models/faces and ops/models/shapes describe themselves.
+// As ops/models/faces_cascade and ops/models/shapes describe themselves.
 TEST(FamilyTest, PlansTheSampleModels) {
   ModelDescription faces = Model({100, 4}, 1, "det_boxes");
   faces.inputs = {{"image", "UINT8", {-1, -1, 3}}};

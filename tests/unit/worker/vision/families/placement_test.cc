@@ -83,6 +83,48 @@ TEST(PlacementTest, AnAnySizeInputTakesThePictureAsItIsOrShrinksIt) {
   EXPECT_EQ(Place(layout, {1, 60000}).input, cv::Size(1, 1280));
 }
 
+TEST(PlacementTest, OpenSidesAreRoundedUpAndPaddedAtTheEnd) {
+  InputLayout layout;
+  layout.max_side = 960;
+  layout.multiple_of = 32;
+  const Placement small = Place(layout, {641, 480});
+  EXPECT_EQ(small.input, cv::Size(672, 480));
+  EXPECT_EQ(small.content, cv::Rect(0, 0, 641, 480));
+  const Placement shrunk = Place(layout, {4000, 3000});
+  EXPECT_EQ(shrunk.input, cv::Size(960, 736));
+  EXPECT_EQ(shrunk.content, cv::Rect(0, 0, 960, 720));
+  EXPECT_FLOAT_EQ(shrunk.ToPicture({96, 72, 960, 720, 1, 0}).x1, 400);
+  EXPECT_FLOAT_EQ(shrunk.ToPicture({96, 72, 960, 720, 1, 0}).y2, 3000);
+  EXPECT_EQ(Place(layout, {1, 1}).input, cv::Size(32, 32));
+  EXPECT_EQ(Place(layout, {1, 60000}).input, cv::Size(32, 960));
+}
+
+TEST(PlacementTest, AnOpenWidthFollowsThePicturesShape) {
+  InputLayout layout;
+  layout.size = {0, 48};
+  layout.max_side = 960;
+  layout.multiple_of = 80;
+  const Placement line = Place(layout, {200, 20});
+  EXPECT_EQ(line.content, cv::Rect(0, 0, 480, 48));
+  EXPECT_EQ(line.input, cv::Size(480, 48));
+  EXPECT_EQ(Place(layout, {201, 20}).content.width, 482);
+  EXPECT_EQ(Place(layout, {201, 20}).input, cv::Size(560, 48));
+  EXPECT_EQ(Place(layout, {96, 96}).content, cv::Rect(0, 0, 48, 48));
+  // Too long a line is squeezed.
+  EXPECT_EQ(Place(layout, {4000, 48}).content, cv::Rect(0, 0, 960, 48));
+  EXPECT_FLOAT_EQ(Place(layout, {4000, 48}).ToPicture({0, 0, 480, 48, 1, 0}).x2, 2000);
+  EXPECT_EQ(Place(layout, {60000, 1}).input, cv::Size(960, 48));
+  EXPECT_EQ(Place(layout, {1, 60000}).content, cv::Rect(0, 0, 1, 48));
+}
+
+TEST(PlacementTest, AnOpenHeightFollowsThePicturesShape) {
+  InputLayout layout;
+  layout.size = {48, 0};
+  layout.multiple_of = 80;
+  EXPECT_EQ(Place(layout, {20, 200}).content, cv::Rect(0, 0, 48, 480));
+  EXPECT_EQ(Place(layout, {20, 201}).input, cv::Size(48, 560));
+}
+
 TEST(PlacementTest, AllOfADetectionIsMoved) {
   InputLayout layout;
   layout.size = {64, 64};
