@@ -566,13 +566,8 @@ absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path
   OnnxDescription described = Describe(*session);
   RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
   ASSIGN_OR_RETURN(settings.sizes, NamedSizes(described, model->config));
-  settings.plan_memory = settings.shrink_memory = false;
-  if (HasOpenInput(model->config)) {
-    settings.shrink_memory = true;
-  } else {
-    settings.plan_memory = true;
-  }
-  if (!settings.sizes.empty() || settings.shrink_memory) {
+  settings.plan_memory = !HasOpenInput(model->config);
+  if (!settings.sizes.empty() || !settings.plan_memory) {
     // Loaded again, now that its sizes are known: the runtime plans better with them.
     session.reset();
     ASSIGN_OR_RETURN(session, ort::Session::Open(file, settings));
