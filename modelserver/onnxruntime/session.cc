@@ -13,7 +13,7 @@ using TypeInfo = Handle<OrtTypeInfo, kReleaseTypeInfo>;
 
 // A text that the library's allocator made.
 std::string TakeText(const Library& library, char* text) {
-  const std::string copy = text == nullptr ? "" : text;
+  std::string copy = text == nullptr ? "" : text;
   if (text != nullptr) {
     library.Check(library.api()(kAllocatorFree, library.allocator(), text)).IgnoreError();
   }
