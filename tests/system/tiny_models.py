@@ -47,6 +47,20 @@ def average(output):
     return _field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13))
 
 
+def constant(outputs, metadata=(), side=64):
+    """ONNX: whatever picture of [1, 3, side, side] comes, these outputs, numpy arrays by name."""
+    graph = _field(2, "constant")
+    for name, array in outputs.items():
+        values = (b"".join(_field(1, size) for size in array.shape) + _field(2, 1)
+                  + _field(8, name + "_values") + _field(9, array.astype("<f4").tobytes()))
+        graph += _node("Identity", name + "_values", name) + _field(5, values)
+    graph += _field(11, _value("images", (1, 3, side, side)))
+    for name, array in outputs.items():
+        graph += _field(12, _value(name, array.shape))
+    return (_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13))
+            + b"".join(_field(14, _field(1, key) + _field(2, value)) for key, value in metadata))
+
+
 def make_repository(folder):
     """The sample models and these."""
     shutil.copytree(MODELS, folder, dirs_exist_ok=True)

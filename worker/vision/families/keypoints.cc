@@ -73,8 +73,7 @@ absl::StatusOr<std::vector<Keypoint>> ReadKeypoints(const ModelPlan& plan,
 
 bool ClaimsYoloV8Pose(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.outputs.size() != 1 || !facts.keypoints ||
-      facts.end2end.value_or(false)) {
+  if (table == nullptr || facts.outputs.size() != 1 || !facts.keypoints || facts.end2end) {
     return false;
   }
   const std::int64_t classes = table->row[0] - 4 - ValuesOf(*facts.keypoints);
@@ -86,12 +85,11 @@ bool ClaimsYoloV8Pose(const OutputFacts& facts) {
 
 bool ClaimsPoseNmsFree(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.outputs.size() != 1 || !facts.keypoints ||
-      !facts.end2end.value_or(true)) {
+  if (table == nullptr || facts.outputs.size() != 1 || !facts.keypoints) {
     return false;
   }
   const std::int64_t rows = table->row[0];
-  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end.value_or(false);
+  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end;
   return few_rows && table->row[1] == 6 + ValuesOf(*facts.keypoints);
 }
 

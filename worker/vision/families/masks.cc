@@ -147,7 +147,7 @@ absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
 
 bool ClaimsYoloV8Segment(const OutputFacts& facts) {
   const auto heads = FindHeads(facts);
-  if (!heads || facts.end2end.value_or(false)) {
+  if (!heads || facts.end2end) {
     return false;
   }
   const std::int64_t classes = heads->table->row[0] - 4 - heads->planes;
@@ -157,11 +157,11 @@ bool ClaimsYoloV8Segment(const OutputFacts& facts) {
 
 bool ClaimsSegmentNmsFree(const OutputFacts& facts) {
   const auto heads = FindHeads(facts);
-  if (!heads || !facts.end2end.value_or(true)) {
+  if (!heads) {
     return false;
   }
   const std::int64_t rows = heads->table->row[0];
-  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end.value_or(false);
+  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end;
   return few_rows && heads->table->row[1] == 6 + heads->planes;
 }
 

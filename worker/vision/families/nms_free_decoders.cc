@@ -86,13 +86,12 @@ bool ClaimsEndToEnd(const OutputFacts& facts) {
 
 bool ClaimsNmsFree(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || table->row[1] != 6 || !facts.end2end.value_or(true) ||
-      HasRtDetrHead(facts)) {
+  if (table == nullptr || table->row[1] != 6 || HasRtDetrHead(facts)) {
     return false;
   }
   const std::int64_t rows = table->row[0];
   if (rows == kAny) {  // yolov5 of one class looks the same
-    return facts.names > 1 || facts.end2end.value_or(false);
+    return facts.names > 1 || facts.end2end;
   }
   return rows > 0 && rows <= kMaxRows;
 }

@@ -39,12 +39,9 @@ std::string TaskOf(const ModelDescription& model) {
   return std::find(kTasks.begin(), kTasks.end(), task) == kTasks.end() ? "" : task;
 }
 
-std::optional<bool> EndToEndOf(const ModelDescription& model) {
+bool IsEndToEnd(const ModelDescription& model) {
   const std::string text = Parameter(model, "end2end");
-  if (text == "true" || text == "1") {
-    return true;
-  }
-  return text == "false" || text == "0" ? std::optional(false) : std::nullopt;
+  return text == "true" || text == "1";
 }
 
 // "[17, 3]" or "(17, 3)".
@@ -126,7 +123,7 @@ OutputFacts FactsOf(const ModelDescription& model, const ModelPlan& plan,
                     .input = plan.input.size,
                     .task = TaskOf(model),
                     .head = Parameter(model, "head"),
-                    .end2end = EndToEndOf(model),
+                    .end2end = IsEndToEnd(model),
                     .keypoints = KeypointsOf(model),
                     .normalized_boxes = normalized_boxes};
   for (const TensorSpec& output : model.outputs) {

@@ -32,9 +32,10 @@ struct OutputFacts {
   std::int64_t names = 0;  // how many class names there are; 0: unknown
   cv::Size input;          // the input's; empty when any
   // From the parameters, where the model server puts the metadata of the model's file.
-  std::string task;                        // detect, segment, pose, obb, classify; else empty
-  std::string head;                        // the name of the net's last layer, in small letters
-  std::optional<bool> end2end;             // whether the net has suppressed duplicates itself
+  std::string task;  // detect, segment, pose, obb, classify; else empty
+  std::string head;  // the name of the net's last layer, in small letters
+  // The net suppresses duplicates itself. Where it does not, the export may do so all the same.
+  bool end2end = false;
   std::optional<KeypointShape> keypoints;  // kpt_shape
   std::optional<bool> normalized_boxes;    // box_coordinates
 

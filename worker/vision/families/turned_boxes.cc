@@ -134,8 +134,7 @@ absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox
 
 bool ClaimsYoloV8Obb(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.outputs.size() != 1 || facts.task != "obb" ||
-      facts.end2end.value_or(false)) {
+  if (table == nullptr || facts.outputs.size() != 1 || facts.task != "obb" || facts.end2end) {
     return false;
   }
   const std::int64_t rows = table->row[0];
@@ -145,12 +144,11 @@ bool ClaimsYoloV8Obb(const OutputFacts& facts) {
 
 bool ClaimsObbNmsFree(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.outputs.size() != 1 || facts.task != "obb" ||
-      !facts.end2end.value_or(true)) {
+  if (table == nullptr || facts.outputs.size() != 1 || facts.task != "obb") {
     return false;
   }
   const std::int64_t rows = table->row[0];
-  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end.value_or(false);
+  const bool few_rows = rows > 0 ? rows <= kMaxRows : facts.end2end;
   return few_rows && table->row[1] == 7;
 }
 

@@ -358,7 +358,7 @@ absl::Status PlanClasses(const OutputFacts& facts, const OutputFact& output, std
 
 bool ClaimsYoloV8(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.end2end.value_or(false)) {
+  if (table == nullptr || facts.end2end) {
     return false;
   }
   const std::int64_t rows = table->row[0];
@@ -373,7 +373,7 @@ bool ClaimsYoloV8(const OutputFacts& facts) {
 
 bool ClaimsYoloV5(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.end2end.value_or(false)) {
+  if (table == nullptr || facts.end2end) {
     return false;
   }
   const std::int64_t anchors = table->row[0];
