@@ -548,8 +548,10 @@ absl::Status TryModel(OnnxModel& model) {
 
 // Adds what Ultralytics' exports say of themselves and whoever reads the outputs has to know.
 void AddMetadata(const ort::Session& session, inference::ModelConfig& config) {
-  for (const char* key : {"task", "end2end", "kpt_shape"}) {
-    const std::optional<std::string> value = session.Metadata(key);
+  const bool nms = SaysNms(session.Metadata("args").value_or(""));
+  for (const std::string key : {"task", "head", "end2end", "kpt_shape"}) {
+    const std::optional<std::string> value =
+        nms && key == "end2end" ? "True" : session.Metadata(key);
     if (value && !value->empty() && value->size() <= kMaxMetadata && IsUtf8(*value) &&
         !config.parameters().contains(key)) {
       (*config.mutable_parameters())[key].set_string_value(*value);

@@ -33,6 +33,7 @@ struct OutputFacts {
   cv::Size input;          // the input's; empty when any
   // From the parameters, where the model server puts the metadata of the model's file.
   std::string task;                        // detect, segment, pose, obb, classify; else empty
+  std::string head;                        // the name of the net's last layer, in small letters
   std::optional<bool> end2end;             // whether the net has suppressed duplicates itself
   std::optional<KeypointShape> keypoints;  // kpt_shape
   std::optional<bool> normalized_boxes;    // box_coordinates
