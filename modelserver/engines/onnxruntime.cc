@@ -567,12 +567,6 @@ OnnxDescription Describe(const ort::Session& session) {
   return file;
 }
 
-bool HasOpenInput(const inference::ModelConfig& config) {
-  return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
-    return std::ranges::find(input.dims(), -1) != input.dims().end();
-  });
-}
-
 absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path& file,
                                                      ort::SessionSettings settings,
                                                      const inference::ModelConfig& given,
@@ -583,9 +577,8 @@ absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path
   OnnxDescription described = Describe(*session);
   RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
   ASSIGN_OR_RETURN(settings.sizes, NamedSizes(described, model->config));
-  settings.plan_memory = !HasOpenInput(model->config);
-  if (!settings.sizes.empty() || !settings.plan_memory) {
-    // Loaded again, now that its sizes are known: the runtime plans better with them.
+  if (!settings.sizes.empty()) {
+    // Loaded again, now that its sizes are known: the runtime optimizes better with them.
     session.reset();
     ASSIGN_OR_RETURN(session, ort::Session::Open(file, settings));
     described = Describe(*session);
@@ -613,10 +606,14 @@ absl::StatusOr<LoadedModel> LoadOnnx(const std::filesystem::path& version_folder
   CompleteInstances(settings, std::thread::hardware_concurrency(), config);
   const std::filesystem::path file = version_folder / name;
   ASSIGN_OR_RETURN(std::unique_ptr<OnnxModel> model, LoadModel(file, settings, config, true));
-  if (CanTry(model->config)) {
-    if (const absl::Status tried = TryModel(*model); !tried.ok()) {
-      return InvalidArgument("{}: {}", file.string(), Message(tried));
-    }
+  absl::Status tried = CanTry(model->config) ? TryModel(*model) : absl::OkStatus();
+  if (!tried.ok() && config.max_batch_size() == 0 && model->config.max_batch_size() > 0) {
+    // What the file leaves open in front is perhaps no batch, but the number of things found.
+    ASSIGN_OR_RETURN(model, LoadModel(file, settings, config, false));
+    tried = CanTry(model->config) ? TryModel(*model) : absl::OkStatus();
+  }
+  if (!tried.ok()) {
+    return InvalidArgument("{}: {}", file.string(), Message(tried));
   }
   AddMetadata(*model->session, model->config);
   LoadedModel loaded{.config = model->config};

@@ -86,9 +86,9 @@ absl::StatusOr<Options> MakeOptions(const Library& library, const SessionSetting
       api(kSetSessionExecutionMode, made, settings.parallel ? kParallel : kSequential)));
   RETURN_IF_ERROR(
       library.Check(api(kSetSessionGraphOptimizationLevel, made, settings.optimization)));
-  if (!settings.plan_memory) {
-    RETURN_IF_ERROR(library.Check(api(kDisableMemPattern, made)));
-  }
+  // Plans of a run's memory are for the runtime's own arenas; it would only keep one for each
+  // shape.
+  RETURN_IF_ERROR(library.Check(api(kDisableMemPattern, made)));
   constexpr std::array<std::pair<const char*, const char*>, 4> kEntries = {{
       {"session.use_env_allocators", "1"},       // the memory that all sessions share
       {"session.intra_op.allow_spinning", "0"},  // a thread that waits leaves its core to others

@@ -36,9 +36,6 @@ struct SessionSettings {
   int inter_op_threads = 1;  // with `parallel`: operators that run at once; 0: one per core
   bool parallel = false;
   OptimizationLevel optimization = kAll;
-  // Whether the memory of a run is planned as one block for each shape of the inputs. The plans are
-  // kept, so this is for models whose inputs have few shapes.
-  bool plan_memory = true;
   // Sizes for open dimensions, by the name that the file gives them.
   std::vector<std::pair<std::string, std::int64_t>> sizes = {};
 };

@@ -7,11 +7,12 @@ would be seen, and not be zeros by chance.
 import os
 import unittest
 
+import grpc
 import numpy as np
 
 from kserve import pb
 from operator_nets import nets
-from serving import ServerTest, threads
+from serving import ServerTest, add_sub, threads
 
 POISON = 0xA5
 
@@ -63,6 +64,23 @@ class OperatorTests(ServerTest):
                                tolerance):
                 return f"{each.name}: {name} is {answer.ravel()[:8]}, expected {expected.ravel()[:8]}"
         return None
+
+
+class MissingLibraryTests(ServerTest):
+    """Where ONNX Runtime cannot be had, ONNX models say so, and the others work."""
+
+    MODELS = {"simple": add_sub(dims=(2,)), "net": ("", (1,), {"1/model.onnx": "any"})}
+    OPTIONS = ("--onnxruntime", "/nowhere/libonnxruntime.so.1", "--model-control-mode", "explicit",
+               "--load-model", "simple")
+
+    def test_the_reason_says_what_to_do(self):
+        self.assert_error(grpc.StatusCode.INVALID_ARGUMENT,
+                          "/nowhere/libonnxruntime.so.1.*ops/run.*modelserver.onnxruntime",
+                          self.client.RepositoryModelLoad,
+                          pb.RepositoryModelLoadRequest(model_name="net"))
+        two = np.array([[1, 2]], np.int32)
+        self.assertEqual([[2, 4]], self.client.infer(
+            "simple", {"INPUT0": two, "INPUT1": two})["OUTPUT0"].tolist())
 
 
 if __name__ == "__main__":

@@ -325,6 +325,21 @@ TEST(OnnxEngine, ServesOpenShapesAndOutputsWhoseSizeDependsOnTheData) {
   EXPECT_EQ(none.shape(0), (Shape{2, 0}));
 }
 
+TEST(OnnxEngine, AnOpenFirstDimensionIsNotAlwaysABatch) {
+  auto instance = Load(OnnxNet()
+                           .Input("x", OnnxElement::kFloat, {-1, 2, 3})
+                           .Node("NonZero", {"x"}, {"found"})
+                           .Node("Transpose", {"found"}, {"y"})
+                           .Output("y", OnnxElement::kInt64, {-1, 3})
+                           .Bytes());
+  ASSERT_TRUE(instance.ok()) << instance.status();
+  EXPECT_EQ(instance->config.max_batch_size(), 0);
+  Request request(instance->config, {{.shape = {1, 2, 3}, .data = Raw<float>({0, 1, 0, 0, 0, 2})}});
+  ASSERT_TRUE(RunOne(*instance, request).ok());
+  EXPECT_EQ(request.shape(0), (Shape{2, 3}));
+  EXPECT_EQ(Values<std::int64_t>(request.data(0)), (std::vector<std::int64_t>{0, 0, 1, 0, 1, 2}));
+}
+
 TEST(OnnxEngine, AnOptionalInputMayBeLeftOut) {
   inference::ModelConfig config;
   inference::ModelInput& scale = *config.add_input();
