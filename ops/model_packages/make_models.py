@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""Makes the models whose nets are in npm packages: ops/models/NAME, from models/NAME beside this script (the
+configuration and the names of classes) and from the package's net.
+
+    make_models.py NODE_MODULES OUTPUT SCRATCH [NAME...]
+
+A model is made in SCRATCH, on the same file system, and put in its place in OUTPUT when it is whole. A model
+that cannot be made leaves what is there, and the others are made all the same; the exit status is then 1.
+
+It needs Python 3.11 with numpy and onnx, as Debian 12 packages them.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from onnx_graph import Graph, Tensor, onnx_type
+from tfjs_to_onnx import convert
+
+HERE = Path(__file__).resolve().parent
+
+
+def picture(graph, side, planar=True):
+    """The input `image`: RGB bytes, [1, side, side, 3]. Returns it as FP32 in 0..255."""
+    image = graph.input("image", np.uint8, (1, side, side, 3))
+    bytes_ = graph.node("Transpose", image.plain, perm=(0, 3, 1, 2))
+    return Tensor(image.shape, np.float32, planar=graph.node("Cast", bytes_, to=onnx_type(np.float32)))
+
+
+def suppress(graph, rows, columns, overlap, across_classes):
+    """Returns the name of those of the rows [N, columns] (x1, y1, x2, y2, score, class, ...) that remain after
+    non-maximum suppression, most confident first: within a class, or `across_classes`."""
+    boxes = graph.node("Slice", rows, np.array([0]), np.array([4]), np.array([1]))
+    if not across_classes:  # boxes of different classes lie far from each other
+        apart = graph.node("Mul", graph.node("Slice", rows, np.array([5]), np.array([6]), np.array([1])),
+                           np.float32(8192))
+        boxes = graph.node("Add", boxes, apart)
+    scores = graph.node("Transpose", graph.node("Slice", rows, np.array([4]), np.array([5]), np.array([1])), perm=(1, 0))
+    chosen = graph.node("NonMaxSuppression", graph.node("Unsqueeze", boxes, np.array([0])),
+                        graph.node("Unsqueeze", scores, np.array([0])), np.array([10_000]), np.float32([overlap]))
+    numbers = graph.node("Slice", chosen, np.array([2]), np.array([3]), np.array([1]))
+    return graph.node("Reshape", graph.node("GatherND", rows, numbers), np.array([-1, columns]))
+
+
+def detections(graph, rows, columns, count):
+    """Makes the rows the output `detections` [1, count, columns]; where there are fewer, zeros follow."""
+    padded = graph.node("Concat", rows, np.zeros((count, columns), np.float32), axis=0)
+    first = graph.node("Slice", padded, np.array([0]), np.array([count]), np.array([0]))
+    name = graph.node("Reshape", first, np.array([1, count, columns]))
+    graph.output("detections", Tensor((1, count, columns), np.float32, plain=name))
+
+
+def make_objects(packages):
+    graph = Graph()
+    (found,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
+                       {"tower_0/images": picture(graph, 512)}, ["tower_0/detections"])
+    rows = graph.node("Reshape", graph.plain(found), np.array([100, 6]))
+    # The net marks an object at several places beside each other, and under several names.
+    rows = suppress(graph, rows, 6, 0.5, across_classes=False)
+    rows = suppress(graph, rows, 6, 0.8, across_classes=True)
+    detections(graph, rows, 6, 100)
+    return graph
+
+
+def make_faces(packages):
+    graph = Graph()
+    side = 256
+    pixels = graph.elementwise(lambda x: graph.node("Sub", graph.node("Div", x, np.float32(127.5)), np.float32(1)),
+                               picture(graph, side))
+    fine_scores, coarse_scores, fine, coarse = (graph.plain(one) for one in convert(
+        packages / "@vladmandic/human/models/blazeface.json", graph, {"input": pixels},
+        ["Identity", "Identity_1", "Identity_2", "Identity_3"]))
+    anchors = np.concatenate([_anchors(side, stride, count) for stride, count in ((16, 2), (32, 6))])
+    values = graph.node("Reshape", graph.node("Concat", fine, coarse, axis=1), np.array([-1, 16]))
+    logits = graph.node("Reshape", graph.node("Concat", fine_scores, coarse_scores, axis=1), np.array([-1, 1]))
+    # x and y of the centre from the anchor, width, height, and six points of the face, all in pixels.
+    centres = graph.node("Add", graph.node("Slice", values, np.array([0]), np.array([2]), np.array([1])), anchors)
+    halves = graph.node("Mul", graph.node("Slice", values, np.array([2]), np.array([4]), np.array([1])), np.float32(0.5))
+    rows = graph.node("Concat", graph.node("Sub", centres, halves), graph.node("Add", centres, halves),
+                      graph.node("Sigmoid", logits), np.zeros((len(anchors), 1), np.float32), axis=1)
+    detections(graph, suppress(graph, rows, 6, 0.3, across_classes=True), 6, 100)
+    return graph
+
+
+def _anchors(side, stride, count):
+    """The centres of the cells, row by row, `count` times each."""
+    middles = (np.arange(side // stride, dtype=np.float32) + 0.5) * stride
+    y, x = np.meshgrid(middles, middles, indexing="ij")
+    return np.repeat(np.stack([x.reshape(-1), y.reshape(-1)], 1), count, 0)
+
+
+def make_poses(packages):
+    graph = Graph()
+    side = 192
+    (found,) = convert(packages / "@vladmandic/human/models/movenet-lightning.json", graph,
+                       {"input": picture(graph, side)}, ["Identity"])
+    points = graph.node("Reshape", graph.plain(found), np.array([17, 3]))  # y, x in 0..1, confidence
+    y, x, scores = graph.node("Split", points, outputs=3, axis=1)
+    x, y = (graph.node("Mul", one, np.float32(side)) for one in (x, y))
+    score = graph.node("ReduceMean", scores, axes=[0], keepdims=1)
+    # The box lies around the points that are seen, or, where none is, around the one that is seen best.
+    least = graph.node("Min", np.float32(0.2), graph.node("ReduceMax", scores, axes=[0], keepdims=1))
+    seen = graph.node("GreaterOrEqual", scores, least)
+    places = graph.node("Concat", x, y, axis=1)
+    first = graph.node("ReduceMin", graph.node("Where", seen, places, np.float32(side)), axes=[0], keepdims=1)
+    last = graph.node("ReduceMax", graph.node("Where", seen, places, np.float32(0)), axes=[0], keepdims=1)
+    margin = graph.node("Mul", graph.node("Sub", last, first), np.float32(0.1))
+    rows = graph.node("Concat", graph.node("Sub", first, margin), graph.node("Add", last, margin), score,
+                      np.zeros((1, 1), np.float32),
+                      graph.node("Reshape", graph.node("Concat", x, y, scores, axis=1), np.array([1, 51])), axis=1)
+    graph.output("detections", Tensor((1, 1, 57), np.float32,
+                                      plain=graph.node("Reshape", rows, np.array([1, 1, 57]))))
+    return graph
+
+
+MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses}
+
+
+def make(name, packages, output, scratch):
+    made = scratch / name
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(HERE / "models" / name, made)
+    (made / "1").mkdir()
+    onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
+    old = scratch / f"{name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if (output / name).exists():
+        os.rename(output / name, old)
+    os.rename(made, output / name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("packages", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("scratch", type=Path)
+    parser.add_argument("names", nargs="*", choices=[*MODELS, []])
+    options = parser.parse_args()
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    failed = False
+    for name in options.names or MODELS:
+        try:
+            make(name, options.packages, options.output, options.scratch)
+        except Exception as error:  # whatever it is: the other models do not depend on this one
+            print(f"the model {name} cannot be made: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
