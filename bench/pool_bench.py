@@ -104,9 +104,9 @@ def overload():
     picture = pictures.SOURCE / "ops/pictures/astronaut.jpg"
     instance = harness.Instance({**QUIET, "workers": 2, "threads": 2})
     try:
-        load(instance, picture, 2, "faces", connections=8)
-        peak, _, _ = good(load(instance, picture, 2 * SECONDS, "faces", connections=8))
-        result = load(instance, picture, 3 * SECONDS, "faces", rate=4 * peak)
+        load(instance, picture, 2, "faces_cascade", connections=8)
+        peak, _, _ = good(load(instance, picture, 2 * SECONDS, "faces_cascade", connections=8))
+        result = load(instance, picture, 3 * SECONDS, "faces_cascade", rate=4 * peak)
         goodput, p99, _ = good(result)
         print(f"peak {peak:.1f} answers/s; offered 4 times as much, at random times: {goodput:.1f} good answers/s, "
               f"{goodput / peak:.2f} of the peak, p99 {p99:.0f} ms")

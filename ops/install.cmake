@@ -14,7 +14,8 @@ file(CREATE_LINK ${swagger_ui} ${data}/swagger-ui SYMBOLIC)
 install(TARGETS inferpool RUNTIME)
 install(TARGETS modelserver RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/inferpool)
 install(DIRECTORY nginx/pages ops/models ops/pictures
-  DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool)
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool
+  PATTERN ".gitignore" EXCLUDE)
 # If ops/run or ops/test has fetched it by then; without it /docs says so.
 install(DIRECTORY ${swagger_ui}/ DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool/swagger-ui OPTIONAL
   FILES_MATCHING PATTERN "*.css" PATTERN "*.js" PATTERN "*.png" PATTERN "LICENSE" PATTERN "NOTICE")

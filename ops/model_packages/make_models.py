@@ -4,8 +4,9 @@ configuration and the names of classes) and from the package's net.
 
     make_models.py NODE_MODULES OUTPUT SCRATCH [NAME...]
 
-A model is made in SCRATCH, on the same file system, and put in its place in OUTPUT when it is whole. A model
-that cannot be made leaves what is there, and the others are made all the same; the exit status is then 1.
+A model is made in SCRATCH, on the same file system, and put in its place in OUTPUT when it is whole; git ignores
+it. A model that cannot be made leaves what is there, and the others are made all the same; the exit status is
+then 1.
 
 It needs Python 3.11 with numpy and onnx, as Debian 12 packages them.
 """
@@ -25,65 +26,75 @@ from tfjs_to_onnx import convert
 HERE = Path(__file__).resolve().parent
 
 
-def picture(graph, side, planar=True):
+def picture(graph, side):
     """The input `image`: RGB bytes, [1, side, side, 3]. Returns it as FP32 in 0..255."""
     image = graph.input("image", np.uint8, (1, side, side, 3))
-    bytes_ = graph.node("Transpose", image.plain, perm=(0, 3, 1, 2))
-    return Tensor(image.shape, np.float32, planar=graph.node("Cast", bytes_, to=onnx_type(np.float32)))
+    return Tensor(image.shape, np.float32, graph.node("Cast", image, to=onnx_type(np.float32)))
 
 
-def suppress(graph, rows, columns, overlap, across_classes):
-    """Returns the name of those of the rows [N, columns] (x1, y1, x2, y2, score, class, ...) that remain after
-    non-maximum suppression, most confident first: within a class, or `across_classes`."""
-    boxes = graph.node("Slice", rows, np.array([0]), np.array([4]), np.array([1]))
+def suppress(graph, rows, overlap, across_classes, least=0.0):
+    """Returns the name of those of the rows [N, 6] (x1, y1, x2, y2, score, class) that remain after non-maximum
+    suppression, most confident first: within a class, or `across_classes`. Scores up to `least` are dropped."""
+    boxes = columns(graph, rows, 0, 4)
     if not across_classes:  # boxes of different classes lie far from each other
-        apart = graph.node("Mul", graph.node("Slice", rows, np.array([5]), np.array([6]), np.array([1])),
+        apart = graph.node("Mul", columns(graph, rows, 5, 6),
                            np.float32(8192))
         boxes = graph.node("Add", boxes, apart)
-    scores = graph.node("Transpose", graph.node("Slice", rows, np.array([4]), np.array([5]), np.array([1])), perm=(1, 0))
+    scores = graph.node("Transpose", columns(graph, rows, 4, 5), perm=(1, 0))
     chosen = graph.node("NonMaxSuppression", graph.node("Unsqueeze", boxes, np.array([0])),
-                        graph.node("Unsqueeze", scores, np.array([0])), np.array([10_000]), np.float32([overlap]))
-    numbers = graph.node("Slice", chosen, np.array([2]), np.array([3]), np.array([1]))
-    return graph.node("Reshape", graph.node("GatherND", rows, numbers), np.array([-1, columns]))
+                        graph.node("Unsqueeze", scores, np.array([0])), np.array([10_000]), np.float32([overlap]),
+                        np.float32([least]))
+    numbers = columns(graph, chosen, 2, 3)
+    return graph.node("Reshape", graph.node("GatherND", rows, numbers), np.array([-1, 6]))
 
 
-def detections(graph, rows, columns, count):
-    """Makes the rows the output `detections` [1, count, columns]; where there are fewer, zeros follow."""
-    padded = graph.node("Concat", rows, np.zeros((count, columns), np.float32), axis=0)
+def detections(graph, rows, count=100):
+    """Makes the first rows [N, 6] the output `detections` [1, count, 6]; where there are fewer, zeros follow."""
+    padded = graph.node("Concat", rows, np.zeros((count, 6), np.float32), axis=0)
     first = graph.node("Slice", padded, np.array([0]), np.array([count]), np.array([0]))
-    name = graph.node("Reshape", first, np.array([1, count, columns]))
-    graph.output("detections", Tensor((1, count, columns), np.float32, plain=name))
+    name = graph.node("Reshape", first, np.array([1, count, 6]))
+    graph.output("detections", Tensor((1, count, 6), np.float32, name))
+
+
+def columns(graph, rows, first, last):
+    return graph.node("Slice", rows, np.array([first]), np.array([last]), np.array([1]))
 
 
 def make_objects(packages):
     graph = Graph()
     (found,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
                        {"tower_0/images": picture(graph, 512)}, ["tower_0/detections"])
-    rows = graph.node("Reshape", graph.plain(found), np.array([100, 6]))
+    rows = graph.node("Reshape", found, np.array([100, 6]))
+    # Doubtful boxes may have a negative width or height; their corners are put in order.
+    one, other = columns(graph, rows, 0, 2), columns(graph, rows, 2, 4)
+    rows = graph.node("Concat", graph.node("Min", one, other), graph.node("Max", one, other),
+                      columns(graph, rows, 4, 6), axis=1)
     # The net marks an object at several places beside each other, and under several names.
-    rows = suppress(graph, rows, 6, 0.5, across_classes=False)
-    rows = suppress(graph, rows, 6, 0.8, across_classes=True)
-    detections(graph, rows, 6, 100)
+    rows = suppress(graph, rows, 0.5, across_classes=False)
+    detections(graph, suppress(graph, rows, 0.9, across_classes=True))
     return graph
 
 
 def make_faces(packages):
-    graph = Graph()
-    side = 256
-    pixels = graph.elementwise(lambda x: graph.node("Sub", graph.node("Div", x, np.float32(127.5)), np.float32(1)),
-                               picture(graph, side))
-    fine_scores, coarse_scores, fine, coarse = (graph.plain(one) for one in convert(
-        packages / "@vladmandic/human/models/blazeface.json", graph, {"input": pixels},
-        ["Identity", "Identity_1", "Identity_2", "Identity_3"]))
-    anchors = np.concatenate([_anchors(side, stride, count) for stride, count in ((16, 2), (32, 6))])
-    values = graph.node("Reshape", graph.node("Concat", fine, coarse, axis=1), np.array([-1, 16]))
-    logits = graph.node("Reshape", graph.node("Concat", fine_scores, coarse_scores, axis=1), np.array([-1, 1]))
+    """The net was trained for 256 x 256. It consists of convolutions, so it also works on 288 x 288, where it
+    finds smaller faces, and is faster than on 320 x 320, where it finds still smaller ones."""
+    graph, side = Graph(), 288
+    pixels = picture(graph, side)
+    pixels = Tensor(pixels.shape, np.float32, graph.node(
+        "Sub", graph.node("Div", pixels, np.float32(127.5)), np.float32(1)))
+    heads = [f"StatefulPartitionedCall/functional_1/conv2d_{number}/BiasAdd" for number in (33, 34, 35, 36)]
+    found = convert(packages / "@vladmandic/human/models/blazeface.json", graph, {"input": pixels}, heads)
+    logits = graph.node("Concat", *(graph.node("Reshape", one, np.array([-1, 1])) for one in found[:2]), axis=0)
+    values = graph.node("Concat", *(graph.node("Reshape", one, np.array([-1, 16])) for one in found[2:]), axis=0)
+    anchors = np.concatenate([_anchors(side, 16, 2), _anchors(side, 32, 6)])
     # x and y of the centre from the anchor, width, height, and six points of the face, all in pixels.
-    centres = graph.node("Add", graph.node("Slice", values, np.array([0]), np.array([2]), np.array([1])), anchors)
-    halves = graph.node("Mul", graph.node("Slice", values, np.array([2]), np.array([4]), np.array([1])), np.float32(0.5))
+    centres = graph.node("Add", columns(graph, values, 0, 2), anchors)
+    halves = graph.node("Abs", graph.node("Mul", columns(graph, values, 2, 4), np.float32(0.5)))
+    # The net is too sure: see the README of ops/models for what this makes of its scores.
+    logits = graph.node("Sub", logits, np.float32(1.5))
     rows = graph.node("Concat", graph.node("Sub", centres, halves), graph.node("Add", centres, halves),
                       graph.node("Sigmoid", logits), np.zeros((len(anchors), 1), np.float32), axis=1)
-    detections(graph, suppress(graph, rows, 6, 0.3, across_classes=True), 6, 100)
+    detections(graph, suppress(graph, rows, 0.3, across_classes=True, least=0.05))
     return graph
 
 
@@ -99,10 +110,13 @@ def make_poses(packages):
     side = 192
     (found,) = convert(packages / "@vladmandic/human/models/movenet-lightning.json", graph,
                        {"input": picture(graph, side)}, ["Identity"])
-    points = graph.node("Reshape", graph.plain(found), np.array([17, 3]))  # y, x in 0..1, confidence
+    points = graph.node("Reshape", found, np.array([17, 3]))  # y, x in 0..1, confidence
     y, x, scores = graph.node("Split", points, outputs=3, axis=1)
     x, y = (graph.node("Mul", one, np.float32(side)) for one in (x, y))
-    score = graph.node("ReduceMean", scores, axes=[0], keepdims=1)
+    # A person is as sure as the nine points of them that are seen best; again see the README of ops/models.
+    best, _ = graph.node("TopK", scores, np.array([9]), outputs=2, axis=0)
+    mean = graph.node("ReduceMean", best, axes=[0], keepdims=1)
+    score = graph.node("Sigmoid", graph.node("Mul", graph.node("Sub", mean, np.float32(0.47)), np.float32(12)))
     # The box lies around the points that are seen, or, where none is, around the one that is seen best.
     least = graph.node("Min", np.float32(0.2), graph.node("ReduceMax", scores, axes=[0], keepdims=1))
     seen = graph.node("GreaterOrEqual", scores, least)
@@ -114,7 +128,7 @@ def make_poses(packages):
                       np.zeros((1, 1), np.float32),
                       graph.node("Reshape", graph.node("Concat", x, y, scores, axis=1), np.array([1, 51])), axis=1)
     graph.output("detections", Tensor((1, 1, 57), np.float32,
-                                      plain=graph.node("Reshape", rows, np.array([1, 1, 57]))))
+                                      graph.node("Reshape", rows, np.array([1, 1, 57]))))
     return graph
 
 
@@ -125,6 +139,7 @@ def make(name, packages, output, scratch):
     made = scratch / name
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(HERE / "models" / name, made)
+    (made / ".gitignore").write_text("*\n")
     (made / "1").mkdir()
     onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
     old = scratch / f"{name}.old"

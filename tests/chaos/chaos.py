@@ -196,7 +196,7 @@ def essence(answer):
 class Album:
     """Pictures and what the quiet pool says of each."""
 
-    def __init__(self, pool, model="faces", album=None):
+    def __init__(self, pool, model="faces_cascade", album=None):
         self.model = model
         self.pictures = album or _portraits(40)
         answers = [pool.predict(model, picture, QUERY) for picture in self.pictures]
@@ -214,7 +214,7 @@ class Client:
         self.connection = http.client.HTTPSConnection(
             "localhost", pool.port, context=pool.context, timeout=timeout_s)
 
-    def predict(self, picture, query=QUERY, headers=None, model="faces"):
+    def predict(self, picture, query=QUERY, headers=None, model="faces_cascade"):
         begin = time.monotonic()
         self.connection.request("POST", f"/v1/predict/{model}?{query}", picture,
                                 {"Content-Type": "image/jpeg", **(headers or {})})

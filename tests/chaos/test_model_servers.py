@@ -72,7 +72,7 @@ class OneKilledTest(ModelServersTest):
         self.kill_in_turn("inline", tcp=True)
 
     def test_while_pictures_share_calls(self):
-        self.begin_with(ModelServer(["faces", "shapes"]), ModelServer(["faces", "shapes"]),
+        self.begin_with(ModelServer(["faces_cascade", "shapes"]), ModelServer(["faces_cascade", "shapes"]),
                         workers=2, batch__max=8, batch__wait_us=20_000)
         self.album = Album(self.pool, "shapes", [path.read_bytes() for path in SHAPES])
         self.disturb_in_turn(ModelServer.restart)
@@ -98,7 +98,7 @@ class OneKilledTest(ModelServersTest):
                 server.restart()
             time.sleep(0.6)
             for picture, expected in zip(self.album.pictures[:6], self.album.answers):
-                answer = self.assert_good(self.pool.predict("faces", picture, QUERY))
+                answer = self.assert_good(self.pool.predict("faces_cascade", picture, QUERY))
                 self.assertEqual(expected["detections"], answer["detections"])
 
 

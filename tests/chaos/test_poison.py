@@ -20,7 +20,7 @@ def poison(fault, side):
 
 class PoisonTest(ChaosTest):
     def send(self, picture, request_id="poison"):
-        return self.pool.predict("faces", picture, headers={"X-Request-ID": request_id})
+        return self.pool.predict("faces_cascade", picture, headers={"X-Request-ID": request_id})
 
     def assert_refused(self, answer):
         problem = self.assert_problem(answer, 422, "quarantined")
@@ -40,7 +40,7 @@ class PoisonTest(ChaosTest):
             for answer in clients.map(self.send, [picture] * 20):
                 self.assert_refused(answer)
         body, content_type = multipart([("image", picture, "x.jpg")])
-        self.assert_refused(self.pool.predict("faces", body, content_type=content_type))
+        self.assert_refused(self.pool.predict("faces_cascade", body, content_type=content_type))
 
     def reports(self):
         return {report["request_id"]: report for report in
@@ -49,7 +49,7 @@ class PoisonTest(ChaosTest):
     def assert_reported(self, name, signal_name, frame, stuck=False):
         """The crash report says who it was, and the quarantine holds what it was."""
         report = eventually(lambda: self.reports().get(name), "the crash report")
-        self.assertEqual((signal_name, "faces", stuck),
+        self.assertEqual((signal_name, "faces_cascade", stuck),
                          (report["signal"], report["model"], report["stuck"]))
         self.assertRegex(report["digest"], "^[0-9a-f]{32}$")
         self.assertGreaterEqual(report["served"], 0)
@@ -59,7 +59,7 @@ class PoisonTest(ChaosTest):
         self.assertEqual((name, report["digest"]), (culprit["request_id"], culprit["digest"]))
         self.assertTrue(any(frame in line for line in culprit["backtrace"]), culprit["backtrace"])
         held = {entry["request_id"]: entry for entry in self.pool.status()["quarantine"]}
-        self.assertEqual((report["digest"], "faces"), (held[name]["digest"], held[name]["model"]))
+        self.assertEqual((report["digest"], "faces_cascade"), (held[name]["digest"], held[name]["model"]))
         return report
 
     def test_poison_among_innocents(self):
@@ -99,7 +99,7 @@ class PoisonTest(ChaosTest):
         good = self.album.pictures[0]
         form, form_type = multipart([("images", picture, "x.jpg")
                                      for picture in [good] * 3 + [poison(b"hang", 140)] + [good] * 3])
-        answer = self.pool.request("POST", f"/v1/predict/faces/batch?{QUERY}", form,
+        answer = self.pool.request("POST", f"/v1/predict/faces_cascade/batch?{QUERY}", form,
                                    {"Content-Type": form_type, "X-Request-ID": "hanging-batch"})
         self.assertEqual(200, answer.status, answer.body)
         results = answer.json()["results"]
@@ -118,7 +118,7 @@ class PoisonTest(ChaosTest):
         self.begin({"workers": 1, "threads": 8})
         frozen = self.pool.stop_modelserver()
         with concurrent.futures.ThreadPoolExecutor(6) as clients:
-            innocents = [clients.submit(self.pool.predict, "faces", picture, QUERY)
+            innocents = [clients.submit(self.pool.predict, "faces_cascade", picture, QUERY)
                          for picture in self.album.pictures[:6]]
             self.pool.wait_in_work(6)
             self.assert_refused(self.send(poison(b"crash", 120)))

@@ -51,7 +51,7 @@ class ReloadTest(ChaosTest):
             self.assertTrue(self.pool.reload(predict__confidence=1, workers=4)["ok"])
         self.pool.wait_settled(4)
         for picture in self.album.pictures[:20]:
-            self.assertEqual([], self.assert_good(self.pool.predict("faces", picture))["detections"])
+            self.assertEqual([], self.assert_good(self.pool.predict("faces_cascade", picture))["detections"])
         self.assertEqual([], self.pool.events("reload", outcome="given up"))
 
     def test_a_bad_configuration_changes_nothing_and_says_why(self):

@@ -58,7 +58,7 @@ class PoisonTest(ChaosTest):
         with concurrent.futures.ThreadPoolExecutor(64) as attackers:
             with self.chaos(lossy=True, clients=4):
                 self.every(0.1, lambda: sent.append(
-                    attackers.submit(self.pool.predict, "faces", next(poisons), QUERY)))
+                    attackers.submit(self.pool.predict, "faces_cascade", next(poisons), QUERY)))
         for poison in sent:
             self.assert_problem(poison.result(), 422, "quarantined")
         self.assertEqual(len(sent), self.pool.crashes(), "each costs one worker, once")
@@ -68,7 +68,7 @@ class PoisonTest(ChaosTest):
         poisons = list(itertools.islice(self.poisons(), 12))
         with self.chaos(lossy=True, clients=4):
             with concurrent.futures.ThreadPoolExecutor(12) as attackers:
-                answers = list(attackers.map(lambda poison: self.pool.predict("faces", poison, QUERY), poisons))
+                answers = list(attackers.map(lambda poison: self.pool.predict("faces_cascade", poison, QUERY), poisons))
         for answer in answers:
             self.assert_problem(answer, 422, "quarantined")
         self.assertEqual(12, self.pool.crashes())
@@ -102,7 +102,7 @@ class KillTest(ChaosTest):
         self.begin({"workers": 2})
         self.crash_again_and_again(
             lambda: [self.pool.modelserver()],
-            lambda: self.pool.predict("faces", self.album.pictures[0], QUERY).status == 200)
+            lambda: self.pool.predict("faces_cascade", self.album.pictures[0], QUERY).status == 200)
         eventually(lambda: self.pool.request("GET", "/readyz").status == 200, "/readyz is back")
 
 

@@ -192,7 +192,7 @@ class UnusableTest(SharedMemoryTest):
         server = self.start_server(tcp=True, wrap=without_our_shared_memory())
         self.instance = self.pool = Pool({**outside(server), **SHARED})
         self.addCleanup(self.pool.stop)
-        problem = self.assert_problem(self.pool.predict("faces", pictures.ASTRONAUT), 501,
+        problem = self.assert_problem(self.pool.predict("faces_cascade", pictures.ASTRONAUT), 501,
                                       "unusable-model")
         self.assertIn("backend.transport", problem["detail"])
 

@@ -58,7 +58,7 @@ class StuckTest(ChaosTest):
         self.begin({"workers": 1, "timeouts.request_s": self.SECONDS_OF_A_REQUEST})
 
     def test_a_thread_that_spins(self):
-        answer = self.pool.predict("faces", fault(b"spin"), QUERY, headers={"X-Request-ID": "spinning"})
+        answer = self.pool.predict("faces_cascade", fault(b"spin"), QUERY, headers={"X-Request-ID": "spinning"})
         self.assert_problem(answer, 422, "quarantined")
         [report] = eventually(lambda: [json.loads(path.read_text()) for path in
                                        (self.pool.state / "crashes").glob("*.json")], "the crash report")
@@ -68,7 +68,7 @@ class StuckTest(ChaosTest):
     def test_a_thread_that_has_no_processor(self):
         [worker] = self.pool.worker_pids()
         with concurrent.futures.ThreadPoolExecutor(1) as client:
-            request = client.submit(self.pool.predict, "faces", fault(b"busy"), QUERY)
+            request = client.submit(self.pool.predict, "faces_cascade", fault(b"busy"), QUERY)
             self.pool.wait_in_work(1)
             with starved(worker):
                 begin = time.monotonic()
@@ -83,7 +83,7 @@ class StuckTest(ChaosTest):
         self.assertEqual([worker], self.pool.worker_pids())
         self.assertEqual(0, self.pool.crashes())
         self.assertEqual([], self.pool.status()["quarantine"])
-        self.assert_good(self.pool.predict("faces", self.album.pictures[0], QUERY))
+        self.assert_good(self.pool.predict("faces_cascade", self.album.pictures[0], QUERY))
 
 
 if __name__ == "__main__":

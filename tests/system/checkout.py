@@ -31,9 +31,10 @@ class Checkout:
         (self.folder / "ops").mkdir()
         for name in ("run", "stop", "lib.sh", "inferpool.json"):
             shutil.copy(SOURCE / "ops" / name, self.folder / "ops")
-        shutil.copytree(SOURCE / "ops/swagger-ui", self.folder / "ops/swagger-ui")
-        for name in ("pictures", "models"):
-            (self.folder / "ops" / name).symlink_to(SOURCE / "ops" / name)
+        for name in ("swagger-ui", "model_packages"):
+            shutil.copytree(SOURCE / "ops" / name, self.folder / "ops" / name)
+        (self.folder / "ops/pictures").symlink_to(SOURCE / "ops/pictures")
+        (self.folder / "ops/models").symlink_to(harness.MODELS)
         (self.folder / "build/release").mkdir(parents=True)
         (self.folder / "build/release/build.ninja").touch()
         (self.folder / "build/release/bin").symlink_to(harness.BIN)

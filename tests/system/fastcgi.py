@@ -32,7 +32,7 @@ def pair(name, value):
     return length(name) + length(value) + name + value
 
 
-def parameters(method="POST", uri="/v1/predict/faces", content_type="image/jpeg",
+def parameters(method="POST", uri="/v1/predict/faces_cascade", content_type="image/jpeg",
                content_length=None, **more):
     """What nginx sends; a value of None is left out."""
     values = {"REQUEST_METHOD": method, "REQUEST_URI": uri, "CONTENT_TYPE": content_type,

@@ -42,7 +42,7 @@ class ModelServer:
     repository's, or a folder. `wrap`: a command line that the program is started by, such as
     `unshare`."""
 
-    def __init__(self, models=("faces",), tcp=False, wrap=()):
+    def __init__(self, models=("faces_cascade",), tcp=False, wrap=()):
         self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
         self.folder.chmod(0o755)  # `wrap` may be another user
         if isinstance(models, Path):
@@ -131,7 +131,7 @@ class ModelServer:
     def regions(self):
         return regions(self.client)
 
-    def answered(self, model="faces"):
+    def answered(self, model="faces_cascade"):
         """Requests that this process has answered."""
         return self.client.statistics(model).inference_stats.success.count
 

@@ -30,7 +30,7 @@ class PageTest(SystemTest):
         cls.shots = Path(tempfile.mkdtemp(prefix="inferpool-pages-"))
         print(f"screenshots are in {cls.shots}")
 
-    def open(self, path="/", model="faces", **options):
+    def open(self, path="/", model="faces_cascade", **options):
         self.browser.open(self.origin + path, **options)
         if path == "/":
             self.browser.wait(lambda: self.browser.one("model").is_enabled(), "the models are there")

@@ -137,7 +137,7 @@ class AuthTest(SystemTest):
         cls.pids = cls.instance.wait_workers()
 
     def faces_with(self, headers):
-        return self.instance.predict("faces", PICTURE, headers=headers)
+        return self.instance.predict("faces_cascade", PICTURE, headers=headers)
 
     def assert_unauthorized(self, answer, word):
         problem = self.assert_refused(answer, 401, "unauthorized")
@@ -176,9 +176,9 @@ class AuthTest(SystemTest):
                 self.assert_unauthorized(self.faces_with(headers), word)
 
     def test_every_route_of_the_workers_needs_a_key_and_the_others_none(self):
-        for method, path in (("GET", "/v1/models"), ("GET", "/v1/models/faces"),
-                             ("POST", "/predict/faces"), ("POST", "/v1/predict/faces/batch"),
-                             ("GET", "/v2/models/faces"), ("GET", "/v2/health/elsewhere")):
+        for method, path in (("GET", "/v1/models"), ("GET", "/v1/models/faces_cascade"),
+                             ("POST", "/predict/faces_cascade"), ("POST", "/v1/predict/faces_cascade/batch"),
+                             ("GET", "/v2/models/faces_cascade"), ("GET", "/v2/health/elsewhere")):
             with self.subTest(path):
                 self.assert_unauthorized(self.instance.request(method, path, PICTURE), "is needed")
         for path in ("/livez", "/readyz", "/metrics"):
@@ -211,8 +211,8 @@ class AuthTest(SystemTest):
         def listed(key):
             answer = self.assert_good(self.instance.request("GET", "/v1/models", headers=bearer(key)))
             return [model["name"] for model in answer["models"]]
-        self.assertEqual(["faces"], listed(self.faces))
-        self.assertEqual(["faces", "people", "shapes"], listed(self.all))
+        self.assertEqual(["faces_cascade"], listed(self.faces))
+        self.assertEqual(["faces_cascade", "people", "shapes"], listed(self.all))
 
     def test_over_v2_the_lists_have_the_keys_models_alone(self):
         def names(key, method, path, member=None):
@@ -222,8 +222,8 @@ class AuthTest(SystemTest):
         for method, path, member in (("POST", "/v2/repository/index", None),
                                      ("GET", "/v2/models/stats", "model_stats")):
             with self.subTest(path):
-                self.assertEqual(["faces"], names(self.faces, method, path, member))
-                self.assertEqual(["faces", "people", "shapes"], names(self.all, method, path, member))
+                self.assertEqual(["faces_cascade"], names(self.faces, method, path, member))
+                self.assertEqual(["faces_cascade", "people", "shapes"], names(self.all, method, path, member))
         for path in ("/v2/health/live", "/v2/health/ready"):
             self.assertEqual(200, self.instance.request("GET", path).status, "probes have no key")
 
@@ -236,7 +236,7 @@ class AuthTest(SystemTest):
 
         def ask():
             while time.monotonic() < begin + 4:
-                answers.append(self.instance.request("GET", "/v1/models/faces",
+                answers.append(self.instance.request("GET", "/v1/models/faces_cascade",
                                                      headers=bearer(self.limited)))
 
         threads = [threading.Thread(target=ask) for _ in range(6)]
@@ -266,7 +266,7 @@ class AuthTest(SystemTest):
 
         def ask():
             while not stop.is_set():
-                answer = self.instance.request("GET", "/v1/models/faces", headers=bearer(self.all))
+                answer = self.instance.request("GET", "/v1/models/faces_cascade", headers=bearer(self.all))
                 if answer.status != 200:
                     failures.append(answer)
 
@@ -336,7 +336,7 @@ class EndsOfWorkersTest(SystemTest):
                                    cleanup=self.addCleanup)
 
         def ask():
-            return self.instance.request("GET", "/v1/models/faces", headers=bearer(key))
+            return self.instance.request("GET", "/v1/models/faces_cascade", headers=bearer(key))
 
         for _ in range(5):
             self.assert_good(ask())
@@ -364,7 +364,7 @@ class EndsOfWorkersTest(SystemTest):
         done = inferpool("reload", "--state", self.instance.state, "--patience", "30")
         self.assertNotEqual(0, done.returncode, done.stdout)
         self.assertEqual(pids, self.instance.workers())
-        self.assert_good(self.instance.predict("faces", PICTURE, headers=bearer(key)))
+        self.assert_good(self.instance.predict("faces_cascade", PICTURE, headers=bearer(key)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class CacheTest(SystemTest):
         super().setUpClass()
         cls.instance.wait_workers()
 
-    def ask(self, picture, outcome=None, query="", model="faces", headers=None):
+    def ask(self, picture, outcome=None, query="", model="faces_cascade", headers=None):
         answer = self.instance.predict(model, picture, query, headers=headers)
         self.assertEqual(200, answer.status, answer.body[:300])
         if outcome is not None:
@@ -49,10 +49,11 @@ class CacheTest(SystemTest):
 
     def test_another_question_is_another_answer(self):
         self.ask(ASTRONAUT, None)
-        for query, model, picture in (("iou=0.3", "faces", ASTRONAUT), ("max_detections=1", "faces", ASTRONAUT),
-                                      ("coordinates=normalized", "faces", ASTRONAUT),
-                                      ("confidence=0.99", "faces", ASTRONAUT), ("", "people", ASTRONAUT),
-                                      ("", "faces", ASTRONAUT + b"\0")):
+        for query, model, picture in (("iou=0.3", "faces_cascade", ASTRONAUT),
+                                      ("max_detections=1", "faces_cascade", ASTRONAUT),
+                                      ("coordinates=normalized", "faces_cascade", ASTRONAUT),
+                                      ("confidence=0.99", "faces_cascade", ASTRONAUT), ("", "people", ASTRONAUT),
+                                      ("", "faces_cascade", ASTRONAUT + b"\0")):
             with self.subTest(query=query, model=model):
                 first = self.ask(picture, "MISS", query, model)
                 self.assertEqual(first.detections, self.ask(picture, "HIT", query, model).detections)
@@ -73,7 +74,7 @@ class CacheTest(SystemTest):
 
     def test_problems_are_not_kept(self):
         for _ in range(3):
-            answer = self.instance.predict("faces", ASTRONAUT[:2000])
+            answer = self.instance.predict("faces_cascade", ASTRONAUT[:2000])
             self.assert_problem(answer, 422)
             self.assertEqual("MISS", answer.header("X-Cache"))
         for _ in range(2):
@@ -118,21 +119,21 @@ class CacheTest(SystemTest):
 class OtherCachesTest(SystemTest):
     def test_an_answer_ends_with_its_time(self):
         self.instance = self.start({"cache.entries": 8, "cache.ttl_s": 2}, cleanup=self.addCleanup)
-        self.assertEqual("MISS", self.instance.predict("faces", different(0)).header("X-Cache"))
-        eventually(lambda: self.instance.predict("faces", different(0)).header("X-Cache") == "MISS",
+        self.assertEqual("MISS", self.instance.predict("faces_cascade", different(0)).header("X-Cache"))
+        eventually(lambda: self.instance.predict("faces_cascade", different(0)).header("X-Cache") == "MISS",
                    "it is forgotten")
 
     def test_without_a_cache_nothing_is_said_and_nothing_kept(self):
         self.instance = self.start({"cache.entries": 4}, cleanup=self.addCleanup)
         folder = self.instance.state / "children/cache"
-        self.instance.predict("faces", different(0))
+        self.instance.predict("faces_cascade", different(0))
         self.assertEqual(1, sum(path.is_file() for path in folder.rglob("*")))
         config = self.instance.config_file
         config.write_text(config.read_text().replace('"entries": 4', '"entries": 0'))
         done = inferpool("reload", "--state", self.instance.state)
         self.assertEqual(0, done.returncode, done.stderr)
         for _ in range(4):
-            answer = self.instance.predict("faces", different(0))
+            answer = self.instance.predict("faces_cascade", different(0))
             self.assert_good(answer)
             self.assertIsNone(answer.header("X-Cache"))
         self.assertEqual([], [path for path in folder.rglob("*") if path.is_file()])

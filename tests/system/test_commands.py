@@ -253,7 +253,7 @@ class PredictCommandTest(SystemTest):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def predict(self, *arguments, model="faces", url=None):
+    def predict(self, *arguments, model="faces_cascade", url=None):
         return inferpool("predict", *arguments, "--model", model, "--url",
                          url or f"https://localhost:{self.instance.port}",
                          "--cacert", harness.certificate() / "certificate.pem")
@@ -275,7 +275,7 @@ class PredictCommandTest(SystemTest):
         self.assertEqual((0, ""), (result.returncode, result.stderr))
         answers = [json.loads(line) for line in result.stdout.splitlines()]
         self.assertEqual(2, len(answers))
-        expected = self.instance.predict("faces", ASTRONAUT_FILE.read_bytes()).detections
+        expected = self.instance.predict("faces_cascade", ASTRONAUT_FILE.read_bytes()).detections
         for answer in answers:
             self.assertEqual(expected, answer["detections"])
 
@@ -285,7 +285,7 @@ class PredictCommandTest(SystemTest):
         self.assertEqual((0, ""), (result.returncode, result.stderr))
         drawn, original = Image.open(file).convert("RGB"), Image.open(ASTRONAUT_FILE).convert("RGB")
         self.assertEqual(original.size, drawn.size)
-        box = self.instance.predict("faces", ASTRONAUT_FILE.read_bytes()).detections[0]["box"]
+        box = self.instance.predict("faces_cascade", ASTRONAUT_FILE.read_bytes()).detections[0]["box"]
         # The frame has the first class's colour; what is far from it is as it was.
         red, green, blue = drawn.getpixel((round(box["x1"]), round((box["y1"] + box["y2"]) / 2)))
         self.assertEqual((230, 159, 0), (red, green, blue))
@@ -325,7 +325,7 @@ class PredictCommandTest(SystemTest):
                            "308")
 
     def test_a_certificate_that_is_not_trusted_is_refused_unless_told_otherwise(self):
-        arguments = ("predict", ASTRONAUT_FILE, "--model", "faces", "--url",
+        arguments = ("predict", ASTRONAUT_FILE, "--model", "faces_cascade", "--url",
                      f"https://localhost:{self.instance.port}")
         self.assert_failed(inferpool(*arguments), "--cacert")
         self.assertEqual(0, inferpool(*arguments, "--insecure").returncode)

@@ -72,12 +72,13 @@ class EdgeTest(SystemTest):
                 ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200), ("GET", "/app.js", None, {}, 200),
                 ("GET", "/openapi.json", None, {}, 200), ("GET", "/docs/swagger-ui/swagger-ui.css", None, {}, 200),
                 ("GET", "/v1/models", None, {}, 200), ("HEAD", "/v1/models", None, {}, 200),
-                ("POST", "/v1/predict/faces", FACE, {}, 200), ("POST", "/v1/predict/faces", b"text", {}, 415),
+                ("POST", "/v1/predict/faces_cascade", FACE, {}, 200),
+                ("POST", "/v1/predict/faces_cascade", b"text", {}, 415),
                 ("GET", "/livez", None, {}, 200), ("GET", "/metrics", None, {}, 200),
                 ("GET", "/nothing", None, {}, 404), ("GET", "/nothing.js", None, {}, 404),
-                ("GET", "/v1/predict/faces", None, {}, 405), ("POST", "/", b"", {}, 405),
-                ("POST", "/v1/predict/faces", bytes(MIB + 1), {}, 413),
-                ("OPTIONS", "/v1/predict/faces", None, PREFLIGHT, 204)):
+                ("GET", "/v1/predict/faces_cascade", None, {}, 405), ("POST", "/", b"", {}, 405),
+                ("POST", "/v1/predict/faces_cascade", bytes(MIB + 1), {}, 413),
+                ("OPTIONS", "/v1/predict/faces_cascade", None, PREFLIGHT, 204)):
             with self.subTest(method, target=target):
                 answer = self.get(target, headers, method, body)
                 self.assertEqual(status, answer.status, answer.body[:300])
@@ -177,7 +178,8 @@ class EdgeTest(SystemTest):
         self.assertIsNone(answer.header("Access-Control-Allow-Credentials"))
 
     def test_a_browsers_question_before_a_request_is_answered(self):
-        for target in ("/v1/predict/faces", "/v1/predict/faces/batch", "/v1/models", "/v2/models/faces/infer"):
+        for target in ("/v1/predict/faces_cascade", "/v1/predict/faces_cascade/batch", "/v1/models",
+                       "/v2/models/faces_cascade/infer"):
             with self.subTest(target):
                 answer = self.get(target, PREFLIGHT, "OPTIONS")
                 self.assertEqual((204, b""), (answer.status, answer.body))
@@ -193,9 +195,10 @@ class EdgeTest(SystemTest):
     def test_answers_and_errors_may_be_read_by_the_origins_named(self):
         for origin in (ORIGIN, "http://localhost:3000"):
             for method, target, body, status in (
-                    ("GET", "/v1/models", None, 200), ("POST", "/v1/predict/faces", FACE, 200),
-                    ("POST", "/v1/predict/faces", b"text", 415), ("GET", "/v1/predict/faces", None, 405),
-                    ("GET", "/nothing", None, 404), ("POST", "/v1/predict/faces", bytes(MIB + 1), 413)):
+                    ("GET", "/v1/models", None, 200), ("POST", "/v1/predict/faces_cascade", FACE, 200),
+                    ("POST", "/v1/predict/faces_cascade", b"text", 415),
+                    ("GET", "/v1/predict/faces_cascade", None, 405),
+                    ("GET", "/nothing", None, 404), ("POST", "/v1/predict/faces_cascade", bytes(MIB + 1), 413)):
                 with self.subTest(origin, method=method, target=target):
                     answer = self.get(target, {"Origin": origin}, method, body)
                     self.assertEqual(status, answer.status)
@@ -229,13 +232,13 @@ class EdgeTest(SystemTest):
                 ("unknown page", 404, b"GET /none.js HTTP/1.1\r\n" + head + b"\r\n"),
                 ("method", 405, b"TRACE / HTTP/1.1\r\n" + head + b"\r\n"),
                 ("condition", 412, b"GET /app.js HTTP/1.1\r\n" + head + b"If-Match: \"other\"\r\n\r\n"),
-                ("body of a picture", 413, b"POST /v1/predict/faces HTTP/1.1\r\n" + head
+                ("body of a picture", 413, b"POST /v1/predict/faces_cascade HTTP/1.1\r\n" + head
                  + b"Content-Length: 1048577\r\n\r\n"),
                 ("body where none belongs", 413, b"POST /v1/models HTTP/1.1\r\n" + head
                  + b"Content-Length: 65537\r\n\r\n"),
                 ("body of a probe", 413, b"GET /livez HTTP/1.1\r\n" + head + b"Content-Length: 1025\r\n\r\n"),
                 ("address too long", 414, b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n" + head + b"\r\n"),
-                ("transfer encoding", 501, b"POST /v1/predict/faces HTTP/1.1\r\n" + head
+                ("transfer encoding", 501, b"POST /v1/predict/faces_cascade HTTP/1.1\r\n" + head
                  + b"Transfer-Encoding: gzip\r\n\r\n"),
                 ("version", 505, b"GET / HTTP/3.7\r\n" + head + b"\r\n")):
             with self.subTest(name):
@@ -244,7 +247,7 @@ class EdgeTest(SystemTest):
                 self.assert_secured(answer)
 
     def test_413_says_what_is_allowed_there(self):
-        over = self.get("/v1/predict/faces", None, "POST", bytes(MIB + 1))
+        over = self.get("/v1/predict/faces_cascade", None, "POST", bytes(MIB + 1))
         self.assertIn("more than 1 MB", self.assert_problem(over, 413, "body-too-large")["detail"])
         over = self.get("/v1/models", None, "POST", bytes(65 * KIB))
         self.assertIn("more than 64 KB", self.assert_problem(over, 413, "body-too-large")["detail"])
@@ -254,7 +257,8 @@ class EdgeTest(SystemTest):
 
     def test_under_v2_an_error_of_nginx_has_the_protocols_member_too(self):
         head = "Host: localhost\r\nContent-Length: {}\r\n\r\n"
-        for line, length, status in (("POST /v2/models/faces/infer", MIB + 1, 413), ("POST /v2/repository/index", 65537, 413),
+        for line, length, status in (("POST /v2/models/faces_cascade/infer", MIB + 1, 413),
+                                     ("POST /v2/repository/index", 65537, 413),
                                      ("TRACE /v2", 0, 405), ("TRACE /v2/models?a=b", 0, 405)):
             with self.subTest(line):
                 answer = self.instance.raw(f"{line} HTTP/1.1\r\n{head.format(length)}".encode())
@@ -370,7 +374,7 @@ class EdgeTest(SystemTest):
         picture = self.folder / "face.png"
         picture.write_bytes(FACE)
         said = self.curl("--http2", "-F", f"image=@{picture}",
-                         f"https://localhost:{self.instance.port}/v1/predict/faces")
+                         f"https://localhost:{self.instance.port}/v1/predict/faces_cascade")
         body, _, version = said.stdout.rpartition("\n")
         self.assertEqual("2 200", version, said.stderr)
         self.assertTrue(json.loads(body)["detections"])
@@ -427,7 +431,7 @@ class PlainEdgeTest(SystemTest):
                 self.assertIsNone(answer.header(name), name)
 
     def test_options_is_no_method(self):
-        for target, allow in (("/v1/predict/faces", "POST"), ("/v1/models", "GET, HEAD")):
+        for target, allow in (("/v1/predict/faces_cascade", "POST"), ("/v1/models", "GET, HEAD")):
             answer = self.instance.request("OPTIONS", target, headers=PREFLIGHT)
             self.assert_problem(answer, 405, "method-not-allowed")
             self.assertEqual([allow], answer.headers.get_all("Allow"))

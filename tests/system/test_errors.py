@@ -84,7 +84,7 @@ class ErrorsTest(EnduringTest):
                 ("x" * 3000 + "=1", "x" * 3000, "confidence, iou"),
                 ("%22%5c%0a=1", "\"\\\n", "confidence, iou")):
             with self.subTest(query[:40]):
-                answer = self.post(f"/v1/predict/faces?{query}")
+                answer = self.post(f"/v1/predict/faces_cascade?{query}")
                 problem = self.assert_problem(answer, 400, "bad-parameter")
                 self.assertEqual(parameter, problem.get("parameter", ""))
                 self.assertIn(allowed, problem["detail"])
@@ -94,12 +94,12 @@ class ErrorsTest(EnduringTest):
                 ("no HTTP", b"what is in this picture?\r\n\r\n"),
                 ("no host", b"GET /v1/models HTTP/1.1\r\n\r\n"),
                 ("a length that is no number",
-                 b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n"),
+                 b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n"),
                 ("a negative length",
-                 b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
-                ("two lengths", b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
+                 b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n"),
+                ("two lengths", b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
                  b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
-                ("a chunk that is none", b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
+                ("a chunk that is none", b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
                  b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
                 ("NUL in the address", b"GET /v1/mod\0els HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                 ("encoded NUL in the address", b"GET /v1/models%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
@@ -118,20 +118,20 @@ class ErrorsTest(EnduringTest):
     # ------------------------------------------------------------ 404, 405
 
     def test_404_for_an_unknown_model(self):
-        for model in ("nobody", "Faces", "faces%20", "faces%2f1", "%ff", "..%2ffaces",
-                      "x" * 128, "x" * 1000, "faces:1", "a+b", "%E2%98%BA"):
+        for model in ("nobody", "Faces_cascade", "faces_cascade%20", "faces_cascade%2f1", "%ff", "..%2ffaces_cascade",
+                      "x" * 128, "x" * 1000, "faces_cascade:1", "a+b", "%E2%98%BA"):
             with self.subTest(model[:20]):
                 self.assert_problem(self.post(f"/v1/predict/{model}"), 404, "unknown-model")
                 self.assert_problem(self.instance.request("GET", f"/v1/models/{model}"), 404,
                                     "unknown-model")
-        for model in ("%00", "f%00aces", "faces%00"):  # which nginx does not let pass
+        for model in ("%00", "f%00aces", "faces_cascade%00"):  # which nginx does not let pass
             with self.subTest(model, by="FastCGI"):
                 answer = self.instance.fastcgi(ASTRONAUT, uri=f"/v1/predict/{model}")
                 self.assert_problem(answer, 404, "unknown-model")
 
     def test_404_for_an_unknown_route(self):
         for target in ("/", "/v1", "/v1/", "/v1/predict", "/v1/predict/", "/predict/", "/v1/models/",
-                       "/v1/predict/faces/1", "/v1/models/faces/1", "/V1/models",
+                       "/v1/predict/faces_cascade/1", "/v1/models/faces_cascade/1", "/V1/models",
                        "/favicon.ico", "/_problem",
                        "/livez/", "/metrics/x", "/%22%5c", "/%ff", "/?", "/v1/models%3f"):
             with self.subTest(target):
@@ -140,14 +140,14 @@ class ErrorsTest(EnduringTest):
     def test_405_says_what_is_allowed(self):
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"):
             with self.subTest(method):
-                answer = self.instance.request(method, "/v1/predict/faces")
+                answer = self.instance.request(method, "/v1/predict/faces_cascade")
                 self.assertEqual("POST", answer.header("Allow"))
                 if method == "HEAD":
                     self.assertEqual((405, b""), (answer.status, answer.body))
                 else:
                     self.assert_problem(answer, 405, "method-not-allowed")
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"):
-            for target in ("/v1/models", "/v1/models/faces"):
+            for target in ("/v1/models", "/v1/models/faces_cascade"):
                 with self.subTest(method, target=target):
                     answer = self.instance.request(method, target, b"")
                     self.assert_problem(answer, 405, "method-not-allowed")
@@ -157,10 +157,12 @@ class ErrorsTest(EnduringTest):
         answer = self.instance.raw(b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assert_problem(answer, 400)
         for method in ("TRACE", "CONNECT"):
-            for target in ("/v1/models", "/v1/models/faces?a=b", "/v1/predict/faces", "/predict/faces?iou=1",
-                           "/v1/predict/faces/batch", "/v2", "/v2/health/ready", "/v2/models/faces",
-                           "/v2/models/faces/versions/1/config", "/v2/models/faces/infer",
-                           "/v2/models/faces/versions/1/infer?a=b", "/v2/repository/index", "/livez", "/readyz"):
+            for target in ("/v1/models", "/v1/models/faces_cascade?a=b", "/v1/predict/faces_cascade",
+                           "/predict/faces_cascade?iou=1",
+                           "/v1/predict/faces_cascade/batch", "/v2", "/v2/health/ready", "/v2/models/faces_cascade",
+                           "/v2/models/faces_cascade/versions/1/config", "/v2/models/faces_cascade/infer",
+                           "/v2/models/faces_cascade/versions/1/infer?a=b", "/v2/repository/index", "/livez",
+                           "/readyz"):
                 with self.subTest(method, target=target):
                     answer = self.instance.raw(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                     self.assert_problem(answer, 405, "method-not-allowed")
@@ -170,14 +172,14 @@ class ErrorsTest(EnduringTest):
     # ------------------------------------------------------------ 411, 413
 
     def test_411_without_a_length(self):
-        raw = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n\r\n"
+        raw = b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n\r\n"
         self.assert_problem(self.instance.raw(raw), 411, "length-required")
         for length in (None, ""):
             answer = self.instance.fastcgi(ASTRONAUT, content_length=length)
             self.assert_problem(answer, 411, "length-required")
 
     def test_413_is_said_before_the_body_is_read(self):
-        head = (b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+        head = (b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
                 b"Content-Length: %d\r\n%s\r\n")
         for length in (MIB + 1, 100 * MIB, 2 ** 62):
             for expect in (b"", b"Expect: 100-continue\r\n"):
@@ -188,7 +190,7 @@ class ErrorsTest(EnduringTest):
 
     def test_413_for_a_body_that_was_sent(self):
         answer = self.instance.raw(
-            b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             + b"10000\r\n" + bytes(0x10000) + b"\r\n" + b"200000\r\n" + bytes(0x200000) + b"\r\n0\r\n\r\n")
         self.assert_problem(answer, 413, "body-too-large")
 
@@ -284,9 +286,9 @@ class ErrorsTest(EnduringTest):
 
     def test_every_error_is_counted_under_its_status(self):
         before = self.instance.metrics()
-        self.post("/v1/predict/faces?iou=2")
+        self.post("/v1/predict/faces_cascade?iou=2")
         self.post("/v1/predict/nobody")
-        self.instance.request("GET", "/v1/predict/faces")
+        self.instance.request("GET", "/v1/predict/faces_cascade")
         self.instance.fastcgi(b"", content_length=None)
         self.instance.fastcgi(b"", content_length=MIB + 1)
         self.send(b"text")
@@ -322,15 +324,15 @@ class AwayTest(SystemTest):
                               self.addCleanup, wait_ready=False)
         instance.wait_workers()
         for name, answer in (
-                ("predict", instance.predict("faces", ASTRONAUT)),
+                ("predict", instance.predict("faces_cascade", ASTRONAUT)),
                 ("models", instance.request("GET", "/v1/models")),
-                ("model", instance.request("GET", "/v1/models/faces"))):
+                ("model", instance.request("GET", "/v1/models/faces_cascade"))):
             with self.subTest(name):
                 self.assert_problem(answer, 503, "model-server-away")
                 self.assertLess(answer.seconds, 10)
         # What is wrong with the request itself is said all the same.
-        self.assert_problem(instance.predict("faces", b"text"), 415)
-        self.assert_problem(instance.predict("faces", ASTRONAUT, "iou=2"), 400)
+        self.assert_problem(instance.predict("faces_cascade", b"text"), 415)
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT, "iou=2"), 400)
 
     def test_503_while_no_worker_can_be_reached(self):
         instance = self.start({"workers": 1}, self.addCleanup)
@@ -339,17 +341,17 @@ class AwayTest(SystemTest):
         for target in ("/v1/models", "/readyz", "/livez"):
             with self.subTest(target):
                 self.assert_problem(instance.request("GET", target), 503, "overloaded")
-        self.assert_problem(instance.predict("faces", ASTRONAUT), 503, "overloaded")
-        for target in ("/v2", "/v2/models/faces?a=b"):
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 503, "overloaded")
+        for target in ("/v2", "/v2/models/faces_cascade?a=b"):
             problem = self.assert_problem(instance.request("GET", target), 503, "overloaded")
             self.assertEqual(problem["detail"], problem["error"])
 
     def test_503_when_more_requests_wait_than_may(self):
         instance = self.start({"workers": 1, "threads": 1, "listen.backlog": 1}, self.addCleanup)
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         frozen = instance.stop_modelserver()
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            pending = [pool.submit(instance.predict, "faces", ASTRONAUT) for _ in range(8)]
+            pending = [pool.submit(instance.predict, "faces_cascade", ASTRONAUT) for _ in range(8)]
             try:
                 # The worker has one in hand and the backlog holds one or two.
                 eventually(lambda: sum(request.done() for request in pending) >= 4, "some are refused")
@@ -361,7 +363,7 @@ class AwayTest(SystemTest):
                 os.kill(frozen, signal.SIGCONT)
             answers = [request.result() for request in pending]
         self.assertEqual({200, 503}, {answer.status for answer in answers})
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
 
 class SlowTest(SystemTest):
@@ -372,7 +374,7 @@ class SlowTest(SystemTest):
     def eventually_good(self, picture):
         """The detections. A busy machine may need more than one request's time."""
         answer = eventually(
-            lambda: answer if (answer := self.instance.predict("faces", picture)).status == 200 else None,
+            lambda: answer if (answer := self.instance.predict("faces_cascade", picture)).status == 200 else None,
             "a 200")
         return answer.detections
 
@@ -383,7 +385,7 @@ class SlowTest(SystemTest):
         frozen = instance.stop_modelserver()
         try:
             with concurrent.futures.ThreadPoolExecutor(5) as pool:
-                answers = list(pool.map(lambda _: instance.predict("faces", picture), range(5)))
+                answers = list(pool.map(lambda _: instance.predict("faces_cascade", picture), range(5)))
             for answer in answers:
                 self.assert_problem(answer, 504, "model-too-slow")
                 self.assertGreaterEqual(answer.seconds, 2.9)

@@ -81,7 +81,7 @@ class FullDiskTest(ScriptTest):
                 status = subprocess.run(
                     ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", certificate,
                      "--data-binary", "@-", "-H", "Content-Type: image/png",
-                     f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces"],
+                     f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces_cascade"],
                     input=face, capture_output=True, check=False, timeout=60).stdout
                 self.assertEqual(b"200", status)
         self.fill(but_kb=8)
@@ -146,7 +146,7 @@ class FullLogTest(SystemTest):
 
     def test_requests_are_answered(self):
         for _ in range(10):
-            self.assert_good(self.instance.predict("faces", pictures.ASTRONAUT))
+            self.assert_good(self.instance.predict("faces_cascade", pictures.ASTRONAUT))
         self.assertEqual(0, self.instance.crashes())
 
 

@@ -44,9 +44,9 @@ class HealthTest(SystemTest):
 
     def assert_away(self, instance):
         """Predictions fail as they should, and what needs no model goes on."""
-        for answer in (instance.predict("faces", ASTRONAUT), instance.request("GET", "/v1/models")):
+        for answer in (instance.predict("faces_cascade", ASTRONAUT), instance.request("GET", "/v1/models")):
             self.assert_problem(answer, 503, "model-server-away")
-        self.assert_problem(instance.predict("faces", b"text"), 415)
+        self.assert_problem(instance.predict("faces_cascade", b"text"), 415)
         self.assertEqual(200, instance.request("GET", "/livez").status)
         self.assertEqual(0, instance.metrics().value("inferpool_model_server_ready"))
         self.assertEqual(0, instance.metrics().value("inferpool_ready"))
@@ -91,7 +91,7 @@ class ModelServerTest(HealthTest):
         instance = self.start_instance()
         pids = instance.workers()
         for _ in range(2):
-            expected = self.assert_good(instance.predict("faces", ASTRONAUT))["detections"]
+            expected = self.assert_good(instance.predict("faces_cascade", ASTRONAUT))["detections"]
             self.end_server(self.server)
             content = self.wait_ready(503, SOON_S)
             self.assertFalse(content["model_server"]["ready"])
@@ -104,21 +104,21 @@ class ModelServerTest(HealthTest):
             self.wait_server()
             self.wait_ready(200, SOON_S)
             # Every worker has a connection of its own, which may notice up to half a second later.
-            eventually(lambda: instance.predict("faces", ASTRONAUT).status == 200, "200 again", SOON_S)
+            eventually(lambda: instance.predict("faces_cascade", ASTRONAUT).status == 200, "200 again", SOON_S)
             time.sleep(1)
             for _ in range(8):
-                self.assertEqual(expected, self.assert_good(instance.predict("faces", ASTRONAUT))["detections"])
+                self.assertEqual(expected, self.assert_good(instance.predict("faces_cascade", ASTRONAUT))["detections"])
         self.assertEqual(pids, instance.workers())
 
     def test_a_model_server_that_ends_in_mid_request_gives_a_503(self):
         instance = self.start_instance()
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         for number in (signal.SIGKILL, signal.SIGTERM):
             with self.subTest(number.name):
                 self.server.send_signal(signal.SIGSTOP)
                 eventually(lambda: processes.is_stopped(self.server.pid), "frozen")
                 with concurrent.futures.ThreadPoolExecutor(4) as pool:
-                    pending = [pool.submit(instance.predict, "faces", ASTRONAUT) for _ in range(4)]
+                    pending = [pool.submit(instance.predict, "faces_cascade", ASTRONAUT) for _ in range(4)]
                     instance.wait_in_work(4)
                     self.server.send_signal(number)
                     self.server.send_signal(signal.SIGCONT)
@@ -129,19 +129,19 @@ class ModelServerTest(HealthTest):
                             self.assert_problem(answer, 503, "model-server-away")
                 self.start_server()
                 self.wait_ready(200)
-                eventually(lambda: instance.predict("faces", ASTRONAUT).status == 200, "200 again")
+                eventually(lambda: instance.predict("faces_cascade", ASTRONAUT).status == 200, "200 again")
 
     def test_a_frozen_model_server_is_noticed_too(self):
         instance = self.start_instance(**{"timeouts.request_s": 3})
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         self.server.send_signal(signal.SIGSTOP)
         content = self.wait_ready(503, SOON_S)
         self.assertFalse(content["model_server"]["ready"])
         self.assertEqual(200, instance.request("GET", "/livez").status)
-        self.assert_problem(instance.predict("faces", ASTRONAUT), 504)
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 504)
         self.server.send_signal(signal.SIGCONT)
         self.wait_ready(200, SOON_S)
-        eventually(lambda: instance.predict("faces", ASTRONAUT).status == 200, "200 again")
+        eventually(lambda: instance.predict("faces_cascade", ASTRONAUT).status == 200, "200 again")
 
     def test_a_pool_that_starts_before_its_model_server_waits_for_it(self):
         self.end_server(self.server)
@@ -154,7 +154,7 @@ class ModelServerTest(HealthTest):
         self.start_server()
         self.wait_server()
         self.wait_ready(200, SOON_S)
-        eventually(lambda: instance.predict("faces", ASTRONAUT).status == 200, "200 again", SOON_S)
+        eventually(lambda: instance.predict("faces_cascade", ASTRONAUT).status == 200, "200 again", SOON_S)
 
     def test_each_of_several_model_servers_is_told_apart(self):
         first, second = self.listen, f"unix:{self.folder}/second.sock"
@@ -173,7 +173,7 @@ class ModelServerTest(HealthTest):
         self.assertRegex(self.wait_ready(200)["model_server"]["detail"],
                          f"^1 of 2 ready; {second}: .")
         self.assertEqual(1, instance.metrics().value("inferpool_model_server_ready"))
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         self.end_server(self.server)
         content = self.wait_ready(503, SOON_S)
         for target in (first, second):
@@ -184,7 +184,7 @@ class ModelServerTest(HealthTest):
         port, = harness.free_ports(1)
         self.listen = f"127.0.0.1:{port}"
         self.start_server()
-        self.assert_good(self.start_instance().predict("faces", ASTRONAUT))
+        self.assert_good(self.start_instance().predict("faces_cascade", ASTRONAUT))
 
 
 class EmbeddedTest(HealthTest):
@@ -199,14 +199,14 @@ class EmbeddedTest(HealthTest):
     def test_a_killed_embedded_model_server_is_started_again(self):
         self.instance = instance = self.start({}, self.addCleanup)
         workers = instance.wait_workers()
-        expected = self.assert_good(instance.predict("faces", ASTRONAUT))["detections"]
+        expected = self.assert_good(instance.predict("faces_cascade", ASTRONAUT))["detections"]
         old = instance.modelserver()
         os.kill(old, signal.SIGKILL)
         eventually(lambda: not processes.is_alive(old), "it is gone")
         self.assertNotEqual(old, instance.modelserver())
 
         def back():
-            answer = instance.predict("faces", ASTRONAUT)
+            answer = instance.predict("faces_cascade", ASTRONAUT)
             if answer.status != 200:
                 self.assert_problem(answer, 503, "model-server-away")
             return answer if answer.status == 200 else None
@@ -239,10 +239,10 @@ class EmbeddedTest(HealthTest):
     def test_probes_are_answered_while_all_threads_are_busy(self):
         self.instance = instance = self.start(
             {"workers": 1, "threads": 2, "limits.queue_ms": 0}, self.addCleanup)
-        self.assert_good(instance.predict("faces", ASTRONAUT))  # its connection is there
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))  # its connection is there
         frozen = instance.stop_modelserver()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            pending = [pool.submit(instance.predict, "faces", ASTRONAUT) for _ in range(4)]
+            pending = [pool.submit(instance.predict, "faces_cascade", ASTRONAUT) for _ in range(4)]
             instance.wait_in_work(2)
             for path in ("/livez", "/metrics"):
                 self.assertEqual(200, instance.request("GET", path).status)
@@ -257,19 +257,19 @@ class LogTest(SystemTest):
 
     def test_a_slow_request_has_its_line_and_others_have_none(self):
         large = pictures.encode(pictures.astronaut().resize((1600, 1600)), "JPEG")
-        answer = self.instance.predict("faces", large)
+        answer = self.instance.predict("faces_cascade", large)
         self.assertGreater(self.assert_good(answer)["timing_ms"]["total"], 100)
         for _ in range(5):
-            self.instance.predict("faces", b"text")
+            self.instance.predict("faces_cascade", b"text")
         lines = {line["request_id"]: line for line in self.instance.log() if "request_id" in line}
         slow = lines[answer.header("X-Request-ID")]
-        self.assertEqual(("warning", "slow request", "POST", "/v1/predict/faces", 200),
+        self.assertEqual(("warning", "slow request", "POST", "/v1/predict/faces_cascade", 200),
                          tuple(slow[key] for key in ("level", "event", "method", "path", "status")))
         for line in lines.values():
             self.assertGreaterEqual(line["total_ms"], 100, line)
 
     def test_every_line_of_the_pool_is_one_json_object(self):
-        self.instance.predict("faces", ASTRONAUT, headers={"X-Request-ID": "x"})
+        self.instance.predict("faces_cascade", ASTRONAUT, headers={"X-Request-ID": "x"})
         self.instance.fastcgi(method="GET", uri="/\"\\\n\xff%s{}", HTTP_X_REQUEST_ID="\"%n\n")
         lines = (self.instance.state / "logs/serve.log").read_text().splitlines()
         for line in lines:
@@ -317,7 +317,7 @@ class SidecarTest(HealthTest):
         self.assertEqual(200, self.instance.request("GET", "/readyz").status)
 
     def test_metrics_are_well_formed(self):
-        self.assert_good(self.instance.predict("faces", ASTRONAUT))
+        self.assert_good(self.instance.predict("faces_cascade", ASTRONAUT))
         answer = self.instance.request("GET", "/metrics")
         self.assertEqual(200, answer.status)
         self.assertTrue(answer.header("Content-Type").startswith("text/plain; version=0.0.4"))
@@ -341,7 +341,7 @@ class SidecarTest(HealthTest):
 
     def test_metrics_count_what_happens(self):
         before = self.instance.metrics()
-        answers = [self.instance.predict("faces", ASTRONAUT) for _ in range(3)]
+        answers = [self.instance.predict("faces_cascade", ASTRONAUT) for _ in range(3)]
         after = self.instance.metrics()
         def grown(name, **labels):
             return after.value(name, **labels) - before.value(name, **labels)

@@ -33,7 +33,7 @@ class HostileTest(EnduringTest):
     # ------------------------------------------------------------ pictures
 
     def test_pictures_of_odd_sizes_are_no_problem(self):
-        for model in ("faces", "people", "shapes"):
+        for model in ("faces_cascade", "people", "shapes"):
             for width, height in ((1, 1), (2, 3), (1, 3000), (3000, 1), (19, 24), (63, 127), (64, 128),
                                   (65, 129), (23, 5000)):
                 with self.subTest(model=model, width=width, height=height):
@@ -111,7 +111,7 @@ class HostileTest(EnduringTest):
 
     def test_clients_that_leave_in_mid_body(self):
         """No worker hears of them."""
-        head = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         before = self.requests_of_workers()
         for sent in (0, 1, 1000, len(ASTRONAUT) - 1):
             with self.instance.connect_tls() as tls:
@@ -123,13 +123,13 @@ class HostileTest(EnduringTest):
     def test_clients_that_leave_before_their_answer(self):
         for _ in range(20):
             with self.instance.connect_tls() as tls:
-                tls.sendall(b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
+                tls.sendall(b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
                             b"Content-Length: %d\r\n\r\n" % len(self.FACE) + self.FACE)
         self.instance.wait_in_work(0)
 
     def test_a_body_in_single_bytes(self):
         with self.instance.connect_tls() as tls:
-            tls.sendall(b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n")
+            tls.sendall(b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n")
             for i in range(50):
                 tls.sendall(bytes([i]))
                 time.sleep(0.002)

@@ -136,7 +136,7 @@ class HostileBodiesTest(HostileTableTest):
 
     def test_batches(self):
         face = base64.b64encode(self.FACE).decode()
-        batch = "/v1/predict/faces/batch"
+        batch = "/v1/predict/faces_cascade/batch"
 
         def listed(*images):
             return json.dumps({"images": list(images)}), self.JSON

@@ -117,12 +117,12 @@ class HostilePicturesTest(HostileTableTest):
         huge = bomb()
         self.assertLess(len(huge), 120_000)
         encoded = base64.b64encode(huge).decode()
-        batch = "/v1/predict/faces/batch"
+        batch = "/v1/predict/faces_cascade/batch"
         self.table([
             ("as the body", lambda: self.send(huge), BAD_PICTURE),
             ("in a form", lambda: self.send(*multipart([("image", huge)])), BAD_PICTURE),
             ("in JSON", lambda: self.send_json(json.dumps({"image": encoded})), BAD_PICTURE),
-            ("drawn", lambda: self.post("/v1/predict/faces?render=png", huge), BAD_PICTURE),
+            ("drawn", lambda: self.post("/v1/predict/faces_cascade?render=png", huge), BAD_PICTURE),
             ("to a model that takes files of any size",
              lambda: self.post("/v1/predict/people", huge), BAD_PICTURE),
             # Each picture of a batch has its own status.

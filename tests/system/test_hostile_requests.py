@@ -14,38 +14,38 @@ class HostileRequestsTest(HostileTableTest):
         """RFC 3986. Models and parameters are compared after percent-decoding, routes before it."""
         predict = "/v1/predict/"
         self.table([(target[:60], target, expected) for target, expected in (
-            (predict + "faces%0d%0aX-Evil:%201", UNKNOWN_MODEL),
+            (predict + "faces_cascade%0d%0aX-Evil:%201", UNKNOWN_MODEL),
             (predict + "%0d%0a%0d%0a%3Cscript%3E", UNKNOWN_MODEL),
             (predict + "%c0%af%c0%ae", UNKNOWN_MODEL),  # "/." too long, by no means UTF-8
             (predict + "%ed%a0%80", UNKNOWN_MODEL),
             (predict + "%f4%90%80%80", UNKNOWN_MODEL),
             (predict + "%2e%2e%2f%2e%2e%2fetc%2fpasswd", UNKNOWN_MODEL),
             # nginx decodes it, and cannot.
-            (predict + "%", BY_NGINX), (predict + "%zz", BY_NGINX), (predict + "faces%", BY_NGINX),
+            (predict + "%", BY_NGINX), (predict + "%zz", BY_NGINX), (predict + "faces_cascade%", BY_NGINX),
             # Nothing is made of dots and empty segments, which are another address to each reader.
-            (predict + "../predict/faces", UNKNOWN_ROUTE), (predict + "/faces", UNKNOWN_ROUTE),
-            ("/v1//predict/faces", UNKNOWN_ROUTE), (predict + "faces/", UNKNOWN_ROUTE),
-            (predict + "faces;confidence=1", UNKNOWN_MODEL),
-            (predict + "faces#x", UNKNOWN_MODEL),
-            (predict + "faces?confidence=0.5%0d%0aX-Evil:1", BAD_PARAMETER),
-            (predict + "faces?%0d%0aX-Evil:1=1", BAD_PARAMETER),
-            (predict + "faces?render=%ff", BAD_PARAMETER),
-            (predict + "faces?render=png&render=json", BAD_PARAMETER),
-            (predict + "faces?render=../../etc/passwd", BAD_PARAMETER),
-            (predict + "faces?" + "&" * 4_000, OK),
-            (predict + "faces?" + "confidence=0.5&" * 200, BAD_PARAMETER),
-            (predict + "faces?confidence=0." + "1" * 3_000, OK),
-            (predict + "faces?max_detections=" + "0" * 3_000 + "1", OK),
-            (predict + "faces?iou=0x1p-1", BAD_PARAMETER),
-            (predict + "faces?iou=%2b0.5", BAD_PARAMETER),
-            (predict + "faces?iou=-0.0", OK))],
+            (predict + "../predict/faces_cascade", UNKNOWN_ROUTE), (predict + "/faces_cascade", UNKNOWN_ROUTE),
+            ("/v1//predict/faces_cascade", UNKNOWN_ROUTE), (predict + "faces_cascade/", UNKNOWN_ROUTE),
+            (predict + "faces_cascade;confidence=1", UNKNOWN_MODEL),
+            (predict + "faces_cascade#x", UNKNOWN_MODEL),
+            (predict + "faces_cascade?confidence=0.5%0d%0aX-Evil:1", BAD_PARAMETER),
+            (predict + "faces_cascade?%0d%0aX-Evil:1=1", BAD_PARAMETER),
+            (predict + "faces_cascade?render=%ff", BAD_PARAMETER),
+            (predict + "faces_cascade?render=png&render=json", BAD_PARAMETER),
+            (predict + "faces_cascade?render=../../etc/passwd", BAD_PARAMETER),
+            (predict + "faces_cascade?" + "&" * 4_000, OK),
+            (predict + "faces_cascade?" + "confidence=0.5&" * 200, BAD_PARAMETER),
+            (predict + "faces_cascade?confidence=0." + "1" * 3_000, OK),
+            (predict + "faces_cascade?max_detections=" + "0" * 3_000 + "1", OK),
+            (predict + "faces_cascade?iou=0x1p-1", BAD_PARAMETER),
+            (predict + "faces_cascade?iou=%2b0.5", BAD_PARAMETER),
+            (predict + "faces_cascade?iou=-0.0", OK))],
             self.post, most_mib=64)
 
     # ------------------------------------------------------------ headers
 
     def test_header_values(self):
         def send(headers):
-            return self.instance.request("POST", "/v1/predict/faces", self.FACE,
+            return self.instance.request("POST", "/v1/predict/faces_cascade", self.FACE,
                                          {"Content-Type": "image/png", **headers})
 
         self.table([
@@ -82,7 +82,7 @@ class HostileRequestsTest(HostileTableTest):
 
     def test_requests_that_two_readers_understand_differently(self):
         """Request smuggling: RFC 9112, 5 and 6. Each is refused, and nothing behind it is answered."""
-        head = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+        head = b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         hidden = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
         chunked = head + b"Transfer-Encoding: chunked\r\n"
         self.table([
@@ -130,7 +130,7 @@ class HostileRequestsTest(HostileTableTest):
 
     def test_chunks_of_a_good_picture(self):
         """RFC 9112, 7.1: whatever the chunks are like, the body is theirs, and trailers are dropped."""
-        head = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         face = self.FACE
 
         def chunks(size, extension=b""):
@@ -152,7 +152,7 @@ class HostileRequestsTest(HostileTableTest):
         count = 200
         lines = [(b"GET /v1/models/nobody%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n\r\n"
                   if i % 2 else
-                  b"POST /v1/predict/faces?iou=0.%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n"
+                  b"POST /v1/predict/faces_cascade?iou=0.%d HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r%d\r\n"
                   b"Content-Length: 5\r\n\r\nhello") % (i, i) for i in range(count)]
         with self.instance.connect_tls() as tls:
             tls.sendall(b"".join(lines))

@@ -28,19 +28,19 @@ class InputsTest(SystemTest):
         return self.instance.request("POST", target, body,
                                      {"Content-Type": content_type, **(headers or {})})
 
-    def send_json(self, value, target="/v1/predict/faces", content_type="application/json"):
+    def send_json(self, value, target="/v1/predict/faces_cascade", content_type="application/json"):
         return self.post(target, json.dumps(value).encode(), content_type)
 
     def expected(self):
-        return without_times(self.instance.predict("faces", ASTRONAUT).json())
+        return without_times(self.instance.predict("faces_cascade", ASTRONAUT).json())
 
     def test_every_form_has_the_same_answer(self):
         expected = self.expected()
         self.assertEqual(1, len(expected["detections"]))
         form, form_type = multipart([("image", ASTRONAUT)])
         for name, answer in (
-                ("form", self.post("/v1/predict/faces", form, form_type)),
-                ("body", self.post("/v1/predict/faces", ASTRONAUT, "image/jpeg")),
+                ("form", self.post("/v1/predict/faces_cascade", form, form_type)),
+                ("body", self.post("/v1/predict/faces_cascade", ASTRONAUT, "image/jpeg")),
                 ("base64", self.send_json({"image": BASE64})),
                 ("base64 with line breaks", self.send_json({"image": base64.encodebytes(ASTRONAUT).decode()})),
                 ("base64 without padding", self.send_json({"image": BASE64.rstrip("=")})),
@@ -52,7 +52,7 @@ class InputsTest(SystemTest):
                 self.assertEqual(expected, without_times(answer.json()))
 
     def test_parameters_hold_for_json(self):
-        answer = self.send_json({"image": BASE64}, "/v1/predict/faces?coordinates=normalized")
+        answer = self.send_json({"image": BASE64}, "/v1/predict/faces_cascade?coordinates=normalized")
         box = answer.json()["detections"][0]["box"]
         self.assertTrue(all(0 <= value <= 1 for value in box.values()), box)
 
@@ -65,18 +65,18 @@ class InputsTest(SystemTest):
         expected = self.expected()
         turned = pictures.encode(pictures.astronaut().transpose(Image.Transpose.FLIP_LEFT_RIGHT),
                                  "PNG")
-        alone = without_times(self.instance.predict("faces", turned, content_type="image/png").json())
+        alone = without_times(self.instance.predict("faces_cascade", turned, content_type="image/png").json())
         form, form_type = multipart([("images", ASTRONAUT), ("images", b"no picture"), ("images", turned)])
         listed = {"images": [BASE64, base64.b64encode(b"no picture").decode(),
                              base64.b64encode(turned).decode()]}
         for name, answer in (
-                ("form", self.post("/v1/predict/faces/batch", form, form_type)),
-                ("list", self.send_json(listed, "/v1/predict/faces/batch")),
-                ("short route", self.send_json(listed, "/predict/faces/batch"))):
+                ("form", self.post("/v1/predict/faces_cascade/batch", form, form_type)),
+                ("list", self.send_json(listed, "/v1/predict/faces_cascade/batch")),
+                ("short route", self.send_json(listed, "/predict/faces_cascade/batch"))):
             with self.subTest(name):
                 self.assertEqual(200, answer.status, answer.body)
                 batch = answer.json()
-                self.assertEqual("faces", batch["model"]["name"])
+                self.assertEqual("faces_cascade", batch["model"]["name"])
                 self.assertEqual([0, 1, 2], [result["index"] for result in batch["results"]])
                 self.assertEqual({"index": 0, "status": 200, **expected}, batch["results"][0])
                 self.assertEqual(415, batch["results"][1]["status"])
@@ -122,7 +122,7 @@ class InputsTest(SystemTest):
                                     ("", "image/png", "PNG"), ("", "image/*", "JPEG"),
                                     ("?coordinates=normalized", "image/png", "PNG")):
             with self.subTest(query, accept=accept):
-                answer = self.post("/v1/predict/faces" + query, ASTRONAUT, "image/jpeg", {"Accept": accept})
+                answer = self.post("/v1/predict/faces_cascade" + query, ASTRONAUT, "image/jpeg", {"Accept": accept})
                 self.assertEqual(200, answer.status)
                 self.assertEqual("image/" + kind.lower(), answer.headers["Content-Type"])
                 drawn = Image.open(io.BytesIO(answer.body))
@@ -165,11 +165,11 @@ class InputsTest(SystemTest):
         for accept in ("*/*", "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8",
                        "application/json, image/png", "nonsense"):
             with self.subTest(accept):
-                answer = self.post("/v1/predict/faces", ASTRONAUT, "image/jpeg", {"Accept": accept})
+                answer = self.post("/v1/predict/faces_cascade", ASTRONAUT, "image/jpeg", {"Accept": accept})
                 self.assertEqual("application/json", answer.headers["Content-Type"])
 
     def test_a_compressed_body_is_415(self):
-        answer = self.post("/v1/predict/faces", ASTRONAUT, "image/jpeg", {"Content-Encoding": "gzip"})
+        answer = self.post("/v1/predict/faces_cascade", ASTRONAUT, "image/jpeg", {"Content-Encoding": "gzip"})
         self.assert_problem(answer, 415, "unsupported-media")
 
 

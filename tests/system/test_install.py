@@ -19,7 +19,7 @@ from processes import PATIENCE_S, eventually, session
 BUILD = harness.BIN.parent
 EVERYTHING = (
     "etc/inferpool/inferpool.json", "usr/bin/inferpool", "usr/libexec/inferpool/modelserver",
-    "usr/share/inferpool/pages/index.html", "usr/share/inferpool/models/faces/config.pbtxt",
+    "usr/share/inferpool/pages/index.html", "usr/share/inferpool/models/faces_cascade/config.pbtxt",
     "usr/share/inferpool/models/shapes/1/model.onnx", "usr/share/inferpool/pictures/astronaut.jpg",
     "usr/share/doc/inferpool/README.md", "usr/share/doc/inferpool/docs/operations.md",
     "usr/lib/systemd/system/inferpool.service", "usr/lib/systemd/system/inferpool.socket",
@@ -81,6 +81,12 @@ class InstalledTest(SystemTest):
         unit = (self.root / EVERYTHING[-3]).read_text()
         self.assertIn("ExecStart=/usr/bin/inferpool serve -c /etc/inferpool/inferpool.json", unit)
 
+    def test_all_models_come_along_and_nothing_that_is_for_git(self):
+        models = lambda folder: {path.parent.name for path in folder.glob("*/config.pbtxt")}
+        installed = self.root / "usr/share/inferpool/models"
+        self.assertEqual(models(SOURCE / "ops/models"), models(installed))
+        self.assertEqual([], [path for path in installed.rglob(".*")])
+
     def test_no_file_names_the_source(self):
         naming = [path for path in self.root.rglob("*")
                   if path.is_file() and os.fsencode(SOURCE) + b"/" in path.read_bytes()]
@@ -103,7 +109,7 @@ class InstalledTest(SystemTest):
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=PATIENCE_S,
                                                  context=harness.tls_context())
         answer = self.assert_good(http_client.request(
-            connection, "POST", "/v1/predict/faces", pictures.ASTRONAUT, {"Content-Type": "image/jpeg"}))
+            connection, "POST", "/v1/predict/faces_cascade", pictures.ASTRONAUT, {"Content-Type": "image/jpeg"}))
         self.assertEqual(1, len(answer["detections"]))
         page = self.get("/")
         self.assertEqual((200, (SOURCE / "nginx/pages/index.html").read_bytes()), (page.status, page.body))

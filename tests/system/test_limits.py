@@ -104,11 +104,11 @@ class LimitsTest(SystemTest):
             self.assertIn(429, statuses, list(unlike(0))[form])
 
     def test_a_client_has_so_many_requests_in_work_and_no_more(self):
-        self.assert_good(self.instance.predict("faces", FACE))  # so that the worker knows the model
+        self.assert_good(self.instance.predict("faces_cascade", FACE))  # so that the worker knows the model
         frozen = self.instance.stop_modelserver()
         try:
             with concurrent.futures.ThreadPoolExecutor(6) as pool:
-                pending = [pool.submit(self.instance.predict, "faces", FACE) for _ in range(6)]
+                pending = [pool.submit(self.instance.predict, "faces_cascade", FACE) for _ in range(6)]
                 eventually(lambda: sum(request.done() for request in pending) >= 3, "three are refused")
                 self.assertEqual(3, sum(request.done() for request in pending))
                 # Another address is another client.

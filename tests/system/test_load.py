@@ -24,19 +24,19 @@ class LoadTest(SystemTest):
         turned = pictures.stored_with_orientation(whole.resize((320, 320)), 6)
         webp = pictures.encode(whole.resize((256, 256)), "WEBP", lossless=True)
         return [
-            (200, lambda: predict("faces", ASTRONAUT)),
+            (200, lambda: predict("faces_cascade", ASTRONAUT)),
             (200, lambda: predict("people", pictures.encode(whole.resize((128, 192)), "JPEG"))),
             (200, lambda: predict("shapes", ASTRONAUT, "confidence=0.01")),
-            (200, lambda: form("faces", [("image", small, "small.png")], "coordinates=normalized")),
+            (200, lambda: form("faces_cascade", [("image", small, "small.png")], "coordinates=normalized")),
             (200, lambda: predict("shapes", small, "max_detections=3&confidence=0.01")),
-            (200, lambda: predict("faces", turned, "confidence=0")),
+            (200, lambda: predict("faces_cascade", turned, "confidence=0")),
             (200, lambda: predict("people", webp, "confidence=0")),
             (200, lambda: predict("shapes", webp, "iou=0.9&confidence=0.01")),
-            (200, lambda: self.instance.request("GET", "/v1/models/faces")),
+            (200, lambda: self.instance.request("GET", "/v1/models/faces_cascade")),
             (404, lambda: predict("nobody", ASTRONAUT)),
-            (415, lambda: predict("faces", b"hello")),
-            (400, lambda: form("faces", [("other", small)])),
-            (422, lambda: predict("faces", ASTRONAUT[:30_000])),
+            (415, lambda: predict("faces_cascade", b"hello")),
+            (400, lambda: form("faces_cascade", [("other", small)])),
+            (422, lambda: predict("faces_cascade", ASTRONAUT[:30_000])),
         ]
 
     def essence(self, answer):
@@ -92,14 +92,14 @@ class LoadTest(SystemTest):
         self.assertEqual(0, self.instance.crashes())
 
     def test_many_requests_on_few_connections(self):
-        expected = self.instance.predict("faces", ASTRONAUT).detections
+        expected = self.instance.predict("faces_cascade", ASTRONAUT).detections
 
         def client(_):
             connection = http_client.http.client.HTTPSConnection(
                 "localhost", self.instance.port, context=self.instance.context, timeout=240)
             try:
                 for _ in range(10):
-                    connection.request("POST", "/v1/predict/faces", ASTRONAUT)
+                    connection.request("POST", "/v1/predict/faces_cascade", ASTRONAUT)
                     response = connection.getresponse()
                     answer = http_client.Answer(response.status, response.headers, response.read())
                     self.assert_same_detections(expected, self.assert_good(answer)["detections"])

@@ -58,7 +58,7 @@ class CommandTest(SystemTest):
         instance = self.start_one()
         workers = instance.wait_workers()
         for _ in range(3):
-            self.assert_good(instance.predict("faces", ASTRONAUT))
+            self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         status = self.status()
         self.assertEqual(instance.serve.pid, status["master"])
         self.assertEqual(workers, sorted(slot["pid"] for slot in status["slots"]))
@@ -123,7 +123,7 @@ class CommandTest(SystemTest):
         self.assertEqual(1, done.returncode)
         self.assertIn("sidecar.port", done.stderr)
         self.assertEqual(before, sorted(slot["pid"] for slot in self.status()["slots"]))
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
     def test_the_model_server_takes_as_large_messages_as_the_workers(self):
         instance = self.start_one({"backend.message_mb": 4})
@@ -152,7 +152,7 @@ class CommandTest(SystemTest):
         ready = [slot for slot in status["slots"] if slot["state"] == "ready"]
         self.assertEqual({2}, {slot["generation"] for slot in ready})
         self.assertFalse(set(before) & {slot["pid"] for slot in ready})
-        self.assert_problem(instance.predict("faces", ASTRONAUT), 422, "bad-picture")
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 422, "bad-picture")
 
     def test_a_generation_that_does_not_get_ready_is_given_up(self):
         instance = self.start_one({"timeouts.start_s": 2})
@@ -162,7 +162,7 @@ class CommandTest(SystemTest):
         self.assertEqual(1, done.returncode)
         self.assertIn("given up", done.stderr)
         self.assertEqual(before, sorted(slot["pid"] for slot in self.status()["slots"]))
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
     def test_giving_up_goes_back_to_what_was_proved_though_a_scale_was_under_way(self):
         instance = self.start_one({"timeouts.start_s": 2})
@@ -178,7 +178,7 @@ class CommandTest(SystemTest):
         for slot in self.status()["slots"]:
             os.kill(slot["pid"], signal.SIGKILL)
         eventually(lambda: self.status()["workers"]["ready"] >= 2, "others have taken their place")
-        self.assert_problem(instance.predict("faces", ASTRONAUT), 422, "bad-picture")
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 422, "bad-picture")
 
     def test_without_a_pool_the_commands_say_so(self):
         empty = tempfile.mkdtemp(prefix="ip-none-")
@@ -233,7 +233,7 @@ class ProcessTest(SystemTest):
         size = (folder / "old.log").stat().st_size
 
         def new_lines():
-            instance.predict("faces", ASTRONAUT)
+            instance.predict("faces_cascade", ASTRONAUT)
             return "worker 0" in roles(path)
         eventually(new_lines, "the worker logs into the new file")
         self.assertLessEqual((folder / "old.log").stat().st_size, size + 2000)
@@ -264,7 +264,7 @@ class ProcessTest(SystemTest):
             self.assertEqual(nobody.pw_uid, uid(pid), title(pid))
             groups = Path(f"/proc/{pid}/status").read_text()
             self.assertIn(f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}", groups)
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         # A dropped child still dies with its master.
         os.kill(instance.serve.pid, signal.SIGKILL)
         instance.serve.wait()
@@ -320,7 +320,7 @@ class ServiceManagerTest(SystemTest):
             return popen(command, **options)
         with unittest.mock.patch.object(subprocess, "Popen", activated):
             instance = self.instance = Instance({"workers": 1, "listen.socket": str(path)})
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         instance.serve.terminate()
         self.assertEqual(0, instance.serve.wait(processes.PATIENCE_S))
         self.assertTrue(path.is_socket())
@@ -347,7 +347,7 @@ class ServiceManagerTest(SystemTest):
         with unittest.mock.patch.object(subprocess, "Popen", first):
             instance = self.instance = Instance({"workers": 1})
         try:
-            self.assert_good(instance.predict("faces", ASTRONAUT))
+            self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
             [master] = processes.children(instance.serve.pid)
             self.assertEqual("inferpool: master", title(master))
             eventually(lambda: not [pid for pid in all_children(master) if is_zombie(pid)] and

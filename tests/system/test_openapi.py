@@ -242,17 +242,17 @@ class AnswersTest(SystemTest):
         asked = set()
         for path, *requests in (
                 ("/v1/predict/{model}",
-                 dict(body=form, headers={"Content-Type": form_type}, model="faces"),
+                 dict(body=form, headers={"Content-Type": form_type}, model="faces_cascade"),
                  dict(body=self.FACE, headers=picture, query="?confidence=0.5&iou=0.4&max_detections=1"),
                  dict(body=self.FACE, headers=picture, query="?coordinates=normalized", model="people"),
                  dict(body=self.FACE, model="colours"), dict(body=self.FACE, model="fingerprint"),
-                 dict(body=in_json, headers=self.JSON, model="faces"),
-                 dict(body=self.FACE, headers=picture, query="?render=jpeg", model="faces"),
+                 dict(body=in_json, headers=self.JSON, model="faces_cascade"),
+                 dict(body=self.FACE, headers=picture, query="?render=jpeg", model="faces_cascade"),
                  dict(body=self.FACE, headers={**picture, "Accept": "image/png"}, model="colours"),
                  dict(body=self.FACE, headers={**picture, "X-Priority": "high", "X-Timeout-Ms": "20000"})),
                 ("/predict/{model}", dict(body=self.FACE, headers=picture)),
                 ("/v1/predict/{model}/batch",
-                 dict(body=forms, headers={"Content-Type": forms_type}, model="faces"),
+                 dict(body=forms, headers={"Content-Type": forms_type}, model="faces_cascade"),
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="colours"),
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="fingerprint")),
                 ("/v1/models", {}),
@@ -264,9 +264,9 @@ class AnswersTest(SystemTest):
                 *((f"/v2/models/{{model}}{version}{tail}", *requests)
                   for version in ("", "/versions/{version}")
                   for tail, *requests in (
-                      ("", {}), ("/ready", {}), ("/config", {}, dict(model="faces")), ("/stats", {}),
+                      ("", {}), ("/ready", {}), ("/config", {}, dict(model="faces_cascade")), ("/stats", {}),
                       ("/infer", dict(body=tensor, headers=self.JSON, model="colours"),
-                       dict(body=small, headers=self.JSON, model="faces")))),
+                       dict(body=small, headers=self.JSON, model="faces_cascade")))),
                 ("/livez", {}), ("/readyz", {}), ("/metrics", {}), ("/openapi.json", {}), ("/", {}),
                 ("/docs", {})):
             for request in requests:
@@ -390,7 +390,7 @@ class AnswersTest(SystemTest):
         self.ask("/v2/models/{model}", status=503, instance=instance)
 
     def test_a_model_that_takes_too_long_is_told_as_documented(self):
-        self.ask("/v1/predict/{model}", ASTRONAUT, {"X-Timeout-Ms": "1"}, status=504, model="faces")
+        self.ask("/v1/predict/{model}", ASTRONAUT, {"X-Timeout-Ms": "1"}, status=504, model="faces_cascade")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class PagesTest(PageTest):
     def test_the_face_of_the_sample_is_found_and_shown_where_the_api_says(self):
         self.open()
         answer = self.sample()
-        self.assertEqual(same(self.instance.predict("faces", ASTRONAUT).json()), same(answer))
+        self.assertEqual(same(self.instance.predict("faces_cascade", ASTRONAUT).json()), same(answer))
         self.assert_boxes_lie_where_the_api_says(answer)
         box = {edge: share * 512 for edge, share in self.boxes()[0].items()}
         self.assertGreater(pictures.intersection_over_union(ASTRONAUT_FACE, box), 0.5)
@@ -149,7 +149,7 @@ class PagesTest(PageTest):
     def test_the_picked_model_is_asked_and_remembered(self):
         self.open()
         options = [option.text for option in Select(self.browser.one("model")).options]
-        self.assertEqual(["colours", "faces", "fingerprint", "people", "shapes", "unusable"], options)
+        self.assertEqual(["colours", "faces_cascade", "fingerprint", "people", "shapes", "unusable"], options)
         self.assertFalse(self.browser.all("#model option")[-1].is_enabled())
         self.sample()
         self.pick("shapes")
@@ -158,6 +158,18 @@ class PagesTest(PageTest):
         self.browser.driver.refresh()
         self.browser.wait(lambda: self.browser.one("model").is_enabled(), "the models are there")
         self.assertEqual("shapes", self.browser.one("model").get_property("value"))
+
+    def test_objects_is_asked_where_it_is_there_and_nothing_was_picked(self):
+        models = [{"name": name, "version": "1", "family": "nms_free"} for name in ("cats", "objects", "trees")]
+        self.open()
+        self.browser.run("localStorage.clear()")
+        script = self.browser.command(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source=f"window.fetch = async () => new Response({json.dumps(json.dumps({'models': models}))})")
+        self.addCleanup(self.browser.command, "Page.removeScriptToEvaluateOnNewDocument", **script)
+        self.browser.driver.refresh()
+        self.browser.wait(lambda: len(self.browser.all("#model option")) == 3, "the models are there")
+        self.assertEqual("objects", self.browser.one("model").get_property("value"))
 
     def test_classes_and_embeddings_are_shown(self):
         self.open(model="colours")
@@ -219,7 +231,7 @@ class PagesTest(PageTest):
         self.sample()
         self.choose(self.file("plain.bmp", BMP))
         title, detail = self.problem()
-        expected = self.instance.predict("faces", BMP).json()
+        expected = self.instance.predict("faces_cascade", BMP).json()
         self.assertEqual((expected["title"], expected["detail"]), (title, detail))
         self.assertRegex(self.browser.text("problem-id"), r"^Status 415, request \w+$")
         self.assertFalse(self.browser.one("list").is_displayed())
@@ -302,12 +314,12 @@ class PagesTest(PageTest):
         tab_to("file")
         tab_to("sample")
         self.browser.press(Keys.ENTER)
-        self.assertEqual("faces", self.shown()["model"]["name"])
+        self.assertEqual("faces_cascade", self.shown()["model"]["name"])
         tab_to("model")
         self.browser.press(Keys.ARROW_DOWN)
         self.browser.wait(lambda: self.shown()["model"]["name"] == "fingerprint", "the next model is asked")
         self.browser.press(Keys.ARROW_UP)
-        self.browser.wait(lambda: self.shown()["model"]["name"] == "faces", "the one before is asked")
+        self.browser.wait(lambda: self.shown()["model"]["name"] == "faces_cascade", "the one before is asked")
         tab_to("confidence")
         tab_to("tab-curl")
         self.browser.press(Keys.ARROW_RIGHT)
@@ -407,8 +419,9 @@ class PagesTest(PageTest):
         tabs = ["curl", "python", "requests"]
         if subprocess.run(["node", "--version"], capture_output=True, check=False).returncode == 0:
             tabs.append("javascript")
-        for model, name in (("faces", "sample.jpg"), ("colours", "sample.jpg"),
-                            ("shapes", "it's \"odd\"; $(touch stolen) `id`, & \\x ü.jpg"), ("faces", "-rf.jpg")):
+        for model, name in (("faces_cascade", "sample.jpg"), ("colours", "sample.jpg"),
+                            ("shapes", "it's \"odd\"; $(touch stolen) `id`, & \\x ü.jpg"),
+                            ("faces_cascade", "-rf.jpg")):
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             (folder / name).write_bytes(ASTRONAUT)
             self.open(model=model)
@@ -441,7 +454,7 @@ class PagesTest(PageTest):
         answer = self.browser.wait(
             lambda: self.browser.all("#operations-models-listModels .live-responses-table .microlight, "
                                      "#operations-models-listModels .live-responses-table code"), "it is answered")
-        self.assertIn('"faces"', answer[0].text)
+        self.assertIn('"faces_cascade"', answer[0].text)
         self.assertEqual([], self.browser.complaints())
 
     def test_docs_without_swagger_ui_say_so(self):

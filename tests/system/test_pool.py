@@ -33,7 +33,7 @@ class Load:
     def _run(self):
         while not self._stop.is_set():
             try:
-                answer = self.instance.predict("faces", SMALL)
+                answer = self.instance.predict("faces_cascade", SMALL)
                 self.answers.append(answer)
                 if answer.status != 200:
                     time.sleep(0.05)
@@ -62,13 +62,13 @@ class CrashTest(SystemTest):
     def test_a_worker_killed_in_mid_request_still_gives_its_client_a_200(self):
         self.instance = instance = self.start({"workers": 1}, self.addCleanup)
         form = multipart([("image", ASTRONAUT, "astronaut.jpg")])
-        expected = instance.predict("faces", ASTRONAUT).detections
+        expected = instance.predict("faces_cascade", ASTRONAUT).detections
         for name, body, content_type in (("raw", ASTRONAUT, "image/jpeg"), ("form", *form)):
             with self.subTest(name):
                 [worker] = instance.wait_workers()
                 modelserver = instance.stop_modelserver()
                 pending = self.in_background(
-                    lambda: instance.predict("faces", body, content_type=content_type,
+                    lambda: instance.predict("faces_cascade", body, content_type=content_type,
                                              headers={"X-Request-ID": "survivor"}))
                 instance.wait_in_work(1)
                 os.kill(worker, signal.SIGKILL)
@@ -110,7 +110,7 @@ class CrashTest(SystemTest):
         self.assertEqual(crashes, instance.crashes())
         starts = instance.metrics().value("inferpool_worker_starts_total")
         self.assertEqual(crashes + 1, starts)
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
     def test_counters_never_fall_when_workers_go(self):
         self.instance = instance = self.start({"recycle.requests": 30, "recycle.jitter": 10},
@@ -146,7 +146,7 @@ class CrashTest(SystemTest):
         before = instance.metrics().counters()
         old = instance.sidecar()
         os.kill(old, signal.SIGKILL)
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         eventually(lambda: not processes.is_alive(old), "the sidecar is gone")
         self.assertNotEqual(old, instance.sidecar())
         eventually(lambda: instance.request("GET", "/readyz").status == 200, "/readyz is back")
@@ -166,13 +166,13 @@ class CrashTest(SystemTest):
         self.assertTrue(os.path.exists(instance.socket))
         instance.start_serve()
         eventually(lambda: instance.request("GET", "/readyz").status == 200, "ready again")
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
     def test_a_killed_master_takes_also_busy_children_along(self):
         self.instance = instance = self.start({"timeouts.request_s": 5}, self.addCleanup)
         instance.wait_workers()
         frozen = instance.stop_modelserver()
-        pending = self.in_background(lambda: instance.predict("faces", ASTRONAUT))
+        pending = self.in_background(lambda: instance.predict("faces_cascade", ASTRONAUT))
         instance.wait_in_work(1)
         os.kill(instance.serve.pid, signal.SIGKILL)
         instance.serve.wait()
@@ -217,9 +217,9 @@ class StopTest(SystemTest):
         instance = self.start(settings, self.addCleanup)
         self.instance = instance
         instance.wait_workers()
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         frozen = instance.stop_modelserver()
-        pending = [self.pool.submit(instance.predict, "faces", ASTRONAUT) for _ in range(requests)]
+        pending = [self.pool.submit(instance.predict, "faces_cascade", ASTRONAUT) for _ in range(requests)]
         instance.wait_in_work(requests)
         return instance, frozen, pending
 
@@ -237,7 +237,7 @@ class StopTest(SystemTest):
             self.assert_good(request.result())
         self.assertEqual(0, instance.serve.wait(60))
         self.assertFalse(os.path.exists(instance.socket))
-        self.assert_problem(instance.predict("faces", ASTRONAUT), 503)
+        self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 503)
 
     def test_sigterm_under_load_loses_nothing(self):
         self.instance = instance = self.start({"log.access": True}, self.addCleanup)
@@ -333,7 +333,7 @@ class MasterTest(SystemTest):
     def assert_undisturbed(self):
         self.assertEqual(self.workers, self.instance.workers())
         self.assertEqual(200, self.instance.request("GET", "/readyz").status)
-        self.assert_good(self.instance.predict("faces", ASTRONAUT))
+        self.assert_good(self.instance.predict("faces_cascade", ASTRONAUT))
 
     def refused(self, *overrides):
         sets = [argument for override in overrides for argument in ("--set", override)]
@@ -346,7 +346,7 @@ class MasterTest(SystemTest):
         return result.stderr
 
     def test_the_master_has_one_thread_and_no_connection(self):
-        self.assert_good(self.instance.predict("faces", ASTRONAUT))
+        self.assert_good(self.instance.predict("faces_cascade", ASTRONAUT))
         self.assertEqual(["inferpool"], processes.thread_names(self.instance.serve.pid))
 
     def test_each_worker_has_its_threads(self):
@@ -391,7 +391,7 @@ class MasterTest(SystemTest):
 
     def test_two_instances_run_side_by_side(self):
         other = self.start({}, self.addCleanup)
-        self.assert_good(other.predict("faces", ASTRONAUT))
+        self.assert_good(other.predict("faces_cascade", ASTRONAUT))
         self.assert_undisturbed()
 
 
@@ -400,7 +400,8 @@ class DepartureTest(SystemTest):
 
     def send_and_leave(self, instance, leave):
         with instance.connect_tls() as connection:
-            connection.sendall(b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+            connection.sendall(b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
+                               b"Content-Type: image/jpeg\r\n"
                                b"Content-Length: %d\r\n\r\n" % len(ASTRONAUT) + ASTRONAUT)
             leave()
 
@@ -410,7 +411,7 @@ class DepartureTest(SystemTest):
     def test_a_client_that_leaves_in_mid_request_frees_its_thread_at_once(self):
         self.instance = instance = self.start({"workers": 1}, self.addCleanup)
         instance.wait_workers()
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         instance.stop_modelserver()
         self.send_and_leave(instance, lambda: instance.wait_in_work(1))
         left = time.monotonic()
@@ -418,7 +419,7 @@ class DepartureTest(SystemTest):
         self.assertLess(time.monotonic() - left, 20)
         self.assertEqual(1, self.left(instance))
         os.kill(instance.modelserver(), signal.SIGCONT)
-        self.assert_good(instance.predict("faces", ASTRONAUT))
+        self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
     def test_a_request_whose_client_left_while_it_waited_is_dropped_without_work(self):
         self.instance = instance = self.start({"workers": 1, "limits.queue_ms": 0}, self.addCleanup)

@@ -31,7 +31,7 @@ class Load:
     def _run(self):
         while not self.stopped.is_set():
             try:
-                answer = self.instance.predict("faces", FACE)
+                answer = self.instance.predict("faces_cascade", FACE)
                 self.statuses.append(answer.status)
                 if answer.status != 200:
                     self.failures.append(answer.body)
@@ -156,8 +156,8 @@ class PoolsTest(SystemTest):
         self.instance = instance
         body, content_type = multipart([("image", FACE), ("filler", bytes(5 * MIB))])
         for _ in range(20):
-            self.assert_good(instance.predict("faces", FACE))
-            self.assertEqual(400, instance.predict("faces", body, "unknown=1", content_type).status)
+            self.assert_good(instance.predict("faces_cascade", FACE))
+            self.assertEqual(400, instance.predict("faces_cascade", body, "unknown=1", content_type).status)
         # The end of an answer is not lost in a reset of its connection.
         self.assertNotIn("reset by peer", (instance.state / "logs/nginx-error.log").read_text())
         # Another one cannot take the port, and says so.
@@ -168,7 +168,7 @@ class PoolsTest(SystemTest):
         # Workers come and go as ever.
         instance.serve.send_signal(signal.SIGHUP)
         for _ in range(5):
-            self.assert_good(instance.predict("faces", FACE))
+            self.assert_good(instance.predict("faces_cascade", FACE))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class PredictTest(SystemTest):
     SETTINGS = {"limits.body_mb": 10}
 
     def faces(self, picture=ASTRONAUT, query="", content_type="image/jpeg"):
-        return self.assert_good(self.instance.predict("faces", picture, query, content_type))
+        return self.assert_good(self.instance.predict("faces_cascade", picture, query, content_type))
 
     def assert_face(self, detection, where=None, least=0.5):
         where = where or ASTRONAUT_FACE
@@ -45,19 +45,19 @@ class PredictTest(SystemTest):
                 ("form", form, form_type),
                 ("form with other fields", among_others, others_type),
                 ("form with a quoted boundary", quoted, "multipart/form-data; boundary=\"a b'(c)\"")):
-            for route in ("/v1/predict/faces", "/predict/faces"):
+            for route in ("/v1/predict/faces_cascade", "/predict/faces_cascade"):
                 with self.subTest(name, route=route):
                     answer = self.instance.request("POST", route, body,
                                                    {"Content-Type": content_type})
                     self.assertEqual(expected, self.assert_good(answer)["detections"])
 
     def test_a_body_without_content_type_is_taken_as_the_picture(self):
-        answer = self.instance.request("POST", "/v1/predict/faces", ASTRONAUT)
+        answer = self.instance.request("POST", "/v1/predict/faces_cascade", ASTRONAUT)
         self.assertEqual(self.faces()["detections"], self.assert_good(answer)["detections"])
 
     def test_a_chunked_body_is_taken(self):
         blocks = iter([ASTRONAUT[:10_000], ASTRONAUT[10_000:]])
-        answer = self.instance.predict("faces", blocks, headers={"Transfer-Encoding": "chunked"})
+        answer = self.instance.predict("faces_cascade", blocks, headers={"Transfer-Encoding": "chunked"})
         self.assertEqual(self.faces()["detections"], self.assert_good(answer)["detections"])
 
     def test_a_body_larger_than_nginx_keeps_in_memory_is_taken(self):
@@ -86,8 +86,8 @@ class PredictTest(SystemTest):
         tall = pictures.Image.open(shapes / "tall_300x500.png")
         odd = pictures.Image.open(shapes / "odd_501x333.webp")
         # A cascade's boxes are means of windows that agree, of which a few come or go.
-        for model, image, side, overlap in (("faces", pictures.astronaut(), 2000, 0.8),
-                                            ("faces", pictures.astronaut(), 2563, 0.8),
+        for model, image, side, overlap in (("faces_cascade", pictures.astronaut(), 2000, 0.8),
+                                            ("faces_cascade", pictures.astronaut(), 2563, 0.8),
                                             ("shapes", tall, 1501, 0.9), ("shapes", odd, 2701, 0.9)):
             with self.subTest(model, side=side):
                 size = [round(side * length / max(image.size)) for length in image.size]
@@ -154,15 +154,15 @@ class PredictTest(SystemTest):
             self.assertEqual((0, "person"), (detection["class_id"], detection["class_name"]))
 
     def test_a_percent_encoded_model_name_is_decoded(self):
-        answer = self.assert_good(self.instance.predict("%66aces", ASTRONAUT))
-        self.assertEqual("faces", answer["model"]["name"])
+        answer = self.assert_good(self.instance.predict("%66aces_cascade", ASTRONAUT))
+        self.assertEqual("faces_cascade", answer["model"]["name"])
 
     # ------------------------------------------------------------ the answer's form
 
     def test_the_answer_has_exactly_the_documented_members_and_types(self):
         answer = self.faces()
         self.assertEqual(["model", "image", "detections", "timing_ms", "request_id"], list(answer))
-        self.assertEqual({"name": "faces", "version": "1"}, answer["model"])
+        self.assertEqual({"name": "faces_cascade", "version": "1"}, answer["model"])
         self.assertEqual({"width": 512, "height": 512}, answer["image"])
         for detection in answer["detections"]:
             self.assertEqual(["box", "confidence", "class_id", "class_name"], list(detection))
@@ -192,7 +192,7 @@ class PredictTest(SystemTest):
             side_by_side.paste(face, (i * 300, 0))
         crowd = pictures.encode(side_by_side, "JPEG", quality=95)
         cut = pictures.encode(pictures.astronaut().crop((175, 70, 280, 190)), "PNG")
-        for model in ("faces", "people", "shapes"):
+        for model in ("faces_cascade", "people", "shapes"):
             for name, picture in (("crowd", crowd), ("cut", cut), ("whole", ASTRONAUT)):
                 with self.subTest(model=model, picture=name):
                     answer = self.assert_good(self.instance.predict(model, picture, "confidence=0"))
@@ -211,7 +211,7 @@ class PredictTest(SystemTest):
         return self.assert_good(self.instance.predict("shapes", ASTRONAUT, query))["detections"]
 
     def test_confidence_drops_exactly_what_is_below_it(self):
-        for model in ("faces", "shapes"):
+        for model in ("faces_cascade", "shapes"):
             everything = self.assert_good(self.instance.predict(model, ASTRONAUT, "confidence=0.001"))
             confidences = [item["confidence"] for item in everything["detections"]]
             self.assertTrue(confidences, model)
@@ -267,15 +267,15 @@ class PredictTest(SystemTest):
     def test_all_models_are_listed(self):
         answer = self.assert_good(self.instance.request("GET", "/v1/models"))
         self.assertEqual(["models"], list(answer))
-        self.assertEqual(["faces", "people", "shapes"], [model["name"] for model in answer["models"]])
+        self.assertEqual(["faces_cascade", "people", "shapes"], [model["name"] for model in answer["models"]])
         for model in answer["models"]:
             with self.subTest(model["name"]):
                 one = self.instance.request("GET", f"/v1/models/{model['name']}")
                 self.assertEqual(model, self.assert_good(one))
 
     def test_a_model_is_described(self):
-        faces = self.assert_good(self.instance.request("GET", "/v1/models/faces"))
-        self.assertEqual(("faces", "1", "end_to_end", ["face"]),
+        faces = self.assert_good(self.instance.request("GET", "/v1/models/faces_cascade"))
+        self.assertEqual(("faces_cascade", "1", "end_to_end", ["face"]),
                          tuple(faces[key] for key in ("name", "version", "family", "class_names")))
         self.assertEqual(1, len(faces["inputs"]))
         self.assertEqual(("UINT8", [-1, -1, 3]),
@@ -294,14 +294,14 @@ class PredictTest(SystemTest):
     def test_a_sane_request_id_is_kept(self):
         for sane in ("a", "A1.b_c-d", "x" * 64):
             with self.subTest(sane):
-                answer = self.instance.predict("faces", ASTRONAUT, headers={"X-Request-ID": sane})
+                answer = self.instance.predict("faces_cascade", ASTRONAUT, headers={"X-Request-ID": sane})
                 self.assertEqual(sane, answer.header("X-Request-ID"))
                 self.assertEqual(sane, self.assert_good(answer)["request_id"])
 
     def test_an_insane_request_id_is_replaced(self):
         for insane in ("", "a b", "x" * 65, "x" * 200, "a;b", "a\tb", "<script>", "h\xe9", "a\"b", "a/b"):
             with self.subTest(insane):
-                for target in ("/v1/models/faces", "/nowhere"):
+                for target in ("/v1/models/faces_cascade", "/nowhere"):
                     answer = self.instance.request("GET", target, headers={"X-Request-ID": insane})
                     self.assert_common_headers(answer)
                     self.assertNotEqual(insane, answer.header("X-Request-ID"))
@@ -320,17 +320,17 @@ class PredictTest(SystemTest):
     def test_every_answer_has_the_common_headers(self):
         raw = self.instance.raw
         too_long = b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        too_large = (b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
+        too_large = (b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
                      b"Content-Length: 99999999999\r\n\r\n")
         answers = {
-            "predict": self.instance.predict("faces", ASTRONAUT),
+            "predict": self.instance.predict("faces_cascade", ASTRONAUT),
             "models": self.instance.request("GET", "/v1/models"),
             "HEAD models": self.instance.request("HEAD", "/v1/models"),
             "unknown route": self.instance.request("GET", "/nowhere"),
             "unknown model": self.instance.request("GET", "/v1/models/nobody"),
-            "wrong method": self.instance.request("GET", "/v1/predict/faces"),
+            "wrong method": self.instance.request("GET", "/v1/predict/faces_cascade"),
             "wrong method, by nginx": raw(b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-            "no picture": self.instance.predict("faces", b"hello"),
+            "no picture": self.instance.predict("faces_cascade", b"hello"),
             "too large, by nginx": raw(too_large),
             "too long, by nginx": raw(too_long),
             "no HTTP, by nginx": raw(b"HELLO\r\n\r\n"),
@@ -349,7 +349,7 @@ class PredictTest(SystemTest):
                 self.assert_common_headers(answer)
 
     def test_the_process_time_is_the_answers_total(self):
-        answer = self.instance.predict("faces", ASTRONAUT)
+        answer = self.instance.predict("faces_cascade", ASTRONAUT)
         total = self.assert_good(answer)["timing_ms"]["total"]
         milliseconds = float(answer.header("X-Process-Time")[:-2])
         self.assertAlmostEqual(total, milliseconds, delta=max(5, total / 5))
@@ -357,7 +357,7 @@ class PredictTest(SystemTest):
         self.assertEqual([stage for stage in STAGES if stage != "draw"], stages)  # those that were reached
 
     def test_head_answers_as_get_without_the_body(self):
-        for path in ("/v1/models", "/v1/models/faces", "/livez", "/readyz"):
+        for path in ("/v1/models", "/v1/models/faces_cascade", "/livez", "/readyz"):
             with self.subTest(path):
                 answer = self.instance.request("HEAD", path)
                 self.assertEqual((200, b""), (answer.status, answer.body))
@@ -365,7 +365,7 @@ class PredictTest(SystemTest):
     # ------------------------------------------------------------ the edge
 
     def test_the_http_port_redirects_and_answers_probes(self):
-        for method, target in (("GET", "/v1/models?x=1"), ("POST", "/v1/predict/faces")):
+        for method, target in (("GET", "/v1/models?x=1"), ("POST", "/v1/predict/faces_cascade")):
             with self.subTest(target):
                 answer = self.instance.http(method, target, headers={"Host": "example.com:80"})
                 self.assertEqual(308, answer.status)
@@ -376,9 +376,9 @@ class PredictTest(SystemTest):
 
     def test_http_2_is_spoken(self):
         context = harness.tls_context(["h2", "http/1.1"])
-        good, body = http_client.http2_get(self.instance.port, context, "/v1/models/faces")
+        good, body = http_client.http2_get(self.instance.port, context, "/v1/models/faces_cascade")
         self.assertTrue(good, body)
-        self.assertIn(b'"name":"faces"', body)
+        self.assertIn(b'"name":"faces_cascade"', body)
 
     def test_tls_is_of_version_1_2_or_1_3(self):
         for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
@@ -396,10 +396,10 @@ class PredictTest(SystemTest):
         connection = http.client.HTTPSConnection("localhost", self.instance.port,
                                                  context=self.instance.context, timeout=60)
         self.addCleanup(connection.close)
-        for status, method, target, body in ((200, "POST", "/v1/predict/faces", ASTRONAUT),
-                                             (415, "POST", "/v1/predict/faces", b"text"),
+        for status, method, target, body in ((200, "POST", "/v1/predict/faces_cascade", ASTRONAUT),
+                                             (415, "POST", "/v1/predict/faces_cascade", b"text"),
                                              (404, "GET", "/nowhere", None),
-                                             (200, "POST", "/v1/predict/faces", ASTRONAUT)):
+                                             (200, "POST", "/v1/predict/faces_cascade", ASTRONAUT)):
             connection.request(method, target, body)
             response = connection.getresponse()
             response.read()

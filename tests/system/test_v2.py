@@ -52,7 +52,7 @@ def repository(folder):
         for version in versions:
             (folder / name / str(version)).mkdir(parents=True)
         (folder / name / "config.pbtxt").write_text(config)
-    for name in ("faces", "shapes"):
+    for name in ("faces_cascade", "shapes"):
         shutil.copytree(harness.MODELS / name, folder / name)
 
 
@@ -158,7 +158,7 @@ class V2Test(SystemTest):
         self.assertEqual((before[0] + 1, before[1] + 1),
                          count("/v2/models/identity_int8/versions/1/stats"))
         everybody = self.assert_json(self.client.get("/v2/models/stats"))["model_stats"]
-        self.assertLessEqual({"simple", "faces", "versions"}, {one["name"] for one in everybody})
+        self.assertLessEqual({"simple", "faces_cascade", "versions"}, {one["name"] for one in everybody})
 
     # ------------------------------------------------------------ inference
 
@@ -302,7 +302,7 @@ class V2Test(SystemTest):
         pixels = np.frombuffer((picture * (3 * 96 * 96 // len(picture) + 1))[:3 * 96 * 96],
                                np.uint8).reshape(96, 96, 3)
         net = np.random.default_rng(2).random((1, 3, 320, 320), dtype=np.float32)
-        for model, array in (("faces", pixels), ("shapes", net)):
+        for model, array in (("faces_cascade", pixels), ("shapes", net)):
             name = self.client.get(f"/v2/models/{model}").json()["inputs"][0]["name"]
             expected = self.grpc.infer(model, {name: array})
             result = self.client.infer(model, [Input(name, array)])
@@ -447,7 +447,7 @@ class KeysTest(SystemTest):
             self.assertIn("key", answer.json()["error"])
         index = {key: {entry["name"] for entry in get("/v2/repository/index", key).json()}
                  for key in ("all", "few")}
-        self.assertIn("faces", index["all"])
+        self.assertIn("faces_cascade", index["all"])
         self.assertEqual({"simple"}, index["few"])
         for key in ("all", "few"):
             statistics = get("/v2/models/stats", key)

@@ -50,7 +50,7 @@ class TransportTest(WireTest):
         instance = self.start({"backend.transport": transport}, self.addCleanup)
         self.instance = instance
         found = [self.detect("shapes", path.read_bytes())["detections"] for path in SAMPLES]
-        found += [self.detect("faces", picture)["detections"]
+        found += [self.detect("faces_cascade", picture)["detections"]
                   for picture in (ASTRONAUT, pictures.plain(40, 30))]
         client = embedded(instance)
         self.addCleanup(client.close)

@@ -86,7 +86,7 @@ void DrawPerson(cv::Mat& picture, int x, int y, int height) {
 }
 
 TEST(Faces, TheAstronautsFaceIsWhereItIs) {
-  auto model = LoadSample("faces");
+  auto model = LoadSample("faces_cascade");
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<Found> found = Detect(**model, Astronaut());
   ASSERT_FALSE(found.empty());
@@ -102,7 +102,7 @@ TEST(Faces, TheAstronautsFaceIsWhereItIs) {
 }
 
 TEST(Faces, ALargePictureIsSearchedSmallerAndAnsweredInItsOwnPixels) {
-  auto model = LoadSample("faces");
+  auto model = LoadSample("faces_cascade");
   ASSERT_TRUE(model.ok());
   cv::Mat large;
   cv::resize(Astronaut(), large, cv::Size(2048, 2048));
@@ -114,7 +114,7 @@ TEST(Faces, ALargePictureIsSearchedSmallerAndAnsweredInItsOwnPixels) {
 }
 
 TEST(Faces, SurviveBlurAndLoseConfidence) {
-  auto model = LoadSample("faces");
+  auto model = LoadSample("faces_cascade");
   ASSERT_TRUE(model.ok());
   const cv::Mat sharp = Astronaut();
   cv::Mat blurred;
@@ -143,7 +143,7 @@ TEST(People, DrawnOnesAreWhereTheyAre) {
 }
 
 TEST(PictureModels, PicturesWithoutAnythingHaveNoDetections) {
-  for (const char* name : {"faces", "people"}) {
+  for (const char* name : {"faces_cascade", "people"}) {
     auto model = LoadSample(name);
     ASSERT_TRUE(model.ok());
     for (const cv::Size size :
@@ -158,7 +158,7 @@ TEST(PictureModels, PicturesWithoutAnythingHaveNoDetections) {
 
 TEST(PictureModels, NoiseIsNoTrouble) {
   cv::RNG random(1);
-  for (const char* name : {"faces", "people"}) {
+  for (const char* name : {"faces_cascade", "people"}) {
     auto model = LoadSample(name);
     ASSERT_TRUE(model.ok());
     for (const cv::Size size : {cv::Size(65, 129), cv::Size(200, 301), cv::Size(25, 26)}) {
@@ -170,7 +170,7 @@ TEST(PictureModels, NoiseIsNoTrouble) {
 }
 
 TEST(PictureModels, AreSafeUnderManyCallers) {
-  auto faces = LoadSample("faces");
+  auto faces = LoadSample("faces_cascade");
   ASSERT_TRUE(faces.ok());
   const cv::Mat picture = Astronaut()(cv::Rect(120, 20, 220, 220)).clone();
   const std::vector<Found> expected = Detect(**faces, picture);

@@ -35,7 +35,8 @@ class Serving : public testing::Test {
   void SetUp() override {
     const auto samples = std::filesystem::canonical(INFERPOOL_SOURCE_DIR) / "ops/models";
     std::filesystem::create_directories(folder_.path() / "models");
-    std::filesystem::create_directory_symlink(samples / "faces", folder_.path() / "models/faces");
+    std::filesystem::create_directory_symlink(samples / "faces_cascade",
+                                              folder_.path() / "models/faces_cascade");
     folder_.Write("models/tiny/1/model.onnx", MakeTinyOnnx({.names = "{0: 'cat', 1: 'dog'}"}));
     folder_.Write("models/broken/config.pbtxt", "max_batch_sise: 1");
     folder_.Write("models/slow/config.pbtxt", kSlow);
@@ -175,8 +176,9 @@ TEST_F(Serving, ListsEveryModelWithItsState) {
     }
     return text;
   };
-  EXPECT_EQ(list(false), "broken  UNAVAILABLE reason, faces 1 READY, slow 1 READY, tiny 1 READY, ");
-  EXPECT_EQ(list(true), "faces 1 READY, slow 1 READY, tiny 1 READY, ");
+  EXPECT_EQ(list(false),
+            "broken  UNAVAILABLE reason, faces_cascade 1 READY, slow 1 READY, tiny 1 READY, ");
+  EXPECT_EQ(list(true), "faces_cascade 1 READY, slow 1 READY, tiny 1 READY, ");
 }
 
 TEST_F(Serving, InfersInRawTensors) {
@@ -239,7 +241,7 @@ TEST_F(Serving, FindsTheAstronautsFace) {
   cv::cvtColor(cv::imread(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg"), rgb,
                cv::COLOR_BGR2RGB);
   inference::ModelInferResponse response;
-  const grpc::Status status = Infer(PictureRequest("faces", rgb), response);
+  const grpc::Status status = Infer(PictureRequest("faces_cascade", rgb), response);
   ASSERT_TRUE(status.ok()) << status.error_message();
   const auto outputs = ReadOutputs(response);
   ASSERT_TRUE(outputs.ok());
@@ -252,7 +254,7 @@ TEST_F(Serving, TakesAPictureOfManyMegabytes) {
   Load();
   inference::ModelInferResponse response;
   const cv::Mat large(6000, 7000, CV_8UC3, cv::Scalar(1, 2, 3));  // 120 MiB
-  const grpc::Status status = Infer(PictureRequest("faces", large), response);
+  const grpc::Status status = Infer(PictureRequest("faces_cascade", large), response);
   EXPECT_TRUE(status.ok()) << status.error_message();
 }
 

@@ -235,7 +235,7 @@ TEST(FamilyTest, AModelMayTakeThePicturesFile) {
   EXPECT_NE(Complaint(model).find("resize needs"), std::string::npos);
 }
 
-// As ops/models/faces and ops/models/shapes describe themselves.
+// As ops/models/faces_cascade and ops/models/shapes describe themselves.
 TEST(FamilyTest, PlansTheSampleModels) {
   ModelDescription faces = Model({100, 4}, 1, "det_boxes");
   faces.inputs = {{"image", "UINT8", {-1, -1, 3}}};
