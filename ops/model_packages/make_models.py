@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+import face_descriptor
 from onnx_graph import Graph, Tensor, onnx_type
 from tfjs_to_onnx import convert
 
@@ -132,7 +133,36 @@ def make_poses(packages):
     return graph
 
 
-MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses}
+def make_embedding(packages):
+    """The net of `objects` as far as its 11th block, where it tells most pictures apart: see README.md of the
+    models. The mean of each channel over the picture; its root, so that a few strong ones do not outweigh all."""
+    graph = Graph()
+    (features,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
+                          {"tower_0/images": picture(graph, 160)},
+                          ["tower_0/MobilenetV3/expanded_conv_11/depthwise/hard_swish/mul_1"])
+    means = graph.node("ReduceMean", features, axes=[1, 2], keepdims=0)
+    roots = graph.node("Mul", graph.node("Sign", means), graph.node("Sqrt", graph.node("Abs", means)))
+    embedding(graph, Tensor((1, features.shape[3]), np.float32, roots))
+    return graph
+
+
+def make_face_embedding(packages):
+    graph = Graph()
+    pixels = graph.node("Transpose", picture(graph, face_descriptor.SIDE), perm=(0, 3, 1, 2))
+    embedding(graph, face_descriptor.describe(
+        packages / "@vladmandic/face-api/model/face_recognition_model-weights_manifest.json", graph, pixels))
+    return graph
+
+
+def embedding(graph, vector):
+    """Makes the vector [1, N], with the length 1, the output `embedding`."""
+    length = graph.node("ReduceL2", vector, axes=[1], keepdims=1)
+    unit = graph.node("Div", vector, graph.node("Max", length, np.float32(1e-12)))
+    graph.output("embedding", Tensor(vector.shape, np.float32, unit))
+
+
+MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses, "embedding": make_embedding,
+          "face_embedding": make_face_embedding}
 
 
 def make(name, packages, output, scratch):
