@@ -1,168 +1,194 @@
-// What an ONNX model costs in our engine: as OpenCV runs it alone, and with each step that
-// modelserver/engines/onnx adds; with threads of OpenCV's, and with instances instead.
+// What our engine adds to ONNX Runtime: the same model on the same numbers, through the engine, and
+// by the runtime's own function alone, in one process.
 //
 //     tests/data/onnx/make_yolo.py bench FOLDER
 //     INFERPOOL_BENCH_MODELS=FOLDER build/bench/bin/onnx_bench
 //
-// Compare the CPU column where one thread works, the time column where several do.
+// Without the variable it runs the sample model `shapes`. A name is MODEL/WAY/BATCH/THREADS/RUNS:
+// rows of a run, threads of a run, runs at once. Compare the time of `engine` and `engine_joined`
+// (as many requests as rows, which are joined into one run) with that of `runtime`.
 
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
 #include <filesystem>
-#include <opencv2/dnn.hpp>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
-#include "modelserver/engines/fast_layers.h"
-#include "modelserver/engines/onnx/model_file.h"
-#include "modelserver/engines/onnx/rewrite.h"
-#include "modelserver/engines/onnx/silu.h"
-#include "modelserver/engines/opencv_dnn.h"
+#include "modelserver/config/config_check.h"
+#include "modelserver/engines/onnxruntime.h"
+#include "modelserver/onnxruntime/session.h"
+#include "modelserver/onnxruntime/value.h"
 
 namespace inferpool::modelserver {
 namespace {
 
-constexpr int kSide = 640;
-
-std::filesystem::path File(const std::string& name) {
-  const char* folder = std::getenv("INFERPOOL_BENCH_MODELS");
-  return std::filesystem::path(folder == nullptr ? "." : folder) / (name + ".onnx");
-}
-
-onnx::ModelProto Rewritten(const std::string& name) {
-  auto model = onnx_graph::ReadModelFile(File(name));
-  const std::vector<std::string> outputs = {"output0"};
-  if (!model.ok() ||
-      !onnx_graph::RewriteForOpenCv({{"images", {1, 3, kSide, kSide}}}, outputs, *model).ok()) {
-    return {};
-  }
-  return *std::move(model);
-}
-
-enum class Activation { kOurs, kSwish, kTwoLayers };
-
-// Our SiLU and sigmoid as something that OpenCV itself has.
-void Replace(Activation activation, onnx::GraphProto& graph) {
-  google::protobuf::RepeatedPtrField<onnx::NodeProto> nodes;
-  for (const onnx::NodeProto& node : graph.node()) {
-    onnx::NodeProto& copy = *nodes.Add() = node;
-    if (node.op_type() == onnx_graph::kSigmoidLayer) {
-      copy.set_op_type("Sigmoid");
-    } else if (node.op_type() == onnx_graph::kSiluLayer && activation == Activation::kSwish) {
-      copy.set_op_type("Swish");
-    } else if (node.op_type() == onnx_graph::kSiluLayer) {
-      copy.set_op_type("Sigmoid");
-      copy.set_output(0, node.output(0) + "_sigmoid");
-      onnx::NodeProto& product = *nodes.Add();
-      product.set_op_type("Mul");
-      product.add_input(node.input(0));
-      product.add_input(copy.output(0));
-      product.add_output(node.output(0));
-    }
-  }
-  graph.mutable_node()->Swap(&nodes);
-}
+using Shape = std::vector<std::int64_t>;
 
 struct Setting {
   std::string model;
-  Activation activation = Activation::kOurs;
-  bool fusion = true;
+  std::filesystem::path folder;  // of the file model.onnx
+  std::int64_t rows = 1;
   int threads = 1;
-  int rows = 1;
+  int runs = 1;
 };
 
-// OpenCV's network, `rows` in one run.
-void Network(benchmark::State& state, const Setting& setting) {
-  onnx::ModelProto model = Rewritten(setting.model);
-  if (setting.activation != Activation::kOurs) {
-    Replace(setting.activation, *model.mutable_graph());
+// A model, its numbers, and where its output goes.
+struct Loaded {
+  inference::ModelConfig config;
+  std::vector<std::unique_ptr<Engine>> engines;
+  Shape input_shape;
+  Shape output_shape;
+  std::vector<float> input;
+};
+
+Shape WithRows(std::int64_t rows, const google::protobuf::RepeatedField<std::int64_t>& dims) {
+  Shape shape(dims.begin(), dims.end());
+  shape.insert(shape.begin(), rows);
+  return shape;
+}
+
+std::size_t Count(const Shape& shape) {
+  return static_cast<std::size_t>(ElementCount(shape).value_or(0));
+}
+
+absl::StatusOr<Loaded> Load(const Setting& setting) {
+  inference::ModelConfig config;
+  config.set_name(setting.model);
+  config.set_max_batch_size(8);
+  (*config.mutable_parameters())["intra_op_thread_count"].set_string_value(
+      std::to_string(setting.threads));
+  ASSIGN_OR_RETURN(const LoadedModel model, LoadOnnx(setting.folder, config));
+  RETURN_IF_ERROR(CheckConfig(model.config));
+  Loaded loaded{.config = model.config,
+                .engines = {},
+                .input_shape = WithRows(setting.rows, model.config.input(0).dims()),
+                .output_shape = WithRows(setting.rows, model.config.output(0).dims()),
+                .input = {}};
+  loaded.input.assign(Count(loaded.input_shape), 0.5F);
+  for (int i = 0; i < setting.runs; ++i) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, model.make_engine(model.config));
+    loaded.engines.push_back(std::move(engine));
   }
-  const std::string bytes = model.SerializeAsString();
-  if (bytes.empty()) {
-    state.SkipWithError("no such model: see the head of bench/onnx_bench.cc");
+  return loaded;
+}
+
+// Calls `run(i)` for each of the runs at once, until the benchmark has enough.
+template <typename Run>
+void Measure(benchmark::State& state, const Setting& setting, Run run) {
+  for (auto _ : state) {
+    std::vector<std::jthread> others;
+    for (int i = 1; i < setting.runs; ++i) others.emplace_back([&run, i] { run(i); });
+    run(0);
+  }
+  state.SetItemsProcessed(state.iterations() * setting.rows * setting.runs);
+}
+
+// One request with all rows, or a request for each row.
+void Engines(benchmark::State& state, const Setting& setting, bool joined) {
+  absl::StatusOr<Loaded> loaded = Load(setting);
+  if (!loaded.ok()) {
+    state.SkipWithError(loaded.status().ToString().c_str());
     return;
   }
-  RegisterFastLayers();
-  cv::setNumThreads(setting.threads);
-  cv::dnn::Net net = cv::dnn::readNetFromONNX(bytes.data(), bytes.size());
-  net.enableFusion(setting.fusion);
-  const std::vector<int> sizes = {setting.rows, 3, kSide, kSide};
-  cv::Mat input(sizes, CV_32F);
-  cv::randu(input, 0, 1);
-  for (auto _ : state) {
-    net.setInput(input);
-    benchmark::DoNotOptimize(net.forward());
-  }
-  state.SetItemsProcessed(state.iterations() * setting.rows);
+  const std::int64_t requests = joined ? setting.rows : 1;
+  const Shape shape = WithRows(joined ? 1 : setting.rows, loaded->config.input(0).dims());
+  // Not side by side: a number between them.
+  std::vector<std::vector<float>> inputs;
+  for (std::int64_t i = 0; i < requests; ++i) inputs.emplace_back(Count(shape), 0.5F);
+  const auto memory = std::make_unique<std::vector<std::vector<float>>>(
+      static_cast<std::size_t>(setting.runs), std::vector<float>(Count(loaded->output_shape)));
+  Measure(state, setting, [&](int run) {
+    std::vector<TensorView> views;
+    std::vector<Outputs> outputs;
+    std::vector<Execution> batch;
+    auto& place = (*memory)[static_cast<std::size_t>(run)];
+    const std::size_t part = place.size() / static_cast<std::size_t>(requests);
+    views.reserve(inputs.size());
+    outputs.reserve(inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      views.push_back({.name = loaded->config.input(0).name(),
+                       .datatype = inference::TYPE_FP32,
+                       .shape = shape,
+                       .data = std::as_bytes(std::span(inputs[i])),
+                       .shared = true});
+      outputs.emplace_back(loaded->config);
+      outputs.back().WantShared(0,
+                                std::as_writable_bytes(std::span(place).subspan(i * part, part)));
+      batch.push_back({.inputs = {&views.back(), 1}, .outputs = &outputs.back(), .status = {}});
+    }
+    loaded->engines[static_cast<std::size_t>(run)]->Run(batch);
+    if (!batch.front().status.ok()) {
+      state.SkipWithError(batch.front().status.ToString().c_str());
+    }
+  });
 }
 
-// `instances` engines at once, each in a thread, a row each.
-void Engines(benchmark::State& state, const std::string& name, int instances, int threads) {
-  inference::ModelConfig config;
-  config.set_max_batch_size(1);
-  auto& input = *config.add_input();
-  input.set_name("images");
-  input.set_data_type(inference::TYPE_FP32);
-  for (const int size : {3, kSide, kSide}) input.add_dims(size);
-  auto& output = *config.add_output();
-  output.set_name("output0");
-  output.set_data_type(inference::TYPE_FP32);
-  for (const int size : {-1, -1}) output.add_dims(size);
-  cv::setNumThreads(threads);
-  std::vector<std::unique_ptr<Engine>> engines;
-  for (int i = 0; i < instances; ++i) {
-    auto engine = MakeDnnEngine(config, File(name));
-    if (!engine.ok()) {
-      state.SkipWithError("no such model: see the head of bench/onnx_bench.cc");
-      return;
-    }
-    engines.push_back(*std::move(engine));
+// The runtime's own function, with values that are made once.
+void RuntimeAlone(benchmark::State& state, const Setting& setting) {
+  absl::StatusOr<Loaded> loaded = Load(setting);
+  ort::SessionSettings settings{.log_id = setting.model, .intra_op_threads = setting.threads};
+  auto session = ort::Session::Open(setting.folder / "model.onnx", settings);
+  if (!loaded.ok() || !session.ok()) {
+    state.SkipWithError("there is no such model: see the head of bench/onnx_bench.cc");
+    return;
   }
-  const std::vector<float> numbers(std::size_t{3} * kSide * kSide, 0.5F);
-  const std::vector<std::int64_t> shape = {1, 3, kSide, kSide};
-  const TensorView view{.name = "images",
-                        .datatype = inference::TYPE_FP32,
-                        .shape = shape,
-                        .data = std::as_bytes(std::span(numbers))};
-  for (auto _ : state) {
-    std::vector<std::jthread> callers;
-    for (const auto& engine : engines) {
-      callers.emplace_back([&] {
-        Outputs outputs(config);
-        outputs.Want(0);
-        Execution run{.inputs = {&view, 1}, .outputs = &outputs, .status = {}};
-        engine->Run({&run, 1});
-        benchmark::DoNotOptimize(run);
-      });
-    }
+  loaded->engines.clear();
+  const ort::Library& library = (*session)->library();
+  const std::string& input_name = loaded->config.input(0).name();
+  const std::string& output_name = loaded->config.output(0).name();
+  auto input = ort::Value::Over(library, inference::TYPE_FP32, loaded->input_shape,
+                                std::as_bytes(std::span(loaded->input)));
+  std::vector<std::vector<float>> memory(static_cast<std::size_t>(setting.runs),
+                                         std::vector<float>(Count(loaded->output_shape)));
+  std::vector<std::vector<ort::Value>> outputs(memory.size());
+  for (std::size_t i = 0; i < memory.size(); ++i) {
+    outputs[i].push_back(*ort::Value::Over(library, inference::TYPE_FP32, loaded->output_shape,
+                                           std::as_bytes(std::span(memory[i]))));
   }
-  state.SetItemsProcessed(state.iterations() * instances);
-}
-
-void Load(benchmark::State& state, const std::string& name) {
-  for (auto _ : state) benchmark::DoNotOptimize(Rewritten(name));
+  const ort::Session::Named named{input_name.c_str(), &*input};
+  const char* name = output_name.c_str();
+  Measure(state, setting, [&](int run) {
+    const absl::Status status = (*session)->Run(
+        {&named, 1}, {&name, 1}, outputs[static_cast<std::size_t>(run)], std::stop_token());
+    if (!status.ok()) state.SkipWithError(status.ToString().c_str());
+  });
 }
 
 void Register() {
-  const auto add = [](const std::string& name, auto function, auto... arguments) {
-    benchmark::RegisterBenchmark(name.c_str(), function, arguments...)
-        ->Unit(benchmark::kMillisecond)
-        ->UseRealTime()
-        ->MeasureProcessCPUTime();
-  };
-  for (const std::string model : {"yolov8n", "yolo11n"}) {
-    add(model + "/two_layers", Network, Setting{model, Activation::kTwoLayers});
-    add(model + "/two_layers_unfused", Network, Setting{model, Activation::kTwoLayers, false});
-    add(model + "/swish", Network, Setting{model, Activation::kSwish});
-    add(model + "/ours", Network, Setting{model});
-    add(model + "/ours_unfused", Network, Setting{model, Activation::kOurs, false});
-    add(model + "/ours_2_threads", Network, Setting{model, Activation::kOurs, true, 2});
-    add(model + "/1_instance_1_thread", Engines, model, 1, 1);
-    add(model + "/1_instance_2_threads", Engines, model, 1, 2);
-    add(model + "/2_instances_1_thread", Engines, model, 2, 1);
-    add(model + "/rewriting_alone", Load, model);
+  const char* folder = std::getenv("INFERPOOL_BENCH_MODELS");  // NOLINT(concurrency-mt-unsafe)
+  std::vector<std::pair<std::string, std::filesystem::path>> models;
+  if (folder == nullptr) {
+    models = {{"shapes", INFERPOOL_SOURCE_DIR "/ops/models/shapes/1"}};
+  } else {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      // LoadOnnx looks for model.onnx in a folder: FOLDER/NAME/model.onnx.
+      if (entry.is_directory()) models.emplace_back(entry.path().filename(), entry.path());
+    }
+  }
+  for (const auto& [model, path] : models) {
+    for (const std::int64_t rows : {1, 8}) {
+      for (const int threads : {1, 2}) {
+        for (const int runs : {1, 2}) {
+          const Setting setting{model, path, rows, threads, runs};
+          const auto add = [&](const std::string& way, auto function, auto... arguments) {
+            benchmark::RegisterBenchmark((model + "/" + way + "/" + std::to_string(rows) + "/" +
+                                          std::to_string(threads) + "/" + std::to_string(runs))
+                                             .c_str(),
+                                         function, setting, arguments...)
+                ->Unit(benchmark::kMillisecond)
+                ->UseRealTime()
+                ->MeasureProcessCPUTime();
+          };
+          add("runtime", RuntimeAlone);
+          add("engine", Engines, false);
+          if (rows > 1) add("engine_joined", Engines, true);
+        }
+      }
+    }
   }
 }
 

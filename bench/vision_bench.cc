@@ -14,9 +14,9 @@
 
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
+#include "worker/vision/families/placement.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/model_plan.h"
-#include "worker/vision/placement.h"
 #include "worker/vision/postprocess.h"
 #include "worker/vision/reduction.h"
 #include "worker/vision/tensor_writer.h"

@@ -10,6 +10,9 @@ file(MAKE_DIRECTORY ${data})
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/nginx/pages ${data}/pages SYMBOLIC)
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/ops/models ${data}/models SYMBOLIC)
 file(CREATE_LINK ${swagger_ui} ${data}/swagger-ui SYMBOLIC)
+# The model server finds it beside itself.
+set(onnxruntime ${PROJECT_SOURCE_DIR}/build/onnxruntime)
+file(CREATE_LINK ${onnxruntime} ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/onnxruntime SYMBOLIC)
 
 install(TARGETS inferpool RUNTIME)
 install(TARGETS modelserver RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/inferpool)
@@ -19,6 +22,9 @@ install(DIRECTORY nginx/pages ops/models ops/pictures
 # If ops/run or ops/test has fetched it by then; without it /docs says so.
 install(DIRECTORY ${swagger_ui}/ DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool/swagger-ui OPTIONAL
   FILES_MATCHING PATTERN "*.css" PATTERN "*.js" PATTERN "*.png" PATTERN "LICENSE" PATTERN "NOTICE")
+# The same; without it ONNX models do not load.
+install(DIRECTORY ${onnxruntime}/ DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/inferpool/onnxruntime OPTIONAL
+  FILES_MATCHING PATTERN "libonnxruntime.so.1" PATTERN "LICENSE")
 install(FILES README.md CHANGELOG.md LICENSE TYPE DOC)
 install(DIRECTORY docs TYPE DOC)
 install(CODE "

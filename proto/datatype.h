@@ -69,6 +69,8 @@ struct TensorView {
   inference::DataType datatype = inference::TYPE_INVALID;
   std::span<const std::int64_t> shape;
   std::span<const std::byte> data;
+  // Whether `data` is in shared memory, where its owner can change it at any time.
+  bool shared = false;
 };
 
 // The elements of `tensor`, without a copy. INVALID_ARGUMENT when it has another datatype or its

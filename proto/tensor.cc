@@ -159,6 +159,7 @@ class TensorListBuilder {
           return failed(data.status());
         }
         view.data = *data;
+        view.shared = true;
       } else if (!raw.empty()) {
         if (raw_used == raw.size()) {
           return failed(InvalidArgument("no raw contents are left for it"));

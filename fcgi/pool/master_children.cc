@@ -1,5 +1,6 @@
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -76,6 +77,8 @@ void Master::Start(Supervisor::Process process, std::uint32_t generation, bool s
 
 int Master::RunChild(Supervisor::Process process, const Config& config, bool successor) const {
   log::Init(LogLevel(config), TitleOf(process));
+  ProcessRow& row = children_.RowOf(process);
+  row.pid = getpid();  // before it can say that it is ready, which may be before we know it too
   return RoleOf(process).run({.config = config,
                               .scoreboard = board_,
                               .wakeup = setup_.wakeup,
@@ -83,7 +86,7 @@ int Master::RunChild(Supervisor::Process process, const Config& config, bool suc
                               .sidecar_listener = setup_.sidecar_listener,
                               .place = process.place,
                               .successor = successor,
-                              .row = children_.RowOf(process)});
+                              .row = row});
 }
 
 Running& Master::Remember(pid_t pid, Supervisor::Process process, std::uint32_t generation) {

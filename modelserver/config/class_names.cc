@@ -1,11 +1,15 @@
 #include "modelserver/config/class_names.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
+#include <iterator>
 
 #include "modelserver/config/config_file.h"
+#include "shared/base/ascii.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -21,6 +25,21 @@ std::vector<std::string> Lines(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
+}
+
+// Without what nobody sees around a name.
+std::string_view WithoutBlanks(std::string_view line) {
+  // A no-break space, a zero width space, and a byte order mark.
+  constexpr std::array<std::string_view, 3> kUnseen{"\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf"};
+  while (true) {
+    line = Trim(line, " \t\v\f");
+    const auto* found = std::ranges::find_if(
+        kUnseen, [line](std::string_view unseen) { return line.ends_with(unseen); });
+    if (found == kUnseen.end()) {
+      return line;
+    }
+    line.remove_suffix(found->size());
+  }
 }
 
 bool NamesFile(const inference::ModelOutput& output) {
@@ -57,13 +76,22 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path&
   if (size > kMaxLabelsBytes) {
     return InvalidArgument("{}: larger than 1 MiB", file.string());
   }
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  std::string_view rest = text;
+  if (rest.starts_with("\xff\xfe") || rest.starts_with("\xfe\xff")) {
+    return InvalidArgument("{}: is UTF-16; save it as UTF-8", file.string());
+  }
+  if (constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+      rest.starts_with(kByteOrderMark)) {
+    rest.remove_prefix(kByteOrderMark.size());
+  }
   std::vector<std::string> labels;
-  for (std::string line; std::getline(stream, line);) {
-    while (!line.empty() && line.back() == '\r') {
-      line.pop_back();
-    }
-    labels.push_back(line);
-    if (!IsUtf8(line)) {
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find_first_of("\r\n"));
+    rest.remove_prefix(line.size());
+    rest.remove_prefix(rest.starts_with("\r\n") ? 2 : rest.empty() ? 0 : 1);
+    labels.emplace_back(WithoutBlanks(line));
+    if (!IsUtf8(line) || line.find('\0') != std::string_view::npos) {
       return InvalidArgument("{}: line {} is not UTF-8", file.string(), labels.size());
     }
   }
@@ -91,6 +119,9 @@ absl::StatusOr<OutputLabels> AddClassNames(const std::filesystem::path& model_fo
     names = std::move(read);
   }
   if (given == nullptr && !names.empty()) {
+    for (std::string& name : names) {
+      std::ranges::replace(name, '\n', ' ');
+    }
     (*config.mutable_parameters())[std::string(kClassNamesParameter)].set_string_value(
         fmt::format("{}", fmt::join(names, "\n")));
   }

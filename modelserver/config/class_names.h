@@ -1,5 +1,6 @@
 // Finds the names of a model's classes. KServe has no call that returns them, so they are put into
-// the model's configuration: parameters["class_names"] has them in class order, joined by '\n'.
+// the model's configuration: parameters["class_names"] has them in class order, joined by '\n',
+// with a blank for a line break in a name.
 #pragma once
 
 #include <filesystem>
@@ -18,9 +19,10 @@ inline constexpr std::string_view kClassNamesParameter = "class_names";
 // are not known. The classification extension uses them.
 using OutputLabels = std::vector<std::vector<std::string>>;
 
-// Reads a labels file, which has one name per line in UTF-8. Carriage returns, and empty lines at
-// the end, are dropped. INVALID_ARGUMENT when the file cannot be read, is larger than 1 MiB, or has
-// a line that is not UTF-8.
+// Reads a labels file, which has one name per line in UTF-8. Lines may end as on any system. A byte
+// order mark, blanks around a name, and empty lines at the end are dropped; an empty line before
+// that is a class without a name. INVALID_ARGUMENT when the file cannot be read, is larger than 1
+// MiB, or has a line that is not UTF-8 or has a zero byte, as UTF-16 does.
 absl::StatusOr<std::vector<std::string>> ReadLabels(const std::filesystem::path& file);
 
 // Adds the class names to `config` when it has none. They are those of the first label_filename;

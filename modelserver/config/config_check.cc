@@ -156,6 +156,12 @@ bool IsEnsemble(const inference::ModelConfig& config) {
   return config.has_ensemble_scheduling() || config.platform() == "ensemble";
 }
 
+bool IsOnnx(const inference::ModelConfig& config) {
+  const std::string& name = config.backend().empty() ? config.platform() : config.backend();
+  return !IsEnsemble(config) &&
+         (name.empty() || name == "onnxruntime" || name == "onnxruntime_onnx");
+}
+
 absl::Status CheckConfig(const inference::ModelConfig& config) {
   RETURN_IF_ERROR(CheckScheduling(config));
   if (config.max_batch_size() < 0 || config.max_batch_size() > kMaxBatch) {
@@ -177,13 +183,17 @@ std::vector<std::string> UnusedSettings(const inference::ModelConfig& config) {
   };
   const auto any_input = [&config](auto uses) { return std::ranges::any_of(config.input(), uses); };
   using Input = inference::ModelInput;
-  unused_when(any_input([](const Input& input) { return input.optional(); }),
+  unused_when(!IsOnnx(config) && any_input([](const Input& input) { return input.optional(); }),
               "input.optional: requests must have it");
   unused_when(any_input([](const Input& input) { return input.allow_ragged_batch(); }),
               "input.allow_ragged_batch: other shapes run in batches of their own");
   using Group = inference::ModelInstanceGroup;
   unused_when(config.response_cache().enable(), "response_cache");
-  unused_when(config.has_optimization(), "optimization");
+  inference::ModelOptimizationPolicy optimization = config.optimization();
+  if (IsOnnx(config)) {
+    optimization.clear_graph();
+  }
+  unused_when(optimization.ByteSizeLong() > 0, "optimization");
   unused_when(!config.cc_model_filenames().empty(), "cc_model_filenames");
   unused_when(!config.model_operations().op_library_filename().empty(), "model_operations");
   unused_when(!config.model_repository_agents().agents().empty(), "model_repository_agents");

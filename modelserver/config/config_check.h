@@ -13,6 +13,10 @@ namespace inferpool::modelserver {
 // "ensemble", or it has ensemble_scheduling.
 bool IsEnsemble(const inference::ModelConfig& config);
 
+// Whether the model is run by ONNX Runtime: it names that backend or Triton's platform of it, or
+// nothing.
+bool IsOnnx(const inference::ModelConfig& config);
+
 // Checks that a completed configuration can be served. INVALID_ARGUMENT unless
 //  - every tensor has a name of its own, a datatype and valid dimensions,
 //  - sizes and counts are in range,

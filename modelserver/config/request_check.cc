@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "modelserver/config/config_check.h"
+
 namespace inferpool::modelserver {
 namespace {
 
@@ -34,25 +36,36 @@ absl::Status CheckInput(const inference::ModelConfig& config, const inference::M
 
 }  // namespace
 
+std::int64_t RowsOf(std::span<const TensorView> inputs) {
+  const auto input = std::ranges::find_if(inputs, IsThere);
+  return input == inputs.end() || input->shape.empty() ? 1 : input->shape[0];
+}
+
 absl::StatusOr<std::vector<TensorView>> OrderInputs(const inference::ModelConfig& config,
                                                     const TensorList& inputs) {
   std::vector<TensorView> ordered;
+  std::size_t missing = 0;
   ordered.reserve(inputs.tensors().size());
   for (const inference::ModelInput& input : config.input()) {
     const TensorView* tensor = inputs.Find(input.name());
+    if (tensor == nullptr && input.optional() && IsOnnx(config)) {
+      ordered.push_back({.name = input.name(), .shape = {}, .data = {}});
+      ++missing;
+      continue;
+    }
     if (tensor == nullptr) {
       return InvalidArgument("the request lacks input '{}' of model '{}'{}", input.name(),
                              config.name(),
-                             input.optional() ? "; optional inputs are not supported" : "");
+                             input.optional() ? "; optional inputs are ONNX models' alone" : "");
     }
     RETURN_IF_ERROR(CheckInput(config, input, *tensor));
-    if (config.max_batch_size() > 0 && !ordered.empty() &&
-        ordered.front().shape[0] != tensor->shape[0]) {
+    if (config.max_batch_size() > 0 && ordered.size() > missing &&
+        RowsOf(ordered) != tensor->shape[0]) {
       return InvalidArgument("the inputs of model '{}' differ in their batch", config.name());
     }
     ordered.push_back(*tensor);
   }
-  if (inputs.tensors().size() != ordered.size()) {
+  if (inputs.tensors().size() != ordered.size() - missing) {
     return InvalidArgument("model '{}' takes {} inputs, the request has {}", config.name(),
                            config.input_size(), inputs.tensors().size());
   }

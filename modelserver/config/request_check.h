@@ -11,7 +11,16 @@
 
 namespace inferpool::modelserver {
 
-// Returns the request's inputs in the configuration's order; the views are those of `inputs`.
+// Whether the request has that input of OrderInputs' list.
+inline bool IsThere(const TensorView& input) {
+  return input.datatype != inference::TYPE_INVALID;
+}
+
+// The number of rows of a request for a model that batches: the first dimension of its inputs.
+std::int64_t RowsOf(std::span<const TensorView> inputs);
+
+// Returns the request's inputs in the configuration's order; the views are those of `inputs`. An
+// optional input of an ONNX model may be missing, and is then a view that is not there (IsThere).
 // INVALID_ARGUMENT when an input is missing or is not the model's, its datatype is not the
 // configured one, its shape does not fit `dims` (-1 stands for any size), or, for a model that
 // batches, the inputs do not have the same number of rows from 1 to max_batch_size.

@@ -101,7 +101,7 @@ std::vector<std::vector<std::int64_t>> ReshapeInputs(const inference::ModelConfi
   std::vector<std::vector<std::int64_t>> shapes;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const inference::ModelInput& input = config.input(static_cast<int>(i));
-    if (input.has_reshape()) {
+    if (input.has_reshape() && inputs[i].datatype != inference::TYPE_INVALID) {
       absl::StatusOr<std::vector<std::int64_t>> shape = Reshaped(
           inputs[i].shape, config.max_batch_size() > 0, input.dims(), input.reshape().shape());
       CHECK(shape.ok());  // OrderInputs has checked the number of dimensions

@@ -1,16 +1,11 @@
 #include "modelserver/config/ultralytics.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
-#include <map>
-
-#include "shared/base/utf8.h"
+#include <cstddef>
 
 namespace inferpool::modelserver {
 namespace {
 
-constexpr std::size_t kMaxClass = 9999;
 constexpr std::size_t kMaxSide = 65'535;
 
 void SkipSpace(std::string_view& text) {
@@ -37,52 +32,7 @@ bool TakeNumber(std::string_view& text, std::size_t& number) {
   return true;
 }
 
-// A quoted string; a backslash takes the next character as it is.
-bool TakeString(std::string_view& text, std::string& value) {
-  SkipSpace(text);
-  if (text.empty() || (text.front() != '\'' && text.front() != '"')) {
-    return false;
-  }
-  const char quote = text.front();
-  value.clear();
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == quote) {
-      text.remove_prefix(i + 1);
-      return true;
-    }
-    if (text[i] == '\\' && i + 1 < text.size()) {
-      ++i;
-    }
-    value += text[i] == '\n' ? ' ' : text[i];
-  }
-  return false;
-}
-
 }  // namespace
-
-std::vector<std::string> ParseUltralyticsNames(std::string_view text) {
-  std::map<std::size_t, std::string> names;
-  if (!IsUtf8(text) || !Take(text, '{')) {
-    return {};
-  }
-  while (!Take(text, '}')) {
-    std::size_t number = 0;
-    std::string name;
-    if ((!names.empty() && !Take(text, ',')) || !TakeNumber(text, number) || number > kMaxClass ||
-        !Take(text, ':') || !TakeString(text, name)) {
-      return {};
-    }
-    names[number] = name;
-  }
-  std::vector<std::string> ordered;
-  for (const auto& [number, name] : names) {
-    while (ordered.size() < number) {
-      ordered.push_back(fmt::format("{}", ordered.size()));
-    }
-    ordered.push_back(name);
-  }
-  return ordered;
-}
 
 std::optional<UltralyticsSize> ParseUltralyticsSize(std::string_view text) {
   std::size_t height = 0;

@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "modelserver/engines/add_sub.h"
 #include "modelserver/engines/identity.h"
-#include "modelserver/engines/onnx_file.h"
+#include "modelserver/engines/onnxruntime.h"
 #include "modelserver/engines/opencv_cascade.h"
 #include "modelserver/engines/opencv_decode.h"
-#include "modelserver/engines/opencv_dnn.h"
 #include "modelserver/engines/opencv_hog.h"
 #include "modelserver/engines/opencv_letterbox.h"
 #include "modelserver/engines/picture_detector.h"
@@ -18,61 +19,47 @@
 namespace inferpool::modelserver {
 namespace {
 
-std::filesystem::path OnnxPath(const inference::ModelConfig& config,
-                               const std::filesystem::path& version_folder) {
-  return version_folder / config.default_model_filename();
+// A backend that completes the configuration by itself, and makes each instance of its own.
+template <absl::Status (*kComplete)(inference::ModelConfig&),
+          absl::StatusOr<std::unique_ptr<Engine>> (*kMake)(const inference::ModelConfig&,
+                                                           const std::filesystem::path&)>
+absl::StatusOr<LoadedModel> LoadWithFiles(const std::filesystem::path& version_folder,
+                                          inference::ModelConfig config) {
+  RETURN_IF_ERROR(kComplete(config));
+  LoadedModel loaded{.config = std::move(config)};
+  loaded.make_engine = [version_folder](const inference::ModelConfig& completed) {
+    return kMake(completed, version_folder);
+  };
+  return loaded;
 }
 
-absl::Status CompleteOnnx(const std::filesystem::path& version_folder,
-                          inference::ModelConfig& config, std::vector<std::string>& class_names) {
-  if (config.default_model_filename().empty()) {
-    config.set_default_model_filename("model.onnx");
-  }
-  const std::filesystem::path name = config.default_model_filename();
-  if (name.filename() != name) {
-    return InvalidArgument("default_model_filename is not a plain file name");
-  }
-  ASSIGN_OR_RETURN(OnnxFile onnx, ReadOnnxFile(OnnxPath(config, version_folder)));
-  class_names = std::move(onnx.class_names);
-  RETURN_IF_ERROR(CompleteFromOnnx(onnx, config));
-  CompleteOutputDims(OnnxPath(config, version_folder), config);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Engine>> MakeOnnx(const inference::ModelConfig& config,
-                                                 const std::filesystem::path& version_folder) {
-  return MakeDnnEngine(config, OnnxPath(config, version_folder));
-}
-
-// A backend that has no model file: what it completes and makes is the configuration's alone.
-template <absl::Status (*kComplete)(inference::ModelConfig&)>
-absl::Status Complete(const std::filesystem::path& /*version_folder*/,
-                      inference::ModelConfig& config, std::vector<std::string>& /*class_names*/) {
-  return kComplete(config);
-}
-
-template <absl::StatusOr<std::unique_ptr<Engine>> (*kMake)(const inference::ModelConfig&)>
-absl::StatusOr<std::unique_ptr<Engine>> Make(const inference::ModelConfig& config,
-                                             const std::filesystem::path& /*version_folder*/) {
-  return kMake(config);
+// The same of a backend that has no files.
+template <absl::Status (*kComplete)(inference::ModelConfig&),
+          absl::StatusOr<std::unique_ptr<Engine>> (*kMake)(const inference::ModelConfig&)>
+absl::StatusOr<LoadedModel> Load(const std::filesystem::path& /*version_folder*/,
+                                 inference::ModelConfig config) {
+  RETURN_IF_ERROR(kComplete(config));
+  LoadedModel loaded{.config = std::move(config)};
+  loaded.make_engine = kMake;
+  return loaded;
 }
 
 constexpr std::array<Backend, 7> kBackends = {{
-    {"opencv_dnn", true, CompleteOnnx, MakeOnnx},
-    {"opencv_cascade", false, Complete<CompletePictureDetector>, MakeCascadeEngine},
-    {"opencv_hog", false, Complete<CompletePictureDetector>, Make<MakeHogEngine>},
-    {"opencv_decode", false, Complete<CompleteDecode>, Make<MakeDecodeEngine>},
-    {"opencv_letterbox", false, Complete<CompleteLetterbox>, Make<MakeLetterboxEngine>},
-    {"identity", false, Complete<CompleteIdentity>, Make<MakeIdentityEngine>},
-    {"add_sub", false, Complete<CompleteAddSub>, Make<MakeAddSubEngine>},
+    {"onnxruntime", true, LoadOnnx},
+    {"opencv_cascade", false, LoadWithFiles<CompletePictureDetector, MakeCascadeEngine>},
+    {"opencv_hog", false, Load<CompletePictureDetector, MakeHogEngine>},
+    {"opencv_decode", false, Load<CompleteDecode, MakeDecodeEngine>},
+    {"opencv_letterbox", false, Load<CompleteLetterbox, MakeLetterboxEngine>},
+    {"identity", false, Load<CompleteIdentity, MakeIdentityEngine>},
+    {"add_sub", false, Load<CompleteAddSub, MakeAddSubEngine>},
 }};
 
 }  // namespace
 
 absl::StatusOr<const Backend*> FindBackend(const inference::ModelConfig& config) {
   std::string_view name = config.backend().empty() ? config.platform() : config.backend();
-  if (name.empty() || name == "onnxruntime" || name == "onnxruntime_onnx") {
-    name = "opencv_dnn";
+  if (name.empty() || name == "onnxruntime_onnx") {
+    name = "onnxruntime";
   }
   const auto* found = std::ranges::find(kBackends, name, &Backend::name);
   if (found == kBackends.end()) {

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <span>
+#include <stop_token>
 
 #include "modelserver/execution/outputs.h"
 #include "proto/tensor.h"
@@ -27,6 +28,9 @@ struct Execution {
   // statistics the time before it is compute_input, and the time after it compute_output.
   std::optional<TimePoint> infer_start = {};
   std::optional<TimePoint> infer_end = {};
+  // Stops when nobody waits any longer for any request of the batch; the same for all of them. An
+  // engine that can end a run then may do so.
+  std::stop_token abandoned = {};
 };
 
 class Engine {

@@ -14,6 +14,11 @@ bool Outputs::Wanted(int index) const {
   return std::ranges::find(wanted_, index, &Output::index) != wanted_.end();
 }
 
+std::span<const std::byte> Outputs::SharedMemory(int index) const {
+  const auto found = std::ranges::find(wanted_, index, &Output::index);
+  return found != wanted_.end() && found->in_shared ? found->shared : std::span<std::byte>();
+}
+
 absl::StatusOr<std::span<std::byte>> Outputs::Add(int index, std::span<const std::int64_t> shape,
                                                   std::size_t bytes) {
   const auto found = std::ranges::find(wanted_, index, &Output::index);

@@ -53,6 +53,9 @@ class Outputs {
   // Adds output `index` with a copy of `data`. Does nothing when the output is not wanted.
   absl::Status Put(int index, std::span<const std::int64_t> shape, std::span<const std::byte> data);
 
+  // The shared memory for output `index`; empty when it is not wanted there.
+  std::span<const std::byte> SharedMemory(int index) const;
+
   // Undoes all Add and Put, for an engine that fails after some of them.
   void Clear();
 

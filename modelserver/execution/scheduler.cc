@@ -6,22 +6,28 @@
 #include <stop_token>
 #include <utility>
 
+#include "modelserver/config/request_check.h"
 #include "shared/base/check.h"
 
 namespace inferpool::modelserver {
 namespace {
 
+// Whether two requests can differ in more than their rows.
 bool HasOpenShapes(const inference::ModelConfig& config) {
   return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
-    return std::ranges::find(input.dims(), -1) != input.dims().end();
+    return input.optional() || std::ranges::find(input.dims(), -1) != input.dims().end();
   });
 }
 
-// The inputs' shapes without the number of rows, which must be the same within a batch.
+// The inputs' shapes without the number of rows, which must be the same within a batch. Before each
+// shape stands how long it is; 0: the input is not there.
 std::vector<std::int64_t> RowShapes(std::span<const TensorView> inputs) {
   std::vector<std::int64_t> shapes;
   for (const TensorView& input : inputs) {
-    shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+    shapes.push_back(static_cast<std::int64_t>(input.shape.size()));
+    if (IsThere(input)) {
+      shapes.insert(shapes.end(), input.shape.begin() + 1, input.shape.end());
+    }
   }
   return shapes;
 }
@@ -42,6 +48,7 @@ struct Scheduler::Waiter : Queued {
   enum class State { kWaiting, kLeads, kRuns, kDone };
 
   State state = State::kWaiting;
+  Waiter* leader = nullptr;  // of its batch, once it runs
   Execution execution;
   RunTimes times;
   std::condition_variable changed;
@@ -49,6 +56,8 @@ struct Scheduler::Waiter : Queued {
   Engine* engine = nullptr;
   std::uint64_t batch = 0;
   std::vector<Waiter*> members;  // itself among them
+  std::size_t departed = 0;      // members whose client has gone while they run
+  std::stop_source abandoned;
 
   void Become(State next) {
     state = next;
@@ -91,7 +100,7 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
                             const InferContext& context, RunTimes& times) {
   CHECK(!inputs.empty());
   Waiter self;
-  self.rows = batches_ ? inputs.front().shape[0] : 1;
+  self.rows = batches_ ? RowsOf(inputs) : 1;
   if (!same_shapes_) {
     self.shapes = RowShapes(inputs);
   }
@@ -113,6 +122,7 @@ absl::Status Scheduler::Run(std::span<const TensorView> inputs, Outputs& outputs
     const MutexLock lock(mutex_);
     GiveUp(self, absl::CancelledError("the caller went away while the request waited"),
            Clock::now());
+    Depart(self);
   });
   MutexLock lock(mutex_);
   if (self.state == Waiter::State::kWaiting) {
@@ -180,6 +190,13 @@ void Scheduler::GiveUp(Waiter& waiter, absl::Status status, TimePoint now) {
   Pump(now, nullptr);  // the requests behind it may make a batch now
 }
 
+void Scheduler::Depart(Waiter& waiter) {
+  const bool runs = waiter.state == Waiter::State::kRuns || waiter.state == Waiter::State::kLeads;
+  if (runs && ++waiter.leader->departed == waiter.leader->members.size()) {
+    waiter.leader->abandoned.request_stop();
+  }
+}
+
 void Scheduler::Pump(TimePoint now, Waiter* self) {
   for (Queued* expired : queue_.Expire(now)) {
     auto& waiter = static_cast<Waiter&>(*expired);
@@ -197,6 +214,8 @@ void Scheduler::Pump(TimePoint now, Waiter* self) {
     for (Queued* member : batch) {
       auto& waiter = static_cast<Waiter&>(*member);
       waiter.state = Waiter::State::kRuns;
+      waiter.leader = &leader;
+      waiter.execution.abandoned = leader.abandoned.get_token();
       leader.members.push_back(&waiter);
     }
     leader.engine = idle_.back();

@@ -35,7 +35,8 @@ class Scheduler : public ModelExecutor {
   // Waits for an instance and runs the request. The errors are the engine's; UNAVAILABLE when the
   // queue is full, the time-out of its policy has passed, or the limiter does not admit the
   // request; RESOURCE_EXHAUSTED when the request may not block; DEADLINE_EXCEEDED and CANCELLED
-  // while the request waits. A request that has begun to run is run to its end.
+  // while the request waits. A batch that has begun to run is run to its end, unless the clients of
+  // all its requests have gone and the engine can end it.
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
                    const InferContext& context, RunTimes& times) override;
 
@@ -58,6 +59,8 @@ class Scheduler : public ModelExecutor {
   // Fails a request that still waits.
   void GiveUp(Waiter& waiter, absl::Status status, TimePoint now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Notes that the client of a request that runs has gone.
+  void Depart(Waiter& waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Runs the batch that `leader` was given; returns when that ended.
   [[nodiscard]] TimePoint RunBatch(Waiter& leader) ABSL_LOCKS_EXCLUDED(mutex_);
   // Ends the requests of a batch that has run; with preserve_ordering, after those of all batches

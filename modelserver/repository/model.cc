@@ -22,17 +22,16 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& 
     config.set_backend(std::string(backend->name));
   }
   ASSIGN_OR_RETURN(inference::ModelConfig engine_config, EngineConfig(config));
-  std::vector<std::string> class_names;
-  RETURN_IF_ERROR(backend->complete(version_folder, engine_config, class_names));
-  RETURN_IF_ERROR(CheckConfig(engine_config));
-  config = ClientConfig(engine_config, config);
-  ASSIGN_OR_RETURN(OutputLabels labels, AddClassNames(model_folder, class_names, config));
+  ASSIGN_OR_RETURN(const LoadedModel loaded,
+                   backend->load(version_folder, std::move(engine_config)));
+  RETURN_IF_ERROR(CheckConfig(loaded.config));
+  config = ClientConfig(loaded.config, config);
+  ASSIGN_OR_RETURN(OutputLabels labels, AddClassNames(model_folder, loaded.class_names, config));
   FillDefaults(config);
 
   std::vector<std::unique_ptr<Engine>> instances;
   for (int i = 0; i < InstanceCount(config); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Engine> instance,
-                     backend->make(engine_config, version_folder));
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> instance, loaded.make_engine(loaded.config));
     instances.push_back(std::move(instance));
   }
   RETURN_IF_ERROR(WarmUp(config, model_folder, instances));
@@ -69,7 +68,7 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Infe
   }
   const Clock::duration total = Clock::now() - start;
   if (status.ok()) {
-    const std::int64_t rows = config_.max_batch_size() > 0 ? ordered->front().shape[0] : 1;
+    const std::int64_t rows = config_.max_batch_size() > 0 ? RowsOf(*ordered) : 1;
     statistics_->Success(rows, total, times);
     if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, times);
   } else {

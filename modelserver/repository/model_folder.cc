@@ -54,6 +54,12 @@ void WarnOfMissing(const inference::ModelConfig& config,
   }
 }
 
+// Whether a message, a path and a line of the log can carry the name.
+bool CanBeSaid(const std::string& name) {
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; };
+  return IsUtf8(name) && std::ranges::none_of(name, is_control);
+}
+
 }  // namespace
 
 std::optional<std::int64_t> ParseVersion(std::string_view text) {
@@ -86,7 +92,7 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
                            max_folders);
   }
   std::ranges::sort(names);
-  const auto bad = std::stable_partition(names.begin(), names.end(), IsUtf8);
+  const auto bad = std::stable_partition(names.begin(), names.end(), CanBeSaid);
   if (skipped != nullptr) {
     skipped->insert(skipped->end(), bad, names.end());
   }

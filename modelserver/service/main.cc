@@ -1,5 +1,5 @@
-// modelserver, the KServe v2 server. It is an executable of its own, so that no other one links
-// OpenCV's networks. It is live at once, loads its models, and is ready when that is done.
+// modelserver, the KServe v2 server. It is an executable of its own, so that what runs models can
+// take no other process down. It is live at once, loads its models, and is ready when that is done.
 //
 // --model-control-mode, as in Triton, says what decides which models are loaded after the start:
 // nothing (none), requests (explicit), or the folder, at which the server looks every
@@ -25,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "modelserver/onnxruntime/library.h"
 #include "modelserver/repository/repository.h"
 #include "modelserver/service/metrics.h"
 #include "modelserver/service/server.h"
@@ -47,6 +48,7 @@ struct Options {
   std::string control = "none";
   std::vector<std::string> load;
   int poll_s = 15;
+  std::string onnxruntime;
   ServerOptions server;
 };
 
@@ -81,8 +83,10 @@ int Serve(const Options& options) {
   // epoll of 10 s, and the process would take that long to exit.
   grpc_init();
 
-  // Concurrency comes from instances; OpenCV's own threads would only fight over the same cores.
+  // OpenCV's own threads would only fight with those of the calls over the same cores.
   cv::setNumThreads(1);
+
+  ort::UseLibrary(options.onnxruntime);
 
   Repository repository(
       options.repository,
@@ -149,6 +153,9 @@ int main(int argc, char** argv) {
                  "two looks agree")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
+  app.add_option("--onnxruntime", options.onnxruntime,
+                 "ONNX Runtime's library; without it onnxruntime/libonnxruntime.so.1 beside this "
+                 "program, otherwise the system's");
   app.add_option("--id", options.server.id, "the name that the server gives to its clients")
       ->capture_default_str()
       ->check([](const std::string& id) {

@@ -78,7 +78,7 @@ async function call(path, options = {}) {
 }
 
 const family = () => state.models.find((model) => model.name === $("model").value)?.family ?? null;
-const hasBoxes = () => !["classification", "embedding"].includes(family());
+const hasBoxes = () => !["text_line", "classification", "embedding"].includes(family());
 
 // Of the request that the page makes, and of the one that its code makes.
 function target(model, confidence) {
@@ -411,7 +411,7 @@ function show() {
   const { answer, problem } = state;
   showProblem();
   showCaption();
-  const items = answer?.json.classes ?? detections();
+  const items = answer?.json.classes ?? answer?.json.texts ?? detections();
   $("summary").textContent = problem
     ? ""
     : answer
@@ -435,6 +435,10 @@ function summary(json, items) {
     const length = Math.hypot(...json.embedding);
     return `An embedding of ${json.embedding.length} numbers, its length ${length.toPrecision(3)}.`;
   }
+  if (json.texts)
+    return items[0]?.text
+      ? `“${items[0].text}”, ${percent.format(items[0].confidence)} sure.`
+      : "No text.";
   if (json.classes)
     return items.length
       ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
@@ -481,8 +485,8 @@ function showRows(items) {
       const fill = element("span");
       fill.style.width = `${100 * item.confidence}%`;
       const name = item.box
-        ? element("button", { type: "button", title: "Point it out" }, swatch, item.class_name)
-        : item.class_name;
+        ? element("button", { type: "button", title: "Point it out" }, swatch, item.text || item.class_name)
+        : (item.text ?? item.class_name);
       const row = element(
         "tr",
         {},
@@ -548,8 +552,20 @@ function drawBoxes() {
     };
     const group = svg("g", { class: `found ${colour(item)}`, "data-index": index });
     const text = svg("text", {});
-    text.textContent = `${item.class_name} ${percent.format(item.confidence)}`;
-    group.append(svg("rect", { ...place, class: "halo" }), svg("rect", { ...place, class: "line" }), text);
+    text.textContent = `${item.text || item.class_name} ${percent.format(item.confidence)}`;
+    const points = (corners) =>
+      corners.map(([px, py]) => `${(px / image.width) * width},${(py / image.height) * height}`).join(" ");
+    const frame = (kind) =>
+      item.corners
+        ? svg("polygon", { points: points(item.corners), class: kind })
+        : svg("rect", { ...place, class: kind });
+    for (const polygon of item.mask ?? []) group.append(svg("polygon", { points: points(polygon), class: "mask" }));
+    group.append(frame("halo"), frame("line"), text);
+    for (const keypoint of item.keypoints ?? [])
+      if (keypoint.confidence >= 0.25) {
+        const at = { cx: (keypoint.x / image.width) * width, cy: (keypoint.y / image.height) * height, r: 3.5 };
+        group.append(svg("circle", { ...at, class: "keypoint" }));
+      }
     group.addEventListener("pointerenter", () => pointOut(index));
     group.addEventListener("pointerleave", () => pointOut(state.chosen));
     overlay.append(group);

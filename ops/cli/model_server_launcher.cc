@@ -61,6 +61,9 @@ int ExecModelServer(const Config& config) {
   if (!settings.metrics.empty()) {
     arguments.insert(arguments.end(), {"--metrics-listen", settings.metrics});
   }
+  if (!settings.onnxruntime.empty()) {
+    arguments.insert(arguments.end(), {"--onnxruntime", settings.onnxruntime});
+  }
   if (settings.control == "explicit") {
     // The pool has models to serve before anybody asks for one.
     arguments.insert(arguments.end(), {"--load-model", "*"});

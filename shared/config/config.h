@@ -58,6 +58,7 @@ struct Config {
     // folder, and an update that fails or is half copied harms nobody.
     std::string control = "poll";
     int poll_s = 15;
+    std::string onnxruntime;
   } modelserver;
 
   struct Limits {

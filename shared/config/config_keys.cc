@@ -88,6 +88,10 @@ const ConfigKey kKeys[] = {
     {"modelserver.poll_s", IntegerKey{FIELD(modelserver.poll_s), 1, 86'400},
      "seconds between two looks; a change is acted upon when two looks agree",
      ReloadEffect::kModels},
+    {"modelserver.onnxruntime", PathKey{FIELD(modelserver.onnxruntime), /*may_be_empty=*/true},
+     "file of ONNX Runtime's library, which runs ONNX models; empty: the one that came with the "
+     "program, else the system's",
+     ReloadEffect::kModels},
     {"limits.body_mb", IntegerKey{FIELD(limits.body_mb), 1, 1024}, "largest request body",
      ReloadEffect::kWorkers},
     {"limits.pixels", IntegerKey{FIELD(limits.pixels), 1, INT_MAX},

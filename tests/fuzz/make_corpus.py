@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -225,7 +226,49 @@ ensemble_scheduling { step [ { model_name: "a" model_version: -1 input_map { key
     save("config_pbtxt", "wrong", 'input { dims: [ 99999999999999999999 ] } nobody: 1 # a')
 
 
+def onnx_files():
+    sys.path.append(str(CORPUS.parents[1] / "system/conformance"))
+    from onnx import TensorProto, helper
+    from operator_nets import nets
+
+    names = {"Add_1_constant", "Conv_pads", "MaxPool_ceil", "Resize_13_linear_half_pixel_8",
+             "Gemm_01_scaled_5", "Softmax_13_1", "Pad_13_edge", "Slice_13_step", "Concat_1",
+             "TopK", "ConstantOfShape", "NonZero", "QuantizeLinear", "Split_13"}
+    for each in nets():
+        if each.name in names:
+            save("onnx", each.name, each.model)
+
+    def write(name, nodes, inputs, outputs, constants=()):
+        graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+        model.ir_version = 7
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "names", "{0: 'a'}"
+        save("onnx", name, model.SerializeToString())
+
+    def value(name, shape, kind=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    body = helper.make_graph(
+        [helper.make_node("Add", ["a", "a"], ["b"]), helper.make_node("Identity", ["go"], ["on"])],
+        "body", [value("i", [], TensorProto.INT64), value("go", [], TensorProto.BOOL),
+                 value("a", [2])], [value("on", [], TensorProto.BOOL), value("b", [2])])
+    write("loop", [helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)], [value("x", [2])],
+          [value("y", [2])], [helper.make_tensor("n", TensorProto.INT64, [], [3])])
+    write("texts", [helper.make_node("Identity", ["x"], ["y"])],
+          [value("x", ["batch", 2], TensorProto.STRING)],
+          [value("y", ["batch", 2], TensorProto.STRING)])
+    outside = helper.make_tensor("w", TensorProto.FLOAT, [2], [1, 2])
+    outside.ClearField("float_data")
+    outside.data_location = TensorProto.EXTERNAL
+    entry = outside.external_data.add()
+    entry.key, entry.value = "location", "weights.bin"
+    write("outside", [helper.make_node("Add", ["x", "w"], ["y"])], [value("x", ["batch", 2])],
+          [value("y", ["batch", 2])], [outside])
+
+
 if __name__ == "__main__":
+    onnx_files()
     pictures()
     forms()
     headers()

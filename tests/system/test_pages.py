@@ -149,7 +149,7 @@ class PagesTest(PageTest):
     def test_the_picked_model_is_asked_and_remembered(self):
         self.open()
         options = [option.text for option in Select(self.browser.one("model")).options]
-        self.assertEqual(["colours", "faces_cascade", "fingerprint", "people", "shapes", "unusable"], options)
+        self.assertEqual(["colours", "faces_cascade", "fingerprint", "letter", "people", "shapes", "unusable"], options)
         self.assertFalse(self.browser.all("#model option")[-1].is_enabled())
         self.sample()
         self.pick("shapes")
@@ -183,6 +183,10 @@ class PagesTest(PageTest):
         self.assertIn("3 numbers", self.browser.text("summary"))
         self.assertEqual(3, len(self.browser.text("numbers").split(", ")))
         self.assertFalse(self.browser.one("list").is_displayed())
+        self.pick("letter")
+        self.browser.wait(lambda: self.browser.text("summary").startswith("“b”, "), "the text is shown")
+        self.assertFalse(self.browser.one("embedding").is_displayed())
+        self.assertEqual("b", self.browser.all("#rows tr td")[0].text)
         self.assertEqual([], self.browser.complaints())
 
     def asked(self):

@@ -2,6 +2,7 @@
 
     colours      a classification: how red, green and blue the picture is
     fingerprint  the same three numbers as an embedding
+    letter       a reader of lines: "b" where red is strongest, "a" for green, nothing for blue
     unusable     of no known family
 """
 
@@ -50,11 +51,16 @@ def make_repository(folder):
     """The sample models and these."""
     shutil.copytree(MODELS, folder, dirs_exist_ok=True)
     for name, output, labels in (("colours", "scores", "red\ngreen\nblue\n"),
-                                 ("fingerprint", "embedding", "")):
+                                 ("fingerprint", "embedding", ""), ("letter", "steps", "a\nb\n")):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "1/model.onnx").write_bytes(average(output))
         if labels:
             (folder / name / "labels.txt").write_text(labels)
+            (folder / name / "config.pbtxt").write_text(
+                'parameters { key: "scores" value { string_value: "probabilities" } }\n')
+    (folder / "letter/config.pbtxt").write_text("".join(
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+        for key, value in (("family", "text_line"), ("scores", "logits"), ("channels", "bgr"))))
     (folder / "unusable").mkdir()
     (folder / "unusable/config.pbtxt").write_text(
         'name: "unusable" backend: "identity" max_batch_size: 0\n'

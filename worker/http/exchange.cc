@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "shared/base/utf8.h"
+
 namespace inferpool::http {
 
 StageTimes::Duration Exchange::SetTotalTime() {
@@ -25,9 +27,13 @@ fcgi::Response Json(std::string body) {
 }
 
 bool CanBeModelName(std::string_view name) {
-  constexpr std::size_t kMaxModelName = 128;
-  return name.size() <= kMaxModelName &&
-         std::ranges::all_of(name, [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+  constexpr std::size_t kMaxModelName = 255;  // a folder's
+  const auto may_be = [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 && byte != 0x7f && byte != '/';
+  };
+  return !name.empty() && name.size() <= kMaxModelName && std::ranges::all_of(name, may_be) &&
+         IsUtf8(name);
 }
 
 }  // namespace inferpool::http

@@ -121,13 +121,16 @@ absl::StatusOr<std::optional<std::size_t>> HeaderLength(const fcgi::Request& req
   return length;
 }
 
-// Removes the entries about models that the request's key may not use.
+// Removes the entries about models that the request's key may not use, and about those that no path
+// can name.
 template <typename Entries>
 void HideOtherModels(const Exchange& exchange, Entries& entries) {
-  entries.erase(
-      std::remove_if(entries.begin(), entries.end(),
-                     [&exchange](const auto& entry) { return !exchange.MayUse(entry.name()); }),
-      entries.end());
+  entries.erase(std::remove_if(entries.begin(), entries.end(),
+                               [&exchange](const auto& entry) {
+                                 return !exchange.MayUse(entry.name()) ||
+                                        !http::CanBeModelName(entry.name());
+                               }),
+                entries.end());
 }
 
 fcgi::Response ServerReady(const Exchange& exchange, const Services& services) {

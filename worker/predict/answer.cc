@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <iterator>
+#include <string_view>
 #include <vector>
 
 #include "shared/base/json_text.h"
@@ -23,17 +24,43 @@ struct Writer {
   std::string& json;
 
   void operator()(const vision::Detections& detections) const {
-    const double width = normalized ? prediction.picture.width : 1;
-    const double height = normalized ? prediction.picture.height : 1;
     const int digits = normalized ? 6 : 2;
     json += R"("detections":[)";
     for (const vision::Detection& found : detections) {
       fmt::format_to(
           std::back_inserter(json),
-          R"({}{{"box":{{"x1":{:.{}f},"y1":{:.{}f},"x2":{:.{}f},"y2":{:.{}f}}},"confidence":{:.4f},"class_id":{},"class_name":{}}})",
-          json.back() == '[' ? "" : ",", found.x1 / width, digits, found.y1 / height, digits,
-          found.x2 / width, digits, found.y2 / height, digits, found.confidence, found.class_id,
+          R"({}{{"box":{{"x1":{:.{}f},"y1":{:.{}f},"x2":{:.{}f},"y2":{:.{}f}}},"confidence":{:.4f},"class_id":{},"class_name":{})",
+          Comma(), X(found.x1), digits, Y(found.y1), digits, X(found.x2), digits, Y(found.y2),
+          digits, found.confidence, found.class_id,
           ClassName(prediction.model->description.class_names, found.class_id));
+      if (!found.corners.empty()) {
+        json += R"(,"corners":)";
+        Write(found.corners);
+      }
+      if (!found.keypoints.empty()) {
+        Write(found.keypoints);
+      }
+      if (!found.mask.empty()) {
+        json += R"(,"mask":[)";
+        for (const vision::Polygon& polygon : found.mask) {
+          json += Comma();
+          Write(polygon);
+        }
+        json += ']';
+      }
+      if (found.text) {
+        fmt::format_to(std::back_inserter(json), R"(,"text":{})", QuotedJson(*found.text));
+      }
+      json += '}';
+    }
+    json += ']';
+  }
+
+  void operator()(const vision::TextLines& lines) const {
+    json += R"("texts":[)";
+    for (const vision::TextLine& line : lines) {
+      fmt::format_to(std::back_inserter(json), R"({}{{"text":{},"confidence":{:.4f}}})", Comma(),
+                     QuotedJson(line.text), line.confidence);
     }
     json += ']';
   }
@@ -42,8 +69,8 @@ struct Writer {
     json += R"("classes":[)";
     for (const vision::ClassScore& score : classification.scores) {
       fmt::format_to(std::back_inserter(json),
-                     R"({}{{"confidence":{:.4f},"class_id":{},"class_name":{}}})",
-                     json.back() == '[' ? "" : ",", score.confidence, score.class_id,
+                     R"({}{{"confidence":{:.4f},"class_id":{},"class_name":{}}})", Comma(),
+                     score.confidence, score.class_id,
                      ClassName(prediction.model->description.class_names, score.class_id));
     }
     json += ']';
@@ -52,6 +79,39 @@ struct Writer {
   void operator()(const vision::Embedding& embedding) const {
     fmt::format_to(std::back_inserter(json), R"("embedding":[{}])",
                    fmt::join(embedding.values, ","));
+  }
+
+  // What comes before the next item of the list that was begun last.
+  std::string_view Comma() const { return json.back() == '[' ? "" : ","; }
+
+  // One coordinate, as the boxes' are.
+  double X(float x) const {
+    return normalized ? static_cast<double>(x) / prediction.picture.width : static_cast<double>(x);
+  }
+  double Y(float y) const {
+    return normalized ? static_cast<double>(y) / prediction.picture.height : static_cast<double>(y);
+  }
+
+  // [[x,y],[x,y]]
+  void Write(const std::vector<vision::Point>& points) const {
+    const int digits = normalized ? 6 : 2;
+    json += '[';
+    for (const vision::Point& at : points) {
+      fmt::format_to(std::back_inserter(json), "{}[{:.{}f},{:.{}f}]", Comma(), X(at.x), digits,
+                     Y(at.y), digits);
+    }
+    json += ']';
+  }
+
+  void Write(const std::vector<vision::Keypoint>& keypoints) const {
+    const int digits = normalized ? 6 : 2;
+    json += R"(,"keypoints":[)";
+    for (const vision::Keypoint& at : keypoints) {
+      fmt::format_to(std::back_inserter(json),
+                     R"({}{{"x":{:.{}f},"y":{:.{}f},"confidence":{:.4f}}})", Comma(), X(at.x),
+                     digits, Y(at.y), digits, at.confidence);
+    }
+    json += ']';
   }
 };
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kMaxModels = 1000;
 
 // To be raised when the program answers something else than before: kept answers outlive it.
-constexpr int kAnswersVersion = 1;
+constexpr int kAnswersVersion = 2;
 
 Sha256 DigestOfDescription(const backend::Model& model) {
   std::string text = ToJson(model);

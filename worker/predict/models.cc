@@ -29,7 +29,7 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
   if (!names.ok()) return exchange.Fail(http::BackendProblem(names.status(), ""));
   std::vector<std::shared_ptr<const backend::Model>> models;
   for (const std::string& name : *names) {
-    if (!exchange.MayUse(name)) continue;
+    if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
     auto model = services.catalog.Get(name, deadline);
     if (absl::IsNotFound(model.status())) continue;  // unloaded meanwhile
     if (!model.ok()) return exchange.Fail(http::BackendProblem(model.status(), name));

@@ -10,7 +10,7 @@
 
 namespace inferpool::predict {
 
-// Lists the models that the request's key may use.
+// Lists the models that the request's key may use and that a path can name.
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services);
 
 fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,

@@ -28,6 +28,9 @@ struct Drawing {
   absl::Status operator()(const vision::Detections& detections) const {
     return vision::Draw(pixels, detections, class_names);
   }
+  absl::Status operator()(const vision::TextLines& lines) const {
+    return vision::Draw(pixels, lines);
+  }
   absl::Status operator()(const vision::Classification& classification) const {
     return vision::Draw(pixels, classification, class_names);
   }

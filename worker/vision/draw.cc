@@ -9,6 +9,8 @@
 #include <exception>
 #include <numeric>
 #include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
+#include <utility>
 #include <vector>
 
 #include "worker/vision/text.h"
@@ -21,6 +23,7 @@ const std::array<cv::Scalar, 7> kColours{cv::Scalar(0, 159, 230),  cv::Scalar(23
                                          cv::Scalar(115, 158, 0),  cv::Scalar(66, 228, 240),
                                          cv::Scalar(178, 114, 0),  cv::Scalar(0, 94, 213),
                                          cv::Scalar(167, 121, 204)};
+constexpr float kMinKeypointConfidence = 0.25F;
 const cv::Scalar kBlack = cv::Scalar::all(0);
 const cv::Scalar kWhite = cv::Scalar::all(255);
 
@@ -47,6 +50,12 @@ std::string NameOf(int class_id, std::span<const std::string> class_names) {
   const auto index = static_cast<std::size_t>(class_id);
   std::string name = index < class_names.size() ? Drawable(class_names[index]) : "";
   return name.empty() ? fmt::format("class {}", class_id) : name;
+}
+
+// What is written there, else the class.
+std::string LabelOf(const Detection& found, std::span<const std::string> class_names) {
+  std::string text = found.text ? Drawable(*found.text) : "";
+  return text.empty() ? NameOf(found.class_id, class_names) : text;
 }
 
 // Sizes in pixels, by the picture's.
@@ -80,6 +89,59 @@ void Frame(cv::Mat& bgr, const cv::Rect& outer, int width, const cv::Scalar& col
   Fill(bgr, {outer.x, outer.br().y - down, outer.width, down}, colour);
   Fill(bgr, {outer.x, outer.y, across, outer.height}, colour);
   Fill(bgr, {outer.br().x - across, outer.y, across, outer.height}, colour);
+}
+
+std::vector<cv::Point> Rounded(const std::vector<Point>& points) {
+  std::vector<cv::Point> rounded;
+  rounded.reserve(points.size());
+  for (const Point& at : points) {
+    // OpenCV draws with 32 bits, and a turned box may reach far beyond the picture.
+    constexpr float kFar = 1 << 20;
+    rounded.emplace_back(cvRound(std::clamp(at.x, -kFar, kFar)),
+                         cvRound(std::clamp(at.y, -kFar, kFar)));
+  }
+  return rounded;
+}
+
+// A closed line with a dark edge on both sides.
+void Outline(cv::Mat& bgr, const std::vector<Point>& points, const Style& style,
+             const cv::Scalar& colour) {
+  const std::vector<cv::Point> line = Rounded(points);
+  cv::polylines(bgr, line, /*isClosed=*/true, kBlack, style.line + 2 * style.outline, cv::LINE_AA);
+  cv::polylines(bgr, line, /*isClosed=*/true, colour, style.line, cv::LINE_AA);
+}
+
+// Tints what lies in the polygons.
+void Tint(cv::Mat& bgr, const std::vector<Polygon>& polygons, const cv::Scalar& colour) {
+  constexpr double kShare = 0.4;
+  std::vector<std::vector<cv::Point>> areas;
+  cv::Rect around;
+  for (const Polygon& polygon : polygons) {
+    areas.push_back(Rounded(polygon));
+    around |= cv::boundingRect(areas.back());
+  }
+  around &= cv::Rect({0, 0}, bgr.size());
+  if (around.empty()) {
+    return;
+  }
+  cv::Mat inside(around.size(), CV_8U, cv::Scalar(0));
+  cv::fillPoly(inside, areas, cv::Scalar(255), cv::LINE_8, 0, -around.tl());
+  cv::Mat part = bgr(around);
+  cv::Mat tinted;
+  cv::addWeighted(part, 1 - kShare, cv::Mat(part.size(), part.type(), colour), kShare, 0, tinted);
+  tinted.copyTo(part, inside);
+}
+
+void DrawKeypoints(cv::Mat& bgr, const std::vector<Keypoint>& keypoints, const Style& style,
+                   const cv::Scalar& colour) {
+  const int radius = style.line + style.outline;
+  for (const Keypoint& keypoint : keypoints) {
+    if (keypoint.confidence >= kMinKeypointConfidence) {
+      const cv::Point at(cvRound(keypoint.x), cvRound(keypoint.y));
+      cv::circle(bgr, at, radius + style.outline, kBlack, cv::FILLED, cv::LINE_AA);
+      cv::circle(bgr, at, radius, colour, cv::FILLED, cv::LINE_AA);
+    }
+  }
 }
 
 cv::Rect Grown(const cv::Rect& rect, int by) {
@@ -125,6 +187,20 @@ cv::Rect PlaceLabel(cv::Size label, const cv::Rect& line, cv::Size picture,
   return {{x, y}, label};
 }
 
+// All of a detection but its label.
+void DrawShape(cv::Mat& bgr, const Detection& found, const Style& style) {
+  const cv::Scalar colour = ColourOf(found.class_id);
+  Tint(bgr, found.mask, colour);
+  if (found.corners.empty()) {
+    const cv::Rect line = LineOf(found, style, bgr.size());
+    Frame(bgr, Grown(line, style.outline), style.line + 2 * style.outline, kBlack);
+    Frame(bgr, line, style.line, colour);
+  } else {
+    Outline(bgr, found.corners, style, colour);
+  }
+  DrawKeypoints(bgr, found.keypoints, style, colour);
+}
+
 void DrawDetections(cv::Mat& bgr, std::span<const Detection> detections,
                     std::span<const std::string> class_names) {
   const Style style(bgr.size());
@@ -134,9 +210,7 @@ void DrawDetections(cv::Mat& bgr, std::span<const Detection> detections,
     return detections[a].confidence < detections[b].confidence;
   });
   for (const std::size_t i : order) {
-    const cv::Rect line = LineOf(detections[i], style, bgr.size());
-    Frame(bgr, Grown(line, style.outline), style.line + 2 * style.outline, kBlack);
-    Frame(bgr, line, style.line, ColourOf(detections[i].class_id));
+    DrawShape(bgr, detections[i], style);
   }
 
   // Labels lie on all the lines; the most confident one has the first choice of a place.
@@ -146,9 +220,9 @@ void DrawDetections(cv::Mat& bgr, std::span<const Detection> detections,
   std::reverse(order.begin(), order.end());
   for (const std::size_t i : order) {
     const Detection& found = detections[i];
-    const Text& text = texts.emplace_back(
-        fmt::format("{} {:.2f}", NameOf(found.class_id, class_names), found.confidence),
-        style.capital, bgr.cols - 2 * style.margin);
+    const Text& text =
+        texts.emplace_back(fmt::format("{} {:.2f}", LabelOf(found, class_names), found.confidence),
+                           style.capital, bgr.cols - 2 * style.margin);
     const cv::Size label(text.size().width + 2 * style.margin,
                          text.size().height + style.margin / 2);
     places[i] = PlaceLabel(label, LineOf(found, style, bgr.size()), bgr.size(), taken);
@@ -173,13 +247,18 @@ void Shade(cv::Mat& bgr, const cv::Rect& place) {
   }
 }
 
-void DrawClasses(cv::Mat& bgr, const Classification& classification,
-                 std::span<const std::string> class_names) {
-  if (classification.scores.empty()) {
+// A line of a table, with a bar as long as its share.
+struct TableRow {
+  std::string name;
+  float share;
+};
+
+void DrawTable(cv::Mat& bgr, std::span<const TableRow> table) {
+  if (table.empty()) {
     return;
   }
   Style style(bgr.size());
-  const int rows = static_cast<int>(classification.scores.size());
+  const int rows = static_cast<int>(table.size());
   const auto row_height = [&style] { return 2 * style.capital + style.margin; };
   while (style.capital > 4 && rows * row_height() + 2 * style.margin > bgr.rows) {
     --style.capital;
@@ -190,14 +269,14 @@ void DrawClasses(cv::Mat& bgr, const Classification& classification,
   std::vector<Text> numbers;
   int widest_name = 0;
   int widest_number = 0;
-  for (const ClassScore& score : classification.scores) {
+  for (const TableRow& row : table) {
     const Text& number =
-        numbers.emplace_back(fmt::format("{:.2f}", score.confidence), style.capital, bgr.cols / 2);
+        numbers.emplace_back(fmt::format("{:.2f}", row.share), style.capital, bgr.cols / 2);
     widest_number = std::max(widest_number, number.size().width);
   }
   const int room = bgr.cols - widest_number - 6 * style.margin;
-  for (const ClassScore& score : classification.scores) {
-    const Text& name = names.emplace_back(NameOf(score.class_id, class_names), style.capital, room);
+  for (const TableRow& row : table) {
+    const Text& name = names.emplace_back(row.name, style.capital, room);
     widest_name = std::max(widest_name, name.size().width);
   }
 
@@ -207,13 +286,32 @@ void DrawClasses(cv::Mat& bgr, const Classification& classification,
   for (int row = 0; row < rows; ++row) {
     const auto i = static_cast<std::size_t>(row);
     const cv::Rect bar(gap, gap + row * row_height(), inner, row_height() - gap);
-    const double share = std::clamp(classification.scores[i].confidence, 0.0F, 1.0F);
+    const double share = std::clamp(table[i].share, 0.0F, 1.0F);
     const cv::Scalar blue(178, 114, 0);
     Fill(bgr, {bar.x, bar.y, std::max(1, cvRound(bar.width * share)), bar.height}, blue);
     const int top = bar.y + (bar.height - names[i].size().height) / 2;
     names[i].PaintOn(bgr, {bar.x + gap, top}, kWhite);
     numbers[i].PaintOn(bgr, {bar.br().x - gap - numbers[i].size().width, top}, kWhite);
   }
+}
+
+void DrawClasses(cv::Mat& bgr, const Classification& classification,
+                 std::span<const std::string> class_names) {
+  std::vector<TableRow> table;
+  for (const ClassScore& score : classification.scores) {
+    table.push_back({NameOf(score.class_id, class_names), score.confidence});
+  }
+  DrawTable(bgr, table);
+}
+
+void DrawTexts(cv::Mat& bgr, std::span<const TextLine> lines) {
+  std::vector<TableRow> table;
+  for (const TextLine& line : lines) {
+    if (std::string text = Drawable(line.text); !text.empty()) {
+      table.push_back({std::move(text), line.confidence});
+    }
+  }
+  DrawTable(bgr, table);
 }
 
 template <typename Work>
@@ -232,6 +330,10 @@ absl::Status WithoutExceptions(const Work& work) {
 absl::Status Draw(cv::Mat& bgr, std::span<const Detection> detections,
                   std::span<const std::string> class_names) {
   return WithoutExceptions([&] { DrawDetections(bgr, detections, class_names); });
+}
+
+absl::Status Draw(cv::Mat& bgr, std::span<const TextLine> lines) {
+  return WithoutExceptions([&] { DrawTexts(bgr, lines); });
 }
 
 absl::Status Draw(cv::Mat& bgr, const Classification& classification,

@@ -8,7 +8,7 @@
 #include <opencv2/core/mat.hpp>
 #include <span>
 
-#include "worker/vision/placement.h"
+#include "worker/vision/families/placement.h"
 
 namespace inferpool::vision {
 

@@ -1,12 +1,13 @@
 #include "worker/vision/model_input.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <limits>
 #include <optional>
 
 #include "shared/base/status.h"
-#include "worker/vision/unsupported_model.h"
+#include "worker/vision/families/unsupported_model.h"
 
 namespace inferpool::vision {
 namespace {
@@ -60,21 +61,31 @@ absl::Status ReadSize(const ModelDescription& model, const TensorSpec& input, co
     layout.size = *wanted;
   } else if (sides[0] != kAny && sides[1] != kAny) {
     layout.size = {static_cast<int>(sides[1]), static_cast<int>(sides[0])};
+  } else if (parameters.multiple_of) {
+    layout.size = {static_cast<int>(std::max<std::int64_t>(sides[1], 0)),
+                   static_cast<int>(std::max<std::int64_t>(sides[0], 0))};
   } else if (layout.datatype != Datatype::kUint8 || sides[0] != sides[1]) {
     return UnsupportedModel(
         model,
         "input {} is {}; set its size in config.pbtxt, for example parameters {{ key: "
-        "\"input_size\" value: {{ string_value: \"640x640\" }} }}",
+        "\"input_size\" value: {{ string_value: \"640x640\" }} }}, or multiple_of when it takes "
+        "every size that is a multiple of a number",
         input.name, Text(input.shape));
   }
-  const bool any_size = layout.size.empty();
-  if (any_size && parameters.resize) {
+  const bool open = layout.size.empty();
+  if (open && parameters.resize) {
     return UnsupportedModel(model, "parameter resize needs an input of fixed size or input_size");
   }
-  if (!any_size && parameters.max_side) {
-    return UnsupportedModel(model, "parameter max_side is for UINT8 inputs of any size");
+  if (!open && (parameters.max_side || parameters.multiple_of)) {
+    return UnsupportedModel(model,
+                            "parameters max_side and multiple_of are for inputs of open size");
   }
   layout.max_side = parameters.max_side.value_or(layout.max_side);
+  layout.multiple_of = parameters.multiple_of.value_or(1);
+  if (layout.max_side % layout.multiple_of != 0) {
+    return UnsupportedModel(model, "parameter max_side is {}, which is not a multiple of {}",
+                            layout.max_side, layout.multiple_of);
+  }
   return absl::OkStatus();
 }
 
@@ -91,11 +102,12 @@ std::optional<InputKind> ReadFileKind(const TensorSpec& input, const Shape& row)
 
 absl::Status ReadServerSide(const ModelDescription& model, const Parameters& parameters,
                             InputLayout& layout) {
-  if (parameters.scale || parameters.mean || parameters.std_deviation || parameters.max_side) {
+  if (parameters.scale || parameters.mean || parameters.std_deviation || parameters.max_side ||
+      parameters.multiple_of) {
     return UnsupportedModel(
         model,
-        "takes the picture's file, so parameters scale, mean, std and max_side are the "
-        "server's");
+        "takes the picture's file, so parameters scale, mean, std, max_side and multiple_of are "
+        "the server's");
   }
   if (parameters.resize && !parameters.input_size) {
     return UnsupportedModel(model, "parameter resize needs an input of fixed size or input_size");
@@ -107,14 +119,14 @@ absl::Status ReadServerSide(const ModelDescription& model, const Parameters& par
 }
 
 absl::Status ReadNormalisation(const ModelDescription& model, const Parameters& parameters,
-                               InputLayout& layout) {
+                               const FamilyRow& family, InputLayout& layout) {
   if (layout.datatype == Datatype::kUint8) {
     if (parameters.scale || parameters.mean || parameters.std_deviation) {
       return UnsupportedModel(model, "parameters scale, mean and std are for FP32 and FP16 inputs");
     }
     return absl::OkStatus();
   }
-  const double scale = parameters.scale.value_or(1.0 / 255);
+  const double scale = parameters.scale.value_or(family.scale);
   const auto mean = parameters.mean.value_or(std::array{0.0, 0.0, 0.0});
   const auto deviation = parameters.std_deviation.value_or(std::array{1.0, 1.0, 1.0});
   for (std::size_t channel = 0; channel < 3; ++channel) {
@@ -150,11 +162,18 @@ absl::Status ReadInput(const ModelDescription& model, const Parameters& paramete
     return datatype.status();
   }
   plan.input.datatype = *datatype;
-  plan.input.rgb = parameters.rgb;
   Shape sides;
   RETURN_IF_ERROR(ReadChannels(model, input, row, plan.input, sides));
-  RETURN_IF_ERROR(ReadSize(model, input, sides, parameters, plan.input));
-  return ReadNormalisation(model, parameters, plan.input);
+  return ReadSize(model, input, sides, parameters, plan.input);
+}
+
+absl::Status ReadPreparation(const ModelDescription& model, const Parameters& parameters,
+                             const FamilyRow& family, ModelPlan& plan) {
+  plan.input.resize = parameters.resize.value_or(family.resize);
+  plan.input.rgb = parameters.rgb.value_or(family.rgb);
+  return plan.input_kind == InputKind::kPixels
+             ? ReadNormalisation(model, parameters, family, plan.input)
+             : absl::OkStatus();
 }
 
 }  // namespace inferpool::vision

@@ -9,9 +9,13 @@
 
 namespace inferpool::vision {
 
-// Fills plan.input_name, plan.has_batch_dimension and plan.input, but for its `resize`, which
-// depends on the family.
+// Fills plan.input_name, plan.has_batch_dimension and plan.input, but for what depends on the
+// family.
 absl::Status ReadInput(const ModelDescription& model, const Parameters& parameters,
                        ModelPlan& plan);
+
+// Fills the rest of plan.input: how the picture is resized and what its bytes become.
+absl::Status ReadPreparation(const ModelDescription& model, const Parameters& parameters,
+                             const FamilyRow& family, ModelPlan& plan);
 
 }  // namespace inferpool::vision

@@ -1,10 +1,10 @@
 #include "worker/vision/model_plan.h"
 
 #include "shared/base/status.h"
+#include "worker/vision/families/unsupported_model.h"
 #include "worker/vision/model_input.h"
 #include "worker/vision/model_output.h"
 #include "worker/vision/parameters.h"
-#include "worker/vision/unsupported_model.h"
 
 namespace inferpool::vision {
 
@@ -14,12 +14,14 @@ absl::StatusOr<ModelPlan> MakePlan(const ModelDescription& model) {
     return UnsupportedModel(model, "{}", Message(parameters.status()));
   }
   ModelPlan plan;
-  plan.normalized_boxes = parameters->normalized_boxes;
+  plan.normalized_boxes = parameters->normalized_boxes.value_or(false);
   plan.scores = parameters->scores;
   RETURN_IF_ERROR(ReadInput(model, *parameters, plan));
-  RETURN_IF_ERROR(ReadOutputs(model, *parameters, plan));
-  const bool vector = plan.family == Family::kClassification || plan.family == Family::kEmbedding;
-  plan.input.resize = parameters->resize.value_or(vector ? Resize::kCrop : Resize::kLetterbox);
+  absl::StatusOr<const FamilyRow*> family = ReadOutputs(model, *parameters, plan);
+  if (!family.ok()) {
+    return family.status();
+  }
+  RETURN_IF_ERROR(ReadPreparation(model, *parameters, **family, plan));
   return plan;
 }
 

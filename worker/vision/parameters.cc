@@ -23,19 +23,14 @@ constexpr std::string_view kBlanks = " \t\r\n";
 template <typename Value>
 using Choice = std::pair<std::string_view, Value>;
 
-constexpr Choice<Family> kFamilies[] = {{"yolov8", Family::kYoloV8},
-                                        {"yolov5", Family::kYoloV5},
-                                        {"end_to_end", Family::kEndToEnd},
-                                        {"nms_free", Family::kNmsFree},
-                                        {"classification", Family::kClassification},
-                                        {"embedding", Family::kEmbedding}};
 constexpr Choice<Resize> kResizes[] = {
     {"letterbox", Resize::kLetterbox}, {"stretch", Resize::kStretch}, {"crop", Resize::kCrop}};
 constexpr Choice<bool> kChannels[] = {{"rgb", true}, {"bgr", false}};
 constexpr Choice<bool> kBoxCoordinates[] = {{"pixel", false}, {"normalized", true}};
 constexpr Choice<Scores> kScores[] = {{"auto", Scores::kAuto},
                                       {"probabilities", Scores::kProbabilities},
-                                      {"logits", Scores::kLogits}};
+                                      {"logits", Scores::kLogits},
+                                      {"multi_label_logits", Scores::kMultiLabelLogits}};
 
 absl::Status NotAllowed(std::string_view key, std::string_view value, std::string_view allowed) {
   return absl::FailedPreconditionError(
@@ -64,6 +59,22 @@ absl::Status ReadChoice(const Texts& texts, const std::string& key,
     allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", name);
   }
   return NotAllowed(key, *text, allowed);
+}
+
+absl::Status ReadFamily(const Texts& texts, const FamilyRow*& family) {
+  const std::optional<std::string_view> text = Find(texts, "family");
+  if (!text) {
+    return absl::OkStatus();
+  }
+  family = FindFamily(*text);
+  if (family != nullptr) {
+    return absl::OkStatus();
+  }
+  std::string allowed;
+  for (const FamilyRow& row : FamilyTable()) {
+    allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", row.name);
+  }
+  return NotAllowed("family", *text, allowed);
 }
 
 template <typename Number>
@@ -99,14 +110,15 @@ absl::Status ReadInputSize(const Texts& texts, std::optional<cv::Size>& size) {
   return absl::OkStatus();
 }
 
-absl::Status ReadMaxSide(const Texts& texts, std::optional<int>& max_side) {
-  const std::optional<std::string_view> text = Find(texts, "max_side");
+// A number of pixels.
+absl::Status ReadSide(const Texts& texts, const std::string& key, std::optional<int>& side) {
+  const std::optional<std::string_view> text = Find(texts, key);
   if (!text) {
     return absl::OkStatus();
   }
-  max_side = ParseSide(*text);
-  return max_side ? absl::OkStatus()
-                  : NotAllowed("max_side", *text, fmt::format("1 to {} pixels", kMaxInputSide));
+  side = ParseSide(*text);
+  return side ? absl::OkStatus()
+              : NotAllowed(key, *text, fmt::format("1 to {} pixels", kMaxInputSide));
 }
 
 absl::Status ReadScale(const Texts& texts, std::optional<double>& scale) {
@@ -153,10 +165,11 @@ absl::Status ReadThree(const Texts& texts, const std::string& key, bool zero_all
 
 absl::StatusOr<Parameters> ReadParameters(const Texts& texts) {
   Parameters read;
-  RETURN_IF_ERROR(ReadChoice(texts, "family", kFamilies, read.family));
+  RETURN_IF_ERROR(ReadFamily(texts, read.family));
   RETURN_IF_ERROR(ReadInputSize(texts, read.input_size));
   RETURN_IF_ERROR(ReadChoice(texts, "resize", kResizes, read.resize));
-  RETURN_IF_ERROR(ReadMaxSide(texts, read.max_side));
+  RETURN_IF_ERROR(ReadSide(texts, "max_side", read.max_side));
+  RETURN_IF_ERROR(ReadSide(texts, "multiple_of", read.multiple_of));
   RETURN_IF_ERROR(ReadChoice(texts, "channels", kChannels, read.rgb));
   RETURN_IF_ERROR(ReadScale(texts, read.scale));
   RETURN_IF_ERROR(ReadThree(texts, "mean", /*zero_allowed=*/true, read.mean));
@@ -164,15 +177,6 @@ absl::StatusOr<Parameters> ReadParameters(const Texts& texts) {
   RETURN_IF_ERROR(ReadChoice(texts, "box_coordinates", kBoxCoordinates, read.normalized_boxes));
   RETURN_IF_ERROR(ReadChoice(texts, "scores", kScores, read.scores));
   return read;
-}
-
-std::string_view Name(Family family) {
-  for (const auto& [name, value] : kFamilies) {
-    if (value == family) {
-      return name;
-    }
-  }
-  return "unknown";
 }
 
 }  // namespace inferpool::vision

@@ -9,20 +9,21 @@
 #include <optional>
 #include <string>
 
-#include "worker/vision/model_plan.h"
+#include "worker/vision/families/family_table.h"
 
 namespace inferpool::vision {
 
 struct Parameters {
-  std::optional<Family> family;
+  const FamilyRow* family = nullptr;  // null: not given
   std::optional<cv::Size> input_size;
   std::optional<Resize> resize;
   std::optional<int> max_side;
-  bool rgb = true;
+  std::optional<int> multiple_of;
+  std::optional<bool> rgb;
   std::optional<double> scale;
   std::optional<std::array<double, 3>> mean;
   std::optional<std::array<double, 3>> std_deviation;
-  bool normalized_boxes = false;
+  std::optional<bool> normalized_boxes;
   Scores scores = Scores::kAuto;
 };
 

@@ -6,7 +6,7 @@
 #include <opencv2/core/types.hpp>
 
 #include "shared/pictures/header.h"
-#include "worker/vision/placement.h"
+#include "worker/vision/families/placement.h"
 
 namespace inferpool::vision {
 

@@ -284,7 +284,9 @@ def make_tests():
 
 def make_bench(folder):
     for family in FILES:
-        export(build(family, tiny=False), str(folder / f"{family}n.onnx"), "batch", 12, 640)
+        file = folder / f"{family}n/model.onnx"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        export(build(family, tiny=False), str(file), "batch", 12, 640)
 
 
 def measure():

@@ -167,7 +167,7 @@ class ExplicitTests(ControlTest):
                      "1//", "1/.hidden", ""):
             with self.subTest(path):
                 self.assert_refused(self.load, "evil", config, {path: b"x"})
-        self.assert_refused(self.load, "net", config.replace("identity", "opencv_dnn"),
+        self.assert_refused(self.load, "net", config.replace("identity", "onnxruntime"),
                             {"1/model.onnx": b"no net"})
         self.assert_refused(self.load, "files", None, {"1/data": b""}, text="config")
 

@@ -22,6 +22,37 @@ TEST(Labels, AreLinesWithoutLineEnds) {
   EXPECT_FALSE(ReadLabels(folder.Write("c", std::string(2 << 20, 'x'))).ok());
 }
 
+TEST(Labels, WhatNobodySeesIsNoPartOfAName) {
+  const Folder folder;
+  EXPECT_EQ(*ReadLabels(folder.Write("a",
+                                     "\xef\xbb\xbf"
+                                     "cat\r\ndog\r\n")),
+            (Names{"cat", "dog"}));
+  EXPECT_EQ(*ReadLabels(folder.Write("b", "cat  \n\tdog\t\n \nbird \f")),
+            (Names{"cat", "dog", "", "bird"}));
+  EXPECT_EQ(*ReadLabels(folder.Write("d", "cat\xc2\xa0 \n\xc3\xa9\xe2\x80\x8b\n")),
+            (Names{"cat", "\xc3\xa9"}));
+  EXPECT_EQ(*ReadLabels(folder.Write("c", "cat\rdog\r\rbird")), (Names{"cat", "dog", "", "bird"}));
+}
+
+TEST(Labels, OfTwoBytesACharacterAreRefused) {
+  const Folder folder;
+  const std::string with_mark(
+      "\xff\xfe"
+      "c\0a\0t\0",
+      8);
+  EXPECT_NE(ReadLabels(folder.Write("a", with_mark)).status().message().find("UTF-16"),
+            std::string_view::npos);
+  EXPECT_FALSE(ReadLabels(folder.Write("b", with_mark.substr(2))).ok());
+}
+
+TEST(ClassNames, ALineBreakInANameMovesNoOther) {
+  const Folder folder;
+  inference::ModelConfig config;
+  ASSERT_TRUE(AddClassNames(folder.path(), {"", "traffic\nlight", "dog"}, config).ok());
+  EXPECT_EQ(NamesOf(config), "\ntraffic light\ndog");
+}
+
 TEST(Labels, MustBeUtf8) {
   const Folder folder;
   EXPECT_EQ(*ReadLabels(folder.Write("a", "caf\xc3\xa9\n")), (Names{"caf\xc3\xa9"}));

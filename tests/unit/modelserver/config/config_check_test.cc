@@ -151,7 +151,9 @@ TEST(UnusedSettings, AreNamed) {
   config.mutable_dynamic_batching();
   config.add_model_warmup();
   EXPECT_TRUE(UnusedSettings(config).empty());
-  config.mutable_optimization();
+  config.mutable_optimization()->mutable_graph()->set_level(1);
+  EXPECT_TRUE(UnusedSettings(config).empty());
+  config.mutable_optimization()->set_eager_batching(true);
   config.mutable_response_cache()->set_enable(true);
   config.add_instance_group()->set_kind(inference::ModelInstanceGroup::KIND_GPU);
   EXPECT_EQ(UnusedSettings(config), (std::vector<std::string>{"response_cache", "optimization",
@@ -161,6 +163,8 @@ TEST(UnusedSettings, AreNamed) {
   inputs.mutable_input(0)->set_optional(true);
   inputs.mutable_input(0)->set_allow_ragged_batch(true);
   EXPECT_TRUE(CheckConfig(inputs).ok());
+  EXPECT_EQ(UnusedSettings(inputs).size(), 1U);  // ONNX models have optional inputs
+  inputs.set_backend("identity");
   EXPECT_EQ(UnusedSettings(inputs).size(), 2U);
 }
 

@@ -5,23 +5,6 @@
 namespace inferpool::modelserver {
 namespace {
 
-using Names = std::vector<std::string>;
-
-TEST(UltralyticsNames, AreReadInClassOrder) {
-  EXPECT_EQ(ParseUltralyticsNames("{0: 'person', 1: 'bicycle'}"), (Names{"person", "bicycle"}));
-  EXPECT_EQ(ParseUltralyticsNames("{1:\"driver's\",0:'it\\'s'}"), (Names{"it's", "driver's"}));
-  EXPECT_EQ(ParseUltralyticsNames("{2: 'c'}"), (Names{"0", "1", "c"}));
-  EXPECT_EQ(ParseUltralyticsNames("{0: 'two\nlines'}"), (Names{"two lines"}));
-}
-
-TEST(UltralyticsNames, WhatIsNoSuchDictGivesNone) {
-  for (const char* text :
-       {"", "{", "{}", "{0: 'a'", "{0 'a'}", "{0: 'a' 1: 'b'}", "['a']", "{'a': 0}", "{0: 'a",
-        "{-1: 'a'}", "{99999999999999999999: 'a'}", "{1000000: 'a'}", "{0: 'caf\xe9'}"}) {
-    EXPECT_TRUE(ParseUltralyticsNames(text).empty()) << text;
-  }
-}
-
 TEST(UltralyticsSizes, AreHeightAndWidth) {
   const auto size = ParseUltralyticsSize("[480, 640]");
   ASSERT_TRUE(size.has_value());

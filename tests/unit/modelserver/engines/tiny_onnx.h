@@ -1,4 +1,4 @@
-// A network for tests, written with libonnx: for x [batch, 2, 4], sum = x + x and, from it,
+// A network for tests, for x [batch, 2, 4], sum = x + x and, from it,
 // flat = Reshape(sum) to `flat_shape`.
 #pragma once
 

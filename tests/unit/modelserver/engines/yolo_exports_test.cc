@@ -2,7 +2,6 @@
 // files, and what is in them, are described in tests/data/onnx/make_yolo.py, which made them.
 
 #include <gtest/gtest.h>
-#include <onnx/onnx_pb.h>
 
 #include <cmath>
 #include <cstring>
@@ -13,6 +12,7 @@
 
 #include "modelserver/config/config_file.h"
 #include "modelserver/repository/model.h"
+#include "tests/unit/modelserver/engines/onnx_net.h"
 #include "tests/unit/modelserver/repository/folder.h"
 #include "tests/unit/modelserver/repository/infer.h"
 
@@ -57,9 +57,8 @@ absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& file, const std::
 
 // The file with what Ultralytics' exporter adds to it.
 std::string WithMetadata(const std::string& file, const std::string& size) {
-  onnx::ModelProto model;
   std::ifstream stream(DataFolder() / file, std::ios::binary);
-  EXPECT_TRUE(model.ParseFromIstream(&stream)) << file;
+  std::string bytes{std::istreambuf_iterator<char>(stream), {}};
   for (const auto& [key, value] : std::initializer_list<std::pair<const char*, std::string>>{
            {"description", "Ultralytics YOLO model trained on shapes.yaml"},
            {"author", "Ultralytics"},
@@ -69,11 +68,9 @@ std::string WithMetadata(const std::string& file, const std::string& size) {
            {"imgsz", size},
            {"names", "{0: 'circle', 1: 'square', 2: 'star'}"},
            {"args", "{'batch': 1, 'half': False, 'dynamic': True, 'simplify': True}"}}) {
-    onnx::StringStringEntryProto& entry = *model.add_metadata_props();
-    entry.set_key(key);
-    entry.set_value(value);
+    bytes += OnnxMetadata(key, value);
   }
-  return model.SerializeAsString();
+  return bytes;
 }
 
 absl::StatusOr<OutputTensor> InferPictures(Model& model, std::int64_t rows) {

@@ -343,6 +343,27 @@ TEST(Scheduler, ACallerThatLeavesIsForgotten) {
   EXPECT_EQ(model.script.values(), Batches({{1}, {3}}));
 }
 
+TEST(Scheduler, ABatchIsAbandonedWhenAllItsCallersHaveLeft) {
+  Scripted model(BatchingConfig(2));
+  std::future<Answer> first = model.Occupy(0);
+  std::vector<std::stop_source> callers(2);
+  std::vector<std::future<Answer>> calls;
+  for (std::int32_t i = 0; i < 2; ++i) {
+    calls.push_back(model.Queue(i + 1, {.gone = callers[static_cast<std::size_t>(i)].get_token()}));
+  }
+  model.script.LetGo({0});
+  model.script.WaitRuns(2);
+  const std::stop_token abandoned = model.script.runs()[1].abandoned;
+  callers[1].request_stop();
+  EXPECT_FALSE(abandoned.stop_requested());
+  callers[0].request_stop();
+  EXPECT_TRUE(abandoned.stop_requested());
+  EXPECT_FALSE(model.script.runs()[0].abandoned.stop_requested());
+  model.script.Open();
+  for (std::future<Answer>& call : calls) EXPECT_TRUE(call.get().status.ok());
+  EXPECT_TRUE(first.get().status.ok());
+}
+
 TEST(Scheduler, ACallerThatHasLeftBeforeIsNotServed) {
   Scripted model(ScriptedConfig(0));
   std::stop_source caller;

@@ -36,6 +36,7 @@ class Script {
     const Engine* engine;
     std::thread::id thread;
     std::vector<std::int32_t> values;  // of the batch's requests, in its order
+    std::stop_token abandoned = {};
   };
 
   ~Script() { Open(); }
@@ -96,7 +97,7 @@ class ScriptedEngine : public Engine {
 
   void Run(std::span<Execution> batch) override {
     ++callers_;
-    Script::Run run{this, std::this_thread::get_id(), {}};
+    Script::Run run{this, std::this_thread::get_id(), {}, batch.front().abandoned};
     for (const Execution& one : batch) run.values.push_back(Value(one));
     script_.Enter(run);
     for (Execution& one : batch) {

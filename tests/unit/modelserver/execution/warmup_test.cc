@@ -125,6 +125,7 @@ TEST(Warmups, ThatDoNotFitTheModelFailWithTheirName) {
        {std::string(), Input("zero_data: true", "3, 3"), Input("zero_data: true", "-1, 2"),
         Input(""), "batch_size: 5 " + Input("zero_data: true"),
         "count: 1001 " + Input("zero_data: true"), Input("zero_data: true", "1000000000, 2"),
+        "batch_size: 4 " + Input("zero_data: true", "8388609, 2"),  // 64 MiB a row, and a bit
         Input("zero_data: true") +
             "inputs { key: 'z' value { data_type: TYPE_INT8 dims: [ 1 ] zero_data: true } }",
         std::string("inputs { key: 'x' value { data_type: TYPE_INT8 dims: [ 3, 2 ] "

@@ -14,14 +14,16 @@ TEST(SubFolders, AreSortedAndThoseOfNoNameAreSkipped) {
   folder.Write("b/x", "");
   folder.Write("a/x", "");
   folder.Write("B\xe9/x", "");
+  folder.Write("a\tb/x", "");
+  folder.Write("\xc3\x9c b/x", "");
   folder.Write(".hidden/x", "");
   folder.Write("file", "");
   std::vector<std::string> skipped;
-  const auto names = SubFolders(folder.path(), 3, &skipped);
+  const auto names = SubFolders(folder.path(), 5, &skipped);
   ASSERT_TRUE(names.ok()) << names.status();
-  EXPECT_EQ(*names, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(skipped, (std::vector<std::string>{"B\xe9"}));
-  EXPECT_FALSE(SubFolders(folder.path(), 2).ok());
+  EXPECT_EQ(*names, (std::vector<std::string>{"a", "b", "\xc3\x9c b"}));
+  EXPECT_EQ(skipped, (std::vector<std::string>{"B\xe9", "a\tb"}));
+  EXPECT_FALSE(SubFolders(folder.path(), 4).ok());
 }
 
 TEST(Fingerprints, ChangeWithAnyFileThatCounts) {

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 #include <thread>
 
 #include "modelserver/config/class_names.h"
 #include "modelserver/config/config_file.h"
+#include "tests/unit/modelserver/engines/onnx_net.h"
 #include "tests/unit/modelserver/engines/tiny_onnx.h"
 #include "tests/unit/modelserver/repository/folder.h"
 #include "tests/unit/modelserver/repository/infer.h"
@@ -55,7 +57,7 @@ TEST(OnnxModels, RunWithoutAConfiguration) {
   auto model = LoadTiny({.names = "{0: 'cat'}"});
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ((*model)->config().name(), "tiny");
-  EXPECT_EQ((*model)->config().backend(), "opencv_dnn");
+  EXPECT_EQ((*model)->config().backend(), "onnxruntime");
   EXPECT_EQ(*FindParameter((*model)->config(), std::string(kClassNamesParameter)), "cat");
   for (const std::int64_t batch : {1, 4, 2}) {
     const std::vector<float> x = Numbers(static_cast<std::size_t>(batch) * 8, 7);
@@ -104,7 +106,7 @@ TEST(OnnxModels, TheirCopiesInAndOutAreCountedApartFromTheInference) {
 }
 
 TEST(OnnxModels, ABatchThatTheExportForgotWorksRowByRow) {
-  auto model = LoadTiny({.flat_shape = {1, 8}});
+  auto model = LoadTiny({.flat_shape = {1, 8}}, "max_batch_size: 4");
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<float> x = Numbers(24, 3);
   const auto outputs = InferFloats(**model, {3, 2, 4}, x);
@@ -156,8 +158,9 @@ TEST(OnnxModels, ThatCannotWorkSayWhyWhenTheyLoad) {
   const auto why = [](const TinyOnnx& wanted, const std::string& config) {
     return std::string(Message(LoadTiny(wanted, config).status()));
   };
-  EXPECT_NE(why({.flat_shape = {1, 7}}, "").find("model.onnx: OpenCV"), std::string::npos);
-  EXPECT_NE(why({}, "backend: \"tensorrt\"").find("no backend 'tensorrt', only opencv_dnn"),
+  EXPECT_NE(why({.flat_shape = {1, 7}}, "max_batch_size: 4").find("model.onnx: ONNX Runtime"),
+            std::string::npos);
+  EXPECT_NE(why({}, "backend: \"tensorrt\"").find("no backend 'tensorrt', only onnxruntime"),
             std::string::npos);
   EXPECT_NE(why({}, "instance_group { count: 1000 }").find("allowed is 0 to 64"),
             std::string::npos);
@@ -165,6 +168,38 @@ TEST(OnnxModels, ThatCannotWorkSayWhyWhenTheyLoad) {
             std::string::npos);
   EXPECT_NE(why({}, "default_model_filename: \"../x\"").find("plain file name"), std::string::npos);
   EXPECT_EQ(why({}, "platform: \"onnxruntime_onnx\""), "");
+}
+
+TEST(OnnxModels, ARequestMayLeaveAnOptionalInputOut) {
+  const Folder folder;
+  const float ten = 10;
+  folder.Write("m/1/model.onnx", OnnxNet()
+                                     .Input("x", OnnxElement::kFloat, {-1, 2})
+                                     .Input("scale", OnnxElement::kFloat, {1, 1})
+                                     .Constant("scale", OnnxElement::kFloat, {1, 1},
+                                               {reinterpret_cast<const char*>(&ten), sizeof ten})
+                                     .Node("Mul", {"x", "scale"}, {"y"})
+                                     .Output("y", OnnxElement::kFloat, {-1, 2})
+                                     .Bytes());
+  folder.Write("m/config.pbtxt", "input { name: 'scale' optional: true }");
+  const auto model = LoadFrom(folder.path() / "m");
+  ASSERT_TRUE(model.ok()) << model.status();
+  inference::ModelInferRequest request;
+  const std::vector<float> x = {1, 2};
+  AddRawInput(request, "x", inference::TYPE_FP32, std::array<std::int64_t, 2>{1, 2})
+      .assign(reinterpret_cast<const char*>(x.data()), sizeof(float) * 2);
+  auto outputs = Infer(**model, request);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_EQ(Values<float>(outputs->front()), (std::vector<float>{10, 20}));
+  const float three = 3;
+  AddRawInput(request, "scale", inference::TYPE_FP32, std::array<std::int64_t, 2>{1, 1})
+      .assign(reinterpret_cast<const char*>(&three), sizeof three);
+  outputs = Infer(**model, request);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_EQ(Values<float>(outputs->front()), (std::vector<float>{3, 6}));
+  request.mutable_inputs()->DeleteSubrange(0, 1);
+  request.mutable_raw_input_contents()->DeleteSubrange(0, 1);
+  EXPECT_NE(Message(Infer(**model, request).status()).find("lacks input 'x'"), std::string::npos);
 }
 
 TEST(OnnxModels, AreSafeUnderManyCallers) {

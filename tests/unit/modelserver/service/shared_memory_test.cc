@@ -133,6 +133,18 @@ TEST(SharedMemory, AShortenedSegmentGivesZerosThenErrors) {
   EXPECT_EQ(FindCode(table, "r", 0, 1), StatusCode::kInternal);
 }
 
+TEST(SharedMemory, AShortenedSegmentIsNoticedBeforeItIsReadAlsoInItsMiddle) {
+  Segment segment;
+  SharedMemoryTable table;
+  SharedMemoryDescription second = segment.All("r");
+  second.offset = kPage;
+  second.byte_size = kPage;
+  ASSERT_TRUE(table.Register(second).ok());
+  ASSERT_TRUE(table.Find("r", 0, kPage).ok());
+  segment.Shorten();  // the file has as many bytes as the region, but not where that lies
+  EXPECT_EQ(FindCode(table, "r", 0, 1), StatusCode::kInternal);
+}
+
 TEST(SharedMemory, MemoryThatNobodyGuardsIsNotMapped) {
   Segment segment;
   SharedMemoryTable table;

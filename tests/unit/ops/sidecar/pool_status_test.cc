@@ -208,6 +208,18 @@ TEST_F(PoolStatusTest, TheTableHasALineForEveryWorker) {
   EXPECT_NE(table.find("2 of 2 ready"), std::string::npos) << table;
 }
 
+TEST_F(PoolStatusTest, ALongTimeIsSaidInItsTwoLargestUnits) {
+  const std::pair<long, const char*> times[] = {
+      {59, "59 s"},         {60, "1 min 0 s"},       {3'599, "59 min 59 s"}, {3'600, "1 h 0 min"},
+      {7'530, "2 h 5 min"}, {86'399, "23 h 59 min"}, {93'600, "1 d 2 h"}};
+  for (const auto& [time, words] : times) {
+    PoolStatus status;
+    status.up_s = static_cast<double>(time);
+    const std::string table = ToTable(status);
+    EXPECT_NE(table.find(std::string(", up ") + words + ", "), std::string::npos) << table;
+  }
+}
+
 TEST_F(PoolStatusTest, AnEmptyPoolIsShownTooAndNothingDividesByZero) {
   const auto empty = Scoreboard::Create(2, 1);
   ASSERT_TRUE(empty.ok());

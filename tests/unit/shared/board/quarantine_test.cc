@@ -120,6 +120,9 @@ TEST_F(QuarantineTest, AModelOfTheLongestNameIsFoundAgain) {
   quarantine().Enter(Entry(DigestOf({}, "a"), kNow + seconds(1), longest));
   EXPECT_TRUE(quarantine().Has(DigestOf({}, "a"), longest, kNow));
   EXPECT_FALSE(quarantine().Has(DigestOf({}, "a"), longest.substr(1), kNow));
+  const std::string cut(1000, 'm');  // it is kept as far as there is room
+  quarantine().Enter(Entry(DigestOf({}, "b"), kNow + seconds(1), cut));
+  EXPECT_TRUE(quarantine().Has(DigestOf({}, "b"), cut, kNow));
 }
 
 TEST_F(QuarantineTest, ItEndsAtItsTime) {

@@ -77,6 +77,47 @@ TEST(AnswerTest, NormalizedBoxesAreSharesOfThePicture) {
   EXPECT_EQ(json["image"]["width"], 640) << "the picture's size stays in pixels";
 }
 
+TEST(AnswerTest, ALineOfTextIsItsTextAndConfidence) {
+  const Json::Value json = Answer(vision::TextLines{{"say \"caf\u00e9\"", 0.975F}}, {"a", "b"});
+  ASSERT_EQ(json["texts"].size(), 1U);
+  EXPECT_EQ(json["texts"][0]["text"], "say \"caf\u00e9\"");
+  EXPECT_NEAR(json["texts"][0]["confidence"].asDouble(), 0.975, 1e-4);
+  EXPECT_EQ(json["texts"][0].size(), 2U);
+  EXPECT_FALSE(json.isMember("detections"));
+}
+
+TEST(AnswerTest, ADetectionHasWhatItsFamilyGives) {
+  vision::Detection found = kTwo[0];
+  found.corners = {{64, 48}, {320, 48}, {320, 240}, {-16, 240}};
+  found.keypoints = {{.x = 100, .y = 120, .confidence = 0.5F}, {.x = 320, .y = 240}};
+  found.mask = {{{64, 48}, {128, 48}, {64, 96}}, {{320, 240}, {310, 240}, {320, 230}}};
+  found.text = "a \"b\"";
+  for (const bool normalized : {false, true}) {
+    const Json::Value json = Answer(vision::Detections{found}, {}, normalized)["detections"][0];
+    const double width = normalized ? 640 : 1;
+    const double height = normalized ? 480 : 1;
+    EXPECT_EQ(json.size(), 8U);
+    ASSERT_EQ(json["corners"].size(), 4U);
+    EXPECT_NEAR(json["corners"][1][0].asDouble(), 320 / width, 1e-6);
+    EXPECT_NEAR(json["corners"][3][0].asDouble(), -16 / width, 1e-6);
+    EXPECT_NEAR(json["corners"][3][1].asDouble(), 240 / height, 1e-6);
+    ASSERT_EQ(json["keypoints"].size(), 2U);
+    EXPECT_NEAR(json["keypoints"][0]["x"].asDouble(), 100 / width, 1e-6);
+    EXPECT_NEAR(json["keypoints"][0]["y"].asDouble(), 120 / height, 1e-6);
+    EXPECT_DOUBLE_EQ(json["keypoints"][0]["confidence"].asDouble(), 0.5);
+    ASSERT_EQ(json["mask"].size(), 2U);
+    EXPECT_EQ(json["mask"][0].size(), 3U);
+    EXPECT_NEAR(json["mask"][1][2][1].asDouble(), 230 / height, 1e-6);
+    EXPECT_EQ(json["text"], "a \"b\"");
+  }
+}
+
+TEST(AnswerTest, AnEmptyTextIsATextToo) {
+  vision::Detection found = kTwo[0];
+  found.text = "";
+  EXPECT_EQ(Answer(vision::Detections{found})["detections"][0]["text"], "");
+}
+
 TEST(AnswerTest, NothingFoundIsAnEmptyList) {
   const Json::Value json = Answer(vision::Detections{});
   EXPECT_TRUE(json["detections"].isArray());

@@ -46,6 +46,51 @@ TEST(DrawTest, TheFrameLiesOnTheBoxesEdgeAndItsInsideStaysClear) {
   EXPECT_EQ(Count(picture(cv::Rect(310, 0, 330, 480)), kGrey), 330 * 480);
 }
 
+TEST(DrawTest, ATurnedBoxIsDrawnTurned) {
+  Detection found{100, 100, 300, 300, 0.9F, 0};
+  found.corners = {{200, 100}, {300, 200}, {200, 300}, {100, 200}};
+  const cv::Mat picture = Drawn({640, 480}, {found});
+  for (const cv::Point at : {cv::Point(250, 150), cv::Point(250, 250), cv::Point(150, 250)}) {
+    EXPECT_GT(Count(picture(cv::Rect(at.x - 3, at.y - 3, 7, 7)), kOrange), 5) << at;
+  }
+  EXPECT_EQ(Count(picture(cv::Rect(290, 290, 20, 20)), kGrey), 20 * 20) << "no upright box";
+  EXPECT_EQ(Count(picture(cv::Rect(180, 180, 40, 40)), kGrey), 40 * 40);
+}
+
+TEST(DrawTest, AMaskTintsWhatItCovers) {
+  Detection found{100, 100, 300, 300, 0.9F, 0};
+  found.mask = {{{120, 120}, {200, 120}, {200, 280}, {120, 280}}};
+  const cv::Mat picture = Drawn({640, 480}, {found});
+  EXPECT_EQ(Count(picture(cv::Rect(130, 130, 60, 140)), kGrey), 0);
+  EXPECT_EQ(Count(picture(cv::Rect(210, 130, 80, 140)), kGrey), 80 * 140);
+}
+
+TEST(DrawTest, KeypointsThatAreSeenAreDots) {
+  Detection found{100, 100, 300, 300, 0.9F, 0};
+  found.keypoints = {{150, 150, 0.9F}, {250, 250, 0.1F}};
+  const cv::Mat picture = Drawn({640, 480}, {found});
+  EXPECT_GT(Count(picture(cv::Rect(147, 147, 7, 7)), kOrange), 5);
+  EXPECT_EQ(Count(picture(cv::Rect(240, 240, 20, 20)), kGrey), 20 * 20);
+}
+
+TEST(DrawTest, WhatIsWrittenThereIsTheLabel) {
+  Detection found{50, 100, 350, 250, 0.5F, 0};
+  const cv::Mat with_class = Drawn({400, 300}, {found});
+  found.text = "cat";  // the class's name
+  EXPECT_EQ(cv::norm(Drawn({400, 300}, {found}), with_class, cv::NORM_INF), 0);
+  found.text = "other";
+  EXPECT_GT(cv::norm(Drawn({400, 300}, {found}), with_class, cv::NORM_INF), 0);
+}
+
+TEST(DrawTest, WhatReachesFarBeyondThePictureIsDrawnAllTheSame) {
+  Detection found{0, 0, 40, 30, 0.9F, 0};
+  found.corners = {{-1e9F, -1e9F}, {1e9F, -1e9F}, {1e9F, 1e9F}, {-1e9F, 1e9F}};
+  found.mask = {{{0, 0}, {40, 0}, {40, 30}}};
+  found.keypoints = {{0, 0, 1}, {40, 30, 1}};
+  Drawn({40, 30}, {found});
+  Drawn({1, 1}, {found});
+}
+
 TEST(DrawTest, NothingFoundIsNothingDrawn) {
   EXPECT_EQ(Count(Drawn({64, 48}, {}), kGrey), 64 * 48);
 }
@@ -174,6 +219,18 @@ TEST(DrawTest, ClassesAreWrittenInTheCornerWithBarsAsLongAsTheyAreProbable) {
   EXPECT_GT(longest, 40);
   EXPECT_GT(longest, 3 * shortest);
   EXPECT_GT(Count(picture, {255, 255, 255}), 50);
+}
+
+TEST(DrawTest, ATextIsWrittenInTheCornerWithABar) {
+  cv::Mat picture = Picture({640, 480});
+  const TextLines lines{{"EXIT", 0.8F}};
+  ASSERT_TRUE(Draw(picture, lines).ok());
+  EXPECT_EQ(Count(picture.rowRange(100, 480), kGrey), 640 * 380);
+  EXPECT_GT(Count(picture, {178, 114, 0}), 200);
+  EXPECT_GT(Count(picture, {255, 255, 255}), 50);
+  cv::Mat blank = Picture({640, 480});
+  EXPECT_TRUE(Draw(blank, TextLines{{"", 0}}).ok());
+  EXPECT_EQ(Count(blank, kGrey), 640 * 480);
 }
 
 TEST(DrawTest, NoClassesAreNothingDrawn) {

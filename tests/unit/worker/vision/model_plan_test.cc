@@ -41,26 +41,59 @@ void ExpectFamily(const ModelDescription& model, Family family, std::size_t clas
   EXPECT_EQ(plan->classes, classes);
 }
 
-TEST(FamilyTest, TellsRawHeadsByTheirShape) {
-  ExpectFamily(Model({1, 84, 8400}), Family::kYoloV8, 80);
-  ExpectFamily(Model({1, 84, 8400}, 80), Family::kYoloV8, 80);
-  ExpectFamily(Model({1, 25200, 85}), Family::kYoloV5, 80);
-  ExpectFamily(Model({1, 25200, 85}, 80), Family::kYoloV5, 80);
-  ExpectFamily(Model({1, 25200, 6}, 1), Family::kYoloV5, 1);
-  ExpectFamily(Model({84, 8400}), Family::kYoloV8, 80);
-  // As many anchors as rows, or fewer: only the names can tell.
+// An input of 640 x 480 pixels has 80 x 60 + 40 x 30 + 20 x 15 cells.
+constexpr std::int64_t kCells = 6300;
+
+TEST(FamilyTest, TellsRawHeadsByTheirAnchors) {
+  ExpectFamily(Model({1, 84, kCells}), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 84, kCells}, 80), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 3 * kCells, 85}), Family::kYoloV5, 80);
+  ExpectFamily(Model({1, 3 * kCells, 85}, 80), Family::kYoloV5, 80);
+  ExpectFamily(Model({1, 3 * kCells, 6}, 1), Family::kYoloV5, 1);
+  ExpectFamily(Model({84, kCells}), Family::kYoloV8, 80);
+  // Grids of the strides 4 or 64 besides; 16 and 32 alone.
+  ExpectFamily(Model({1, 84, kCells + 160 * 120}), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 84, kCells + 10 * 8}), Family::kYoloV8, 80);
+  ExpectFamily(Model({1, 84, kCells - 80 * 60}), Family::kYoloV8, 80);
+  // With other numbers of anchors only the names can tell.
   ExpectFamily(Model({1, 84, 21}, 80), Family::kYoloV8, 80);
   ExpectFamily(Model({1, 63, 85}, 80), Family::kYoloV5, 80);
+  EXPECT_TRUE(MakePlan(Model({1, 84, kCells}))->told_by_shape);
+  EXPECT_FALSE(MakePlan(Model({1, 84, kCells}, 80))->told_by_shape);
+}
+
+// Each of these was once answered as a detector.
+TEST(FamilyTest, TablesThatAreNoDetectorsAreNotTold) {
+  for (const Shape& shape : {
+           Shape{1, 300, 84},        // RT-DETR without names
+           Shape{1, 1, 480, 640},    // one plane as large as the picture
+           Shape{1, 1, 120, 160},    // a heat map of one class
+           Shape{1, 480, 640},       //
+           Shape{1, 197, 768},       // tokens
+           Shape{1, 40, 6625},       // a line of text
+           Shape{1, 300, 57},        // finished poses
+           Shape{1, 300, 7},         // finished turned boxes
+           Shape{1, 300, 38},        // finished segments without their prototypes
+           Shape{1, 8400, 85},       // the anchors of another input
+           Shape{1, kCells, 85},     // one anchor a cell: YOLOX or YOLOv6
+           Shape{1, 1, 84, kCells},  //
+           Shape{1, 2000, 6},        // too many rows to be finished
+       }) {
+    const std::string complaint = Complaint(Model(shape));
+    EXPECT_NE(complaint.find("cannot tell its family"), std::string::npos) << complaint;
+    EXPECT_NE(complaint.find("set parameters { key: \"family\""), std::string::npos) << complaint;
+  }
+  EXPECT_NE(Complaint(Model({1, kCells, 85}, 80)).find("cannot tell"), std::string::npos);
 }
 
 TEST(FamilyTest, SettlesOpenLengthsByTheClassNames) {
   ExpectFamily(Model({-1, 84, -1}), Family::kYoloV8, 80);
-  ExpectFamily(Model({-1, -1, 85}), Family::kYoloV5, 80);
+  ExpectFamily(Model({-1, -1, 85}, 80), Family::kYoloV5, 80);
   ExpectFamily(Model({-1, -1, 6}, 80), Family::kNmsFree, 80);
-  EXPECT_NE(Complaint(Model({-1, -1, 6})).find("fits no family; set parameters"),
-            std::string::npos);
-  EXPECT_NE(Complaint(Model({-1, -1, 6}, 1)).find("fits no family"), std::string::npos);
-  EXPECT_NE(Complaint(Model({-1, -1, -1}, 80)).find("fits no family"), std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, 85})).find("cannot tell"), std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, 6})).find("cannot tell"), std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, 6}, 1)).find("cannot tell"), std::string::npos);
+  EXPECT_NE(Complaint(Model({-1, -1, -1}, 80)).find("cannot tell"), std::string::npos);
   ModelDescription told = Model({-1, -1, -1}, 80);
   told.parameters["family"] = "yolov8";
   ExpectFamily(told, Family::kYoloV8, 80);
@@ -78,13 +111,150 @@ TEST(FamilyTest, TellsFinishedBoxes) {
             (std::vector<std::string>{"num_dets", "det_boxes", "det_scores", "det_classes"}));
 }
 
+ModelDescription Segment(Shape table, std::size_t names = 0) {
+  ModelDescription model = Model(std::move(table), names);
+  model.outputs.push_back({"output1", "FP32", {1, 32, 120, 160}});
+  return model;
+}
+
+TEST(FamilyTest, ASecondOutputTellsSegments) {
+  ExpectFamily(Segment({1, 4 + 80 + 32, kCells}, 80), Family::kYoloV8Segment, 80);
+  ExpectFamily(Segment({1, 4 + 80 + 32, kCells}), Family::kYoloV8Segment, 80);
+  EXPECT_EQ(MakePlan(Segment({1, 116, kCells}))->outputs,
+            (std::vector<std::string>{"output0", "output1"}));
+  ExpectFamily(Segment({1, 300, 6 + 32}), Family::kSegmentNmsFree, 0);
+  EXPECT_NE(Complaint(Segment({1, 116, 1234})).find("cannot tell"), std::string::npos);
+  // Names that say that all of it is classes leave nothing for the masks.
+  ExpectFamily(Segment({1, 84, kCells}, 80), Family::kYoloV8, 80);
+  ModelDescription model = Segment({1, 116, kCells});
+  model.parameters["family"] = "yolov8";
+  EXPECT_NE(Complaint(model).find("it is yolov8_segment"), std::string::npos);
+}
+
+TEST(FamilyTest, TheMetadataTellsPosesAndTurnedBoxes) {
+  ModelDescription pose = Model({1, 4 + 1 + 51, kCells}, 1);
+  EXPECT_NE(Complaint(pose).find("cannot tell"), std::string::npos);
+  pose.parameters = {{"task", "pose"}, {"kpt_shape", "[17, 3]"}};
+  ExpectFamily(pose, Family::kYoloV8Pose, 1);
+  EXPECT_EQ(MakePlan(pose)->keypoints, 17U);
+  EXPECT_EQ(MakePlan(pose)->keypoint_values, 3U);
+  pose.outputs[0].shape = {1, 4 + 1 + 8, kCells};
+  pose.parameters["kpt_shape"] = "(4, 2)";
+  ExpectFamily(pose, Family::kYoloV8Pose, 1);
+  EXPECT_EQ(MakePlan(pose)->keypoint_values, 2U);
+  pose.outputs[0].shape = {1, 300, 6 + 51};
+  pose.parameters["kpt_shape"] = "[17, 3]";
+  ExpectFamily(pose, Family::kPoseNmsFree, 1);
+  pose.parameters["family"] = "yolov8";
+  EXPECT_NE(Complaint(pose).find("the model's own task is pose"), std::string::npos);
+
+  ModelDescription obb = Model({1, 4 + 15 + 1, kCells}, 15);
+  EXPECT_NE(Complaint(obb).find("cannot tell"), std::string::npos)
+      << "a label file with a line too few looks the same";
+  obb.parameters["task"] = "obb";
+  ExpectFamily(obb, Family::kYoloV8Obb, 15);
+  obb.outputs[0].shape = {1, 300, 7};
+  ExpectFamily(obb, Family::kObbNmsFree, 15);
+}
+
+TEST(FamilyTest, TheFamilyAloneTellsWhereThereIsNoMetadata) {
+  ModelDescription pose = Model({1, 4 + 1 + 51, kCells});
+  pose.parameters["family"] = "yolov8_pose";
+  ExpectFamily(pose, Family::kYoloV8Pose, 1);
+  EXPECT_EQ(MakePlan(pose)->keypoints, 17U);
+  pose.outputs[0].shape = {1, 6, 6 + 51};
+  pose.parameters["family"] = "pose_nms_free";
+  ExpectFamily(pose, Family::kPoseNmsFree, 0);
+  EXPECT_EQ(MakePlan(pose)->keypoints, 17U);
+  pose.outputs[0].shape = {1, 6, 6 + 50};
+  EXPECT_NE(Complaint(pose).find("kpt_shape"), std::string::npos);
+  ModelDescription obb = Model({1, 4 + 15 + 1, kCells});
+  obb.parameters["family"] = "yolov8_obb";
+  ExpectFamily(obb, Family::kYoloV8Obb, 15);
+}
+
+TEST(FamilyTest, RtDetrIsToldByItsNames) {
+  ExpectFamily(Model({1, 300, 84}, 80), Family::kRtDetr, 80);
+  EXPECT_TRUE(MakePlan(Model({1, 300, 84}, 80))->normalized_boxes);
+  EXPECT_EQ(MakePlan(Model({1, 300, 84}, 80))->input.resize, Resize::kStretch);
+  EXPECT_NE(Complaint(Model({1, kCells, 84}, 80)).find("cannot tell"), std::string::npos)
+      << "a YOLO's table on its side";
+  // Two classes look like finished rows, which only the numbers can tell.
+  ExpectFamily(Model({1, 300, 6}, 2), Family::kNmsFree, 2);
+  ModelDescription two = Model({1, 300, 6}, 2);
+  two.parameters["end2end"] = "False";
+  EXPECT_NE(Complaint(two).find("cannot tell"), std::string::npos);
+  two.parameters["family"] = "rt_detr";
+  ExpectFamily(two, Family::kRtDetr, 2);
+}
+
+TEST(FamilyTest, SsdsAreToldByTheNamesOfTheirOutputs) {
+  ModelDescription model = Model({1, 100, 4}, 90, "detection_boxes");
+  model.outputs.push_back({"detection_classes", "FP32", {1, 100}});
+  model.outputs.push_back({"detection_scores", "FP32", {1, 100}});
+  model.outputs.push_back({"num_detections", "FP32", {1}});
+  model.outputs.push_back({"raw_detection_boxes", "FP32", {1, 1917, 4}});
+  ExpectFamily(model, Family::kSsd, 90);
+  EXPECT_EQ(MakePlan(model)->outputs,
+            (std::vector<std::string>{"detection_boxes", "detection_scores", "detection_classes",
+                                      "num_detections"}));
+  EXPECT_TRUE(MakePlan(model)->corners_y_first);
+  EXPECT_TRUE(MakePlan(model)->normalized_boxes);
+  EXPECT_EQ(MakePlan(model)->first_class, 1);
+  model.parameters["first_class"] = "0";
+  EXPECT_EQ(MakePlan(model)->first_class, 0);
+  model.parameters["first_class"] = "one";
+  EXPECT_NE(Complaint(model).find("first_class is \"one\""), std::string::npos);
+
+  for (const bool named : {true, false}) {
+    ModelDescription vision = Model({-1, 4}, 91, named ? "boxes" : "4711");
+    vision.outputs.push_back({named ? "labels" : "4713", "INT64", {-1}});
+    vision.outputs.push_back({named ? "scores" : "4712", "FP32", {-1}});
+    ExpectFamily(vision, Family::kSsd, 91);
+    EXPECT_FALSE(MakePlan(vision)->normalized_boxes);
+    EXPECT_EQ(MakePlan(vision)->outputs[1], named ? "scores" : "4712");
+    vision.outputs.push_back({"masks", "FP32", {-1, 1, 480, 640}});
+    EXPECT_NE(Complaint(vision).find("cannot tell"), std::string::npos);
+  }
+}
+
+TEST(FamilyTest, BoxesAndScoresInTwoOutputsAreNotRead) {
+  ModelDescription model = Model({1, 300, 4}, 0, "dets");
+  model.outputs.push_back({"labels", "FP32", {1, 300, 91}});
+  EXPECT_NE(Complaint(model).find("cannot tell"), std::string::npos);
+  model.outputs.erase(model.outputs.begin());
+  EXPECT_NE(Complaint(model).find("cannot tell"), std::string::npos)
+      << "and listing one of them is no way out";
+}
+
+TEST(FamilyTest, YoloxHasToBeNamed) {
+  ModelDescription model = Model({1, kCells, 85}, 80);
+  model.parameters["family"] = "yolox";
+  ExpectFamily(model, Family::kYolox, 80);
+  EXPECT_FALSE(MakePlan(model)->input.rgb);
+  EXPECT_EQ(MakePlan(model)->input.scale[0], 1);
+  model.parameters["channels"] = "rgb";
+  EXPECT_TRUE(MakePlan(model)->input.rgb);
+  model.parameters["family"] = "yolov5";
+  ExpectFamily(model, Family::kYoloV5, 80);
+}
+
 TEST(FamilyTest, TellsVectors) {
   ExpectFamily(Model({1, 1000}), Family::kClassification, 1000);
   ExpectFamily(Model({-1, 6}, 6), Family::kClassification, 6);
+  EXPECT_FALSE(MakePlan(Model({1, 6}, 6))->told_by_shape);
+  EXPECT_FALSE(MakePlan(Model({1, 6}, 0, "logits"))->told_by_shape);
+  EXPECT_FALSE(MakePlan(Model({1, 1000}))->told_by_shape);
+  EXPECT_TRUE(MakePlan(Model({1, 136}))->told_by_shape) << "it may be landmarks";
   ExpectFamily(Model({1, 512}, 0, "Image_Embeddings"), Family::kEmbedding, 0);
   ExpectFamily(Model({1, 2048, 1, 1}, 0, "features"), Family::kEmbedding, 0);
   EXPECT_EQ(MakePlan(Model({1, 1000}))->input.resize, Resize::kCrop);
-  EXPECT_EQ(MakePlan(Model({1, 84, 8400}))->input.resize, Resize::kLetterbox);
+  EXPECT_EQ(MakePlan(Model({1, 84, kCells}))->input.resize, Resize::kLetterbox);
+  ModelDescription both = Model({1, 197, 768}, 0, "last_hidden_state");
+  both.outputs.push_back({"pooler_output", "FP32", {1, 768}});
+  ExpectFamily(both, Family::kEmbedding, 0);
+  both.outputs[1].name = "other";
+  EXPECT_NE(Complaint(both).find("cannot tell"), std::string::npos);
 }
 
 TEST(FamilyTest, ABatchingModelsShapesStartWithTheBatch) {
@@ -112,26 +282,27 @@ TEST(FamilyTest, TheParameterOverridesTheShape) {
   EXPECT_NE(Complaint(model).find("needs the outputs num_dets"), std::string::npos);
 }
 
-TEST(FamilyTest, MasksBesideTheDetectionsDoNotMatter) {
-  ModelDescription model = Model({1, 84, 8400});
-  model.outputs.push_back({"protos", "FP32", {1, 32, 160, 160}});
+TEST(FamilyTest, RawHeadsBesideTheDetectionsDoNotMatterWithNames) {
+  ModelDescription model = Model({1, 84, kCells}, 80);
+  model.outputs.push_back({"raw", "FP32", {1, 3, 60, 80, 85}});
   ExpectFamily(model, Family::kYoloV8, 80);
-  model.outputs.push_back({"other", "FP32", {1, 84, 8400}});
-  EXPECT_NE(Complaint(model).find("list only one"), std::string::npos);
+  model.outputs.push_back({"other", "FP32", {1, 84, kCells}});
+  EXPECT_NE(Complaint(model).find("cannot tell"), std::string::npos);
+  model.parameters["family"] = "yolov8";
+  EXPECT_NE(Complaint(model).find("output0 and other are both tables"), std::string::npos);
 }
 
 TEST(FamilyTest, ClassNamesThatDoNotFitAreRefused) {
-  EXPECT_NE(Complaint(Model({1, 84, 8400}, 20)).find("with 20 class names fits no family"),
-            std::string::npos);
+  EXPECT_NE(Complaint(Model({1, 84, kCells}, 20)).find("with 20 class names"), std::string::npos);
   EXPECT_NE(Complaint(Model({1, 1000}, 10)).find("means 1000 classes, but there are 10"),
             std::string::npos);
-  ModelDescription model = Model({1, 84, 8400}, 20);
+  ModelDescription model = Model({1, 84, kCells}, 20);
   model.parameters["family"] = "yolov8";
-  EXPECT_NE(Complaint(model).find("as yolov8 means 80 classes"), std::string::npos);
+  EXPECT_NE(Complaint(model).find("which means 80 classes, but there are 20"), std::string::npos);
 }
 
 TEST(FamilyTest, ReadsTheInputsLayout) {
-  ModelDescription model = Model({1, 84, 8400});
+  ModelDescription model = Model({1, 84, kCells});
   auto plan = MakePlan(model);
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->input_name, "images");
@@ -146,6 +317,7 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
   EXPECT_EQ(WireDatatype(*plan), "FP32");
 
   model.inputs = {{"images", "FP16", {480, 640, 3}}};
+  model.outputs[0].shape = {84, kCells};
   model.parameters = {{"channels", "bgr"}, {"mean", "0.5,0.25,0"}, {"std", "0.5"}};
   plan = MakePlan(model);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -160,7 +332,7 @@ TEST(FamilyTest, ReadsTheInputsLayout) {
 }
 
 TEST(FamilyTest, BoxesAreInPixelsUnlessTheParameterSaysElse) {
-  ModelDescription model = Model({1, 84, 8400});
+  ModelDescription model = Model({1, 84, kCells});
   EXPECT_FALSE(MakePlan(model)->normalized_boxes);
   model.parameters["box_coordinates"] = "normalized";
   ASSERT_TRUE(MakePlan(model).ok()) << MakePlan(model).status();
@@ -179,7 +351,7 @@ TEST(FamilyTest, AParameterThatMakesNoSenseIsRefusedWithTheModelsName) {
                                     {"family", "yolov99"},
                                     {"resize", "no"},
                                     {"input_size", "0x0"}}) {
-    ModelDescription model = Model({1, 84, 8400});
+    ModelDescription model = Model({1, 84, kCells});
     model.parameters[name] = value;
     const std::string complaint = Complaint(model);
     EXPECT_TRUE(complaint.starts_with("model net: ")) << complaint;
@@ -202,6 +374,28 @@ TEST(FamilyTest, BytesOfAnySizeGoAsTheyAre) {
   EXPECT_NE(Complaint(model).find("resize needs an input of fixed size"), std::string::npos);
   model.parameters = {{"scale", "1"}};
   EXPECT_NE(Complaint(model).find("for FP32 and FP16"), std::string::npos);
+}
+
+TEST(FamilyTest, AnInputMayHaveOpenSides) {
+  ModelDescription model = Model({-1, -1, 6}, 80);
+  model.inputs = {{"image", "FP32", {-1, 3, -1, -1}}};
+  EXPECT_NE(Complaint(model).find("or multiple_of"), std::string::npos);
+  model.parameters = {{"multiple_of", "32"}, {"max_side", "960"}};
+  auto plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->input.size, cv::Size(0, 0));
+  EXPECT_EQ(plan->input.max_side, 960);
+  EXPECT_EQ(plan->input.multiple_of, 32);
+  model.inputs = {{"image", "FP32", {-1, 3, 48, -1}}};
+  plan = MakePlan(model);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->input.size, cv::Size(0, 48));
+  model.parameters["max_side"] = "970";
+  EXPECT_NE(Complaint(model).find("max_side is 970, which is not a multiple of 32"),
+            std::string::npos);
+  model.parameters["max_side"] = "960";
+  model.parameters["input_size"] = "960x48";
+  EXPECT_NE(Complaint(model).find("for inputs of open size"), std::string::npos);
 }
 
 TEST(FamilyTest, AModelMayTakeThePicturesFile) {
@@ -229,7 +423,7 @@ TEST(FamilyTest, AModelMayTakeThePicturesFile) {
   model.parameters["input_size"] = "640";
   EXPECT_EQ(Place(MakePlan(model)->input, {1280, 640}).content, cv::Rect(0, 160, 640, 320));
   model.parameters["scale"] = "1";
-  EXPECT_NE(Complaint(model).find("scale, mean, std and max_side are the server's"),
+  EXPECT_NE(Complaint(model).find("scale, mean, std, max_side and multiple_of are the server's"),
             std::string::npos);
   model.parameters = {{"resize", "crop"}};
   EXPECT_NE(Complaint(model).find("resize needs"), std::string::npos);
@@ -267,7 +461,7 @@ TEST(FamilyTest, FloatsOfAnySizeNeedOneSet) {
 }
 
 TEST(FamilyTest, RefusesInputsThatAreNoPicture) {
-  ModelDescription model = Model({1, 84, 8400});
+  ModelDescription model = Model({1, 84, kCells});
   model.inputs.push_back(model.inputs[0]);
   EXPECT_NE(Complaint(model).find("has 2 inputs"), std::string::npos);
   model.inputs.clear();
@@ -283,7 +477,7 @@ TEST(FamilyTest, RefusesInputsThatAreNoPicture) {
 }
 
 TEST(FamilyTest, NoOutputsAndOddOnesAreRefused) {
-  ModelDescription model = Model({1, 84, 8400});
+  ModelDescription model = Model({1, 84, kCells});
   model.outputs.clear();
   EXPECT_NE(Complaint(model).find("cannot tell its family"), std::string::npos);
   EXPECT_NE(Complaint(Model({1, 3, 80, 80, 85})).find("cannot tell its family"), std::string::npos);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "tests/unit/shared/pictures/data.h"
-#include "tests/unit/worker/vision/answers.h"
+#include "tests/unit/worker/vision/families/answers.h"
 
 namespace inferpool::vision {
 namespace {
@@ -85,18 +85,11 @@ TEST_F(PostprocessTest, ClassificationAndEmbeddingGiveTheirOwnResults) {
 }
 
 TEST_F(PostprocessTest, BoxesAreClippedAndThoseWithoutAreaDropped) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float inf = std::numeric_limits<float>::infinity();
   Answer answer;
-  answer.Add("output0", "FP32", {1, 8, 6},
+  answer.Add("output0", "FP32", {1, 3, 6},
              {-50, -50, 500, 500, 0.5F, 1,  // larger than the input: the whole picture
-              10,  10,  10,  30,  0.9F, 1,  // no width
-              30,  30,  20,  40,  0.9F, 1,  // corners swapped
-              10,  0,   30,  5,   0.9F, 1,  // in the padding above the picture
-              nan, 10,  20,  30,  0.9F, 1,  //
-              10,  10,  inf, 30,  0.9F, 1,  //
-              10,  20,  20,  30,  nan,  1,  //
-              10,  20,  20,  30,  inf,  1});
+              10, 10, 10, 30, 0.9F, 1,      // no width
+              10, 0, 30, 5, 0.9F, 1});      // in the padding above the picture
   const auto result =
       Postprocess(PlanFor(Family::kNmsFree, answer), answer.views(), placement_, options_);
   ASSERT_TRUE(result.ok()) << result.status();
@@ -106,6 +99,39 @@ TEST_F(PostprocessTest, BoxesAreClippedAndThoseWithoutAreaDropped) {
   EXPECT_EQ(detections[0].y1, 0);
   EXPECT_EQ(detections[0].x2, 100);
   EXPECT_EQ(detections[0].y2, 60);
+}
+
+TEST_F(PostprocessTest, BoxesThatAreNoneSpoilTheAnswer) {
+  const auto code = [this](std::vector<float> box, bool normalized = false) {
+    box.insert(box.end(), {0.9F, 1});
+    Answer answer;
+    answer.Add("output0", "FP32", {1, 6}, box);
+    ModelPlan plan = PlanFor(Family::kNmsFree, answer);
+    plan.normalized_boxes = normalized;
+    return Postprocess(plan, answer.views(), placement_, options_).status().code();
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float inf = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(code({10, 10, 30, 40}), absl::StatusCode::kOk);
+  EXPECT_EQ(code({nan, 10, 20, 30}), absl::StatusCode::kInternal);
+  EXPECT_EQ(code({10, 10, inf, 30}), absl::StatusCode::kInternal);
+  EXPECT_EQ(code({30, 30, 20, 40}), absl::StatusCode::kFailedPrecondition) << "corners swapped";
+  EXPECT_EQ(code({0.1F, 0.2F, 0.5F, 0.9F}), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code({0.1F, 0.2F, 0.5F, 0.9F}, true), absl::StatusCode::kOk);
+  EXPECT_EQ(code({10, 10, 30, 40}, true), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code({10, 10, 3000, 4000}), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(PostprocessTest, AMisfitSaysWhatToSet) {
+  Answer answer;
+  answer.Add("output0", "FP32", {1, 6}, {10, 10, 30, 40, 17, 1});
+  const absl::Status status =
+      Postprocess(PlanFor(Family::kNmsFree, answer), answer.views(), placement_, options_).status();
+  EXPECT_EQ(
+      std::string(status.message()),
+      "the model's output output0 has the score 17, and scores are 0 to 1; so its outputs are "
+      "not what family nms_free reads: set the parameter \"family\" in config.pbtxt to what "
+      "they are (docs/models.md has the families)");
 }
 
 TEST_F(PostprocessTest, DuplicatesOfFinishedBoxesAreKeptAndTheLimitHolds) {

@@ -28,6 +28,7 @@ TEST(TraceContextTest, ALaterVersionMayBeLonger) {
   EXPECT_TRUE(ParseTraceContext(later + "-what-the-future-brings", ""));
   EXPECT_FALSE(ParseTraceContext(later + ".what", ""));
   EXPECT_FALSE(ParseTraceContext(later + "0", ""));
+  EXPECT_FALSE(ParseTraceContext(later + "-what the", ""));
   EXPECT_FALSE(ParseTraceContext(later + "-\xc3\xa9", "")) << "gRPC could not carry it";
 }
 

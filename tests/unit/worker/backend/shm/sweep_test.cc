@@ -23,6 +23,7 @@ using test::Eventually;
 using test::SharedMemoryFolder;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 class SweepTest : public testing::Test {
  protected:
@@ -93,11 +94,12 @@ TEST_F(SweepTest, TouchesNoOtherDomainsAndNoOtherFiles) {
   const SharedMemoryFolder other;
   (*Arena::Create(other.domain(), 4096))->GiveOut();
   const std::string almost = SegmentPrefix(folder_.domain()) + "0123456789abcdeg";
-  test::WriteFile(SegmentPath(almost), "");
+  const std::string longer = SegmentPrefix(folder_.domain()) + "0123456789abcdef0";
+  for (const std::string& name : {almost, longer}) test::WriteFile(SegmentPath(name), "");
   const Swept swept = Sweep();
   EXPECT_EQ(swept.removed + swept.in_use + swept.left, 0);
   EXPECT_EQ(other.Names().size(), 1U);
-  EXPECT_THAT(folder_.Names(), ElementsAre(almost));
+  EXPECT_THAT(folder_.Names(), UnorderedElementsAre(almost, longer));
 }
 
 // Sweeps of many threads while arenas come and go: each is unregistered once, none that lives.

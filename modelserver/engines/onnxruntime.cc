@@ -1,0 +1,619 @@
+#include "modelserver/engines/onnxruntime.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "modelserver/config/name_list.h"
+#include "modelserver/config/request_check.h"
+#include "modelserver/config/ultralytics.h"
+#include "modelserver/engines/onnx_config.h"
+#include "modelserver/onnxruntime/session.h"
+#include "modelserver/onnxruntime/value.h"
+#include "proto/tensor.h"
+#include "shared/base/log.h"
+#include "shared/base/mutex.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::modelserver {
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+constexpr std::size_t kSmallTensor = 4096;  // in bytes; such a copy costs nothing
+constexpr std::size_t kMaxTrialBytes = std::size_t{256} << 20U;
+constexpr std::chrono::seconds kTrialTime{20};
+constexpr std::size_t kMaxMetadata = 1000;  // of a value that becomes a parameter, in bytes
+
+bool IsFloat(inference::DataType datatype) {
+  return datatype == inference::TYPE_FP16 || datatype == inference::TYPE_BF16 ||
+         datatype == inference::TYPE_FP32 || datatype == inference::TYPE_FP64;
+}
+
+// Whether the runtime may work in memory that a client can change meanwhile.
+bool IsSafeShared(inference::DataType datatype, std::size_t bytes) {
+  return IsFloat(datatype) && bytes > kSmallTensor;
+}
+
+bool IsAligned(inference::DataType datatype, const std::byte* data) {
+  const std::size_t element = ElementSize(datatype);
+  return element == 0 || reinterpret_cast<std::uintptr_t>(data) % element == 0;
+}
+
+// Memory for copies that one run needs, aligned for every type.
+class Copies {
+ public:
+  std::span<std::byte> Make(std::size_t bytes) {
+    memory_.push_back(std::make_unique_for_overwrite<std::byte[]>(bytes));
+    return {memory_.back().get(), bytes};
+  }
+
+  // The tensor, in memory that only this run changes and whose address suits its type.
+  TensorView Safe(const TensorView& tensor) {
+    const bool as_it_is = IsAligned(tensor.datatype, tensor.data.data()) &&
+                          (!tensor.shared || IsSafeShared(tensor.datatype, tensor.data.size()));
+    if (as_it_is) {
+      return tensor;
+    }
+    const std::span<std::byte> copy = Make(tensor.data.size());
+    std::ranges::copy(tensor.data, copy.begin());
+    TensorView safe = tensor;
+    safe.data = copy;
+    safe.shared = false;
+    return safe;
+  }
+
+ private:
+  std::vector<std::unique_ptr<std::byte[]>> memory_;
+};
+
+// A model that is loaded. Its engines share it.
+struct OnnxModel {
+  inference::ModelConfig config;
+  std::unique_ptr<const ort::Session> session;
+  bool row_by_row = false;
+  // For each output of the configuration: whether its dims are what a trial run showed. They
+  // usually hold, but nothing promises it.
+  std::vector<bool> shown = {};
+};
+
+class OnnxEngine : public Engine {
+ public:
+  explicit OnnxEngine(std::shared_ptr<const OnnxModel> model) : model_(std::move(model)) {}
+
+  void Run(std::span<Execution> batch) override {
+    if (model_->row_by_row) {
+      for (Execution& execution : batch) execution.status = RunRows(execution);
+      return;
+    }
+    const absl::Status status = RunTogether(batch);
+    for (Execution& execution : batch) execution.status = status;
+    if (status.ok() || batch.size() == 1 || absl::IsCancelled(status)) {
+      return;
+    }
+    // One of them is at fault. The others have a right to their answers.
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      batch[i].outputs->Clear();
+      batch[i].status = RunTogether(batch.subspan(i, 1));
+    }
+  }
+
+ private:
+  const inference::ModelConfig& config() const { return model_->config; }
+  const ort::Library& library() const { return model_->session->library(); }
+  bool Batches() const { return config().max_batch_size() > 0; }
+  inference::DataType OutputType(int output) const { return config().output(output).data_type(); }
+
+  // The outputs that a request of the batch wants.
+  std::vector<int> Wanted(std::span<const Execution> batch) const {
+    std::vector<int> wanted;
+    for (int i = 0; i < config().output_size(); ++i) {
+      if (std::ranges::any_of(
+              batch, [i](const Execution& execution) { return execution.outputs->Wanted(i); })) {
+        wanted.push_back(i);
+      }
+    }
+    return wanted;
+  }
+
+  absl::Status RunTogether(std::span<Execution> batch) const {
+    Copies copies;
+    std::deque<Shape> shapes;
+    std::vector<TensorView> inputs;
+    std::int64_t rows = 0;
+    for (const Execution& execution : batch) rows += Batches() ? RowsOf(execution.inputs) : 1;
+    for (std::size_t i = 0; i < batch.front().inputs.size(); ++i) {
+      const TensorView& first = batch.front().inputs[i];
+      if (!IsThere(first)) {
+        continue;
+      }
+      if (batch.size() == 1) {
+        inputs.push_back(copies.Safe(first));
+        continue;
+      }
+      Shape& shape = shapes.emplace_back(first.shape.begin(), first.shape.end());
+      shape[0] = rows;
+      inputs.push_back(Join(batch, i, shape, copies));
+    }
+    const std::vector<int> wanted = Wanted(batch);
+    std::vector<ort::Value> outputs(wanted.size());
+    if (batch.size() == 1) {
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        RETURN_IF_ERROR(Place(wanted[i], rows, *batch.front().outputs, outputs[i]));
+      }
+    }
+    const std::vector<bool> placed(Flags(outputs));
+    const TimePoint start = Clock::now();
+    RETURN_IF_ERROR(RunOnce(inputs, wanted, outputs, batch.front().abandoned));
+    const TimePoint end = Clock::now();
+    for (Execution& execution : batch) {
+      execution.infer_start = start;
+      execution.infer_end = end;
+    }
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (!placed[i]) {
+        RETURN_IF_ERROR(HandOut(wanted[i], rows, outputs[i], batch));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static std::vector<bool> Flags(std::span<const ort::Value> values) {
+    std::vector<bool> flags;
+    for (const ort::Value& value : values) flags.push_back(static_cast<bool>(value));
+    return flags;
+  }
+
+  // Input `index` of all requests as one tensor of that shape.
+  static TensorView Join(std::span<const Execution> batch, std::size_t index, const Shape& shape,
+                         Copies& copies) {
+    TensorView joined = batch.front().inputs[index];
+    joined.shape = shape;
+    std::size_t bytes = 0;
+    bool side_by_side = true;
+    const std::byte* next = joined.data.data();
+    for (const Execution& execution : batch) {
+      const TensorView& part = execution.inputs[index];
+      side_by_side = side_by_side && part.data.data() == next && part.shared == joined.shared;
+      bytes += part.data.size();
+      next = part.data.data() + part.data.size();
+    }
+    if (side_by_side) {
+      joined.data = {joined.data.data(), bytes};
+      return copies.Safe(joined);
+    }
+    const std::span<std::byte> all = copies.Make(bytes);
+    auto at = all.begin();
+    for (const Execution& execution : batch) {
+      at = std::ranges::copy(execution.inputs[index].data, at).out;
+    }
+    joined.data = all;
+    joined.shared = false;
+    return joined;
+  }
+
+  // Makes the value of an output over the memory where it is wanted, if its size is known and a
+  // kernel may work there.
+  absl::Status Place(int output, std::int64_t rows, Outputs& outputs, ort::Value& value) const {
+    const inference::ModelOutput& configured = config().output(output);
+    Shape shape(configured.dims().begin(), configured.dims().end());
+    if (model_->shown[static_cast<std::size_t>(output)] ||
+        configured.data_type() == inference::TYPE_STRING || !outputs.Wanted(output) ||
+        std::ranges::find(shape, -1) != shape.end()) {
+      return absl::OkStatus();
+    }
+    if (Batches()) {
+      shape.insert(shape.begin(), rows);
+    }
+    ASSIGN_OR_RETURN(const std::size_t bytes, ByteSize(configured.data_type(), shape));
+    const std::span<const std::byte> shared = outputs.SharedMemory(output);
+    if (!shared.empty() && (!IsSafeShared(configured.data_type(), bytes) ||
+                            !IsAligned(configured.data_type(), shared.data()))) {
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(const std::span<std::byte> memory, outputs.Add(output, shape, bytes));
+    ASSIGN_OR_RETURN(value, ort::Value::Over(library(), configured.data_type(), shape, memory));
+    return absl::OkStatus();
+  }
+
+  absl::Status RunOnce(std::span<const TensorView> inputs, std::span<const int> wanted,
+                       std::span<ort::Value> outputs, const std::stop_token& abandoned) const {
+    std::deque<std::string> names;  // a view's name need not end with a zero
+    std::vector<ort::Value> values;
+    values.reserve(inputs.size());
+    std::vector<ort::Session::Named> named;
+    for (const TensorView& input : inputs) {
+      ASSIGN_OR_RETURN(ort::Value value, MakeValue(input));
+      values.push_back(std::move(value));
+      named.push_back({names.emplace_back(input.name).c_str(), &values.back()});
+    }
+    std::vector<const char*> output_names;
+    for (const int output : wanted) output_names.push_back(config().output(output).name().c_str());
+    return model_->session->Run(named, output_names, outputs, abandoned);
+  }
+
+  absl::StatusOr<ort::Value> MakeValue(const TensorView& input) const {
+    if (input.datatype != inference::TYPE_STRING) {
+      return ort::Value::Over(library(), input.datatype, input.shape, input.data);
+    }
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(input.shape));
+    ASSIGN_OR_RETURN(const std::vector<std::string_view> strings, DecodeBytes(input.data, count));
+    return ort::Value::OfStrings(library(), input.shape, strings);
+  }
+
+  // An output that the runtime made, checked against the configuration.
+  struct Made {
+    Shape shape;
+    std::span<const std::byte> data;
+    std::string strings = {};  // instead of `data`, for TYPE_STRING
+  };
+  absl::StatusOr<Made> Read(int output, std::int64_t rows, const ort::Value& value) const {
+    const inference::ModelOutput& configured = config().output(output);
+    ASSIGN_OR_RETURN(ort::Value::Contents contents, value.Read(library()));
+    Shape expected(configured.dims().begin(), configured.dims().end());
+    if (model_->shown[static_cast<std::size_t>(output)]) {
+      std::ranges::fill(expected, -1);
+    }
+    if (Batches()) {
+      expected.insert(expected.begin(), rows);
+    }
+    // A file that leaves the number of dimensions open has a configuration without any.
+    const bool fits =
+        (configured.dims().empty() && !Batches()) ||
+        std::ranges::equal(contents.shape, expected, [](std::int64_t size, std::int64_t wanted) {
+          return wanted == -1 || size == wanted;
+        });
+    if (contents.datatype != configured.data_type() || !fits) {
+      return absl::InternalError(
+          fmt::format("output '{}' is {} {}, expected {} {}", configured.name(),
+                      DatatypeName(contents.datatype), ShapeText(contents.shape),
+                      DatatypeName(configured.data_type()), ShapeText(expected)));
+    }
+    Made made{.shape = std::move(contents.shape), .data = contents.data};
+    if (contents.datatype == inference::TYPE_STRING) {
+      ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(made.shape));
+      RETURN_IF_ERROR(
+          value.AppendStrings(library(), static_cast<std::size_t>(count), made.strings));
+    }
+    return made;
+  }
+
+  // Gives each request its rows of an output.
+  absl::Status HandOut(int output, std::int64_t rows, const ort::Value& value,
+                       std::span<Execution> batch) const {
+    ASSIGN_OR_RETURN(const Made made, Read(output, rows, value));
+    const bool strings = OutputType(output) == inference::TYPE_STRING;
+    std::span<const std::byte> rest = strings ? std::as_bytes(std::span(made.strings)) : made.data;
+    if (batch.size() == 1) {
+      return batch.front().outputs->Put(output, made.shape, rest);
+    }
+    ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(made.shape));
+    std::vector<std::string_view> elements;
+    if (strings) {
+      ASSIGN_OR_RETURN(elements, DecodeBytes(rest, count));
+    }
+    const std::size_t row_bytes = rest.size() / static_cast<std::size_t>(rows);
+    const auto row_elements = static_cast<std::size_t>(count / rows);
+    std::size_t element = 0;
+    for (Execution& execution : batch) {
+      Shape shape = made.shape;
+      shape[0] = RowsOf(execution.inputs);
+      std::size_t bytes = row_bytes * static_cast<std::size_t>(shape[0]);
+      if (strings) {
+        bytes = 0;
+        const std::size_t end = element + row_elements * static_cast<std::size_t>(shape[0]);
+        for (; element < end; ++element) bytes += sizeof(std::uint32_t) + elements[element].size();
+      }
+      RETURN_IF_ERROR(execution.outputs->Put(output, shape, rest.first(bytes)));
+      rest = rest.subspan(bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  // Runs each row of a request on its own.
+  absl::Status RunRows(Execution& execution) const {
+    const std::int64_t rows = RowsOf(execution.inputs);
+    Copies copies;
+    std::vector<std::vector<TensorView>> of_rows(static_cast<std::size_t>(rows));
+    std::deque<Shape> shapes;
+    for (const TensorView& input : execution.inputs) {
+      if (!IsThere(input)) {
+        continue;
+      }
+      Shape& shape = shapes.emplace_back(input.shape.begin(), input.shape.end());
+      shape[0] = 1;
+      const TensorView safe = copies.Safe(input);
+      ASSIGN_OR_RETURN(const std::vector<std::span<const std::byte>> parts, Rows(safe, rows));
+      for (std::size_t row = 0; row < parts.size(); ++row) {
+        TensorView view = safe;
+        view.shape = shape;
+        view.data = parts[row];
+        of_rows[row].push_back(copies.Safe(view));
+      }
+    }
+    const std::vector<int> wanted = Wanted({&execution, 1});
+    std::vector<Shape> made_shapes(wanted.size());
+    std::vector<std::string> made_rows(wanted.size());
+    execution.infer_start = Clock::now();
+    for (const std::vector<TensorView>& inputs : of_rows) {
+      std::vector<ort::Value> outputs(wanted.size());
+      RETURN_IF_ERROR(RunOnce(inputs, wanted, outputs, execution.abandoned));
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        ASSIGN_OR_RETURN(const Made made, Read(wanted[i], 1, outputs[i]));
+        if (!made_shapes[i].empty() && made_shapes[i] != made.shape) {
+          return absl::InternalError(fmt::format("output '{}' differs in shape between rows",
+                                                 config().output(wanted[i]).name()));
+        }
+        made_shapes[i] = made.shape;
+        made_rows[i].append(reinterpret_cast<const char*>(made.data.data()), made.data.size());
+        made_rows[i] += made.strings;
+      }
+    }
+    execution.infer_end = Clock::now();
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      made_shapes[i][0] = rows;
+      RETURN_IF_ERROR(execution.outputs->Put(wanted[i], made_shapes[i],
+                                             std::as_bytes(std::span(made_rows[i]))));
+    }
+    return absl::OkStatus();
+  }
+
+  // The data of each row.
+  static absl::StatusOr<std::vector<std::span<const std::byte>>> Rows(const TensorView& input,
+                                                                      std::int64_t rows) {
+    const auto count = static_cast<std::size_t>(rows);
+    std::vector<std::span<const std::byte>> parts;
+    if (input.datatype != inference::TYPE_STRING) {
+      const std::size_t bytes = input.data.size() / count;
+      for (std::size_t i = 0; i < count; ++i) parts.push_back(input.data.subspan(i * bytes, bytes));
+      return parts;
+    }
+    ASSIGN_OR_RETURN(const std::int64_t elements, ElementCount(input.shape));
+    ASSIGN_OR_RETURN(const std::vector<std::string_view> strings,
+                     DecodeBytes(input.data, elements));
+    std::size_t start = 0;
+    for (std::size_t row = 0; row < count; ++row) {
+      std::size_t bytes = 0;
+      for (std::size_t i = 0; i < strings.size() / count; ++i) {
+        bytes += sizeof(std::uint32_t) + strings[row * (strings.size() / count) + i].size();
+      }
+      parts.push_back(input.data.subspan(start, bytes));
+      start += bytes;
+    }
+    return parts;
+  }
+
+  const std::shared_ptr<const OnnxModel> model_;
+};
+
+// What a trial run with so many rows showed.
+struct Trial {
+  absl::Status status;
+  std::vector<Shape> shapes = {};  // of the outputs
+};
+
+// Whether a trial can be made: the inputs' sizes are known, and any numbers will do.
+bool CanTry(const inference::ModelConfig& config) {
+  std::size_t bytes = 0;
+  for (const inference::ModelInput& input : config.input()) {
+    const auto size = ByteSize(input.data_type(),
+                               {input.dims().data(), static_cast<std::size_t>(input.dims_size())});
+    if (!(IsFloat(input.data_type()) || input.data_type() == inference::TYPE_UINT8) ||
+        input.optional() || !size.ok() || *size > kMaxTrialBytes) {
+      return false;
+    }
+    bytes += 2 * *size;
+  }
+  return bytes <= kMaxTrialBytes;
+}
+
+// Runs the model on zeros, or on noise: small numbers of any floating-point type.
+Trial TryRows(const std::shared_ptr<const OnnxModel>& model, std::int64_t rows, bool noise,
+              const std::stop_token& time_is_up) {
+  const inference::ModelConfig& config = model->config;
+  std::deque<Shape> shapes;
+  std::deque<std::string> data;
+  std::vector<TensorView> inputs;
+  for (const inference::ModelInput& input : config.input()) {
+    Shape& shape = shapes.emplace_back(input.dims().begin(), input.dims().end());
+    if (config.max_batch_size() > 0) {
+      shape.insert(shape.begin(), rows);
+    }
+    std::string& bytes = data.emplace_back(ByteSize(input.data_type(), shape).value(), '\0');
+    const std::size_t element = ElementSize(input.data_type());
+    for (std::size_t i = 0; noise && i < bytes.size(); ++i) {
+      // The high byte of a number from about 0 to 1, and any lower ones.
+      const bool high = i % element == element - 1;
+      bytes[i] = static_cast<char>(high && element > 1 ? 0x3a + i / element % 4
+                                                       : (i * 2654435761U) >> 24U & 0x7fU);
+    }
+    inputs.push_back({.name = input.name(),
+                      .datatype = input.data_type(),
+                      .shape = shape,
+                      .data = std::as_bytes(std::span(bytes))});
+  }
+  Outputs outputs(config);
+  for (int i = 0; i < config.output_size(); ++i) outputs.Want(i);
+  Execution execution{.inputs = inputs, .outputs = &outputs, .status = {}, .abandoned = time_is_up};
+  OnnxEngine(model).Run({&execution, 1});
+  Trial trial{.status = execution.status};
+  for (const Outputs::Output& output : outputs.wanted()) trial.shapes.push_back(output.shape);
+  return trial;
+}
+
+// Fills the sizes that the configuration leaves open with those that the trials showed, where they
+// agree. A size of 0 depends on what was found in the input.
+void LearnSizes(const std::vector<Trial>& trials, OnnxModel& model) {
+  const std::size_t skipped = model.config.max_batch_size() > 0 ? 1 : 0;
+  for (int i = 0; i < model.config.output_size(); ++i) {
+    inference::ModelOutput& output = *model.config.mutable_output(i);
+    const auto at = static_cast<std::size_t>(i);
+    for (int dim = 0; dim < output.dims_size(); ++dim) {
+      const std::size_t axis = static_cast<std::size_t>(dim) + skipped;
+      std::set<std::int64_t> sizes;
+      for (const Trial& trial : trials) {
+        sizes.insert(axis < trial.shapes[at].size() ? trial.shapes[at][axis] : 0);
+      }
+      if (output.dims(dim) == -1 && sizes.size() == 1 && *sizes.begin() > 0) {
+        output.set_dims(dim, *sizes.begin());
+        model.shown[at] = true;
+      }
+    }
+  }
+}
+
+// Stops a source after some time, unless it ends before.
+class Alarm {
+ public:
+  explicit Alarm(Clock::duration time)
+      : thread_([this, time](const std::stop_token& ended) {
+          Mutex mutex;
+          std::condition_variable_any wake;
+          MutexLock lock(mutex);
+          if (!wake.wait_for(lock.native(), ended, time, [&] { return ended.stop_requested(); })) {
+            rings_.request_stop();
+          }
+        }) {}
+
+  std::stop_token rings() const { return rings_.get_token(); }
+
+ private:
+  std::stop_source rings_;
+  std::jthread thread_;  // last: it uses the other
+};
+
+// Runs the model a few times, and notes what that shows. The run's error when it cannot run at all.
+// A model that takes too long for that is served as its file says.
+absl::Status TryModel(OnnxModel& model) {
+  // The trials share what they run with their engines, but only until they end.
+  const auto borrowed = std::shared_ptr<const OnnxModel>(std::shared_ptr<void>(), &model);
+  const Alarm alarm(kTrialTime);
+  const std::stop_token late = alarm.rings();
+  std::vector<Trial> trials;
+  absl::Status failed;
+  for (const bool noise : {false, true}) {
+    Trial trial = TryRows(borrowed, 1, noise, late);
+    if (trial.status.ok()) {
+      trials.push_back(std::move(trial));
+    } else {
+      failed = trial.status;
+    }
+  }
+  const bool batches = model.config.max_batch_size() > 1 && !model.row_by_row;
+  const bool joins = !batches || TryRows(borrowed, 2, true, late).status.ok();
+  if (late.stop_requested()) {
+    log::Info("a trial run of the model takes too long", {{"model", model.config.name()}});
+    return absl::OkStatus();
+  }
+  if (trials.empty()) {
+    return failed;
+  }
+  if (!joins) {
+    model.row_by_row = true;
+    log::Info("the rows of a batch run one by one, because the model cannot run two at once",
+              {{"model", model.config.name()}});
+  }
+  LearnSizes(trials, model);
+  return absl::OkStatus();
+}
+
+// Adds what Ultralytics' exports say of themselves and whoever reads the outputs has to know.
+void AddMetadata(const ort::Session& session, inference::ModelConfig& config) {
+  for (const char* key : {"task", "end2end", "kpt_shape"}) {
+    const std::optional<std::string> value = session.Metadata(key);
+    if (value && !value->empty() && value->size() <= kMaxMetadata && IsUtf8(*value) &&
+        !config.parameters().contains(key)) {
+      (*config.mutable_parameters())[key].set_string_value(*value);
+    }
+  }
+}
+
+OnnxDescription Describe(const ort::Session& session) {
+  OnnxDescription file{.inputs = session.inputs(), .outputs = session.outputs()};
+  if (const std::optional<std::string> size = session.Metadata("imgsz")) {
+    file.picture_size = ParseUltralyticsSize(*size);
+  }
+  return file;
+}
+
+bool HasOpenInput(const inference::ModelConfig& config) {
+  return std::ranges::any_of(config.input(), [](const inference::ModelInput& input) {
+    return std::ranges::find(input.dims(), -1) != input.dims().end();
+  });
+}
+
+absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path& file,
+                                                     ort::SessionSettings settings,
+                                                     const inference::ModelConfig& given,
+                                                     bool may_batch) {
+  ASSIGN_OR_RETURN(std::unique_ptr<const ort::Session> session, ort::Session::Open(file, settings));
+  auto model = std::make_unique<OnnxModel>();
+  model->config = given;
+  OnnxDescription described = Describe(*session);
+  RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
+  ASSIGN_OR_RETURN(settings.sizes, NamedSizes(described, model->config));
+  settings.plan_memory = settings.shrink_memory = false;
+  if (HasOpenInput(model->config)) {
+    settings.shrink_memory = true;
+  } else {
+    settings.plan_memory = true;
+  }
+  if (!settings.sizes.empty() || settings.shrink_memory) {
+    // Loaded again, now that its sizes are known: the runtime plans better with them.
+    session.reset();
+    ASSIGN_OR_RETURN(session, ort::Session::Open(file, settings));
+    described = Describe(*session);
+    model->config = given;
+    RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
+  }
+  model->session = std::move(session);
+  model->row_by_row = RunsRowByRow(described, model->config);
+  model->shown.resize(static_cast<std::size_t>(model->config.output_size()));
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedModel> LoadOnnx(const std::filesystem::path& version_folder,
+                                     inference::ModelConfig config) {
+  if (config.default_model_filename().empty()) {
+    config.set_default_model_filename("model.onnx");
+  }
+  const std::filesystem::path name = config.default_model_filename();
+  if (name.filename() != name) {
+    return InvalidArgument("default_model_filename is not a plain file name");
+  }
+  ASSIGN_OR_RETURN(const ort::SessionSettings settings, SettingsOf(config));
+  CompleteInstances(settings, std::thread::hardware_concurrency(), config);
+  const std::filesystem::path file = version_folder / name;
+  ASSIGN_OR_RETURN(std::unique_ptr<OnnxModel> model, LoadModel(file, settings, config, true));
+  if (CanTry(model->config)) {
+    if (const absl::Status tried = TryModel(*model); !tried.ok()) {
+      return InvalidArgument("{}: {}", file.string(), Message(tried));
+    }
+  }
+  AddMetadata(*model->session, model->config);
+  LoadedModel loaded{.config = model->config};
+  loaded.class_names = ParseNameList(model->session->Metadata("names").value_or(""));
+  loaded.make_engine = [shared = std::shared_ptr<const OnnxModel>(std::move(model))](
+                           const inference::ModelConfig& /*config*/) {
+    return absl::StatusOr<std::unique_ptr<Engine>>(std::make_unique<OnnxEngine>(shared));
+  };
+  return loaded;
+}
+
+}  // namespace inferpool::modelserver

@@ -1,0 +1,151 @@
+#include "modelserver/onnxruntime/library.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "shared/base/log.h"
+#include "shared/base/mutex.h"
+#include "shared/base/utf8.h"
+
+namespace inferpool::ort {
+namespace {
+
+constexpr std::size_t kMaxText = 1000;  // of what the library says, in bytes
+
+constexpr std::string_view kWhatToDo =
+    "ops/run installs it where npm is; or name its file in modelserver.onnxruntime";
+
+// The library's messages. An error of a run or of a load is the status of the call as well, so only
+// the environment's own errors are ours.
+void LogMessage(void* /*parameter*/, LoggingLevel severity, const char* category,
+                const char* log_id, const char* /*code_location*/, const char* message) {
+  const std::string text = Utf8Text(message == nullptr ? "" : message, kMaxText);
+  const std::string model = Utf8Text(log_id == nullptr ? "" : log_id, kMaxText);
+  const log::Fields fields = {
+      {"model", model}, {"category", category == nullptr ? "" : category}, {"message", text}};
+  if (severity >= kError) {
+    log::Warning("onnxruntime", fields);
+  } else if (severity == kWarning) {
+    log::Info("onnxruntime", fields);
+  } else {
+    log::Debug("onnxruntime", fields);
+  }
+}
+
+absl::Status Unavailable(std::string_view why) {
+  return absl::UnavailableError(
+      fmt::format("ONNX Runtime cannot be loaded ({}): {}", why, kWhatToDo));
+}
+
+std::string FoundLibrary() {
+  constexpr const char* kName = "libonnxruntime.so.1";
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  std::filesystem::path beside = program.parent_path() / "onnxruntime" / kName;
+  return std::filesystem::exists(beside, error) ? beside.string() : kName;
+}
+
+// Guards the library's path until it is loaded, and the library.
+struct Process {
+  Mutex mutex;
+  std::string file ABSL_GUARDED_BY(mutex);
+  std::unique_ptr<const absl::StatusOr<std::unique_ptr<const Library>>> library
+      ABSL_GUARDED_BY(mutex);
+};
+
+Process& TheProcess() {
+  static auto* process = new Process;  // never ends, as the library does not
+  return *process;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const Library>> Library::Load(const std::string& file) {
+  // RTLD_DEEPBIND would keep its symbols apart from ours, but it exports none but its entry point.
+  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): of this thread, in glibc
+    return Unavailable(why == nullptr ? "no reason given" : why);
+  }
+  const auto entry = reinterpret_cast<GetApiBase>(dlsym(handle, kEntryPoint));
+  const OrtApiBase* base = entry == nullptr ? nullptr : entry();
+  if (base == nullptr) {
+    return Unavailable(fmt::format("{} has no {}", file, kEntryPoint));
+  }
+  const std::string version = base->get_version_string();
+  const ApiTable table = base->get_api(kApiVersion);
+  if (table == nullptr) {
+    return Unavailable(
+        fmt::format("{} is version {}, at least 1.{} is needed", file, version, kApiVersion));
+  }
+  std::unique_ptr<Library> library(new Library(table, version));
+  if (const absl::Status status = library->MakeEnvironment(); !status.ok()) {
+    return Unavailable(Message(status));
+  }
+  log::Info("onnxruntime loaded", {{"file", file}, {"version", version}});
+  return library;
+}
+
+absl::Status Library::MakeEnvironment() {
+  const LoggingLevel level = log::Enabled(log::Level::kDebug) ? kInfo : kWarning;
+  RETURN_IF_ERROR(
+      Check(api_(kCreateEnvWithCustomLogger, LogMessage, nullptr, level, "", &environment_)));
+  RETURN_IF_ERROR(Check(api_(kDisableTelemetryEvents, environment_)));
+  RETURN_IF_ERROR(Check(api_(kGetAllocatorWithDefaultOptions, &allocator_)));
+  RETURN_IF_ERROR(Check(api_(kCreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &memory_)));
+
+  // 1: it grows by what is asked for, and not by powers of two.
+  constexpr std::array<const char*, 1> kKeys = {"arena_extend_strategy"};
+  constexpr std::array<std::size_t, 1> kValues = {1};
+  OrtArenaCfg* arena = nullptr;
+  RETURN_IF_ERROR(
+      Check(api_(kCreateArenaCfgV2, kKeys.data(), kValues.data(), kKeys.size(), &arena)));
+  const Handle<OrtArenaCfg, kReleaseArenaCfg> arena_owner(arena, {&api_});
+  OrtMemoryInfo* arena_memory = nullptr;
+  RETURN_IF_ERROR(
+      Check(api_(kCreateCpuMemoryInfo, kArenaAllocator, kDefaultMemory, &arena_memory)));
+  const Handle<OrtMemoryInfo, kReleaseMemoryInfo> memory_owner(arena_memory, {&api_});
+  return Check(api_(kCreateAndRegisterAllocator, environment_, arena_memory, arena));
+}
+
+absl::Status Library::Check(OrtStatus* status) const {
+  if (status == nullptr) {
+    return absl::OkStatus();
+  }
+  const Handle<OrtStatus, kReleaseStatus> owner(status, {&api_});
+  const ErrorCode code = api_(kGetErrorCode, status);
+  const std::string_view said = api_(kGetErrorMessage, status);
+  const std::string text = fmt::format("ONNX Runtime: {}", Utf8Text(said, kMaxText));
+  if (said.find("bad_alloc") != std::string_view::npos ||
+      said.find("Failed to allocate memory") != std::string_view::npos) {
+    return absl::ResourceExhaustedError(text);
+  }
+  return code == kInvalidArgument ? absl::InvalidArgumentError(text) : absl::InternalError(text);
+}
+
+void UseLibrary(const std::string& file) {
+  Process& process = TheProcess();
+  const MutexLock lock(process.mutex);
+  process.file = file;
+}
+
+absl::StatusOr<const Library*> Runtime() {
+  Process& process = TheProcess();
+  const MutexLock lock(process.mutex);
+  if (process.library == nullptr) {
+    process.library = std::make_unique<const absl::StatusOr<std::unique_ptr<const Library>>>(
+        Library::Load(process.file.empty() ? FoundLibrary() : process.file));
+  }
+  if (!process.library->ok()) {
+    return process.library->status();
+  }
+  return (*process.library)->get();
+}
+
+}  // namespace inferpool::ort

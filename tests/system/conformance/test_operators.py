@@ -1,0 +1,69 @@
+"""ONNX nets of one operator each, served over gRPC, against numpy.
+
+The server's heap is poisoned (glibc's MALLOC_PERTURB_), so that an output which no kernel writes
+would be seen, and not be zeros by chance.
+"""
+
+import os
+import unittest
+
+import numpy as np
+
+from kserve import pb
+from operator_nets import nets
+from serving import ServerTest, threads
+
+POISON = 0xA5
+
+
+class OperatorTests(ServerTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.nets = list(nets())
+        os.environ["MALLOC_PERTURB_"] = str(POISON)
+        cls.addClassCleanup(os.environ.pop, "MALLOC_PERTURB_")
+        cls.MODELS = {"empty": 'backend: "identity" max_batch_size: 0\n'
+                               'input { name: "INPUT0" data_type: TYPE_FP32 dims: [ -1 ] }\n'
+                               'output { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ -1 ] }'}
+        cls.OPTIONS = ("--model-control-mode", "explicit")
+        super().setUpClass()
+        for each in cls.nets:
+            folder = cls.server.repository / each.name / "1"
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(each.model)
+
+    maxDiff = None
+
+    def test_there_are_enough(self):
+        names = [each.name for each in self.nets]
+        self.assertGreaterEqual(len(names), 200)
+        self.assertEqual(len(names), len(set(names)))
+
+    def test_each_answers_as_numpy_does(self):
+        with threads(4) as pool:
+            failures = list(filter(None, pool.map(self.failure_of, self.nets)))
+        self.assertEqual([], failures)
+
+    def failure_of(self, each):
+        """What is wrong with the net's answer; None: nothing."""
+        try:
+            self.client.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=each.name),
+                                            timeout=60)
+            answers = self.client.infer(each.name, {name: array for name, array in each.inputs.items()
+                                                    if array is not None})
+        except Exception as error:  # whatever it is: the others are to be tried as well
+            return f"{each.name}: {getattr(error, 'details', lambda: error)()}"
+        for name, expected in each.expected.items():
+            answer = answers[name]
+            if answer.shape != expected.shape or answer.dtype != expected.dtype:
+                return (f"{each.name}: {name} is {answer.dtype}{answer.shape}, "
+                        f"expected {expected.dtype}{expected.shape}")
+            tolerance = 1e-2 if expected.dtype == np.float16 else 1e-4
+            if not np.allclose(answer.astype(np.float64), expected.astype(np.float64), tolerance,
+                               tolerance):
+                return f"{each.name}: {name} is {answer.ravel()[:8]}, expected {expected.ravel()[:8]}"
+        return None
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,394 @@
+#include "worker/vision/families/yolo_decoders.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "shared/base/status.h"
+#include "worker/vision/families/boxes.h"
+
+namespace inferpool::vision {
+namespace {
+
+// What a plan's shape promised and the answer does not keep.
+absl::Status WrongLength(const ModelPlan& plan, std::size_t length, std::size_t around) {
+  return absl::InternalError(
+      fmt::format("the model's output {} has {} values an anchor, which is not {} + {} classes",
+                  plan.outputs.front(), length, around, plan.classes));
+}
+
+absl::Status CheckClasses(const ModelPlan& plan, std::size_t length, std::size_t around) {
+  const bool fits = length > around && (plan.classes == 0 || length - around == plan.classes);
+  return fits ? absl::OkStatus() : WrongLength(plan, length, around);
+}
+
+Candidate FromCentre(float cx, float cy, float width, float height, float confidence, int class_id,
+                     std::size_t anchor) {
+  return {cx - width / 2,
+          cy - height / 2,
+          cx + width / 2,
+          cy + height / 2,
+          confidence,
+          class_id,
+          static_cast<std::uint32_t>(anchor)};
+}
+
+// Some anchors' best class so far.
+constexpr std::size_t kBlock = 1024;
+struct Best {
+  std::array<float, kBlock> score;
+  std::array<int, kBlock> class_id;
+};
+
+constexpr int kNone = -1;
+
+// Takes two classes at a time, so that the block's best are read and written half as often; a sole
+// class comes twice. Returns whether a score is below the least that a score may be, or not a
+// number.
+bool FindBestOfTwo(const float* first, const float* second, int first_id, int second_id,
+                   std::size_t anchors, Best& best) {
+  int odd = 0;
+  for (std::size_t i = 0; i < anchors; ++i) {
+    const float a = first[i];
+    const float b = second[i];
+    odd |= static_cast<int>(!(a >= -kScoreSlack)) | static_cast<int>(!(b >= -kScoreSlack));
+    const float larger = b > a ? b : a;
+    const int larger_id = b > a ? second_id : first_id;
+    const bool better = larger > best.score[i];
+    best.score[i] = better ? larger : best.score[i];
+    best.class_id[i] = better ? larger_id : best.class_id[i];
+  }
+  return odd != 0;
+}
+
+// Walks the classes' rows over one block of anchors, so that memory is read in order and the block
+// stays in the first-level cache. Starting at the threshold spares a pass. Returns as above.
+bool FindBestClasses(const Numbers& head, std::size_t classes, std::size_t first_anchor,
+                     std::size_t anchors, float confidence, Best& best) {
+  best.score.fill(confidence);
+  best.class_id.fill(kNone);
+  bool odd = false;
+  for (std::size_t at = 0; at < classes; at += 2) {
+    const std::size_t next = std::min(at + 1, classes - 1);
+    const bool found = FindBestOfTwo(head.Row(4 + at).data() + first_anchor,
+                                     head.Row(4 + next).data() + first_anchor, static_cast<int>(at),
+                                     static_cast<int>(next), anchors, best);
+    odd = odd || found;
+  }
+  return odd;
+}
+
+// What is wrong with a score, when one is known to be.
+absl::Status FindWrongScore(const ModelPlan& plan, const Numbers& head, std::size_t classes) {
+  for (std::size_t row = 4; row < 4 + classes; ++row) {
+    for (const float score : head.Row(row)) {
+      RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), score));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The units of the boxes show in all anchors, whether or not anything was found: their centres are
+// all over the input.
+absl::Status CheckUnits(const ModelPlan& plan, float farthest_centre, std::size_t anchors) {
+  constexpr std::size_t kEnough = 16;
+  constexpr float kMaxNormalized = 2;
+  if (anchors < kEnough || plan.normalized_boxes == (farthest_centre <= kMaxNormalized)) {
+    return absl::OkStatus();
+  }
+  return Misfit(plan,
+                "the centres of the boxes in the model's output {} reach to {:.6g}, and "
+                "box_coordinates are taken for \"{}\"",
+                plan.outputs.front(), farthest_centre,
+                plan.normalized_boxes ? "normalized" : "pixel");
+}
+
+// A class that is found nearly everywhere is no class, but another number that stands there.
+absl::Status CheckRare(const ModelPlan& plan, const Candidates& candidates, std::size_t anchors) {
+  constexpr std::size_t kEnough = 64;
+  constexpr float kSure = 0.25F;
+  if (anchors < kEnough || candidates.size() <= anchors / 2) {
+    return absl::OkStatus();
+  }
+  const auto sure =
+      std::count_if(candidates.begin(), candidates.end(),
+                    [](const Candidate& candidate) { return candidate.confidence > kSure; });
+  if (static_cast<std::size_t>(sure) <= anchors / 2) {
+    return absl::OkStatus();
+  }
+  return Misfit(plan, "the model's output {} has scores above {} at {} of {} anchors",
+                plan.outputs.front(), kSure, sure, anchors);
+}
+
+absl::Status CheckGrids(const ModelPlan& plan, std::size_t anchors, cv::Size input, int per_cell) {
+  if (!plan.told_by_shape || FitsGrids(static_cast<std::int64_t>(anchors), input, per_cell)) {
+    return absl::OkStatus();
+  }
+  return Misfit(plan, "the model's output {} has {} anchors, which is not what {} x {} pixels give",
+                plan.outputs.front(), anchors, input.width, input.height);
+}
+
+float Largest(std::span<const float> values) {
+  float largest = 0;
+  for (const float value : values) {
+    largest = value > largest ? value : largest;
+  }
+  return largest;
+}
+
+// The best class of an anchor, or kNone when it does not reach `confidence` with the objectness.
+absl::StatusOr<int> BestClass(const ModelPlan& plan, std::span<const float> scores,
+                              float objectness, float confidence, float& best) {
+  best = confidence;
+  int class_id = kNone;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), scores[i]));
+    const float score = objectness * scores[i];
+    if (score > best) {
+      best = score;
+      class_id = static_cast<int>(i);
+    }
+  }
+  return class_id;
+}
+
+// The rows [anchors, 5 + classes] of YOLOv5 and YOLOX, whose boxes `box_of` reads.
+template <typename BoxOf>
+absl::StatusOr<Candidates> ReadRows(const ModelPlan& plan, const Numbers& head, float confidence,
+                                    const BoxOf& box_of) {
+  Candidates candidates;
+  for (std::size_t anchor = 0; anchor < head.shape()[0]; ++anchor) {
+    const std::span<const float> values = head.Row(anchor);
+    const float objectness = values[4];
+    if (!(objectness > confidence)) {
+      RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), objectness));
+      continue;
+    }
+    RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), objectness));
+    float best = 0;
+    ASSIGN_OR_RETURN(const int class_id,
+                     BestClass(plan, values.subspan(5), objectness, confidence, best));
+    if (class_id != kNone) {
+      candidates.push_back(box_of(values, best, class_id, anchor));
+    }
+  }
+  RETURN_IF_ERROR(CheckRare(plan, candidates, head.shape()[0]));
+  return candidates;
+}
+
+}  // namespace
+
+absl::StatusOr<Candidates> ReadYoloV8(const ModelPlan& plan, const Numbers& head,
+                                      std::size_t behind, float confidence, cv::Size input) {
+  RETURN_IF_ERROR(CheckClasses(plan, head.shape()[0], 4 + behind));
+  const std::size_t anchors = head.shape()[1];
+  const std::size_t classes = head.shape()[0] - 4 - behind;
+  RETURN_IF_ERROR(CheckGrids(plan, anchors, input, 1));
+  RETURN_IF_ERROR(CheckUnits(plan, std::max(Largest(head.Row(0)), Largest(head.Row(1))), anchors));
+
+  Candidates candidates;
+  Best best;
+  for (std::size_t first = 0; first < anchors; first += kBlock) {
+    const std::size_t length = std::min(kBlock, anchors - first);
+    if (FindBestClasses(head, classes, first, length, confidence, best)) {
+      RETURN_IF_ERROR(FindWrongScore(plan, head, classes));
+    }
+    for (std::size_t i = 0; i < length; ++i) {
+      if (best.class_id[i] != kNone) {
+        if (best.score[i] > 1) {
+          RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), best.score[i]));
+        }
+        const std::size_t anchor = first + i;
+        candidates.push_back(FromCentre(head.Row(0)[anchor], head.Row(1)[anchor],
+                                        head.Row(2)[anchor], head.Row(3)[anchor], best.score[i],
+                                        best.class_id[i], anchor));
+      }
+    }
+  }
+  RETURN_IF_ERROR(CheckRare(plan, candidates, anchors));
+  return candidates;
+}
+
+absl::StatusOr<Candidates> ReadYoloV5(const ModelPlan& plan, const Numbers& head, float confidence,
+                                      cv::Size input) {
+  RETURN_IF_ERROR(CheckClasses(plan, head.shape()[1], 5));
+  const std::size_t anchors = head.shape()[0];
+  RETURN_IF_ERROR(CheckGrids(plan, anchors, input, 3));
+  float farthest = 0;
+  for (std::size_t anchor = 0; anchor < anchors; ++anchor) {
+    farthest = std::max({farthest, head.Row(anchor)[0], head.Row(anchor)[1]});
+  }
+  RETURN_IF_ERROR(CheckUnits(plan, farthest, anchors));
+  return ReadRows(plan, head, confidence,
+                  [](std::span<const float> values, float score, int class_id, std::size_t anchor) {
+                    return FromCentre(values[0], values[1], values[2], values[3], score, class_id,
+                                      anchor);
+                  });
+}
+
+absl::StatusOr<Candidates> ReadYolox(const ModelPlan& plan, const Numbers& head, float confidence,
+                                     cv::Size input) {
+  constexpr std::array kStrides{8, 16, 32};
+  RETURN_IF_ERROR(CheckClasses(plan, head.shape()[1], 5));
+  struct Level {
+    std::size_t first;
+    std::size_t columns;
+    int stride;
+  };
+  std::array<Level, kStrides.size()> levels{};
+  std::size_t anchors = 0;
+  for (std::size_t i = 0; i < kStrides.size(); ++i) {
+    const auto along = [stride = kStrides[i]](int side) {
+      return static_cast<std::size_t>(side / stride);
+    };
+    levels[i] = {anchors, along(input.width), kStrides[i]};
+    anchors += along(input.width) * along(input.height);
+  }
+  if (anchors != head.shape()[0]) {
+    return Misfit(plan, "the model's output {} has {} anchors, and {} x {} pixels give {}",
+                  plan.outputs.front(), head.shape()[0], input.width, input.height, anchors);
+  }
+  return ReadRows(
+      plan, head, confidence,
+      [&levels](std::span<const float> values, float score, int class_id, std::size_t anchor) {
+        const auto level = std::find_if(levels.rbegin(), levels.rend(), [anchor](const Level& of) {
+          return of.first <= anchor && of.columns > 0;
+        });
+        const std::size_t cell = anchor - level->first;
+        const auto stride = static_cast<float>(level->stride);
+        const auto column = static_cast<float>(cell % level->columns);
+        const auto row = static_cast<float>(cell / level->columns);
+        return FromCentre((values[0] + column) * stride, (values[1] + row) * stride,
+                          std::exp(values[2]) * stride, std::exp(values[3]) * stride, score,
+                          class_id, anchor);
+      });
+}
+
+absl::StatusOr<const OutputFact*> FindTable(const OutputFacts& facts, Shape& row) {
+  const OutputFact* table = nullptr;
+  for (const OutputFact& output : facts.outputs) {
+    std::optional<Shape> shape = output.is_float ? RowOfRank(facts, output, 2) : std::nullopt;
+    if (!shape) {
+      continue;
+    }
+    if (table != nullptr) {
+      return absl::FailedPreconditionError(
+          fmt::format("{} and {} are both tables", table->spec->name, output.spec->name));
+    }
+    table = &output;
+    row = *std::move(shape);
+  }
+  if (table == nullptr) {
+    return absl::FailedPreconditionError(
+        "there is no FP32 or FP16 output of two dimensions, apart "
+        "from the batch");
+  }
+  return table;
+}
+
+absl::Status PlanClasses(const OutputFacts& facts, const OutputFact& output, std::int64_t length,
+                         std::int64_t around, ModelPlan& plan) {
+  plan.classes = static_cast<std::size_t>(facts.names);
+  if (length == kAny) {
+    return absl::OkStatus();
+  }
+  const std::int64_t classes = length - around;
+  if (classes < 1 || (facts.names > 0 && facts.names != classes)) {
+    return absl::FailedPreconditionError(
+        fmt::format("output {} is {}, which means {} classes, but there are {} class names; "
+                    "correct the label file or the family",
+                    output.spec->name, Text(output.spec->shape), classes, facts.names));
+  }
+  plan.classes = static_cast<std::size_t>(classes);
+  return absl::OkStatus();
+}
+
+// ---------------------------------------------------------------- for the family table
+
+bool ClaimsYoloV8(const OutputFacts& facts) {
+  const OutputFact* table = facts.Table();
+  if (table == nullptr || facts.end2end.value_or(false)) {
+    return false;
+  }
+  const std::int64_t rows = table->row[0];
+  const std::int64_t anchors = table->row[1];
+  if (facts.names > 0) {
+    return rows == 4 + facts.names && anchors != 5 + facts.names;
+  }
+  // An output beside it may say that it is another table.
+  return rows >= 5 && facts.outputs.size() == 1 &&
+         (anchors == kAny || FitsGrids(anchors, facts.input, 1));
+}
+
+bool ClaimsYoloV5(const OutputFacts& facts) {
+  const OutputFact* table = facts.Table();
+  if (table == nullptr || facts.end2end.value_or(false)) {
+    return false;
+  }
+  const std::int64_t anchors = table->row[0];
+  const std::int64_t columns = table->row[1];
+  // Of the heads with one anchor a cell, YOLOX's boxes are others.
+  const bool may_be_yolox = anchors != kAny && FitsGrids(anchors, facts.input, 1);
+  const bool may_be_rows = columns == 6 && anchors <= 1000;
+  if (facts.names > 0) {
+    return columns == 5 + facts.names && anchors != 4 + facts.names && !may_be_yolox &&
+           !(may_be_rows && !FitsGrids(anchors, facts.input, 3));
+  }
+  // Planes beside it would be masks; the raw heads of an older export have one dimension more.
+  return columns >= 6 && FitsGrids(anchors, facts.input, 3) && facts.OfRank(3).empty();
+}
+
+absl::Status PlanYoloV8(const OutputFacts& facts, ModelPlan& plan) {
+  Shape row;
+  ASSIGN_OR_RETURN(const OutputFact* table, FindTable(facts, row));
+  for (const OutputFact* planes : facts.OfRank(3)) {
+    const std::int64_t coefficients = planes->row[0];
+    const bool are_masks = coefficients > 0 && row[0] == 4 + facts.names + coefficients;
+    const bool may_be_masks = facts.names == 0 && coefficients > 0 && row[0] > 4 + coefficients;
+    if (are_masks || may_be_masks) {
+      return absl::FailedPreconditionError(
+          fmt::format("beside {} there is {} {}, which are masks: it is yolov8_segment",
+                      table->spec->name, planes->spec->name, Text(planes->spec->shape)));
+    }
+  }
+  plan.outputs = {table->spec->name};
+  plan.told_by_shape = facts.names == 0;
+  return PlanClasses(facts, *table, row[0], 4, plan);
+}
+
+absl::Status PlanYoloV5(const OutputFacts& facts, ModelPlan& plan) {
+  Shape row;
+  ASSIGN_OR_RETURN(const OutputFact* table, FindTable(facts, row));
+  plan.outputs = {table->spec->name};
+  plan.told_by_shape = facts.names == 0;
+  return PlanClasses(facts, *table, row[1], 5, plan);
+}
+
+absl::StatusOr<Result> DetectYoloV8(const ModelPlan& plan, std::span<const TensorView> outputs,
+                                    const Placement& placement, const Options& options) {
+  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   ReadYoloV8(plan, head, 0, options.confidence, placement.input));
+  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+}
+
+absl::StatusOr<Result> DetectYoloV5(const ModelPlan& plan, std::span<const TensorView> outputs,
+                                    const Placement& placement, const Options& options) {
+  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   ReadYoloV5(plan, head, options.confidence, placement.input));
+  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+}
+
+absl::StatusOr<Result> DetectYolox(const ModelPlan& plan, std::span<const TensorView> outputs,
+                                   const Placement& placement, const Options& options) {
+  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   ReadYolox(plan, head, options.confidence, placement.input));
+  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+}
+
+}  // namespace inferpool::vision
