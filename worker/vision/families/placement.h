@@ -20,11 +20,11 @@ enum class Resize {
 // The form of a model's input for one picture.
 struct InputLayout {
   Datatype datatype = Datatype::kFp32;
-  bool channels_first = true;  // [3, height, width], else [height, width, 3]
-  bool rgb = true;             // else BGR
-  cv::Size size;               // a side of 0 is open, see Place
-  int max_side = 1280;         // an open side is at most so long, in pixels
-  int multiple_of = 1;         // an open side is rounded up to a multiple of this
+  bool channels_first = true;          // [3, height, width], else [height, width, 3]
+  bool rgb = true;                     // else BGR
+  cv::Size size;                       // a side of 0 is open, see Place
+  int max_side = 1280;                 // an open side is at most so long, in pixels
+  int multiple_of = 1;                 // an open side is rounded up to a multiple of this
   Resize resize = Resize::kLetterbox;  // for inputs of fixed size
   // A value is byte * scale + offset, by channel in the model's order. UINT8 takes the bytes.
   std::array<float, 3> scale{1, 1, 1};

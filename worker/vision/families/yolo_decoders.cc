@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "shared/base/status.h"
@@ -36,50 +38,93 @@ Candidate FromCentre(float cx, float cy, float width, float height, float confid
           static_cast<std::uint32_t>(anchor)};
 }
 
-// Some anchors' best class so far.
-constexpr std::size_t kBlock = 1024;
-struct Best {
-  std::array<float, kBlock> score;
-  std::array<int, kBlock> class_id;
-};
-
 constexpr int kNone = -1;
 
-// Takes two classes at a time, so that the block's best are read and written half as often; a sole
-// class comes twice. Returns whether a score is below the least that a score may be, or not a
-// number.
-bool FindBestOfTwo(const float* first, const float* second, int first_id, int second_id,
-                   std::size_t anchors, Best& best) {
-  int odd = 0;
+// So many anchors that a block's best scores stay in the first-level cache.
+constexpr std::size_t kBlock = 1024;
+
+// The sign, and the exponent's highest bit: a float from 0 up to below 2 has neither, and one that
+// is negative, not finite, or larger has one of them.
+constexpr std::uint32_t kOddBits = 0xc0000000;
+
+// Raises each of `best` to the anchor's score, and returns all bits that a score has. Which class
+// it is of is not kept here: that would take four times as long, and few anchors are asked for it.
+std::uint32_t Raise(const float* __restrict scores, std::size_t anchors, float* __restrict best) {
+  std::uint32_t bits = 0;
   for (std::size_t i = 0; i < anchors; ++i) {
-    const float a = first[i];
-    const float b = second[i];
-    odd |= static_cast<int>(!(a >= -kScoreSlack)) | static_cast<int>(!(b >= -kScoreSlack));
-    const float larger = b > a ? b : a;
-    const int larger_id = b > a ? second_id : first_id;
-    const bool better = larger > best.score[i];
-    best.score[i] = better ? larger : best.score[i];
-    best.class_id[i] = better ? larger_id : best.class_id[i];
+    bits |= std::bit_cast<std::uint32_t>(scores[i]);
+    best[i] = scores[i] > best[i] ? scores[i] : best[i];
   }
-  return odd != 0;
+  return bits;
 }
 
-// Walks the classes' rows over one block of anchors, so that memory is read in order and the block
-// stays in the first-level cache. Starting at the threshold spares a pass. Returns as above.
-bool FindBestClasses(const Numbers& head, std::size_t classes, std::size_t first_anchor,
-                     std::size_t anchors, float confidence, Best& best) {
-  best.score.fill(confidence);
-  best.class_id.fill(kNone);
-  bool odd = false;
-  for (std::size_t at = 0; at < classes; at += 2) {
-    const std::size_t next = std::min(at + 1, classes - 1);
-    const bool found = FindBestOfTwo(head.Row(4 + at).data() + first_anchor,
-                                     head.Row(4 + next).data() + first_anchor, static_cast<int>(at),
-                                     static_cast<int>(next), anchors, best);
-    odd = odd || found;
+// The best class of each anchor of one block.
+class BestClasses {
+ public:
+  BestClasses(const Numbers& head, std::size_t classes, float confidence)
+      : head_(head), classes_(classes), confidence_(confidence) {}
+
+  // Walks the classes' rows over the block that begins at the anchor `first`, so that memory is
+  // read in order. Returns whether a score may be below 0, or not a number; one above 1 is the best
+  // of its anchor.
+  bool Find(std::size_t first, std::size_t anchors) {
+    first_ = first;
+    score_.fill(confidence_);
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < classes_; ++i) {
+      bits |= Raise(Scores(i), anchors, score_.data());
+    }
+    const auto found = std::count_if(score_.begin(), score_.begin() + anchors,
+                                     [this](float score) { return score > confidence_; });
+    // Reading across the rows is faster only for a few.
+    has_classes_ = static_cast<std::size_t>(found) > kFew;
+    if (has_classes_) {
+      FindClasses(anchors);
+    }
+    return (bits & kOddBits) != 0;
   }
-  return odd;
-}
+
+  // Of the anchor `i` of the block: its best score, and that score's first class; kNone when it is
+  // not above the threshold.
+  float score(std::size_t i) const { return score_[i]; }
+  int ClassOf(std::size_t i) const {
+    if (!(score_[i] > confidence_)) {
+      return kNone;
+    }
+    if (has_classes_) {
+      return class_id_[i];
+    }
+    std::size_t class_id = 0;
+    while (class_id + 1 < classes_ && Scores(class_id)[i] != score_[i]) {
+      ++class_id;
+    }
+    return static_cast<int>(class_id);
+  }
+
+ private:
+  static constexpr std::size_t kFew = kBlock / 16;
+
+  const float* Scores(std::size_t class_id) const {
+    return head_.Row(4 + class_id).data() + first_;
+  }
+
+  void FindClasses(std::size_t anchors) {
+    for (std::size_t class_id = classes_; class_id-- > 0;) {
+      const float* scores = Scores(class_id);
+      for (std::size_t i = 0; i < anchors; ++i) {
+        class_id_[i] = scores[i] == score_[i] ? static_cast<int>(class_id) : class_id_[i];
+      }
+    }
+  }
+
+  const Numbers& head_;
+  const std::size_t classes_;
+  const float confidence_;
+  std::size_t first_ = 0;
+  std::array<float, kBlock> score_;
+  std::array<int, kBlock> class_id_;
+  bool has_classes_ = false;
+};
 
 // What is wrong with a score, when one is known to be.
 absl::Status FindWrongScore(const ModelPlan& plan, const Numbers& head, std::size_t classes) {
@@ -190,22 +235,25 @@ absl::StatusOr<Candidates> ReadYoloV8(const ModelPlan& plan, const Numbers& head
   RETURN_IF_ERROR(CheckUnits(plan, std::max(Largest(head.Row(0)), Largest(head.Row(1))), anchors));
 
   Candidates candidates;
-  Best best;
+  BestClasses best(head, classes, confidence);
+  bool all_checked = false;
   for (std::size_t first = 0; first < anchors; first += kBlock) {
     const std::size_t length = std::min(kBlock, anchors - first);
-    if (FindBestClasses(head, classes, first, length, confidence, best)) {
+    if (best.Find(first, length) && !all_checked) {
       RETURN_IF_ERROR(FindWrongScore(plan, head, classes));
+      all_checked = true;
     }
     for (std::size_t i = 0; i < length; ++i) {
-      if (best.class_id[i] != kNone) {
-        if (best.score[i] > 1) {
-          RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), best.score[i]));
-        }
-        const std::size_t anchor = first + i;
-        candidates.push_back(FromCentre(head.Row(0)[anchor], head.Row(1)[anchor],
-                                        head.Row(2)[anchor], head.Row(3)[anchor], best.score[i],
-                                        best.class_id[i], anchor));
+      const int class_id = best.ClassOf(i);
+      if (class_id == kNone) {
+        continue;
       }
+      if (best.score(i) > 1) {
+        RETURN_IF_ERROR(CheckScore(plan, plan.outputs.front(), best.score(i)));
+      }
+      const std::size_t anchor = first + i;
+      candidates.push_back(FromCentre(head.Row(0)[anchor], head.Row(1)[anchor], head.Row(2)[anchor],
+                                      head.Row(3)[anchor], best.score(i), class_id, anchor));
     }
   }
   RETURN_IF_ERROR(CheckRare(plan, candidates, anchors));

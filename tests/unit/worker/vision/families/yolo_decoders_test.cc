@@ -140,6 +140,25 @@ TEST(RawHeadsTest, AClassThatIsFoundNearlyEverywhereIsNone) {
   EXPECT_TRUE(StatusOf(Quiet(kAnchors), plan, 0).ok());
 }
 
+TEST(RawHeadsTest, ManyFindsInABlockHaveTheirClassesToo) {
+  constexpr std::size_t kAnchors = 1500;
+  std::vector<float> head = Quiet(kAnchors);
+  for (std::size_t anchor = 0; anchor < kAnchors; anchor += 3) {
+    head[4 * kAnchors + anchor] = anchor % 2 == 0 ? 0.75F : 0.5F;
+    head[5 * kAnchors + anchor] = anchor % 4 == 0 ? 0.75F : 0.625F;  // a tie, lower, higher
+  }
+  Answer answer;
+  answer.Add("head", "FP32", {6, kAnchors}, head);
+  const auto found = YoloV8(OneOutput(Family::kYoloV8, 2), answer, 0.25F);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), kAnchors / 3);
+  for (std::size_t i = 0; i < found->size(); ++i) {
+    EXPECT_EQ((*found)[i].source, 3 * i);
+    EXPECT_EQ((*found)[i].class_id, i % 2 == 0 ? 0 : 1);
+    EXPECT_EQ((*found)[i].confidence, i % 2 == 0 ? 0.75F : 0.625F);
+  }
+}
+
 TEST(RawHeadsTest, BoxesInOtherUnitsAreAMisfitThoughNothingIsFound) {
   constexpr std::size_t kAnchors = 84;
   ModelPlan plan = OneOutput(Family::kYoloV8, 2);
