@@ -34,11 +34,14 @@ _WALLPAPERS = ["mate/nature", "FallenLeaf", "Cascade", "ColdRipple", "ColorfulCu
 def download(folder):
     """Fetches and unpacks the packages below `folder`, unless they are there. Returns where they are."""
     unpacked = Path(folder).resolve() / "unpacked"
+    unpacked.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         if (unpacked / package / "usr").is_dir():
             continue
         archives = unpacked.parent / "archives" / package
         archives.mkdir(parents=True, exist_ok=True)
+        for old in archives.iterdir():
+            old.unlink()
         subprocess.run(["apt-get", "download", "-q", package], cwd=archives, check=True, stdout=subprocess.DEVNULL)
         (archive,) = archives.glob("*.deb")
         subprocess.run(["dpkg-deb", "-x", archive, unpacked / package], check=True)
