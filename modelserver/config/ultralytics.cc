@@ -45,4 +45,15 @@ std::optional<UltralyticsSize> ParseUltralyticsSize(std::string_view text) {
   return UltralyticsSize{static_cast<std::int64_t>(height), static_cast<std::int64_t>(width)};
 }
 
+bool SaysNms(std::string_view args) {
+  constexpr std::string_view kKey = "'nms':";
+  const std::size_t at = args.find(kKey);
+  if (at == std::string_view::npos) {
+    return false;
+  }
+  std::string_view value = args.substr(at + kKey.size());
+  SkipSpace(value);
+  return value.starts_with("True");
+}
+
 }  // namespace inferpool::modelserver

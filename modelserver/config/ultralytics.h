@@ -16,4 +16,8 @@ struct UltralyticsSize {
 // one that a picture can have.
 std::optional<UltralyticsSize> ParseUltralyticsSize(std::string_view text);
 
+// Whether `args`, a dict of the options of the export, says that the net suppresses duplicates
+// itself: {'imgsz': [640, 640], 'nms': True}.
+bool SaysNms(std::string_view args);
+
 }  // namespace inferpool::modelserver

@@ -496,8 +496,18 @@ class Alarm {
   std::jthread thread_;  // last: it uses the other
 };
 
-// Runs the model a few times, and notes what that shows. The run's error when it cannot run at all.
-// A model that takes too long for that is served as its file says.
+// Whether the model's inputs are all data, such as pictures. Others may be numbers that it computes
+// with, such as sizes or indices, and invented ones can make any model fail.
+bool TakesDataAlone(const inference::ModelConfig& config) {
+  const int rank = config.max_batch_size() > 0 ? 2 : 3;
+  return std::ranges::all_of(config.input(), [rank](const inference::ModelInput& input) {
+    return IsFloat(input.data_type()) && input.dims_size() >= rank;
+  });
+}
+
+// Runs the model a few times, and notes what that shows. The run's error when it cannot run at all,
+// so that it does not take the place of a version that can. A model that takes too long for that,
+// or may have failed for our inputs' sake, is served as its file says.
 absl::Status TryModel(OnnxModel& model) {
   // The trials share what they run with their engines, but only until they end.
   const auto borrowed = std::shared_ptr<const OnnxModel>(std::shared_ptr<void>(), &model);
@@ -519,8 +529,13 @@ absl::Status TryModel(OnnxModel& model) {
     log::Info("a trial run of the model takes too long", {{"model", model.config.name()}});
     return absl::OkStatus();
   }
-  if (trials.empty()) {
+  if (trials.empty() && TakesDataAlone(model.config)) {
     return failed;
+  }
+  if (trials.empty()) {
+    log::Info("a trial run of the model failed, perhaps because of the trial's inputs",
+              {{"model", model.config.name()}, {"reason", Message(failed)}});
+    return absl::OkStatus();
   }
   if (!joins) {
     model.row_by_row = true;
@@ -533,8 +548,10 @@ absl::Status TryModel(OnnxModel& model) {
 
 // Adds what Ultralytics' exports say of themselves and whoever reads the outputs has to know.
 void AddMetadata(const ort::Session& session, inference::ModelConfig& config) {
-  for (const char* key : {"task", "end2end", "kpt_shape"}) {
-    const std::optional<std::string> value = session.Metadata(key);
+  const bool nms = SaysNms(session.Metadata("args").value_or(""));
+  for (const std::string key : {"task", "head", "end2end", "kpt_shape"}) {
+    const std::optional<std::string> value =
+        nms && key == "end2end" ? "True" : session.Metadata(key);
     if (value && !value->empty() && value->size() <= kMaxMetadata && IsUtf8(*value) &&
         !config.parameters().contains(key)) {
       (*config.mutable_parameters())[key].set_string_value(*value);
@@ -566,13 +583,8 @@ absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path
   OnnxDescription described = Describe(*session);
   RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
   ASSIGN_OR_RETURN(settings.sizes, NamedSizes(described, model->config));
-  settings.plan_memory = settings.shrink_memory = false;
-  if (HasOpenInput(model->config)) {
-    settings.shrink_memory = true;
-  } else {
-    settings.plan_memory = true;
-  }
-  if (!settings.sizes.empty() || settings.shrink_memory) {
+  settings.plan_memory = !HasOpenInput(model->config);
+  if (!settings.sizes.empty() || !settings.plan_memory) {
     // Loaded again, now that its sizes are known: the runtime plans better with them.
     session.reset();
     ASSIGN_OR_RETURN(session, ort::Session::Open(file, settings));

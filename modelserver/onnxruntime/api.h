@@ -24,8 +24,15 @@ struct OrtTypeInfo;
 struct OrtTensorTypeAndShapeInfo;
 struct OrtSessionOptions;
 struct OrtModelMetadata;
-struct OrtAllocator;
-struct OrtArenaCfg;
+
+// Where memory comes from; ours or the library's. A library reads further members only of those
+// that have a later version than ours.
+struct OrtAllocator {
+  std::uint32_t version;
+  void* (*allocate)(OrtAllocator* self, std::size_t bytes);  // null when there is no more
+  void (*free)(OrtAllocator* self, void* memory);
+  const OrtMemoryInfo* (*info)(const OrtAllocator* self);
+};
 
 // The version of the table that is asked for, the first one that has all of the entries below
 // (ONNX Runtime 1.15). A library that is older than that does not give it.
@@ -55,7 +62,7 @@ enum ErrorCode : int {
 };
 enum OptimizationLevel : int { kDisableAll = 0, kBasic = 1, kExtended = 2, kAll = 99 };
 enum ExecutionMode : int { kSequential = 0, kParallel = 1 };
-enum AllocatorType : int { kDeviceAllocator = 0, kArenaAllocator = 1 };
+enum AllocatorType : int { kDeviceAllocator = 0 };
 enum MemoryType : int { kDefaultMemory = 0 };
 enum OnnxType : int { kTensorType = 1 };
 enum ElementType : int {
@@ -96,9 +103,7 @@ inline constexpr Entry<6, OrtStatus*(const OrtEnv*)> kDisableTelemetryEvents;
 inline constexpr Entry<69, OrtStatus*(AllocatorType, MemoryType, OrtMemoryInfo**)> kCreateCpuMemoryInfo;
 inline constexpr Entry<92, void(OrtEnv*)> kReleaseEnv;
 inline constexpr Entry<94, void(OrtMemoryInfo*)> kReleaseMemoryInfo;
-inline constexpr Entry<144, OrtStatus*(OrtEnv*, const OrtMemoryInfo*, const OrtArenaCfg*)> kCreateAndRegisterAllocator;
-inline constexpr Entry<157, void(OrtArenaCfg*)> kReleaseArenaCfg;
-inline constexpr Entry<164, OrtStatus*(const char* const* keys, const std::size_t* values, std::size_t count, OrtArenaCfg**)> kCreateArenaCfgV2;
+inline constexpr Entry<176, OrtStatus*(OrtEnv*, OrtAllocator*)> kRegisterAllocator;
 
 // The allocator of the names that other functions return.
 inline constexpr Entry<76, OrtStatus*(OrtAllocator*, void*)> kAllocatorFree;
@@ -138,7 +143,6 @@ inline constexpr Entry<39, OrtStatus*(OrtRunOptions**)> kCreateRunOptions;
 inline constexpr Entry<41, OrtStatus*(OrtRunOptions*, int)> kRunOptionsSetRunLogSeverityLevel;
 inline constexpr Entry<46, OrtStatus*(OrtRunOptions*)> kRunOptionsSetTerminate;
 inline constexpr Entry<97, void(OrtRunOptions*)> kReleaseRunOptions;
-inline constexpr Entry<165, OrtStatus*(OrtRunOptions*, const char* key, const char* value)> kAddRunConfigEntry;
 
 // Types and values.
 inline constexpr Entry<55, OrtStatus*(const OrtTypeInfo*, const OrtTensorTypeAndShapeInfo**)> kCastTypeInfoToTensorInfo;

@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <string_view>
@@ -20,6 +19,9 @@ constexpr std::size_t kMaxText = 1000;  // of what the library says, in bytes
 
 constexpr std::string_view kWhatToDo =
     "ops/run installs it where npm is; or name its file in modelserver.onnxruntime";
+
+// Freed memory that is kept for the next run: what a few runs of the larger picture nets take.
+constexpr std::size_t kMaxKept = std::size_t{128} << 20U;
 
 // The library's messages. An error of a run or of a load is the status of the call as well, so only
 // the environment's own errors are ours.
@@ -66,6 +68,25 @@ Process& TheProcess() {
 
 }  // namespace
 
+Library::ModelsMemory::ModelsMemory(const Library& of)
+    : OrtAllocator{
+          .version = kApiVersion,
+          .allocate =
+              [](OrtAllocator* self, std::size_t bytes) {
+                return static_cast<ModelsMemory*>(self)->cache.Take(bytes);
+              },
+          .free = [](OrtAllocator* self,
+                     void* memory) { static_cast<ModelsMemory*>(self)->cache.Give(memory); },
+          .info =
+              [](const OrtAllocator* self) {
+                return static_cast<const ModelsMemory*>(self)->library.memory();
+              }},
+      library(of),
+      cache(kMaxKept) {}
+
+Library::Library(ApiTable table, std::string version)
+    : api_(table), version_(std::move(version)), models_memory_(*this) {}
+
 absl::StatusOr<std::unique_ptr<const Library>> Library::Load(const std::string& file) {
   // RTLD_DEEPBIND would keep its symbols apart from ours, but it exports none but its entry point.
   void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -100,18 +121,7 @@ absl::Status Library::MakeEnvironment() {
   RETURN_IF_ERROR(Check(api_(kGetAllocatorWithDefaultOptions, &allocator_)));
   RETURN_IF_ERROR(Check(api_(kCreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &memory_)));
 
-  // 1: it grows by what is asked for, and not by powers of two.
-  constexpr std::array<const char*, 1> kKeys = {"arena_extend_strategy"};
-  constexpr std::array<std::size_t, 1> kValues = {1};
-  OrtArenaCfg* arena = nullptr;
-  RETURN_IF_ERROR(
-      Check(api_(kCreateArenaCfgV2, kKeys.data(), kValues.data(), kKeys.size(), &arena)));
-  const Handle<OrtArenaCfg, kReleaseArenaCfg> arena_owner(arena, {&api_});
-  OrtMemoryInfo* arena_memory = nullptr;
-  RETURN_IF_ERROR(
-      Check(api_(kCreateCpuMemoryInfo, kArenaAllocator, kDefaultMemory, &arena_memory)));
-  const Handle<OrtMemoryInfo, kReleaseMemoryInfo> memory_owner(arena_memory, {&api_});
-  return Check(api_(kCreateAndRegisterAllocator, environment_, arena_memory, arena));
+  return Check(api_(kRegisterAllocator, environment_, &models_memory_));
 }
 
 absl::Status Library::Check(OrtStatus* status) const {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "modelserver/onnxruntime/api.h"
+#include "modelserver/onnxruntime/block_cache.h"
 #include "shared/base/status.h"
 
 namespace inferpool::ort {
@@ -21,8 +22,8 @@ using Handle = std::unique_ptr<T, Release<T, kRelease>>;
 
 // The library with its environment, made once per process and never unloaded: it has threads and
 // static objects of its own. What it logs goes to our log, and its telemetry is off. All sessions
-// share one arena, whose size is therefore the most that the runs at one time need, and not the sum
-// of what each model once needed. Thread safe.
+// take their memory from one cache (block_cache.h) and not each from an arena of its own, which
+// would keep the most that its model ever needed. Thread safe.
 class Library {
  public:
   // Loads `file`, a path, or a name that the dynamic linker looks for. UNAVAILABLE with what to do
@@ -42,7 +43,14 @@ class Library {
   absl::Status Check(OrtStatus* status) const;
 
  private:
-  Library(ApiTable table, std::string version) : api_(table), version_(std::move(version)) {}
+  // The allocator that the sessions know.
+  struct ModelsMemory : OrtAllocator {
+    explicit ModelsMemory(const Library& of);
+    const Library& library;
+    BlockCache cache;
+  };
+
+  Library(ApiTable table, std::string version);
   absl::Status MakeEnvironment();
 
   const Api api_;
@@ -50,6 +58,7 @@ class Library {
   OrtEnv* environment_ = nullptr;
   OrtMemoryInfo* memory_ = nullptr;
   OrtAllocator* allocator_ = nullptr;
+  ModelsMemory models_memory_;
 };
 
 // Names the file that Runtime loads. Without this call, or with an empty path, it is

@@ -13,7 +13,7 @@ using TypeInfo = Handle<OrtTypeInfo, kReleaseTypeInfo>;
 
 // A text that the library's allocator made.
 std::string TakeText(const Library& library, char* text) {
-  const std::string copy = text == nullptr ? "" : text;
+  std::string copy = text == nullptr ? "" : text;
   if (text != nullptr) {
     library.Check(library.api()(kAllocatorFree, library.allocator(), text)).IgnoreError();
   }
@@ -90,7 +90,7 @@ absl::StatusOr<Options> MakeOptions(const Library& library, const SessionSetting
     RETURN_IF_ERROR(library.Check(api(kDisableMemPattern, made)));
   }
   constexpr std::array<std::pair<const char*, const char*>, 4> kEntries = {{
-      {"session.use_env_allocators", "1"},       // the arena that all sessions share
+      {"session.use_env_allocators", "1"},       // the memory that all sessions share
       {"session.intra_op.allow_spinning", "0"},  // a thread that waits leaves its core to others
       {"session.inter_op.allow_spinning", "0"},
       {"session.load_model_format", "ONNX"},  // whatever the file's name is
@@ -119,8 +119,8 @@ class Terminator {
 
 }  // namespace
 
-Session::Session(const Library& library, OrtSession* session, bool shrink_memory)
-    : library_(library), session_(session, {&library.api()}), shrink_memory_(shrink_memory) {}
+Session::Session(const Library& library, OrtSession* session)
+    : library_(library), session_(session, {&library.api()}) {}
 
 absl::StatusOr<std::unique_ptr<const Session>> Session::Open(const std::filesystem::path& file,
                                                              const SessionSettings& settings) {
@@ -136,7 +136,7 @@ absl::StatusOr<std::unique_ptr<const Session>> Session::Open(const std::filesyst
   if (!opened.ok()) {
     return InvalidArgument("{}: {}", file.string(), Message(opened));
   }
-  std::unique_ptr<Session> session(new Session(*library, made, settings.shrink_memory));
+  std::unique_ptr<Session> session(new Session(*library, made));
   if (const absl::Status status = session->Describe(); !status.ok()) {
     return InvalidArgument("{}: {}", file.string(), Message(status));
   }
@@ -177,10 +177,6 @@ absl::Status Session::Run(std::span<const Named> inputs, std::span<const char* c
   const Handle<OrtRunOptions, kReleaseRunOptions> options(made, {&api});
   // What fails is this call's status; a client must not fill the log.
   RETURN_IF_ERROR(library_.Check(api(kRunOptionsSetRunLogSeverityLevel, made, kFatal)));
-  if (shrink_memory_) {
-    RETURN_IF_ERROR(library_.Check(
-        api(kAddRunConfigEntry, made, "memory.enable_memory_arena_shrinkage", "cpu:0")));
-  }
   std::vector<const char*> input_names;
   std::vector<const OrtValue*> input_values;
   for (const Named& input : inputs) {

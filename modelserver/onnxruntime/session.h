@@ -39,8 +39,6 @@ struct SessionSettings {
   // Whether the memory of a run is planned as one block for each shape of the inputs. The plans are
   // kept, so this is for models whose inputs have few shapes.
   bool plan_memory = true;
-  // Gives freed memory back after each run, for models whose runs differ much in size.
-  bool shrink_memory = false;
   // Sizes for open dimensions, by the name that the file gives them.
   std::vector<std::pair<std::string, std::int64_t>> sizes = {};
 };
@@ -73,12 +71,11 @@ class Session {
                    std::span<Value> outputs, const std::stop_token& abandoned) const;
 
  private:
-  Session(const Library& library, OrtSession* session, bool shrink_memory);
+  Session(const Library& library, OrtSession* session);
   absl::Status Describe();
 
   const Library& library_;
   const Handle<OrtSession, kReleaseSession> session_;
-  const bool shrink_memory_;
   std::vector<TensorType> inputs_;
   std::vector<TensorType> outputs_;
 };

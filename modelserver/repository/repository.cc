@@ -66,7 +66,8 @@ absl::StatusOr<std::vector<std::string>> Repository::ModelFolders() {
   const MutexLock lock(mutex_);
   for (const std::string& name : skipped) {
     if (skipped_.size() < kMaxModels && skipped_.insert(name).second) {
-      log::Warning("a folder is skipped: its name is not UTF-8 or has control characters", {{"folder", name}});
+      log::Warning("a folder is skipped: its name is not UTF-8 or has control characters",
+                   {{"folder", name}});
     }
   }
   return names;

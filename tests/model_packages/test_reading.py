@@ -157,9 +157,12 @@ class FoldersTest(Folder):
         for name in ("output", "packages"):
             (self.folder / name).mkdir()
         self.good = True
-        made = mock.patch.dict(make_models.MODELS, {name: self.net for name in make_models.MODELS})
-        made.start()
-        self.addCleanup(made.stop)
+        (self.folder / "packages/net.onnx").write_text("a net")
+        for change in (mock.patch.dict(make_models.MODELS, {name: self.net for name in make_models.MODELS}),
+                       mock.patch.dict(make_models.COPIES, {name: {"1/model.onnx": "net.onnx"}
+                                                            for name in make_models.COPIES})):
+            change.start()
+            self.addCleanup(change.stop)
 
     def net(self, packages):
         if not self.good:
@@ -179,10 +182,20 @@ class FoldersTest(Folder):
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
     def test_a_model_is_a_folder_that_git_ignores(self):
-        self.assertEqual((0, ""), self.make())
-        self.assertLessEqual({"objects", "faces", "poses"}, {path.name for path in (self.folder / "output").iterdir()})
+        converted = ("objects", "faces", "poses")
+        self.assertEqual((0, ""), self.make(*converted))
+        self.assertEqual(set(converted), {path.name for path in (self.folder / "output").iterdir()})
         self.assertEqual({".gitignore", "config.pbtxt", "labels.txt", "1/model.onnx"}, self.files("objects"))
         self.assertEqual("*\n", (self.folder / "output/objects/.gitignore").read_text())
+
+    def test_every_folder_of_templates_becomes_a_model(self):
+        self.make()
+        self.assertEqual({path.name for path in (make_models.HERE / "models").iterdir()},
+                         {path.name for path in (self.folder / "output").iterdir()})
+
+    def test_a_net_that_is_onnx_is_copied(self):
+        self.make("text_line")
+        self.assertEqual("a net", (self.folder / "output/text_line/1/model.onnx").read_text())
 
     def test_one_is_replaced_as_a_whole(self):
         (self.folder / "output/faces/2").mkdir(parents=True)

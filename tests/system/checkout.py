@@ -31,7 +31,7 @@ class Checkout:
         (self.folder / "ops").mkdir()
         for name in ("run", "stop", "lib.sh", "inferpool.json"):
             shutil.copy(SOURCE / "ops" / name, self.folder / "ops")
-        for name in ("swagger-ui", "model_packages"):
+        for name in ("swagger-ui", "onnxruntime", "model_packages"):
             shutil.copytree(SOURCE / "ops" / name, self.folder / "ops" / name)
         (self.folder / "ops/pictures").symlink_to(SOURCE / "ops/pictures")
         (self.folder / "ops/models").symlink_to(harness.MODELS)

@@ -198,6 +198,12 @@ class DemonstrationTest(ScriptTest):
         words = self.start_with(faces_cascade="faces_cascade", people="people")
         self.assertIn("Ready: what faces_cascade finds in ", words)
 
+    def test_the_cascade_is_shown_where_objects_does_not_load(self):
+        broken = self.checkout.folder / "repository/objects/1"
+        broken.mkdir(parents=True)
+        (broken / "model.onnx").write_text("no net")
+        self.assertIn("Ready: what faces_cascade finds in ", self.start_with(faces_cascade="faces_cascade"))
+
     def test_without_either_it_says_which_models_there_are(self):
         self.assertIn('"people"', self.start_with(people="people"))
 
@@ -214,8 +220,8 @@ class ModelPackagesTest(ScriptTest):
         self.calls = self.checkout.folder / "calls"
         self.calls.touch()
         self.checkout.stub("npm", f'echo npm "$@" >> {self.calls}; mkdir -p node_modules/net')
-        self.convert('for name in ("objects", "faces", "poses"):\n'
-                     '    folder = output / name / "1"\n'
+        self.convert('for name in (Path(__file__).parent / "models").iterdir():\n'
+                     '    folder = output / name.name / "1"\n'
                      '    folder.mkdir(parents=True, exist_ok=True)\n'
                      '    (folder / "model.onnx").touch()\n')
 

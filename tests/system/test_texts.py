@@ -22,7 +22,7 @@ PAPER = (250, 248, 240)
 
 
 @unittest.skipUnless(all((MODELS / name / "1/model.onnx").exists() for name in NAMES),
-                     "the models of npm packages are not installed")
+                     "install_models of ops/lib.sh could not make the models here")
 class TextsTest(SystemTest):
     @classmethod
     def setUpClass(cls):

@@ -10,9 +10,10 @@
 namespace inferpool::predict {
 
 // The answer's members about the picture, without braces: "model":{...},"image":{...}, and
-// "detections" for detectors, "texts" for readers of lines, "classes" for classifications, "embedding" for embeddings. A detection
-// has "corners" and "mask" (lists of points [x, y]), "keypoints" and "text" only where the model's
-// family gives them. `normalized`: all of it is in 0 to 1 of the picture's size instead of pixels.
+// "detections" for detectors, "texts" for readers of lines, "classes" for classifications,
+// "embedding" for embeddings. A detection has "corners" and "mask" (lists of points [x, y]),
+// "keypoints" and "text" only where the model's family gives them. `normalized`: all of it is in 0
+// to 1 of the picture's size instead of pixels.
 std::string Members(const Prediction& prediction, bool normalized);
 
 // The whole answer with these members.

@@ -41,8 +41,9 @@ namespace inferpool::vision {
 // | scores          | auto, probabilities, logits,          | auto: see families/               |
 // |                 | multi_label_logits; of a              | classification.h                  |
 // |                 | classification                        |                                   |
-// | task, end2end,  | as Ultralytics' metadata has them     | the metadata in the model's file, |
-// | kpt_shape       |                                       | which our model server puts there |
+// | task, head,     | as Ultralytics' metadata has them     | the metadata in the model's file, |
+// | end2end,        |                                       | which our model server puts there |
+// | kpt_shape       |                                       |                                   |
 // | first_class     | the number that an ssd has for its    | see families/ssd.h                |
 // |                 | first class                           |                                   |
 //

@@ -9,6 +9,7 @@
 
 #include "shared/base/status.h"
 #include "worker/vision/families/boxes.h"
+#include "worker/vision/families/rt_detr.h"
 #include "worker/vision/families/yolo_decoders.h"
 
 namespace inferpool::vision {
@@ -85,7 +86,7 @@ bool ClaimsEndToEnd(const OutputFacts& facts) {
 
 bool ClaimsNmsFree(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || table->row[1] != 6) {
+  if (table == nullptr || table->row[1] != 6 || HasRtDetrHead(facts)) {
     return false;
   }
   const std::int64_t rows = table->row[0];

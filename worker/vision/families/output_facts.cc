@@ -122,6 +122,7 @@ OutputFacts FactsOf(const ModelDescription& model, const ModelPlan& plan,
                     .names = static_cast<std::int64_t>(model.class_names.size()),
                     .input = plan.input.size,
                     .task = TaskOf(model),
+                    .head = Parameter(model, "head"),
                     .end2end = IsEndToEnd(model),
                     .keypoints = KeypointsOf(model),
                     .normalized_boxes = normalized_boxes};

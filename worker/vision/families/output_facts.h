@@ -33,6 +33,7 @@ struct OutputFacts {
   cv::Size input;          // the input's; empty when any
   // From the parameters, where the model server puts the metadata of the model's file.
   std::string task;  // detect, segment, pose, obb, classify; else empty
+  std::string head;  // the name of the net's last layer, in small letters
   // The net suppresses duplicates itself. Where it does not, the export may do so all the same.
   bool end2end = false;
   std::optional<KeypointShape> keypoints;  // kpt_shape

@@ -31,10 +31,43 @@ absl::Status CheckBox(const ModelPlan& plan, std::span<const float> box) {
   return absl::OkStatus();
 }
 
+bool AreWhole(const Numbers& table, std::size_t column) {
+  for (std::size_t row = 0; row < table.shape()[0]; ++row) {
+    const float value = table.Row(row)[column];
+    if (value < 0 || value != std::floor(value)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool NameOneClassEach(const ModelPlan& plan, const Numbers& table) {
+  return table.shape()[1] == 6 && ((plan.classes != 0 && plan.classes != 2) || AreWhole(table, 5));
+}
+
+absl::StatusOr<Candidates> ReadBestClasses(const ModelPlan& plan, const Numbers& table,
+                                           float confidence) {
+  for (std::size_t query = 0; query < table.shape()[0]; ++query) {
+    RETURN_IF_ERROR(CheckBox(plan, table.Row(query)));
+  }
+  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, 0, confidence));
+  for (Candidate& found : candidates) {
+    const std::span<const float> row = table.Row(found.source);
+    found.x1 = row[0] - row[2] / 2;
+    found.y1 = row[1] - row[3] / 2;
+    found.x2 = row[0] + row[2] / 2;
+    found.y2 = row[1] + row[3] / 2;
+  }
+  return candidates;
+}
+
 }  // namespace
 
 absl::StatusOr<Candidates> ReadRtDetr(const ModelPlan& plan, const Numbers& table,
                                       float confidence) {
+  if (NameOneClassEach(plan, table)) {
+    return ReadBestClasses(plan, table, confidence);
+  }
   const std::size_t columns = table.shape()[1];
   if (columns < 5 || (plan.classes > 0 && columns - 4 != plan.classes)) {
     return absl::InternalError(
@@ -58,9 +91,19 @@ absl::StatusOr<Candidates> ReadRtDetr(const ModelPlan& plan, const Numbers& tabl
   return candidates;
 }
 
+bool HasRtDetrHead(const OutputFacts& facts) {
+  return facts.head == "rtdetrdecoder";
+}
+
 bool ClaimsRtDetr(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
-  if (table == nullptr || facts.outputs.size() != 1 || facts.names == 0) {
+  if (table == nullptr || facts.outputs.size() != 1) {
+    return false;
+  }
+  if (HasRtDetrHead(facts)) {
+    return table->row[1] == 6 || table->row[1] == 4 + facts.names;
+  }
+  if (facts.names == 0) {
     return false;
   }
   const std::int64_t queries = table->row[0];
@@ -75,6 +118,10 @@ absl::Status PlanRtDetr(const OutputFacts& facts, ModelPlan& plan) {
   ASSIGN_OR_RETURN(const OutputFact* table, FindTable(facts, row));
   plan.outputs = {table->spec->name};
   plan.normalized_boxes = facts.normalized_boxes.value_or(true);
+  if (row[1] == 6 && facts.names != 2) {
+    plan.classes = static_cast<std::size_t>(facts.names);
+    return absl::OkStatus();
+  }
   return PlanClasses(facts, *table, row[1], 4, plan);
 }
 

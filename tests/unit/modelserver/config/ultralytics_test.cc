@@ -16,5 +16,14 @@ TEST(UltralyticsSizes, AreHeightAndWidth) {
   }
 }
 
+TEST(UltralyticsArgs, SayWhetherTheNetSuppressesDuplicates) {
+  EXPECT_TRUE(SaysNms("{'batch': 1, 'half': False, 'nms': True, 'opset': 17}"));
+  EXPECT_TRUE(SaysNms("{'nms':True}"));
+  for (const char* text : {"", "{'batch': 1}", "{'nms': None, 'dynamic': True}", "{'nms': False}",
+                           "{'nms':", "{'agnostic_nms': True}"}) {
+    EXPECT_FALSE(SaysNms(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace inferpool::modelserver

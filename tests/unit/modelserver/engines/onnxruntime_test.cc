@@ -433,6 +433,11 @@ TEST(OnnxEngine, PassesOnWhatUltralyticsSaysOfItsExports) {
   EXPECT_EQ(parameters.at("kpt_shape").string_value(), "[17, 3]");
   EXPECT_EQ(parameters.at("end2end").string_value(), "True");
   EXPECT_FALSE(parameters.contains("author"));
+  // An export with nms=True: its net has no such head, but the file suppresses duplicates.
+  auto with_nms = Load(MakeTinyOnnx() + OnnxMetadata("end2end", "False") +
+                       OnnxMetadata("args", "{'batch': 1, 'nms': True}"));
+  ASSERT_TRUE(with_nms.ok()) << with_nms.status();
+  EXPECT_EQ(with_nms->config.parameters().at("end2end").string_value(), "True");
   inference::ModelConfig config;
   (*config.mutable_parameters())["task"].set_string_value("detect");
   instance = Load(MakeTinyOnnx() + OnnxMetadata("task", "pose"), config);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string>
@@ -96,7 +97,7 @@ TEST_F(ApiTest, ErrorsHaveACodeAndAMessage) {
   api_(kReleaseSessionOptions, options);
 }
 
-TEST_F(ApiTest, AnEnvironmentLogsThroughItsFunctionAndTakesAnArena) {
+TEST_F(ApiTest, AnEnvironmentLogsThroughItsFunctionAndTakesAnAllocator) {
   // The process's one environment: the library counts those who have it.
   std::vector<std::string> lines;
   OrtEnv* environment = nullptr;
@@ -109,18 +110,38 @@ TEST_F(ApiTest, AnEnvironmentLogsThroughItsFunctionAndTakesAnArena) {
       static_cast<void*>(&lines), kVerbose, "test", &environment);
   ASSERT_NE(environment, nullptr);
   Call(kDisableTelemetryEvents, environment);
-  OrtMemoryInfo* memory = nullptr;
-  Call(kCreateCpuMemoryInfo, kArenaAllocator, kDefaultMemory, &memory);
-  const std::array<const char*, 1> keys = {"arena_extend_strategy"};
-  const std::array<std::size_t, 1> values = {1};
-  OrtArenaCfg* arena = nullptr;
-  Call(kCreateArenaCfgV2, keys.data(), values.data(), keys.size(), &arena);
-  Call(kCreateAndRegisterAllocator, environment, memory, arena);
-  const std::array<const char*, 1> wrong = {"no_such_key"};
-  OrtArenaCfg* none = nullptr;
-  EXPECT_FALSE(library_.Check(api_(kCreateArenaCfgV2, wrong.data(), values.data(), 1, &none)).ok());
-  api_(kReleaseArenaCfg, arena);
-  api_(kReleaseMemoryInfo, memory);
+  // Sessions that are told so take their memory from it.
+  static int taken = 0;
+  static OrtMemoryInfo* memory = nullptr;
+  Call(kCreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &memory);
+  static OrtAllocator counting{
+      .version = kApiVersion,
+      .allocate = [](OrtAllocator*, std::size_t bytes) -> void* {
+        ++taken;
+        return std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+      },
+      .free = [](OrtAllocator*, void* block) { std::free(block); },
+      .info = [](const OrtAllocator*) -> const OrtMemoryInfo* { return memory; }};
+  Call(kRegisterAllocator, environment, &counting);
+  OrtSessionOptions* options = Options();
+  Call(kAddSessionConfigEntry, options, "session.use_env_allocators", "1");
+  OrtSession* session = Open(Doubling(), options);
+  ASSERT_NE(session, nullptr);
+  std::array<float, 2> data = {1, 2};
+  const std::array<std::int64_t, 2> shape = {1, 2};
+  OrtValue* input = Floats(data, shape);
+  const char* input_name = "x";
+  const char* output_name = "y";
+  OrtValue* output = nullptr;
+  Call(kRun, session, nullptr, &input_name, &input, std::size_t{1}, &output_name, std::size_t{1},
+       &output);
+  EXPECT_GT(taken, 0);
+  api_(kReleaseValue, output);
+  api_(kReleaseValue, input);
+  api_(kReleaseSession, session);
+  OrtMemoryInfo* another = nullptr;
+  Call(kCreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &another);
+  api_(kReleaseMemoryInfo, another);
   api_(kReleaseEnv, environment);
 }
 
@@ -210,7 +231,6 @@ TEST_F(ApiTest, RunsGoFromValuesToValuesAndCanBeTerminated) {
   OrtRunOptions* options = nullptr;
   Call(kCreateRunOptions, &options);
   Call(kRunOptionsSetRunLogSeverityLevel, options, static_cast<int>(kFatal));
-  Call(kAddRunConfigEntry, options, "disable_synchronize_execution_providers", "1");
   Call(kRun, session, options, &input_name, &input, std::size_t{1}, &output_name, std::size_t{1},
        &output);
   ASSERT_NE(output, nullptr);

@@ -184,6 +184,12 @@ TEST(FamilyTest, RtDetrIsToldByItsNames) {
   ModelDescription two = Model({1, 300, 6}, 2);
   two.parameters["family"] = "rt_detr";
   ExpectFamily(two, Family::kRtDetr, 2);
+  // Since Ultralytics 8.4: the best class of each query, and the name of the head.
+  ModelDescription best = Model({-1, -1, 6}, 80);
+  best.parameters = {{"task", "detect"}, {"end2end", "False"}, {"head", "RTDETRDecoder"}};
+  ExpectFamily(best, Family::kRtDetr, 80);
+  best.parameters.erase("end2end");
+  ExpectFamily(best, Family::kRtDetr, 80);
 }
 
 TEST(FamilyTest, SsdsAreToldByTheNamesOfTheirOutputs) {

@@ -14,6 +14,7 @@
 #include "tests/unit/worker/vision/families/answers.h"
 #include "worker/vision/families/family_table.h"
 #include "worker/vision/families/masks.h"
+#include "worker/vision/families/rt_detr.h"
 #include "worker/vision/families/turned_boxes.h"
 
 namespace inferpool::vision {
@@ -189,6 +190,34 @@ TEST_F(FamiliesTest, RtDetrYoloxAndSsdsAreRead) {
   tensorflow.first_class = 1;
   tensorflow.classes = 2;
   ExpectBoxes(Read("ssd_tensorflow", "ssd", tensorflow), known_["ssd_tensorflow"]["expected"]);
+}
+
+Candidates ReadQueries(std::vector<float> rows, std::size_t classes) {
+  ModelPlan plan;
+  plan.outputs = {"output0"};
+  plan.normalized_boxes = true;
+  plan.classes = classes;
+  const std::size_t queries = rows.size() / 6;
+  const auto found = ReadRtDetr(plan, Numbers({queries, 6}, std::move(rows)), 0.3F);
+  EXPECT_TRUE(found.ok()) << found.status();
+  return found.ok() ? *found : Candidates();
+}
+
+TEST(RtDetr, QueriesMayNameTheirBestClassAlone) {
+  const Candidates found =
+      ReadQueries({0.5, 0.5, 0.2, 0.4, 0.9, 17, 0.25, 0.5, 0.1, 0.2, 0.1, 3}, 80);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_FLOAT_EQ(found[0].x1, 0.4F);
+  EXPECT_FLOAT_EQ(found[0].y2, 0.7F);
+  EXPECT_EQ(found[0].class_id, 17);
+  // Two classes: scores are no whole numbers.
+  EXPECT_EQ(ReadQueries({0.5, 0.5, 0.2, 0.4, 0.9, 0.3}, 2).front().class_id, 0);
+  EXPECT_EQ(ReadQueries({0.5, 0.5, 0.2, 0.4, 0.9, 1}, 2).front().class_id, 1);
+  ModelPlan plan;
+  plan.outputs = {"output0"};
+  plan.classes = 80;
+  const Numbers beyond({1, 6}, std::vector<float>{0.5, 0.5, 0.2, 0.4, 0.9, 80});
+  EXPECT_FALSE(ReadRtDetr(plan, beyond, 0.3F).ok());
 }
 
 TEST_F(FamiliesTest, EveryFamilyHasARowOfItsOwn) {
