@@ -307,9 +307,10 @@ absl::StatusOr<Candidates> ReadYolox(const ModelPlan& plan, const Numbers& head,
         });
         const std::size_t cell = anchor - level->first;
         const auto stride = static_cast<float>(level->stride);
-        const auto column = static_cast<float>(cell % level->columns);
-        const auto row = static_cast<float>(cell / level->columns);
-        return FromCentre((values[0] + column) * stride, (values[1] + row) * stride,
+        const std::size_t row = cell / level->columns;
+        const std::size_t column = cell % level->columns;
+        return FromCentre((values[0] + static_cast<float>(column)) * stride,
+                          (values[1] + static_cast<float>(row)) * stride,
                           std::exp(values[2]) * stride, std::exp(values[3]) * stride, score,
                           class_id, anchor);
       });
