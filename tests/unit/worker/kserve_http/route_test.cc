@@ -83,12 +83,14 @@ TEST(RouteTest, OtherPathsAreNotFound) {
                                  "/v2/models/a%2fb/infer",
                                  "/v2/models/%00/infer",
                                  "/v2/models/%ff/infer",
-                                 "/v2/models/a%20b",
+                                 "/v2/models/a%0ab",
                                  "/v2/repository",
                                  "/v2/repository/index/"}) {
     EXPECT_EQ(ParseRoute(path).to, To::kNotFound) << path;
   }
-  EXPECT_EQ(ParseRoute("/v2/models/" + std::string(129, 'm')).to, To::kNotFound);
+  EXPECT_EQ(ParseRoute("/v2/models/" + std::string(256, 'm')).to, To::kNotFound);
+  EXPECT_EQ(ParseRoute("/v2/models/a%20b").model, "a b");
+  EXPECT_EQ(ParseRoute("/v2/models/caf%c3%a9/infer").model, "caf\u00e9");
   EXPECT_EQ(ParseRoute("/v2" + std::string(100'000, '/')).to, To::kNotFound);
 }
 
