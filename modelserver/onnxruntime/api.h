@@ -3,7 +3,7 @@
 // The library has one exported function, OrtGetApiBase. It leads to a table of functions, which
 // newer versions only append to: the place of an entry never changes. So an Entry below is a place
 // and a type, and the table is an array. api_test.cc calls each of them, and
-// tests/interop/onnxruntime_api.py compares their places with the real header.
+// tests/interop/onnxruntime_api/run.py compares their places with the real header.
 #pragma once
 
 #include <cstddef>

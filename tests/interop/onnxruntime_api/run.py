@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
-"""Compares our declaration of ONNX Runtime's C API with the real header.
+"""Our declaration of ONNX Runtime's C API, entry by entry, against the real header.
 
-    onnxruntime_api.py [HEADER]
+    run.py [--ci] [HEADER]
 
 HEADER is an onnxruntime_c_api.h. Without it the one is taken that a package carries: Maven's
 com.microsoft.onnxruntime:onnxruntime-android (headers/ in the archive), or, where that is not to be
@@ -20,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-OURS = Path(__file__).resolve().parents[2] / "modelserver/onnxruntime/api.h"
+OURS = Path(__file__).resolve().parents[3] / "modelserver/onnxruntime/api.h"
 ANDROID = "com.microsoft.onnxruntime:onnxruntime-android:{}:aar"
 ANDROID_VERSIONS = ("1.30.0", "1.22.0", "1.21.0")
 GO_MODULE = "github.com/yalue/onnxruntime_go@v1.27.0"
@@ -67,8 +66,9 @@ def from_go(folder):
 
 
 def real_header():
-    if len(sys.argv) > 1:
-        return Path(sys.argv[1]).read_text(), sys.argv[1]
+    named = [argument for argument in sys.argv[1:] if argument != "--ci"]
+    if named:
+        return Path(named[0]).read_text(), named[0]
     with tempfile.TemporaryDirectory() as folder:
         for get in (from_maven, from_go):
             try:
