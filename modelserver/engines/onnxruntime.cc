@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <exception>
+#include <fstream>
+#include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -44,9 +49,16 @@ bool IsFloat(inference::DataType datatype) {
          datatype == inference::TYPE_FP32 || datatype == inference::TYPE_FP64;
 }
 
-// Whether the runtime may work in memory that a client can change meanwhile.
-bool IsSafeShared(inference::DataType datatype, std::size_t bytes) {
-  return IsFloat(datatype) && bytes > kSmallTensor;
+// Whether the runtime may work in memory that a client can change meanwhile: not where the values
+// are indices, or where a kernel of the model decides by them what it reads and writes.
+bool IsSafeShared(inference::DataType datatype, std::size_t bytes, bool decides_by_values) {
+  return IsFloat(datatype) && bytes > kSmallTensor && !decides_by_values;
+}
+
+bool Overlap(std::span<const std::byte> a, std::span<const std::byte> b) {
+  const std::less<> before;
+  return !a.empty() && !b.empty() && before(a.data(), b.data() + b.size()) &&
+         before(b.data(), a.data() + a.size());
 }
 
 bool IsAligned(inference::DataType datatype, const std::byte* data) {
@@ -57,6 +69,8 @@ bool IsAligned(inference::DataType datatype, const std::byte* data) {
 // Memory for copies that one run needs, aligned for every type.
 class Copies {
  public:
+  explicit Copies(bool decides_by_values) : decides_by_values_(decides_by_values) {}
+
   std::span<std::byte> Make(std::size_t bytes) {
     memory_.push_back(std::make_unique_for_overwrite<std::byte[]>(bytes));
     return {memory_.back().get(), bytes};
@@ -64,8 +78,9 @@ class Copies {
 
   // The tensor, in memory that only this run changes and whose address suits its type.
   TensorView Safe(const TensorView& tensor) {
-    const bool as_it_is = IsAligned(tensor.datatype, tensor.data.data()) &&
-                          (!tensor.shared || IsSafeShared(tensor.datatype, tensor.data.size()));
+    const bool as_it_is =
+        IsAligned(tensor.datatype, tensor.data.data()) &&
+        (!tensor.shared || IsSafeShared(tensor.datatype, tensor.data.size(), decides_by_values_));
     if (as_it_is) {
       return tensor;
     }
@@ -78,6 +93,7 @@ class Copies {
   }
 
  private:
+  const bool decides_by_values_;
   std::vector<std::unique_ptr<std::byte[]>> memory_;
 };
 
@@ -89,6 +105,10 @@ struct OnnxModel {
   // For each output of the configuration: whether its dims are what a trial run showed. They
   // usually hold, but nothing promises it.
   std::vector<bool> shown = {};
+  // For each output: whether it is an input too. The runtime then never writes it.
+  std::vector<bool> passed_through = {};
+  // A kernel of the file decides by values of floating-point tensors what it reads and writes.
+  bool decides_by_values = true;
 };
 
 class OnnxEngine : public Engine {
@@ -96,23 +116,42 @@ class OnnxEngine : public Engine {
   explicit OnnxEngine(std::shared_ptr<const OnnxModel> model) : model_(std::move(model)) {}
 
   void Run(std::span<Execution> batch) override {
+    const auto fail = [batch](const absl::Status& status) {
+      for (Execution& execution : batch) execution.status = status;
+    };
+    try {
+      RunBatch(batch);
+    } catch (const std::bad_alloc&) {
+      fail(absl::ResourceExhaustedError("there is not enough memory for this request"));
+    } catch (const std::exception& error) {
+      fail(absl::InternalError(error.what()));
+    }
+  }
+
+ private:
+  void RunBatch(std::span<Execution> batch) const {
     if (model_->row_by_row) {
       for (Execution& execution : batch) execution.status = RunRows(execution);
       return;
     }
+    for (Execution& execution : batch) execution.status = absl::OkStatus();
     const absl::Status status = RunTogether(batch);
+    if (status.ok()) {
+      return;  // one of them may have failed by itself
+    }
     for (Execution& execution : batch) execution.status = status;
-    if (status.ok() || batch.size() == 1 || absl::IsCancelled(status)) {
+    if (batch.size() == 1 || absl::IsCancelled(status)) {
       return;
     }
     // One of them is at fault. The others have a right to their answers.
     for (std::size_t i = 0; i < batch.size(); ++i) {
       batch[i].outputs->Clear();
-      batch[i].status = RunTogether(batch.subspan(i, 1));
+      batch[i].status = absl::OkStatus();
+      const absl::Status alone = RunTogether(batch.subspan(i, 1));
+      if (!alone.ok()) batch[i].status = alone;
     }
   }
 
- private:
   const inference::ModelConfig& config() const { return model_->config; }
   const ort::Library& library() const { return model_->session->library(); }
   bool Batches() const { return config().max_batch_size() > 0; }
@@ -131,7 +170,7 @@ class OnnxEngine : public Engine {
   }
 
   absl::Status RunTogether(std::span<Execution> batch) const {
-    Copies copies;
+    Copies copies(model_->decides_by_values);
     std::deque<Shape> shapes;
     std::vector<TensorView> inputs;
     std::int64_t rows = 0;
@@ -147,13 +186,14 @@ class OnnxEngine : public Engine {
       }
       Shape& shape = shapes.emplace_back(first.shape.begin(), first.shape.end());
       shape[0] = rows;
-      inputs.push_back(Join(batch, i, shape, copies));
+      ASSIGN_OR_RETURN(TensorView joined, Join(batch, i, shape, copies));
+      inputs.push_back(std::move(joined));
     }
     const std::vector<int> wanted = Wanted(batch);
     std::vector<ort::Value> outputs(wanted.size());
     if (batch.size() == 1) {
       for (std::size_t i = 0; i < wanted.size(); ++i) {
-        RETURN_IF_ERROR(Place(wanted[i], rows, *batch.front().outputs, outputs[i]));
+        RETURN_IF_ERROR(Place(wanted[i], rows, inputs, *batch.front().outputs, outputs[i]));
       }
     }
     const std::vector<bool> placed(Flags(outputs));
@@ -179,10 +219,13 @@ class OnnxEngine : public Engine {
   }
 
   // Input `index` of all requests as one tensor of that shape.
-  static TensorView Join(std::span<const Execution> batch, std::size_t index, const Shape& shape,
-                         Copies& copies) {
+  static absl::StatusOr<TensorView> Join(std::span<const Execution> batch, std::size_t index,
+                                         const Shape& shape, Copies& copies) {
     TensorView joined = batch.front().inputs[index];
     joined.shape = shape;
+    if (joined.datatype == inference::TYPE_STRING) {
+      return JoinStrings(batch, index, std::move(joined), copies);
+    }
     std::size_t bytes = 0;
     bool side_by_side = true;
     const std::byte* next = joined.data.data();
@@ -206,12 +249,35 @@ class OnnxEngine : public Engine {
     return joined;
   }
 
+  // Each request's strings are looked at in a copy and by themselves: a length that its client
+  // changed after the first check must not reach into the next request's.
+  static absl::StatusOr<TensorView> JoinStrings(std::span<const Execution> batch, std::size_t index,
+                                                TensorView joined, Copies& copies) {
+    std::size_t bytes = 0;
+    for (const Execution& execution : batch) bytes += execution.inputs[index].data.size();
+    const std::span<std::byte> all = copies.Make(bytes);
+    std::size_t at = 0;
+    for (const Execution& execution : batch) {
+      const TensorView& part = execution.inputs[index];
+      const std::span<std::byte> copy = all.subspan(at, part.data.size());
+      std::ranges::copy(part.data, copy.begin());
+      ASSIGN_OR_RETURN(const std::int64_t count, ElementCount(part.shape));
+      RETURN_IF_ERROR(DecodeBytes(copy, count).status());
+      at += copy.size();
+    }
+    joined.data = all;
+    joined.shared = false;
+    return joined;
+  }
+
   // Makes the value of an output over the memory where it is wanted, if its size is known and a
-  // kernel may work there.
-  absl::Status Place(int output, std::int64_t rows, Outputs& outputs, ort::Value& value) const {
+  // kernel may work there: not where an input still lies.
+  absl::Status Place(int output, std::int64_t rows, std::span<const TensorView> inputs,
+                     Outputs& outputs, ort::Value& value) const {
     const inference::ModelOutput& configured = config().output(output);
     Shape shape(configured.dims().begin(), configured.dims().end());
     if (model_->shown[static_cast<std::size_t>(output)] ||
+        model_->passed_through[static_cast<std::size_t>(output)] ||
         configured.data_type() == inference::TYPE_STRING || !outputs.Wanted(output) ||
         std::ranges::find(shape, -1) != shape.end()) {
       return absl::OkStatus();
@@ -221,8 +287,12 @@ class OnnxEngine : public Engine {
     }
     ASSIGN_OR_RETURN(const std::size_t bytes, ByteSize(configured.data_type(), shape));
     const std::span<const std::byte> shared = outputs.SharedMemory(output);
-    if (!shared.empty() && (!IsSafeShared(configured.data_type(), bytes) ||
-                            !IsAligned(configured.data_type(), shared.data()))) {
+    const bool holds_an_input = std::ranges::any_of(
+        inputs, [shared](const TensorView& input) { return Overlap(shared, input.data); });
+    if (!shared.empty() &&
+        (holds_an_input ||
+         !IsSafeShared(configured.data_type(), bytes, model_->decides_by_values) ||
+         !IsAligned(configured.data_type(), shared.data()))) {
       return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(const std::span<std::byte> memory, outputs.Add(output, shape, bytes));
@@ -279,9 +349,12 @@ class OnnxEngine : public Engine {
         });
     if (contents.datatype != configured.data_type() || !fits) {
       return absl::InternalError(
-          fmt::format("output '{}' is {} {}, expected {} {}", configured.name(),
+          fmt::format("output '{}' is {} {}, expected {} {}{}", configured.name(),
                       DatatypeName(contents.datatype), ShapeText(contents.shape),
-                      DatatypeName(configured.data_type()), ShapeText(expected)));
+                      DatatypeName(configured.data_type()), ShapeText(expected),
+                      Batches() ? "; if the first dimension is no batch, config.pbtxt has to say "
+                                  "max_batch_size: 0 and give all dims"
+                                : ""));
     }
     Made made{.shape = std::move(contents.shape), .data = contents.data};
     if (contents.datatype == inference::TYPE_STRING) {
@@ -318,7 +391,9 @@ class OnnxEngine : public Engine {
         const std::size_t end = element + row_elements * static_cast<std::size_t>(shape[0]);
         for (; element < end; ++element) bytes += sizeof(std::uint32_t) + elements[element].size();
       }
-      RETURN_IF_ERROR(execution.outputs->Put(output, shape, rest.first(bytes)));
+      // Memory that is too small for it is one request's fault, not the others'.
+      const absl::Status put = execution.outputs->Put(output, shape, rest.first(bytes));
+      if (!put.ok()) execution.status = put;
       rest = rest.subspan(bytes);
     }
     return absl::OkStatus();
@@ -327,7 +402,7 @@ class OnnxEngine : public Engine {
   // Runs each row of a request on its own.
   absl::Status RunRows(Execution& execution) const {
     const std::int64_t rows = RowsOf(execution.inputs);
-    Copies copies;
+    Copies copies(model_->decides_by_values);
     std::vector<std::vector<TensorView>> of_rows(static_cast<std::size_t>(rows));
     std::deque<Shape> shapes;
     for (const TensorView& input : execution.inputs) {
@@ -567,6 +642,55 @@ OnnxDescription Describe(const ort::Session& session) {
   return file;
 }
 
+// Sizes that the configuration leaves open and the session, as it was opened, does not.
+template <typename Tensor>
+void CloseDims(const std::vector<ort::TensorType>& session, bool batch,
+               google::protobuf::RepeatedPtrField<Tensor>& tensors) {
+  for (Tensor& tensor : tensors) {
+    const auto found = std::ranges::find(session, tensor.name(), &ort::TensorType::name);
+    const int before = batch ? 1 : 0;
+    if (found == session.end() ||
+        static_cast<int>(found->shape.size()) != tensor.dims_size() + before) {
+      continue;
+    }
+    for (int i = 0; i < tensor.dims_size(); ++i) {
+      if (tensor.dims(i) == -1) {
+        tensor.set_dims(i, found->shape[static_cast<std::size_t>(i + before)]);
+      }
+    }
+  }
+}
+
+// Whether the file has an operator that decides by values of floating-point tensors what it reads
+// and writes (sorts, picks, samples), so that values that change meanwhile could lead it astray.
+// The names are looked for in the bytes of the file: one that is there by chance costs a copy.
+absl::StatusOr<bool> DecidesByValues(const std::filesystem::path& file) {
+  constexpr std::array<std::string_view, 14> kNames{
+      "TopK",       "Unique",        "NonMaxSuppression", "RoiAlign",     "MaxRoiPool",
+      "GridSample", "DeformConv",    "Multinomial",       "NonZero",      "OneHot",
+      "Range",      "com.microsoft", "ai.onnx.ml",        "CropAndResize"};
+  constexpr std::size_t kBlock = std::size_t{1} << 20U;
+  constexpr std::size_t kOverlap = 32;  // longer than a name
+  std::ifstream stream(file, std::ios::binary);
+  std::string text;
+  while (stream) {
+    text.erase(0, text.size() < kOverlap ? 0 : text.size() - kOverlap);
+    const std::size_t before = text.size();
+    text.resize(before + kBlock);
+    stream.read(text.data() + before, static_cast<std::streamsize>(kBlock));
+    text.resize(before + static_cast<std::size_t>(stream.gcount()));
+    if (std::ranges::any_of(kNames, [&text](std::string_view name) {
+          return text.find(name) != std::string::npos;
+        })) {
+      return true;
+    }
+  }
+  if (!stream.eof()) {
+    return InvalidArgument("cannot read {}", file.string());
+  }
+  return false;
+}
+
 absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path& file,
                                                      ort::SessionSettings settings,
                                                      const inference::ModelConfig& given,
@@ -582,8 +706,17 @@ absl::StatusOr<std::unique_ptr<OnnxModel>> LoadModel(const std::filesystem::path
     session.reset();
     ASSIGN_OR_RETURN(session, ort::Session::Open(file, settings));
     described = Describe(*session);
+    const bool batch = model->config.max_batch_size() > 0;
     model->config = given;
+    CloseDims(described.inputs, batch, *model->config.mutable_input());
+    CloseDims(described.outputs, batch, *model->config.mutable_output());
     RETURN_IF_ERROR(CompleteFromOnnx(described, may_batch, model->config));
+  }
+  ASSIGN_OR_RETURN(model->decides_by_values, DecidesByValues(file));
+  for (const inference::ModelOutput& output : model->config.output()) {
+    model->passed_through.push_back(
+        std::ranges::find(described.inputs, output.name(), &ort::TensorType::name) !=
+        described.inputs.end());
   }
   model->session = std::move(session);
   model->row_by_row = RunsRowByRow(described, model->config);

@@ -37,6 +37,7 @@ void* BlockCache::Take(std::size_t bytes, TimePoint now) {
     return nullptr;
   }
   if (bytes < kMinKept) {
+    TrimWhenDue(now);
     const std::size_t size = (sizeof(Block) + bytes + kAlignment - 1) / kAlignment * kAlignment;
     void* memory = std::aligned_alloc(kAlignment, size);
     return memory == nullptr ? nullptr : (new (memory) Block{.size = 0})->memory();
@@ -48,9 +49,15 @@ void* BlockCache::Take(std::size_t bytes, TimePoint now) {
     const auto found = by_size_.lower_bound(size);
     if (found != by_size_.end() && found->first <= size + size / 4) {
       Block* block = *found->second;
+      if (block->size > max_in_use_ - in_use_) {
+        return nullptr;
+      }
       Remove(found->second);
       in_use_ += block->size;
       return block->memory();
+    }
+    if (size > max_in_use_ - in_use_) {
+      return nullptr;
     }
     in_use_ += size;
     old = Trim(now);
@@ -104,6 +111,7 @@ BlockCache::Blocks BlockCache::Trim(TimePoint now) {
     last_peak_ = now - stretch_ < 2 * kMemory ? peak_ : in_use_;
     peak_ = in_use_;
     stretch_ = now;
+    trim_due_ns_.store(ToNs(now + kMemory), std::memory_order_relaxed);
   }
   const std::size_t most = std::max({peak_, last_peak_, in_use_ + max_kept_});
   Blocks old;
@@ -112,6 +120,18 @@ BlockCache::Blocks BlockCache::Trim(TimePoint now) {
     Remove(by_age_.begin());
   }
   return old;
+}
+
+void BlockCache::TrimWhenDue(TimePoint now) {
+  if (ToNs(now) < trim_due_ns_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  Blocks old;
+  {
+    const MutexLock lock(mutex_);
+    old = Trim(now);
+  }
+  Free(old);
 }
 
 std::size_t BlockCache::kept() const {

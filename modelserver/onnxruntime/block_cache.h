@@ -1,8 +1,11 @@
 // The memory of models that run: blocks that are kept when they are freed, up to a bound.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <list>
 #include <map>
 #include <vector>
@@ -17,8 +20,8 @@ namespace inferpool::ort {
 // kMinKept bytes is kept when it is freed, and given out again where it is at most a quarter larger
 // than what is asked for. In all there is no more than what was in use at one time during the last
 // kMemory, or what is in use now and `max_kept` bytes besides; above that, blocks that were freed
-// first go back to the kernel. So what the largest input once needed is not held for ever, and as
-// no block is shared, nothing is fragmented.
+// first go back to the kernel. So what the largest input once needed is not held for ever while
+// models run, and as no block is shared, nothing is fragmented.
 //
 // Thread safe.
 class BlockCache {
@@ -27,13 +30,16 @@ class BlockCache {
   static constexpr std::size_t kAlignment = 64;       // as the runtime's kernels like it
   static constexpr std::chrono::seconds kMemory{10};  // at least; at most twice that
 
-  explicit BlockCache(std::size_t max_kept) : max_kept_(max_kept) {}
+  // No more than `max_in_use` bytes of such blocks are out at one time.
+  explicit BlockCache(std::size_t max_kept,
+                      std::size_t max_in_use = std::numeric_limits<std::size_t>::max())
+      : max_kept_(max_kept), max_in_use_(max_in_use) {}
   ~BlockCache();
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
 
-  // Returns `bytes` bytes, aligned to kAlignment; null when there is not enough memory. What is in
-  // them is not defined.
+  // Returns `bytes` bytes, aligned to kAlignment; null when there is not enough memory, or more
+  // than max_in_use would be out. What is in them is not defined.
   void* Take(std::size_t bytes, TimePoint now = Clock::now());
   // Takes back what Take returned; null is taken too.
   void Give(void* memory, TimePoint now = Clock::now());
@@ -51,7 +57,12 @@ class BlockCache {
   // Notes what is in use, and removes and returns the kept blocks that are too many.
   [[nodiscard]] Blocks Trim(TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Gives back what is too many when it is time to, however small the blocks that are asked for.
+  void TrimWhenDue(TimePoint now);
+
   const std::size_t max_kept_;
+  const std::size_t max_in_use_;
+  std::atomic<std::int64_t> trim_due_ns_{0};  // when the next stretch begins
   mutable Mutex mutex_;
   std::list<Block*> by_age_ ABSL_GUARDED_BY(mutex_);  // the first was freed first
   std::multimap<std::size_t, std::list<Block*>::iterator> by_size_ ABSL_GUARDED_BY(mutex_);

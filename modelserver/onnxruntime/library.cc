@@ -2,9 +2,11 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <filesystem>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -66,6 +68,12 @@ Process& TheProcess() {
   return *process;
 }
 
+// Three quarters of the machine's, so that one run cannot have the process killed.
+std::size_t MostOfTheMemory() {
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) / 4 * 3 *
+         static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 Library::ModelsMemory::ModelsMemory(const Library& of)
@@ -73,7 +81,12 @@ Library::ModelsMemory::ModelsMemory(const Library& of)
           .version = kApiVersion,
           .allocate =
               [](OrtAllocator* self, std::size_t bytes) {
-                return static_cast<ModelsMemory*>(self)->cache.Take(bytes);
+                // The runtime uses what it gets without a look, so a null would end the process. It
+                // turns the exception into a status of the run, as it does with its own
+                // allocator's.
+                void* memory = static_cast<ModelsMemory*>(self)->cache.Take(bytes);
+                if (memory == nullptr) throw std::bad_alloc();
+                return memory;
               },
           .free = [](OrtAllocator* self,
                      void* memory) { static_cast<ModelsMemory*>(self)->cache.Give(memory); },
@@ -82,7 +95,7 @@ Library::ModelsMemory::ModelsMemory(const Library& of)
                 return static_cast<const ModelsMemory*>(self)->library.memory();
               }},
       library(of),
-      cache(kMaxKept) {}
+      cache(kMaxKept, MostOfTheMemory()) {}
 
 Library::Library(ApiTable table, std::string version)
     : api_(table), version_(std::move(version)), models_memory_(*this) {}
