@@ -5,8 +5,9 @@ configuration and the names of classes) and from the package's net.
     make_models.py NODE_MODULES OUTPUT SCRATCH [NAME...]
 
 A model is made in SCRATCH, on the same file system, and put in its place in OUTPUT when it is whole; git ignores
-it. A model that cannot be made leaves what is there, and the others are made all the same; the exit status is
-then 1.
+it, by a .gitignore in its folder. A folder of that name without just this file is somebody else's: it is left as it
+is, and a line says so. A model that cannot be made leaves what is there, and the others are made all the same; the
+exit status is then 1.
 
 It needs Python 3.11 with numpy and onnx, as Debian 12 packages them.
 """
@@ -175,11 +176,25 @@ COPIES = {"text_boxes": {"1/model.onnx": _OCR + "ch_PP-OCRv4_det_infer.onnx"},
 NAMES = [*MODELS, *COPIES]
 
 
+IGNORE_ALL = "*\n"
+
+
+def is_ours(folder):
+    try:
+        return (folder / ".gitignore").read_bytes() == IGNORE_ALL.encode()
+    except OSError:
+        return False
+
+
 def make(name, packages, output, scratch):
+    if os.path.lexists(output / name) and not is_ours(output / name):
+        print(f"the model {name} is not made, because {output / name} is one of your own; rename it to have both",
+              file=sys.stderr)
+        return
     made = scratch / name
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(HERE / "models" / name, made)
-    (made / ".gitignore").write_text("*\n")
+    (made / ".gitignore").write_text(IGNORE_ALL)
     (made / "1").mkdir()
     if name in COPIES:
         for file, source in COPIES[name].items():

@@ -198,10 +198,26 @@ class FoldersTest(Folder):
         self.assertEqual("a net", (self.folder / "output/text_line/1/model.onnx").read_text())
 
     def test_one_is_replaced_as_a_whole(self):
-        (self.folder / "output/faces/2").mkdir(parents=True)
+        self.make("faces")
+        (self.folder / "output/faces/2").mkdir()
         self.make("faces")
         self.assertEqual({".gitignore", "config.pbtxt", "labels.txt", "1/model.onnx"}, self.files("faces"))
         self.assertEqual([], [path for path in (self.folder / "scratch").iterdir()])
+
+    def test_one_that_was_not_made_here_is_left(self):
+        for ignored in (None, "2\n"):
+            with self.subTest(ignored=ignored):
+                folder = self.folder / "output/faces"
+                shutil.rmtree(folder, ignore_errors=True)
+                (folder / "1").mkdir(parents=True)
+                (folder / "1/model.onnx").write_text("mine")
+                if ignored:
+                    (folder / ".gitignore").write_text(ignored)
+                status, words = self.make("faces", "poses")
+                self.assertEqual(0, status)
+                self.assertRegex(words, "^the model faces .*rename it.*\n$")
+                self.assertEqual("mine", (folder / "1/model.onnx").read_text())
+                self.assertIn("1/model.onnx", self.files("poses"))
 
     def test_one_that_cannot_be_made_leaves_what_is_there(self):
         self.make("faces")

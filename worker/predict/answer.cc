@@ -15,7 +15,8 @@ namespace {
 // The class's name; its number where the model names none.
 std::string ClassName(const std::vector<std::string>& names, int class_id) {
   const auto index = static_cast<std::size_t>(class_id);
-  return QuotedJson(index < names.size() ? names[index] : fmt::format("{}", class_id));
+  const bool has_name = index < names.size() && !names[index].empty();
+  return QuotedJson(has_name ? names[index] : fmt::format("{}", class_id));
 }
 
 struct Writer {

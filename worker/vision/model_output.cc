@@ -69,7 +69,8 @@ absl::StatusOr<const FamilyRow*> ReadOutputs(const ModelDescription& model,
         "{}; set the parameter \"family\" in config.pbtxt to what it is",
         family->name, family->outputs, OutputsText(model), Message(planned));
   }
-  plan.told_by_shape = plan.told_by_shape && parameters.family == nullptr;
+  plan.family_named = parameters.family != nullptr;
+  plan.told_by_shape = plan.told_by_shape && !plan.family_named;
   return family;
 }
 

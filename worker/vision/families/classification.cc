@@ -42,6 +42,7 @@ absl::Status SayScores(const ModelPlan& plan, std::string_view what) {
 // What kAuto takes the values for.
 absl::StatusOr<Scores> Tell(const ModelPlan& plan, std::span<const float> values) {
   constexpr double kRounding = 0.01;
+  constexpr float kLargeLogit = 30;
   const double sum = Sum(values);
   const bool are_shares = AreWithin(values, 0, 1);
   if (are_shares && (values.size() == 1 || std::abs(sum - 1) <= kRounding)) {
@@ -55,6 +56,12 @@ absl::StatusOr<Scores> Tell(const ModelPlan& plan, std::span<const float> values
   }
   if (AreWithin(values, 0, 100) && std::abs(sum - 100) <= 100 * kRounding) {
     return SayScores(plan, "add up to 100, as if they were percent");
+  }
+  // Several labels may each be in percent. Logits are seldom so large, and some are negative.
+  if (AreWithin(values, 0, 100) && *std::max_element(values.begin(), values.end()) > kLargeLogit) {
+    return SayScores(plan, fmt::format("are within 0 and 100, and one is above {}, as if they were "
+                                       "percent",
+                                       kLargeLogit));
   }
   if (plan.told_by_shape) {
     return MisfitOf(plan,

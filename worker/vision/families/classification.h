@@ -23,9 +23,9 @@ namespace inferpool::vision {
 //
 // INTERNAL: the output is not such a tensor, or a value is not finite. FAILED_PRECONDITION: the
 // values are not what plan.scores says, or kAuto cannot tell: they are within 0..1 and do not add
-// up to 1, or there is only one that is no probability, or they add up to 100, or they
-// are no probabilities and nothing but the shape tells that it is a classification
-// (plan.told_by_shape).
+// up to 1, or there is only one that is no probability, or they look like percent
+// (within 0..100, and one is above 30 or they add up to 100), or they are no probabilities and
+// nothing but the shape tells that it is a classification (plan.told_by_shape).
 absl::StatusOr<Classification> Classify(const ModelPlan& plan, std::span<const TensorView> outputs,
                                         std::size_t top_k);
 

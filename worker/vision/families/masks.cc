@@ -80,11 +80,17 @@ absl::Status CheckPrototypes(const ModelPlan& plan, const Numbers& prototypes, s
 // The details of a candidate whose coefficients `of` reads.
 template <typename Of>
 Details MaskDetails(const Numbers& prototypes, cv::Size input, Of of) {
-  return
-      [&prototypes, input, of](const Candidate& candidate, Detection& detection) -> absl::Status {
-        ASSIGN_OR_RETURN(detection.mask, OutlinesOf(prototypes, of(candidate), candidate, input));
-        return absl::OkStatus();
-      };
+  return [&prototypes, input, of, corners = std::size_t{0}](
+             const Candidate& candidate, Detection& detection) mutable -> absl::Status {
+    ASSIGN_OR_RETURN(detection.mask, OutlinesOf(prototypes, of(candidate), candidate, input));
+    for (const Polygon& polygon : detection.mask) {
+      corners += polygon.size();
+    }
+    return corners <= kMaxMaskCorners
+               ? absl::OkStatus()
+               : absl::InternalError(fmt::format(
+                     "the model's masks have too many corners, more than {}", kMaxMaskCorners));
+  };
 }
 
 }  // namespace
@@ -99,11 +105,16 @@ absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
   if (inside.empty() || rows == 0 || columns == 0) {
     return std::vector<Polygon>();
   }
+  // As many pixels as the box has, or larger ones.
+  const cv::Size grid(std::min(inside.width, kMaxMaskSide), std::min(inside.height, kMaxMaskSide));
+  const double step_x = static_cast<double>(inside.width) / grid.width;
+  const double step_y = static_cast<double>(inside.height) / grid.height;
   const double scale_x = static_cast<double>(input.width) / columns;
   const double scale_y = static_cast<double>(input.height) / rows;
   const cv::Range x = Cells(box.x1, box.x2, scale_x, columns);
   const cv::Range y = Cells(box.y1, box.y2, scale_y, rows);
 
+  constexpr int kMaxSums = 32'767;  // that OpenCV interpolates
   cv::Mat sums(y.size(), x.size(), CV_32F, cv::Scalar(0));
   for (std::size_t plane = 0; plane < coefficients.size(); ++plane) {
     const std::size_t first = plane * prototypes.shape()[1] * prototypes.shape()[2];
@@ -112,14 +123,18 @@ absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
                         const_cast<float*>(prototypes.values().data() + first));
     cv::scaleAdd(whole(y, x), static_cast<double>(coefficients[plane]), sums, sums);
   }
+  if (std::max(sums.cols, sums.rows) >= kMaxSums) {
+    return absl::InternalError("the model's masks are too large");
+  }
   if (!cv::checkRange(sums)) {
     return absl::InternalError("the model's masks have a value that is not a finite number");
   }
   // Each pixel's centre in the cells' coordinates, as torch's bilinear interpolation has it.
-  const cv::Matx23d to_cells(1 / scale_x, 0, (inside.x + 0.5) / scale_x - 0.5 - x.start,  //
-                             0, 1 / scale_y, (inside.y + 0.5) / scale_y - 0.5 - y.start);
+  const cv::Matx23d to_cells(
+      step_x / scale_x, 0, (inside.x + step_x / 2) / scale_x - 0.5 - x.start,  //
+      0, step_y / scale_y, (inside.y + step_y / 2) / scale_y - 0.5 - y.start);
   cv::Mat pixels;
-  cv::warpAffine(sums, pixels, to_cells, inside.size(), cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
+  cv::warpAffine(sums, pixels, to_cells, grid, cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
                  cv::BORDER_REPLICATE);
   const cv::Mat mask = pixels > 0;
 
@@ -130,6 +145,9 @@ absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
   });
   std::vector<Polygon> polygons;
   for (const std::vector<cv::Point>& outline : outlines) {
+    if (polygons.size() == kMaxMaskParts) {
+      break;
+    }
     std::vector<cv::Point> corners;
     cv::approxPolyDP(outline, corners, kStraight, /*closed=*/true);
     if (corners.size() < 3) {
@@ -138,8 +156,8 @@ absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
     Polygon& polygon = polygons.emplace_back();
     polygon.reserve(corners.size());
     for (const cv::Point& corner : corners) {
-      polygon.push_back({static_cast<float>(inside.x + corner.x) + 0.5F,
-                         static_cast<float>(inside.y + corner.y) + 0.5F});
+      polygon.push_back({static_cast<float>(inside.x + (corner.x + 0.5) * step_x),
+                         static_cast<float>(inside.y + (corner.y + 0.5) * step_y)});
     }
   }
   return polygons;

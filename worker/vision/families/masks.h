@@ -4,6 +4,8 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <cstddef>
+#include <opencv2/core/types.hpp>
 #include <span>
 #include <vector>
 
@@ -17,17 +19,25 @@
 
 namespace inferpool::vision {
 
+// What bounds the masks, whatever a net puts out.
+inline constexpr int kMaxMaskSide = 1024;
+inline constexpr std::size_t kMaxMaskParts = 32;
+inline constexpr std::size_t kMaxMaskCorners = 1'000'000;  // of all masks of one answer
+
 // Returns the outlines, in the input's pixels, of where the sum of the prototypes [planes, height,
 // width], weighted by `coefficients`, is above 0 in `box` after bilinear interpolation to the
-// input's size, as in Ultralytics' process_mask. One polygon for each part, the largest first;
-// holes are not told. Corners that differ from a straight line by less than half a pixel are left
-// out. INTERNAL: one of these sums is not a finite number.
+// input's size, as in Ultralytics' process_mask. One polygon for each part, the largest
+// kMaxMaskParts of them, the largest first; holes are not told. A box of more than kMaxMaskSide
+// pixels a side has pixels that are as much larger. Corners that differ from a straight line by
+// less than half a pixel are left out. INTERNAL: one of these sums is not a finite number, or there
+// are too many of them.
 absl::StatusOr<std::vector<Polygon>> OutlinesOf(const Numbers& prototypes,
                                                 std::span<const float> coefficients,
                                                 const Candidate& box, cv::Size input);
 
-// For the family table. yolov8_segment: [4 + classes + planes, anchors]; segment_nms_free: [N, 6 +
-// planes]: x1, y1, x2, y2, score, class, coefficients. Each with prototypes [planes, height,
+// For the family table. The masks of one answer have at most kMaxMaskCorners corners together, else
+// the answer is INTERNAL. yolov8_segment: [4 + classes + planes, anchors]; segment_nms_free: [N, 6
+// + planes]: x1, y1, x2, y2, score, class, coefficients. Each with prototypes [planes, height,
 // width].
 bool ClaimsYoloV8Segment(const OutputFacts& facts);
 bool ClaimsSegmentNmsFree(const OutputFacts& facts);

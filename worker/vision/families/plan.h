@@ -63,6 +63,7 @@ struct ModelPlan {
   // Nothing but its shape tells the family: the decoder also looks whether there are as many
   // anchors as the input's size gives, or whether a vector has probabilities.
   bool told_by_shape = false;
+  bool family_named = false;            // by the parameter `family`
   std::size_t keypoints = 0;            // of the pose families
   std::size_t keypoint_values = 3;      // 3: x, y, confidence; 2: x, y
   bool corners_y_first = false;         // kSsd: boxes are y1, x1, y2, x2

@@ -108,8 +108,9 @@ bool ClaimsRtDetr(const OutputFacts& facts) {
   }
   const std::int64_t queries = table->row[0];
   const std::int64_t columns = table->row[1];
-  // Two classes' columns are also those of finished rows, and a YOLO's table may lie on its side.
-  return columns == 4 + facts.names && columns != 6 && queries > 0 && queries <= kMaxRows &&
+  // One class's columns are also those of finished rows without a class (x1, y1, x2, y2, score),
+  // and two classes' those of rows with one; a YOLO's table may lie on its side.
+  return columns == 4 + facts.names && columns > 6 && queries > 0 && queries <= kMaxRows &&
          queries != 4 + facts.names && !FitsGrids(queries, facts.input, 1);
 }
 

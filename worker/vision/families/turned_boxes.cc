@@ -40,6 +40,40 @@ double Determinant(const Covariance& of) {
   return std::max(of.xx * of.yy - of.xy * of.xy, 0.0);
 }
 
+// A box whose covariance is computed once, and not for each other box.
+struct SpreadBox : TurnedBox {
+  Covariance covariance;
+};
+
+float Overlap(const SpreadBox& a, const SpreadBox& b) {
+  constexpr double kTiny = 1e-7;
+  const Covariance& of_a = a.covariance;
+  const Covariance& of_b = b.covariance;
+  const Covariance sum{of_a.xx + of_b.xx, of_a.yy + of_b.yy, of_a.xy + of_b.xy};
+  const double dx = static_cast<double>(a.cx) - b.cx;
+  const double dy = static_cast<double>(a.cy) - b.cy;
+  const double determinant = sum.xx * sum.yy - sum.xy * sum.xy;
+  // The Bhattacharyya distance of two normal distributions.
+  const double apart =
+      (sum.xx * dy * dy + sum.yy * dx * dx - 2 * sum.xy * dx * dy) / (determinant + kTiny) / 4;
+  const double unlike =
+      std::log(determinant / (4 * std::sqrt(Determinant(of_a) * Determinant(of_b)) + kTiny) +
+               kTiny) /
+      2;
+  const double distance = std::clamp(apart + unlike, kTiny, 100.0);
+  return static_cast<float>(1 - std::sqrt(1 - std::exp(-distance) + kTiny));
+}
+
+TurnedBoxes SuppressTurned(const TurnedBoxes& boxes, const Options& options) {
+  std::vector<SpreadBox> spread;
+  spread.reserve(boxes.size());
+  for (const TurnedBox& box : boxes) {
+    spread.push_back({box, CovarianceOf(box)});
+  }
+  spread = Suppress(std::move(spread), Overlap, options.iou, options.max_detections);
+  return {spread.begin(), spread.end()};
+}
+
 // Angles are in radians: nets give -pi/4 to 3 pi/4.
 absl::Status CheckAngle(const ModelPlan& plan, float angle) {
   constexpr float kMaxAngle = 2 * std::numbers::pi_v<float>;
@@ -84,22 +118,7 @@ std::vector<Point> CornersOf(const TurnedBox& box) {
 }
 
 float ProbabilisticOverlap(const TurnedBox& a, const TurnedBox& b) {
-  constexpr double kTiny = 1e-7;
-  const Covariance of_a = CovarianceOf(a);
-  const Covariance of_b = CovarianceOf(b);
-  const Covariance sum{of_a.xx + of_b.xx, of_a.yy + of_b.yy, of_a.xy + of_b.xy};
-  const double dx = static_cast<double>(a.cx) - b.cx;
-  const double dy = static_cast<double>(a.cy) - b.cy;
-  const double determinant = sum.xx * sum.yy - sum.xy * sum.xy;
-  // The Bhattacharyya distance of two normal distributions.
-  const double apart =
-      (sum.xx * dy * dy + sum.yy * dx * dx - 2 * sum.xy * dx * dy) / (determinant + kTiny) / 4;
-  const double unlike =
-      std::log(determinant / (4 * std::sqrt(Determinant(of_a) * Determinant(of_b)) + kTiny) +
-               kTiny) /
-      2;
-  const double distance = std::clamp(apart + unlike, kTiny, 100.0);
-  return static_cast<float>(1 - std::sqrt(1 - std::exp(-distance) + kTiny));
+  return Overlap({a, CovarianceOf(a)}, {b, CovarianceOf(b)});
 }
 
 absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox> boxes,
@@ -121,7 +140,7 @@ absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox
     sound.back().confidence = candidate.confidence;
   }
   if (duplicates == Duplicates::kSuppress) {
-    sound = Suppress(std::move(sound), ProbabilisticOverlap, options.iou, options.max_detections);
+    sound = SuppressTurned(sound, options);
   } else {
     SortMostConfidentFirst(sound);
   }

@@ -265,6 +265,12 @@ absl::StatusOr<Candidates> ReadYoloV5(const ModelPlan& plan, const Numbers& head
   RETURN_IF_ERROR(CheckClasses(plan, head.shape()[1], 5));
   const std::size_t anchors = head.shape()[0];
   RETURN_IF_ERROR(CheckGrids(plan, anchors, input, 3));
+  if (!plan.family_named && FitsGrids(static_cast<std::int64_t>(anchors), input, 1)) {
+    return Misfit(plan,
+                  "the model's output {} has {} anchors, one for each cell of {} x {} pixels, as "
+                  "YOLOX has, whose boxes are others",
+                  plan.outputs.front(), anchors, input.width, input.height);
+  }
   float farthest = 0;
   for (std::size_t anchor = 0; anchor < anchors; ++anchor) {
     farthest = std::max({farthest, head.Row(anchor)[0], head.Row(anchor)[1]});

@@ -30,7 +30,8 @@ absl::StatusOr<Candidates> ReadYoloV8(const ModelPlan& plan, const Numbers& head
 
 // Reads [anchors, 5 + classes], otherwise as above. The confidence is the objectness times the
 // class's score; both the objectness and the product must be above `confidence`, as in YOLOv5's
-// non_max_suppression.
+// non_max_suppression. FAILED_PRECONDITION also: one anchor a cell, as YOLOX has, unless
+// plan.family_named.
 absl::StatusOr<Candidates> ReadYoloV5(const ModelPlan& plan, const Numbers& head, float confidence,
                                       cv::Size input);
 

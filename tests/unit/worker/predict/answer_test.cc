@@ -132,11 +132,12 @@ TEST(AnswerTest, AClassWithoutANameIsNamedByItsNumber) {
   const Json::Value json = Answer(kTwo, {"only the first"});
   EXPECT_EQ(json["detections"][0]["class_name"], "1");
   EXPECT_EQ(json["detections"][1]["class_name"], "only the first");
+  EXPECT_EQ(Answer(kTwo, {"cat", ""})["detections"][0]["class_name"], "1");
 }
 
 TEST(AnswerTest, HostileClassNamesStayText) {
   for (const std::string name :
-       {"\"}],\"x\":[{\"", "\\", "a\nb", "</script>", "{0}", "", "\x01", "\xe2\x82\xac"}) {
+       {"\"}],\"x\":[{\"", "\\", "a\nb", "</script>", "{0}", "\x01", "\xe2\x82\xac"}) {
     EXPECT_EQ(Answer(kTwo, {name, name})["detections"][0]["class_name"], name);
   }
   EXPECT_TRUE(Answer(kTwo, {"\xff\xfe", "\x80z"})["detections"][0]["class_name"].isString());

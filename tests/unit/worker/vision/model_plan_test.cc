@@ -99,6 +99,13 @@ TEST(FamilyTest, SettlesOpenLengthsByTheClassNames) {
   ExpectFamily(told, Family::kYoloV8, 80);
 }
 
+TEST(FamilyTest, APlanSaysWhetherItsFamilyWasNamed) {
+  ModelDescription model = Model({-1, -1, 85}, 80);
+  EXPECT_FALSE(MakePlan(model)->family_named);
+  model.parameters["family"] = "yolov5";
+  EXPECT_TRUE(MakePlan(model)->family_named);
+}
+
 TEST(FamilyTest, TellsFinishedBoxes) {
   ExpectFamily(Model({1, 300, 6}, 80), Family::kNmsFree, 80);
   ExpectFamily(Model({300, 6}), Family::kNmsFree, 0);
@@ -184,6 +191,13 @@ TEST(FamilyTest, RtDetrIsToldByItsNames) {
   ModelDescription two = Model({1, 300, 6}, 2);
   two.parameters["family"] = "rt_detr";
   ExpectFamily(two, Family::kRtDetr, 2);
+  // One class looks like rows of a box and a score.
+  ModelDescription one = Model({1, 300, 5}, 1);
+  EXPECT_NE(Complaint(one).find("cannot tell"), std::string::npos) << Complaint(one);
+  one.parameters["head"] = "RTDETRDecoder";
+  ExpectFamily(one, Family::kRtDetr, 1);
+  one.parameters = {{"family", "rt_detr"}};
+  ExpectFamily(one, Family::kRtDetr, 1);
   // Since Ultralytics 8.4: the best class of each query, and the name of the head.
   ModelDescription best = Model({-1, -1, 6}, 80);
   best.parameters = {{"task", "detect"}, {"end2end", "False"}, {"head", "RTDETRDecoder"}};

@@ -54,14 +54,21 @@ absl::Status StatusOf(const std::vector<float>& values, Scores scores = Scores::
 }
 
 TEST(ClassificationTest, WhereNothingTellsTheOperatorHasToSay) {
-  for (const std::vector<float>& values :
-       {std::vector<float>{0.9F, 0.3F, 0.6F}, {0.9F, 0.8F}, {4.5F, 80, 12.5F, 3}, {-3}, {7}}) {
+  for (const std::vector<float>& values : {std::vector<float>{0.9F, 0.3F, 0.6F},
+                                           {0.9F, 0.8F},
+                                           {4.5F, 80, 12.5F, 3},
+                                           {4.5F, 80, 60},  // several labels, each in percent
+                                           {0, 30.5F},
+                                           {-3},
+                                           {7}}) {
     const absl::Status status = StatusOf(values);
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << values[0];
     EXPECT_NE(status.ToString().find("set the parameter \"scores\" in config.pbtxt"),
               std::string::npos);
   }
   EXPECT_TRUE(StatusOf({2, -3, 0.5F}).ok());
+  EXPECT_TRUE(StatusOf({30, 2, 0.5F}).ok()) << "logits that happen to be positive";
+  EXPECT_TRUE(StatusOf({101, 2, 0.5F}).ok());
   EXPECT_TRUE(StatusOf({0.9F, 0.3F, 0.6F}, Scores::kProbabilities).ok());
 }
 

@@ -2,6 +2,7 @@
 // same outputs (tests/data/vision/make_families.py).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <opencv2/core.hpp>
@@ -145,6 +146,80 @@ TEST_F(FamiliesTest, AMaskThatIsNoNumberIsAnInternalError) {
   const std::vector<float> one{1};
   EXPECT_EQ(OutlinesOf(*prototypes, one, {0, 0, 8, 8}, {8, 8}).status().code(),
             absl::StatusCode::kInternal);
+}
+
+// [1, side, side] of -1, and 1 where `is_inside`.
+template <typename IsInside>
+std::vector<float> Plane(std::size_t side, const IsInside& is_inside) {
+  std::vector<float> plane(side * side, -1.0F);
+  for (std::size_t y = 0; y < side; ++y) {
+    for (std::size_t x = 0; x < side; ++x) {
+      if (is_inside(x, y)) {
+        plane[y * side + x] = 1;
+      }
+    }
+  }
+  return plane;
+}
+
+TEST_F(FamiliesTest, AMaskHasItsLargestPartsAlone) {
+  // 64 squares, of which one is larger.
+  Answer answer;
+  answer.Add("p", "FP32", {1, 64, 64}, Plane(64, [](std::size_t x, std::size_t y) {
+               return (x % 8 < 4 && y % 8 < 4) || (x / 8 == 7 && y / 8 == 7 && x < 63 && y < 63);
+             }));
+  const auto prototypes = ReadOutput(answer.views(), "p", 3);
+  const auto outlines = OutlinesOf(*prototypes, std::vector<float>{1}, {0, 0, 64, 64}, {64, 64});
+  ASSERT_TRUE(outlines.ok()) << outlines.status();
+  ASSERT_EQ(outlines->size(), 32U);
+  EXPECT_EQ(outlines->front().front().x, 56.5F);
+}
+
+// OpenCV itself would throw.
+TEST_F(FamiliesTest, TheMaskOfALargeInputIsFoundOnACoarserGrid) {
+  Answer answer;
+  answer.Add("p", "FP32", {1, 4, 4},
+             Plane(4, [](std::size_t x, std::size_t y) { return x < 2 && y < 2; }));
+  const auto prototypes = ReadOutput(answer.views(), "p", 3);
+  const auto outlines =
+      OutlinesOf(*prototypes, std::vector<float>{1}, {0, 0, 40'000, 800}, {40'000, 800});
+  ASSERT_TRUE(outlines.ok()) << outlines.status();
+  ASSERT_EQ(outlines->size(), 1U);
+  float right = 0;
+  float bottom = 0;
+  for (const Point& corner : outlines->front()) {
+    right = std::max(right, corner.x);
+    bottom = std::max(bottom, corner.y);
+  }
+  // OpenCV rounds places to 1/32 of a cell.
+  EXPECT_NEAR(right, 20'000, 10'000 / 32);
+  EXPECT_NEAR(bottom, 400, 200.0 / 32);
+}
+
+TEST_F(FamiliesTest, MasksWithTooManyCornersAreAnInternalError) {
+  // Zigzags from the first row downwards.
+  constexpr std::size_t kSide = 1024;
+  const std::vector<float> zigzags =
+      Plane(kSide, [](std::size_t x, std::size_t y) { return y == 0 || x % 4 == y % 2; });
+  const auto status_of = [&](std::size_t detections) {
+    std::vector<float> rows;
+    for (std::size_t i = 0; i < detections; ++i) {
+      rows.insert(rows.end(), {0, 0, kSide, kSide, 0.9F, 0, 1});
+    }
+    Answer answer;
+    answer.Add("table", "FP32", {static_cast<std::int64_t>(detections), 7}, rows);
+    answer.Add("prototypes", "FP32", {1, kSide, kSide}, zigzags);
+    ModelPlan plan;
+    plan.family = Family::kSegmentNmsFree;
+    plan.outputs = {"table", "prototypes"};
+    layout_.size = {kSide, kSide};
+    return DetectSegmentNmsFree(plan, answer.views(), Place(layout_, {kSide, kSide}), options_)
+        .status();
+  };
+  EXPECT_TRUE(status_of(1).ok()) << status_of(1);
+  const absl::Status status = status_of(3);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_NE(status.ToString().find("too many corners"), std::string::npos) << status;
 }
 
 TEST_F(FamiliesTest, TurnedBoxesHaveTheirCorners) {

@@ -186,6 +186,22 @@ TEST(RawHeadsTest, YoloxNeedsTheAnchorsOfItsCells) {
   ExpectMisfit(ReadYolox(OneOutput(Family::kYolox, 1), *head, 0.25F, kInput).status(), "give 84");
 }
 
+TEST(RawHeadsTest, YoloV5WithOneAnchorACellHasToBeNamed) {
+  ModelPlan plan = OneOutput(Family::kYoloV5, 1);
+  const auto status_of = [&plan](std::size_t anchors) {
+    std::vector<float> rows(anchors * 6, 0.01F);
+    rows[0] = 60;
+    Answer answer;
+    answer.Add("head", "FP32", {static_cast<std::int64_t>(anchors), 6}, rows);
+    return YoloV5(plan, answer, 0.25F).status();
+  };
+  ExpectMisfit(status_of(84), "YOLOX");
+  EXPECT_TRUE(status_of(3 * 84).ok()) << status_of(3 * 84);
+  EXPECT_TRUE(status_of(70).ok()) << "the anchors of no grid";
+  plan.family_named = true;
+  EXPECT_TRUE(status_of(84).ok()) << status_of(84);
+}
+
 TEST(RawHeadsTest, YoloV5NeedsBothTheObjectAndTheClass) {
   Answer answer;
   answer.Add("head", "FP32", {3, 6},
