@@ -186,8 +186,8 @@ class OnnxEngine : public Engine {
       }
       Shape& shape = shapes.emplace_back(first.shape.begin(), first.shape.end());
       shape[0] = rows;
-      ASSIGN_OR_RETURN(TensorView joined, Join(batch, i, shape, copies));
-      inputs.push_back(std::move(joined));
+      ASSIGN_OR_RETURN(const TensorView joined, Join(batch, i, shape, copies));
+      inputs.push_back(joined);
     }
     const std::vector<int> wanted = Wanted(batch);
     std::vector<ort::Value> outputs(wanted.size());
@@ -224,7 +224,7 @@ class OnnxEngine : public Engine {
     TensorView joined = batch.front().inputs[index];
     joined.shape = shape;
     if (joined.datatype == inference::TYPE_STRING) {
-      return JoinStrings(batch, index, std::move(joined), copies);
+      return JoinStrings(batch, index, joined, copies);
     }
     std::size_t bytes = 0;
     bool side_by_side = true;
@@ -648,14 +648,14 @@ void CloseDims(const std::vector<ort::TensorType>& session, bool batch,
                google::protobuf::RepeatedPtrField<Tensor>& tensors) {
   for (Tensor& tensor : tensors) {
     const auto found = std::ranges::find(session, tensor.name(), &ort::TensorType::name);
-    const int before = batch ? 1 : 0;
+    const std::size_t before = batch ? 1 : 0;
     if (found == session.end() ||
-        static_cast<int>(found->shape.size()) != tensor.dims_size() + before) {
+        found->shape.size() != static_cast<std::size_t>(tensor.dims_size()) + before) {
       continue;
     }
     for (int i = 0; i < tensor.dims_size(); ++i) {
       if (tensor.dims(i) == -1) {
-        tensor.set_dims(i, found->shape[static_cast<std::size_t>(i + before)]);
+        tensor.set_dims(i, found->shape[static_cast<std::size_t>(i) + before]);
       }
     }
   }
