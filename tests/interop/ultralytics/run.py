@@ -25,6 +25,7 @@ from harness import Instance  # noqa: E402
 
 SIDE, CLASSIFY_SIDE = 320, 224
 CONFIDENCE, IOU = 0.25, 0.45
+MOST_PARTS = 32  # of a mask that we answer, the largest; masks by chance have hundreds
 LEAST_FOUND = 5  # of the first picture
 # Of what one side found, the other must have found so much. Two boxes that overlap by just about IOU,
 # or a score that is just about CONFIDENCE, may fall either way.
@@ -192,6 +193,7 @@ def outlined(mask, picture):
     gain = max(height, width) / SIDE
     padding = (np.array([SIDE, SIDE]) - np.array([width, height]) / gain) / 2
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = sorted(outlines, key=cv2.contourArea, reverse=True)[:MOST_PARTS]
     return draw([(outline[:, 0] + 0.5 - padding) * gain for outline in outlines], picture)
 
 
