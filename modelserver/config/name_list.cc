@@ -70,7 +70,8 @@ bool IsSurrogate(std::uint32_t code_point, std::uint32_t first) {
   return code_point >= first && code_point < first + 0x400;
 }
 
-// \uXXXX, of which two may be one character, or \UXXXXXXXX; `rest` is behind the letter.
+// An escape with four or eight hexadecimal digits behind \u or \U. Two with four digits may be one
+// character. `rest` begins behind the letter.
 std::optional<std::uint32_t> TakeUnicode(Rest& rest, std::size_t digits) {
   constexpr std::uint32_t kHigh = 0xd800;
   constexpr std::uint32_t kLow = 0xdc00;

@@ -10,7 +10,8 @@
 // A client can change a tensor in shared memory while the model runs. An index that a kernel has
 // checked could be another one when it is used. So integers, BOOL and BYTES in shared memory are
 // copied before the run, and such outputs are copied there after it. So are small tensors of any
-// type, which may be sizes, and data that is not aligned for its type.
+// type, which may be sizes, data that is not aligned for its type, all tensors of a net that has an
+// operator which decides by values what it reads, such as TopK, and outputs where an input lies.
 #pragma once
 
 #include <filesystem>

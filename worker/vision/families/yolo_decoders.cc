@@ -363,6 +363,19 @@ absl::Status PlanClasses(const OutputFacts& facts, const OutputFact& output, std
 
 // ---------------------------------------------------------------- for the family table
 
+namespace {
+
+// A table with a row for each anchor, which `read` reads.
+absl::StatusOr<Result> DetectRows(decltype(ReadYoloV5)* read, const ModelPlan& plan,
+                                  std::span<const TensorView> outputs, const Placement& placement,
+                                  const Options& options) {
+  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
+  ASSIGN_OR_RETURN(Candidates candidates, read(plan, head, options.confidence, placement.input));
+  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+}
+
+}  // namespace
+
 bool ClaimsYoloV8(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
   if (table == nullptr || facts.end2end) {
@@ -432,18 +445,12 @@ absl::StatusOr<Result> DetectYoloV8(const ModelPlan& plan, std::span<const Tenso
 
 absl::StatusOr<Result> DetectYoloV5(const ModelPlan& plan, std::span<const TensorView> outputs,
                                     const Placement& placement, const Options& options) {
-  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates,
-                   ReadYoloV5(plan, head, options.confidence, placement.input));
-  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+  return DetectRows(ReadYoloV5, plan, outputs, placement, options);
 }
 
 absl::StatusOr<Result> DetectYolox(const ModelPlan& plan, std::span<const TensorView> outputs,
                                    const Placement& placement, const Options& options) {
-  ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates,
-                   ReadYolox(plan, head, options.confidence, placement.input));
-  return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
+  return DetectRows(ReadYolox, plan, outputs, placement, options);
 }
 
 }  // namespace inferpool::vision

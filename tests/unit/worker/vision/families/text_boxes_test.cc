@@ -88,15 +88,20 @@ TEST(TextBoxesTest, AgreesWithNumpyOnAMap) {
   }
 }
 
+// A text of this size is found with its corners where it was drawn, the first one first.
+void ExpectFoundAsDrawn(const cv::Size2f& size, int degrees) {
+  cv::Mat map = EmptyMap();
+  Fill(map, Turned({160, 120}, size, degrees), 0.9);
+  const auto boxes = FindTextBoxes(map, {.unclip = 0});
+  ASSERT_EQ(boxes.size(), 1U);
+  ExpectCorners(boxes[0], Turned({160.5F, 120.5F}, size, degrees), 2);
+}
+
 TEST(TextBoxesTest, TheFirstCornerIsTheTopLeftOfATurnedText) {
   const cv::Size2f size(120, 20);
   for (int degrees = -85; degrees <= 85; degrees += 5) {
     SCOPED_TRACE(degrees);
-    cv::Mat map = EmptyMap();
-    Fill(map, Turned({160, 120}, size, degrees), 0.9);
-    const auto boxes = FindTextBoxes(map, {.unclip = 0});
-    ASSERT_EQ(boxes.size(), 1U);
-    ExpectCorners(boxes[0], Turned({160.5F, 120.5F}, size, degrees), 2);
+    ExpectFoundAsDrawn(size, degrees);
   }
 }
 
@@ -113,11 +118,7 @@ TEST(TextBoxesTest, ANearlySquareBoxStaysUpright) {
   for (const cv::Size2f size : {cv::Size2f(50, 40), cv::Size2f(40, 50), cv::Size2f(44, 44)}) {
     for (const int degrees : {-40, -20, 0, 20, 40}) {
       SCOPED_TRACE(degrees);
-      cv::Mat map = EmptyMap();
-      Fill(map, Turned({160, 120}, size, degrees), 0.9);
-      const auto boxes = FindTextBoxes(map, {.unclip = 0});
-      ASSERT_EQ(boxes.size(), 1U);
-      ExpectCorners(boxes[0], Turned({160.5F, 120.5F}, size, degrees), 2);
+      ExpectFoundAsDrawn(size, degrees);
     }
   }
 }
