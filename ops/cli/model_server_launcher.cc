@@ -13,6 +13,7 @@
 
 #include "fcgi/pool/child.h"
 #include "ops/cli/own_files.h"
+#include "shared/base/grpc_address.h"
 #include "shared/base/log.h"
 #include "worker/backend/shm/sweep.h"
 
@@ -75,8 +76,8 @@ int ExecModelServer(const Config& config) {
 
 void RemoveTracesOfModelServer(const Config& config) {
   std::error_code error;
-  if (config.modelserver.listen.starts_with("unix:")) {
-    std::filesystem::remove(config.modelserver.listen.substr(5), error);
+  if (const std::string_view socket = UnixSocketPath(config.modelserver.listen); !socket.empty()) {
+    std::filesystem::remove(socket, error);
   }
   // What it had registered went with it; nobody has to be asked.
   const auto unregister = [](const std::string&) { return absl::OkStatus(); };

@@ -66,7 +66,7 @@ bool IsAddress(std::string_view text) {
 }
 
 bool IsPath(std::string_view text) {
-  return text.find_first_of("\"\\$;{}'") == std::string_view::npos;
+  return text.find_first_of("\"\\$;{}") == std::string_view::npos;
 }
 
 bool IsServerName(std::string_view text) {
