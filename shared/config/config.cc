@@ -287,6 +287,10 @@ class Parser {
     if (c.workers == 0) {
       c.workers = std::clamp(UsableProcessors(), 1, c.workers_max);
     }
+    // As it is written in front of a port.
+    if (std::string& address = c.sidecar.address; nginx_values::IsBracketed(address)) {
+      address = address.substr(1, address.size() - 2);
+    }
     const std::string state = c.state + "/";
     if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";
     if (c.modelserver.listen.empty()) {

@@ -152,6 +152,9 @@ TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
   }
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "0.0.0.0"}})")));
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "::1"}})")));
+  const ConfigResult bracketed = Parse(R"({"sidecar": {"address": "[::1]"}})");
+  EXPECT_TRUE(IsGood(bracketed));
+  EXPECT_EQ(bracketed.config.sidecar.address, "::1");
 }
 
 // Each list that reaches nginx's configuration, with one item that would add to it.
