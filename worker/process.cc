@@ -15,7 +15,6 @@
 #include "fcgi/serving/crash_handler.h"
 #include "fcgi/serving/server.h"
 #include "fcgi/wire/connection.h"
-#include "shared/access/api_keys.h"
 #include "shared/base/log.h"
 #include "shared/base/process_tuning.h"
 #include "shared/board/heavy_work.h"
@@ -116,8 +115,7 @@ int RunWorker(const WorkerStart& start) {
     keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());
     // The worker that it would replace may well know keys.
     if (start.successor && !keys->has_keys()) {
-      row.not_ready.Store(NotReadyText(
-          fmt::format("auth.keys_file: {}", Message(LoadApiKeys(config.auth.keys_file).status()))));
+      row.not_ready.Store(NotReadyText(fmt::format("auth.keys_file: {}", keys->file_problem())));
       return EXIT_FAILURE;
     }
   }

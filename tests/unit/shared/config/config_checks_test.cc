@@ -144,8 +144,8 @@ TEST(ConfigChecksTest, APathThatNginxCannotTakeIsAProblem) {
 }
 
 TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
-  for (const char* address :
-       {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80", "[::1]", "::1::"}) {
+  for (const char* address : {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80",
+                              "[127.0.0.1]", "[::1]:9090", "::1::"}) {
     EXPECT_TRUE(Refuses(Parse("{\"sidecar\": {\"address\": \"" + std::string(address) + "\"}}"),
                         "sidecar.address"))
         << address;
