@@ -30,7 +30,8 @@ class ModelServer:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", PROGRAM, "--repository", repository,
-                 "--model-control-mode", "explicit", "--listen", f"unix:{self.folder}/socket"],
+                 "--model-control-mode", "explicit", "--listen", f"unix:{self.folder}/socket",
+                 "--allow-client-shm=true"],
                 stdin=subprocess.DEVNULL, stderr=log)
         self.client = triton.InferenceServerClient(f"unix:{self.folder}/socket")
         self.stub = self.client._client_stub  # for tensors that the client's own classes refuse

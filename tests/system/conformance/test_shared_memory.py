@@ -132,6 +132,31 @@ class RegionTests(SharedMemoryTest):
         self.assertLess(len(list(descriptors.iterdir())), before + 20)
 
 
+class RefusedTests(ServerTest):
+    """A server that was not told to take its clients' shared memory, as Triton since 2.69."""
+
+    def setUp(self):
+        self.client = self.start({"echo": identity("FP32", (-1,))}, client_shm=False).client
+
+    def test_nothing_is_registered(self):
+        segment = Segment(4096)
+        self.addCleanup(segment.close)
+        text = "Client shared memory is disabled.*--allow-client-shm=true"
+        client = self.client
+        for call, request in (
+                (client.SystemSharedMemoryRegister, pb.SystemSharedMemoryRegisterRequest(
+                    name="r", key=segment.key, byte_size=4096)),
+                (client.SystemSharedMemoryUnregister, pb.SystemSharedMemoryUnregisterRequest()),
+                (client.CudaSharedMemoryRegister, pb.CudaSharedMemoryRegisterRequest(name="r")),
+                (client.CudaSharedMemoryUnregister, pb.CudaSharedMemoryUnregisterRequest())):
+            self.assert_error(grpc.StatusCode.UNIMPLEMENTED, text, call, request)
+        status = client.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest())
+        self.assertEqual({}, dict(status.regions))
+        self.assert_error(NOT_FOUND, "Unable to find shared memory region", client.ModelInfer,
+                          SharedMemoryTest.request("echo", 1, in_memory("r", 4)))
+        client.ModelInfer(SharedMemoryTest.request("echo", 1))
+
+
 class InferTests(SharedMemoryTest):
     def test_in_and_out(self):
         values = np.random.default_rng(5).random(1000, np.float32)
@@ -228,6 +253,14 @@ class InferTests(SharedMemoryTest):
 
 class HostileTests(SharedMemoryTest):
     """Segments whose owner pulls the rug."""
+
+    def test_a_region_in_use_stays_until_its_inference_ends(self):
+        self.region("r", 4096)
+        call = self.start_slow(in_memory("r", 32), in_memory("r", 32, 64))
+        self.unregister("r")
+        self.assertIn("r", self.regions())
+        call.result(60)
+        self.assertEqual({}, self.regions())
 
     def start_slow(self, source, target, count=8):
         call = self.client.ModelInfer.future(self.request("slow", count, source, target), timeout=60)

@@ -113,8 +113,10 @@ class StatisticsTests(ServerTest):
         label = {"model": "simple", "version": "1"}
         stats = statistics.inference_stats
         self.assertEqual(stats.success.count, metrics.value("nv_inference_request_success", **label))
-        self.assertEqual(stats.fail.count,
-                         self.total(metrics, "nv_inference_request_failure", label))
+        reasons = {reason: metrics.value("nv_inference_request_failure", reason=reason, **label)
+                   for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER")}
+        self.assertEqual(stats.fail.count, sum(reasons.values()))
+        self.assertEqual(stats.fail.count, reasons["OTHER"])
         self.assertEqual(statistics.inference_count, metrics.value("nv_inference_count", **label))
         self.assertEqual(statistics.execution_count,
                          metrics.value("nv_inference_exec_count", **label))
@@ -123,12 +125,6 @@ class StatisticsTests(ServerTest):
             ns = getattr(stats, "success" if part == "request" else part).ns
             self.assertAlmostEqual(
                 ns / 1000, metrics.value(f"nv_inference_{part}_duration_us", **label), delta=1000)
-
-    @staticmethod
-    def total(metrics, name, labels):
-        """Triton splits failures by reason; the sum is what counts."""
-        return sum(value for (sample, found), value in metrics.samples.items()
-                   if sample == name and labels.items() <= dict(found).items())
 
     def test_types_and_helps(self):
         metrics = self.scrape()
