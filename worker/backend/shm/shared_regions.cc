@@ -110,7 +110,7 @@ void SharedRegions::Settle(Server& server, const std::shared_ptr<Arena>& arena,
   if (MayPass(answer)) {
     // One that has said no is away while it is started anew.
     if (!server.refuses) server.reason = answer;
-    server.ask_again = pause ? now + kPause : now;
+    server.ask_again = pause ? now + kPause : TimePoint();
     return;
   }
   const bool first = !std::exchange(server.refuses, true);
