@@ -178,7 +178,7 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
 
 std::vector<Candidate> InferenceClient::Candidates() {
   std::vector<Candidate> candidates = client_.Candidates();
-  if (options_.transport == Transport::kShm) {
+  if (options_.transport == Transport::kShm && candidates.size() > 1) {
     for (const std::size_t i : regions_.Refusing(Clock::now())) candidates[i].may_connect = false;
   }
   return candidates;

@@ -8,7 +8,6 @@ absl::Status SharedMemoryProbe::Ask(UnaryCalls& server, Deadline deadline) {
   constexpr std::size_t kPage = 4096;
   if (arena_ == nullptr) {
     ASSIGN_OR_RETURN(arena_, Arena::Create(domain_, kPage));
-    arena_->GiveOut();
   }
   const absl::Status answer = RegisterRegion(server, arena_->name(), arena_->size(), deadline);
   if (!answer.ok() && !absl::IsAlreadyExists(answer)) return answer;

@@ -11,8 +11,8 @@
 
 namespace inferpool::backend {
 
-// For one thread, after the fork. Has a segment of one page in `domain` (arena.h), which the
-// workers sweep once this is gone.
+// For one thread, after the fork. Has a segment of one page in `domain` (arena.h), which goes with
+// it; if the process dies, the workers sweep it.
 class SharedMemoryProbe {
  public:
   explicit SharedMemoryProbe(std::string domain) : domain_(std::move(domain)) {}
