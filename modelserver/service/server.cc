@@ -58,7 +58,7 @@ absl::Status CheckAddress(const std::string& address) {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
                                                       const std::vector<std::string>& addresses,
                                                       const ServerOptions& options) {
-  std::unique_ptr<Server> server(new Server(repository, options.id));
+  std::unique_ptr<Server> server(new Server(repository, options));
   grpc::ServerBuilder builder;
   std::vector<int> ports(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i) {

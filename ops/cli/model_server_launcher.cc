@@ -59,6 +59,8 @@ int ExecModelServer(const Config& config) {
                                         settings.control,
                                         "--repository-poll-secs",
                                         std::to_string(settings.poll_s),
+                                        "--allow-client-shm",
+                                        "true",
                                         "--max-message-mb",
                                         std::to_string(config.backend.message_mb),
                                         "--log-level",
