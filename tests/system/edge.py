@@ -28,6 +28,29 @@ def run(*command, **options):
                           check=False, timeout=PATIENCE_S, **options)
 
 
+class Front:
+    """Somebody's own nginx before ours. `server`: what stands in its server block, PORT for its port
+    and CERTIFICATE for a folder with one."""
+
+    def __init__(self, server):
+        self.state = Path(tempfile.mkdtemp(prefix="ip", dir="/tmp"))
+        self.port, = harness.free_ports(1)
+        server = server.replace("PORT", str(self.port)).replace("CERTIFICATE", str(harness.certificate()))
+        temporary = "".join(f"{kind}_temp_path tmp_{kind};" for kind in
+                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.state / "nginx.conf").write_text(
+            f"pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; {temporary} server {{ {server} }} }}")
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", harness.NGINX, "-p", self.state, "-c", "nginx.conf",
+             "-e", "stderr", "-g", "daemon off;"], stdin=subprocess.DEVNULL)
+        eventually(lambda: NginxAlone.answers(self), "the front nginx answers")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
 class NginxAlone:
     """nginx as rendered, with no pool behind it: enough for TLS, pages and nginx's own errors."""
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -50,6 +51,7 @@ struct Exchange {
   backend::CallLimits limits;  // bound each call to the model server
   StageTimes times = {};
   std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
+  std::optional<RateMeter::Decision> rate = {};       // nullopt unless the key's rate is limited
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 
