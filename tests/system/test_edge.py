@@ -70,7 +70,8 @@ class EdgeTest(SystemTest):
 
     def test_every_answer_is_secured(self):
         for method, target, body, headers, status in (
-                ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200), ("GET", "/app.js", None, {}, 200),
+                ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200),
+                ("GET", "/docs/errors", None, {}, 200), ("GET", "/app.js", None, {}, 200),
                 ("GET", "/openapi.json", None, {}, 200), ("GET", "/docs/swagger-ui/swagger-ui.css", None, {}, 200),
                 ("GET", "/v1/models", None, {}, 200), ("HEAD", "/v1/models", None, {}, 200),
                 ("POST", "/v1/predict/faces_cascade", FACE, {}, 200),
@@ -87,7 +88,7 @@ class EdgeTest(SystemTest):
                 self.assert_common_headers(answer)
 
     def test_pages_have_a_strict_policy_and_everything_else_a_stricter_one(self):
-        for target in ("/", "/docs", "/?x=1"):
+        for target in ("/", "/docs", "/docs/errors", "/?x=1"):
             with self.subTest(target):
                 answer = self.get(target)
                 policy = dict(part.split(" ", 1) for part in answer.header("Content-Security-Policy").split("; "))
@@ -108,6 +109,7 @@ class EdgeTest(SystemTest):
     def test_pages_have_their_types(self):
         for target, content_type in (
                 ("/", "text/html; charset=utf-8"), ("/docs", "text/html; charset=utf-8"),
+                ("/docs/errors", "text/html; charset=utf-8"),
                 ("/app.js", "text/javascript; charset=utf-8"), ("/docs.js", "text/javascript; charset=utf-8"),
                 ("/style.css", "text/css; charset=utf-8"), ("/icon.svg", "image/svg+xml"),
                 ("/sample.jpg", "image/jpeg"), ("/openapi.json", "application/json"),

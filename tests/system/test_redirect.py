@@ -90,7 +90,7 @@ class RedirectTest(unittest.TestCase):
                 self.assert_sent_to(f"https://127.0.0.1:{nginx.port}{target}", answer)
                 self.assertEqual("application/problem+json", answer.header("Content-Type"))
                 problem = json.loads(answer.body)
-                self.assertEqual(("urn:inferpool:https-only", 308), (problem["type"], problem["status"]))
+                self.assertEqual(("https-only", 308), (problem["code"], problem["status"]))
                 self.assertEqual(problem["detail"] if in_v2 else None, problem.get("error"))
 
     def test_nobody_is_sent_to_a_host_that_is_none(self):
@@ -103,7 +103,7 @@ class RedirectTest(unittest.TestCase):
                     self.assertEqual(400, answer.status)
                     self.assertIsNone(answer.header("Location"))
                     problem = json.loads(answer.body)
-                    self.assertEqual(("urn:inferpool:bad-request", 400), (problem["type"], problem["status"]))
+                    self.assertEqual(("bad-request", 400), (problem["code"], problem["status"]))
             # Probes need no host.
             self.assertEqual(503, self.raw(nginx, b"GET /livez HTTP/1.0\r\n\r\n").status)
         nginx = self.start(server_name="api.example.com")
