@@ -235,10 +235,10 @@ fcgi::Response Router::Handle(const fcgi::Request& request, ThreadSlot& thread_s
       .id = http::RequestId(request.Header("x-request-id")),
       .problem_form = route.to == Route::To::kKserve ? http::ProblemForm::kKserve
                                                      : http::ProblemForm::kProblemJson,
-      .base_path = services_.config.nginx.base_path,
       .limits = {.deadline = Deadline(request.accepted +
                                       std::chrono::seconds(services_.config.timeouts.request_s)),
-                 .departed = request.departed}};
+                 .departed = request.departed},
+      .base_path = services_.config.nginx.base_path};
   exchange.times.Set(Stage::kQueue, request.queue);
   exchange.times.Set(Stage::kRead, request.read);
   fcgi::Response response;

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -38,8 +39,9 @@ class Front:
         server = server.replace("PORT", str(self.port)).replace("CERTIFICATE", str(harness.certificate()))
         temporary = "".join(f"{kind}_temp_path tmp_{kind};" for kind in
                             ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        user = "user root;" if os.geteuid() == 0 else ""  # ours is the folder for what waits
         (self.state / "nginx.conf").write_text(
-            f"pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; {temporary} server {{ {server} }} }}")
+            f"{user} pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; {temporary} server {{ {server} }} }}")
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", harness.NGINX, "-p", self.state, "-c", "nginx.conf",
              "-e", "stderr", "-g", "daemon off;"], stdin=subprocess.DEVNULL)
