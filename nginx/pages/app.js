@@ -466,8 +466,14 @@ function extras({ keypoints, mask, corners }) {
   const words = [];
   if (keypoints) words.push(`${seenPoints({ keypoints }).length} of ${several(keypoints.length, "point")} seen`);
   if (mask) words.push(`its shape in ${several(mask.length, "part")}`);
-  if (corners) words.push("turned");
+  const tilt = corners ? tiltOf(corners) : 0;
+  if (tilt >= 2) words.push(`tilted by ${tilt}°`);
   return words.join("; ");
+}
+
+// How far the upper edge of a turned box rises or falls, in degrees.
+function tiltOf([[x1, y1], [x2, y2]]) {
+  return Math.round((Math.atan2(Math.abs(y2 - y1), Math.abs(x2 - x1)) * 180) / Math.PI);
 }
 
 function showRows(items) {

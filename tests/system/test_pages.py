@@ -489,7 +489,7 @@ class PagesTest(PageTest):
         for one in places:
             self.assertEqual(1, sum(abs(one["y"] - other["y"]) < 10 for other in places), "labels hide each other")
         told = [row.text for row in self.browser.all("#rows tr")]
-        for row, words in zip(told, ("16 of 17 points seen", "its shape in 2 parts", "turned", "EXIT <b>")):
+        for row, words in zip(told, ("16 of 17 points seen", "its shape in 2 parts", "tilted by 56°", "EXIT <b>")):
             self.assertIn(words, row)
         self.browser.screenshot(self.shots / "drawn.png")
         image = self.saved()
