@@ -61,6 +61,8 @@ async function loadModels() {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     state.problem = error;
+    if (error.status === 401 && !hasKey())
+      Object.assign(error, { title: "This server asks for a key", detail: "Enter yours below." });
     picker.replaceChildren(new Option(needsKey(error) ? "Shown once there is a key" : "Not known yet"));
     show();
     return;
@@ -201,7 +203,7 @@ async function takeSample() {
 
 // Of the request that the page makes, and of the one that its code makes; below the server's address.
 const target = (confidence) =>
-  `v1/predict/${encodeURIComponent($("model").value || "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
+  `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
 
 async function ask(blob, name, signal) {
   const asked = Number($("confidence").value);

@@ -125,11 +125,36 @@ function exampleOf(document, media) {
   return resolved(document, Object.values(media?.examples ?? {})[0])?.value;
 }
 
+// ---------------------------------------------------------------- what Swagger UI leaves out
+
+// Names for fields, one thing to press at a time, and texts that the keyboard can scroll, for those who
+// use neither eyes nor mouse. Swagger UI redraws what it likes: this follows.
+function mend(reference) {
+  for (const field of reference.querySelectorAll("select:not([aria-label]), input:not([aria-label]), textarea:not([aria-label])")) {
+    const row = field.closest("tr");
+    const name = row?.dataset.paramName ?? row?.querySelector(".parameters-col_name, .parameter__name")?.textContent;
+    field.setAttribute("aria-label", name?.trim() || field.placeholder || field.title || "Value");
+  }
+  for (const link of reference.querySelectorAll(".opblock-summary-control a")) link.removeAttribute("href");
+  for (const text of reference.querySelectorAll("pre:not([tabindex])")) text.tabIndex = 0;
+}
+
+function follow(reference) {
+  let due = 0;
+  new MutationObserver(() => {
+    due ||= requestAnimationFrame(() => {
+      due = 0;
+      mend(reference);
+    });
+  }).observe(reference, { childList: true, subtree: true });
+}
+
 // ---------------------------------------------------------------- the page
 
 function tell(...words) {
   document.getElementById("missing").replaceChildren(...words);
   document.getElementById("missing").hidden = false;
+  document.querySelector(".reference").setAttribute("role", "main"); // which else Swagger UI has
 }
 const theDocument = (text) => element("a", { href: address("openapi.json") }, text);
 
@@ -141,6 +166,8 @@ try {
     load("link", { rel: "stylesheet", href: address(`${FOLDER}/swagger-ui.css`) }),
     load("script", { src: address(`${FOLDER}/swagger-ui-bundle.js`) }),
   ]);
+  document.getElementById("version").textContent = `This is ${json.info.title} ${json.info.version}.`;
+  follow(document.getElementById("reference"));
   SwaggerUIBundle({
     spec: prepared(json, server, keys),
     domNode: document.getElementById("reference"),

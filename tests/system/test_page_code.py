@@ -132,6 +132,7 @@ class KeysTest(CodeTest):
         self.browser.open(self.origin + "/", width=360, height=740)
         self.browser.wait(lambda: self.browser.one("key-form").is_displayed(), "a key is asked for")
         self.assertTrue(self.browser.one("problem").is_displayed())
+        self.assertEqual(("This server asks for a key", "Enter yours below."), self.problem())
         self.assertFalse(self.browser.one("again").is_displayed())  # it would not help
         self.assertTrue(self.browser.all("#results #key-form"))
         self.browser.screenshot(self.shots / "key.png")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pictures import SOURCE
 from processes import PATIENCE_S
 
 OPENED = ("predict-predict", "predict-predictBatch", "models-listModels", "kserve-kserveInfer")
+
+NAMED = ("link", "button", "combobox", "textbox", "checkbox", "spinbutton")  # roles of what is pressed and filled in
 
 # Of the cells of opened operations those with text that is broken after few letters.
 NARROW = """
@@ -127,12 +130,13 @@ class ReferenceTest(PageTest):
                     self.assertIn(member, answer)
 
     def test_everything_that_takes_the_focus_has_a_name_for_screen_readers(self):
-        self.opened("models-listModels")
+        self.opened("models-listModels", "predict-predict")
+        time.sleep(0.2)  # names are added to what Swagger UI has drawn
         nodes = self.browser.command("Accessibility.getFullAXTree")["nodes"]
         for node in nodes:
             focusable = any(one["name"] == "focusable" and one["value"].get("value")
                             for one in node.get("properties", []))
-            if focusable and not node["ignored"] and node["role"]["value"] in ("link", "button"):
+            if focusable and not node["ignored"] and node["role"]["value"] in NAMED:
                 self.assertTrue(node["name"]["value"], node)
 
     def test_without_swagger_ui_it_says_so(self):
