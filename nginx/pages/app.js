@@ -112,7 +112,7 @@ const needsKey = ({ status }) => status === 401 || (status === 403 && hasKey());
 
 // ---------------------------------------------------------------- pictures
 
-// Takes files (or blobs) in place of the pictures that are there.
+// Takes files in place of the pictures that are there, and shows the first that says it is a picture.
 async function take(files, isFile = true) {
   closeCamera();
   forgetPictures();
@@ -126,6 +126,7 @@ async function take(files, isFile = true) {
     answer: null,
     problem: null,
   }));
+  state.at = Math.max(0, files.findIndex(({ type }, index) => index < MOST && type.startsWith("image/")));
   makeStrip();
   show();
   await work();
@@ -173,11 +174,8 @@ function thumbnail(image) {
 }
 
 function takeFiles(files, isFile = true) {
-  const all = [...files];
-  // Of a folder's files those that are pictures; if none says so, whatever came.
-  const pictures = all.filter(({ type }) => type.startsWith("image/"));
-  if (all.length) {
-    take(pictures.length ? pictures : all, isFile);
+  if (files.length) {
+    take([...files], isFile);
     return;
   }
   state.problem = new Problem({
