@@ -297,6 +297,7 @@ class Parser {
     if (c.backend.targets.empty() && c.modelserver.enabled) {
       c.backend.targets = {c.modelserver.listen};
     }
+    if (c.nginx.base_path.ends_with('/')) c.nginx.base_path.pop_back();
     if (c.nginx.certificate.empty() && c.nginx.certificate_key.empty()) {
       c.nginx.certificate = state + "tls/certificate.pem";
       c.nginx.certificate_key = state + "tls/key.pem";
@@ -346,12 +347,26 @@ class Parser {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
     }
-    CheckEach("cors.origins", c.cors.origins, nginx_values::IsOrigin,
-              "an origin in small letters, such as https://example.com, or *");
+    CheckEach(
+        "cors.origins", c.cors.origins, nginx_values::IsOrigin,
+        "an origin in small letters, such as https://example.com or https://*.example.com, or *");
+    CheckEach("cors.headers", c.cors.headers, nginx_values::IsHeaderName,
+              "a header's name, such as X-Requested-With, or *");
     CheckEach("nginx.resolvers", c.nginx.resolvers, nginx_values::IsResolver,
               "an IP address, with or without a port");
     CheckEach("nginx.trusted_proxies", c.nginx.trusted_proxies, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
+    if (c.nginx.proxy_protocol && c.nginx.trusted_proxies.empty()) {
+      Add(LineOf("nginx.proxy_protocol"), "nginx.proxy_protocol",
+          "is true, but nginx.trusted_proxies names nobody who is believed what it says");
+    }
+    if (!nginx_values::IsBasePath(c.nginx.base_path)) {
+      Add(LineOf("nginx.base_path"), "nginx.base_path",
+          fmt::format("is \"{}\", allowed is a path of letters, digits, '.', '_' and '-', such as "
+                      "/vision, that begins with none of our own (/v1, /v2, /predict, /docs, "
+                      "/livez, /readyz, /metrics)",
+                      c.nginx.base_path));
+    }
     CheckEach("nginx.metrics_allow", c.nginx.metrics_allow, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
     CheckEach("nginx.pools", c.nginx.pools, nginx_values::IsPool,

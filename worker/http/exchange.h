@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,7 @@ struct Exchange {
   std::string_view base_path = {};  // where clients find our pages: "/vision", or empty
   StageTimes times = {};
   std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
+  std::optional<RateMeter::Decision> rate = {};       // nullopt unless the key's rate is limited
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 

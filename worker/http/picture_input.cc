@@ -23,9 +23,9 @@ constexpr std::size_t kMaxValues = 100'000;  // far more than a batch may have p
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
   if (!request.body_status.ok()) return BodyProblem(request.body_status);
-  const std::string encoding = LowerCase(Trim(request.Header("content-encoding")));
-  if (encoding.empty() || encoding == "identity") return std::nullopt;
-  return UnsupportedMedia("the body has a Content-Encoding; send it as it is, pictures are packed");
+  if (ContentCoding(request.Header("content-encoding")).empty()) return std::nullopt;
+  return UnsupportedCoding("the body has a Content-Encoding; send it as it is, pictures are packed",
+                           "identity");
 }
 
 PictureInput NotEmpty(std::string_view picture) {
@@ -54,6 +54,18 @@ std::variant<std::string_view, Problem> Base64Part(std::string_view text, std::s
   return unescaped;
 }
 
+// Reads base64 in either alphabet (RFC 4648, sections 4 and 5), but not in both at once, which no
+// encoder writes. False when it is not sound.
+bool ReadBase64(std::string_view text, std::string& picture) {
+  const absl::string_view absl_text(text.data(), text.size());
+  if (text.find('.') != std::string_view::npos) return false;  // abseil takes it for padding
+  if (text.find_first_of("-_") == std::string_view::npos) {
+    return absl::Base64Unescape(absl_text, &picture);
+  }
+  return text.find_first_of("+/") == std::string_view::npos &&
+         absl::WebSafeBase64Unescape(absl_text, &picture);
+}
+
 PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded) {
   if (!value.isString()) {
     return BadRequest("an image must be a text: base64, or a data: URL");
@@ -66,9 +78,8 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
   if (const auto* problem = std::get_if<Problem>(&base64)) return *problem;
   const auto text = std::get<std::string_view>(base64);
   std::string& picture = decoded.emplace_back();
-  const bool has_dot = text.find('.') != std::string_view::npos;  // abseil takes it for padding
-  if (has_dot || !absl::Base64Unescape({text.data(), text.size()}, &picture)) {
-    return BadRequest("the image is not base64 (RFC 4648, section 4)");
+  if (!ReadBase64(text, picture)) {
+    return BadRequest("the image is not base64 (RFC 4648, section 4 or 5)");
   }
   return NotEmpty(picture);
 }

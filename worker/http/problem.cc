@@ -109,6 +109,12 @@ Problem UnsupportedMedia(std::string detail) {
   return Make("unsupported-media", std::move(detail));
 }
 
+Problem UnsupportedCoding(std::string detail, std::string_view accepted) {
+  Problem problem = UnsupportedMedia(std::move(detail));
+  problem.accept_encoding = accepted;
+  return problem;
+}
+
 Problem Internal(std::string detail) {
   return Make("internal", std::move(detail));
 }
@@ -199,6 +205,7 @@ Problem ProtocolError(Problem problem) {
   Problem error = ProtocolError(problem.status, problem.detail);
   error.allow = std::move(problem.allow);
   error.retry_after_s = problem.retry_after_s;
+  error.accept_encoding = problem.accept_encoding;
   return error;
 }
 
@@ -221,6 +228,9 @@ fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view
   response.headers.emplace_back("Content-Type",
                                 has_code ? "application/problem+json" : "application/json");
   if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
+  if (!problem.accept_encoding.empty()) {
+    response.headers.emplace_back("Accept-Encoding", problem.accept_encoding);
+  }
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.status == 429 || problem.status == 503) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));

@@ -25,6 +25,9 @@ struct Problem {
   // The Retry-After header of a 429 or 503. The worker finds a model server that is back within a
   // second (worker/backend/rpc/health_checker.h).
   int retry_after_s = 1;
+  // The Accept-Encoding header of a 415 for the coding of the body: those that would do (RFC 9110,
+  // section 15.5.16). Has static storage.
+  std::string_view accept_encoding = "";
 };
 
 // The form in which a route tells its clients of problems.
@@ -44,6 +47,8 @@ Problem BadParameter(std::string parameter, std::string detail);
 Problem BadRequest(std::string detail);
 Problem NotAcceptable(std::string detail);
 Problem UnsupportedMedia(std::string detail);
+// A 415 for the body's Content-Encoding. `accepted` has static storage.
+Problem UnsupportedCoding(std::string detail, std::string_view accepted);
 Problem Internal(std::string detail);
 Problem Overloaded(std::string detail);
 Problem Quarantined();

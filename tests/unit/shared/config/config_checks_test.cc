@@ -130,10 +130,35 @@ TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "::1"}})")));
 }
 
+TEST(ConfigChecksTest, TheProxyProtocolIsBelievedOfSomebody) {
+  EXPECT_TRUE(HasOnly(Parse("{\"nginx\":\n{\"proxy_protocol\": true}}"), 2, "nginx.proxy_protocol",
+                      "nginx.trusted_proxies"));
+  EXPECT_TRUE(
+      IsGood(Parse(R"({"nginx": {"proxy_protocol": true, "trusted_proxies": ["10.0.0.0/8"]}})")));
+}
+
+TEST(ConfigChecksTest, ABasePathHasNoSlashAtItsEnd) {
+  for (const auto& [text, path] : {std::pair("", ""),
+                                   {"/", ""},
+                                   {"/vision", "/vision"},
+                                   {"/vision/", "/vision"},
+                                   {"/a/b/", "/a/b"}}) {
+    const ConfigResult result = Parse(std::string(R"({"nginx": {"base_path": ")") + text + "\"}}");
+    ASSERT_TRUE(IsGood(result)) << text;
+    EXPECT_EQ(result.config.nginx.base_path, path);
+  }
+  for (const char* text : {"vision", "//", "/a//", "/v1", "/docs/", "/a b", "/a;b", "/../a"}) {
+    EXPECT_TRUE(Refuses(Parse(std::string(R"({"nginx": {"base_path": ")") + text + "\"}}"),
+                        "nginx.base_path"))
+        << text;
+  }
+}
+
 // Each list that reaches nginx's configuration, with one item that would add to it.
 TEST(ConfigChecksTest, AnItemThatNginxWouldTakeForMoreThanItIsIsAProblem) {
-  for (const char* key : {"cors.origins", "nginx.resolvers", "nginx.trusted_proxies",
-                          "nginx.metrics_allow", "nginx.pools", "nginx.sidecars"}) {
+  for (const char* key :
+       {"cors.origins", "cors.headers", "nginx.resolvers", "nginx.trusted_proxies",
+        "nginx.metrics_allow", "nginx.pools", "nginx.sidecars"}) {
     for (const char* item : {"10.0.0.1; }", "10.0.0.1:80 weight=9", "https://a\\\"; #", "$host",
                              "unix:/a;b", "10.0.0.1:80{", "~.*"}) {
       const ConfigResult result = Parse("{}", {std::string(key) + "=[\"" + item + "\"]"});

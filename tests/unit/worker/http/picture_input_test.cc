@@ -64,7 +64,10 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
                            R"({"image":"data:image/png;base64,"})",
                            R"({"image":"data:image/png,hello"})",
                            R"({"image":"data:image/png;base64"})",
-                           R"({"image":"-_-_"})",
+                           R"({"image":"-_+/"})",
+                           R"({"image":"_w/="})",
+                           R"({"image":"-"})",
+                           R"({"image":"-_.-"})",
                            R"({"image":"a"})",
                            R"({"image":"aGVsbG8=!"})",
                            R"({"image":"aGVs=bG8"})",
@@ -77,6 +80,29 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
     EXPECT_EQ(ReadJson(body), "400 bad-request") << body;
   }
   EXPECT_EQ(ReadJson(std::string(1'000'000, '[')), "400 bad-request");
+}
+
+TEST(PictureInputTest, TheAlphabetOfAddressesIsReadToo) {
+  for (const char* text :
+       {"-__-", "-__-\\n", "+//+", "data:image/png;base64,-__-", "data:;base64,%2B//+"}) {
+    EXPECT_EQ(ReadJson(std::string(R"({"image":")") + text + "\"}"), "picture \xfb\xff\xfe")
+        << text;
+  }
+  for (const char* text : {"_w==", "_w", "/w==", "/w"}) {
+    EXPECT_EQ(ReadJson(std::string(R"({"image":")") + text + "\"}"), "picture \xff") << text;
+  }
+}
+
+TEST(PictureInputTest, TheRefusalOfACodingSaysWhatWouldDo) {
+  fcgi::Request request = Make("image/jpeg", "x");
+  request.headers = {{"content-encoding", "gzip"}};
+  PictureInputs inputs;
+  const PictureInput input = ReadPicture(request, inputs);
+  ASSERT_TRUE(std::holds_alternative<Problem>(input));
+  EXPECT_EQ(std::get<Problem>(input).accept_encoding, "identity");
+  const PictureInput other = ReadPicture(Make("text/plain", "x"), inputs);
+  ASSERT_TRUE(std::holds_alternative<Problem>(other));
+  EXPECT_EQ(std::get<Problem>(other).accept_encoding, "");
 }
 
 TEST(PictureInputTest, WhatIsNoTextIsToldSo) {

@@ -40,6 +40,7 @@ std::vector<Kind> EveryKind() {
       {BadParameter("iou", "why"), "bad-parameter", 400},
       {BadRequest("why"), "bad-request", 400},
       {UnsupportedMedia("why"), "unsupported-media", 415},
+      {UnsupportedCoding("why", "gzip"), "unsupported-media", 415},
       {Internal("why"), "internal", 500},
       {Overloaded("why"), "overloaded", 503},
       {Unauthorized("why"), "unauthorized", 401},
