@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 import harness
-from page import PageTest
+from page import CodeTest, same, tabs
 from pictures import SOURCE
 from processes import PATIENCE_S, eventually
 
@@ -34,7 +34,7 @@ http {{
 """
 
 
-class PathPrefixTest(PageTest):
+class PathPrefixTest(CodeTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -64,6 +64,16 @@ class PathPrefixTest(PageTest):
         self.assertEqual(1, len(self.sample()["detections"]))
         self.assertIn(f"{self.origin}/vision/v1/predict/faces_cascade?confidence=0.25", self.browser.text("snippet"))
         self.assert_nothing_is_asked_elsewhere()
+
+    def test_its_code_asks_us_behind_the_prefix(self):
+        self.open()
+        answer = self.sample()
+        for tab in tabs():
+            with self.subTest(tab):
+                code = self.code(tab)
+                self.assertNotIn("certificate", code)
+                folder = Path(tempfile.mkdtemp(dir=self.folder))
+                self.assertEqual(same(answer), same(self.execute(tab, code, folder)))
 
     def test_its_links_lead_to_the_other_pages_and_back(self):
         self.open()
