@@ -5,8 +5,7 @@
 //  - A batch consists of the oldest requests. It splits no request, skips none, and has at most
 //    max_rows rows. Where shapes may vary, all its requests have the same ones (Queued::shapes).
 //  - A batch runs when it has the largest preferred size that the waiting requests allow. Where
-//  they
-//    allow none, it runs when the next request would make it larger than the largest preferred
+//    they allow none, it runs when the next request would make it larger than the largest preferred
 //    size, or has other shapes. When its oldest request has waited for `delay`, all that fits into
 //    max_rows runs. When `delay` is 0, it never waits.
 //  - Level 1 is served before level 2, and so on. When the time-out of a queue policy passes,

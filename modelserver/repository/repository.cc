@@ -15,6 +15,7 @@
 #include "modelserver/config/config_file.h"
 #include "modelserver/execution/batch_queue.h"
 #include "shared/base/log.h"
+#include "shared/base/processors.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -371,7 +372,7 @@ void Repository::LoadEach(const std::vector<std::string>& names,
     }
   };
   const std::size_t threads = std::min<std::size_t>(
-      names.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kLoadThreads));
+      names.size(), std::clamp(static_cast<unsigned>(UsableProcessors()), 1U, kLoadThreads));
   std::vector<std::jthread> helpers;
   for (std::size_t i = 1; i < threads; ++i) {
     helpers.emplace_back(load);

@@ -390,16 +390,17 @@ class SystemTest(unittest.TestCase):
         self.assertEqual(status, answer.status, answer.body[:500])
         self.assertEqual("application/problem+json", answer.header("Content-Type"))
         problem = answer.json()
-        self.assertLessEqual({"type", "title", "status", "detail", "request_id"}, set(problem))
+        self.assertLessEqual({"type", "code", "title", "status", "detail", "request_id"}, set(problem))
         self.assertLessEqual(set(problem),
-                             {"error", "type", "title", "status", "detail", "request_id", "parameter"})
+                             {"error", "type", "code", "title", "status", "detail", "request_id", "parameter"})
         self.assertEqual(problem["detail"], problem.get("error", problem["detail"]))
+        self.assertEqual(f"/docs/errors#{problem['code']}", problem["type"])
         self.assertEqual(status, problem["status"])
         self.assertTrue(problem["title"] and problem["detail"])
         self.assert_common_headers(answer)
         self.assertEqual(answer.header("X-Request-ID"), problem["request_id"])
         if kind is not None:
-            self.assertEqual(f"urn:inferpool:{kind}", problem["type"])
+            self.assertEqual(kind, problem["code"])
         if status == 405:
             self.assertTrue(answer.header("Allow"), "a 405 without Allow")
         if status in (429, 503):
