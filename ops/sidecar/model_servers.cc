@@ -42,9 +42,8 @@ ModelServers::ModelServers(const Config& config)
     if (!must_share_) servers_.back().memory = absl::OkStatus();
   }
   if (must_share_) {
-    memory_thread_ = std::jthread([this, domain = config.state](const std::stop_token& stop) {
-      AskOfMemory(stop, domain);
-    });
+    memory_thread_ = std::jthread(
+        [this, domain = config.state](const std::stop_token& stop) { AskOfMemory(stop, domain); });
   }
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
 }
@@ -85,13 +84,14 @@ void ModelServers::Run(const std::stop_token& stop) {
 }
 
 void ModelServers::AskOfMemory(const std::stop_token& stop, const std::string& domain) {
-  backend::SharedMemoryProbe probe(domain);
+  std::vector<backend::SharedMemoryProbe> probes;
+  for (std::size_t i = 0; i < client_.targets(); ++i) probes.emplace_back(client_.calls(i), domain);
   MutexLock lock(mutex_);
   while (!stop.stop_requested()) {
-    for (std::size_t i = 0; i < servers_.size(); ++i) {
+    for (std::size_t i = 0; i < probes.size(); ++i) {
       if (Clock::now() < servers_[i].ask_of_memory) continue;
       lock.Unlock();
-      absl::Status answer = probe.Ask(client_.calls(i), Deadline::After(kPatience));
+      absl::Status answer = probes[i].Ask(Deadline::After(kPatience));
       lock.Lock();
       Watched& server = servers_[i];
       // One that is away is asked again, so that it is known when it is back.
@@ -131,8 +131,8 @@ void ModelServers::Take(std::size_t index, absl::Status ready, bool in_part) {
   if (ready.ok() && !server.shown.ready && !first && now - *server.good_since < kSettle) return;
   ModelServer seen{server.shown.target, ready.ok(),
                    ready.ok() && in_part ? "ready, but not all of its models are"
-                   : ready.ok() ? "ready"
-                                : std::string(Message(ready))};
+                   : ready.ok()          ? "ready"
+                                         : std::string(Message(ready))};
   if (first || seen.ready != server.shown.ready ||
       (seen.ready && seen.detail != server.shown.detail)) {
     log::Info("model server",
