@@ -69,6 +69,7 @@ absl::StatusOr<ModelDescription> Catalog::Describe(const std::string& name, std:
   if (absl::IsUnimplemented(description.status()) && settings != settings_.end()) {
     description = ModelDescription();  // all that is known of it is in the settings
     description->name = name;
+    description->has_config = false;
   }
   RETURN_IF_ERROR(description.status());
   if (settings != settings_.end()) Apply(settings->second, *description);

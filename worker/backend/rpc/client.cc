@@ -179,6 +179,7 @@ absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std:
   if (metadata->versions_size() > 0) {
     description.version = metadata->versions(metadata->versions_size() - 1);
   }
+  description.has_config = answer->has_config();
   description.max_batch_size = config.max_batch_size();
   description.priority_levels = config.dynamic_batching().priority_levels();
   description.default_priority_level = config.dynamic_batching().default_priority_level();

@@ -31,4 +31,10 @@ absl::StatusOr<Message> FromBytes(grpc::ByteBuffer& bytes, std::string_view call
   return message;
 }
 
+// Whether an entry of an index is of a model that is ready. MLServer writes its enumeration's name
+// before the value, and some servers no state when they are asked for the ready ones.
+inline bool SaysReady(std::string_view state, bool asked_for_ready) {
+  return state == "READY" || state == "State.READY" || (state.empty() && asked_for_ready);
+}
+
 }  // namespace inferpool::backend

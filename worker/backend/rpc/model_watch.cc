@@ -105,7 +105,7 @@ void ModelWatch::Ask(std::size_t server, const std::stop_token& stop) {
       std::vector<ModelVersion> ready;
       for (const auto& entry : index->models()) {
         // Some servers list more than they were asked for.
-        if (entry.state() != "READY" && !entry.state().empty()) continue;
+        if (!SaysReady(entry.state(), /*asked_for_ready=*/true)) continue;
         ready.push_back({entry.name(), entry.version()});
       }
       directory_.TookIndex(server, ready, now);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "worker/backend/rpc/grpc_status.h"
+#include "worker/backend/rpc/messages.h"
 
 namespace inferpool::backend {
 namespace {
@@ -29,7 +30,9 @@ std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool s
     return [state](const auto& model) { return model.state() == state; };
   };
   if (starting && std::ranges::any_of(index.models(), has("LOADING"))) return "";
-  const auto it = std::ranges::find_if(index.models(), has("READY"));
+  const auto it = std::ranges::find_if(index.models(), [](const auto& model) {
+    return SaysReady(model.state(), /*asked_for_ready=*/false);
+  });
   return it == index.models().end() ? "" : it->name();
 }
 
