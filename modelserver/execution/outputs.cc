@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "modelserver/config/reshape.h"
+#include "shared/base/perturb.h"
 
 namespace inferpool::modelserver {
 
@@ -47,7 +48,9 @@ absl::StatusOr<std::span<std::byte>> Outputs::Add(int index, std::span<const std
     return found->shared.first(bytes);
   }
   found->own.resize(bytes);
-  return std::as_writable_bytes(std::span(found->own));
+  const std::span<std::byte> memory = std::as_writable_bytes(std::span(found->own));
+  Perturb(memory);  // zeros would hide what the engine forgets
+  return memory;
 }
 
 absl::Status Outputs::Put(int index, std::span<const std::int64_t> shape,

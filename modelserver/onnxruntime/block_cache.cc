@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <span>
 #include <vector>
+
+#include "shared/base/perturb.h"
 
 namespace inferpool::ort {
 
@@ -15,6 +18,11 @@ struct alignas(BlockCache::kAlignment) BlockCache::Block {
   std::size_t size;  // of all of it, this included; 0: from the heap
 
   void* memory() { return this + 1; }
+  // The memory of a block that is not from the heap, as it is given out.
+  void* Taken() {
+    Perturb({static_cast<std::byte*>(memory()), size - sizeof(Block)});
+    return memory();
+  }
   static Block* Of(void* memory) { return static_cast<Block*>(memory) - 1; }
 };
 
@@ -54,7 +62,7 @@ void* BlockCache::Take(std::size_t bytes, TimePoint now) {
       }
       Remove(found->second);
       in_use_ += block->size;
-      return block->memory();
+      return block->Taken();
     }
     if (size > max_in_use_ - in_use_) {
       return nullptr;
@@ -69,7 +77,7 @@ void* BlockCache::Take(std::size_t bytes, TimePoint now) {
     in_use_ -= size;
     return nullptr;
   }
-  return (new (memory) Block{.size = size})->memory();
+  return (new (memory) Block{.size = size})->Taken();
 }
 
 void BlockCache::Give(void* memory, TimePoint now) {

@@ -1,249 +1,181 @@
-// The page for people: a picture in, boxes over it out, and the code that does the same.
-// It asks this origin's public API and nothing else. One file, so that the page is one script without
-// a build; its sections are the API, models, pictures, which way up they are, the camera, showing, the
-// code, what people do.
+// The page for people: pictures in, boxes over them out, and the code that does the same. It asks this
+// server's public API and nothing else. Its sections are models, pictures, asking, the camera, showing,
+// the code, what people do.
+
+import { Camera, whyNot } from "./camera.js";
+import {
+  address,
+  call,
+  element,
+  fromPrograms,
+  hasKey,
+  kept,
+  milliseconds,
+  percent,
+  Problem,
+  several,
+  useKey,
+} from "./client.js";
+import { colourOf, drawnPicture, drawOver, nameOf, seenPoints, svg } from "./drawing.js";
+import { isShownUpright } from "./orientation.js";
+import { snippet } from "./snippets.js";
+import { marksPlaces, purpose, STEPS } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const percent = new Intl.NumberFormat("en", { style: "percent" });
-const milliseconds = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 
 const FORMATS = "JPEG, PNG, WebP or GIF";
-const CROWD = 30; // more boxes than this show their labels only when chosen
+const MOST = 100; // pictures at once
+const TRIES = 5; // for a picture of several, while the server asks for patience
+const THUMB_SIDE = 144;
 const LIVE_SIDE = 1280; // the longer side of a live picture: more only takes longer
 
+// A picture: {blob, name, isFile, url, width, height, isUpright, thumb, progress, answer, problem}, with
+// `progress` "waiting", "looking" or "done", and `answer` {json, asked, roundTrip, cached}. `isFile`: the
+// person has a file of that name.
 const state = {
   models: [],
-  picture: null, // {blob, name, url, isUpright}
-  answer: null, // {json, asked, roundTrip, cached}
-  problem: null,
+  pictures: [],
+  at: 0, // which of them is shown
+  leftOut: 0, // how many were too many
+  frame: null, // while the camera is open, in place of a picture: {answer, problem}
+  problem: null, // of the page and of no picture
   chosen: -1, // the detection that is pointed out
-  camera: null, // a MediaStream
   live: false,
-  request: null, // the AbortController of the one in hand
+  run: null, // the AbortController of those that are being asked about
 };
+let server = { base: address(""), certificate: "" }; // as fromPrograms() says
 
-// ---------------------------------------------------------------- the API
-
-// What went wrong, as RFC 9457 has it.
-class Problem extends Error {
-  constructor(fields, retryAfter = 0) {
-    super(fields.title);
-    Object.assign(this, fields);
-    this.retryAfter = retryAfter;
-  }
-}
-
-// What the browser keeps for us ("localStorage", "sessionStorage"), and sets to a `value` that is given.
-// Some browsers are told to keep nothing, and throw.
-function kept(store, name, value) {
-  try {
-    if (value !== undefined) window[store].setItem(name, value);
-    return window[store].getItem(name) ?? "";
-  } catch {
-    return value ?? "";
-  }
-}
-
-let key = kept("sessionStorage", "inferpool.key");
-
-// The answer's JSON with its headers; throws a Problem, or what an abort throws.
-async function call(path, options = {}) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  let response, text;
-  try {
-    response = await fetch(path, { ...options, headers, cache: "no-store" });
-    text = await response.text();
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem({
-      title: "The server cannot be reached",
-      detail: "The connection broke or was refused. Is the server running?",
-    });
-  }
-  let json = null;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    // told below
-  }
-  if (response.ok && json) return { json, headers: response.headers };
-  const fields = json?.title
-    ? json
-    : {
-        title: "The server's answer makes no sense",
-        detail: `It has status ${response.status} and is not of this API.`,
-        status: response.status,
-      };
-  throw new Problem(fields, Number(response.headers.get("Retry-After")) || 0);
-}
-
-const family = () => state.models.find((model) => model.name === $("model").value)?.family ?? null;
-const hasBoxes = () => !["text_line", "classification", "embedding"].includes(family());
-
-// Of the request that the page makes, and of the one that its code makes.
-function target(model, confidence) {
-  return `/v1/predict/${encodeURIComponent(model)}` + (hasBoxes() ? `?confidence=${confidence}` : "");
-}
-
-// One answer about the picture; the one in hand, if any, is given up. Whether there was one.
-async function predict(blob = state.picture?.blob, name = state.picture?.name) {
-  const model = $("model").value;
-  if (!blob || !model) return false;
-  giveUp();
-  const request = (state.request = new AbortController());
-  const asked = Number($("confidence").value);
-  const form = new FormData();
-  form.append("image", blob, name);
-  $("picture").setAttribute("aria-busy", "true");
-  try {
-    const begin = performance.now();
-    const { json, headers } = await call(target(model, asked), {
-      method: "POST",
-      body: form,
-      signal: request.signal,
-    });
-    state.answer = {
-      json,
-      asked,
-      roundTrip: performance.now() - begin,
-      cached: headers.get("X-Cache") === "HIT",
-    };
-    state.problem = null;
-  } catch (error) {
-    if (request !== state.request) return false;
-    if (!(error instanceof Problem)) throw error;
-    state.answer = null;
-    state.problem = error;
-  }
-  if (request !== state.request) return false;
-  giveUp();
-  state.chosen = -1;
-  show();
-  return state.problem === null;
-}
-
-// The request in hand, if any: its answer is not wanted any more.
-function giveUp() {
-  const { request } = state;
-  state.request = null;
-  request?.abort();
-  $("picture").removeAttribute("aria-busy");
-}
+// What the page is about now, if anything.
+const subject = () => state.frame ?? state.pictures[state.at];
 
 // ---------------------------------------------------------------- models
+
+const model = () => state.models.find(({ name }) => name === $("model").value);
+const hasPlaces = () => marksPlaces(model()?.family ?? null);
 
 async function loadModels() {
   const picker = $("model");
   let models;
   try {
-    models = (await call("/v1/models")).json.models;
+    models = (await call("v1/models")).json.models;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     state.problem = error;
+    if (error.status === 401 && !hasKey())
+      Object.assign(error, { title: "This server asks for a key", detail: "Enter yours below." });
+    picker.replaceChildren(new Option(needsKey(error) ? "Shown once there is a key" : "Not known yet"));
     show();
     return;
   }
+  const usable = models.filter(({ family }) => family);
   state.models = models;
-  state.problem = models.some((model) => model.family)
+  state.problem = usable.length
     ? null
     : new Problem({
         title: "No model is ready",
-        detail: "Put one into the model repository, then try again.",
+        detail: models.length
+          ? "The server has models, but none that can be used here: why stands under “What to look for”."
+          : "The server answers, but it has no model yet. It may still be loading them: try again in a moment. Else whoever runs it has to put one into its folder of models.",
       });
   picker.replaceChildren(
-    ...models.map((model) => {
-      const option = new Option(model.name);
-      option.disabled = !model.family;
+    ...models.map(({ name, family }) => {
+      const option = new Option(family ? name : `${name}: cannot be used here`, name);
+      option.disabled = !family;
       return option;
     }),
   );
+  if (!models.length) picker.replaceChildren(new Option("There is none"));
   const remembered = kept("localStorage", "inferpool.model");
-  const usable = models.filter((model) => model.family);
-  picker.value = [remembered, "objects"].find((name) => usable.some((model) => model.name === name)) ?? usable[0]?.name ?? "";
+  picker.value =
+    [remembered, "objects"].find((name) => usable.some((one) => one.name === name)) ?? usable[0]?.name ?? picker.value;
   picker.disabled = !usable.length;
   $("key-form").hidden = true;
+  const unusable = models.filter(({ family }) => !family);
+  $("unusable").hidden = !unusable.length;
+  $("unusable").replaceChildren(
+    ...unusable.map(({ name, unusable: why }) =>
+      element("li", {}, element("strong", {}, name), ` cannot be used here: ${why || "the server does not say why"}`),
+    ),
+  );
   describeModel();
   show();
-  await predict();
+  await work();
 }
 
 function describeModel() {
-  const model = state.models.find(({ name }) => name === $("model").value);
-  if (!model) return;
-  const names = model.class_names ?? [];
-  const classes = names.length > 8 ? names.length : names.join(", ");
-  $("about").textContent =
-    `${classes ? `Classes: ${classes}. ` : ""}Family ${model.family}, version ${model.version}.`;
-  $("threshold").hidden = !hasBoxes();
+  const chosen = model();
+  $("about").textContent = chosen?.family ? `${purpose(chosen)} Version ${chosen.version}.` : "";
+  $("threshold").hidden = !chosen?.family || !hasPlaces();
 }
+
+const needsKey = ({ status }) => status === 401 || (status === 403 && hasKey());
 
 // ---------------------------------------------------------------- pictures
 
-async function take(blob, name) {
+// Takes files in place of the pictures that are there, and shows the first that says it is a picture.
+async function take(files, isFile = true) {
   closeCamera();
+  forgetPictures();
+  state.leftOut = Math.max(0, files.length - MOST);
+  state.pictures = files.slice(0, MOST).map((blob) => ({
+    blob,
+    name: blob.name || "picture.jpg",
+    isFile,
+    url: URL.createObjectURL(blob),
+    progress: "waiting",
+    answer: null,
+    problem: null,
+  }));
+  state.at = Math.max(0, files.findIndex(({ type }, index) => index < MOST && type.startsWith("image/")));
+  makeStrip();
+  show();
+  await work();
+}
+
+function forgetPictures() {
   giveUp();
-  if (state.picture) URL.revokeObjectURL(state.picture.url);
-  const picture = (state.picture = { blob, name: name || "picture.jpg", url: URL.createObjectURL(blob) });
-  state.answer = state.problem = null;
-  const image = $("image");
+  for (const { url } of state.pictures) URL.revokeObjectURL(url);
+  state.pictures = [];
+  state.at = state.leftOut = 0;
+  state.chosen = -1;
+  if (model()?.family) state.problem = null;
+  $("image").removeAttribute("src");
+}
+
+// Has the browser read the picture; throws a Problem when it cannot.
+async function open(picture) {
+  const image = new Image();
   image.src = picture.url;
   try {
     await image.decode();
-    picture.isUpright = await isShownUpright(blob);
+    picture.isUpright = await isShownUpright(picture.blob);
   } catch {
-    if (picture !== state.picture) return;
-    forgetPicture();
-    state.problem = new Problem({
+    const { name, blob } = picture;
+    const isHeic = /hei[cf]/.test(blob.type) || /\.hei[cf]$/i.test(name);
+    throw new Problem({
       title: "This browser cannot show that file",
-      detail: `${picture.name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.`,
+      detail: isHeic
+        ? `${name} is a HEIC picture, as iPhones make them. Safari makes a JPEG of it when you choose it with the button; elsewhere save it as JPEG first.`
+        : `${name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.`,
     });
-    show();
-    return;
   }
-  if (picture !== state.picture) return; // another one came meanwhile
-  setFrame("picture", image.naturalWidth, image.naturalHeight);
-  image.alt = `The picture ${picture.name}`;
-  show();
-  await predict();
+  picture.width = image.naturalWidth;
+  picture.height = image.naturalHeight;
+  picture.thumb = thumbnail(image);
 }
 
-// Whether the browser shows the picture as the server sees it.
-function isUpright() {
-  const { naturalWidth: width, naturalHeight: height } = $("image");
-  const seen = state.picture && state.answer?.json.image;
-  if (!seen) return true;
-  return (
-    state.picture.isUpright &&
-    Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height)
-  );
+function thumbnail(image) {
+  const scale = Math.min(1, THUMB_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(image.naturalWidth * scale));
+  canvas.height = Math.max(1, Math.round(image.naturalHeight * scale));
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas;
 }
 
-function showCaption() {
-  const { naturalWidth: width, naturalHeight: height } = $("image");
-  const turned = isUpright()
-    ? ""
-    : ". This browser does not turn it as the file says; the boxes, of the upright picture, stand in the list alone";
-  $("caption").textContent = state.picture ? `${state.picture.name}, ${width} × ${height}${turned}` : "";
-}
-
-function forgetPicture() {
-  $("image").removeAttribute("src");
-  if (state.picture) URL.revokeObjectURL(state.picture.url);
-  state.picture = null;
-  setFrame("empty", 1, 1);
-}
-
-function setFrame(what, width, height) {
-  $("picture").dataset.state = what;
-  $("frame").hidden = what === "empty";
-  $("caption").hidden = what !== "picture";
-  $("frame").style.setProperty("--ratio", String(width / height));
-}
-
-function takeFirst(files) {
-  const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
-  if (file) {
-    take(file, file.name);
+function takeFiles(files, isFile = true) {
+  if (files.length) {
+    take([...files], isFile);
     return;
   }
   state.problem = new Problem({
@@ -255,9 +187,9 @@ function takeFirst(files) {
 
 async function takeSample() {
   try {
-    const response = await fetch("/sample.jpg");
+    const response = await fetch(address("sample.jpg"));
     if (!response.ok) throw new TypeError();
-    await take(await response.blob(), "sample.jpg");
+    await take([new File([await response.blob()], "sample.jpg", { type: "image/jpeg" })], false);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     state.problem = new Problem({ title: "The sample cannot be had", detail: "The server did not send it." });
@@ -265,112 +197,120 @@ async function takeSample() {
   }
 }
 
-// ---------------------------------------------------------------- which way up
+// ---------------------------------------------------------------- asking
 
-// Which way up the browser shows a WebP. The server turns a picture as its EXIF orientation says;
-// Chromium, for one, does so with a JPEG and a PNG, and passes over that of a WebP.
-const UPRIGHT = 1;
+// Of the request that the page makes, and of the one that its code makes; below the server's address.
+const target = (confidence) =>
+  `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
 
-// Whether the picture is shown as the server sees it, as far as its file's EXIF goes.
-async function isShownUpright(blob) {
-  return webpOrientation(new DataView(await blob.arrayBuffer())) === UPRIGHT || turnsWebp();
+async function ask(blob, name, signal) {
+  const asked = Number($("confidence").value);
+  const form = new FormData();
+  form.append("image", blob, name);
+  const begin = performance.now();
+  const { json, headers } = await call(target(asked), { method: "POST", body: form, signal });
+  return { json, asked, roundTrip: performance.now() - begin, cached: headers.get("X-Cache") === "HIT" };
 }
 
-// Whether this browser turns a WebP: one of 2 x 1 pixels, tagged to be turned by a quarter, tells.
-async function turnsWebp() {
-  const probe = new Image();
-  probe.src = "data:image/webp;base64,UklGRkoAAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4TAkAAAAvAQAAAIiI/gcARVhJRhoAAABJSSoACAAAAAEAEgEDAAEAAAAGAAAAAAAAAA==";
-  await probe.decode();
-  return probe.naturalWidth === 1;
-}
-
-// 1 to 8 (TIFF 6.0, "Orientation"), read as shared/pictures/header.cc does; 1 for every other file.
-function webpOrientation(file) {
-  try {
-    const isWebp = tag(file, 0) === "RIFF" && tag(file, 8) === "WEBP" && tag(file, 12) === "VP8X";
-    const hasExif = isWebp && file.getUint8(20) & 0x08;
-    for (let at = 12; hasExif; ) {
-      const size = file.getUint32(at + 4, true);
-      if (tag(file, at) === "EXIF") return exifOrientation(file.buffer.slice(at + 8, at + 8 + size));
-      at += 8 + size + (size % 2);
+// Asks about all pictures that wait, one after the other, the one that is shown first. What was being
+// asked is given up. Without a model the picture is shown and waits for one.
+async function work() {
+  giveUp();
+  const isReady = Boolean(model()?.family);
+  const run = (state.run = new AbortController());
+  const waits = (picture) => picture?.progress === "waiting";
+  for (;;) {
+    const picture = waits(state.pictures[state.at]) ? state.pictures[state.at] : state.pictures.find(waits);
+    if (!picture) break;
+    picture.progress = "looking";
+    showMany();
+    showBusy();
+    try {
+      if (!picture.width) await open(picture);
+      if (run !== state.run) return;
+      if (picture === subject()) showPicture();
+      if (!isReady) break;
+      picture.answer = await askPatiently(picture, run.signal);
+      picture.problem = null;
+    } catch (error) {
+      if (run !== state.run) return;
+      if (!(error instanceof Problem)) throw error;
+      picture.answer = null;
+      picture.problem = error;
     }
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error; // it is cut off
+    if (run !== state.run) return;
+    picture.progress = "done";
+    if (picture === subject()) {
+      state.chosen = -1;
+      show();
+    }
+    showMany();
   }
-  return UPRIGHT;
+  giveUp();
+  if (isReady && state.pictures.length > 1) announce($("many-title").textContent);
 }
 
-const tag = (file, at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => file.getUint8(at + i)));
-
-function exifOrientation(content) {
-  // Several writers keep JPEG's prefix, "Exif" and two zero bytes.
-  const isPrefixed = tag(new DataView(content), 0) === "Exif";
-  const tiff = new DataView(content, isPrefixed ? 6 : 0);
-  const little = tiff.getUint32(0) === 0x49492a00;
-  if (!little && tiff.getUint32(0) !== 0x4d4d002a) return UPRIGHT;
-  const directory = tiff.getUint32(4, little);
-  const count = tiff.getUint16(directory, little);
-  for (let i = 0, at = directory + 2; i < count; ++i, at += 12) {
-    if (tiff.getUint16(at, little) !== 0x0112) continue;
-    const isOneShort = tiff.getUint16(at + 2, little) === 3 && tiff.getUint32(at + 4, little) === 1;
-    const value = tiff.getUint16(at + 8, little);
-    return isOneShort && value >= 1 && value <= 8 ? value : UPRIGHT;
+// The answer about one of the pictures; of several, each may wait when the server says so.
+async function askPatiently({ blob, name }, signal) {
+  for (let tries = 1; ; ++tries) {
+    try {
+      return await ask(blob, name, signal);
+    } catch (error) {
+      if (!error.retryAfter || state.pictures.length === 1 || tries === TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
+      signal.throwIfAborted();
+    }
   }
-  return UPRIGHT;
 }
+
+// What is asked now is not wanted any more; the picture waits again.
+function giveUp() {
+  const { run } = state;
+  state.run = null;
+  run?.abort();
+  for (const picture of state.pictures) if (picture.progress === "looking") picture.progress = "waiting";
+  showBusy();
+}
+
+// Asks again about those pictures for which `isWanted`.
+function askAgain(isWanted) {
+  for (const picture of state.pictures) {
+    if (!isWanted(picture)) continue;
+    picture.progress = "waiting";
+    if (picture !== subject()) picture.answer = picture.problem = null;
+  }
+  showMany();
+  return work();
+}
+
+// Whether asking again, with nothing changed, may help.
+const mayPass = ({ status }) => !status || status === 429 || status >= 500;
 
 // ---------------------------------------------------------------- the camera
+
+const camera = new Camera($("video"));
 
 async function openCamera() {
   giveUp();
   try {
-    if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
-    state.camera = await navigator.mediaDevices.getUserMedia({
-      video: { facingMode: "environment", width: { ideal: 1920 } },
-    });
-    const video = $("video");
-    video.srcObject = state.camera;
-    await video.play();
+    await camera.open();
   } catch (error) {
-    closeCamera();
-    const why = {
-      NotAllowedError: "The browser was told not to share it.",
-      NotFoundError: "There is none.",
-      SecurityError: "Browsers open it for pages over HTTPS only.",
-    };
-    state.problem = new Problem({
-      title: "The camera cannot be used",
-      detail: why[error.name] ?? `The browser says: ${error.message}`,
-    });
+    state.problem = new Problem({ title: "The camera cannot be used", detail: whyNot(error) });
     show();
     return;
   }
-  forgetPicture();
-  state.answer = state.problem = null;
-  const { videoWidth, videoHeight } = $("video");
-  setFrame("camera", videoWidth, videoHeight);
+  forgetPictures();
+  state.frame = { answer: null, problem: null };
+  makeStrip();
   show();
   $("capture").focus();
 }
 
 function closeCamera() {
   stopLive();
-  if (!state.camera) return;
-  giveUp();
-  for (const track of state.camera.getTracks()) track.stop();
-  state.camera = $("video").srcObject = null;
-  setFrame("empty", 1, 1);
-}
-
-// What the camera sees now, as a JPEG whose longer side is at most `side`.
-function frame(side) {
-  const video = $("video");
-  const scale = Math.min(1, side / Math.max(video.videoWidth, video.videoHeight));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.round(video.videoWidth * scale);
-  canvas.height = Math.round(video.videoHeight * scale);
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+  if (!camera.isOpen) return;
+  camera.close();
+  state.frame = null;
 }
 
 // One picture after the other, the next when the answer came, until it is switched off, the page is
@@ -380,19 +320,29 @@ async function goLive() {
   $("live").setAttribute("aria-pressed", "true");
   $("summary").setAttribute("aria-live", "off"); // nobody wants to hear ten answers a second
   announce("Live: every picture is asked about.");
+  const run = (state.run = new AbortController());
   while (state.live && !document.hidden) {
-    const blob = await frame(LIVE_SIDE);
-    if (!state.live) break;
-    const good = await predict(blob, "live.jpg");
-    if (!good && state.problem) {
-      if (!state.problem.retryAfter) break;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * state.problem.retryAfter));
+    const blob = await camera.shot(LIVE_SIDE);
+    if (run !== state.run) break;
+    try {
+      state.frame = { answer: await ask(blob, "live.jpg", run.signal), problem: null };
+    } catch (error) {
+      if (run !== state.run) break;
+      if (!(error instanceof Problem)) throw error;
+      state.frame = { answer: null, problem: error };
     }
+    if (run !== state.run) break;
+    state.chosen = -1;
+    show();
+    if (!state.frame.problem) continue;
+    if (!state.frame.problem.retryAfter) break;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * state.frame.problem.retryAfter));
   }
-  stopLive();
+  if (run === state.run) stopLive();
 }
 
 function stopLive() {
+  if (state.live) giveUp();
   state.live = false;
   $("live").setAttribute("aria-pressed", "false");
   $("summary").removeAttribute("aria-live");
@@ -402,39 +352,83 @@ const announce = (text) => ($("announcer").textContent = text);
 
 // ---------------------------------------------------------------- showing
 
-function detections() {
+function detections(answer) {
   const least = Number($("confidence").value);
-  return (state.answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
+  return (answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
 }
 
+const itemsOf = (answer) => answer?.json.classes ?? answer?.json.texts ?? detections(answer);
+
 function show() {
-  const { answer, problem } = state;
-  showProblem();
-  showCaption();
-  const items = answer?.json.classes ?? answer?.json.texts ?? detections();
+  const about = subject();
+  const answer = about?.answer;
+  const items = itemsOf(answer);
+  const problem = showProblem();
+  showPicture();
   $("summary").textContent = problem
     ? ""
     : answer
       ? summary(answer.json, items)
-      : state.picture
-        ? "Looking at it …"
-        : state.camera
-          ? "Take the picture, or go live."
-          : "Nothing yet: give me a picture.";
+      : state.frame
+        ? "Take the picture, or go live."
+        : about
+          ? "Looking at it …"
+          : "Nothing yet: choose a picture, or try the sample.";
   showRows(items);
   showEmbedding(answer?.json.embedding);
   $("raw").hidden = !answer;
   $("json").textContent = answer ? JSON.stringify(answer.json, null, 2) : "";
-  showTiming();
-  drawBoxes();
+  showTiming(answer);
   showSnippet();
 }
 
-function summary(json, items) {
-  if (json.embedding) {
-    const length = Math.hypot(...json.embedding);
-    return `An embedding of ${json.embedding.length} numbers, its length ${length.toPrecision(3)}.`;
+// The picture, or what the camera sees, with what was found on it.
+function showPicture() {
+  const about = subject();
+  const video = $("video");
+  const [width, height] = state.frame ? [video.videoWidth, video.videoHeight] : [about?.width, about?.height];
+  $("picture").dataset.state = state.frame ? "camera" : width ? "picture" : "empty";
+  $("frame").hidden = !width;
+  $("caption").hidden = !width || Boolean(state.frame);
+  if (width) $("frame").style.setProperty("--ratio", String(width / height));
+  const image = $("image");
+  if (!state.frame && width && image.src !== about.url) {
+    image.src = about.url;
+    image.alt = `The picture ${about.name}`;
   }
+  const turned = isUpright()
+    ? ""
+    : ". This browser does not turn it as the file says; the boxes, of the upright picture, stand in the list alone";
+  $("caption").textContent = width && about.name ? `${about.name}, ${width} × ${height}${turned}` : "";
+  drawBoxes();
+}
+
+// Whether the browser shows the picture as the server sees it.
+function isUpright() {
+  const about = subject();
+  const seen = about?.answer?.json.image;
+  if (!seen || state.frame) return true;
+  const { width, height } = about;
+  return (
+    about.isUpright &&
+    Math.abs(seen.width * height - seen.height * width) <= Math.max(seen.width, width, seen.height, height)
+  );
+}
+
+function showBusy() {
+  if (state.run) $("picture").setAttribute("aria-busy", "true");
+  else $("picture").removeAttribute("aria-busy");
+}
+
+const counted = (items) => {
+  const counts = new Map();
+  for (const { class_name } of items) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
+};
+
+function summary(json, items) {
+  if (json.embedding)
+    return `${several(json.embedding.length, "number")} that say what the picture looks like (an embedding).`;
   if (json.texts)
     return items[0]?.text
       ? `“${items[0].text}”, ${percent.format(items[0].confidence)} sure.`
@@ -443,50 +437,57 @@ function summary(json, items) {
     return items.length
       ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
       : "No class.";
-  if (!items.length) return `Nothing with a confidence of ${percent.format($("confidence").value)} or more.`;
-  const counts = new Map();
-  for (const { class_name } of items) counts.set(class_name, (counts.get(class_name) ?? 0) + 1);
-  const what = [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
-  return `${what}; ${items.length > 1 ? "up to " : ""}${percent.format(items[0].confidence)} sure.`;
+  if (!items.length) return `Nothing that is at least ${percent.format($("confidence").value)} sure.`;
+  return `${counted(items)}; ${items.length > 1 ? "up to " : ""}${percent.format(items[0].confidence)} sure.`;
 }
 
+// The problem of what the page is about, if any, which it returns.
 function showProblem() {
-  const { problem } = state;
+  const problem = state.problem ?? subject()?.problem;
   $("problem").hidden = !problem;
-  if (!problem) return;
-  if (problem.status === 401 || (problem.status === 403 && key)) $("key-form").hidden = false;
+  if (!problem) return null;
+  if (needsKey(problem)) $("key-form").hidden = false;
   $("problem-title").textContent = problem.title;
   $("problem-detail").textContent = problem.detail ?? "";
   $("problem-id").textContent = problem.request_id
     ? `Status ${problem.status}, request ${problem.request_id}`
     : "";
-  const mayPass =
-    !state.models.length ||
-    (state.picture && (!problem.status || problem.status === 429 || problem.status >= 500));
-  $("again").hidden = !mayPass;
-}
-
-// An element of the page: element("td", {className: "x"}, "text", child).
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  $("problem-page").hidden = !problem.page;
+  if (problem.page) $("problem-page").href = problem.page;
+  const isMending = !state.models.some(({ family }) => family) || (state.pictures.length && mayPass(problem));
+  $("again").hidden = !isMending || needsKey(problem);
+  return problem;
 }
 
 const corner = (x, y) => `${Math.round(x)},\u00a0${Math.round(y)}`; // breaks between corners alone
-const colour = ({ class_id }) => `c${class_id % 8}`;
+
+// What a detection has besides its box, in a few words.
+function extras({ keypoints, mask, corners }) {
+  const words = [];
+  if (keypoints) words.push(`${seenPoints({ keypoints }).length} of ${several(keypoints.length, "point")} seen`);
+  if (mask) words.push(`its shape in ${several(mask.length, "part")}`);
+  const tilt = corners ? tiltOf(corners) : 0;
+  if (tilt >= 2) words.push(`tilted by ${tilt}°`);
+  return words.join("; ");
+}
+
+// How far the upper edge of a turned box rises or falls, in degrees.
+function tiltOf([[x1, y1], [x2, y2]]) {
+  return Math.round((Math.atan2(Math.abs(y2 - y1), Math.abs(x2 - x1)) * 180) / Math.PI);
+}
 
 function showRows(items) {
   $("list").hidden = !items.length;
   $("list").classList.toggle("only-classes", !items[0]?.box);
   $("rows").replaceChildren(
     ...items.map((item, index) => {
-      const swatch = element("span", { className: `swatch ${colour(item)}` });
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = colourOf(item);
       const fill = element("span");
       fill.style.width = `${100 * item.confidence}%`;
       const name = item.box
-        ? element("button", { type: "button", title: "Point it out" }, swatch, item.text || item.class_name)
-        : (item.text ?? item.class_name);
+        ? element("button", { type: "button", title: "Point it out" }, swatch, nameOf(item))
+        : nameOf(item);
       const row = element(
         "tr",
         {},
@@ -495,7 +496,9 @@ function showRows(items) {
       );
       if (item.box) {
         const { x1, y1, x2, y2 } = item.box;
+        const more = extras(item);
         row.append(element("td", { className: "for-boxes" }, `${corner(x1, y1)} – ${corner(x2, y2)}`));
+        if (more) row.lastChild.append(element("small", {}, more));
         name.setAttribute("aria-pressed", "false");
         name.addEventListener("click", () => choose(state.chosen === index ? -1 : index));
         row.addEventListener("pointerenter", () => pointOut(index));
@@ -516,68 +519,32 @@ function choose(index) {
 // Shows one detection above the others; -1: all alike.
 function pointOut(index) {
   $("overlay").classList.toggle("choosing", index >= 0);
-  for (const box of $("overlay").children) {
-    const active = box.dataset.index === String(index);
-    box.classList.toggle("active", active);
-  }
+  for (const box of $("overlay").children) box.classList.toggle("active", box.dataset.index === String(index));
   for (const [i, row] of [...$("rows").children].entries()) row.classList.toggle("active", i === index);
-}
-
-function svg(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
 }
 
 // The overlay's units are the screen's pixels, so that lines and labels are as thick on any picture.
 function drawBoxes() {
-  const overlay = $("overlay");
+  const answer = subject()?.answer;
+  const found = isUpright() ? detections(answer) : [];
   const { clientWidth: width, clientHeight: height } = $("frame");
-  overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  overlay.replaceChildren();
-  const found = isUpright() ? detections() : [];
+  $("save").hidden = !found.length || Boolean(state.frame);
   if (!width) return;
-  overlay.classList.toggle("crowded", found.length > CROWD);
-  const { image } = state.answer?.json ?? {};
-  for (const [index, item] of [...found.entries()].reverse()) {
-    // the most confident on top
-    const x = (item.box.x1 / image.width) * width;
-    const y = (item.box.y1 / image.height) * height;
-    const place = {
-      x,
-      y,
-      width: (item.box.x2 / image.width) * width - x,
-      height: (item.box.y2 / image.height) * height - y,
-      rx: 3,
-    };
-    const group = svg("g", { class: `found ${colour(item)}`, "data-index": index });
-    const text = svg("text", {});
-    text.textContent = `${item.text || item.class_name} ${percent.format(item.confidence)}`;
-    const points = (corners) =>
-      corners.map(([px, py]) => `${(px / image.width) * width},${(py / image.height) * height}`).join(" ");
-    const frame = (kind) =>
-      item.corners
-        ? svg("polygon", { points: points(item.corners), class: kind })
-        : svg("rect", { ...place, class: kind });
-    for (const polygon of item.mask ?? []) group.append(svg("polygon", { points: points(polygon), class: "mask" }));
-    group.append(frame("halo"), frame("line"), text);
-    for (const keypoint of item.keypoints ?? [])
-      if (keypoint.confidence >= 0.25) {
-        const at = { cx: (keypoint.x / image.width) * width, cy: (keypoint.y / image.height) * height, r: 3.5 };
-        group.append(svg("circle", { ...at, class: "keypoint" }));
-      }
-    group.addEventListener("pointerenter", () => pointOut(index));
+  drawOver($("overlay"), found, answer?.json.image, { width, height });
+  for (const group of $("overlay").children) {
+    group.addEventListener("pointerenter", () => pointOut(Number(group.dataset.index)));
     group.addEventListener("pointerleave", () => pointOut(state.chosen));
-    overlay.append(group);
-    // Above the box where there is room, else inside; never out of the picture.
-    const tagWidth = text.getComputedTextLength() + 12;
-    const tagX = Math.max(0, Math.min(x - 1, width - tagWidth));
-    const tagY = y >= 22 ? y - 22 : y + 1;
-    text.setAttribute("x", tagX + 6);
-    text.setAttribute("y", tagY + 15);
-    text.before(svg("rect", { x: tagX, y: tagY, width: tagWidth, height: 21, rx: 3, class: "tag" }));
   }
   pointOut(state.chosen);
+}
+
+async function save() {
+  const { name, answer } = subject();
+  const blob = await drawnPicture($("image"), detections(answer), answer.json.image);
+  const url = URL.createObjectURL(blob);
+  element("a", { href: url, download: `${name.replace(/\.[^.]*$/, "")}-found.png` }).click();
+  announce("Saved");
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may ask first where to
 }
 
 function showEmbedding(values) {
@@ -595,20 +562,7 @@ function showEmbedding(values) {
       .join(", ") + (values.length > 8 ? ", …" : "");
 }
 
-const MEANINGS = {
-  queue: "waiting for a worker",
-  read: "reading the request",
-  decode: "decoding",
-  preprocess: "fitting it to the model",
-  infer: "the model",
-  postprocess: "sorting the boxes",
-  draw: "drawing them",
-  other: "in between",
-  network: "network and browser",
-};
-
-function showTiming() {
-  const { answer } = state;
+function showTiming(answer) {
   $("timing").hidden = !answer;
   if (!answer) return;
   const { total, ...parts } = answer.json.timing_ms;
@@ -632,109 +586,89 @@ function showTiming() {
       }),
   );
   $("stages").replaceChildren(
-    ...Object.entries(stages).map(([name, value]) =>
-      element(
-        "div",
-        { title: MEANINGS[name] ?? "" },
-        element("dt", { className: name }, name),
-        element("dd", {}, milliseconds(value)),
-      ),
-    ),
+    ...Object.entries(stages).map(([name, value]) => {
+      const term = element("dt", { className: name }, STEPS[name] ?? name);
+      if (name in parts) term.append(" ", element("small", {}, name)); // as the answer calls it
+      return element("div", {}, term, element("dd", {}, milliseconds(value)));
+    }),
   );
+}
+
+// ---------------------------------------------------------------- several pictures
+
+// The row of the pictures, of which each can be shown.
+function makeStrip() {
+  $("strip").replaceChildren(
+    ...state.pictures.map((picture, index) => {
+      const thumb = element("span", { className: "thumb" });
+      const name = element("span", { className: "name" }, picture.name);
+      const result = element("span", { className: "result" });
+      const button = element("button", { type: "button" }, thumb, name, result);
+      button.addEventListener("click", () => showAt(index));
+      return element("li", {}, button);
+    }),
+  );
+  showMany();
+}
+
+function showAt(index) {
+  state.at = index;
+  state.chosen = -1;
+  state.problem = null;
+  show();
+  showMany();
+}
+
+function showMany() {
+  const { pictures, leftOut } = state;
+  $("many").hidden = pictures.length < 2;
+  if (pictures.length < 2) return;
+  const done = pictures.filter(({ progress }) => progress === "done");
+  const bad = done.filter(({ problem }) => problem).length;
+  $("many-done").max = pictures.length;
+  $("many-done").value = done.length;
+  $("many-done").hidden = done.length === pictures.length;
+  $("many-title").textContent =
+    (done.length < pictures.length ? `${done.length} of ${pictures.length} pictures done` : `${pictures.length} pictures`) +
+    (bad ? `, ${bad} without an answer` : "");
+  $("many-note").hidden = !leftOut;
+  $("many-note").textContent = `These are the first ${MOST}; ${leftOut} more are too many at once.`;
+  for (const [index, item] of [...$("strip").children].entries()) {
+    const picture = pictures[index];
+    const button = item.firstChild;
+    const [thumb, , result] = button.children;
+    if (picture.thumb && !thumb.firstChild) thumb.append(picture.thumb);
+    button.tabIndex = index === state.at ? 0 : -1;
+    button.setAttribute("aria-pressed", String(index === state.at));
+    button.dataset.progress = picture.problem ? "bad" : picture.progress;
+    result.textContent = inAWord(picture);
+  }
+}
+
+// What came of a picture, as short as can be.
+function inAWord({ progress, answer, problem }) {
+  if (progress === "waiting") return "waits";
+  if (progress === "looking") return "is looked at …";
+  if (problem) return problem.title;
+  if (answer.json.embedding) return several(answer.json.embedding.length, "number");
+  const items = itemsOf(answer);
+  if (!items.length) return "nothing found";
+  return answer.json.detections ? counted(items) : nameOf(items[0]) || "no text";
 }
 
 // ---------------------------------------------------------------- the same from a program
 
-// A picture's name may be anything; it must not become a command.
-const oneLine = (text) => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "_");
-const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
-const literal = (text) => JSON.stringify(text); // good for JavaScript and for Python
-// In a form's argument curl reads ; and , unless the name is in quotes.
-const formFile = (name) => (/^[\w .-]+$/.test(name) ? name : `"${name.replace(/["\\]/g, "\\$&")}"`);
-
-const SNIPPETS = {
-  curl: ({ url, name, auth }) =>
-    `curl -F ${shell(`image=@${formFile(name)}`)} \\\n${auth ? '  -H "Authorization: Bearer $INFERPOOL_KEY" \\\n' : ""}  ${shell(url)}`,
-
-  javascript: ({
-    url,
-    name,
-    auth,
-  }) => `// Node 18 or later. In a browser, append the File of an <input type="file"> instead.
-import { readFile } from "node:fs/promises";
-
-const form = new FormData();
-form.append("image", new Blob([await readFile(${literal(name)})]), ${literal(name)});
-const answer = await fetch(${literal(url)}, {
-  method: "POST",${auth ? "\n  headers: { Authorization: `Bearer ${process.env.INFERPOOL_KEY}` }," : ""}
-  body: form,
-});
-console.log(JSON.stringify(await answer.json(), null, 2));`,
-
-  requests: ({ path, query, name, auth }) => `import json
-${auth ? "import os\n" : ""}
-import requests
-
-with open(${literal(name)}, "rb") as picture:
-    answer = requests.post(
-        ${literal(location.origin + path)},${query ? `\n        params={${query.map(([key, value]) => `${literal(key)}: ${value}`).join(", ")}},` : ""}${auth ? '\n        headers={"Authorization": "Bearer " + os.environ["INFERPOOL_KEY"]},' : ""}
-        files={"image": picture},
-        timeout=60,
-    )
-print(json.dumps(answer.json(), indent=2))`,
-
-  python: ({ url, name, auth }) => `import json
-${auth ? "import os\n" : ""}import urllib.request
-
-with open(${literal(name)}, "rb") as picture:
-    request = urllib.request.Request(
-        ${literal(url)},
-        data=picture.read(),
-        headers={
-            "Content-Type": "application/octet-stream",${auth ? '\n            "Authorization": "Bearer " + os.environ["INFERPOOL_KEY"],' : ""}
-        },
-    )
-with urllib.request.urlopen(request, timeout=60) as answer:
-    print(json.dumps(json.load(answer), indent=2))`,
-};
-
 function showSnippet() {
   const language = document.querySelector('[role="tab"][aria-selected="true"]').id.replace("tab-", "");
-  const path = target($("model").value || "objects", $("confidence").value);
-  const [route, query] = path.split("?");
-  let name = oneLine(state.picture?.name ?? "picture.jpg");
-  if (name.startsWith("-")) name = `./${name}`;
-  $("snippet").textContent = SNIPPETS[language]({
-    url: location.origin + path,
-    path: route,
-    query: query && [...new URLSearchParams(query)],
-    name,
-    auth: Boolean(key),
-  });
+  const picture = state.pictures[state.at];
+  const file = picture?.isFile ? picture.name : null;
+  $("snippet").textContent = snippet(language, target($("confidence").value), { server, file, auth: hasKey() });
   const notes = [];
-  if (name === "sample.jpg")
-    notes.push(
-      element(
-        "span",
-        {},
-        "The picture: ",
-        element("a", { href: "/sample.jpg", download: "sample.jpg" }, "sample.jpg"),
-        ". ",
-      ),
-    );
-  if (key) notes.push("The key is taken from the environment: INFERPOOL_KEY. ");
-  if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) {
-    const variable = {
-      curl: "CURL_CA_BUNDLE",
-      javascript: "NODE_EXTRA_CA_CERTS",
-      requests: "REQUESTS_CA_BUNDLE",
-      python: "SSL_CERT_FILE",
-    }[language];
-    notes.push(
-      `A certificate of your own, such as run/tls/certificate.pem, is trusted when ${variable} names its file. `,
-    );
-  }
-  $("note").replaceChildren(...notes);
+  if (file) notes.push(`Run it in the folder of ${file}.`);
+  if (hasKey()) notes.push("The key is taken from the environment: INFERPOOL_KEY.");
+  if (server.certificate)
+    notes.push("The certificate is this server’s own, whose file is on this machine: programs must be told to trust it.");
+  $("note").textContent = notes.join(" ");
 }
 
 async function copy() {
@@ -763,44 +697,48 @@ function chooseTab(tab) {
 // ---------------------------------------------------------------- what people do
 
 $("file").addEventListener("change", ({ target: input }) => {
-  if (input.files.length) takeFirst(input.files);
+  if (input.files.length) takeFiles(input.files);
   input.value = ""; // the same file may be chosen again
 });
 $("sample").addEventListener("click", takeSample);
+$("save").addEventListener("click", save);
 $("camera").addEventListener("click", openCamera);
 $("close").addEventListener("click", () => {
   closeCamera();
-  state.answer = state.problem = null;
   show();
   $("camera").focus();
 });
 $("capture").addEventListener("click", async () => {
-  const blob = await frame(Infinity);
-  await take(blob, "camera.jpg");
+  stopLive();
+  const blob = await camera.shot();
+  await take([new File([blob], "camera.jpg", { type: "image/jpeg" })], false);
 });
 $("live").addEventListener("click", () => (state.live ? stopLive() : goLive()));
-$("again").addEventListener("click", () => (state.models.length ? predict() : loadModels()));
+$("again").addEventListener("click", () => {
+  if (state.models.some(({ family }) => family)) askAgain(({ problem }) => problem && mayPass(problem));
+  else loadModels();
+});
 $("copy").addEventListener("click", copy);
 
 $("model").addEventListener("change", () => {
   kept("localStorage", "inferpool.model", $("model").value);
   describeModel();
-  state.answer = null;
-  show();
-  if (!state.live) predict();
+  showSnippet();
+  if (!state.live) askAgain(() => true);
 });
 
-// Upwards the answer in hand is enough; downwards the server must be asked again.
+// Upwards the answers in hand are enough; downwards the server must be asked again.
 let soon = 0;
 $("confidence").addEventListener("input", () => {
   const value = Number($("confidence").value);
   $("confidence-value").textContent = percent.format(value);
   $("confidence").setAttribute("aria-valuetext", percent.format(value));
   clearTimeout(soon);
-  if (!state.live && state.picture && !(state.answer && value >= state.answer.asked))
-    soon = setTimeout(predict, 250);
+  const isShort = ({ answer }) => !answer || value < answer.asked;
+  if (state.pictures.some(isShort)) soon = setTimeout(() => askAgain(isShort), 250);
   state.chosen = -1;
-  if (state.answer) show();
+  if (subject()?.answer) show();
+  showMany();
   showSnippet();
 });
 
@@ -811,14 +749,15 @@ $("key").addEventListener("input", ({ target: input }) =>
 );
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  key = $("key").value.trim();
-  kept("sessionStorage", "inferpool.key", key);
-  if (state.models.length) predict();
+  useKey($("key").value.trim());
+  if (state.models.length) askAgain(() => true);
   else loadModels();
 });
 
 document.addEventListener("paste", ({ clipboardData }) => {
-  if (clipboardData.files.length) takeFirst(clipboardData.files);
+  const files = [...clipboardData.files];
+  // Of this name is what was copied out of another program, and no file.
+  if (files.length) takeFiles(files, files[0].name !== "image.png");
 });
 let inside = 0; // dragenter and dragleave come for every element on the way
 document.addEventListener("dragenter", () => document.body.classList.toggle("dragging", ++inside > 0));
@@ -828,25 +767,39 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   inside = 0;
   document.body.classList.remove("dragging");
-  takeFirst(event.dataTransfer.files);
+  takeFiles(event.dataTransfer.files);
 });
 
-const tabs = [...document.querySelectorAll('[role="tab"]')];
-for (const [index, tab] of tabs.entries()) {
-  tab.addEventListener("click", () => chooseTab(tab));
-  tab.addEventListener("keydown", (event) => {
+// Left and right within a row of buttons of which one can be tabbed to.
+function arrows(buttons, follow) {
+  return (event) => {
+    const all = buttons();
+    const index = all.indexOf(event.target.closest("button"));
     const next = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 }[event.key];
-    if (next === undefined) return;
+    if (index < 0 || next === undefined) return;
     event.preventDefault();
-    const chosen = tabs.at(next % tabs.length);
+    const chosen = all.at(next % all.length);
     chosen.focus();
-    chooseTab(chosen);
-  });
+    follow(chosen);
+  };
 }
+const tabs = () => [...document.querySelectorAll('[role="tab"]')];
+for (const tab of tabs()) tab.addEventListener("click", () => chooseTab(tab));
+document.querySelector('[role="tablist"]').addEventListener("keydown", arrows(tabs, chooseTab));
+const strip = () => [...$("strip").querySelectorAll("button")];
+$("strip").addEventListener(
+  "keydown",
+  arrows(strip, (button) => showAt(strip().indexOf(button))),
+);
+
 new ResizeObserver(drawBoxes).observe($("frame"));
 document.addEventListener("keydown", ({ key: pressed }) => {
   if (pressed === "Escape") choose(-1);
 });
 
 showSnippet();
+fromPrograms().then((known) => {
+  server = known;
+  showSnippet();
+});
 loadModels();

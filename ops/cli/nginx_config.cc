@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "shared/base/listen.h"
+#include "shared/config/nginx_values.h"
 
 namespace inferpool::ops {
 namespace {
@@ -97,12 +98,25 @@ std::string PublicPort(const Config::Nginx& nginx) {
   return port == kHttps ? "" : fmt::format(":{}", port);
 }
 
-void AddCors(const std::vector<std::string>& origins, Values& values) {
+void AddCors(const Config::Cors& cors, Values& values) {
+  const std::vector<std::string>& origins = cors.origins;
   const bool any = std::ranges::find(origins, "*") != origins.end();
   const bool some = !any && !origins.empty();
+  std::vector<std::string> lines;
+  for (const std::string& origin : origins) {
+    const bool wildcard = nginx_values::IsWildcard(origin);
+    lines.push_back(fmt::format("\"{}\" $http_origin;",
+                                wildcard ? "~" + nginx_values::OriginPattern(origin) : origin));
+  }
   values["CORS_DEFAULT"] = any ? "*" : "";
-  values["CORS_ORIGINS"] = some ? Lines(8, Each("\"{}\" $http_origin;", origins)) : std::string();
+  values["CORS_ORIGINS"] = some ? Lines(8, lines) : std::string();
   values["CORS_VARY"] = some ? "Origin" : "";
+  values["CORS_HEADERS"] = fmt::format("{}", fmt::join(Each(", {}", cors.headers), ""));
+}
+
+void AddBasePath(const Config::Nginx& nginx, Values& values) {
+  values["BASE_PATH"] = nginx.base_path;
+  values["BASE_PATTERN"] = nginx_values::Escaped(nginx.base_path);
 }
 
 void AddLimits(const Config& config, Values& values) {
@@ -114,6 +128,8 @@ void AddLimits(const Config& config, Values& values) {
   values["KEY_RATE"] = Number(nginx.key_rate_per_s);
   values["KEY_BURST"] = Burst(nginx.key_burst);
   values["CONNECTIONS"] = Number(nginx.connections);
+  values["CLIENT_LIMITS"] =
+      fmt::format("{} {} {}", nginx.rate_per_s, nginx.burst, nginx.connections);
 }
 
 // Where nginx reaches it: one that listens on any address is here.
@@ -146,7 +162,12 @@ void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   values["SERVER_NAME"] = nginx.server_name;
   values["TRUSTED"] = nginx.trusted_proxies.empty() ? "" : "on";
   values["SET_REAL_IP"] = Lines(4, Each("set_real_ip_from {};", nginx.trusted_proxies));
-  values["PROXIES"] = Lines(8, Each("{} 1;", nginx.trusted_proxies));
+  const std::string proxies = Lines(8, Each("{} 1;", nginx.trusted_proxies));
+  values["PROXIES"] = proxies;
+  // Who speaks the PROXY protocol need not know HTTP, and passes the client's own headers on.
+  values["HEADER_PROXIES"] = nginx.proxy_protocol ? "" : proxies;
+  values["PROXY_PROTOCOL"] = nginx.proxy_protocol ? " proxy_protocol" : "";
+  values["REAL_IP_HEADER"] = nginx.proxy_protocol ? "proxy_protocol" : "X-Forwarded-For";
   values["METRICS_ALLOW"] = Lines(12, Each("allow {};", nginx.metrics_allow));
 }
 
@@ -172,6 +193,8 @@ std::string NginxConfig(const Config& config, const NginxHost& host) {
   const Config::Timeouts& timeouts = config.timeouts;
   Values values = {
       {"USER", host.user.empty() ? "" : fmt::format("user {};", host.user)},
+      // Of its own, nginx counts all processors of the machine.
+      {"PROCESSORS", fmt::format("{}", host.processors)},
       {"DESCRIPTORS", fmt::format("{}", descriptors)},
       // The rest is for files.
       {"CONNECTIONS_OF_WORKER",
@@ -179,7 +202,8 @@ std::string NginxConfig(const Config& config, const NginxHost& host) {
       {"IO_S", fmt::format("{}", timeouts.io_s)},
       {"READ_S", fmt::format("{}", timeouts.request_s + timeouts.start_s + kReadMarginSeconds)},
   };
-  AddCors(config.cors.origins, values);
+  AddCors(config.cors, values);
+  AddBasePath(config.nginx, values);
   AddLimits(config, values);
   AddAddresses(config, host, values);
   AddTls(config.nginx, values);

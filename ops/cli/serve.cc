@@ -149,7 +149,7 @@ absl::Status CheckFiles(const std::optional<fcgi::Identity>& identity, const Con
     return absl::InvalidArgumentError(
         fmt::format("{}: {}", problems.front().key, problems.front().message));
   }
-  RETURN_IF_ERROR(CheckRepository(config));
+  RETURN_IF_ERROR(CheckModelFiles(config));
   RETURN_IF_ERROR(CheckKeysFile(config));
   return CheckKeysAreFor(identity, config);
 }

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 
 #include "shared/base/deadline.h"
@@ -20,6 +21,35 @@ std::int64_t Ns(double ns) {
   return static_cast<std::int64_t>(std::clamp(ns, 0.0, kLongestNs));
 }
 
+// A limit as the algorithm has it.
+struct Pace {
+  explicit Pace(const RateLimit& limit)
+      : interval(Ns(kNsPerSecond / limit.per_s)),
+        ahead(Ns(kNsPerSecond / limit.per_s * std::max(0, limit.burst - 1))) {}
+
+  // When the next request is due that comes at `now_ns`, given the time that was kept. Much later
+  // than `latest` it can only be of a slower limit, which the key had before; a little later, when
+  // others are ahead of a thread that had to wait since it looked at its clock.
+  std::int64_t Due(std::int64_t kept, std::int64_t now_ns) const {
+    const std::int64_t latest = now_ns + ahead + interval;
+    return kept > latest + kSlackNs ? latest : std::max(kept, now_ns);
+  }
+
+  std::int64_t interval;
+  std::int64_t ahead;  // how much earlier than due a request may come
+};
+
+// Completes a decision with what is left, when the next request is due at `due`.
+RateMeter::Decision WithRest(RateMeter::Decision decision, const Pace& pace, std::int64_t due,
+                             std::int64_t now_ns) {
+  const std::int64_t early = due - pace.ahead - now_ns;
+  const std::int64_t left = early > 0 ? 0 : 1 - early / std::max<std::int64_t>(1, pace.interval);
+  decision.remaining = static_cast<int>(std::min<std::int64_t>(left, INT_MAX));
+  decision.restored_in =
+      std::chrono::nanoseconds(std::max<std::int64_t>(0, left > 0 ? due - now_ns : early));
+  return decision;
+}
+
 }  // namespace
 
 RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
@@ -28,23 +58,29 @@ RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
     return {true};
   }
   const std::int64_t now_ns = ToNs(now);
-  const std::int64_t interval = Ns(kNsPerSecond / limit.per_s);
-  const std::int64_t ahead = Ns(kNsPerSecond / limit.per_s * std::max(0, limit.burst - 1));
+  const Pace pace(limit);
   std::int64_t kept = due_ns_.load(std::memory_order_relaxed);
   while (true) {
-    // Much later than this it can only be of a slower limit, which the key had before; a little
-    // later, when others are ahead of a thread that had to wait since it looked at its clock.
-    const std::int64_t latest = now_ns + ahead + interval;
-    const std::int64_t due = kept > latest + kSlackNs ? latest : std::max(kept, now_ns);
-    const std::int64_t early = due - ahead - now_ns;
+    const std::int64_t due = pace.Due(kept, now_ns);
+    const std::int64_t early = due - pace.ahead - now_ns;
     const bool allowed = early <= 0;
-    const std::int64_t next = allowed ? due + interval : due;
+    const std::int64_t next = allowed ? due + pace.interval : due;
     if (next != kept && !due_ns_.compare_exchange_weak(kept, next, std::memory_order_relaxed)) {
       continue;
     }
     (allowed ? allowed_ : limited_).fetch_add(1, std::memory_order_relaxed);
-    return {allowed, std::chrono::nanoseconds(std::max<std::int64_t>(0, early))};
+    return WithRest({.allowed = allowed,
+                     .retry_after = std::chrono::nanoseconds(std::max<std::int64_t>(0, early))},
+                    pace, next, now_ns);
   }
+}
+
+RateMeter::Decision RateMeter::Look(const RateLimit& limit, TimePoint now) const {
+  if (limit.per_s <= 0) return {true};
+  const Pace pace(limit);
+  const std::int64_t now_ns = ToNs(now);
+  return WithRest({.allowed = true}, pace,
+                  pace.Due(due_ns_.load(std::memory_order_relaxed), now_ns), now_ns);
 }
 
 RateMeter* RateLimiter::Find(std::string_view name) {

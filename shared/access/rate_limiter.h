@@ -36,10 +36,16 @@ class RateMeter {
   struct Decision {
     bool allowed;
     std::chrono::nanoseconds retry_after{0};  // 0 when allowed
+    int remaining = 0;                        // requests that may come at once behind this one
+    // Time until as many as a burst may come at once again; while none may, until one may.
+    std::chrono::nanoseconds restored_in{0};
   };
 
   // Decides whether a request that comes at `now` may pass, and counts it.
   Decision Admit(const RateLimit& limit, TimePoint now);
+
+  // What there is for a request that was let through and counted before. Counts nothing.
+  Decision Look(const RateLimit& limit, TimePoint now) const;
 
   std::uint64_t allowed() const { return allowed_.load(std::memory_order_relaxed); }
   std::uint64_t limited() const { return limited_.load(std::memory_order_relaxed); }

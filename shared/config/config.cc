@@ -11,8 +11,9 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <thread>
 
+#include "shared/base/grpc_address.h"
+#include "shared/base/processors.h"
 #include "shared/config/config_keys.h"
 #include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
@@ -304,8 +305,11 @@ class Parser {
   void FillIn() {
     Config& c = result_.config;
     if (c.workers == 0) {
-      const int cores = static_cast<int>(std::min(std::thread::hardware_concurrency(), 512u));
-      c.workers = std::clamp(cores, 1, c.workers_max);
+      c.workers = std::clamp(UsableProcessors(), 1, c.workers_max);
+    }
+    // As it is written in front of a port.
+    if (std::string& address = c.sidecar.address; nginx_values::IsBracketed(address)) {
+      address = address.substr(1, address.size() - 2);
     }
     const std::string state = c.state + "/";
     if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";
@@ -317,6 +321,7 @@ class Parser {
     if (c.backend.targets.empty() && c.modelserver.enabled) {
       c.backend.targets = {c.modelserver.listen};
     }
+    if (c.nginx.base_path.ends_with('/')) c.nginx.base_path.pop_back();
     if (c.nginx.certificate.empty() && c.nginx.certificate_key.empty()) {
       c.nginx.certificate = state + "tls/certificate.pem";
       c.nginx.certificate_key = state + "tls/key.pem";
@@ -333,8 +338,9 @@ class Parser {
           fmt::format("is \"{}\", allowed is tcp:ADDRESS:PORT with an IP address (IPv6 in [ ])",
                       c.listen.socket));
     }
-    if (c.modelserver.enabled && c.modelserver.listen.starts_with("unix:")) {
-      CheckSocketPath("modelserver.listen", std::string_view(c.modelserver.listen).substr(5));
+    if (c.modelserver.enabled) CheckGrpcSocket("modelserver.listen", c.modelserver.listen);
+    for (const std::string& target : c.backend.targets) {
+      if (target != c.modelserver.listen) CheckGrpcSocket("backend.targets", target);
     }
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
@@ -366,12 +372,26 @@ class Parser {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
     }
-    CheckEach("cors.origins", c.cors.origins, nginx_values::IsOrigin,
-              "an origin in small letters, such as https://example.com, or *");
+    CheckEach(
+        "cors.origins", c.cors.origins, nginx_values::IsOrigin,
+        "an origin in small letters, such as https://example.com or https://*.example.com, or *");
+    CheckEach("cors.headers", c.cors.headers, nginx_values::IsHeaderName,
+              "a header's name, such as X-Requested-With, or *");
     CheckEach("nginx.resolvers", c.nginx.resolvers, nginx_values::IsResolver,
               "an IP address, with or without a port");
     CheckEach("nginx.trusted_proxies", c.nginx.trusted_proxies, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
+    if (c.nginx.proxy_protocol && c.nginx.trusted_proxies.empty()) {
+      Add(LineOf("nginx.proxy_protocol"), "nginx.proxy_protocol",
+          "is true, but nginx.trusted_proxies names nobody who is believed what it says");
+    }
+    if (!nginx_values::IsBasePath(c.nginx.base_path)) {
+      Add(LineOf("nginx.base_path"), "nginx.base_path",
+          fmt::format("is \"{}\", allowed is a path of letters, digits, '.', '_' and '-', such as "
+                      "/vision, that begins with none of our own (/v1, /v2, /predict, /docs, "
+                      "/livez, /readyz, /metrics)",
+                      c.nginx.base_path));
+    }
     CheckEach("nginx.metrics_allow", c.nginx.metrics_allow, nginx_values::IsNetwork,
               "an IP address or a network, such as 10.0.0.0/8");
     CheckEach("nginx.pools", c.nginx.pools, nginx_values::IsPool,
@@ -391,7 +411,7 @@ class Parser {
           std::pair("listen.socket", &c.listen.socket), std::pair("nginx.pages", &c.nginx.pages),
           std::pair("nginx.swagger_ui", &c.nginx.swagger_ui)}) {
       if (!nginx_values::IsPath(*path)) {
-        Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
+        Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } which nginx cannot take)");
       }
     }
   }
@@ -411,6 +431,16 @@ class Parser {
             "the socket's path {} has {} characters, allowed are {}: choose a shorter state "
             "folder",
             path, path.size(), nginx_values::kMaxSocketPath));
+  }
+
+  void CheckGrpcSocket(const char* key, std::string_view address) {
+    const std::string_view path = UnixSocketPath(address);
+    CheckSocketPath(key, path);
+    if (path.find(',') == std::string_view::npos) return;
+    Add(LineOf(key), key,
+        fmt::format("the socket's path {} has a comma, at which gRPC parts it: choose another "
+                    "state folder",
+                    path));
   }
 
   int LineOf(const std::string& key) const {

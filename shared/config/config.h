@@ -83,7 +83,8 @@ struct Config {
 
   struct Limits {
     int body_mb = 50;
-    int pixels = 50'000'000;
+    // A phone's photograph of 50 megapixels has 8160 x 6144.
+    int pixels = 64'000'000;
     int queue_ms = 1'000;
     int batch_images = 64;
     int memory_mb = 512;
@@ -136,6 +137,9 @@ struct Config {
 
   struct Cors {
     std::vector<std::string> origins;
+    // What tracing, error reports and HTTP libraries of pages send on their own.
+    std::vector<std::string> headers = {"baggage", "sentry-trace", "X-Requested-With",
+                                        "Cache-Control", "Pragma"};
   } cors;
 
   struct Nginx {
@@ -151,6 +155,8 @@ struct Config {
     bool ocsp_stapling = false;
     std::vector<std::string> resolvers;
     std::vector<std::string> trusted_proxies;
+    bool proxy_protocol = false;
+    std::string base_path;
     int rate_per_s = 1'000;
     int burst = 2'000;
     int key_rate_per_s = 0;

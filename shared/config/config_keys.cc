@@ -26,7 +26,9 @@ const ConfigKey kKeys[] = {
     {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files",
      ReloadEffect::kStart},
     {"workers", IntegerKey{FIELD(workers), 0, 512},
-     "worker processes; 0: one a core, as far as workers_max allows", ReloadEffect::kMaster},
+     "worker processes; 0: one per processor that this process may use (its affinity, its control "
+     "groups' quota rounded up), as far as workers_max allows",
+     ReloadEffect::kMaster},
     {"workers_max", IntegerKey{FIELD(workers_max), 1, 512},
      "most workers that `workers` may be raised to without a new start", ReloadEffect::kStart},
     {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once",
@@ -48,8 +50,8 @@ const ConfigKey kKeys[] = {
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
      "port of /livez, /readyz and /metrics", ReloadEffect::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
-     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; empty: the "
-     "embedded one",
+     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; a plain path "
+     "follows \"unix:\"; empty: the embedded one",
      ReloadEffect::kClients},
     {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
      "connections of a worker to each address of a model server", ReloadEffect::kWorkers},
@@ -164,8 +166,11 @@ const ConfigKey kKeys[] = {
     {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
      "log a warning for a request that takes longer; 0: never", ReloadEffect::kWorkers},
     {"cors.origins", TextListKey{FIELD(cors.origins)},
-     "origins whose pages may read the answers, such as \"https://example.com\"; \"*\": all; "
-     "empty: none but our own",
+     "origins whose pages may read the answers, such as \"https://example.com\", or "
+     "\"https://*.example.com\" for all sub-domains; \"*\": all; empty: none but our own",
+     ReloadEffect::kNginx},
+    {"cors.headers", TextListKey{FIELD(cors.headers)},
+     "request headers that their pages may send besides those that mean something here; \"*\": any",
      ReloadEffect::kNginx},
     {"nginx.port", IntegerKey{FIELD(nginx.port), 1, 65535}, "HTTPS port", ReloadEffect::kNginx},
     {"nginx.http_port", IntegerKey{FIELD(nginx.http_port), 1, 65535},
@@ -199,6 +204,14 @@ const ConfigKey kKeys[] = {
      "addresses or networks (CIDR) of load balancers before nginx, whose X-Forwarded-For and "
      "X-Forwarded-Proto are believed",
      ReloadEffect::kNginx},
+    {"nginx.proxy_protocol", BooleanKey{FIELD(nginx.proxy_protocol)},
+     "both ports expect the PROXY protocol before TLS and HTTP; nginx.trusted_proxies are believed "
+     "what it says of the client, instead of those headers",
+     ReloadEffect::kNginx},
+    {"nginx.base_path", TextKey{FIELD(nginx.base_path)},
+     "path below which clients find all of this, such as \"/vision\" behind somebody's proxy; "
+     "requests are taken with and without it",
+     ReloadEffect::kWorkers},
     {"nginx.rate_per_s", IntegerKey{FIELD(nginx.rate_per_s), 0, 1'000'000},
      "requests per second and client (an IPv4 address, or an IPv6 network of /64) before 429; 0: "
      "no limit",

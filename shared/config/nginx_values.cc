@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string>
 
@@ -11,6 +12,8 @@ namespace {
 
 // The longest name that DNS has (RFC 1035).
 constexpr std::size_t kMaxName = 253;
+// What stands before the host for all of its sub-domains.
+constexpr std::string_view kAnySubdomain = "*.";
 
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
@@ -45,11 +48,6 @@ bool IsAddress(std::string_view text, int family) {
   return inet_pton(family, std::string(text).c_str(), bytes) == 1;
 }
 
-bool IsBracketed(std::string_view text) {
-  return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
-         IsAddress(text.substr(1, text.size() - 2), AF_INET6);
-}
-
 // Parts "a:1" at its last colon, which is not one of those within brackets.
 bool Part(std::string_view text, std::string_view& host, std::string_view& port) {
   const std::size_t colon = text.rfind(':');
@@ -61,12 +59,17 @@ bool Part(std::string_view text, std::string_view& host, std::string_view& port)
 
 }  // namespace
 
+bool IsBracketed(std::string_view text) {
+  return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
+         IsAddress(text.substr(1, text.size() - 2), AF_INET6);
+}
+
 bool IsAddress(std::string_view text) {
   return IsAddress(text, AF_INET) || IsAddress(text, AF_INET6);
 }
 
 bool IsPath(std::string_view text) {
-  return text.find_first_of("\"\\$;{}'") == std::string_view::npos;
+  return text.find_first_of("\"\\$;{}") == std::string_view::npos;
 }
 
 bool IsServerName(std::string_view text) {
@@ -84,14 +87,66 @@ bool IsOrigin(std::string_view text) {
       !std::ranges::all_of(scheme, is_scheme_character)) {
     return false;
   }
-  std::string_view host = text.substr(end + 3);
+  text.remove_prefix(end + 3);
+  std::string_view host = text;
   std::string_view port;
-  if (Part(text.substr(end + 3), host, port)) {
+  if (Part(text, host, port)) {
     const bool is_its_own =
         (scheme == "https" && port == "443") || (scheme == "http" && port == "80");
     if (!IsPort(port) || port.front() == '0' || is_its_own) return false;
   }
-  return IsBracketed(host) || (IsName(host) && std::ranges::all_of(host, IsSmallNameCharacter));
+  if (IsBracketed(host)) return true;
+  if (host.starts_with(kAnySubdomain)) {
+    host.remove_prefix(kAnySubdomain.size());
+    // "*.com" would be everybody's.
+    const bool is_somebodys = host == "localhost" || host.find('.') != std::string_view::npos;
+    if (!is_somebodys || host.front() == '.' || IsAddress(host, AF_INET)) return false;
+  }
+  return IsName(host) && std::ranges::all_of(host, IsSmallNameCharacter);
+}
+
+bool IsWildcard(std::string_view origin) {
+  return origin.find(std::string("://").append(kAnySubdomain)) != std::string_view::npos;
+}
+
+std::string OriginPattern(std::string_view wildcard) {
+  const std::size_t star = wildcard.find('*');
+  return "^" + Escaped(wildcard.substr(0, star)) + R"(([a-z0-9_-]+\.)+)" +
+         Escaped(wildcard.substr(star + 2)) + "$";
+}
+
+bool IsHeaderName(std::string_view text) {
+  constexpr std::size_t kMaxHeaderName = 64;
+  const auto may_be = [](char c) { return IsNameCharacter(c) && c != '.'; };
+  return text == "*" ||
+         (!text.empty() && text.size() <= kMaxHeaderName && std::ranges::all_of(text, may_be));
+}
+
+bool IsBasePath(std::string_view text) {
+  constexpr std::size_t kMaxBasePath = 200;
+  constexpr std::array<std::string_view, 7> kOurs = {"v1",    "v2",     "predict", "docs",
+                                                     "livez", "readyz", "metrics"};
+  if (text.empty()) return true;
+  if (text.front() != '/' || text.size() > kMaxBasePath) return false;
+  for (bool first = true; !text.empty(); first = false) {
+    text.remove_prefix(1);
+    const std::string_view segment = text.substr(0, text.find('/'));
+    text.remove_prefix(segment.size());
+    const bool only_dots = segment.find_first_not_of('.') == std::string_view::npos;
+    if (only_dots || !IsName(segment)) return false;
+    if (first && std::ranges::find(kOurs, segment) != kOurs.end()) return false;
+  }
+  return true;
+}
+
+std::string Escaped(std::string_view text) {
+  std::string pattern;
+  for (const char c : text) {
+    const bool stands_for_itself = IsNameCharacter(c) && c != '.';
+    if (!stands_for_itself && c != '/' && c != ':') pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
 }
 
 bool IsNetwork(std::string_view text) {

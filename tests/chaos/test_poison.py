@@ -104,7 +104,7 @@ class PoisonTest(ChaosTest):
         self.assertEqual(200, answer.status, answer.body)
         results = answer.json()["results"]
         self.assertEqual([200] * 3 + [422] + [200] * 3, [result["status"] for result in results])
-        self.assertEqual("urn:inferpool:quarantined", results[3]["problem"]["type"])
+        self.assertEqual("quarantined", results[3]["problem"]["code"])
         expected = self.album.answers[0]["detections"]
         self.assertEqual([expected] * 6, [result["detections"] for result in results[:3] + results[4:]])
         self.wait_crashes(1)

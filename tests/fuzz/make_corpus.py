@@ -84,6 +84,15 @@ def forms():
     save("multipart", "blanks", kind + b"--edge \t\r\ncontent-disposition:form-data;name=images\r\n\r\n"
          b"x\r\n--edge--")
     save("multipart", "content", kind + b"any content")
+    mixed = form("inner", [b"1", b"2"]).replace(b'form-data; name="images"', b"attachment")
+    mixed = form("edge", [mixed.rstrip()]).replace(b"image/png", b"multipart/mixed; boundary=inner", 1)
+    save("multipart", "mixed", kind + mixed)
+    save("multipart", "folded", kind + form("edge", [b"x"]).replace(b"; ", b";\r\n "))
+    save("multipart", "line_feeds", kind + form("edge", [b"x"]).replace(b"\r\n", b"\n"))
+    save("multipart", "brackets", kind + form("edge", [b"x"], name="images%5B%5D"))
+    save("multipart", "nothing_chosen", kind + form("edge", [b""]).replace(b"a.png", b""))
+    save("multipart", "base64", kind
+         + form("edge", [b"QQ=="]).replace(b"Content-Type", b"Content-Transfer-Encoding: base64\r\nContent-Type"))
 
     png = tiny_png()
     encoded = base64.b64encode(png)
@@ -92,6 +101,8 @@ def forms():
          + form("e", [png], name="image"))
     save("picture_input", "form_of_two", b"multipart/form-data; boundary=e" + no_encoding
          + form("e", [png, png]))
+    save("picture_input", "form_with_fields", b"multipart/form-data; boundary=e" + no_encoding
+         + form("e", [b"0.5"], name="confidence")[:-5] + form("e", [png], name="image[]"))
     save("picture_input", "raw", b"image/png\nidentity\n" + png)
     save("picture_input", "json", b"application/json" + no_encoding
          + b'{"image": "' + encoded + b'"}')

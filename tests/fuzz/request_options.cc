@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const auto parsed = http::ParseOptions(request, kLongest);
   if (const auto* problem = std::get_if<http::Problem>(&parsed)) {
-    HOLDS(problem->status == 400 && problem->type == "bad-parameter");
+    HOLDS(problem->status == 400 && problem->code == "bad-parameter");
     HOLDS(problem->parameter == "X-Timeout-Ms" || problem->parameter == "X-Priority");
     return 0;
   }

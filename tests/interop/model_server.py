@@ -24,12 +24,12 @@ DATATYPES = {
 class ModelServer:
     """Models are loaded and unloaded by request. Use it as a context manager."""
 
-    def __init__(self, repository):
+    def __init__(self, repository, program=PROGRAM):
         self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
         self.log = self.folder / "log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", PROGRAM, "--repository", repository,
+                ["setpriv", "--pdeathsig", "KILL", "--", program, "--repository", repository,
                  "--model-control-mode", "explicit", "--listen", f"unix:{self.folder}/socket"],
                 stdin=subprocess.DEVNULL, stderr=log)
         self.client = triton.InferenceServerClient(f"unix:{self.folder}/socket")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,30 @@ def temporary_folder(test):
 def run(*command, **options):
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace",
                           check=False, timeout=PATIENCE_S, **options)
+
+
+class Front:
+    """Somebody's own nginx before ours. `server`: what stands in its server block, PORT for its port
+    and CERTIFICATE for a folder with one."""
+
+    def __init__(self, server):
+        self.state = Path(tempfile.mkdtemp(prefix="ip", dir="/tmp"))
+        self.port, = harness.free_ports(1)
+        server = server.replace("PORT", str(self.port)).replace("CERTIFICATE", str(harness.certificate()))
+        temporary = "".join(f"{kind}_temp_path tmp_{kind};" for kind in
+                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        user = "user root;" if os.geteuid() == 0 else ""  # ours is the folder for what waits
+        (self.state / "nginx.conf").write_text(
+            f"{user} pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; {temporary} server {{ {server} }} }}")
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", harness.NGINX, "-p", self.state, "-c", "nginx.conf",
+             "-e", "stderr", "-g", "daemon off;"], stdin=subprocess.DEVNULL)
+        eventually(lambda: NginxAlone.answers(self), "the front nginx answers")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        shutil.rmtree(self.state, ignore_errors=True)
 
 
 class NginxAlone:

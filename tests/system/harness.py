@@ -121,7 +121,8 @@ def inferpool(*arguments, timeout_s=PATIENCE_S, **options):
 def start_modelserver(listen, stderr, repository=MODELS):
     """A model server of our own, for an instance with modelserver.enabled=false."""
     return subprocess.Popen(
-        [*_DIE_WITH_US, MODELSERVER, "--repository", repository, "--listen", listen],
+        [*_DIE_WITH_US, MODELSERVER, "--repository", repository, "--listen", listen,
+         "--allow-client-shm=true"],
         stdin=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
 
 
@@ -389,16 +390,17 @@ class SystemTest(unittest.TestCase):
         self.assertEqual(status, answer.status, answer.body[:500])
         self.assertEqual("application/problem+json", answer.header("Content-Type"))
         problem = answer.json()
-        self.assertLessEqual({"type", "title", "status", "detail", "request_id"}, set(problem))
+        self.assertLessEqual({"type", "code", "title", "status", "detail", "request_id"}, set(problem))
         self.assertLessEqual(set(problem),
-                             {"error", "type", "title", "status", "detail", "request_id", "parameter"})
+                             {"error", "type", "code", "title", "status", "detail", "request_id", "parameter"})
         self.assertEqual(problem["detail"], problem.get("error", problem["detail"]))
+        self.assertEqual(f"/docs/errors#{problem['code']}", problem["type"])
         self.assertEqual(status, problem["status"])
         self.assertTrue(problem["title"] and problem["detail"])
         self.assert_common_headers(answer)
         self.assertEqual(answer.header("X-Request-ID"), problem["request_id"])
         if kind is not None:
-            self.assertEqual(f"urn:inferpool:{kind}", problem["type"])
+            self.assertEqual(kind, problem["code"])
         if status == 405:
             self.assertTrue(answer.header("Allow"), "a 405 without Allow")
         if status in (429, 503):

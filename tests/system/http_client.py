@@ -78,22 +78,64 @@ def read_answer(connection, method="GET"):
 
 # ---------------------------------------------------------------- HTTP/2, just enough for a GET
 
-_HTTP2_SETTINGS, _HTTP2_GOAWAY, _HTTP2_HEADERS, _HTTP2_DATA, _HTTP2_RESET = 4, 7, 1, 0, 3
+_HTTP2_SETTINGS, _HTTP2_GOAWAY, _HTTP2_HEADERS, _HTTP2_DATA, _HTTP2_RESET, _HTTP2_WINDOW = 4, 7, 1, 0, 3, 8
 
 
 def _frame(kind, flags, stream, payload):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
+def _http2_field(name, value):
+    """A plain literal of HPACK (RFC 7541, 6.2.2)."""
+    def text(data):
+        if len(data) < 127:
+            return bytes([len(data)]) + data
+        length, rest = b"\x7f", len(data) - 127
+        while rest >= 128:
+            length += bytes([rest % 128 + 128])
+            rest //= 128
+        return length + bytes([rest]) + data
+    return b"\0" + text(name) + text(value)
+
+
+def _http2_fields(path, headers):
+    return b"".join(_http2_field(name, value) for name, value in (
+        (b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", path.encode()),
+        *headers))
+
+
+def http2_many(port, context, path, count, in_flight, timeout_s=60):
+    """How many of `count` GETs on one connection are answered, `in_flight` of them at a time; what is
+    on its way when the server ends the connection is lost, as it is to clients that do not ask again."""
+    block = _http2_fields(path, ())
+    with connect_tls(port, context, timeout_s) as tls:
+        tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_HTTP2_SETTINGS, 0, 0, b"")
+                    + _frame(_HTTP2_WINDOW, 0, 0, struct.pack(">I", 0x7FFF0000)))
+        stream = tls.makefile("rb")
+        asked, answered = 0, 0
+        last_stream = 2 * count  # of those that the server takes
+        while answered < min(count, (last_stream + 1) // 2):
+            while asked < count and asked - answered < in_flight:
+                try:
+                    tls.sendall(_frame(_HTTP2_HEADERS, 0x5, 2 * asked + 1, block))
+                except OSError:
+                    return answered
+                asked += 1
+            head = stream.read(9)
+            if len(head) < 9:
+                break
+            payload = stream.read(int.from_bytes(head[:3], "big"))
+            if head[3] == _HTTP2_GOAWAY:
+                last_stream = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
+            elif head[3] in (_HTTP2_HEADERS, _HTTP2_DATA) and head[4] & 1:
+                answered += 1
+        return answered
+
+
 def http2_get(port, context, path, timeout_s=60, headers=()):
     """(status 200?, body) of a GET over HTTP/2 (RFC 9113), its header fields as plain literals.
     `headers`: pairs of bytes, sent as they are."""
-    def literal(name, value):
-        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-    fields = (literal(b":method", b"GET") + literal(b":scheme", b"https")
-              + literal(b":authority", b"localhost") + literal(b":path", path.encode())
-              + b"".join(literal(name, value) for name, value in headers))
+    fields = _http2_fields(path, headers)
     with connect_tls(port, context, timeout_s) as tls:
         assert tls.selected_alpn_protocol() == "h2", tls.selected_alpn_protocol()
         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_HTTP2_SETTINGS, 0, 0, b"")

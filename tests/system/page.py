@@ -1,6 +1,8 @@
 """What the tests of the page for people have in common."""
 
 import json
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -9,10 +11,85 @@ from selenium.webdriver.support.ui import Select
 import tiny_models
 from browser import Browser
 from harness import SystemTest
+from processes import PATIENCE_S
+
+
+# What of the visible text has less contrast to its ground than WCAG 2.2 AA asks for.
+PALE = """
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = (colour) => {
+  const [r, g, b] = numbers(colour).map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (element) => {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if ((numbers(colour)[3] ?? 1) === 1) return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest("svg, .skip, .hidden-input")) continue;
+  const style = getComputedStyle(element);
+  const [a, b] = [luminance(style.color), luminance(ground(element))].sort().reverse();
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) found.push(`${ratio.toFixed(2)}: ${walker.currentNode.data.trim()}`);
+}
+return found;
+"""
+
+# What of the visible text is smaller than 14 pixels.
+SMALL = """
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest("svg, .skip, .hidden-input")) continue;
+  const size = parseFloat(getComputedStyle(element).fontSize);
+  if (size < 14) found.push(`${size}: ${walker.currentNode.data.trim()}`);
+}
+return found;
+"""
+
+# What reaches beyond the window, or beyond what can be scrolled sideways by itself.
+WIDE = """
+const edge = document.documentElement.clientWidth + 1;
+const scrolls = (element) => {
+  for (let at = element.parentElement; at; at = at.parentElement)
+    if (at !== document.documentElement && at !== document.body && getComputedStyle(at).overflowX !== "visible") return true;
+  return false;
+};
+return [...document.body.querySelectorAll("*")]
+  .filter((one) => one.checkVisibility() && !one.closest(".skip, .hidden-input") && one.getBoundingClientRect().right > edge && !scrolls(one))
+  .map((one) => `${one.tagName} ${one.getAttribute("class")}: ${Math.round(one.getBoundingClientRect().right)}`)
+  .concat(document.documentElement.scrollWidth > innerWidth ? [`the page: ${document.documentElement.scrollWidth}`] : []);
+"""
+
+
+# What would have programs trust the certificate without being told to.
+TRUSTING = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+
+
+def tabs():
+    has_node = subprocess.run(["node", "--version"], capture_output=True, check=False).returncode == 0
+    return ["curl", "python", "requests"] + (["javascript"] if has_node else [])
+
+
+def same(answer):
+    """An answer without what differs from one time to the next."""
+    return {name: value for name, value in answer.items() if name not in ("timing_ms", "request_id")}
 
 
 class PageTest(SystemTest):
     """An instance with models of every family, and a browser on its page."""
+
+    @classmethod
+    def settings(cls):
+        """More of the instance's settings."""
+        return {}
 
     @classmethod
     def setUpClass(cls):
@@ -21,11 +98,11 @@ class PageTest(SystemTest):
         cls.folder = Path(folder.name)
         cls.instance = cls.start(
             {"modelserver.repository": str(tiny_models.make_repository(cls.folder / "models")),
-             "nginx.rate_per_s": 0}, cleanup=cls.addClassCleanup)
+             "nginx.rate_per_s": 0, **cls.settings()}, cleanup=cls.addClassCleanup)
         cls.origin = f"https://localhost:{cls.instance.port}"
         cls.browser = Browser()
         cls.addClassCleanup(cls.browser.quit)
-        cls.browser.command("Browser.grantPermissions", origin=cls.origin,
+        cls.browser.command("Browser.grantPermissions",
                             permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         cls.shots = Path(tempfile.mkdtemp(prefix="inferpool-pages-"))
         print(f"screenshots are in {cls.shots}")
@@ -44,8 +121,8 @@ class PageTest(SystemTest):
         path.write_bytes(content)
         return path
 
-    def choose(self, path):
-        self.browser.one("file").send_keys(str(path))
+    def choose(self, *paths):
+        self.browser.one("file").send_keys("\n".join(map(str, paths)))
 
     def shown(self):
         """The answer, once there is one, as the page got it."""
@@ -79,3 +156,30 @@ class PageTest(SystemTest):
         for detection, box in zip(answer["detections"], boxes):
             for edge, size in (("x1", "width"), ("y1", "height"), ("x2", "width"), ("y2", "height")):
                 self.assertAlmostEqual(detection["box"][edge] / answer["image"][size], box[edge], delta=0.003)
+
+
+class CodeTest(PageTest):
+    """One that runs the code that the page gives."""
+
+    def code(self, tab):
+        """What the copy button copies."""
+        self.browser.one(f"tab-{tab}").click()
+        # It says so for two seconds, which a busy machine may not look within.
+        self.browser.run("""const button = document.getElementById("copy");
+            window.said = [];
+            new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true});""")
+        self.browser.one("copy").click()
+        self.browser.wait(lambda: "Copied" in self.browser.run("return said"), "it is copied")
+        code = self.browser.run("return navigator.clipboard.readText()")
+        self.assertEqual(self.browser.one("snippet").get_property("textContent"), code)
+        return code
+
+    def execute(self, tab, code, folder, **variables):
+        """Pasted into a shell, or into a file that is run."""
+        command = {"curl": ["bash", "-c", code], "javascript": ["node", "--input-type=module", "-e", code],
+                   "python": ["/usr/bin/python3", "-c", code], "requests": ["/usr/bin/python3", "-c", code]}[tab]
+        environment = {name: value for name, value in os.environ.items() if name not in TRUSTING}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+                              env={**environment, "no_proxy": "localhost", **variables})
+        self.assertEqual(0, done.returncode, done.stderr)
+        return json.loads(done.stdout)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -252,11 +253,45 @@ class AuthTest(SystemTest):
             problem = self.assert_problem(answer, 429, "too-many-requests")
             self.assertIn("5 requests a second", problem["detail"])
             self.assertEqual("1", answer.header("Retry-After"))
+            self.assertEqual(('"default";q=20;w=4', '"default";r=0;t=1'),
+                             (answer.header("RateLimit-Policy"), answer.header("RateLimit")))
         # The burst, and what the rate let through; the machine's pauses can only make it fewer.
         self.assertLessEqual(good, 20 + 5 * passed + 1)
         self.assertGreaterEqual(good, 20 + 5 * 4 - 4)
         self.assertEqual(before[0] + good, self.requests_of("limited", "allowed"))
         self.assertEqual(before[1] + len(refused), self.requests_of("limited", "limited"))
+
+    def test_a_key_with_a_rate_is_told_what_is_left(self):
+        key = self.keys.add("told", "--rate", "0.5", "--burst", "5")
+        time.sleep(1.5)
+        left = []
+        for method, path in (("GET", "/v1/models"), ("POST", "/v1/predict/nobody"), ("DELETE", "/v1/models"),
+                             ("GET", "/v2/models/faces_cascade"), ("GET", "/v1/nothing"), ("GET", "/v1/models")):
+            answer = self.instance.request(method, path, headers=bearer(key))
+            self.assertEqual('"default";q=5;w=10', answer.header("RateLimit-Policy"), path)
+            remaining, restored = re.fullmatch(r'"default";r=(\d+);t=(\d+)', answer.header("RateLimit")).groups()
+            left.append(int(remaining))
+            self.assertLessEqual(int(restored), 10)
+        self.assertEqual(429, answer.status)
+        self.assertEqual(answer.header("Retry-After"), restored)
+        self.assertEqual([4, 3, 2, 1, 0, 0], left)
+        for headers in (bearer(self.all), {}, bearer("unknown")):
+            answer = self.instance.request("GET", "/v1/models", headers=headers)
+            self.assertIsNone(answer.header("RateLimit"))
+            self.assertIsNone(answer.header("RateLimit-Policy"))
+        self.keys.revoke("told")
+
+    def test_a_key_learns_its_own_limits(self):
+        def limits(key):
+            answer = self.instance.request("GET", "/v1/limits", headers=bearer(key))
+            self.assertEqual(200, answer.status)
+            return answer.json()["key"]
+        self.assertEqual({"rate": None, "priority": "high"}, limits(self.all))
+        key = self.keys.add("measured", "--rate", "0.5", "--burst", "5")
+        time.sleep(1.5)
+        self.assertEqual({"rate": {"requests_per_s": 0.5, "burst": 5}, "priority": "normal"}, limits(key))
+        self.keys.revoke("measured")
+        self.assert_unauthorized(self.instance.request("GET", "/v1/limits"), "is needed")
 
     # ------------------------------------------------------------ changes of the file
 

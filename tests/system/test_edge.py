@@ -42,7 +42,8 @@ class EdgeTest(SystemTest):
         swagger.mkdir()
         cls.openapi = json.dumps({"openapi": "3.1.0", "paths": {f"/{i}": {} for i in range(500)}})
         for name, text in (("index.html", "<!doctype html><title>page</title>"),
-                           ("docs.html", "<!doctype html><title>docs</title>"), ("app.js", "export {}"),
+                           ("docs.html", "<!doctype html><title>docs</title>"),
+                           ("errors.html", "<!doctype html><title>errors</title>"), ("app.js", "export {}"),
                            ("docs.js", "1"), ("style.css", "a{}"), ("icon.svg", "<svg/>"),
                            ("openapi.json", cls.openapi), ("notes.txt", "secret"), (".hidden.js", "1")):
             (pages / name).write_text(text)
@@ -51,7 +52,8 @@ class EdgeTest(SystemTest):
             (swagger / name).write_text(name)
         cls.instance = cls.start(
             {"workers": 1, "limits.body_mb": 1, "nginx.rate_per_s": 0, "nginx.hsts_s": 63072000,
-             "cors.origins": [ORIGIN, "http://localhost:3000"], "nginx.pages": str(pages),
+             "cors.origins": [ORIGIN, "http://localhost:3000", "https://*.sub.example", "http://*.localhost:3000"],
+             "cors.headers": ["baggage", "X-Own"], "nginx.pages": str(pages),
              "nginx.swagger_ui": str(swagger), "nginx.trusted_proxies": ["127.0.0.1"]},
             cleanup=cls.addClassCleanup)
 
@@ -69,7 +71,8 @@ class EdgeTest(SystemTest):
 
     def test_every_answer_is_secured(self):
         for method, target, body, headers, status in (
-                ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200), ("GET", "/app.js", None, {}, 200),
+                ("GET", "/", None, {}, 200), ("GET", "/docs", None, {}, 200),
+                ("GET", "/docs/errors", None, {}, 200), ("GET", "/app.js", None, {}, 200),
                 ("GET", "/openapi.json", None, {}, 200), ("GET", "/docs/swagger-ui/swagger-ui.css", None, {}, 200),
                 ("GET", "/v1/models", None, {}, 200), ("HEAD", "/v1/models", None, {}, 200),
                 ("POST", "/v1/predict/faces_cascade", FACE, {}, 200),
@@ -86,7 +89,7 @@ class EdgeTest(SystemTest):
                 self.assert_common_headers(answer)
 
     def test_pages_have_a_strict_policy_and_everything_else_a_stricter_one(self):
-        for target in ("/", "/docs", "/?x=1"):
+        for target in ("/", "/docs", "/docs/errors", "/?x=1"):
             with self.subTest(target):
                 answer = self.get(target)
                 policy = dict(part.split(" ", 1) for part in answer.header("Content-Security-Policy").split("; "))
@@ -107,6 +110,7 @@ class EdgeTest(SystemTest):
     def test_pages_have_their_types(self):
         for target, content_type in (
                 ("/", "text/html; charset=utf-8"), ("/docs", "text/html; charset=utf-8"),
+                ("/docs/errors", "text/html; charset=utf-8"),
                 ("/app.js", "text/javascript; charset=utf-8"), ("/docs.js", "text/javascript; charset=utf-8"),
                 ("/style.css", "text/css; charset=utf-8"), ("/icon.svg", "image/svg+xml"),
                 ("/sample.jpg", "image/jpeg"), ("/openapi.json", "application/json"),
@@ -172,9 +176,10 @@ class EdgeTest(SystemTest):
         self.assertEqual([origin], answer.headers.get_all("Access-Control-Allow-Origin"))
         self.assertIn("Origin", ", ".join(answer.headers.get_all("Vary")))
         exposed = answer.header("Access-Control-Expose-Headers").split(", ")
-        self.assertEqual({"X-Request-ID", "Server-Timing", "X-Process-Time", "X-Cache", "Retry-After",
-                          "Inference-Header-Content-Length"},
+        self.assertEqual({"X-Request-ID", "Server-Timing", "X-Process-Time", "X-Cache", "Retry-After", "RateLimit",
+                          "RateLimit-Policy", "Inference-Header-Content-Length"},
                          set(exposed))
+        self.assertEqual([origin], answer.headers.get_all("Timing-Allow-Origin"))
         self.assertIsNone(answer.header("Access-Control-Allow-Credentials"))
 
     def test_a_browsers_question_before_a_request_is_answered(self):
@@ -188,12 +193,13 @@ class EdgeTest(SystemTest):
                                  set(answer.header("Access-Control-Allow-Methods").split(", ")))
                 self.assertLessEqual(
                     {"authorization", "content-encoding", "content-type", "x-api-key", "x-priority", "x-request-id",
-                     "x-timeout-ms", "traceparent", "tracestate"},
+                     "x-timeout-ms", "traceparent", "tracestate", "baggage", "x-own"},
                     set(answer.header("Access-Control-Allow-Headers").lower().split(", ")))
                 self.assertRegex(answer.header("Access-Control-Max-Age"), r"^\d+$")
 
     def test_answers_and_errors_may_be_read_by_the_origins_named(self):
-        for origin in (ORIGIN, "http://localhost:3000"):
+        for origin in (ORIGIN, "http://localhost:3000", "https://a.sub.example", "https://a-1.b.c.sub.example",
+                       "http://app.localhost:3000"):
             for method, target, body, status in (
                     ("GET", "/v1/models", None, 200), ("POST", "/v1/predict/faces_cascade", FACE, 200),
                     ("POST", "/v1/predict/faces_cascade", b"text", 415),
@@ -207,11 +213,17 @@ class EdgeTest(SystemTest):
 
     def test_other_origins_are_told_nothing(self):
         for origin in ("https://app.example.evil", "https://evil.example", "http://app.example", "null",
-                       "https://app.example:8443", "https://xapp.example", "*"):
+                       "https://app.example:8443", "https://xapp.example", "*", "https://sub.example",
+                       "https://evilsub.example", "https://.sub.example", "https://a..sub.example",
+                       "http://a.sub.example", "https://a.sub.example:8443", "https://a.sub.example.evil",
+                       "https://evil/.sub.example", "https://evil#.sub.example", "https://evil@a.sub.example",
+                       "https://*.sub.example", "https://a.subxexample", "http://app.localhost",
+                       "http://localhost:30000"):
             with self.subTest(origin):
                 answer = self.get("/v1/models", {"Origin": origin})
                 self.assertEqual(200, answer.status)
                 self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
+                self.assertIsNone(answer.header("Timing-Allow-Origin"))
                 self.assertIn("Origin", ", ".join(answer.headers.get_all("Vary")))
                 asked = self.get("/v1/models", {**PREFLIGHT, "Origin": origin}, "OPTIONS")
                 self.assert_problem(asked, 405, "method-not-allowed")
@@ -228,7 +240,7 @@ class EdgeTest(SystemTest):
         head = b"Host: localhost\r\n"
         for name, status, data in (
                 ("no HTTP", 400, b"HELLO\r\n\r\n"),
-                ("header too large", 400, b"GET /v1/models HTTP/1.1\r\n" + head + b"A: " + b"x" * 40_000 + b"\r\n\r\n"),
+                ("header too large", 431, b"GET /v1/models HTTP/1.1\r\n" + head + b"A: " + b"x" * 40_000 + b"\r\n\r\n"),
                 ("unknown page", 404, b"GET /none.js HTTP/1.1\r\n" + head + b"\r\n"),
                 ("method", 405, b"TRACE / HTTP/1.1\r\n" + head + b"\r\n"),
                 ("condition", 412, b"GET /app.js HTTP/1.1\r\n" + head + b"If-Match: \"other\"\r\n\r\n"),
@@ -459,12 +471,16 @@ class AnyOriginTest(SystemTest):
     def test_all_origins_may_read_answers_and_errors(self):
         asked = self.instance.request("OPTIONS", "/v1/models", headers=PREFLIGHT)
         self.assertEqual((204, "*"), (asked.status, asked.header("Access-Control-Allow-Origin")))
+        self.assertLessEqual({"baggage", "sentry-trace", "traceparent", "x-requested-with", "cache-control", "pragma"},
+                             set(asked.header("Access-Control-Allow-Headers").lower().split(", ")))
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: self.instance.request(
                 "GET", "/v1/models", headers={"Origin": "https://any.example"}), range(8)))
         self.assertEqual({200, 429}, {answer.status for answer in answers})
         for answer in answers:
             self.assertEqual("*", answer.header("Access-Control-Allow-Origin"))
+            self.assertEqual("*", answer.header("Timing-Allow-Origin"))
+            self.assertNotIn("Origin", answer.header("Vary") or "")
             self.assertIn("Retry-After", answer.header("Access-Control-Expose-Headers"))
             if answer.status == 429:
                 self.assert_problem(answer, 429, "too-many-requests")

@@ -1,6 +1,7 @@
 """Every error that a client can get: its status, its problem+json, its headers."""
 
 import concurrent.futures
+import json
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import http_client
 import pictures
 import processes
-from harness import EnduringTest, SystemTest
+from harness import EnduringTest, SystemTest, tls_context
 from http_client import multipart
 from pictures import ASTRONAUT
 from processes import eventually
@@ -104,16 +105,38 @@ class ErrorsTest(EnduringTest):
                 ("NUL in the address", b"GET /v1/mod\0els HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                 ("encoded NUL in the address", b"GET /v1/models%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                 ("NUL in a header", b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nA: b\0c\r\n\r\n"),
-                ("out of the root", b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-                ("too many headers", b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
-                 + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 1000) for i in range(60)) + b"\r\n")):
+                ("out of the root", b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n")):
             with self.subTest(name):
                 self.assert_problem(self.instance.raw(data), 400)
 
-    def test_400_over_plain_http_on_the_tls_port(self):
-        with socket.create_connection(("127.0.0.1", self.instance.port), timeout=60) as plain:
-            plain.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            self.assert_problem(http_client.read_answer(plain), 400)
+    def test_431_when_the_head_is_too_large(self):
+        for name, lines in (
+                ("a cookie", [b"Cookie: session=" + b"x" * 9000]),
+                ("many cookies", [b"Cookie: %d=%s" % (i, b"x" * 4000) for i in range(20)]),
+                ("a key", [b"Authorization: Bearer " + b"x" * 60_000]),
+                ("a long name", [b"X" * 9000 + b": y"]),
+                ("many headers", [b"X-%d: %s" % (i, b"y" * 1000) for i in range(60)])):
+            for method, target in (("GET", "/v1/models"), ("POST", "/v1/predict/faces_cascade"), ("GET", "/livez"),
+                                   ("GET", "/v2/models/faces_cascade")):
+                with self.subTest(name, target=target):
+                    answer = self.instance.raw(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n".encode()
+                                               + b"\r\n".join(lines) + b"\r\n\r\n")
+                    problem = self.assert_problem(answer, 431, "head-too-large")
+                    self.assertIn("8 KB", problem["detail"])
+        # What fits is none of our business.
+        cookie = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"x" * 8000 + b"\r\n\r\n"
+        self.assertEqual(200, self.instance.raw(cookie).status)
+
+    def test_431_over_http2_too(self):
+        context = tls_context(("h2",))
+        for size, status in ((8000, 200), (8100, 200), (9000, 431), (40_000, 431)):
+            with self.subTest(size):
+                answer = http_client.http2_get(self.instance.port, context, "/v1/models",
+                                               headers=[(b"cookie", b"x" * size)])
+                self.assertEqual(status == 200, answer[0])
+                if status != 200:
+                    self.assertEqual((431, "head-too-large"),
+                                     (json.loads(answer[1])["status"], json.loads(answer[1])["code"]))
 
     # ------------------------------------------------------------ 404, 405
 

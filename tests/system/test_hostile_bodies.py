@@ -174,7 +174,7 @@ class HostileBodiesTest(HostileTableTest):
             else:
                 problem = result["problem"]
                 self.assertEqual(result["status"], problem["status"])
-                self.assertTrue(problem["type"].startswith("urn:inferpool:") and problem["detail"])
+                self.assertTrue(problem["code"] and problem["detail"])
 
     # ------------------------------------------------------------ forms
 
@@ -207,7 +207,7 @@ class HostileBodiesTest(HostileTableTest):
             ("two boundaries, the first fits", (part(named), edge + "; boundary=other"), OK),
             ("two boundaries, the second fits",
              (part(named), "multipart/form-data; boundary=other; boundary=edge"), BAD_REQUEST),
-            # A line break ends a header, quoted or not; browsers write %0D%0A. The file name is not looked at.
+            # A line break ends a header, quoted or not, unless a blank follows; browsers write %0D%0A. The file name is not looked at.
             ("line break in a name",
              (part(b'Content-Disposition: form-data; name="ima\r\nge"'), edge), BAD_REQUEST),
             ("header in a name",
@@ -237,13 +237,13 @@ class HostileBodiesTest(HostileTableTest):
              (part(named, b'Content-Disposition: form-data; name="x"'), edge), OK),
             ("two dispositions, the second fits",
              (part(b'Content-Disposition: form-data; name="x"', named), edge), BAD_REQUEST),
-            # RFC 7578, 4.7: deprecated, and nobody sends it. The content is what stands there.
+            # RFC 7578, 4.7: deprecated.
             ("content in base64",
              (part(named, b"Content-Transfer-Encoding: base64", content=base64.b64encode(face)), edge),
              UNSUPPORTED),
             ("a part that says it is HTML", (part(named, b"Content-Type: text/html"), edge), OK),
             ("two pictures, one empty", multipart([("image", b""), ("image", face)]), BAD_REQUEST),
-            ("a picture and a batch", multipart([("image", face), ("images", face)]), OK),
+            ("a picture and a batch", multipart([("image", face), ("images", face)]), (400, "bad-parameter")),
             ("a picture that holds the boundary's start", multipart(
                 [("image", face + b"\r\n--edg")], "edge"), OK),
         ], lambda form: self.send(*form), most_mib=64)

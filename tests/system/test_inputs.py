@@ -80,7 +80,7 @@ class InputsTest(SystemTest):
                 self.assertEqual([0, 1, 2], [result["index"] for result in batch["results"]])
                 self.assertEqual({"index": 0, "status": 200, **expected}, batch["results"][0])
                 self.assertEqual(415, batch["results"][1]["status"])
-                self.assertEqual("urn:inferpool:unsupported-media", batch["results"][1]["problem"]["type"])
+                self.assertEqual("unsupported-media", batch["results"][1]["problem"]["code"])
                 self.assertEqual({"index": 2, "status": 200, **alone}, batch["results"][2])
 
     def test_a_picture_that_crashes_a_worker_spoils_no_other_of_its_batch(self):
@@ -93,7 +93,7 @@ class InputsTest(SystemTest):
         self.assertEqual(200, answer.status, answer.body)
         results = answer.json()["results"]
         self.assertEqual([200] * 3 + [422] + [200] * 3, [result["status"] for result in results])
-        self.assertEqual("urn:inferpool:quarantined", results[3]["problem"]["type"])
+        self.assertEqual("quarantined", results[3]["problem"]["code"])
 
     def test_a_batch_keeps_no_pixels(self):
         """24 pictures of 60 MB each: no more are in memory than are worked on."""

@@ -17,6 +17,7 @@ import unittest
 
 import harness
 import http_client
+import pictures
 from edge import FACE, NginxAlone, temporary_folder
 from harness import SystemTest, inferpool
 from processes import PATIENCE_S, eventually
@@ -250,6 +251,52 @@ class ClientsTest(unittest.TestCase):
                 self.assertEqual(503, statuses[0], "there is no worker here")
                 self.assertIn(429, statuses[1:])
         self.assertEqual([503, 503], [ask("2001:db8:1:3::1"), ask("192.0.2.9")])
+
+
+class ToldLimitsTest(SystemTest):
+    """GET /v1/limits, and that it is true."""
+
+    SETTINGS = {"workers": 1, "nginx.rate_per_s": 50, "nginx.burst": 70, "nginx.connections": 0, "limits.body_mb": 1,
+                "limits.pixels": 10_000, "limits.batch_images": 2, "limits.queue_ms": 0, "timeouts.request_s": 7}
+
+    def ask(self, method="GET", target="/v1/limits"):
+        return self.instance.request(method, target)
+
+    def test_they_are_told_as_they_are(self):
+        answer = self.ask()
+        self.assert_good(answer)
+        self.assertEqual("no-store", answer.header("Cache-Control"))
+        self.assertEqual(
+            {"body_bytes": 1 << 20, "other_body_bytes": 64 << 10, "head_line_bytes": 8 << 10, "pixels": 10_000,
+             "jpeg_scans": 64, "batch_images": 2, "max_detections": 300,
+             "formats": ["image/jpeg", "image/png", "image/webp", "image/gif"], "timeout_ms": 7_000, "queue_ms": None,
+             "key": None, "client": {"requests_per_s": 50, "burst": 71, "in_work": None}}, answer.json())
+
+    def test_it_is_only_read(self):
+        head = self.ask("HEAD")
+        self.assertEqual((200, b""), (head.status, head.body))
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
+            answer = self.instance.raw(f"{method} /v1/limits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+                                       .encode())
+            self.assert_problem(answer, 405, "method-not-allowed")
+            self.assertEqual("GET, HEAD", answer.header("Allow"))
+        self.assert_problem(self.ask(target="/v1/limits/"), 404, "unknown-route")
+
+    def test_they_are_true(self):
+        told = self.ask().json()
+
+        def predict(body):
+            return self.instance.predict("shapes", body, content_type="application/octet-stream").status
+        self.assertEqual([415, 413], [predict(bytes(told["body_bytes"] + more)) for more in (0, 1)])
+        side = int(told["pixels"] ** 0.5)
+        self.assertEqual([200, 422], [predict(pictures.plain(side, side + more)) for more in (0, 1)])
+        for count, status in ((told["batch_images"], 200), (told["batch_images"] + 1, 413)):
+            form, kind = http_client.multipart([("images", pictures.plain(8, 8))] * count)
+            self.assertEqual(status, self.instance.request("POST", "/v1/predict/shapes/batch", form,
+                                                           {"Content-Type": kind}).status)
+        for more, status in ((-30, 200), (1, 431)):
+            self.assertEqual(status, self.instance.request(
+                "GET", "/v1/limits", headers={"Cookie": "x" * (told["head_line_bytes"] + more)}).status)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def operations():
 
 
 def worker_problems():
-    """{type: status} of the table in the worker's source."""
+    """{code: status} of the table in the worker's source."""
     text = (SOURCE / "worker/http/problem.cc").read_text()
     kinds = dict(re.findall(r'Kind\{"([a-z-]+)", (\d+),', text))
     del kinds["client-left"]  # which no client sees: it has left
@@ -65,11 +65,27 @@ def worker_problems():
 
 
 def edge_problems():
-    """The same of nginx's map, as far as they are told over HTTPS."""
+    """The same of nginx's map."""
     text = (SOURCE / "nginx/inferpool.conf.in").read_text()
-    rows = re.search(r"map \$status \$problem_type \{(.*?)\}", text, re.S).group(1)
+    rows = re.search(r"map \$status \$problem_code \{(.*?)\}", text, re.S).group(1)
     return {kind: status if status != "default" else "400"
-            for status, kind in re.findall(r"(\d+|default)\s+([a-z-]+);", rows) if kind != "https-only"}
+            for status, kind in re.findall(r"(\d+|default)\s+([a-z-]+);", rows)}
+
+
+def edge_titles():
+    """{code: title} of nginx's maps, but for the statuses that have no code of their own."""
+    text = (SOURCE / "nginx/inferpool.conf.in").read_text()
+    codes, titles = ({status: value.strip('"') for status, value in re.findall(r'(\w+)\s+(".*?"|[a-z-]+);', rows)}
+                     for rows in (re.search(rf"map \$status \${name} \{{(.*?)\n    \}}", text, re.S).group(1)
+                                  for name in ("problem_code", "problem_title")))
+    return {code: titles[status] for status, code in codes.items()}
+
+
+def worker_titles():
+    text = (SOURCE / "worker/http/problem.cc").read_text()
+    titles = dict(re.findall(r'Kind\{"([a-z-]+)", \d+,\s*"(.*?)"\}', text))
+    del titles["client-left"]
+    return titles
 
 
 class DocumentTest(unittest.TestCase):
@@ -141,9 +157,8 @@ class DocumentTest(unittest.TestCase):
         self.assertEqual(version.group(1), DOCUMENT["info"]["version"])
 
     def test_every_problem_of_worker_and_nginx_stands_in_it_with_its_status(self):
-        known = {kind.removeprefix("urn:inferpool:")
-                 for kind in DOCUMENT["components"]["schemas"]["ProblemType"]["enum"]}
-        told = {}  # type to the statuses whose description names it
+        known = set(DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"])
+        told = {}  # code to the statuses whose description names it
         for _, _, operation in operations():
             for status, response in operation["responses"].items():
                 for kind in re.findall(r"`([a-z-]+)`", resolve(response)["description"]):
@@ -151,10 +166,30 @@ class DocumentTest(unittest.TestCase):
         for source in (worker_problems(), edge_problems()):
             self.assertGreater(len(source), 10)
             for kind, status in source.items():
+                if kind == "https-only":  # which is told at the HTTP port alone
+                    continue
                 with self.subTest(kind):
                     self.assertIn(kind, known)
                     self.assertIn(status, told.get(kind, ()))
         self.assertEqual(set(), known - set(told))
+
+    def test_every_code_stands_in_the_table_of_errors(self):
+        rows = re.findall(r"^\| (\d{3}) \| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", (SOURCE / "docs/errors.md").read_text(), re.M)
+        table = {code: status for status, codes in rows for code in re.findall(r"[a-z-]+", codes)}
+        self.assertEqual({**worker_problems(), **edge_problems()}, {**table, "request-timeout": "408"})
+        self.assertIn("408", (SOURCE / "docs/errors.md").read_text())
+
+    def test_every_code_has_its_place_on_the_page_of_errors(self):
+        page = (SOURCE / "nginx/pages/errors.html").read_text()
+        sections = dict(re.findall(r'<section [^>]*\bid="([a-z-]+)"[^>]*>(.*?)</section>', page, re.S))
+        codes = {**worker_problems(), **edge_problems()}
+        titles = {**edge_titles(), **worker_titles()}
+        self.assertEqual(set(codes), set(sections))
+        for code, text in sections.items():
+            with self.subTest(code):
+                self.assertIn(codes[code], text)
+                self.assertIn(titles[code], text)
+                self.assertEqual(1, page.count(f'id="{code}"'))
 
     def test_every_operation_has_what_nginx_answers_anywhere(self):
         for path, method, operation in operations():
@@ -233,7 +268,7 @@ class AnswersTest(SystemTest):
 
     def test_every_operation_answers_200_as_documented(self):
         encoded = base64.b64encode(self.FACE).decode()
-        form, form_type = multipart([("image", self.FACE, "face.png")])
+        form, form_type = multipart([("image", self.FACE, "face.png"), ("confidence", b"0.5"), ("render", b"json")])
         forms, forms_type = multipart([("images", self.FACE, "a.png"), ("images", b"hello", "b.txt")])
         picture = {"Content-Type": "image/png"}
         in_json = json.dumps({"image": encoded})
@@ -251,7 +286,10 @@ class AnswersTest(SystemTest):
                  dict(body=self.FACE, headers=picture, query="?render=jpeg", model="faces_cascade"),
                  dict(body=self.FACE, headers={**picture, "Accept": "image/png"}, model="colours"),
                  dict(body=self.FACE, headers={**picture, "X-Priority": "high", "X-Timeout-Ms": "20000"})),
-                ("/predict/{model}", dict(body=self.FACE, headers=picture)),
+                ("/predict/{model}", dict(body=self.FACE, headers=picture),
+                 dict(body=in_json, headers=self.JSON, model="faces_cascade"),
+                 dict(body=form, headers={"Content-Type": form_type})),
+                ("/predict/{model}/batch", dict(body=json.dumps({"images": [encoded]}), headers=self.JSON)),
                 ("/v1/predict/{model}/batch",
                  dict(body=forms, headers={"Content-Type": forms_type}, model="faces_cascade"),
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="colours"),
@@ -270,7 +308,7 @@ class AnswersTest(SystemTest):
                       ("/infer", dict(body=tensor, headers=self.JSON, model="colours"),
                        dict(body=small, headers=self.JSON, model="faces_cascade")))),
                 ("/livez", {}), ("/readyz", {}), ("/metrics", {}), ("/openapi.json", {}), ("/", {}),
-                ("/docs", {})):
+                ("/docs", {}), ("/docs/errors", {})):
             for request in requests:
                 with self.subTest(path, **{name: str(value)[:60] for name, value in request.items()}):
                     method = "post" if "body" in request else "get"
@@ -303,6 +341,7 @@ class AnswersTest(SystemTest):
         predict, batch, models = "/v1/predict/{model}", "/v1/predict/{model}/batch", "/v1/models/{model}"
         form, form_type = multipart([("picture", b"x")])
         many, many_type = multipart([("images", b"x")] * 65)
+        unknown, unknown_type = multipart([("image", self.FACE), ("conf", b"0.5")])
         damaged = ASTRONAUT[:20_000]
         for status, path, request in (
                 (400, predict, dict(body=b"")),
@@ -326,6 +365,7 @@ class AnswersTest(SystemTest):
                 (405, "/v2/models/{model}/infer", dict(method="PUT")), (405, "/v2", dict(method="DELETE")),
                 (406, predict, dict(body=self.FACE, query="?render=png", model="fingerprint")),
                 (413, predict, dict(body=bytes(2 ** 20 + 1))),
+                (400, predict, dict(body=unknown, headers={"Content-Type": unknown_type})),
                 (413, batch, dict(body=many, headers={"Content-Type": many_type})),
                 (414, "/v1/models", dict(query="?" + "a" * 20_000)),
                 (415, predict, dict(body=b"hello")),
@@ -339,8 +379,16 @@ class AnswersTest(SystemTest):
             with self.subTest(status, path=path, **{name: str(value)[:60] for name, value in request.items()}):
                 self.ask(path, status=status, **request)
 
+    def test_a_problems_type_leads_to_what_is_said_about_it(self):
+        problem = self.ask("/v1/models/{model}", model="nobody", status=404).json()
+        page, _, anchor = problem["type"].partition("#")
+        self.assertEqual(problem["code"], anchor)
+        answer = self.ask(page)
+        self.assertIn(f'id="{anchor}"', answer.body.decode())
+        self.assertEqual("text/html; charset=utf-8", answer.header("Content-Type"))
+
     def test_probes_and_pages_answer_as_documented(self):
-        for path in ("/", "/docs", "/openapi.json"):
+        for path in ("/", "/docs", "/docs/errors", "/openapi.json"):
             tag = self.ask(path).header("ETag")
             for status, request in (
                     (304, dict(headers={"If-None-Match": tag})), (412, dict(headers={"If-Match": '"other"'})),

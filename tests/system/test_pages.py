@@ -1,69 +1,36 @@
 """The pages for people, as a person uses them, in a real Chromium."""
 
 import base64
+import io
 import json
-import os
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-import harness
 import pictures
-from page import PageTest
-from pictures import ASTRONAUT, ASTRONAUT_FACE, SOURCE
-from processes import PATIENCE_S
+from page import PALE, SMALL, WIDE, PageTest, same
+from pictures import ASTRONAUT, ASTRONAUT_FACE
 
 BMP = pictures.plain(40, 30, "BMP")  # which browsers show, and the server does not take
 
-# Dispatches an event that brings a file, as a drop or a paste does.
+# Dispatches an event that brings files, as a drop or a paste does: [name, type, content in base64] each.
 BRING = """
-const [kind, name, type, content] = arguments;
-const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+const [kind, files] = arguments;
 const transfer = new DataTransfer();
-if (name) transfer.items.add(new File([bytes], name, { type }));
+for (const [name, type, content] of files) {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  transfer.items.add(new File([bytes], name, { type }));
+}
 document.getElementById("picture").dispatchEvent(kind === "paste"
     ? new ClipboardEvent(kind, { bubbles: true, cancelable: true, clipboardData: transfer })
     : new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
 """
-
-# What of the visible text has less contrast to its ground than WCAG 2.2 AA asks for.
-PALE = """
-const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const luminance = (colour) => {
-  const [r, g, b] = numbers(colour).map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = (element) => {
-  for (let at = element; at; at = at.parentElement) {
-    const colour = getComputedStyle(at).backgroundColor;
-    if ((numbers(colour)[3] ?? 1) === 1) return colour;
-  }
-  return "rgb(255, 255, 255)";
-};
-const found = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const element = walker.currentNode.parentElement;
-  if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest("svg, .skip, .hidden-input")) continue;
-  const style = getComputedStyle(element);
-  const [a, b] = [luminance(style.color), luminance(ground(element))].sort().reverse();
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) found.push(`${ratio.toFixed(2)}: ${walker.currentNode.data.trim()}`);
-}
-return found;
-"""
-
-
-def same(answer):
-    """An answer without what differs from one time to the next."""
-    return {name: value for name, value in answer.items() if name not in ("timing_ms", "request_id")}
-
 
 class PagesTest(PageTest):
     # ------------------------------------------------------------ pictures
@@ -97,7 +64,7 @@ class PagesTest(PageTest):
     def test_the_time_of_every_stage_is_shown(self):
         self.open()
         timing = self.sample()["timing_ms"]
-        shown = {row.find_element(By.TAG_NAME, "dt").text: row.find_element(By.TAG_NAME, "dd").text
+        shown = {row.find_element(By.TAG_NAME, "dt").get_attribute("class"): row.find_element(By.TAG_NAME, "dd").text
                  for row in self.browser.all("#stages div")}
         self.assertEqual({*timing, "other", "network"} - {"total"}, set(shown))
         for stage in set(timing) - {"total"}:
@@ -116,11 +83,15 @@ class PagesTest(PageTest):
             "the boxes are drawn again")
         self.assert_boxes_lie_where_the_api_says(answer)
 
+    def bring(self, kind, *files):
+        self.browser.run(BRING, kind, [(name, media, base64.b64encode(content).decode())
+                                       for name, media, content in files])
+
     def test_a_picture_can_be_dropped_and_pasted(self):
         for kind in ("drop", "paste"):
             with self.subTest(kind):
                 self.open()
-                self.browser.run(BRING, kind, "face.jpg", "image/jpeg", base64.b64encode(ASTRONAUT).decode())
+                self.bring(kind, ("face.jpg", "image/jpeg", ASTRONAUT))
                 answer = self.shown()
                 self.assertEqual(1, len(answer["detections"]))
                 self.assert_boxes_lie_where_the_api_says(answer)
@@ -128,9 +99,9 @@ class PagesTest(PageTest):
 
     def test_while_something_is_dragged_the_page_says_where_to_drop_it(self):
         self.open()
-        self.browser.run(BRING, "dragenter", "", "", "")
+        self.bring("dragenter")
         self.assertTrue(self.browser.all(".drop-here")[0].is_displayed())
-        self.browser.run(BRING, "drop", "", "", "")  # a text, for one
+        self.bring("drop")  # a text, for one
         self.assertFalse(self.browser.all(".drop-here")[0].is_displayed())
         self.assertEqual("That was no file", self.problem()[0])
 
@@ -149,12 +120,12 @@ class PagesTest(PageTest):
     def test_the_picked_model_is_asked_and_remembered(self):
         self.open()
         options = [option.text for option in Select(self.browser.one("model")).options]
-        self.assertEqual(["colours", "faces_cascade", "fingerprint", "letter", "people", "shapes", "unusable"], options)
-        self.assertFalse(self.browser.all("#model option")[-1].is_enabled())
+        self.assertEqual(["colours", "faces_cascade", "fingerprint", "letter", "people", "shapes",
+                          "unusable: cannot be used here"], options)
         self.sample()
         self.pick("shapes")
         self.browser.wait(lambda: self.shown()["model"]["name"] == "shapes", "shapes is asked")
-        self.assertIn("circle, square, triangle, star", self.browser.text("about"))
+        self.assertIn("circle, square, triangle and star", self.browser.text("about"))
         self.browser.driver.refresh()
         self.browser.wait(lambda: self.browser.one("model").is_enabled(), "the models are there")
         self.assertEqual("shapes", self.browser.one("model").get_property("value"))
@@ -327,7 +298,7 @@ class PagesTest(PageTest):
         tab_to("confidence")
         tab_to("tab-curl")
         self.browser.press(Keys.ARROW_RIGHT)
-        self.assertIn("await fetch", self.browser.text("snippet"))
+        self.assertIn("node:https", self.browser.text("snippet"))
         self.browser.press(Keys.END)
         self.assertIn("import requests", self.browser.text("snippet"))
         tab_to("copy")
@@ -394,95 +365,251 @@ class PagesTest(PageTest):
             name = self.browser.run("return getComputedStyle(document.querySelector('.progress')).animationName")
             self.assertEqual(moving, name != "none")
 
-    # ------------------------------------------------------------ the code
+    # ------------------------------------------------------------ several pictures
 
-    def code(self, tab):
-        """What the copy button copies."""
-        self.browser.one(f"tab-{tab}").click()
-        # It says so for two seconds, which a busy machine may not look within.
-        self.browser.run("""const button = document.getElementById("copy");
-            window.said = [];
-            new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true});""")
-        self.browser.one("copy").click()
-        self.browser.wait(lambda: "Copied" in self.browser.run("return said"), "it is copied")
-        code = self.browser.run("return navigator.clipboard.readText()")
-        self.assertEqual(self.browser.one("snippet").get_property("textContent"), code)
-        return code
+    def results(self):
+        """Of each picture its name, what came of it, and whether it is the one that is shown."""
+        return [(*(button.find_element(By.CLASS_NAME, part).text for part in ("name", "result")),
+                 button.get_attribute("aria-pressed") == "true") for button in self.browser.all("#strip button")]
 
-    def execute(self, tab, code, folder):
-        command = {"curl": ["bash", "-c", code], "javascript": ["node", "--input-type=module", "-e", code],
-                   "python": ["/usr/bin/python3", "-c", code], "requests": ["/usr/bin/python3", "-c", code]}[tab]
-        certificate = str(harness.certificate() / "certificate.pem")
-        names = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-                              env={**os.environ, **dict.fromkeys(names, certificate), "no_proxy": "localhost"})
-        self.assertEqual(0, done.returncode, done.stderr)
-        return json.loads(done.stdout)
+    def all_done(self, count):
+        self.browser.wait(lambda: self.browser.text("many-title").startswith(f"{count} pictures"), "all are done")
 
-    def test_the_code_does_what_the_page_did(self):
-        tabs = ["curl", "python", "requests"]
-        if subprocess.run(["node", "--version"], capture_output=True, check=False).returncode == 0:
-            tabs.append("javascript")
-        for model, name in (("faces_cascade", "sample.jpg"), ("colours", "sample.jpg"),
-                            ("shapes", "it's \"odd\"; $(touch stolen) `id`, & \\x ü.jpg"),
-                            ("faces_cascade", "-rf.jpg")):
-            folder = Path(tempfile.mkdtemp(dir=self.folder))
-            (folder / name).write_bytes(ASTRONAUT)
-            self.open(model=model)
-            if name == "sample.jpg":
-                answer = self.sample()
-            else:
-                self.choose(folder / name)
-                answer = self.shown()
-            for tab in tabs:
-                with self.subTest(tab, model=model, name=name):
-                    self.assertEqual(same(answer), same(self.execute(tab, self.code(tab), folder)))
-                    self.assertEqual([name], os.listdir(folder))
+    def test_several_dropped_pictures_are_all_used(self):
+        damaged = ASTRONAUT[:20_000]  # which browsers show as far as it goes
+        empty = pictures.plain(64, 64)
+        self.open()
+        self.bring("drop", ("notes.txt", "text/plain", b"hello"), ("one.jpg", "image/jpeg", ASTRONAUT),
+                   ("two.jpg", "image/jpeg", damaged), ("three.png", "image/png", empty))
+        self.all_done(4)
+        self.assertEqual("4 pictures, 2 without an answer", self.browser.text("many-title"))
+        self.assertEqual(3, self.asked())
+        expected = self.instance.predict("faces_cascade", damaged).json()["title"]
+        self.assertEqual([("notes.txt", "This browser cannot show that file", False), ("one.jpg", "face", True),
+                          ("two.jpg", expected, False), ("three.png", "nothing found", False)], self.results())
+        self.assert_boxes_lie_where_the_api_says(self.shown())
+        self.browser.screenshot(self.shots / "several.png")
+        buttons = self.browser.all("#strip button")
+        buttons[2].click()
+        self.assertEqual(expected, self.problem()[0])
+        self.assertIn("two.jpg, 512 × 512", self.browser.text("caption"))
+        buttons[2].send_keys(Keys.END)
+        self.assertIn("three.png, 64 × 64", self.browser.text("caption"))
+        self.assertFalse(self.browser.one("problem").is_displayed())
+        self.assertIn("Nothing", self.browser.text("summary"))
+        for button in (3, 2):
+            buttons[button].send_keys(Keys.ARROW_LEFT)
+        self.assertEqual("face", self.browser.all(".found text")[0].text.split()[0])
+        buttons[1].send_keys(Keys.HOME)
+        self.assertIn("notes.txt is text/plain", self.problem()[1])
 
-    # ------------------------------------------------------------ the reference
+    def test_another_model_is_asked_about_all_of_them(self):
+        self.open()
+        self.choose(self.file("one.jpg", ASTRONAUT), self.file("two.png", pictures.plain(64, 64, colour=(250, 0, 0))))
+        self.all_done(2)
+        self.assertEqual(["face", "nothing found"], [result for _, result, _ in self.results()])
+        self.pick("colours")
+        self.browser.wait(lambda: [result for _, result, _ in self.results()] == ["red", "red"], "both are asked again")
 
-    def test_docs_show_every_operation_and_try_one_out(self):
-        if not (SOURCE / "build/swagger-ui/node_modules").is_dir():
-            self.skipTest("Swagger UI is not installed: ops/test does that when it reaches the registry")
-        self.open("/docs")
-        document = self.instance.request("GET", "/openapi.json").json()
-        count = sum(method in item for item in document["paths"].values() for method in ("get", "post"))
-        self.browser.wait(lambda: len(self.browser.all(".opblock")) == count, "all operations are shown")
-        self.browser.screenshot(self.shots / "docs.png")
-        self.browser.all("#operations-models-listModels .opblock-summary-control")[0].click()
-        execute = self.browser.wait(
-            lambda: self.browser.all("#operations-models-listModels button.execute"), "it can be tried")[0]
-        self.browser.run("arguments[0].scrollIntoView({ block: 'center' })", execute)
-        self.browser.wait(lambda: execute.is_displayed() and execute.is_enabled(), "it can be clicked")
-        execute.click()
-        answer = self.browser.wait(
-            lambda: self.browser.all("#operations-models-listModels .live-responses-table .microlight, "
-                                     "#operations-models-listModels .live-responses-table code"), "it is answered")
-        self.assertIn('"faces_cascade"', answer[0].text)
-        self.assertEqual([], self.browser.complaints())
+    def test_while_several_are_asked_about_it_says_how_many_are_done(self):
+        self.open()
+        self.browser.run("""
+            const real = window.fetch;
+            window.fetch = async (path, options) => {
+              if (window.held && path.includes("/predict/")) await window.held;
+              const answer = await real(path, options);
+              if (path.includes("/predict/")) window.held = new Promise((resolve) => (window.goOn = resolve));
+              return answer;
+            };""")
+        self.choose(*(self.file(f"{name}.jpg", ASTRONAUT) for name in ("one", "two", "three")))
+        self.browser.wait(lambda: self.browser.text("many-title") == "1 of 3 pictures done", "one is done")
+        self.browser.wait(lambda: self.results()[1][1] == "is looked at …", "the second one is asked about")
+        self.assertEqual("waits", self.results()[2][1])
+        self.assertEqual([1, 3], self.browser.run("const bar = document.getElementById('many-done'); return [bar.value, bar.max]"))
+        self.browser.run("window.held = null; window.goOn()")
+        self.browser.wait(lambda: self.browser.text("many-title") == "2 of 3 pictures done", "two are done")
+        self.browser.run("window.held = null; window.goOn()")
+        self.all_done(3)
+        self.assertFalse(self.browser.one("many-done").is_displayed())
+        self.assertEqual("3 pictures", self.browser.text("announcer"))
 
-    def test_docs_without_swagger_ui_say_so(self):
-        self.browser.command("Network.enable")
-        self.addCleanup(self.browser.command, "Network.setBlockedURLs", urls=[])
-        self.browser.command("Network.setBlockedURLs", urls=["*/docs/swagger-ui/*"])
-        self.open("/docs")
-        self.browser.wait(lambda: self.browser.one("missing").is_displayed(), "it is told")
-        link = self.browser.all("#missing a")[0].get_attribute("href")
-        self.assertEqual(f"{self.origin}/openapi.json", link)
+    def test_a_server_that_wants_patience_gets_it(self):
+        self.open()
+        self.browser.run("""
+            const real = window.fetch;
+            let count = 0;
+            window.fetch = (path, options) => path.includes("/predict/") && ++count === 2
+              ? Promise.resolve(new Response(JSON.stringify({ title: "Too many requests", status: 429 }),
+                                             { status: 429, headers: { "Retry-After": "1" } }))
+              : real(path, options);""")
+        self.choose(self.file("one.jpg", ASTRONAUT), self.file("two.jpg", ASTRONAUT))
+        self.all_done(2)
+        self.assertEqual(["face", "face"], [result for _, result, _ in self.results()])
 
-    def test_without_a_registry_the_installation_goes_on(self):
-        if subprocess.run(["npm", "--version"], capture_output=True, check=False).returncode != 0:
-            self.skipTest("npm is not installed")
-        (self.folder / "ops").symlink_to(SOURCE / "ops")
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c",
-             f"source {SOURCE}/ops/lib.sh; root={self.folder}; install_swagger_ui; echo went on"],
-            capture_output=True, text=True, check=False, timeout=3 * PATIENCE_S,
-            env={**os.environ, "npm_config_registry": "http://127.0.0.1:9/",
-                 "npm_config_cache": str(self.folder / "npm")})
-        self.assertEqual(0, done.returncode, done.stderr)
-        self.assertIn("no Swagger UI", done.stdout)
-        self.assertIn("went on", done.stdout)
+    def test_of_too_many_pictures_the_first_are_used(self):
+        small = pictures.plain(8, 8)
+        self.open(model="colours")
+        self.choose(*(self.file(f"{number:03}.png", small) for number in range(103)))
+        self.all_done(100)
+        self.assertEqual(100, len(self.results()))
+        self.assertIn("first 100; 3 more", self.browser.text("many-note"))
+
+    # ------------------------------------------------------------ what is drawn
+
+    def answer_with(self, **answer):
+        """Predictions are answered so from now on."""
+        whole = {"model": {"name": "shapes", "version": "1"}, "image": {"width": 512, "height": 512},
+                 "timing_ms": {"total": 1}, "request_id": "1", **answer}
+        self.browser.run("""
+            const real = window.fetch;
+            window.fetch = (path, options) => path.includes("/predict/")
+              ? Promise.resolve(new Response(JSON.stringify(arguments[0]))) : real(path, options);"""
+                         .replace("arguments[0]", json.dumps(whole)))
+
+    def test_shapes_points_turned_boxes_and_texts_are_drawn_and_told(self):
+        box = {"x1": 100, "y1": 100, "x2": 300, "y2": 400}
+        points = [{"x": 120 + 10 * at, "y": 150 + 10 * at, "confidence": 0.9 if at < 16 else 0.1} for at in range(17)]
+        self.open(model="shapes")
+        self.answer_with(detections=[
+            {"box": box, "confidence": 0.9, "class_id": 0, "class_name": "person", "keypoints": points},
+            {"box": box, "confidence": 0.8, "class_id": 1, "class_name": "cup",
+             "mask": [[[110, 110], [200, 110], [200, 200]], [[250, 250], [290, 250], [290, 290]]]},
+            {"box": box, "confidence": 0.7, "class_id": 2, "class_name": "plate",
+             "corners": [[200, 100], [300, 250], [200, 400], [100, 250]]},
+            {"box": box, "confidence": 0.6, "class_id": 3, "class_name": "text", "text": "EXIT <b>"}])
+        self.sample()
+        count = lambda selector: len(self.browser.all(selector))
+        self.assertEqual((16, 2, 4), (count(".found .keypoint"), count(".found .mask"), count(".found .line")))
+        self.assertEqual(15, count(".found .bone"))  # all but the one to the ankle that is not seen
+        corners = self.browser.all(".found[data-index='2'] .line")[0].get_attribute("points").split()
+        width = self.browser.run("return document.getElementById('frame').clientWidth")
+        self.assertEqual([[200, 100], [300, 250], [200, 400], [100, 250]],
+                         [[round(float(value) / width * 512) for value in point.split(",")] for point in corners])
+        labels = [text.text for text in reversed(self.browser.all(".found text"))]
+        self.assertEqual(["person 90%", "cup 80%", "plate 70%", "EXIT <b> 60%"], labels)
+        places = [tag.rect for tag in self.browser.all(".found .tag")]
+        for one in places:
+            self.assertEqual(1, sum(abs(one["y"] - other["y"]) < 10 for other in places), "labels hide each other")
+        told = [row.text for row in self.browser.all("#rows tr")]
+        for row, words in zip(told, ("16 of 17 points seen", "its shape in 2 parts", "tilted by 56°", "EXIT <b>")):
+            self.assertIn(words, row)
+        self.browser.screenshot(self.shots / "drawn.png")
+        image = self.saved()
+        self.assertEqual((512, 512), image.size)
+        colours = image.getcolors(1 << 20)
+        for colour in ((94, 234, 212), (251, 191, 36), (147, 197, 253), (249, 168, 212)):
+            self.assertIn(colour, {rgb for _, rgb in colours})
+
+    def saved(self):
+        """What the button saves, read."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        self.browser.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.browser.one("save").click()
+        file = self.browser.wait(lambda: list(folder.glob("*.png")), "it is saved")[0]
+        content = file.read_bytes()
+        self.assertEqual(b"\x89PNG\r\n\x1a\n", content[:8])
+        self.saved_as = file.name
+        return Image.open(io.BytesIO(content)).convert("RGB")
+
+    def test_the_drawn_picture_can_be_saved(self):
+        for name, original in (("a face.jpg", pictures.astronaut()),
+                               ("large.png", pictures.astronaut().resize((2000, 2000)))):
+            with self.subTest(name):
+                self.open()
+                self.assertFalse(self.browser.one("save").is_displayed())
+                self.choose(self.file(name, pictures.encode(original, "PNG")))
+                box = self.shown()["detections"][0]["box"]
+                image = self.saved()
+                self.assertEqual(name.rpartition(".")[0] + "-found.png", self.saved_as)
+                self.assertEqual(original.size, image.size)
+                line = image.getpixel((round(box["x2"]), round((box["y1"] + box["y2"]) / 2)))
+                self.assertLess(sum(abs(a - b) for a, b in zip(line, (94, 234, 212))), 60, line)
+                far = (original.width - 5, original.height - 5)
+                self.assertEqual(original.getpixel(far), image.getpixel(far))
+
+    def test_without_anything_drawn_there_is_nothing_to_save(self):
+        self.open(model="colours")
+        self.sample()
+        self.assertFalse(self.browser.one("save").is_displayed())
+
+    # ------------------------------------------------------------ for those who see it for the first time
+
+    def test_the_picker_offers_what_the_server_takes_jpeg_first(self):
+        self.open()
+        file = self.browser.one("file")
+        # Of a HEIC picture Safari makes the first type that is listed, if HEIC is not.
+        self.assertEqual("image/jpeg,image/png,image/webp,image/gif", file.get_attribute("accept"))
+        self.assertEqual("true", file.get_attribute("multiple"))
+        self.assertIn("HEIC", self.browser.text("formats"))
+
+    def test_what_was_found_stands_before_the_settings_and_buttons_above_the_picture(self):
+        for width, height in ((360, 740), (768, 1024), (1280, 800), (1920, 1080)):
+            with self.subTest(width=width):
+                self.open(width=width, height=height)
+                self.sample()
+                top = lambda name: self.browser.run("return document.getElementById(arguments[0]).getBoundingClientRect().top", name)
+                order = [top(name) for name in ("results", "model", "timing", "snippet")]
+                self.assertEqual(sorted(order), order)
+                for name in ("file", "sample", "camera", "save"):
+                    self.assertLess(top(name), top("frame"))
+                self.assertLess(top("frame"), height)
+                if width == 360:
+                    self.assertLess(top("frame"), top("results"))
+
+    def test_nothing_is_said_in_the_words_of_programs(self):
+        self.open()
+        for model in ("faces_cascade", "shapes", "colours", "fingerprint", "letter"):
+            self.pick(model)
+            answer = self.sample()
+            family = self.instance.request("GET", f"/v1/models/{model}").json()["family"]
+            with self.subTest(model, family=family):
+                words = self.browser.text("about")
+                self.assertGreater(len(words), 30)
+                self.assertNotRegex(words, r"(?i)family|_|tensor|yolo|infer")
+                self.assertNotIn(family, " ".join(self.browser.text(name) for name in ("summary", "results"))
+                                 if family != "embedding" else "")
+                self.assertEqual(model, answer["model"]["name"])
+
+    def test_a_model_that_cannot_be_chosen_says_why(self):
+        self.open()
+        why = self.instance.request("GET", "/v1/models/unusable").json()["unusable"]
+        option = self.browser.all("#model option")[-1]
+        self.assertEqual(("unusable: cannot be used here", False), (option.text, option.is_enabled()))
+        self.assertTrue(self.browser.one("unusable").is_displayed())
+        self.assertIn(why, self.browser.text("unusable"))
+        self.assertIn("unusable", self.browser.one("model").get_attribute("aria-describedby").split())
+
+    def test_without_a_model_it_says_what_to_do_and_shows_the_picture(self):
+        self.open()
+        script = self.browser.command("Page.addScriptToEvaluateOnNewDocument", source="""
+            window.models = []; const real = window.fetch;
+            window.fetch = (path, options) => path.endsWith("v1/models") && window.models
+              ? Promise.resolve(new Response(JSON.stringify({ models: window.models }))) : real(path, options);""")
+        self.addCleanup(self.browser.command, "Page.removeScriptToEvaluateOnNewDocument", **script)
+        self.browser.driver.refresh()
+        title, detail = self.problem()
+        self.assertEqual("No model is ready", title)
+        self.assertIn("try again", detail)
+        self.choose(self.file("early.jpg", ASTRONAUT))
+        self.browser.wait(lambda: "early.jpg, 512 × 512" in self.browser.text("caption"), "it is shown")
+        self.assertEqual("No model is ready", self.problem()[0])
+        self.browser.screenshot(self.shots / "no-model.png")
+        self.browser.run("window.models = null")
+        self.browser.one("again").click()
+        self.assertEqual("faces_cascade", self.shown()["model"]["name"])
+
+    def test_text_can_be_read_buttons_can_be_hit_and_nothing_is_too_wide(self):
+        for width, height in ((360, 740), (768, 1024), (1280, 800), (1920, 1080), (2560, 1440)):
+            self.open(width=width, height=height, model="shapes")
+            self.choose(self.file("one.jpg", ASTRONAUT), self.file("a_long_name_" + 60 * "x" + ".jpg", ASTRONAUT[:20_000]))
+            self.all_done(2)
+            with self.subTest(width=width):
+                self.assertEqual([], self.browser.run(SMALL))
+                self.assertEqual([], self.browser.run(WIDE))
+                self.assertEqual([], self.browser.run("""
+                    return [...document.querySelectorAll("button, .button, select, input, .top a")]
+                      .filter((one) => one.checkVisibility() && !one.matches(".hidden-input") && one.getBoundingClientRect().height < 44)
+                      .map((one) => one.id || one.textContent);"""))
 
 
 if __name__ == "__main__":

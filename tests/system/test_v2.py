@@ -260,12 +260,24 @@ class V2Test(SystemTest):
             result = self.client.infer("identity_fp32", [Input("INPUT0", array)],
                                        compression=compression)
             self.assertEqual(array.tobytes(), result.array("OUTPUT0").tobytes())
+        # RFC 9110, 8.4.1.3, and RFC 1952, 2.2: x-gzip is gzip, and several members are one body.
+        body = json.dumps({"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]}]})
+        members = b"".join(gzip.compress(body[at:at + 20].encode()) for at in range(0, len(body), 20))
+        for coding in ("gzip", "x-gzip", "X-GZIP", "identity, gzip"):
+            for packed in (gzip.compress(body.encode()), members):
+                answer = self.instance.request("POST", "/v2/models/identity_fp32/infer", packed,
+                                               {"Content-Type": "application/json", "Content-Encoding": coding})
+                self.assertEqual((200, [1, 2, 3, 4]), (answer.status, answer.json()["outputs"][0]["data"]))
+        for spoilt in (members + b"\0", members + b"x", members[:-1], members[:-4] + b"\1\0\0\0"):
+            answer = self.instance.request("POST", "/v2/models/identity_fp32/infer", spoilt,
+                                           {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            self.assert_error(answer, 400, "gzip")
         bomb = [Input("INPUT0", np.zeros(9 << 20, dtype=np.uint8))]
         self.assert_error(self.client.infer_answer("identity_uint8", bomb, compression="gzip"),
                           413, "unpacked")
-        self.assert_error(self.client.infer_answer("identity_fp32", [Input("INPUT0", array)],
-                                                   headers={"Content-Encoding": "br"}),
-                          415, "br")
+        refused = self.client.infer_answer("identity_fp32", [Input("INPUT0", array)], headers={"Content-Encoding": "br"})
+        self.assert_error(refused, 415, "br")
+        self.assertEqual("gzip, deflate", refused.header("Accept-Encoding"))
         self.assert_error(self.client.infer_answer("identity_fp32", [Input("INPUT0", array)],
                                                    headers={"Content-Encoding": "gzip"}),
                           400, "gzip")

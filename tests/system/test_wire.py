@@ -233,7 +233,7 @@ class ServerSideDecodeTest(WireTest):
                 answer = self.instance.predict(model, picture, content_type="image/png")
                 self.assertIn(usual.status, (415, 422))
                 self.assert_problem(answer, usual.status)
-                self.assertEqual(usual.json()["type"], answer.json()["type"])
+                self.assertEqual(usual.json()["code"], answer.json()["code"])
         self.assertTrue(self.detect("file", whole)["detections"])
 
 

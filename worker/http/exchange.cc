@@ -16,7 +16,7 @@ StageTimes::Duration Exchange::SetTotalTime() {
 }
 
 fcgi::Response Exchange::Fail(const Problem& problem) const {
-  return Render(problem, problem_form, id);
+  return Render(problem, problem_form, id, base_path);
 }
 
 fcgi::Response Json(std::string body) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,11 +46,13 @@ struct Exchange {
   const fcgi::Request& request;
   ThreadSlot& thread_slot;
   HeavySteps& heavy;
-  std::string id;              // the X-Request-ID header
-  ProblemForm problem_form;    // the route's
-  backend::CallLimits limits;  // bound each call to the model server
+  std::string id;                   // the X-Request-ID header
+  ProblemForm problem_form;         // the route's
+  backend::CallLimits limits;       // bound each call to the model server
+  std::string_view base_path = {};  // where clients find our pages: "/vision", or empty
   StageTimes times = {};
   std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
+  std::optional<RateMeter::Decision> rate = {};       // nullopt unless the key's rate is limited
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 

@@ -10,6 +10,19 @@ std::string MediaType(std::string_view content_type) {
   return LowerCase(Trim(content_type.substr(0, content_type.find(';'))));
 }
 
+std::string ContentCoding(std::string_view content_encoding) {
+  std::string codings;
+  while (!content_encoding.empty()) {
+    const std::string_view item = content_encoding.substr(0, content_encoding.find(','));
+    content_encoding.remove_prefix(std::min(item.size() + 1, content_encoding.size()));
+    const std::string coding = LowerCase(Trim(item));
+    if (coding.empty() || coding == "identity") continue;
+    if (!codings.empty()) codings += ", ";
+    codings += coding == "x-gzip" ? "gzip" : coding;
+  }
+  return codings;
+}
+
 std::optional<std::string> HeaderParameter(std::string_view header, std::string_view wanted) {
   std::size_t at = header.find(';');
   while (at != std::string_view::npos && at < header.size()) {

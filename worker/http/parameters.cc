@@ -7,6 +7,8 @@
 #include <optional>
 #include <set>
 
+#include "shared/base/utf8.h"
+
 namespace inferpool::http {
 namespace {
 
@@ -63,6 +65,39 @@ std::optional<std::string> Assign(std::string_view name, std::string_view value,
   return std::nullopt;
 }
 
+class ParameterReader {
+ public:
+  explicit ParameterReader(const Config::Predict& defaults)
+      : max_detections_(defaults.max_detections),
+        parameters_{.confidence = defaults.confidence,
+                    .iou = defaults.iou,
+                    .max_detections = defaults.max_detections,
+                    .render = {}} {}
+
+  std::optional<Problem> Take(const std::string& name, std::string_view value) {
+    if (!seen_.insert(name).second) {
+      return BadParameter(name, fmt::format("{} is given twice", name));
+    }
+    const auto allowed = Assign(name, value, max_detections_, parameters_);
+    if (!allowed) return std::nullopt;
+    if (allowed->empty()) {
+      return BadParameter(name, fmt::format("{} is no parameter; there are confidence, iou, "
+                                            "max_detections, coordinates and render",
+                                            name));
+    }
+    constexpr std::size_t kMaxShown = 200;  // a form's may be as long as the whole body
+    return BadParameter(name, fmt::format("{} is \"{}\", allowed is {}", name,
+                                          Utf8Text(value, kMaxShown), *allowed));
+  }
+
+  const PredictParameters& parameters() const { return parameters_; }
+
+ private:
+  const int max_detections_;
+  PredictParameters parameters_;
+  std::set<std::string> seen_;
+};
+
 }  // namespace
 
 std::string PercentDecode(std::string_view text) {
@@ -80,32 +115,21 @@ std::string PercentDecode(std::string_view text) {
 }
 
 std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
+                                                         std::span<const FormField> fields,
                                                          const Config::Predict& defaults) {
-  PredictParameters parameters{.confidence = defaults.confidence,
-                               .iou = defaults.iou,
-                               .max_detections = defaults.max_detections,
-                               .render = {}};
-  std::set<std::string> seen;
+  ParameterReader reader(defaults);
   while (!query.empty()) {
     const std::string_view pair = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(pair.size() + 1, query.size()));
     if (pair.empty()) continue;
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    const std::string name = DecodeForm(pair.substr(0, equals));
     const std::string value = DecodeForm(pair.substr(std::min(equals + 1, pair.size())));
-    if (!seen.insert(name).second) {
-      return BadParameter(name, fmt::format("{} is given twice", name));
-    }
-    const auto allowed = Assign(name, value, defaults.max_detections, parameters);
-    if (!allowed) continue;
-    if (allowed->empty()) {
-      return BadParameter(name, fmt::format("{} is no parameter; there are confidence, iou, "
-                                            "max_detections, coordinates and render",
-                                            name));
-    }
-    return BadParameter(name, fmt::format("{} is \"{}\", allowed is {}", name, value, *allowed));
+    if (auto problem = reader.Take(DecodeForm(pair.substr(0, equals)), value)) return *problem;
   }
-  return parameters;
+  for (const FormField& field : fields) {
+    if (auto problem = reader.Take(field.name, field.value)) return *problem;
+  }
+  return reader.parameters();
 }
 
 }  // namespace inferpool::http

@@ -1,7 +1,8 @@
-// The query parameters of a prediction.
+// The parameters of a prediction.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,10 +21,18 @@ struct PredictParameters {
   std::optional<Output> render;  // the form of the answer; nullopt: the Accept header says it
 };
 
-// Parses `query`, which is what follows '?', percent-encoded. Parameters that it does not name have
-// the values of `defaults`. A parameter that is unknown, named twice or out of its range is a
+// A field of a form that is no picture.
+struct FormField {
+  std::string name;
+  std::string_view value;
+};
+
+// Parses `query`, which is what follows '?', percent-encoded, and the `fields` of a form, whose
+// values stand there as they are. Parameters that neither names have the values of `defaults`. A
+// parameter that is unknown, given twice (also with the same value) or out of its range is a
 // Problem.
 std::variant<PredictParameters, Problem> ParseParameters(std::string_view query,
+                                                         std::span<const FormField> fields,
                                                          const Config::Predict& defaults);
 
 // Decodes percent-encoding (RFC 3986). A '%' that two hexadecimal digits do not follow stays.

@@ -2,15 +2,17 @@
 
 #include <absl/strings/escaping.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "shared/base/ascii.h"
 #include "shared/base/strict_json.h"
+#include "shared/base/utf8.h"
 #include "worker/http/header_text.h"
 #include "worker/http/multipart.h"
-#include "worker/http/parameters.h"
 
 namespace inferpool::http {
 namespace {
@@ -21,9 +23,9 @@ constexpr std::size_t kMaxValues = 100'000;  // far more than a batch may have p
 // The body can be read, and its Content-Encoding is none.
 std::optional<Problem> CheckBody(const fcgi::Request& request) {
   if (!request.body_status.ok()) return BodyProblem(request.body_status);
-  const std::string encoding = LowerCase(Trim(request.Header("content-encoding")));
-  if (encoding.empty() || encoding == "identity") return std::nullopt;
-  return UnsupportedMedia("the body has a Content-Encoding; send it as it is, pictures are packed");
+  if (ContentCoding(request.Header("content-encoding")).empty()) return std::nullopt;
+  return UnsupportedCoding("the body has a Content-Encoding; send it as it is, pictures are packed",
+                           "identity");
 }
 
 PictureInput NotEmpty(std::string_view picture) {
@@ -52,6 +54,18 @@ std::variant<std::string_view, Problem> Base64Part(std::string_view text, std::s
   return unescaped;
 }
 
+// Reads base64 in either alphabet (RFC 4648, sections 4 and 5), but not in both at once, which no
+// encoder writes. False when it is not sound.
+bool ReadBase64(std::string_view text, std::string& picture) {
+  const absl::string_view absl_text(text.data(), text.size());
+  if (text.find('.') != std::string_view::npos) return false;  // abseil takes it for padding
+  if (text.find_first_of("-_") == std::string_view::npos) {
+    return absl::Base64Unescape(absl_text, &picture);
+  }
+  return text.find_first_of("+/") == std::string_view::npos &&
+         absl::WebSafeBase64Unescape(absl_text, &picture);
+}
+
 PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded) {
   if (!value.isString()) {
     return BadRequest("an image must be a text: base64, or a data: URL");
@@ -64,9 +78,8 @@ PictureInput FromJson(const Json::Value& value, std::deque<std::string>& decoded
   if (const auto* problem = std::get_if<Problem>(&base64)) return *problem;
   const auto text = std::get<std::string_view>(base64);
   std::string& picture = decoded.emplace_back();
-  const bool has_dot = text.find('.') != std::string_view::npos;  // abseil takes it for padding
-  if (has_dot || !absl::Base64Unescape({text.data(), text.size()}, &picture)) {
-    return BadRequest("the image is not base64 (RFC 4648, section 4)");
+  if (!ReadBase64(text, picture)) {
+    return BadRequest("the image is not base64 (RFC 4648, section 4 or 5)");
   }
   return NotEmpty(picture);
 }
@@ -89,12 +102,68 @@ Problem WrongType(std::string_view type, std::string_view allowed) {
   return UnsupportedMedia(fmt::format("Content-Type is {}; send {}", type, allowed));
 }
 
-std::variant<PictureInputs, Problem> FromForm(const fcgi::Request& request) {
-  const auto parts = FindParts(request.content_type, request.body, "images");
-  if (!parts.ok()) return BadRequest(std::string(Message(parts.status())));
-  PictureInputs inputs;
-  for (const std::string_view part : *parts) inputs.pictures.push_back(NotEmpty(part));
-  return inputs;
+// True for the name itself, and for it as an item of a list: name[], name[0].
+bool IsNamed(std::string_view field, std::string_view name) {
+  if (!field.starts_with(name)) return false;
+  field.remove_prefix(name.size());
+  if (field.empty()) return true;
+  return field.size() >= 2 && field.front() == '[' && field.back() == ']' &&
+         std::ranges::all_of(field.substr(1, field.size() - 2),
+                             [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// A part's text. Some clients write each of a form's values as JSON, so that a text has quotes.
+std::string_view ValueOf(const FormPart& part, std::deque<std::string>& decoded) {
+  constexpr std::size_t kLongest = 1'000;
+  if (part.content_type != "application/json" || part.content.size() > kLongest) {
+    return part.content;
+  }
+  const auto json = ReadStrictJson(part.content, /*max_depth=*/1, /*max_values=*/1);
+  return json.ok() && json->isString() ? decoded.emplace_back(json->asString()) : part.content;
+}
+
+// The names of a form's fields, as far as a text can hold them.
+std::string NamesOf(const std::vector<FormPart>& parts) {
+  constexpr std::size_t kMaxNames = 5;
+  constexpr std::size_t kMaxName = 50;
+  std::vector<std::string> names;
+  for (const FormPart& part : parts) {
+    std::string name = part.name.empty() ? "one without a name"
+                                         : fmt::format("\"{}\"", Utf8Text(part.name, kMaxName));
+    if (std::ranges::find(names, name) != names.end()) continue;
+    if (names.size() == kMaxNames) {
+      names.emplace_back("others");
+      break;
+    }
+    names.push_back(std::move(name));
+  }
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Puts the pictures of that name, at least one, and the other fields of a form into `inputs`.
+std::optional<Problem> FromForm(const fcgi::Request& request, std::string_view name,
+                                PictureInputs& inputs) {
+  const auto parts = ReadForm(request.content_type, request.body);
+  if (!parts.ok()) return BodyProblem(parts.status());
+  bool chose_none = false;
+  for (const FormPart& part : *parts) {
+    if (IsNamed(part.name, name)) {
+      chose_none = chose_none || part.is_no_file;
+      if (!part.is_no_file) inputs.pictures.push_back(NotEmpty(part.content));
+    } else if (part.name != "_charset_") {
+      inputs.fields.push_back({part.name, ValueOf(part, inputs.decoded)});
+    }
+  }
+  if (inputs.pictures.empty()) {
+    return BadRequest(
+        chose_none ? fmt::format("the request has no image: no file is chosen for \"{}\"", name)
+                   : fmt::format("the form has no field \"{}\"; those that it has: {}", name,
+                                 NamesOf(*parts)));
+  }
+  if (std::ranges::any_of(inputs.fields, &std::string::empty, &FormField::name)) {
+    return BadRequest("a part of the form has no name");
+  }
+  return std::nullopt;
 }
 
 std::variant<PictureInputs, Problem> FromJsonList(const fcgi::Request& request, int max_images) {
@@ -121,9 +190,14 @@ PictureInput ReadPicture(const fcgi::Request& request, PictureInputs& inputs) {
   if (auto problem = CheckBody(request)) return *std::move(problem);
   const std::string type = MediaType(request.content_type);
   if (type == "multipart/form-data") {
-    const auto part = FindPart(request.content_type, request.body, "image");
-    if (!part.ok()) return BadRequest(std::string(Message(part.status())));
-    return NotEmpty(*part);
+    PictureInputs form;
+    if (auto problem = FromForm(request, "image", form)) return *std::move(problem);
+    if (form.pictures.size() > 1) {
+      return BadRequest("the form has more than one field \"image\"");
+    }
+    inputs.fields = std::move(form.fields);
+    inputs.decoded = std::move(form.decoded);
+    return std::move(form.pictures.front());
   }
   if (type == "application/json") {
     const auto member = ReadMember(request, "image", R"({"image": "base64 or data: URL"})");
@@ -144,7 +218,9 @@ std::variant<PictureInputs, Problem> ReadPictures(const fcgi::Request& request, 
   const std::string type = MediaType(request.content_type);
   std::variant<PictureInputs, Problem> inputs;
   if (type == "multipart/form-data") {
-    inputs = FromForm(request);
+    PictureInputs form;
+    if (auto problem = FromForm(request, "images", form)) return *std::move(problem);
+    inputs = std::move(form);
   } else if (type == "application/json") {
     inputs = FromJsonList(request, max_images);
   } else {

@@ -10,17 +10,18 @@
 #include "shared/base/http_status.h"
 #include "shared/base/json_text.h"
 #include "shared/base/utf8.h"
+#include "worker/backend/rpc/grpc_status.h"
 
 namespace inferpool::http {
 namespace {
 
 struct Kind {
-  std::string_view type;
+  std::string_view code;
   int status;
   std::string_view title;
 };
 
-// Every type of a worker's problems with its status and title: rows of the table in docs/errors.md,
+// Every code of a worker's problems with its status and title: rows of the table in docs/errors.md,
 // which has those of nginx as well.
 constexpr std::array kKinds = {
     Kind{"bad-request", 400, "The request is malformed"},
@@ -53,22 +54,22 @@ constexpr bool IsKnown(int status) {
 }
 static_assert(std::ranges::all_of(kKinds, IsKnown, &Kind::status));
 
-const Kind& Find(std::string_view type) {
+const Kind& Find(std::string_view code) {
   for (const Kind& kind : kKinds) {
-    if (kind.type == type) return kind;
+    if (kind.code == code) return kind;
   }
   return Find("internal");
 }
 
-Problem Make(std::string_view type, std::string detail) {
-  const Kind& kind = Find(type);
-  return {kind.status, kind.type, std::move(detail), "", ""};
+Problem Make(std::string_view code, std::string detail) {
+  const Kind& kind = Find(code);
+  return {kind.status, kind.code, std::move(detail), "", ""};
 }
 
 }  // namespace
 
-std::string_view Title(std::string_view type) {
-  return Find(type).title;
+std::string_view Title(std::string_view code) {
+  return Find(code).title;
 }
 
 Problem UnknownRoute(std::string_view path) {
@@ -107,6 +108,12 @@ Problem TooManyImages(std::size_t count, int max_images) {
 
 Problem UnsupportedMedia(std::string detail) {
   return Make("unsupported-media", std::move(detail));
+}
+
+Problem UnsupportedCoding(std::string detail, std::string_view accepted) {
+  Problem problem = UnsupportedMedia(std::move(detail));
+  problem.accept_encoding = accepted;
+  return problem;
 }
 
 Problem Internal(std::string detail) {
@@ -173,7 +180,9 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
     case absl::StatusCode::kCancelled:
       return ClientLeft();
     case absl::StatusCode::kUnavailable:
-      return Make("model-server-away", "the model server cannot be reached now; try again");
+      return Make("model-server-away", backend::IsNotSetUp(status)
+                                           ? std::string(Message(status))
+                                           : "the model server cannot be reached now; try again");
     case absl::StatusCode::kResourceExhausted:
       return Overloaded("the model server has too much to do; try again");
     case absl::StatusCode::kDeadlineExceeded:
@@ -208,38 +217,44 @@ Problem ProtocolError(Problem problem) {
   Problem error = ProtocolError(problem.status, problem.detail);
   error.allow = std::move(problem.allow);
   error.retry_after_s = problem.retry_after_s;
+  error.accept_encoding = problem.accept_encoding;
   return error;
 }
 
-std::string Members(const Problem& problem) {
-  std::string members =
-      fmt::format(R"("type":"urn:inferpool:{}","title":{},"status":{},"detail":{})", problem.type,
-                  QuotedJson(Title(problem.type)), problem.status, QuotedJson(problem.detail));
+std::string Members(const Problem& problem, std::string_view base_path) {
+  std::string members = fmt::format(
+      R"("type":{},"code":"{}","title":{},"status":{},"detail":{})",
+      QuotedJson(fmt::format("{}/docs/errors#{}", base_path, problem.code)), problem.code,
+      QuotedJson(Title(problem.code)), problem.status, QuotedJson(problem.detail));
   if (!problem.parameter.empty()) {
     members += fmt::format(R"(,"parameter":{})", QuotedJson(problem.parameter));
   }
   return members;
 }
 
-fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id) {
-  const bool has_type = !problem.type.empty();
+fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id,
+                      std::string_view base_path) {
+  const bool has_code = !problem.code.empty();
   fcgi::Response response;
   response.status = problem.status;
   response.headers.emplace_back("Content-Type",
-                                has_type ? "application/problem+json" : "application/json");
+                                has_code ? "application/problem+json" : "application/json");
   if (!problem.allow.empty()) response.headers.emplace_back("Allow", problem.allow);
+  if (!problem.accept_encoding.empty()) {
+    response.headers.emplace_back("Accept-Encoding", problem.accept_encoding);
+  }
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.status == 429 || problem.status == 503) {
     response.headers.emplace_back("Retry-After", fmt::format("{}", problem.retry_after_s));
   }
   const std::string error = fmt::format(R"("error":{})", QuotedJson(problem.detail));
-  if (!has_type) {
+  if (!has_code) {
     response.body = fmt::format("{{{}}}", error);
     return response;
   }
   response.body =
       fmt::format("{{{}{},\"request_id\":{}}}\n", form == ProblemForm::kKserve ? error + "," : "",
-                  Members(problem), QuotedJson(request_id));
+                  Members(problem, base_path), QuotedJson(request_id));
   return response;
 }
 

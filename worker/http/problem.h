@@ -16,15 +16,18 @@ namespace inferpool::http {
 
 struct Problem {
   int status;  // one of kHttpStatuses
-  // A word that clients may compare: "unknown-model". Has static storage. Empty for an error of the
-  // KServe protocol, which has no types (ProtocolError).
-  std::string_view type;
+  // A word that programs compare and that never changes: "unknown-model". Has static storage. Empty
+  // for an error of the KServe protocol, which has no codes (ProtocolError).
+  std::string_view code;
   std::string detail;     // tells people what is wrong with this request, and what is allowed
   std::string parameter;  // the parameter or header that is at fault; empty when there is none
   std::string allow;      // the Allow header of a 405
   // The Retry-After header of a 429 or 503. The worker finds a model server that is back within a
   // second (worker/backend/rpc/health_checker.h).
   int retry_after_s = 1;
+  // The Accept-Encoding header of a 415 for the coding of the body: those that would do (RFC 9110,
+  // section 15.5.16). Has static storage.
+  std::string_view accept_encoding = "";
 };
 
 // The form in which a route tells its clients of problems.
@@ -34,8 +37,8 @@ enum class ProblemForm {
   kKserve,
 };
 
-// The title of a problem type. A type always has the same title, as the RFC asks.
-std::string_view Title(std::string_view type);
+// The title of a problem with this code. It is always the same, as the RFC asks.
+std::string_view Title(std::string_view code);
 
 // The problems that a request can meet.
 Problem UnknownRoute(std::string_view path);
@@ -44,6 +47,8 @@ Problem BadParameter(std::string parameter, std::string detail);
 Problem BadRequest(std::string detail);
 Problem NotAcceptable(std::string detail);
 Problem UnsupportedMedia(std::string detail);
+// A 415 for the body's Content-Encoding. `accepted` has static storage.
+Problem UnsupportedCoding(std::string detail, std::string_view accepted);
 Problem Internal(std::string detail);
 Problem Overloaded(std::string detail);
 Problem Quarantined();
@@ -76,13 +81,17 @@ Problem HeavyProblem(const absl::Status& status);
 // client sent.
 Problem ProtocolError(int status, std::string_view text);
 
-// The same with everything that `problem` has besides its type.
+// The same with everything that `problem` has besides its code.
 Problem ProtocolError(Problem problem);
 
-// A problem's members as they stand in an answer, without braces: "type":"urn:...",...
-std::string Members(const Problem& problem);
+// A problem's members as they stand in an answer, without braces:
+// "type":"/docs/errors#bad-picture","code":"bad-picture",... The type is the address of what the
+// documentation says about the code; `base_path` is where clients find our pages, such as
+// "/vision", or empty.
+std::string Members(const Problem& problem, std::string_view base_path);
 
 // The problem as an answer.
-fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id);
+fcgi::Response Render(const Problem& problem, ProblemForm form, std::string_view request_id,
+                      std::string_view base_path);
 
 }  // namespace inferpool::http

@@ -16,8 +16,8 @@
 #include <utility>
 #include <variant>
 
-#include "shared/base/ascii.h"
 #include "shared/base/json_text.h"
+#include "worker/http/header_text.h"
 #include "worker/kserve_http/infer_request.h"
 #include "worker/kserve_http/infer_response.h"
 #include "worker/kserve_http/inflate.h"
@@ -91,10 +91,9 @@ std::string_view OtherMethodsAllowed(To to, std::string_view method) {
   return reads ? "" : "GET, HEAD";
 }
 
-// The Content-Encoding in lower case; empty when the body is not packed.
+// How the body is packed; empty when it is not.
 std::string EncodingOf(const fcgi::Request& request) {
-  std::string encoding = LowerCase(request.Header("content-encoding"));
-  return encoding == "identity" ? "" : encoding;
+  return http::ContentCoding(request.Header("content-encoding"));
 }
 
 // The body, unpacked to at most so many bytes.
@@ -104,6 +103,10 @@ std::variant<Body, Problem> ReadBody(const Exchange& exchange, std::size_t max_b
   const std::string encoding = EncodingOf(request);
   if (encoding.empty()) return Body{request.body, request.body_bytes};
   auto text = Inflate(request.body, encoding, max_bytes, exchange.patience());
+  if (absl::IsUnimplemented(text.status())) {
+    return ProtocolError(
+        http::UnsupportedCoding(std::string(Message(text.status())), kContentCodings));
+  }
   if (!text.ok()) return ProtocolError(http::BodyProblem(text.status()));
   const auto owner = std::make_shared<const std::string>(*std::move(text));
   return Body{*owner, owner};

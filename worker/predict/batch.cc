@@ -11,6 +11,7 @@
 #include <iterator>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -159,6 +160,7 @@ struct Writer {
   bool normalized;
   std::string& json;
   const http::Problem& failed;
+  std::string_view base_path;
 
   // There was no memory even to say so.
   void operator()(std::monostate) const { (*this)(failed); }
@@ -167,9 +169,21 @@ struct Writer {
   }
   void operator()(const http::Problem& problem) const {
     fmt::format_to(std::back_inserter(json), R"({},"problem":{{{}}})", problem.status,
-                   Members(problem));
+                   Members(problem, base_path));
   }
 };
+
+// As http::ParseParameters; nothing is drawn.
+std::variant<http::PredictParameters, http::Problem> ReadParameters(
+    std::string_view query, std::span<const http::FormField> fields,
+    const Config::Predict& defaults) {
+  auto parameters = http::ParseParameters(query, fields, defaults);
+  const auto* wanted = std::get_if<http::PredictParameters>(&parameters);
+  if (wanted != nullptr && wanted->render.value_or(http::Output::kJson) != http::Output::kJson) {
+    return http::BadParameter("render", "a batch is answered in JSON");
+  }
+  return parameters;
+}
 
 }  // namespace
 
@@ -187,17 +201,19 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
   }
-  const auto parameters = http::ParseParameters(exchange.request.query, services.config.predict);
-  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
-  const auto& wanted = std::get<http::PredictParameters>(parameters);
-  if (wanted.render.value_or(http::Output::kJson) != http::Output::kJson) {
-    return exchange.Fail(http::BadParameter("render", "a batch is answered in JSON"));
-  }
+  // Before the body is read, which may cost more.
+  const auto in_query = ReadParameters(exchange.request.query, {}, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
   auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
   if (!reading.ok()) return exchange.Fail(http::HeavyProblem(reading.status()));
   const auto inputs = http::ReadPictures(exchange.request, services.config.limits.batch_images);
   *reading = HeavyStep();
   if (const auto* problem = std::get_if<http::Problem>(&inputs)) return exchange.Fail(*problem);
+  const auto& pictures = std::get<http::PictureInputs>(inputs);
+  const auto parameters =
+      ReadParameters(exchange.request.query, pictures.fields, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
+  const auto& wanted = std::get<http::PredictParameters>(parameters);
   // What would be wrong with every picture is wrong with the request.
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
@@ -205,7 +221,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
     return exchange.Fail(http::PlanProblem((*known)->plan.status(), model));
   }
 
-  Batch batch(exchange, services, model, wanted, std::get<http::PictureInputs>(inputs), *known);
+  Batch batch(exchange, services, model, wanted, pictures, *known);
   batch.Run();
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
@@ -213,7 +229,8 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
-    std::visit(Writer{wanted.normalized, json, batch.failed()}, batch.outcomes()[i]);
+    std::visit(Writer{wanted.normalized, json, batch.failed(), exchange.base_path},
+               batch.outcomes()[i]);
     json += '}';
   }
   fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",

@@ -201,15 +201,19 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
   }
-  const auto parameters = http::ParseParameters(exchange.request.query, services.config.predict);
-  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
-  const auto& wanted = std::get<http::PredictParameters>(parameters);
+  // Before the body is read, which may cost more.
+  const auto in_query = http::ParseParameters(exchange.request.query, {}, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
   http::PictureInputs inputs;
   auto reading = BeginStep(exchange.heavy, ReadingCost(exchange.request), exchange.patience());
   if (!reading.ok()) return exchange.Fail(http::HeavyProblem(reading.status()));
   const http::PictureInput picture = http::ReadPicture(exchange.request, inputs);
   *reading = HeavyStep();
   if (const auto* problem = std::get_if<http::Problem>(&picture)) return exchange.Fail(*problem);
+  const auto parameters =
+      http::ParseParameters(exchange.request.query, inputs.fields, services.config.predict);
+  if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
+  const auto& wanted = std::get<http::PredictParameters>(parameters);
 
   const std::vector<http::Output> outputs =
       wanted.render ? std::vector{*wanted.render}

@@ -21,6 +21,7 @@ from ultralytics.utils import LOGGER  # noqa: E402
 
 SOURCE = Path(os.environ["INFERPOOL_SOURCE_DIR"])
 sys.path.append(str(SOURCE / "tests/system"))
+import heads  # noqa: E402
 from harness import Instance  # noqa: E402
 
 SIDE, CLASSIFY_SIDE = 320, 224
@@ -44,6 +45,11 @@ EXPORTS = [
     ("yolo11_obb", "yolo11n-obb.yaml", {}),
     ("yolo11_classify", "yolo11n-cls.yaml", {}),
     ("yolo11_dynamic", "yolo11n.yaml", {"dynamic": True}),
+    ("yolo11_segment_dynamic", "yolo11n-seg.yaml", {"dynamic": True}),
+    ("yolo11_pose_dynamic", "yolo11n-pose.yaml", {"dynamic": True}),
+    ("yolo11_obb_dynamic", "yolo11n-obb.yaml", {"dynamic": True}),
+    ("yolo11_classify_dynamic", "yolo11n-cls.yaml", {"dynamic": True}),
+    ("yolov8_dynamic", "yolov8n.yaml", {"dynamic": True}),
     ("yolo11_nms", "yolo11n.yaml", {"nms": True}),
     ("yolo11_segment_nms", "yolo11n-seg.yaml", {"nms": True}),
     ("yolo11_pose_nms", "yolo11n-pose.yaml", {"nms": True}),
@@ -125,20 +131,26 @@ def letterboxed(picture, side):
     return cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=[114] * 3)
 
 
+def samples(side):
+    """The pictures as a net of this side takes them."""
+    shown = np.stack([letterboxed(picture, side) for picture in pictures().values()])
+    return shown[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
 def export(folder, config, options):
-    """The file, and the task."""
+    """The file, the task, and the net for `heads`."""
     torch.manual_seed(2)
     model = make(config)
     side = CLASSIFY_SIDE if model.task == "classify" else SIDE
-    shown = np.stack([letterboxed(picture, side) for picture in pictures().values()])
-    sample = torch.from_numpy(shown[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
+    sample = torch.from_numpy(samples(side))
     enliven(model.model, torch.cat([sample, sample.flip(3)]))
     made = Path(model.export(format="onnx", imgsz=side, simplify=False, opset=17, conf=CONFIDENCE,
                              iou=IOU, **options))
     path = folder / "1" / "model.onnx"
     path.parent.mkdir(parents=True)
     made.rename(path)
-    return path, ("rt_detr" if "rtdetr" in config else model.task)
+    task = "rt_detr" if "rtdetr" in config else model.task
+    return path, task, (heads.Net(model.model, ranked=task == "rt_detr"), side, options.get("dynamic", False))
 
 
 def theirs(model, picture):
@@ -259,11 +271,15 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ipint", dir="/tmp") as folder:
         repository = Path(folder) / "models"
         os.chdir(folder)  # the package leaves files where it stands
-        models = {}
+        models, nets = {}, {}
         for name, config, options in EXPORTS:
             if not named or name in named:
-                path, task = export(repository / name, config, options)
+                path, task, net = export(repository / name, config, options)
                 models[name] = load(path, task)
+                if "nms" not in options:  # torch's own answer is without
+                    nets[name] = net
+        fallen += heads.compare(repository, nets, samples)
+        compared += len(nets)
         instance = Instance({"workers": 1, "modelserver.repository": str(repository),
                              "decode.reduced": False})
         try:

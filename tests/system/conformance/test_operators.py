@@ -1,7 +1,7 @@
 """ONNX nets of one operator each, served over gRPC, against numpy.
 
-The server's heap is poisoned (glibc's MALLOC_PERTURB_), so that an output which no kernel writes
-would be seen, and not be zeros by chance.
+The server's memory is poisoned (MALLOC_PERTURB_, and shared/base/perturb.h for what malloc does not
+give out), so that an output which no kernel writes would be seen, and not be zeros by chance.
 """
 
 import os

@@ -51,12 +51,12 @@ class RouterTest : public testing::Test {
     return found;
   }
 
-  // A well-formed problem of this status and type, with the headers of every answer.
+  // A well-formed problem of this status and code, with the headers of every answer.
   static testing::AssertionResult IsProblem(const fcgi::Response& response, int status,
-                                            const std::string& type) {
+                                            const std::string& code) {
     const Json::Value json = ParseJson(response.body);
-    if (response.status == status && json["status"] == status &&
-        json["type"] == "urn:inferpool:" + type &&
+    if (response.status == status && json["status"] == status && json["code"] == code &&
+        json["type"] == "/docs/errors#" + code &&
         Header(response, "Content-Type") == "application/problem+json" &&
         json["request_id"] == Header(response, "X-Request-ID") &&
         !json["detail"].asString().empty() && !json["title"].asString().empty()) {

@@ -93,7 +93,8 @@ TEST(ConfigChangeTest, AKeyOfTheWorkersMayBeNginxsToo) {
            {"limits.body_mb", [](Config& c) { ++c.limits.body_mb; }},
            {"timeouts.request_s", [](Config& c) { ++c.timeouts.request_s; }},
            {"timeouts.start_s", [](Config& c) { ++c.timeouts.start_s; }},
-           {"timeouts.io_s", [](Config& c) { ++c.timeouts.io_s; }}}) {
+           {"timeouts.io_s", [](Config& c) { ++c.timeouts.io_s; }},
+           {"nginx.base_path", [](Config& c) { c.nginx.base_path = "/vision"; }}}) {
     Config after;
     change(after);
     const ConfigChange found = Compare(Config(), after);

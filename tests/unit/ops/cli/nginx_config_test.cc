@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "shared/base/processors.h"
 #include "shared/config/config.h"
 #include "tests/unit/ops/cli/nginx_reader.h"
 #include "worker/http/request_id.h"
@@ -71,6 +72,8 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
                   .ocsp_stapling = true,
                   .resolvers = {"10.0.0.53", "[::1]:5353"},
                   .trusted_proxies = {"10.0.0.0/8", "fd00::/8"},
+                  .proxy_protocol = false,
+                  .base_path = "/vision",
                   .rate_per_s = 123,
                   .burst = 456,
                   .key_rate_per_s = 12,
@@ -130,7 +133,9 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("http/server", "fastcgi_send_timeout"), "13s");
   const std::string read = reader.One("http/server", "fastcgi_read_timeout");
   EXPECT_GT(std::stoi(read), 41) << "the worker's own 504 comes first";
-  EXPECT_NE(text.find("https://$host:2443$request_uri"), std::string::npos);
+  EXPECT_NE(text.find("https://$host:2443/vision$target"), std::string::npos);
+  EXPECT_EQ(reader.One("http/server/location //location = /v1/limits", "set"),
+            "$edge_limits 123 456 56");
   EXPECT_NE(text.find("\"77 MB\""), std::string::npos);
 }
 
@@ -173,6 +178,13 @@ TEST(NginxConfigTest, ItsWorkersRunAsTheUserThatIsSetWhenRootStartsIt) {
   EXPECT_EQ(ThisHost(Example()).user, geteuid() == 0 ? "root root" : "");
 }
 
+TEST(NginxConfigTest, NginxStartsAWorkerPerProcessorThatItMayUse) {
+  NginxHost host = Host();
+  host.processors = 3;
+  EXPECT_TRUE(NginxConfig(Example(), host).find("worker_processes 3;") != std::string::npos);
+  EXPECT_EQ(ThisHost({}).processors, UsableProcessors());
+}
+
 TEST(NginxConfigTest, ThisHostHasDescriptors) {
   EXPECT_GE(ThisHost({}).descriptors, 256U);
 }
@@ -188,6 +200,63 @@ TEST(NginxConfigTest, OriginsAreEchoedAndEveryOtherOneIsNot) {
   EXPECT_EQ(reader.One(place, "http://localhost:3000"), "$http_origin");
   const auto headers = reader.All("http/server", "add_header");
   EXPECT_NE(std::ranges::find(headers, "Vary Origin always"), headers.end());
+}
+
+TEST(NginxConfigTest, AWildcardIsARegularExpression) {
+  Config config = Example();
+  config.cors.origins = {"https://*.example.org", "http://localhost:3000"};
+  const std::string text = NginxConfig(config, Host());
+  const Reader reader(text);
+  const std::string place = "http/map $http_origin $cors_origin";
+  EXPECT_EQ(reader.One(place, R"(~^https://([a-z0-9_-]+\.)+example\.org$)"), "$http_origin");
+  EXPECT_EQ(reader.One(place, "http://localhost:3000"), "$http_origin");
+}
+
+TEST(NginxConfigTest, HeadersOfOtherOriginsAreOursAndThoseThatAreSet) {
+  Config config = Example();
+  const auto allowed = [&] {
+    return Reader(NginxConfig(config, Host())).One("http/map $is_preflight $cors_headers", "1");
+  };
+  const std::string ours =
+      "Authorization, Content-Encoding, Content-Type, X-API-Key, X-Priority, X-Request-ID, "
+      "X-Timeout-Ms, traceparent, tracestate, Inference-Header-Content-Length";
+  EXPECT_EQ(allowed(), ours + ", baggage, sentry-trace, X-Requested-With, Cache-Control, Pragma");
+  config.cors.headers = {"X-Own"};
+  EXPECT_EQ(allowed(), ours + ", X-Own");
+  config.cors.headers = {};
+  EXPECT_EQ(allowed(), ours);
+}
+
+TEST(NginxConfigTest, WithTheProxyProtocolItSaysWhoTheClientIs) {
+  Config config = Example();
+  config.nginx.trusted_proxies = {"10.0.0.0/8"};
+  for (const bool on : {false, true}) {
+    config.nginx.proxy_protocol = on;
+    const std::string text =
+        NginxConfig(config, {.user = "", .has_ipv6 = true, .descriptors = 1'000});
+    const Reader reader(text);
+    for (const std::string& listen : reader.All("http/server", "listen")) {
+      EXPECT_EQ(listen.find(" proxy_protocol ") != std::string::npos, on) << listen;
+    }
+    EXPECT_EQ(reader.One("http", "real_ip_header"), on ? "proxy_protocol" : "X-Forwarded-For");
+    // Its peers need not know HTTP, so the client's own X-Forwarded-Proto may have come through.
+    EXPECT_EQ(reader.All("http/geo $realip_remote_addr $is_proxy", "10.0.0.0/8").size(),
+              on ? 0U : 1U);
+    EXPECT_EQ(reader.All("http/geo $is_ours", "10.0.0.0/8").size(), 1U);
+  }
+}
+
+TEST(NginxConfigTest, ABasePathIsWhereClientsFindUs) {
+  Config config = Example();
+  EXPECT_TRUE(Reader(NginxConfig(config, Host())).All("http/server", "rewrite").empty());
+  config.nginx.base_path = "/vision.2";
+  const std::string text = NginxConfig(config, Host());
+  const Reader reader(text);
+  EXPECT_EQ(reader.One("http/server", "rewrite"), R"(^/vision\.2(/.*)$ $1)");
+  EXPECT_EQ(reader.One("http/map $request_uri $target", R"(~^/vision\.2(?<below>/.*)$)"), "$below");
+  EXPECT_EQ(reader.One("http/server/location //location = /docs/", "return"), "308 /vision.2/docs");
+  EXPECT_EQ(reader.One("http/server/location //location = /openapi.json", "sub_filter"),
+            R"("url": "/" "url": "/vision.2")");
 }
 
 TEST(NginxConfigTest, AnyOriginIsAStarWhateverElseIsNamed) {
@@ -340,7 +409,9 @@ TEST(NginxConfigTest, TheLocationsOfTheWorkersKeepTheErrorsAndParametersOfTheSer
   };
   std::set<std::string> expected = codes("http/server");
   EXPECT_TRUE(expected.contains("504"));
-  EXPECT_EQ(expected.erase("308"), 1U) << "to HTTPS, before there is a location";
+  for (const char* code : {"308", "497"}) {
+    EXPECT_EQ(expected.erase(code), 1U) << "to HTTPS, before there is a location";
+  }
   EXPECT_EQ(codes("http/server/location /"), expected);
   EXPECT_TRUE(reader.All("http/server/location @again", "error_page").empty());
   EXPECT_TRUE(reader.All("http/server/location @unreachable", "error_page").empty());
@@ -414,7 +485,7 @@ TEST(NginxConfigTest, TheWorkerGetsWhatItReadsAndNothingElse) {
                 "HTTP_X_REQUEST_ID", "HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_X_API_KEY",
                 "HTTP_X_PRIORITY", "HTTP_X_TIMEOUT_MS", "HTTP_TRACEPARENT", "HTTP_TRACESTATE",
                 "HTTP_CONTENT_ENCODING", "HTTP_INFERENCE_HEADER_CONTENT_LENGTH",
-                "INFERPOOL_HANDED_OFF", "INFERPOOL_RETRY"}));
+                "HTTP_INFERPOOL_EDGE_LIMITS", "INFERPOOL_HANDED_OFF", "INFERPOOL_RETRY"}));
   EXPECT_EQ(reader.One("http/server", "fastcgi_pass_request_headers"), "off");
 }
 

@@ -80,9 +80,8 @@ TEST(NginxLimitsTest, TheRedirectNamesThePortThatClientsKnow) {
     const char* address;
   };
   for (const Case& c :
-       {Case{8443, 0, "https://$host:8443$request_uri"}, Case{443, 0, "https://$host$request_uri"},
-        Case{8443, 443, "https://$host$request_uri"},
-        Case{443, 9443, "https://$host:9443$request_uri"}}) {
+       {Case{8443, 0, "https://$host:8443$target"}, Case{443, 0, "https://$host$target"},
+        Case{8443, 443, "https://$host$target"}, Case{443, 9443, "https://$host:9443$target"}}) {
     Config config = Example();
     config.nginx.port = c.port;
     config.nginx.https_port = c.https_port;

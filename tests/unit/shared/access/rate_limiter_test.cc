@@ -81,6 +81,45 @@ TEST_F(RateMeterTest, WhoIsRefusedLearnsWhenToComeAgain) {
   EXPECT_TRUE(meter_.Admit(limit, kStart + milliseconds(2000)).allowed);
 }
 
+TEST_F(RateMeterTest, WhoIsLetThroughLearnsWhatIsLeft) {
+  const RateLimit limit{.per_s = 2, .burst = 4};
+  for (const int left : {3, 2, 1}) {
+    const auto let = meter_.Admit(limit, kStart);
+    EXPECT_TRUE(let.allowed);
+    EXPECT_EQ(let.retry_after, milliseconds(0));
+    EXPECT_EQ(let.remaining, left);
+    EXPECT_EQ(let.restored_in, milliseconds(500) * (4 - left));
+  }
+  const auto last = meter_.Admit(limit, kStart);
+  EXPECT_TRUE(last.allowed);
+  EXPECT_EQ(last.remaining, 0);
+  EXPECT_EQ(last.restored_in, milliseconds(500)) << "until there is one";
+  const auto refused = meter_.Admit(limit, kStart + milliseconds(100));
+  EXPECT_FALSE(refused.allowed);
+  EXPECT_EQ(refused.remaining, 0);
+  EXPECT_EQ(refused.restored_in, refused.retry_after);
+  EXPECT_EQ(refused.restored_in, milliseconds(400));
+  const auto later = meter_.Admit(limit, kStart + seconds(60));
+  EXPECT_EQ(later.remaining, 3);
+}
+
+TEST_F(RateMeterTest, ALookCountsNothing) {
+  const RateLimit limit{.per_s = 2, .burst = 4};
+  EXPECT_EQ(meter_.Look(limit, kStart).remaining, 4);
+  EXPECT_EQ(Allowed(limit, 3, seconds(0)), 3);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(meter_.Look(limit, kStart).allowed);
+    EXPECT_EQ(meter_.Look(limit, kStart).remaining, 1);
+  }
+  EXPECT_EQ(meter_.allowed(), 3U);
+  EXPECT_TRUE(meter_.Look({}, kStart).allowed);
+}
+
+TEST_F(RateMeterTest, WhatIsLeftIsNeverMoreThanABurst) {
+  EXPECT_EQ(meter_.Admit({.per_s = 1e6, .burst = 1'000'000}, kStart).remaining, 999'999);
+  EXPECT_EQ(meter_.Look({.per_s = 1e6, .burst = 1}, kStart + seconds(9)).remaining, 1);
+}
+
 TEST_F(RateMeterTest, AFasterLimitIsNotHeldBackByTheSlowerOneBefore) {
   EXPECT_EQ(Allowed({.per_s = 0.001, .burst = 10}, 20, seconds(0)), 10);
   const RateLimit faster{.per_s = 100, .burst = 1};

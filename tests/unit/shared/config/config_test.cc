@@ -35,6 +35,7 @@ ConfigOverrides Company(const ConfigKey& key) {
   if (key.name == "group") return {"user=somebody"};
   if (key.name == "nginx.certificate") return {"nginx.certificate_key=/k.pem"};
   if (key.name == "nginx.certificate_key") return {"nginx.certificate=/c.pem"};
+  if (key.name == "nginx.proxy_protocol") return {R"(nginx.trusted_proxies=["10.0.0.7"])"};
   if (key.name == "nginx.ocsp_stapling") return {R"(nginx.resolvers=["10.0.0.53"])"};
   return {};
 }
@@ -52,6 +53,7 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<BooleanKey>(key.kind)) return {{"true", "true"}, {"false", "false"}};
   if (const auto* text = std::get_if<TextKey>(&key.kind)) {
     if (key.name == "sidecar.address") return {{"\"10.0.0.1\"", "\"10.0.0.1\""}};
+    if (key.name == "nginx.base_path") return {{"\"/a/b\"", "\"/a/b\""}, {"\"\"", "\"\""}};
     if (key.name == "modelserver.listen") return {{"\"unix:/m\"", "\"unix:/m\""}};
     std::vector<std::pair<std::string, std::string>> good;
     for (const std::string_view word : text->words) {
@@ -68,7 +70,8 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
     return {{"{}", "{}"}, {R"({"a": {"family": "yolov8"}})", R"({"a": {"family": "yolov8"}})"}};
   }
   static const std::map<std::string_view, std::string> kLists = {
-      {"cors.origins", R"(["https://a.example", "*"])"},
+      {"cors.origins", R"(["https://a.example", "https://*.a.example", "*"])"},
+      {"cors.headers", R"(["baggage", "*"])"},
       {"nginx.resolvers", R"(["10.0.0.53", "[::1]:53"])"},
       {"nginx.trusted_proxies", R"(["10.0.0.7", "fd00::/8"])"},
       {"nginx.metrics_allow", R"(["10.0.0.7", "fd00::/8"])"},
@@ -136,7 +139,7 @@ TEST(ConfigTest, AnEmptyFileGivesTheDocumentedDefaults) {
   EXPECT_EQ(config.modelserver.repository, "/srv/pool/models");
   EXPECT_EQ(config.modelserver.listen, "unix:/srv/pool/run/modelserver.sock");
   EXPECT_EQ(config.limits.body_mb, 50);
-  EXPECT_EQ(config.limits.pixels, 50'000'000);
+  EXPECT_EQ(config.limits.pixels, 64'000'000);
   EXPECT_EQ(config.limits.queue_ms, 1'000);
   EXPECT_EQ(config.predict.confidence, 0.25);
   EXPECT_EQ(config.predict.iou, 0.45);

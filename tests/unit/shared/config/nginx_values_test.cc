@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,8 @@ TEST(NginxValuesTest, ServerNames) {
 TEST(NginxValuesTest, Origins) {
   ExpectTaken(IsOrigin, {"*", "https://example.org", "http://localhost:3000", "https://a-b.c:8443",
                          "http://127.0.0.1:1", "http://[::1]:8080", "https://[2001:db8::1]",
-                         "chrome-extension://abcdefghijklmnop"});
+                         "chrome-extension://abcdefghijklmnop", "https://*.example.org",
+                         "https://*.a-b.example.org:8443", "http://*.localhost:3000"});
   ExpectRefused(IsOrigin, {"",
                            "null",
                            "example.org",
@@ -37,6 +39,17 @@ TEST(NginxValuesTest, Origins) {
                            "https://A",
                            "HTTPS://a",
                            "https://*.a",
+                           "https://*.",
+                           "https://*",
+                           "https://*a.b",
+                           "https://**.a.b",
+                           "https://*.*.a.b",
+                           "https://a.*.b",
+                           "https://*..a.b",
+                           "https://*.192.0.2.1",
+                           "https://*.[::1]",
+                           "https://*.a.b:443",
+                           "https://*.a.b:*",
                            "https://a:0",
                            "https://a:443",
                            "http://a:80",
@@ -50,6 +63,46 @@ TEST(NginxValuesTest, Origins) {
                            "*.a",
                            "~https://a",
                            "https://" + std::string(254, 'a')});
+}
+
+TEST(NginxValuesTest, AWildcardStandsForTheSubdomainsAlone) {
+  EXPECT_TRUE(IsWildcard("https://*.example.org"));
+  EXPECT_FALSE(IsWildcard("*"));
+  EXPECT_FALSE(IsWildcard("https://example.org"));
+  const std::regex pattern(OriginPattern("https://*.example.org"));
+  for (const char* origin : {"https://a.example.org", "https://a-1.b_2.example.org",
+                             "https://x.y.z.example.org", "https://www.example.org"}) {
+    EXPECT_TRUE(std::regex_search(origin, pattern)) << origin;
+  }
+  for (const char* origin :
+       {"https://example.org", "https://evilexample.org", "http://a.example.org",
+        "https://a.example.org.evil.net", "https://a.example.org:8443", "https://.example.org",
+        "https://a..example.org", "https://a.examplexorg", "https://evil.net/.example.org",
+        "https://evil.net#.example.org", "https://u@a.example.org", "xhttps://a.example.org",
+        "https://A.example.org", "https://a.example.orgx", ""}) {
+    EXPECT_FALSE(std::regex_search(origin, pattern)) << origin;
+  }
+  const std::regex with_port(OriginPattern("http://*.localhost:3000"));
+  EXPECT_TRUE(std::regex_search("http://app.localhost:3000", with_port));
+  EXPECT_FALSE(std::regex_search("http://app.localhost", with_port));
+  EXPECT_FALSE(std::regex_search("http://app.localhost:30000", with_port));
+}
+
+TEST(NginxValuesTest, HeaderNames) {
+  ExpectTaken(IsHeaderName, {"*", "baggage", "X-Requested-With", "x_y", "b3"});
+  ExpectRefused(IsHeaderName, {"", "a b", "a,b", "a:", "a.b", "**", "x*", "\"", "$host", "a;b",
+                               "\xc3\xa4", std::string(65, 'a')});
+}
+
+TEST(NginxValuesTest, BasePaths) {
+  ExpectTaken(IsBasePath, {"", "/vision", "/apps/vision.2", "/a-b_C", "/vision/v1", "/v1x"});
+  ExpectRefused(
+      IsBasePath,
+      {"/",       "vision", "/vision/", "//vision",   "/a//b",     "/..",
+       "/a/../b", "/.",     "/v1",      "/v1/models", "/v2",       "/predict/a",
+       "/docs",   "/livez", "/readyz",  "/metrics",   "/a b",      "/a%20b",
+       "/a?b",    "/a;b",   "/$a",      "/\"",        "/\xc3\xa4", "/" + std::string(254, 'a')});
+  EXPECT_EQ(Escaped("/vision.2/a-b"), "/vision\\.2/a-b");
 }
 
 TEST(NginxValuesTest, Networks) {
@@ -98,11 +151,11 @@ TEST(NginxValuesTest, NothingCanBeAddedToNginxsConfiguration) {
       }
     }
   }
-  for (const std::string& bad : Texts{"\"", "'", ";", "{", "}", "$x", "\\"}) {
+  for (const std::string& bad : Texts{"\"", ";", "{", "}", "$x", "\\"}) {
     EXPECT_FALSE(IsPath("/a" + bad)) << bad;
     EXPECT_FALSE(IsPool("unix:/a" + bad)) << bad;
   }
-  EXPECT_TRUE(IsPath("/with space/#hash")) << "between quotes";
+  EXPECT_TRUE(IsPath("/with space/#hash/it's/100%41?/Z\u00fcrich")) << "between quotes";
 }
 
 }  // namespace

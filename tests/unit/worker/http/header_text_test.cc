@@ -26,5 +26,23 @@ TEST(HeaderTextTest, AParameterIsFoundByItsName) {
   EXPECT_EQ(HeaderParameter("a; name=\"open", "name"), std::nullopt);
 }
 
+TEST(HeaderTextTest, CodingsAreThoseThatDoSomething) {
+  for (const auto& [header, coding] : {std::pair("", ""),
+                                       {"identity", ""},
+                                       {" Identity ", ""},
+                                       {"gzip", "gzip"},
+                                       {"X-GZip", "gzip"},
+                                       {"x-gzip", "gzip"},
+                                       {"\tDEFLATE ", "deflate"},
+                                       {"identity, gzip", "gzip"},
+                                       {",gzip, ,", "gzip"},
+                                       {"gzip, x-gzip", "gzip, gzip"},
+                                       {"br,gzip", "br, gzip"},
+                                       {"x-deflate", "x-deflate"},
+                                       {",", ""}}) {
+    EXPECT_EQ(ContentCoding(header), coding) << header;
+  }
+}
+
 }  // namespace
 }  // namespace inferpool::http

@@ -39,7 +39,7 @@ class KeyRingTest : public testing::Test {
     const auto who = ring.Identify(request, now_, wall_now_);
     if (const auto* problem = std::get_if<Problem>(&who)) {
       EXPECT_EQ(problem->status, 401);
-      EXPECT_EQ(problem->type, "unauthorized");
+      EXPECT_EQ(problem->code, "unauthorized");
       return problem->detail;
     }
     return std::get<0>(who)->key.name;

@@ -1,5 +1,7 @@
 #include "worker/http/parameters.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -13,10 +15,12 @@
 namespace inferpool::http {
 namespace {
 
+using testing::HasSubstr;
+
 const Config::Predict kDefaults{.confidence = 0.25, .iou = 0.45, .max_detections = 300};
 
 PredictParameters Parsed(std::string_view query) {
-  const auto parsed = ParseParameters(query, kDefaults);
+  const auto parsed = ParseParameters(query, {}, kDefaults);
   if (const auto* problem = std::get_if<Problem>(&parsed)) {
     ADD_FAILURE() << query << ": " << problem->detail;
     return {};
@@ -27,10 +31,10 @@ PredictParameters Parsed(std::string_view query) {
 // A 400 for `parameter` whose detail says `part`.
 testing::AssertionResult Refuses(std::string_view query, const std::string& parameter,
                                  const std::string& part) {
-  const auto parsed = ParseParameters(query, kDefaults);
+  const auto parsed = ParseParameters(query, {}, kDefaults);
   const auto* problem = std::get_if<Problem>(&parsed);
   if (problem == nullptr) return testing::AssertionFailure() << query << " was taken";
-  if (problem->status == 400 && problem->type == "bad-parameter" &&
+  if (problem->status == 400 && problem->code == "bad-parameter" &&
       problem->parameter == parameter && problem->detail.find(part) != std::string::npos) {
     return testing::AssertionSuccess();
   }
@@ -121,14 +125,49 @@ TEST(ParametersTest, TheFirstProblemIsTold) {
   EXPECT_TRUE(Refuses("iou=7&confidence=9", "iou", "7"));
 }
 
+// What form fields make of a request besides its query: "iou 0.5", or the parameter that is
+// refused.
+std::string WithFields(std::string_view query, const std::vector<FormField>& fields) {
+  const auto parsed = ParseParameters(query, fields, kDefaults);
+  if (const auto* problem = std::get_if<Problem>(&parsed)) return problem->detail;
+  return "iou " + fmt::format("{}", std::get<PredictParameters>(parsed).iou);
+}
+
+TEST(ParametersTest, FieldsOfAFormAreReadAsTheQueryIs) {
+  EXPECT_EQ(WithFields("", {}), "iou 0.45");
+  EXPECT_EQ(WithFields("", {{"iou", "0.5"}}), "iou 0.5");
+  EXPECT_EQ(WithFields("confidence=0.1", {{"iou", "0.5"}, {"render", "png"}}), "iou 0.5");
+  EXPECT_THAT(WithFields("", {{"iou", "banana"}}), HasSubstr("iou is \"banana\", allowed is"));
+  EXPECT_THAT(WithFields("", {{"iou", ""}}), HasSubstr("allowed is"));
+  EXPECT_THAT(WithFields("", {{"conf", "0.5"}}), HasSubstr("conf is no parameter"));
+  EXPECT_THAT(WithFields("", {{"iou[]", "0.5"}}), HasSubstr("iou[] is no parameter"));
+}
+
+TEST(ParametersTest, ValuesOfAFormAreNotPercentEncoded) {
+  EXPECT_THAT(WithFields("", {{"iou", "0%2e5"}}), HasSubstr("0%2e5"));
+}
+
+TEST(ParametersTest, OneThatIsInTheQueryAndTheFormIsRefused) {
+  for (const char* value : {"0.5", "0.6"}) {
+    EXPECT_THAT(WithFields("iou=0.5", {{"iou", value}}), HasSubstr("iou is given twice"));
+  }
+  EXPECT_THAT(WithFields("", {{"iou", "0.5"}, {"iou", "0.5"}}), HasSubstr("iou is given twice"));
+}
+
+// A field may be as long as the whole body.
+TEST(ParametersTest, ARefusalShowsNoMoreThanTheBeginning) {
+  const std::string longest(1'000'000, 'x');
+  EXPECT_LT(WithFields("", {{"iou", longest}}).size(), 1'000U);
+}
+
 // The client must learn what is allowed even if its query is hostile.
 TEST(ParametersTest, ARefusalIsWholeInTheAnswerWhateverTheQueryHolds) {
   for (const char* query : {"a%00b=1", "%00=1", "a\xff=1", "%22%5C%0A=1", "%E2%82=1"}) {
-    const auto parsed = ParseParameters(query, kDefaults);
+    const auto parsed = ParseParameters(query, {}, kDefaults);
     const auto* problem = std::get_if<Problem>(&parsed);
     ASSERT_NE(problem, nullptr) << query;
     const Json::Value json =
-        test::ParseJson(Render(*problem, ProblemForm::kProblemJson, "id").body);
+        test::ParseJson(Render(*problem, ProblemForm::kProblemJson, "id", "").body);
     EXPECT_NE(json["detail"].asString().find("max_detections"), std::string::npos)
         << query << ": " << json["detail"];
   }

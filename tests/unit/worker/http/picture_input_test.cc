@@ -20,7 +20,7 @@ fcgi::Request Make(std::string type, std::string_view body) {
 // What one picture, or what is wrong, looks like: "picture ..." or "415 unsupported-media".
 std::string Shown(const PictureInput& input) {
   if (const auto* problem = std::get_if<Problem>(&input)) {
-    return std::to_string(problem->status) + " " + std::string(problem->type);
+    return std::to_string(problem->status) + " " + std::string(problem->code);
   }
   return "picture " + std::string(std::get<std::string_view>(input));
 }
@@ -64,7 +64,10 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
                            R"({"image":"data:image/png;base64,"})",
                            R"({"image":"data:image/png,hello"})",
                            R"({"image":"data:image/png;base64"})",
-                           R"({"image":"-_-_"})",
+                           R"({"image":"-_+/"})",
+                           R"({"image":"_w/="})",
+                           R"({"image":"-"})",
+                           R"({"image":"-_.-"})",
                            R"({"image":"a"})",
                            R"({"image":"aGVsbG8=!"})",
                            R"({"image":"aGVs=bG8"})",
@@ -77,6 +80,29 @@ TEST(PictureInputTest, AnotherJsonBodyIsRefused) {
     EXPECT_EQ(ReadJson(body), "400 bad-request") << body;
   }
   EXPECT_EQ(ReadJson(std::string(1'000'000, '[')), "400 bad-request");
+}
+
+TEST(PictureInputTest, TheAlphabetOfAddressesIsReadToo) {
+  for (const char* text :
+       {"-__-", "-__-\\n", "+//+", "data:image/png;base64,-__-", "data:;base64,%2B//+"}) {
+    EXPECT_EQ(ReadJson(std::string(R"({"image":")") + text + "\"}"), "picture \xfb\xff\xfe")
+        << text;
+  }
+  for (const char* text : {"_w==", "_w", "/w==", "/w"}) {
+    EXPECT_EQ(ReadJson(std::string(R"({"image":")") + text + "\"}"), "picture \xff") << text;
+  }
+}
+
+TEST(PictureInputTest, TheRefusalOfACodingSaysWhatWouldDo) {
+  fcgi::Request request = Make("image/jpeg", "x");
+  request.headers = {{"content-encoding", "gzip"}};
+  PictureInputs inputs;
+  const PictureInput input = ReadPicture(request, inputs);
+  ASSERT_TRUE(std::holds_alternative<Problem>(input));
+  EXPECT_EQ(std::get<Problem>(input).accept_encoding, "identity");
+  const PictureInput other = ReadPicture(Make("text/plain", "x"), inputs);
+  ASSERT_TRUE(std::holds_alternative<Problem>(other));
+  EXPECT_EQ(std::get<Problem>(other).accept_encoding, "");
 }
 
 TEST(PictureInputTest, WhatIsNoTextIsToldSo) {
@@ -122,6 +148,10 @@ std::string Form(int pictures) {
             std::to_string(i) + "\r\n";
   }
   return form + "--B--\r\n";
+}
+
+std::string FieldOf(const std::string& disposition, const std::string& content) {
+  return "--B\r\nContent-Disposition: form-data; " + disposition + "\r\n\r\n" + content + "\r\n";
 }
 
 std::string List(int pictures) {
@@ -190,6 +220,113 @@ TEST(PictureInputTest, ABatchIsBoundedAndNotEmpty) {
     ASSERT_NE(problem, nullptr) << shown;
     EXPECT_EQ(Shown(*problem), shown);
   }
+}
+
+std::string DetailOf(const PictureInput& input) {
+  const auto* problem = std::get_if<Problem>(&input);
+  return problem == nullptr ? Shown(input) : problem->detail;
+}
+
+std::string DetailOfForm(const std::string& fields) {
+  const std::string form = fields + "--B--\r\n";
+  PictureInputs inputs;
+  return DetailOf(ReadPicture(Make(kFormType, form), inputs));
+}
+
+TEST(PictureInputTest, AFormsOtherFieldsAreGiven) {
+  const std::string form = FieldOf("name=confidence", "0.9") +
+                           FieldOf("name=image; filename=a.png", "P") + FieldOf("name=x", "") +
+                           FieldOf("name=_charset_", "utf-8") + "--B--\r\n";
+  PictureInputs inputs;
+  EXPECT_EQ(Shown(ReadPicture(Make(kFormType, form), inputs)), "picture P");
+  ASSERT_EQ(inputs.fields.size(), 2U);
+  EXPECT_EQ(inputs.fields[0].name, "confidence");
+  EXPECT_EQ(inputs.fields[0].value, "0.9");
+  EXPECT_EQ(inputs.fields[1].name, "x");
+
+  const std::string batch = FieldOf("name=iou", "0.9") + Form(1);
+  const auto read = ReadPictures(Make(kFormType, batch), 10);
+  const auto* pictures = std::get_if<PictureInputs>(&read);
+  ASSERT_NE(pictures, nullptr);
+  ASSERT_EQ(pictures->fields.size(), 1U);
+  EXPECT_EQ(pictures->fields[0].value, "0.9");
+}
+
+TEST(PictureInputTest, AFieldThatIsJsonIsAText) {
+  for (const auto& [json, value] : {std::pair(R"("pixel")", "pixel"),
+                                    {"0.5", "0.5"},
+                                    {R"("\u0070ng")", "png"},
+                                    {R"({"iou":1})", R"({"iou":1})"},
+                                    {"\"cut", "\"cut"},
+                                    {"", ""}}) {
+    const std::string form =
+        "--B\r\nContent-Disposition: form-data; name=v\r\n"
+        "Content-Type: application/json\r\n\r\n" +
+        std::string(json) + "\r\n" + FieldOf("name=image", "P") + "--B--\r\n";
+    PictureInputs inputs;
+    EXPECT_EQ(Shown(ReadPicture(Make(kFormType, form), inputs)), "picture P");
+    ASSERT_EQ(inputs.fields.size(), 1U);
+    EXPECT_EQ(inputs.fields[0].value, value);
+  }
+}
+
+TEST(PictureInputTest, PicturesMayBeNamedAsListsAre) {
+  const std::string form = FieldOf("name=\"images[]\"", "a") + FieldOf("name=images[0]", "b") +
+                           FieldOf("name=images%5B12%5D", "c") + FieldOf("name=images", "d") +
+                           "--B--\r\n";
+  const auto read = ReadPictures(Make(kFormType, form), 10);
+  const auto* inputs = std::get_if<PictureInputs>(&read);
+  ASSERT_NE(inputs, nullptr);
+  ASSERT_EQ(inputs->pictures.size(), 4U);
+  EXPECT_EQ(Shown(inputs->pictures[0]), "picture a");
+  EXPECT_EQ(Shown(inputs->pictures[3]), "picture d");
+  EXPECT_EQ(DetailOfForm(FieldOf("name=\"image[]\"", "P")), "picture P");
+  EXPECT_EQ(DetailOfForm(FieldOf("name=\"image[0]\"", "P")), "picture P");
+  for (const char* other : {"image[a]", "image[", "image]", "image[]x", "images", "image.0"}) {
+    EXPECT_EQ(DetailOfForm(FieldOf(std::string("name=\"") + other + "\"", "P")),
+              std::string("the form has no field \"image\"; those that it has: \"") + other + "\"");
+  }
+}
+
+TEST(PictureInputTest, AMissingFieldNamesThoseThatCame) {
+  EXPECT_EQ(DetailOfForm(""), "the form has no field \"image\"; those that it has: none");
+  EXPECT_EQ(
+      DetailOfForm(FieldOf("name=file", "x") + FieldOf("name=file", "x") + FieldOf("x=y", "")),
+      "the form has no field \"image\"; those that it has: \"file\", one without a name");
+  std::string many;
+  for (int i = 0; i < 100; ++i) {
+    many += FieldOf("name=" + std::to_string(i) + std::string(1'000, 'x'), "");
+  }
+  const std::string detail = DetailOfForm(many);
+  EXPECT_LT(detail.size(), 500U);
+  EXPECT_TRUE(detail.ends_with(", others")) << detail;
+}
+
+TEST(PictureInputTest, FileInputsInWhichNothingWasChosenAreLeftOut) {
+  const std::string none = FieldOf("name=\"image\"; filename=\"\"", "");
+  EXPECT_EQ(DetailOfForm(none), "the request has no image: no file is chosen for \"image\"");
+  EXPECT_EQ(DetailOfForm(none + FieldOf("name=image; filename=a.png", "P")), "picture P");
+  EXPECT_EQ(DetailOfForm(FieldOf("name=image; filename=a.png", "")),
+            "the request has no image: the picture is empty");
+  const std::string form = FieldOf("name=\"images\"; filename=\"\"", "") + Form(2);
+  const auto read = ReadPictures(Make(kFormType, form), 2);
+  const auto* inputs = std::get_if<PictureInputs>(&read);
+  ASSERT_NE(inputs, nullptr);
+  EXPECT_EQ(inputs->pictures.size(), 2U);
+}
+
+TEST(PictureInputTest, APartThatNobodyCanTellIsRefused) {
+  EXPECT_EQ(DetailOfForm(FieldOf("name=image", "P") + "--B\r\n\r\nnobody\r\n"),
+            "a part of the form has no name");
+  EXPECT_EQ(DetailOfForm(FieldOf("name=image", "P") + FieldOf("name=image", "P")),
+            "the form has more than one field \"image\"");
+}
+
+TEST(PictureInputTest, AnEncodedPartIsUnsupported) {
+  const std::string form =
+      "--B\r\nContent-Disposition: form-data; name=image\r\n"
+      "Content-Transfer-Encoding: base64\r\n\r\nQQ==\r\n--B--\r\n";
+  EXPECT_EQ(ReadOne(Make(kFormType, form)), "415 unsupported-media");
 }
 
 }  // namespace

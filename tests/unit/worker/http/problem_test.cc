@@ -23,13 +23,13 @@ std::string Header(const fcgi::Response& response, const std::string& name) {
 }
 
 fcgi::Response Render(const Problem& problem, std::string_view request_id) {
-  return http::Render(problem, ProblemForm::kProblemJson, request_id);
+  return http::Render(problem, ProblemForm::kProblemJson, request_id, "");
 }
 
-// One of each kind, with the type and status that it must have.
+// One of each kind, with the code and status that it must have.
 struct Kind {
   Problem problem;
-  std::string type;
+  std::string code;
   int status;
 };
 
@@ -40,6 +40,7 @@ std::vector<Kind> EveryKind() {
       {BadParameter("iou", "why"), "bad-parameter", 400},
       {BadRequest("why"), "bad-request", 400},
       {UnsupportedMedia("why"), "unsupported-media", 415},
+      {UnsupportedCoding("why", "gzip"), "unsupported-media", 415},
       {Internal("why"), "internal", 500},
       {Overloaded("why"), "overloaded", 503},
       {Unauthorized("why"), "unauthorized", 401},
@@ -73,41 +74,50 @@ std::vector<Kind> EveryKind() {
   };
 }
 
-TEST(ProblemTest, EachKindHasItsTypeAndStatus) {
+TEST(ProblemTest, EachKindHasItsCodeAndStatus) {
   for (const Kind& kind : EveryKind()) {
-    EXPECT_EQ(kind.problem.type, kind.type);
-    EXPECT_EQ(kind.problem.status, kind.status) << kind.type;
-    EXPECT_FALSE(kind.problem.detail.empty()) << kind.type;
+    EXPECT_EQ(kind.problem.code, kind.code);
+    EXPECT_EQ(kind.problem.status, kind.status) << kind.code;
+    EXPECT_FALSE(kind.problem.detail.empty()) << kind.code;
   }
 }
 
 TEST(ProblemTest, EachKindIsRenderedAsTheStandardAsks) {
   for (const Kind& kind : EveryKind()) {
-    SCOPED_TRACE(kind.type);
+    SCOPED_TRACE(kind.code);
     const fcgi::Response response = Render(kind.problem, "the-id");
     EXPECT_EQ(response.status, kind.status);
     EXPECT_EQ(Header(response, "Content-Type"), "application/problem+json");
     const Json::Value json = ParseJson(response.body);
-    EXPECT_EQ(json["type"], "urn:inferpool:" + kind.type);
+    EXPECT_EQ(json["code"], kind.code);
+    EXPECT_EQ(json["type"], "/docs/errors#" + kind.code);
     EXPECT_EQ(json["status"], kind.status);
-    EXPECT_EQ(json["title"].asString(), Title(kind.type));
+    EXPECT_EQ(json["title"].asString(), Title(kind.code));
     EXPECT_EQ(json["detail"].asString(), kind.problem.detail);
     EXPECT_EQ(json["request_id"], "the-id");
     EXPECT_EQ(Header(response, "Retry-After") != "(none)",
               kind.status == 503 || kind.status == 429);
     EXPECT_EQ(Header(response, "WWW-Authenticate"), kind.status == 401 ? "Bearer" : "(none)");
     EXPECT_EQ(Header(response, "Allow") != "(none)", kind.status == 405);
-    EXPECT_EQ(json.isMember("parameter"), kind.type == "bad-parameter");
+    EXPECT_EQ(json.isMember("parameter"), kind.code == "bad-parameter");
   }
 }
 
-TEST(ProblemTest, EveryTypeHasATitleOfItsOwn) {
+TEST(ProblemTest, TheTypeLeadsToThePageBehindThePrefix) {
+  const fcgi::Response response =
+      http::Render(Quarantined(), ProblemForm::kProblemJson, "", "/vision/\"");
+  const Json::Value json = ParseJson(response.body);
+  EXPECT_EQ(json["type"], "/vision/\"/docs/errors#quarantined");
+  EXPECT_EQ(json["code"], "quarantined");
+}
+
+TEST(ProblemTest, EveryCodeHasATitleOfItsOwn) {
   std::map<std::string, std::string_view> titles;
   std::set<std::string_view> seen;
-  for (const Kind& kind : EveryKind()) titles[kind.type] = Title(kind.type);
-  for (const auto& [type, title] : titles) {
-    EXPECT_FALSE(title.empty()) << type;
-    EXPECT_TRUE(seen.insert(title).second) << type;
+  for (const Kind& kind : EveryKind()) titles[kind.code] = Title(kind.code);
+  for (const auto& [code, title] : titles) {
+    EXPECT_FALSE(title.empty()) << code;
+    EXPECT_TRUE(seen.insert(title).second) << code;
   }
 }
 
@@ -153,7 +163,8 @@ TEST(ProblemTest, WhatIsNoUtf8IsReplaced) {
 
 TEST(ProblemTest, ClientsOfKserveFindTheDetailAsError) {
   const Problem problem = BadParameter("iou", "\"why\"");
-  const Json::Value json = ParseJson(http::Render(problem, ProblemForm::kKserve, "the-id").body);
+  const Json::Value json =
+      ParseJson(http::Render(problem, ProblemForm::kKserve, "the-id", "").body);
   EXPECT_EQ(json["error"], "\"why\"");
   Json::Value rest = json;
   rest.removeMember("error");
@@ -162,14 +173,14 @@ TEST(ProblemTest, ClientsOfKserveFindTheDetailAsError) {
 
 TEST(ProblemTest, AnErrorOfTheProtocolIsItsTextOnly) {
   for (const ProblemForm form : {ProblemForm::kKserve, ProblemForm::kProblemJson}) {
-    const fcgi::Response response = http::Render(ProtocolError(503, "\xff\""), form, "the-id");
+    const fcgi::Response response = http::Render(ProtocolError(503, "\xff\""), form, "the-id", "");
     EXPECT_EQ(response.status, 503);
     EXPECT_EQ(response.body, R"({"error":"\ufffd\""})");
     EXPECT_EQ(Header(response, "Content-Type"), "application/json");
     EXPECT_EQ(Header(response, "Retry-After"), "1");
   }
   const fcgi::Response response =
-      http::Render(ProtocolError(MethodNotAllowed("PUT", "POST")), ProblemForm::kKserve, "");
+      http::Render(ProtocolError(MethodNotAllowed("PUT", "POST")), ProblemForm::kKserve, "", "");
   EXPECT_EQ(response.status, 405);
   EXPECT_EQ(Header(response, "Allow"), "POST");
   EXPECT_EQ(response.body, R"({"error":"PUT is not allowed here, POST is"})");

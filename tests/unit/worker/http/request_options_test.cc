@@ -53,7 +53,7 @@ TEST(RequestOptionsTest, ABadHeaderIsNamed) {
     ASSERT_TRUE(std::holds_alternative<Problem>(options)) << value;
     const auto& problem = std::get<Problem>(options);
     EXPECT_EQ(problem.status, 400);
-    EXPECT_EQ(problem.type, "bad-parameter");
+    EXPECT_EQ(problem.code, "bad-parameter");
     EXPECT_EQ(problem.parameter, name);
   }
 }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -193,9 +194,16 @@ TEST_F(HandlerTest, TheBodysStatusHasItsHttpStatus) {
     EXPECT_THAT(response.body, HasSubstr(std::string(Message(status))));
   }
   fcgi::Request request = Make("POST", "/v2/models/m/infer", "not packed");
-  for (const auto& [encoding, code] : {std::pair("br", 415), {"gzip", 400}, {"DEFLATE", 400}}) {
+  for (const auto& [encoding, code] : {std::pair("br", 415),
+                                       {"gzip, gzip", 415},
+                                       {"gzip", 400},
+                                       {"X-Gzip", 400},
+                                       {"DEFLATE", 400}}) {
     request.headers = {{"content-encoding", encoding}};
-    EXPECT_EQ(Serve(request).status, code) << encoding;
+    const fcgi::Response response = Serve(request);
+    EXPECT_EQ(response.status, code) << encoding;
+    const std::pair<std::string, std::string> accepted("Accept-Encoding", "gzip, deflate");
+    EXPECT_EQ(std::ranges::count(response.headers, accepted), code == 415 ? 1 : 0) << encoding;
   }
 }
 

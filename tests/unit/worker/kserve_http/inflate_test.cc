@@ -42,6 +42,65 @@ TEST(InflateTest, WhatWasPackedIsUnpacked) {
   }
 }
 
+// RFC 1952, section 2.2.
+TEST(InflateTest, SeveralGzipMembersAreOneBody) {
+  std::string text;
+  std::string packed;
+  for (const std::size_t bytes : {0, 1, 300'000, 0, 0, 700'000, 5}) {
+    text += Varied(bytes);
+    packed += Gzip(Varied(bytes));
+  }
+  EXPECT_EQ(*Inflate(packed, "gzip", text.size()), text);
+  EXPECT_EQ(InflatedBytes(packed, "gzip", 10'000'000), text.size());
+  EXPECT_TRUE(absl::IsOutOfRange(Inflate(packed, "gzip", text.size() - 1).status()));
+  for (const std::string& end : {std::string("x"), std::string(8, '\0'), packed.substr(0, 12),
+                                 packed.substr(0, 19), Deflate("x"), std::string("\x1f")}) {
+    EXPECT_TRUE(absl::IsDataLoss(Inflate(packed + end, "gzip", 10'000'000).status()));
+  }
+  EXPECT_TRUE(
+      absl::IsDataLoss(Inflate(Deflate("x") + Deflate("y"), "deflate", 10'000'000).status()))
+      << "of deflate there is one";
+}
+
+TEST(InflateTest, ManySmallMembersTakeNoTime) {
+  std::string packed;
+  for (int i = 0; i < 200'000; ++i) packed += Gzip(std::string(i % 2, 'x'));
+  const Patience patience{.deadline = Deadline::After(std::chrono::seconds(5))};
+  EXPECT_EQ(*Inflate(packed, "gzip", 1'000'000, patience), std::string(100'000, 'x'));
+}
+
+// Each trailer of each member may lie; what was counted is never exceeded.
+TEST(InflateTest, OfMembersWhoseTrailersLieNoMoreAreUnpacked) {
+  const std::string large = Gzip(std::string(1'000'000, 'x'));
+  for (const bool first : {true, false}) {
+    std::string lying = large;
+    lying.replace(lying.size() - 4, 4, std::string("\x10\0\0\0", 4));
+    const std::string packed = first ? lying + large : large + lying;
+    EXPECT_EQ(InflatedBytes(packed, "gzip", 50'000'000), 1'000'016U);
+    EXPECT_TRUE(absl::IsDataLoss(Inflate(packed, "gzip", 50'000'000).status()));
+  }
+}
+
+// The bytes of a header may lie in the data, which then promise too much, and are unpacked as ever.
+TEST(InflateTest, WhatOnlyLooksLikeAMemberIsData) {
+  const std::string text = std::string(2'000, '\xff') + Gzip("inner") + std::string(2'000, '\xff');
+  std::string packed = Compress(text, MAX_WBITS + 16);
+  EXPECT_EQ(*Inflate(packed, "gzip", text.size()), text);
+  // Stored, not packed: the inner header stands there as it is.
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, 0, Z_DEFLATED, MAX_WBITS + 16, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  packed.resize(deflateBound(&stream, text.size()) + 100);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  EXPECT_EQ(*Inflate(packed, "gzip", 5'000), text);
+  EXPECT_EQ(InflatedBytes(packed, "gzip", 5'000), 5'000U);
+}
+
 TEST(InflateTest, ABombEndsAtTheLimit) {
   const std::string bomb = Gzip(std::string(100'000'000, '\0'));
   EXPECT_LT(bomb.size(), 200'000U);

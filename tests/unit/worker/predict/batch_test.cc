@@ -124,7 +124,7 @@ TEST_F(BatchTest, AQuarantinedPictureSpoilsNoOther) {
   const Json::Value json = ParseJson(Ask(Batch({picture_, poison})).body);
   EXPECT_EQ(json["results"][0]["status"], 200);
   EXPECT_EQ(json["results"][1]["status"], 422);
-  EXPECT_EQ(json["results"][1]["problem"]["type"], "urn:inferpool:quarantined");
+  EXPECT_EQ(json["results"][1]["problem"]["code"], "quarantined");
 }
 
 TEST_F(BatchTest, WhatIsWrongWithTheRequestIsItsAnswer) {
