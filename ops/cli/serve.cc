@@ -32,6 +32,7 @@
 #include "shared/base/listen.h"
 #include "shared/base/log.h"
 #include "shared/board/scoreboard.h"
+#include "worker/model_settings.h"
 
 namespace inferpool::ops {
 namespace {
@@ -145,6 +146,10 @@ absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, cons
 
 // That the processes of this configuration could use its files.
 absl::Status CheckFiles(const std::optional<fcgi::Identity>& identity, const Config& config) {
+  if (const auto problems = worker::CheckModels(config); !problems.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}", problems.front().key, problems.front().message));
+  }
   RETURN_IF_ERROR(CheckModelFiles(config));
   RETURN_IF_ERROR(CheckKeysFile(config));
   return CheckKeysAreFor(identity, config);

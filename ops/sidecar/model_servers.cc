@@ -32,10 +32,17 @@ std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
   return once;
 }
 
+std::vector<std::string> NamesOf(const Config::Models& models) {
+  std::vector<std::string> names;
+  for (const auto& [name, model] : models) names.push_back(name);
+  return names;
+}
+
 }  // namespace
 
 ModelServers::ModelServers(const Config& config)
-    : client_(EachOnce(config.backend.targets), config.backend.message_mb),
+    : client_(EachOnce(config.backend.targets), config.backend.message_mb,
+              {.models = NamesOf(config.models), .always_watch = true}),
       must_share_(config.backend.transport == "shm") {
   for (std::size_t i = 0; i < client_.targets(); ++i) {
     servers_.push_back({.shown = {client_.State(i).name, false, "not asked yet"}});
@@ -58,7 +65,14 @@ void ModelServers::AwaitFirst() {
 std::vector<ModelServer> ModelServers::Latest() const {
   const MutexLock lock(mutex_);
   std::vector<ModelServer> latest;
-  for (const Watched& server : servers_) latest.push_back(server.shown);
+  for (const Watched& server : servers_) {
+    const std::size_t index = latest.size();
+    latest.push_back(server.shown);
+    if (!server.shown.ready) continue;  // what it had it has no longer, or nobody can have it
+    for (auto& model : client_.directory().ReadyOn(index)) {
+      latest.back().models.push_back(std::move(model.name));
+    }
+  }
   return latest;
 }
 
@@ -66,7 +80,8 @@ void ModelServers::Run(const std::stop_token& stop) {
   const std::size_t servers = client_.targets();
   std::vector<backend::ReadinessChecks::Stub*> stubs;
   for (std::size_t i = 0; i < servers; ++i) stubs.push_back(&client_.stub(i));
-  backend::ReadinessChecks checks(stubs);
+  backend::ReadinessChecks checks(
+      stubs, [this](std::size_t server) { return client_.directory().SignsOf(server); });
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < servers; ++i) {
       if (!checks.IsOut(i)) checks.Ask(i, Deadline::After(kPatience));
