@@ -59,7 +59,7 @@ RULES = {
     "modelserver/service": ["modelserver/config", "modelserver/engines", "modelserver/execution",
                             "modelserver/onnxruntime/library.h", "modelserver/repository", "modelserver/rpc", "proto", "shared/monitor",
                             "shared/base"],
-    "ops/sidecar": ["worker/backend/rpc", "shared/board", "shared/config", "shared/monitor",
+    "ops/sidecar": ["worker/backend/rpc", "worker/backend/shm", "shared/board", "shared/config", "shared/monitor",
                     "shared/base"],
     "ops/cli": ["ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],

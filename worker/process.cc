@@ -1,5 +1,6 @@
 #include "worker/process.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <chrono>
@@ -49,7 +50,7 @@ void DecodeOnce() {
 // Connects the channel. A successor has to reach the model server, because the worker that it
 // replaces may well reach it; it tries until the master's patience ends. Any other worker is better
 // there, to say that the model server is away, than not. False: the master asks us to leave.
-bool Connect(const backend::Client& client, bool successor) {
+bool Connect(const backend::Client& client, bool successor, ProcessRow& row) {
   constexpr auto kAttempt = std::chrono::milliseconds(500);
   constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000'000};
   const Deadline patience = Deadline::After(kAttempt);
@@ -59,6 +60,7 @@ bool Connect(const backend::Client& client, bool successor) {
   while (true) {
     const absl::Status ready = client.ServerReady(Deadline::After(kAttempt));
     if (ready.ok()) return true;
+    row.not_ready.Store(NotReadyText(fmt::format("no model server is ready: {}", Message(ready))));
     if (!successor && patience.Expired(Clock::now())) {
       log::Warning("serving without a model server", {{"reason", Message(ready)}});
       return true;
@@ -86,6 +88,7 @@ backend::InferenceOptions InferenceOptionsOf(const Config& config) {
 
 int RunWorker(const WorkerStart& start) {
   const Config& config = start.config;
+  ProcessRow& row = start.scoreboard.slot(start.slot).process;
   const HeavyWork heavy(start.scoreboard,
                         {.memory_bytes = static_cast<std::uint64_t>(config.limits.memory_mb) << 20,
                          .processors = 0,
@@ -111,7 +114,10 @@ int RunWorker(const WorkerStart& start) {
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());
     // The worker that it would replace may well know keys.
-    if (start.successor && !keys->has_keys()) return EXIT_FAILURE;
+    if (start.successor && !keys->has_keys()) {
+      row.not_ready.Store(NotReadyText(fmt::format("auth.keys_file: {}", keys->file_problem())));
+      return EXIT_FAILURE;
+    }
   }
   const std::string cache_folder = config.state + "/children/cache";
   const auto cache_entries = static_cast<std::size_t>(config.cache.entries);
@@ -121,7 +127,7 @@ int RunWorker(const WorkerStart& start) {
                   config, context.slot.cache);
   }
   predict::ResponseCache::Sweep(cache_folder, cache_entries);
-  if (!Connect(client, start.successor)) return EXIT_SUCCESS;
+  if (!Connect(client, start.successor, row)) return EXIT_SUCCESS;
   backend::Catalog catalog(client);
   backend::InferenceClient inference(client, InferenceOptionsOf(config));
   predict::SpareThreads spare_threads(config.threads);

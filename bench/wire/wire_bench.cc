@@ -377,8 +377,8 @@ int Measure(const std::filesystem::path& own, const Options& options) {
   // Before gRPC is used here, as it does not survive a fork.
   const Child hello({own.string(), "--serve-hello", hello_address});
   const Child modelserver({(own.parent_path() / "modelserver").string(), "--repository",
-                           (folder / "models").string(), "--listen", address, "--log-level",
-                           "error"});
+                           (folder / "models").string(), "--listen", address,
+                           "--allow-client-shm=true", "--log-level", "error"});
   std::this_thread::sleep_for(std::chrono::seconds(1));  // the models load
 
   std::vector<Case> cases = CallCases(hello, modelserver, hello_address, address);

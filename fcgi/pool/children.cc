@@ -36,6 +36,10 @@ bool Children::AnyWorkerReady() const {
   });
 }
 
+std::string Children::NotReadyReason(Supervisor::Process process) const {
+  return std::string(RowOf(process).not_ready.Load().value_or(NotReadyText()).view());
+}
+
 void Children::ClearRow(Supervisor::Process process) const {
   if (process.role == kWorkerRole) {
     board_.Vacate(process.place);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "fcgi/pool/supervisor.h"
 #include "fcgi/pool/worker_check.h"
@@ -46,6 +47,8 @@ class Children {
   ProcessRow& RowOf(Supervisor::Process process) const {
     return board_.process(process.role, process.place);
   }
+  // What the process has said why it is not ready; empty when it has said nothing.
+  std::string NotReadyReason(Supervisor::Process process) const;
   // The row of a process that has ended.
   void ClearRow(Supervisor::Process process) const;
 

@@ -1,15 +1,29 @@
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "fcgi/pool/crash_report.h"
 #include "fcgi/pool/master_process.h"
 #include "shared/base/log.h"
 
 namespace inferpool::fcgi {
+namespace {
+
+std::string HowItEnded(int wait_status) {
+  if (!WIFSIGNALED(wait_status)) {
+    return fmt::format("exit status {}; the log says more", WEXITSTATUS(wait_status));
+  }
+  const int signal = WTERMSIG(wait_status);
+  return fmt::format("signal {} ({}); the log says more", signal,
+                     strsignal(signal));  // NOLINT(concurrency-mt-unsafe): one thread
+}
+
+}  // namespace
 
 const Config& Master::ConfigOf(std::uint32_t generation) const {
   const auto config = configs_.find(generation);
@@ -39,7 +53,8 @@ void Master::Perform(const Supervisor::Action& action) {
     default:
       log::Warning(running->ready ? "child did not leave in time, killed"
                                   : "child did not get ready in time, killed",
-                   {{"child", TitleOf(action.process)}});
+                   {{"child", TitleOf(action.process)},
+                    {"reason", running->ready ? "" : children_.NotReadyReason(action.process)}});
       Signal(*running, SIGKILL);
       break;
   }
@@ -120,12 +135,14 @@ void Master::Ended(pid_t pid, Running& running, int status) {
   NoteReady(running);
   const bool planned = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS &&
                        (running.process.role == kWorkerRole || running.leaving);
+  const std::string reason = running.ready ? "" : children_.NotReadyReason(running.process);
+  if (!planned && !running.ready) start_failure_ = reason.empty() ? HowItEnded(status) : reason;
   if (!planned && !stopping_) {
-    log::Error("child ended unexpectedly",
-               {{"child", TitleOf(running.process)},
-                {"child_pid", pid},
-                {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
-                {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
+    log::Error("child ended unexpectedly", {{"child", TitleOf(running.process)},
+                                            {"child_pid", pid},
+                                            {"exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0},
+                                            {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0},
+                                            {"reason", reason}});
   }
   if (running.process.role == kWorkerRole) {
     if (!planned) {

@@ -81,6 +81,8 @@ class Master {
   Json::Value Reload();
   Json::Value Apply(std::string_view what, const Config& config, bool scaled);
   void RenewQuotas(const ConfigChange& change);
+  // Of a process for which its generation is given up: one that is too slow, or has just ended.
+  std::string WhyNotReady(Supervisor::Process process);
   void GiveUp(const Supervisor::Action& action);
   Json::Value Scale(int workers);
   Json::Value Answer(const Json::Value& request);
@@ -109,6 +111,7 @@ class Master {
   ReloadLog reload_{pool_};
   bool scaled_ = false;  // `workers` is not the file's
   bool scaled_before_ = false;
+  std::string start_failure_;  // why the latest process ended that did so before it was ready
   std::optional<ProgramCheck> check_;
   TimePoint latest_tick_ = Clock::now();
   bool announced_ = false;

@@ -87,8 +87,19 @@ void Master::RenewQuotas(const ConfigChange& change) {
   }
 }
 
+std::string Master::WhyNotReady(Supervisor::Process process) {
+  if (children_.Find(process) == nullptr) {
+    return fmt::format("{} ended before it was ready: {}", TitleOf(process), start_failure_);
+  }
+  const std::string late = fmt::format("{} did not get ready within timeouts.start_s ({} s)",
+                                       TitleOf(process), config_.timeouts.start_s);
+  const std::string reason = children_.NotReadyReason(process);
+  return reason.empty() ? late : fmt::format("{}: {}", late, reason);
+}
+
 void Master::GiveUp(const Supervisor::Action& action) {
   const std::uint32_t failed = generation_;
+  const std::string why = WhyNotReady(action.process);
   // The role that failed may go further back than the pool, having had nothing to change in
   // between, or less far, to a generation that was on its way when this one began.
   generation_ = std::max(proved_generation_, action.generation);
@@ -97,9 +108,7 @@ void Master::GiveUp(const Supervisor::Action& action) {
   pool_.generation = generation_;
   ApplyLive();
   EndReload(ReloadRecord::kGivenUp,
-            fmt::format("generation {}: {} did not get ready within timeouts.start_s ({} s); "
-                        "generation {} stays",
-                        failed, TitleOf(action.process), config_.timeouts.start_s, generation_));
+            fmt::format("generation {}: {}; generation {} stays", failed, why, generation_));
 }
 
 Json::Value Master::Scale(int workers) {

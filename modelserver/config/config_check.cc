@@ -13,13 +13,10 @@
 namespace inferpool::modelserver {
 namespace {
 
-constexpr int kMaxInstances = 64;                   // each holds its own weights
-constexpr int kMaxBatch = 1024;                     // far more than a CPU gains from
-constexpr int kMaxTensors = 256;                    // inputs, outputs
-constexpr int kMaxDimensions = 16;                  // OpenCV accepts 32, the batch included
-constexpr std::uint64_t kMaxPriorityLevels = 1000;  // each has a queue
-// A day. With longer times, sums of time points could overflow.
-constexpr std::uint64_t kMaxMicroseconds = 86'400'000'000;
+constexpr int kMaxInstances = 64;   // each holds its own weights
+constexpr int kMaxBatch = 1024;     // far more than a CPU gains from
+constexpr int kMaxTensors = 256;    // inputs, outputs
+constexpr int kMaxDimensions = 16;  // OpenCV accepts 32, the batch included
 
 template <typename Tensor>
 absl::Status CheckTensors(std::string_view kind,
@@ -69,21 +66,8 @@ absl::Status CheckInstances(const inference::ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status CheckQueuePolicy(const inference::ModelQueuePolicy& policy) {
-  if (policy.default_timeout_microseconds() > kMaxMicroseconds) {
-    return InvalidArgument(
-        "a queue policy's default_timeout_microseconds is {}, allowed is 0 to {}",
-        policy.default_timeout_microseconds(), kMaxMicroseconds);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckPriorities(const inference::ModelDynamicBatching& batching) {
   const std::uint64_t levels = batching.priority_levels();
-  if (levels > kMaxPriorityLevels) {
-    return InvalidArgument("dynamic_batching.priority_levels is {}, allowed is 0 to {}", levels,
-                           kMaxPriorityLevels);
-  }
   const std::uint64_t level = batching.default_priority_level();
   if (levels == 0 ? level != 0 : level < 1 || level > levels) {
     return InvalidArgument("dynamic_batching.default_priority_level is {}, allowed is {}", level,
@@ -96,7 +80,6 @@ absl::Status CheckPriorities(const inference::ModelDynamicBatching& batching) {
           "dynamic_batching.priority_queue_policy is for level {} of {} priority_levels", of_level,
           levels);
     }
-    RETURN_IF_ERROR(CheckQueuePolicy(policy));
   }
   return absl::OkStatus();
 }
@@ -113,12 +96,6 @@ absl::Status CheckDynamicBatching(const inference::ModelConfig& config) {
           config.max_batch_size());
     }
   }
-  if (batching.max_queue_delay_microseconds() > kMaxMicroseconds) {
-    return InvalidArgument(
-        "dynamic_batching.max_queue_delay_microseconds is {}, allowed is 0 to {}",
-        batching.max_queue_delay_microseconds(), kMaxMicroseconds);
-  }
-  RETURN_IF_ERROR(CheckQueuePolicy(batching.default_queue_policy()));
   return CheckPriorities(batching);
 }
 

@@ -10,7 +10,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "modelserver/engines/onnx_engine.h"
 #include "modelserver/engines/onnx_trial.h"
 #include "modelserver/onnxruntime/session.h"
+#include "shared/base/processors.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -141,8 +141,13 @@ absl::StatusOr<LoadedModel> LoadOnnx(const std::filesystem::path& version_folder
   if (name.filename() != name) {
     return InvalidArgument("default_model_filename is not a plain file name");
   }
-  ASSIGN_OR_RETURN(const ort::SessionSettings settings, SettingsOf(config));
-  CompleteInstances(settings, std::thread::hardware_concurrency(), config);
+  ASSIGN_OR_RETURN(ort::SessionSettings settings, SettingsOf(config));
+  const int processors = UsableProcessors();
+  CompleteInstances(settings, static_cast<unsigned>(processors), config);
+  // The runtime itself would count the processors of the machine.
+  for (int* threads : {&settings.intra_op_threads, &settings.inter_op_threads}) {
+    if (*threads == 0) *threads = processors;
+  }
   const std::filesystem::path file = version_folder / name;
   ASSIGN_OR_RETURN(std::unique_ptr<OnnxModel> model, LoadModel(file, settings, config, true));
   absl::Status tried = TryModel(*model);

@@ -1,7 +1,7 @@
 // Backend "onnxruntime": runs an ONNX network on the CPU with ONNX Runtime.
 //
 // All instances of a model share one session, and so its weights. An instance is the right to run;
-// by default there is one per core, and each run uses one thread, that of its caller.
+// by default there is one per usable processor, and each run uses one thread, that of its caller.
 //
 // One request is not copied: the runtime reads the caller's memory, and writes an output where it
 // is wanted when its size is known. Requests of a batch are joined into one run, with one copy of

@@ -8,8 +8,8 @@
 namespace inferpool::modelserver {
 namespace {
 
-// The bound on priority levels: each costs two queues.
-constexpr std::uint64_t kMaxLevels = 1024;
+// Levels that are kept while nothing waits in them. Each costs two queues.
+constexpr std::size_t kKeptLevels = 16;
 
 std::chrono::microseconds Micros(std::uint64_t count) {
   // Past a day nothing waits; and the clock's sums stay in range.
@@ -56,7 +56,7 @@ BatchPolicy PolicyOf(const inference::ModelConfig& config) {
     policy.preferred.push_back(policy.max_rows);
   }
   policy.delay = Micros(batching.max_queue_delay_microseconds());
-  policy.levels = std::clamp<std::uint64_t>(batching.priority_levels(), 1, kMaxLevels);
+  policy.levels = std::max<std::uint64_t>(batching.priority_levels(), 1);
   policy.default_level =
       std::clamp<std::uint64_t>(batching.default_priority_level(), 1, policy.levels);
   policy.default_queue = PolicyOf(batching.default_queue_policy());
@@ -77,13 +77,9 @@ std::size_t LargestQueue(const inference::ModelConfig& config) {
 
 BatchQueue::BatchQueue(BatchPolicy policy) : policy_(std::move(policy)) {
   CHECK(!policy_.dynamic || !policy_.preferred.empty());
-  for (std::uint64_t level = 1; level <= policy_.levels; ++level) {
-    const auto own = policy_.queues.find(level);
-    levels_.push_back({.policy = own == policy_.queues.end() ? policy_.default_queue : own->second,
-                       .waiting = {},
-                       .delayed = {}});
-    expires_ = expires_ || Expires(levels_.back().policy);
-  }
+  expires_ =
+      Expires(policy_.default_queue) ||
+      std::ranges::any_of(policy_.queues, [](const auto& queue) { return Expires(queue.second); });
 }
 
 absl::Status BatchQueue::Push(Queued& request, std::uint64_t priority,
@@ -122,7 +118,7 @@ std::vector<Queued*> BatchQueue::Expire(TimePoint now) {
   if (!expires_) {
     return rejected;
   }
-  for (Level& level : levels_) {
+  for (auto& [number, level] : levels_) {
     std::erase_if(level.waiting, [&](Queued* request) {
       if (!request->expires || *request->expires > now) {
         return false;
@@ -143,13 +139,18 @@ std::size_t BatchQueue::BatchSize(TimePoint now) const {
   const Queued* first = nullptr;
   std::int64_t rows = 0;
   std::size_t count = 0;
-  std::size_t preferred = 0;  // requests in the largest preferred size so far
+  std::size_t preferred = 0;  // requests in the largest preferred size, or before one is passed
   bool full = false;          // the batch cannot grow
   TimePoint oldest = TimePoint::max();
   const auto add = [&](const Queued& next) {
-    if (first != nullptr && (rows + next.rows > policy_.max_rows || next.shapes != first->shapes)) {
-      full = true;
-      return;
+    if (first != nullptr) {
+      if (preferred == 0 && rows + next.rows > policy_.preferred.back()) {
+        preferred = count;
+      }
+      if (rows + next.rows > policy_.max_rows || next.shapes != first->shapes) {
+        full = true;
+        return;
+      }
     }
     first = first == nullptr ? &next : first;
     rows += next.rows;
@@ -160,7 +161,7 @@ std::size_t BatchQueue::BatchSize(TimePoint now) const {
       preferred = count;
     }
   };
-  for (const Level& level : levels_) {
+  for (const auto& [number, level] : levels_) {
     for (const std::deque<Queued*>* line : {&level.waiting, &level.delayed}) {
       for (auto next = line->begin(); next != line->end() && !full; ++next) {
         add(**next);
@@ -181,7 +182,7 @@ std::size_t BatchQueue::BatchSize(TimePoint now) const {
 }
 
 Queued* BatchQueue::PopFront() {
-  for (Level& level : levels_) {
+  for (auto& [number, level] : levels_) {
     for (std::deque<Queued*>* line : {&level.waiting, &level.delayed}) {
       if (!line->empty()) {
         Queued* request = line->front();
@@ -195,8 +196,19 @@ Queued* BatchQueue::PopFront() {
 }
 
 BatchQueue::Level& BatchQueue::LevelOf(std::uint64_t level) {
-  CHECK(level >= 1 && level <= levels_.size());
-  return levels_[static_cast<std::size_t>(level - 1)];
+  CHECK(level >= 1 && level <= policy_.levels);
+  if (const auto found = levels_.find(level); found != levels_.end()) {
+    return found->second;
+  }
+  if (levels_.size() >= kKeptLevels) {
+    std::erase_if(levels_, [](const auto& entry) {
+      return entry.second.waiting.empty() && entry.second.delayed.empty();
+    });
+  }
+  const auto own = policy_.queues.find(level);
+  const QueuePolicy& policy = own == policy_.queues.end() ? policy_.default_queue : own->second;
+  return levels_.emplace(level, Level{.policy = policy, .waiting = {}, .delayed = {}})
+      .first->second;
 }
 
 std::vector<Queued*> BatchQueue::Take(TimePoint now) {

@@ -4,9 +4,10 @@
 // Without `dynamic` each request is a batch of its own, and the oldest one runs first. With it:
 //  - A batch consists of the oldest requests. It splits no request, skips none, and has at most
 //    max_rows rows. Where shapes may vary, all its requests have the same ones (Queued::shapes).
-//  - A batch runs when it has the largest preferred size that the waiting requests allow, or cannot
-//    grow because the next request does not fit or has other shapes. When its oldest request has
-//    waited for `delay`, it runs whatever its size. When `delay` is 0, it never waits.
+//  - A batch runs when it has the largest preferred size that the waiting requests allow. Where
+//    they allow none, it runs when the next request would make it larger than the largest preferred
+//    size, or has other shapes. When its oldest request has waited for `delay`, all that fits into
+//    max_rows runs. When `delay` is 0, it never waits.
 //  - Level 1 is served before level 2, and so on. When the time-out of a queue policy passes,
 //    REJECT fails the waiting request, and DELAY moves it behind the other requests of its level.
 // The rules are those of Triton's model_config.proto (ModelDynamicBatching, ModelQueuePolicy) and
@@ -39,7 +40,7 @@ struct BatchPolicy {
   std::int64_t max_rows = 1;            // max_batch_size, at least 1
   std::vector<std::int64_t> preferred;  // ascending, each 1 to max_rows
   std::chrono::microseconds delay{0};
-  std::uint64_t levels = 1;  // priority levels; 1 is the most urgent
+  std::uint64_t levels = 1;  // priority levels, any number; 1 is the most urgent
   std::uint64_t default_level = 1;
   QueuePolicy default_queue;
   std::map<std::uint64_t, QueuePolicy> queues;  // by level, where it is not the default one
@@ -93,18 +94,19 @@ class BatchQueue {
 
  private:
   struct Level {
-    QueuePolicy policy;
+    const QueuePolicy& policy;
     std::deque<Queued*> waiting;  // oldest first
     std::deque<Queued*> delayed;  // expired under DELAY, the first to expire first
   };
 
+  // Makes the level if it is not there.
   Level& LevelOf(std::uint64_t level);
   // The number of the first requests that make the batch to run now; 0 when it is to wait.
   std::size_t BatchSize(TimePoint now) const;
   Queued* PopFront();
 
   const BatchPolicy policy_;
-  std::vector<Level> levels_;
+  std::map<std::uint64_t, Level> levels_;  // those with requests, and a few without
   std::size_t size_ = 0;
   bool expires_ = false;  // whether requests can have a time-out at all
 };

@@ -1,5 +1,5 @@
 // The interface behind which a model runs its checked requests: instances with a queue
-// (scheduler.h), or an ensemble's other models, one after the other (ensemble.h).
+// (scheduler.h), or an ensemble's other models (ensemble.h).
 #pragma once
 
 #include <chrono>

@@ -36,8 +36,9 @@ void ModelStatistics::Success(std::int64_t rows, Clock::duration total, const Ru
   values_.queue_s.Add(times.queue);
 }
 
-void ModelStatistics::Failure(Clock::duration total) {
+void ModelStatistics::Failure(FailureReason reason, Clock::duration total) {
   const MutexLock lock(mutex_);
+  ++values_.failures[static_cast<std::size_t>(reason)];
   values_.fail.Add(total);
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <string_view>
 
 #include "modelserver/execution/model_executor.h"
 #include "proto/kserve.pb.h"
@@ -36,6 +37,16 @@ struct Tally {
   }
 };
 
+// Why a request failed, in Triton's words.
+enum class FailureReason {
+  kRejected,  // its model had no room for it, or it waited for too long
+  kCanceled,  // its client left, or its deadline passed
+  kBackend,   // its model could not run it
+  kOther,     // it was not valid, or failed in a step of an ensemble
+};
+inline constexpr std::array<std::string_view, 4> kFailureReasonNames = {"REJECTED", "CANCELED",
+                                                                        "BACKEND", "OTHER"};
+
 // Thread safe. The lock is held only for the additions.
 class ModelStatistics {
  public:
@@ -44,6 +55,7 @@ class ModelStatistics {
   };
   struct Values {
     Tally success, fail, queue, compute_input, compute_infer, compute_output;
+    std::array<std::uint64_t, kFailureReasonNames.size()> failures = {};  // by their reason
     std::uint64_t inferences = 0;              // rows of successful requests
     std::uint64_t executions = 0;              // batches that have run
     std::uint64_t last_inference_ms = 0;       // milliseconds since 1970; 0: never
@@ -54,7 +66,7 @@ class ModelStatistics {
   // Counts a request that was answered after `total`.
   void Success(std::int64_t rows, Clock::duration total, const RunTimes& times);
   // Counts a request that failed after `total`.
-  void Failure(Clock::duration total);
+  void Failure(FailureReason reason, Clock::duration total);
   // Counts a batch that an instance, or an ensemble, has run.
   void Execution(std::int64_t rows, const RunTimes& times);
 

@@ -3,16 +3,29 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <deque>
+#include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "proto/tensor.h"
+#include "shared/base/deadline.h"
+#include "shared/base/mutex.h"
 
 namespace inferpool::modelserver {
 namespace {
 
-// Runs one request through the steps.
+// The threads that all requests' steps have besides those that serve the requests. Without one more
+// a step waits for the one before it.
+constexpr int kMaxHelpers = 1024;
+std::atomic<int> helpers_in_use = 0;
+
+// Runs one request through the steps. A step is ready when its inputs are made; when several are,
+// helpers take those that the calling thread does not.
 class EnsembleRun {
  public:
   EnsembleRun(const inference::ModelConfig& config, const EnsemblePlan& plan, const FindModel& find,
@@ -21,35 +34,127 @@ class EnsembleRun {
         plan_(plan),
         find_(find),
         outputs_(outputs),
+        needed_(Needed()),
         tensors_(inputs.begin(), inputs.end()),
         made_(plan.tensors, nullptr) {
     tensors_.resize(plan.tensors);
+    there_.assign(inputs.size(), true);
+    there_.resize(plan.tensors, false);
   }
 
   absl::Status Run(const InferContext& context) {
-    const std::vector<bool> needed = Needed();
-    for (const EnsemblePlan::Step& step : plan_.steps) {
-      if (std::ranges::none_of(step.outputs, [&needed](const EnsemblePlan::Wire& wire) {
-            return needed[wire.tensor];
-          })) {
-        continue;
+    {
+      const MutexLock lock(mutex_);
+      for (const EnsemblePlan::Step& step : plan_.steps) {
+        if (std::ranges::any_of(step.outputs, [this](const EnsemblePlan::Wire& wire) {
+              return needed_[wire.tensor];
+            })) {
+          unready_.push_back(&step);
+        }
       }
-      if (context.deadline.Expired(Clock::now())) {
-        return absl::DeadlineExceededError("the deadline was over between an ensemble's steps");
-      }
-      if (context.gone.stop_requested()) {
-        return absl::CancelledError("the caller went away between an ensemble's steps");
-      }
-      if (const absl::Status status = RunStep(step, needed, context); !status.ok()) {
-        return absl::Status(status.code(),
-                            fmt::format("in ensemble '{}', model '{}': {}", config_.name(),
-                                        step.model, Message(status)));
-      }
+      MoveReady();
     }
+    Work(context);
+    // All steps have ended; the helpers are about to.
+    std::vector<std::thread> helpers;
+    {
+      const MutexLock lock(mutex_);
+      helpers.swap(helpers_);
+    }
+    for (std::thread& helper : helpers) helper.join();
+    helpers_in_use -= static_cast<int>(helpers.size());
+    const MutexLock lock(mutex_);
+    RETURN_IF_ERROR(status_);
     return HandOver();
   }
 
  private:
+  // A step that runs.
+  struct StepRun {
+    Model& model;
+    std::vector<TensorView> inputs;
+    Outputs& outputs;
+    std::vector<std::size_t> wanted;  // for each of the outputs the ensemble's tensor
+  };
+
+  // Runs steps until all have ended, or one has failed and those that ran have ended.
+  void Work(const InferContext& context) {
+    MutexLock lock(mutex_);
+    while (true) {
+      ++idle_;
+      while (running_ > 0 && (ready_.empty() || !status_.ok())) changed_.wait(lock.native());
+      --idle_;
+      if (ready_.empty() || !status_.ok()) break;
+      const EnsemblePlan::Step& step = *ready_.front();
+      ready_.pop_front();
+      ++running_;
+      while (ready_.size() > idle_ && StartHelper(context)) {
+      }
+      absl::Status status = CheckAwaited(context);
+      if (status.ok()) {
+        absl::StatusOr<StepRun> run = Begin(step);
+        status = run.status();
+        if (status.ok()) {
+          lock.Unlock();
+          status = run->model.Infer(TensorList(std::move(run->inputs)), run->outputs, context);
+          lock.Lock();
+        }
+        if (status.ok()) status = End(*run);
+        if (!status.ok()) {
+          status =
+              absl::Status(status.code(), fmt::format("in ensemble '{}', model '{}': {}",
+                                                      config_.name(), step.model, Message(status)));
+        }
+      }
+      --running_;
+      if (status.ok()) {
+        MoveReady();
+      } else if (status_.ok()) {
+        status_ = std::move(status);
+      }
+      changed_.notify_all();
+    }
+  }
+
+  // Moves the steps whose inputs are made to the ready ones, in their order.
+  void MoveReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::erase_if(unready_,
+                  [this](const EnsemblePlan::Step* step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                    for (const EnsemblePlan::Wire& wire : step->inputs) {
+                      if (!there_[wire.tensor]) return false;
+                    }
+                    ready_.push_back(step);
+                    return true;
+                  });
+  }
+
+  // False when there is to be no more help.
+  bool StartHelper(const InferContext& context) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    // The calling thread is the request's own as long as there is no helper.
+    if (!may_have_help_) may_have_help_ = !context.can_block || context.can_block();
+    if (!*may_have_help_) return false;
+    if (++helpers_in_use > kMaxHelpers) {
+      --helpers_in_use;
+      return false;
+    }
+    try {
+      helpers_.emplace_back([this, &context] {
+        InferContext of_helper = context;
+        of_helper.can_block = {};
+        {
+          const MutexLock lock(mutex_);
+          --idle_;
+        }
+        Work(of_helper);
+      });
+    } catch (const std::system_error&) {
+      --helpers_in_use;
+      return false;
+    }
+    ++idle_;  // until it begins
+    return true;
+  }
+
   // The tensors from which the wanted outputs are made.
   std::vector<bool> Needed() const {
     std::vector<bool> needed(plan_.tensors, false);
@@ -82,8 +187,18 @@ class EnsembleRun {
     return nullptr;
   }
 
-  absl::Status RunStep(const EnsemblePlan::Step& step, const std::vector<bool>& needed,
-                       const InferContext& context) {
+  static absl::Status CheckAwaited(const InferContext& context) {
+    if (context.deadline.Expired(Clock::now())) {
+      return absl::DeadlineExceededError("the deadline was over between an ensemble's steps");
+    }
+    if (context.gone.stop_requested()) {
+      return absl::CancelledError("the caller went away between an ensemble's steps");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<StepRun> Begin(const EnsemblePlan::Step& step)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     absl::StatusOr<std::shared_ptr<Model>> found = find_(step.model, step.version);
     if (!found.ok()) {
       return absl::UnavailableError(std::string(Message(found.status())));
@@ -100,7 +215,7 @@ class EnsembleRun {
     Outputs& outputs = steps_.emplace_back(model.config());
     std::vector<std::size_t> wanted;
     for (const EnsemblePlan::Wire& wire : step.outputs) {
-      if (!needed[wire.tensor]) {
+      if (!needed_[wire.tensor]) {
         continue;
       }
       const auto output =
@@ -116,12 +231,17 @@ class EnsembleRun {
       }
       wanted.push_back(wire.tensor);
     }
-    RETURN_IF_ERROR(model.Infer(TensorList(std::move(inputs)), outputs, context));
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-      Outputs::Output& output = outputs.wanted()[i];
-      RETURN_IF_ERROR(CheckSize(outputs.View(output)));
-      made_[wanted[i]] = &output;
-      tensors_[wanted[i]] = outputs.View(output);
+    return StepRun{model, std::move(inputs), outputs, std::move(wanted)};
+  }
+
+  // Makes its outputs the inputs of others.
+  absl::Status End(const StepRun& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (std::size_t i = 0; i < run.wanted.size(); ++i) {
+      Outputs::Output& output = run.outputs.wanted()[i];
+      RETURN_IF_ERROR(CheckSize(run.outputs.View(output)));
+      made_[run.wanted[i]] = &output;
+      tensors_[run.wanted[i]] = run.outputs.View(output);
+      there_[run.wanted[i]] = true;
     }
     return absl::OkStatus();
   }
@@ -141,7 +261,7 @@ class EnsembleRun {
   }
 
   // Moves the wanted outputs to the request. No step reads them any more, so memory moves.
-  absl::Status HandOver() {
+  absl::Status HandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (Outputs::Output& output : outputs_.wanted()) {
       const std::size_t tensor = plan_.outputs[static_cast<std::size_t>(output.index)];
       const inference::ModelOutput& configured = config_.output(output.index);
@@ -168,10 +288,25 @@ class EnsembleRun {
   const EnsemblePlan& plan_;
   const FindModel& find_;
   Outputs& outputs_;
-  std::vector<std::shared_ptr<Model>> models_;  // outlive their outputs
-  std::deque<Outputs> steps_;                   // elements never move
-  std::vector<TensorView> tensors_;             // the ensemble's, as far as they are made
-  std::vector<Outputs::Output*> made_;          // the steps' outputs; null for the request's inputs
+  const std::vector<bool> needed_;  // which tensors are
+
+  Mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<const EnsemblePlan::Step*> unready_ ABSL_GUARDED_BY(mutex_);
+  std::deque<const EnsemblePlan::Step*> ready_ ABSL_GUARDED_BY(mutex_);
+  std::size_t running_ ABSL_GUARDED_BY(mutex_) = 0;  // steps
+  std::size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;     // threads that will look for a step
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);      // of the first step that failed
+  std::optional<bool> may_have_help_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> helpers_ ABSL_GUARDED_BY(mutex_);
+  // These outlive their outputs.
+  std::vector<std::shared_ptr<Model>> models_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Outputs> steps_ ABSL_GUARDED_BY(mutex_);  // elements never move
+  // The ensemble's, as far as they are there.
+  std::vector<TensorView> tensors_ ABSL_GUARDED_BY(mutex_);
+  std::vector<bool> there_ ABSL_GUARDED_BY(mutex_);
+  // The steps' outputs; null for the request's inputs.
+  std::vector<Outputs::Output*> made_ ABSL_GUARDED_BY(mutex_);
 };
 
 class EnsembleExecutor : public ModelExecutor {

@@ -12,6 +12,24 @@
 #include "shared/base/check.h"
 
 namespace inferpool::modelserver {
+namespace {
+
+// Why a request failed that an executor was given. Executors are UNAVAILABLE only when they do not
+// take a request, or no longer.
+FailureReason ReasonOf(const absl::Status& status, bool ensemble) {
+  switch (status.code()) {
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded:
+      return FailureReason::kCanceled;
+    case absl::StatusCode::kUnavailable:
+      return ensemble ? FailureReason::kOther : FailureReason::kRejected;
+    default:
+      return ensemble ? FailureReason::kOther : FailureReason::kBackend;
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::filesystem::path& model_folder,
                                                    std::int64_t version,
                                                    inference::ModelConfig config,
@@ -58,6 +76,7 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Infe
   absl::StatusOr<std::vector<TensorView>> ordered = OrderInputs(config_, inputs);
   RunTimes times;
   absl::Status status = ordered.status();
+  const bool ensemble = config_.has_ensemble_scheduling();
   std::vector<std::vector<std::int64_t>> shapes;  // which `ordered` points to
   if (status.ok()) {
     shapes = ReshapeInputs(config_, *ordered);
@@ -70,9 +89,9 @@ absl::Status Model::Infer(const TensorList& inputs, Outputs& outputs, const Infe
   if (status.ok()) {
     const std::int64_t rows = config_.max_batch_size() > 0 ? RowsOf(*ordered) : 1;
     statistics_->Success(rows, total, times);
-    if (config_.has_ensemble_scheduling()) statistics_->Execution(rows, times);
+    if (ensemble) statistics_->Execution(rows, times);
   } else {
-    statistics_->Failure(total);
+    statistics_->Failure(ordered.ok() ? ReasonOf(status, ensemble) : FailureReason::kOther, total);
   }
   return status;
 }

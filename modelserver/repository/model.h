@@ -48,7 +48,7 @@ class Model {
   absl::Status Infer(const TensorList& inputs, Outputs& outputs, const InferContext& context);
 
   // Counts a request for this model that was refused before Infer, after `total`.
-  void CountFailure(Clock::duration total) { statistics_->Failure(total); }
+  void CountFailure(Clock::duration total) { statistics_->Failure(FailureReason::kOther, total); }
 
   ModelStatistics::Values statistics() const { return statistics_->Get(); }
   // The number of requests that wait to run.

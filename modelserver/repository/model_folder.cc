@@ -80,7 +80,9 @@ absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path&
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     std::string name = entry->path().filename().string();
     std::error_code unreadable;
-    if (name.front() != '.' && entry->is_directory(unreadable)) {
+    if (entry->is_directory(unreadable) &&
+        (name.front() != '.' ||
+         std::filesystem::exists(entry->path() / "config.pbtxt", unreadable))) {
       names.push_back(std::move(name));
     }
   }

@@ -16,11 +16,11 @@ namespace inferpool::modelserver {
 // The number of a version folder, at least 1; nullopt when `text` is not such a number.
 std::optional<std::int64_t> ParseVersion(std::string_view text);
 
-// The names of the folders in `folder`, sorted and without hidden ones. Names that are not UTF-8 or
-// have control characters are left out, because no message or path can carry them, and added to
-// `skipped` unless it is null.
-// INVALID_ARGUMENT when `folder` cannot be read or has more than `max_folders`, skipped ones
-// included.
+// The names of the folders in `folder`, sorted. Hidden ones (with a leading dot) are left out
+// unless they have a config.pbtxt: a repository may also be a checkout, or a mounted volume. Names
+// that are not UTF-8 or have control characters are left out, because no message or path can carry
+// them, and added to `skipped` unless it is null. INVALID_ARGUMENT when `folder` cannot be read or
+// has more than `max_folders`, skipped ones included.
 absl::StatusOr<std::vector<std::string>> SubFolders(const std::filesystem::path& folder,
                                                     std::size_t max_folders,
                                                     std::vector<std::string>* skipped = nullptr);

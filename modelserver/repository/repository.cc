@@ -15,6 +15,7 @@
 #include "modelserver/config/config_file.h"
 #include "modelserver/execution/batch_queue.h"
 #include "shared/base/log.h"
+#include "shared/base/processors.h"
 #include "shared/base/utf8.h"
 
 namespace inferpool::modelserver {
@@ -37,11 +38,24 @@ absl::StatusOr<std::shared_ptr<Model>> LoadVersion(
   }
 }
 
+bool IsControl(char c) {
+  return std::iscntrl(static_cast<unsigned char>(c)) != 0;
+}
+
 // A request's model name becomes a path.
+absl::Status CheckModelName(std::string_view name) {
+  if (name.find_first_not_of(" \t\n\v\f\r") == std::string_view::npos) {
+    return InvalidArgument("a model's name cannot be empty");
+  }
+  if (name == "." || name == ".." || name.size() > 255 || !IsUtf8(name) ||
+      name.find('/') != std::string_view::npos || std::ranges::any_of(name, IsControl)) {
+    return InvalidArgument("a model's name is the plain name of a folder");
+  }
+  return absl::OkStatus();
+}
+
 bool IsModelName(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name.front() != '.' && IsUtf8(name) &&
-         std::ranges::none_of(
-             name, [](char c) { return c == '/' || std::iscntrl(static_cast<unsigned char>(c)); });
+  return CheckModelName(name).ok();
 }
 
 absl::StatusOr<inference::ModelConfig> ReadConfig(const std::string& name,
@@ -111,9 +125,7 @@ void Repository::Load(const std::function<bool()>& stopped) {
 
 absl::Status Repository::Load(const std::string& name, const LoadParameters& parameters) {
   RETURN_IF_ERROR(CheckExplicit());
-  if (!IsModelName(name)) {
-    return InvalidArgument("a model's name is the plain name of a folder");
-  }
+  RETURN_IF_ERROR(CheckModelName(name));
   if (!parameters.files.empty() && !parameters.config) {
     return InvalidArgument("failed to load '{}', files need a configuration to go with them", name);
   }
@@ -360,7 +372,7 @@ void Repository::LoadEach(const std::vector<std::string>& names,
     }
   };
   const std::size_t threads = std::min<std::size_t>(
-      names.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kLoadThreads));
+      names.size(), std::clamp(static_cast<unsigned>(UsableProcessors()), 1U, kLoadThreads));
   std::vector<std::jthread> helpers;
   for (std::size_t i = 1; i < threads; ++i) {
     helpers.emplace_back(load);

@@ -17,8 +17,6 @@
 namespace inferpool::modelserver {
 namespace {
 
-constexpr std::int64_t kMaxClasses = 1'000'000;
-
 void SetShared(const SharedMemoryReference& reference, std::size_t bytes,
                inference::ModelInferResponse::InferOutputTensor& output) {
   auto& parameters = *output.mutable_parameters();
@@ -70,7 +68,7 @@ absl::Status ReadOutputs(const inference::ModelInferRequest& request,
       if (!classes.ok()) {
         return InvalidArgument("output '{}': {}", names[i], Message(classes.status()));
       }
-      asked.classes[i] = std::min(*classes, kMaxClasses);
+      asked.classes[i] = *classes;
       if (asked.references[i] && asked.classes[i] > 0) {
         return InvalidArgument("output '{}': a classification does not go to shared memory",
                                names[i]);

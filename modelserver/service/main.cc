@@ -161,6 +161,9 @@ int main(int argc, char** argv) {
       ->check([](const std::string& id) {
         return id.empty() || !inferpool::IsUtf8(id) ? "--id is some UTF-8" : "";
       });
+  app.add_option("--allow-client-shm", options.server.allow_client_shm,
+                 "true: clients may register their shared memory, and tensors go by it")
+      ->default_str("false");
   app.add_option("--max-message-mb", options.server.max_message_mb,
                  "largest gRPC message either way, in MiB")
       ->capture_default_str()

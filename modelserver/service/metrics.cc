@@ -46,6 +46,19 @@ MetricFamily Filled(MetricFamily family, const std::vector<Row>& rows, Value val
   return family;
 }
 
+MetricFamily Failures(const std::vector<Row>& rows) {
+  MetricFamily family =
+      monitor::Counter("nv_inference_request_failure", "Number of failed inference requests");
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < kFailureReasonNames.size(); ++i) {
+      monitor::Labels labels = row.Labels();
+      labels.push_back({"reason", std::string(kFailureReasonNames[i])});
+      monitor::Add(family, labels, static_cast<double>(row.values.failures[i]));
+    }
+  }
+  return family;
+}
+
 double Micros(const Tally& tally) {
   return static_cast<double>(
       std::chrono::duration_cast<std::chrono::microseconds>(tally.time).count());
@@ -90,8 +103,7 @@ std::string Exposition(const Repository& repository) {
   return monitor::PrometheusText({
       count("nv_inference_request_success", "Number of successful inference requests",
             [](const V& v) { return v.success.count; }),
-      count("nv_inference_request_failure", "Number of failed inference requests",
-            [](const V& v) { return v.fail.count; }),
+      Failures(rows),
       count("nv_inference_count",
             "Number of inferences performed, the rows of batches counted each",
             [](const V& v) { return v.inferences; }),

@@ -12,8 +12,9 @@
 
 namespace inferpool::modelserver {
 
-// Prometheus' text format 0.0.4, under Triton's names (nv_inference_...; labels model and version),
-// and two histograms of our own: inferpool_model_request_seconds, inferpool_model_queue_seconds.
+// Prometheus' text format 0.0.4, under Triton's names (nv_inference_...; labels model and version,
+// and reason where requests have failed), and two histograms of our own:
+// inferpool_model_request_seconds, inferpool_model_queue_seconds.
 std::string Exposition(const Repository& repository);
 
 // Answers GET /metrics on an address, on a thread of its own, for as long as it exists.

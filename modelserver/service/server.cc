@@ -7,23 +7,12 @@
 
 #include <cstring>
 #include <filesystem>
-#include <optional>
-#include <string_view>
 
 #include "shared/base/file_descriptor.h"
+#include "shared/base/grpc_address.h"
 
 namespace inferpool::modelserver {
 namespace {
-
-constexpr std::string_view kUnix = "unix:";
-
-// The path of a `unix:` address.
-std::optional<std::string> UnixPath(const std::string& address) {
-  if (!address.starts_with(kUnix)) {
-    return std::nullopt;
-  }
-  return address.substr(kUnix.size());
-}
 
 // Before it binds, gRPC unlinks any socket at the path, even one on which a server listens. So this
 // checks first. It cannot tell two servers apart that start at the same time.
@@ -53,8 +42,8 @@ absl::Status CheckUnixPath(const std::string& path) {
 }
 
 absl::Status CheckAddress(const std::string& address) {
-  if (const std::optional<std::string> path = UnixPath(address)) {
-    return CheckUnixPath(*path);
+  if (address.starts_with("unix:")) {
+    return CheckUnixPath(std::string(UnixSocketPath(address)));
   }
   const std::size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size() ||
@@ -69,13 +58,14 @@ absl::Status CheckAddress(const std::string& address) {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
                                                       const std::vector<std::string>& addresses,
                                                       const ServerOptions& options) {
-  std::unique_ptr<Server> server(new Server(repository, options.id));
+  std::unique_ptr<Server> server(new Server(repository, options));
   grpc::ServerBuilder builder;
   std::vector<int> ports(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     RETURN_IF_ERROR(CheckAddress(addresses[i]));
     // No TLS: the server is for workers on the same host or a trusted network, as Triton is.
-    builder.AddListeningPort(addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
+    builder.AddListeningPort(GrpcAddress(addresses[i]), grpc::InsecureServerCredentials(),
+                             &ports[i]);
   }
   server->endpoints_.Register(builder);
   server->queue_ = builder.AddCompletionQueue();
@@ -95,7 +85,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Repository& repository,
           fmt::format("cannot listen on {}: in use, or not to be bound", addresses[i]));
     }
     server->addresses_.push_back(
-        UnixPath(addresses[i])
+        addresses[i].starts_with("unix:")
             ? addresses[i]
             : fmt::format("{}:{}", addresses[i].substr(0, addresses[i].rfind(':')), ports[i]));
   }

@@ -23,6 +23,9 @@ struct ServerOptions {
   // The size of the largest message in either direction, 1 to 2047 MiB. The default is that of the
   // workers' key backend.message_mb. A tensor of 32 x 3 x 640 x 640 FP32 has 150 MiB.
   int max_message_mb = 256;
+  // Whether clients may register their shared memory. Whoever reaches the server can then have it
+  // open any segment that it may open.
+  bool allow_client_shm = false;
 };
 
 // The number of calls in progress. Calls that wait have limits of their own (requests, streams,
@@ -56,7 +59,8 @@ class Server {
   void Shutdown(std::chrono::milliseconds grace);
 
  private:
-  Server(Repository& repository, std::string id) : service_(repository, std::move(id)) {}
+  Server(Repository& repository, const ServerOptions& options)
+      : service_(repository, options.id, options.allow_client_shm) {}
 
   Service service_;
   HealthService health_;

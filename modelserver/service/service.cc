@@ -1,5 +1,7 @@
 #include "modelserver/service/service.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
@@ -17,14 +19,19 @@
 namespace inferpool::modelserver {
 namespace {
 
-constexpr const char* kCudaSharedMemory = "CUDA shared memory";
-
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), Utf8Text(Message(status), kMaxStatusText)};
 }
 
 grpc::Status Unimplemented(const std::string& what) {
   return {grpc::StatusCode::UNIMPLEMENTED, "this server does not offer " + what};
+}
+
+// In Triton's words, which clients may look for.
+grpc::Status ClientShmDisabled() {
+  return {grpc::StatusCode::UNIMPLEMENTED,
+          "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to "
+          "enable."};
 }
 
 // Adds `amount` to a count of what is in use, for as long as this lives.
@@ -294,6 +301,9 @@ grpc::Status Service::SystemSharedMemoryStatus(
 grpc::Status Service::SystemSharedMemoryRegister(
     const inference::SystemSharedMemoryRegisterRequest& request,
     inference::SystemSharedMemoryRegisterResponse& /*response*/) {
+  if (!allow_client_shm_) {
+    return ClientShmDisabled();
+  }
   return ToGrpc(shared_memory_.Register({.name = request.name(),
                                          .key = request.key(),
                                          .offset = request.offset(),
@@ -303,26 +313,33 @@ grpc::Status Service::SystemSharedMemoryRegister(
 grpc::Status Service::SystemSharedMemoryUnregister(
     const inference::SystemSharedMemoryUnregisterRequest& request,
     inference::SystemSharedMemoryUnregisterResponse& /*response*/) {
+  if (!allow_client_shm_) {
+    return ClientShmDisabled();
+  }
   shared_memory_.Unregister(request.name());
   return grpc::Status::OK;
 }
 
 grpc::Status Service::CudaSharedMemoryStatus(
-    const inference::CudaSharedMemoryStatusRequest& /*request*/,
+    const inference::CudaSharedMemoryStatusRequest& request,
     inference::CudaSharedMemoryStatusResponse& /*response*/) {
-  return Unimplemented(kCudaSharedMemory);
+  if (!request.name().empty()) {
+    return ToGrpc(absl::NotFoundError(
+        fmt::format("Unable to find cuda shared memory region: '{}'", request.name())));
+  }
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::CudaSharedMemoryRegister(
     const inference::CudaSharedMemoryRegisterRequest& /*request*/,
     inference::CudaSharedMemoryRegisterResponse& /*response*/) {
-  return Unimplemented(kCudaSharedMemory);
+  return allow_client_shm_ ? Unimplemented("CUDA shared memory") : ClientShmDisabled();
 }
 
 grpc::Status Service::CudaSharedMemoryUnregister(
     const inference::CudaSharedMemoryUnregisterRequest& /*request*/,
     inference::CudaSharedMemoryUnregisterResponse& /*response*/) {
-  return grpc::Status::OK;
+  return allow_client_shm_ ? grpc::Status::OK : ClientShmDisabled();
 }
 
 grpc::Status Service::TraceSetting(const inference::TraceSettingRequest& /*request*/,

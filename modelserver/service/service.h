@@ -28,8 +28,11 @@ inline constexpr std::size_t kMaxStreams = 512;
 // UNAVAILABLE.
 class Service {
  public:
-  // `id` is the server's name in its metadata.
-  Service(Repository& repository, std::string id) : repository_(repository), id_(std::move(id)) {}
+  // `id` is the server's name in its metadata. Without `allow_client_shm` the calls that register
+  // and unregister shared memory are UNIMPLEMENTED, as in Triton since 2.69, and so there never is
+  // a region.
+  Service(Repository& repository, std::string id, bool allow_client_shm)
+      : repository_(repository), id_(std::move(id)), allow_client_shm_(allow_client_shm) {}
 
   // True as long as the process answers.
   grpc::Status ServerLive(const inference::ServerLiveRequest& request,
@@ -76,19 +79,22 @@ class Service {
       const inference::SystemSharedMemoryUnregisterRequest& request,
       inference::SystemSharedMemoryUnregisterResponse& response);
 
-  // Not offered: UNIMPLEMENTED, with a text, because some of Triton's clients take a status without
-  // text for success.
+  // There never is a region of CUDA shared memory: the list of all is empty, and a named one
+  // NOT_FOUND.
   grpc::Status CudaSharedMemoryStatus(const inference::CudaSharedMemoryStatusRequest& request,
                                       inference::CudaSharedMemoryStatusResponse& response);
+  // Nothing to do, because there never is such a region: clients call this before they use any kind
+  // of shared memory.
+  grpc::Status CudaSharedMemoryUnregister(
+      const inference::CudaSharedMemoryUnregisterRequest& request,
+      inference::CudaSharedMemoryUnregisterResponse& response);
+
+  // Not offered: UNIMPLEMENTED, with a text, because some of Triton's clients take a status without
+  // text for success.
   grpc::Status CudaSharedMemoryRegister(const inference::CudaSharedMemoryRegisterRequest& request,
                                         inference::CudaSharedMemoryRegisterResponse& response);
   grpc::Status TraceSetting(const inference::TraceSettingRequest& request,
                             inference::TraceSettingResponse& response);
-  // OK, because there never is such a region: clients call this before they use any kind of shared
-  // memory.
-  grpc::Status CudaSharedMemoryUnregister(
-      const inference::CudaSharedMemoryUnregisterRequest& request,
-      inference::CudaSharedMemoryUnregisterResponse& response);
 
  private:
   absl::Status Infer(const inference::ModelInferRequest& request, InferContext context,
@@ -96,6 +102,7 @@ class Service {
 
   Repository& repository_;
   const std::string id_;
+  const bool allow_client_shm_;
   SharedMemoryTable shared_memory_;
   std::atomic<std::size_t> bytes_in_flight_ = 0;
   std::atomic<std::size_t> streams_ = 0;

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -106,18 +108,36 @@ absl::Status SharedMemoryTable::Register(const SharedMemoryDescription& descript
   if (description.name.empty() || description.key.empty()) {
     return InvalidArgument("a shared memory region needs a name and a key");
   }
+  const std::size_t begin = description.key.find_first_not_of('/');
+  if (begin == std::string::npos) {
+    return InvalidArgument("cannot register shared memory region '{}' - invalid shm key '{}'",
+                           description.name, description.key);
+  }
+  if (std::string_view(description.key).substr(begin).starts_with(kReservedKeys)) {
+    return InvalidArgument(
+        "cannot register shared memory region '{}' with key '{}' as the key contains the reserved "
+        "prefix '{}'",
+        description.name, description.key, kReservedKeys);
+  }
   const auto taken = [&] {
     return absl::AlreadyExistsError(
         fmt::format("shared memory region '{}' already in manager", description.name));
   };
   {
     const MutexLock lock(mutex_);
+    DropEnded();
     if (regions_.contains(description.name)) return taken();
     if (regions_.size() >= kMaxGuards) return TooMany();
   }
   ASSIGN_OR_RETURN(std::shared_ptr<const SharedMemoryRegion> region, Map(description));
   const MutexLock lock(mutex_);
-  return regions_.emplace(description.name, std::move(region)).second ? absl::OkStatus() : taken();
+  DropEnded();
+  const bool added = regions_.emplace(description.name, Entry{region, region}).second;
+  return added ? absl::OkStatus() : taken();
+}
+
+void SharedMemoryTable::DropEnded() {
+  std::erase_if(regions_, [](const auto& entry) { return entry.second.region.expired(); });
 }
 
 absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name,
@@ -127,7 +147,7 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
   {
     const MutexLock lock(mutex_);
     if (const auto found = regions_.find(name); found != regions_.end()) {
-      region = found->second;
+      region = found->second.region.lock();
     }
   }
   if (region == nullptr) {
@@ -149,13 +169,14 @@ absl::StatusOr<SharedMemoryPart> SharedMemoryTable::Find(const std::string& name
 }
 
 void SharedMemoryTable::Unregister(const std::string& name) {
-  // Removed under the lock, but unmapped without it.
-  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> gone;
+  // Let go of under the lock, but unmapped without it.
+  std::vector<std::shared_ptr<const SharedMemoryRegion>> gone;
   const MutexLock lock(mutex_);
-  if (name.empty()) {
-    gone.swap(regions_);
-  } else if (auto node = regions_.extract(name); !node.empty()) {
-    gone.insert(std::move(node));
+  DropEnded();
+  for (auto& [registered, entry] : regions_) {
+    if (name.empty() || registered == name) {
+      gone.push_back(std::move(entry.kept));
+    }
   }
 }
 
@@ -163,13 +184,15 @@ absl::StatusOr<std::vector<SharedMemoryDescription>> SharedMemoryTable::Status(
     const std::string& name) const {
   std::vector<SharedMemoryDescription> descriptions;
   const MutexLock lock(mutex_);
-  for (const auto& [registered, region] : regions_) {
-    if (name.empty() || registered == name) {
+  for (const auto& [registered, entry] : regions_) {
+    const auto region = entry.region.lock();
+    if (region != nullptr && (name.empty() || registered == name)) {
       descriptions.push_back(region->description());
     }
   }
   if (!name.empty() && descriptions.empty()) {
-    return absl::NotFoundError(fmt::format("Unable to find shared memory region: '{}'", name));
+    return absl::NotFoundError(
+        fmt::format("Unable to find system shared memory region: '{}'", name));
   }
   return descriptions;
 }

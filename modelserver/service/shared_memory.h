@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shared/base/mutex.h"
@@ -33,12 +34,17 @@ struct SharedMemoryDescription {
   std::uint64_t byte_size = 0;
 };
 
+// What the keys of segments that Triton's Python backend makes for itself begin with, after any
+// slashes.
+inline constexpr std::string_view kReservedKeys = "triton_python_backend_shm_region_";
+
 // Thread safe. The lock is held only to search and change the table.
 class SharedMemoryTable {
  public:
   // Maps a part of an existing segment. ALREADY_EXISTS when the name is taken; INTERNAL when the
   // segment cannot be opened or mapped; INVALID_ARGUMENT when the part is empty or not inside the
-  // segment, or a name is empty; RESOURCE_EXHAUSTED when kMaxGuards regions are mapped.
+  // segment, a name is empty, or the key is one of Triton's own (kReservedKeys);
+  // RESOURCE_EXHAUSTED when kMaxGuards regions are mapped.
   absl::Status Register(const SharedMemoryDescription& description);
 
   // Finds `byte_size` bytes at `offset` of region `name`. NOT_FOUND when there is no such region;
@@ -47,8 +53,9 @@ class SharedMemoryTable {
   absl::StatusOr<SharedMemoryPart> Find(const std::string& name, std::uint64_t offset,
                                         std::uint64_t byte_size) const;
 
-  // Removes region `name`, or all regions when `name` is empty. A region is unmapped when its last
-  // use has ended. Does nothing when the region is unknown.
+  // Removes region `name`, or all regions when `name` is empty. A region that is in use stays
+  // until its last use has ended: it keeps its name, is described and can be found, as in Triton.
+  // Does nothing when the region is unknown.
   void Unregister(const std::string& name);
 
   // Describes region `name`, or all regions when `name` is empty. NOT_FOUND when there is no such
@@ -56,8 +63,16 @@ class SharedMemoryTable {
   absl::StatusOr<std::vector<SharedMemoryDescription>> Status(const std::string& name) const;
 
  private:
+  struct Entry {
+    std::shared_ptr<const SharedMemoryRegion> kept;  // null when it has been unregistered
+    std::weak_ptr<const SharedMemoryRegion> region;
+  };
+
+  // Forgets the regions that have been unregistered and are no longer used.
+  void DropEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   mutable Mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SharedMemoryRegion>> regions_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Entry> regions_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::modelserver

@@ -9,6 +9,9 @@
 namespace inferpool::modelserver {
 namespace {
 
+// As Triton. All of a row is sorted by index at worst, and some clients ask for all.
+constexpr std::int64_t kMaxRowElements = 1'000'000;
+
 // Numbers of any type, as T; the memory need not be aligned.
 template <typename T>
 std::vector<T> Numbers(std::span<const std::byte> data) {
@@ -62,6 +65,10 @@ absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t
   ASSIGN_OR_RETURN(const std::int64_t elements, ElementCount(output.shape));
   const std::int64_t rows = batches && !output.shape.empty() ? output.shape[0] : 1;
   const std::int64_t width = rows == 0 ? 0 : elements / rows;
+  if (width > kMaxRowElements) {
+    return InvalidArgument("output '{}': classification output tensor too large: {} elements a row",
+                           output.name, width);
+  }
   TopClasses top;
   const std::int64_t found = std::min(count, width);
   top.shape = batches ? std::vector{rows, found} : std::vector{found};

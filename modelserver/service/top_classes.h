@@ -21,7 +21,8 @@ struct TopClasses {
 // highest comes first; equal values are in the order of their index. With `batches` the first
 // dimension is the batch; otherwise the output is one row. `labels` are the classes' names; a name
 // that is missing or empty is left out. As in Triton's extension_classification.md.
-// INVALID_ARGUMENT when the output does not hold numbers, or `count` is not positive.
+// INVALID_ARGUMENT when the output does not hold numbers, has over a million elements in a row, or
+// `count` is not positive.
 absl::StatusOr<TopClasses> FindTopClasses(const TensorView& output, std::int64_t count,
                                           bool batches, std::span<const std::string> labels);
 

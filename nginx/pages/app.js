@@ -61,6 +61,8 @@ async function loadModels() {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     state.problem = error;
+    if (error.status === 401 && !hasKey())
+      Object.assign(error, { title: "This server asks for a key", detail: "Enter yours below." });
     picker.replaceChildren(new Option(needsKey(error) ? "Shown once there is a key" : "Not known yet"));
     show();
     return;
@@ -110,7 +112,7 @@ const needsKey = ({ status }) => status === 401 || (status === 403 && hasKey());
 
 // ---------------------------------------------------------------- pictures
 
-// Takes files (or blobs) in place of the pictures that are there.
+// Takes files in place of the pictures that are there, and shows the first that says it is a picture.
 async function take(files, isFile = true) {
   closeCamera();
   forgetPictures();
@@ -124,6 +126,7 @@ async function take(files, isFile = true) {
     answer: null,
     problem: null,
   }));
+  state.at = Math.max(0, files.findIndex(({ type }, index) => index < MOST && type.startsWith("image/")));
   makeStrip();
   show();
   await work();
@@ -171,11 +174,8 @@ function thumbnail(image) {
 }
 
 function takeFiles(files, isFile = true) {
-  const all = [...files];
-  // Of a folder's files those that are pictures; if none says so, whatever came.
-  const pictures = all.filter(({ type }) => type.startsWith("image/"));
-  if (all.length) {
-    take(pictures.length ? pictures : all, isFile);
+  if (files.length) {
+    take([...files], isFile);
     return;
   }
   state.problem = new Problem({
@@ -201,7 +201,7 @@ async function takeSample() {
 
 // Of the request that the page makes, and of the one that its code makes; below the server's address.
 const target = (confidence) =>
-  `v1/predict/${encodeURIComponent($("model").value || "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
+  `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
 
 async function ask(blob, name, signal) {
   const asked = Number($("confidence").value);
@@ -466,8 +466,14 @@ function extras({ keypoints, mask, corners }) {
   const words = [];
   if (keypoints) words.push(`${seenPoints({ keypoints }).length} of ${several(keypoints.length, "point")} seen`);
   if (mask) words.push(`its shape in ${several(mask.length, "part")}`);
-  if (corners) words.push("turned");
+  const tilt = corners ? tiltOf(corners) : 0;
+  if (tilt >= 2) words.push(`tilted by ${tilt}°`);
   return words.join("; ");
+}
+
+// How far the upper edge of a turned box rises or falls, in degrees.
+function tiltOf([[x1, y1], [x2, y2]]) {
+  return Math.round((Math.atan2(Math.abs(y2 - y1), Math.abs(x2 - x1)) * 180) / Math.PI);
 }
 
 function showRows(items) {

@@ -22,16 +22,17 @@ const paint = () => document.documentElement.classList.toggle("dark-mode", dark.
 dark.addEventListener("change", paint);
 paint();
 
-// Whether the server asks for keys: it refuses somebody who has none.
-async function asksForKeys() {
-  if (hasKey()) return true;
+// Whether the server asks for keys, that is refuses somebody who has none; and a model to ask about:
+// the document's own, or the first that can be used.
+async function aboutServer(usual) {
   try {
-    await call("v1/models");
+    const { models } = (await call("v1/models")).json;
+    const usable = models.filter(({ family }) => family).map(({ name }) => name);
+    return { keys: hasKey(), model: usable.includes(usual) ? usual : (usable[0] ?? usual) };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    return error.status === 401;
+    return { keys: hasKey() || error.status === 401, model: usual };
   }
-  return false;
 }
 
 // ---------------------------------------------------------------- the document as this page shows it
@@ -48,7 +49,8 @@ function resolved(document, value) {
 
 // With an example first, what a request is about before what only carries it, and no locks on a server
 // that asks for no keys.
-function prepared(document, server, keys) {
+function prepared(document, server, { keys, model }) {
+  document.components.parameters.Model.example = model;
   document.servers = [{ url: server.base.replace(/\/$/, "") }];
   if (!keys) {
     delete document.security;
@@ -65,6 +67,10 @@ function prepared(document, server, keys) {
       const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])];
       operation.parameters = [...parameters.filter((one) => !isHeader(one)), ...parameters.filter(isHeader)];
       if (!keys) delete operation.security;
+      // Swagger UI would fill in and send whatever a form may have: they stand among the parameters.
+      const form = resolved(document, resolved(document, operation.requestBody)?.content?.["multipart/form-data"]?.schema);
+      const named = operation.parameters.map((one) => resolved(document, one).name);
+      for (const name of named) delete form?.properties?.[name];
       const needsKey = keys && (operation.security ?? document.security ?? []).length > 0;
       operation.description = [example(document, path, method, operation, server, needsKey), operation.description]
         .filter(Boolean)
@@ -125,24 +131,51 @@ function exampleOf(document, media) {
   return resolved(document, Object.values(media?.examples ?? {})[0])?.value;
 }
 
+// ---------------------------------------------------------------- what Swagger UI leaves out
+
+// Names for fields, one thing to press at a time, and texts that the keyboard can scroll, for those who
+// use neither eyes nor mouse. Swagger UI redraws what it likes: this follows.
+function mend(reference) {
+  for (const field of reference.querySelectorAll("select:not([aria-label]), input:not([aria-label]), textarea:not([aria-label])")) {
+    const row = field.closest("tr");
+    const name = row?.dataset.paramName ?? row?.querySelector(".parameters-col_name, .parameter__name")?.textContent;
+    field.setAttribute("aria-label", name?.trim() || field.placeholder || field.title || "Value");
+  }
+  for (const link of reference.querySelectorAll(".opblock-summary-control a")) link.removeAttribute("href");
+  for (const text of reference.querySelectorAll("pre:not([tabindex])")) text.tabIndex = 0;
+}
+
+function follow(reference) {
+  let due = 0;
+  new MutationObserver(() => {
+    due ||= requestAnimationFrame(() => {
+      due = 0;
+      mend(reference);
+    });
+  }).observe(reference, { childList: true, subtree: true });
+}
+
 // ---------------------------------------------------------------- the page
 
 function tell(...words) {
   document.getElementById("missing").replaceChildren(...words);
   document.getElementById("missing").hidden = false;
+  document.querySelector(".reference").setAttribute("role", "main"); // which else Swagger UI has
 }
 const theDocument = (text) => element("a", { href: address("openapi.json") }, text);
 
 try {
-  const [{ json }, server, keys] = await Promise.all([
+  const [{ json }, server, about] = await Promise.all([
     call("openapi.json"),
     fromPrograms(),
-    asksForKeys(),
+    aboutServer("objects"),
     load("link", { rel: "stylesheet", href: address(`${FOLDER}/swagger-ui.css`) }),
     load("script", { src: address(`${FOLDER}/swagger-ui-bundle.js`) }),
   ]);
+  document.getElementById("version").textContent = `This is ${json.info.title} ${json.info.version}.`;
+  follow(document.getElementById("reference"));
   SwaggerUIBundle({
-    spec: prepared(json, server, keys),
+    spec: prepared(json, server, about),
     domNode: document.getElementById("reference"),
     deepLinking: true,
     docExpansion: "list",

@@ -20,7 +20,7 @@ function curl({ url, sample, file, certificate, auth }) {
     auth && '-H "Authorization: Bearer $INFERPOOL_KEY"',
     shell(url),
   );
-  return sample ? `${program} -sSO ${shell(sample)}\n${ask}` : ask;
+  return sample ? `${command(`${program} -sSO`, shell(sample))}\n${ask}` : ask;
 }
 
 function javascript({ url, sample, file, certificate, auth }) {

@@ -13,19 +13,26 @@
 
 #include "fcgi/pool/child.h"
 #include "ops/cli/own_files.h"
+#include "shared/base/grpc_address.h"
 #include "shared/base/log.h"
 #include "worker/backend/shm/sweep.h"
 
 namespace inferpool::ops {
 
-absl::Status CheckRepository(const Config& config) {
+absl::Status CheckModelFiles(const Config& config) {
+  const Config::ModelServer& settings = config.modelserver;
   std::error_code error;
-  if (!config.modelserver.enabled ||
-      std::filesystem::is_directory(config.modelserver.repository, error)) {
-    return absl::OkStatus();
+  if (!settings.enabled) return absl::OkStatus();
+  if (!std::filesystem::is_directory(settings.repository, error)) {
+    return absl::NotFoundError(
+        fmt::format("modelserver.repository: {} is no folder", settings.repository));
   }
-  return absl::NotFoundError(
-      fmt::format("modelserver.repository: {} is no folder", config.modelserver.repository));
+  if (!settings.onnxruntime.empty() && access(settings.onnxruntime.c_str(), R_OK) != 0) {
+    return absl::NotFoundError(fmt::format("modelserver.onnxruntime: {} cannot be read: {}",
+                                           settings.onnxruntime,
+                                           std::generic_category().message(errno)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckModelServer(const Config& config) {
@@ -36,7 +43,7 @@ absl::Status CheckModelServer(const Config& config) {
                     "modelserver.enabled to false and name backend.targets",
                     program));
   }
-  return CheckRepository(config);
+  return CheckModelFiles(config);
 }
 
 int ExecModelServer(const Config& config) {
@@ -52,6 +59,8 @@ int ExecModelServer(const Config& config) {
                                         settings.control,
                                         "--repository-poll-secs",
                                         std::to_string(settings.poll_s),
+                                        "--allow-client-shm",
+                                        "true",
                                         "--max-message-mb",
                                         std::to_string(config.backend.message_mb),
                                         "--log-level",
@@ -75,8 +84,8 @@ int ExecModelServer(const Config& config) {
 
 void RemoveTracesOfModelServer(const Config& config) {
   std::error_code error;
-  if (config.modelserver.listen.starts_with("unix:")) {
-    std::filesystem::remove(config.modelserver.listen.substr(5), error);
+  if (const std::string_view socket = UnixSocketPath(config.modelserver.listen); !socket.empty()) {
+    std::filesystem::remove(socket, error);
   }
   // What it had registered went with it; nobody has to be asked.
   const auto unregister = [](const std::string&) { return absl::OkStatus(); };

@@ -10,8 +10,9 @@ namespace inferpool::ops {
 // without the program or the folder of models.
 absl::Status CheckModelServer(const Config& config);
 
-// The folder alone, for a model server that runs already.
-absl::Status CheckRepository(const Config& config);
+// What the configuration names for a model server that runs already: NOT_FOUND without the folder
+// of models, or the library of ONNX Runtime where one is named.
+absl::Status CheckModelFiles(const Config& config);
 
 // Becomes the model server, and takes nothing of the pool along; returns the exit status when that
 // fails.

@@ -193,6 +193,8 @@ std::string NginxConfig(const Config& config, const NginxHost& host) {
   const Config::Timeouts& timeouts = config.timeouts;
   Values values = {
       {"USER", host.user.empty() ? "" : fmt::format("user {};", host.user)},
+      // Of its own, nginx counts all processors of the machine.
+      {"PROCESSORS", fmt::format("{}", host.processors)},
       {"DESCRIPTORS", fmt::format("{}", descriptors)},
       // The rest is for files.
       {"CONNECTIONS_OF_WORKER",

@@ -19,6 +19,8 @@ struct NginxHost {
   std::string user;
   // Whether a socket can be bound to [::]. nginx does not start when it is told to and cannot.
   bool has_ipv6 = false;
+  // How many processors nginx may use: as many workers of its own it starts.
+  int processors = 1;
   // Most file descriptors that a process of ours may have.
   std::uint64_t descriptors = 20'000;
   // Where `pages` and `swagger-ui` lie unless the configuration says otherwise.

@@ -11,6 +11,7 @@
 #include "ops/cli/own_files.h"
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/file_descriptor.h"
+#include "shared/base/processors.h"
 
 namespace inferpool::ops {
 namespace {
@@ -39,6 +40,7 @@ bool CanBindIpv6() {
 NginxHost ThisHost(const Config& config) {
   return {.user = NginxUser(config),
           .has_ipv6 = CanBindIpv6(),
+          .processors = UsableProcessors(),
           .descriptors = MaxDescriptors(),
           .data = DataFolder()};
 }

@@ -144,7 +144,7 @@ absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, cons
 
 // That the processes of this configuration could use its files.
 absl::Status CheckFiles(const std::optional<fcgi::Identity>& identity, const Config& config) {
-  RETURN_IF_ERROR(CheckRepository(config));
+  RETURN_IF_ERROR(CheckModelFiles(config));
   RETURN_IF_ERROR(CheckKeysFile(config));
   return CheckKeysAreFor(identity, config);
 }

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "shared/base/log.h"
+#include "worker/backend/shm/shared_memory_probe.h"
+#include "worker/backend/shm/shared_regions.h"
 
 namespace inferpool::ops {
 namespace {
@@ -17,6 +19,10 @@ constexpr auto kPatience = std::chrono::milliseconds(500);
 // has a connection of its own, find it again too (worker/backend/rpc/channel.cc: up to 250 ms and a
 // bit).
 constexpr auto kSettle = std::chrono::milliseconds(500);
+// Whether a server takes shared memory: one that does may be started anew unnoticed.
+constexpr auto kMemoryPause = std::chrono::milliseconds(100);
+constexpr auto kRefusedPause = std::chrono::milliseconds(500);
+constexpr auto kTakenPause = std::chrono::seconds(5);
 
 std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
   std::vector<std::string> once;
@@ -29,9 +35,16 @@ std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
 }  // namespace
 
 ModelServers::ModelServers(const Config& config)
-    : client_(EachOnce(config.backend.targets), config.backend.message_mb) {
+    : client_(EachOnce(config.backend.targets), config.backend.message_mb),
+      must_share_(config.backend.transport == "shm") {
   for (std::size_t i = 0; i < client_.targets(); ++i) {
     servers_.push_back({.shown = {client_.State(i).name, false, "not asked yet"}});
+    if (!must_share_) servers_.back().memory = absl::OkStatus();
+  }
+  if (must_share_) {
+    memory_thread_ = std::jthread([this, domain = config.state](const std::stop_token& stop) {
+      AskOfMemory(stop, domain);
+    });
   }
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
 }
@@ -71,10 +84,42 @@ void ModelServers::Run(const std::stop_token& stop) {
   }
 }
 
-void ModelServers::Take(std::size_t index, const absl::Status& ready, bool in_part) {
+void ModelServers::AskOfMemory(const std::stop_token& stop, const std::string& domain) {
+  backend::SharedMemoryProbe probe(domain);
+  MutexLock lock(mutex_);
+  while (!stop.stop_requested()) {
+    for (std::size_t i = 0; i < servers_.size(); ++i) {
+      if (Clock::now() < servers_[i].ask_of_memory) continue;
+      lock.Unlock();
+      absl::Status answer = probe.Ask(client_.calls(i), Deadline::After(kPatience));
+      lock.Lock();
+      Watched& server = servers_[i];
+      // One that is away is asked again, so that it is known when it is back.
+      const bool away = absl::IsUnavailable(answer);
+      server.ask_of_memory = Clock::now() + (answer.ok() ? kTakenPause
+                                             : away      ? kMemoryPause
+                                                         : kRefusedPause);
+      if (!answer.ok() && !away) {
+        answer = absl::UnavailableError(backend::WhatToDo(server.shown.target, answer));
+      }
+      if (!away) server.memory = std::move(answer);
+    }
+    wake_.wait_for(lock.native(), stop, kMemoryPause, [] { return false; });
+  }
+}
+
+void ModelServers::Take(std::size_t index, absl::Status ready, bool in_part) {
   const TimePoint now = Clock::now();
   const MutexLock lock(mutex_);
   Watched& server = servers_[index];
+  if (ready.ok()) {
+    if (!server.memory) return;  // soon
+    ready = *server.memory;
+  } else if (must_share_) {
+    // It may be another one when it is back.
+    server.memory.reset();
+    server.ask_of_memory = {};
+  }
   const bool first = !std::exchange(server.asked, true);
   asked_.notify_all();
   if (!ready.ok()) {
@@ -85,7 +130,7 @@ void ModelServers::Take(std::size_t index, const absl::Status& ready, bool in_pa
   // Found ready at the first look, it was ready before.
   if (ready.ok() && !server.shown.ready && !first && now - *server.good_since < kSettle) return;
   ModelServer seen{server.shown.target, ready.ok(),
-                   in_part      ? "ready, but not all of its models are"
+                   ready.ok() && in_part ? "ready, but not all of its models are"
                    : ready.ok() ? "ready"
                                 : std::string(Message(ready))};
   if (first || seen.ready != server.shown.ready ||

@@ -14,6 +14,7 @@
 #include <thread>
 #include <tuple>
 
+#include "shared/base/processors.h"
 #include "shared/board/scoreboard.h"
 
 namespace inferpool {
@@ -117,9 +118,7 @@ std::uint64_t HeavyClientOfKey(std::string_view key_name) {
 
 HeavyWork::HeavyWork(const Scoreboard& board, const Options& options)
     : board_(board), options_(options) {
-  if (options_.processors <= 0) {
-    options_.processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  }
+  if (options_.processors <= 0) options_.processors = UsableProcessors();
 }
 
 HeavyLimits HeavyWork::Limits() const {

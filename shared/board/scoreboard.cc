@@ -277,6 +277,7 @@ void Scoreboard::Enter(int role, int place, std::uint32_t generation, TimePoint 
   ProcessRow& row = process(role, place);
   row.generation = generation;
   row.started_ns = ToNs(now);
+  row.not_ready.Store({});
   row.state = ProcessState::kStarting;
   Add(pool_->roles[static_cast<std::size_t>(role)].starts, 1);
 }

@@ -37,13 +37,17 @@ enum class ProcessState : std::uint32_t { kEmpty, kStarting, kReady, kDraining }
 inline constexpr std::array<std::string_view, 4> kProcessStateNames = {"empty", "starting", "ready",
                                                                        "draining"};
 
+// Why a process cannot serve yet.
+using NotReadyText = FixedText<232>;
+
 // One process of the pool. The master writes it, except that the process itself sets `state` to say
-// that it is ready or drains.
+// that it is ready or drains, and `not_ready`.
 struct ProcessRow {
   std::atomic<pid_t> pid;  // 0: empty
   std::atomic<ProcessState> state;
   std::atomic<std::uint32_t> generation;
   std::atomic<std::int64_t> started_ns;  // steady clock
+  Seqlock<NotReadyText> not_ready;       // for people; empty: the process knows of nothing
 };
 
 struct Histogram {

@@ -11,8 +11,9 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <thread>
 
+#include "shared/base/grpc_address.h"
+#include "shared/base/processors.h"
 #include "shared/config/config_keys.h"
 #include "shared/config/nginx_values.h"
 
@@ -284,8 +285,11 @@ class Parser {
   void FillIn() {
     Config& c = result_.config;
     if (c.workers == 0) {
-      const int cores = static_cast<int>(std::min(std::thread::hardware_concurrency(), 512u));
-      c.workers = std::clamp(cores, 1, c.workers_max);
+      c.workers = std::clamp(UsableProcessors(), 1, c.workers_max);
+    }
+    // As it is written in front of a port.
+    if (std::string& address = c.sidecar.address; nginx_values::IsBracketed(address)) {
+      address = address.substr(1, address.size() - 2);
     }
     const std::string state = c.state + "/";
     if (c.listen.socket.empty()) c.listen.socket = state + "inferpool.sock";
@@ -314,8 +318,9 @@ class Parser {
           fmt::format("is \"{}\", allowed is tcp:ADDRESS:PORT with an IP address (IPv6 in [ ])",
                       c.listen.socket));
     }
-    if (c.modelserver.enabled && c.modelserver.listen.starts_with("unix:")) {
-      CheckSocketPath("modelserver.listen", std::string_view(c.modelserver.listen).substr(5));
+    if (c.modelserver.enabled) CheckGrpcSocket("modelserver.listen", c.modelserver.listen);
+    for (const std::string& target : c.backend.targets) {
+      if (target != c.modelserver.listen) CheckGrpcSocket("backend.targets", target);
     }
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
@@ -386,7 +391,7 @@ class Parser {
           std::pair("listen.socket", &c.listen.socket), std::pair("nginx.pages", &c.nginx.pages),
           std::pair("nginx.swagger_ui", &c.nginx.swagger_ui)}) {
       if (!nginx_values::IsPath(*path)) {
-        Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } ' which nginx cannot take)");
+        Add(LineOf(key), key, R"(has one of the characters " \ $ ; { } which nginx cannot take)");
       }
     }
   }
@@ -406,6 +411,16 @@ class Parser {
             "the socket's path {} has {} characters, allowed are {}: choose a shorter state "
             "folder",
             path, path.size(), nginx_values::kMaxSocketPath));
+  }
+
+  void CheckGrpcSocket(const char* key, std::string_view address) {
+    const std::string_view path = UnixSocketPath(address);
+    CheckSocketPath(key, path);
+    if (path.find(',') == std::string_view::npos) return;
+    Add(LineOf(key), key,
+        fmt::format("the socket's path {} has a comma, at which gRPC parts it: choose another "
+                    "state folder",
+                    path));
   }
 
   int LineOf(const std::string& key) const {

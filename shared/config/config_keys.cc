@@ -25,7 +25,9 @@ const ConfigKey kKeys[] = {
     {"state", PathKey{FIELD(state)}, "folder of sockets, logs, certificate and pid files",
      ReloadEffect::kStart},
     {"workers", IntegerKey{FIELD(workers), 0, 512},
-     "worker processes; 0: one a core, as far as workers_max allows", ReloadEffect::kMaster},
+     "worker processes; 0: one per processor that this process may use (its affinity, its control "
+     "groups' quota rounded up), as far as workers_max allows",
+     ReloadEffect::kMaster},
     {"workers_max", IntegerKey{FIELD(workers_max), 1, 512},
      "most workers that `workers` may be raised to without a new start", ReloadEffect::kStart},
     {"threads", IntegerKey{FIELD(threads), 1, 256}, "requests that one worker has in work at once",
@@ -47,8 +49,8 @@ const ConfigKey kKeys[] = {
     {"sidecar.port", IntegerKey{FIELD(sidecar.port), 1, 65535},
      "port of /livez, /readyz and /metrics", ReloadEffect::kStart},
     {"backend.targets", TextListKey{FIELD(backend.targets)},
-     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; empty: the "
-     "embedded one",
+     "gRPC addresses of the model servers, such as \"dns:triton:8001\", used in turn; a plain path "
+     "follows \"unix:\"; empty: the embedded one",
      ReloadEffect::kClients},
     {"backend.channels", IntegerKey{FIELD(backend.channels), 1, 64},
      "connections of a worker to each address of a model server", ReloadEffect::kWorkers},

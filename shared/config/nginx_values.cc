@@ -48,11 +48,6 @@ bool IsAddress(std::string_view text, int family) {
   return inet_pton(family, std::string(text).c_str(), bytes) == 1;
 }
 
-bool IsBracketed(std::string_view text) {
-  return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
-         IsAddress(text.substr(1, text.size() - 2), AF_INET6);
-}
-
 // Parts "a:1" at its last colon, which is not one of those within brackets.
 bool Part(std::string_view text, std::string_view& host, std::string_view& port) {
   const std::size_t colon = text.rfind(':');
@@ -64,12 +59,17 @@ bool Part(std::string_view text, std::string_view& host, std::string_view& port)
 
 }  // namespace
 
+bool IsBracketed(std::string_view text) {
+  return text.size() > 2 && text.front() == '[' && text.back() == ']' &&
+         IsAddress(text.substr(1, text.size() - 2), AF_INET6);
+}
+
 bool IsAddress(std::string_view text) {
   return IsAddress(text, AF_INET) || IsAddress(text, AF_INET6);
 }
 
 bool IsPath(std::string_view text) {
-  return text.find_first_of("\"\\$;{}'") == std::string_view::npos;
+  return text.find_first_of("\"\\$;{}") == std::string_view::npos;
 }
 
 bool IsServerName(std::string_view text) {

@@ -40,6 +40,9 @@ std::string Escaped(std::string_view text);
 // "192.0.2.1", "2001:db8::1".
 bool IsAddress(std::string_view text);
 
+// "[2001:db8::1]".
+bool IsBracketed(std::string_view text);
+
 // "192.0.2.1", "2001:db8::1", "10.0.0.0/8".
 bool IsNetwork(std::string_view text);
 

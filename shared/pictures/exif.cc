@@ -37,7 +37,7 @@ int ExifOrientation(std::string_view tiff) {
     }
     const std::uint32_t value = read16(entry, 8);
     const bool sane = read16(entry, 2) == kShort && read32(entry, 4) == 1 && value - 1 < 8;
-    return sane ? static_cast<int>(value) : kUpright;
+    if (sane) return static_cast<int>(value);
   }
   return kUpright;
 }

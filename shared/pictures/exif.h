@@ -6,7 +6,8 @@
 namespace inferpool::vision {
 
 // Returns the main picture's orientation, 1..8, from `tiff`, an EXIF block from its "II" or "MM"
-// on. Returns 1, which is upright, when the block has none, has an impossible one or is damaged.
+// on: the first possible one, as in browsers. Returns 1, which is upright, when the block has none
+// or is damaged.
 int ExifOrientation(std::string_view tiff);
 
 }  // namespace inferpool::vision

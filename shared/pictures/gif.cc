@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "shared/base/status.h"
+#include "shared/pictures/gif_blocks.h"
 #include "shared/pictures/too_late.h"
 
 namespace inferpool::vision {
@@ -27,24 +29,60 @@ absl::Status Damaged(int error) {
       fmt::format("damaged GIF picture: {}", text != nullptr ? text : "unknown error"));
 }
 
+// The file as giflib is to read it: if it ends within a data block, that block's length is what is
+// there of it.
+class Source {
+ public:
+  explicit Source(std::string_view bytes) : rest_(bytes) {
+    GifBlocks blocks(bytes);
+    std::optional<GifBlock> block = blocks.Next();
+    while (block && block->kind == '!') block = blocks.Next();
+    if (!block || !block->cut_at) return;
+    rest_ = bytes.substr(0, *block->cut_at);
+    last_block_ = bytes.substr(*block->cut_at + 1);
+    last_length_ = static_cast<GifByteType>(last_block_.size());
+    has_last_block_ = true;
+  }
+
+  std::size_t Read(GifByteType* to, std::size_t wanted) {
+    if (rest_.empty() && has_last_block_ && wanted > 0) {
+      has_last_block_ = false;
+      rest_ = last_block_;
+      *to = last_length_;
+      return 1 + Read(to + 1, wanted - 1);
+    }
+    const std::size_t count = std::min(rest_.size(), wanted);
+    std::copy_n(rest_.begin(), count, to);
+    rest_.remove_prefix(count);
+    return count == wanted || !has_last_block_ ? count : count + Read(to + count, wanted - count);
+  }
+
+  void SkipZeros() { rest_.remove_prefix(std::min(rest_.find_first_not_of('\0'), rest_.size())); }
+
+  bool AtEnd() const { return rest_.empty() && !has_last_block_; }
+
+ private:
+  std::string_view rest_;
+  std::string_view last_block_;
+  GifByteType last_length_ = 0;
+  bool has_last_block_ = false;  // follows `rest_`
+};
+
 int Read(GifFileType* gif, GifByteType* to, int wanted) {
-  auto& rest = *static_cast<std::string_view*>(gif->UserData);
-  if (rest.empty() && wanted == 1) {
+  auto& source = *static_cast<Source*>(gif->UserData);
+  if (source.AtEnd() && wanted == 1) {
     // giflib wants the end of the data blocks behind the last pixel. It does not take an end for
     // pixels that are missing.
     *to = 0;
     return 1;
   }
-  const std::size_t count = std::min(rest.size(), static_cast<std::size_t>(wanted));
-  std::memcpy(to, rest.data(), count);
-  rest.remove_prefix(count);
-  return static_cast<int>(count);
+  return static_cast<int>(source.Read(to, static_cast<std::size_t>(wanted)));
 }
 
-// Reads on behind the first image's descriptor; `rest` is what giflib has not read yet.
-absl::Status FindImage(GifFileType& gif, std::string_view& rest) {
+// Reads on behind the first image's descriptor.
+absl::Status FindImage(GifFileType& gif, Source& source) {
   while (true) {
-    rest.remove_prefix(std::min(rest.find_first_not_of('\0'), rest.size()));
+    source.SkipZeros();
     GifRecordType type = UNDEFINED_RECORD_TYPE;
     if (DGifGetRecordType(&gif, &type) == GIF_ERROR) {
       return Damaged(gif.Error);
@@ -96,13 +134,14 @@ std::vector<int> RowOrder(int rows, bool interlaced) {
 
 absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header, Deadline deadline) {
   int error = 0;
-  const Gif gif(DGifOpen(&bytes, Read, &error));
+  Source source(bytes);
+  const Gif gif(DGifOpen(&source, Read, &error));
   if (!gif) {
     return error == D_GIF_ERR_NOT_ENOUGH_MEM
                ? absl::ResourceExhaustedError("no memory for a GIF decoder")
                : Damaged(error);
   }
-  RETURN_IF_ERROR(FindImage(*gif, bytes));
+  RETURN_IF_ERROR(FindImage(*gif, source));
   const GifImageDesc& image = gif->Image;
   const cv::Rect frame(image.Left, image.Top, image.Width, image.Height);
   const cv::Size size(header.width, header.height);

@@ -15,8 +15,8 @@ namespace inferpool::vision {
 // their palette's colour. The background colour, or black, surrounds a frame that does not fill the
 // picture. Memory: 3 bytes per pixel. Thread safe.
 //
-// DATA_LOSS: the frame is cut off or corrupt. Bytes after its pixels are not read.
-// DEADLINE_EXCEEDED: `deadline` passed before the last row.
+// DATA_LOSS: pixels of the frame are missing or corrupt. Whatever follows them, or is missing
+// there, does not matter. DEADLINE_EXCEEDED: `deadline` passed before the last row.
 absl::StatusOr<cv::Mat> DecodeGif(std::string_view bytes, const Header& header, Deadline deadline);
 
 }  // namespace inferpool::vision

@@ -51,11 +51,12 @@ std::optional<GifBlock> GifBlocks::Next() {
   }
   const char kind = bytes_[start];
   if (kind == ';') {
-    return GifBlock{kind, {}};
+    return GifBlock{.kind = kind, .data = {}};
   }
   if (kind == '!') {
     constexpr std::size_t kLabel = 1;
-    return Skip(kLabel) && SkipChain() ? std::optional(GifBlock{kind, {}}) : std::nullopt;
+    return Skip(kLabel) && SkipChain() ? std::optional(GifBlock{.kind = kind, .data = {}})
+                                       : std::nullopt;
   }
   constexpr std::size_t kDescriptor = 9;
   constexpr std::size_t kCodeSize = 1;
@@ -64,8 +65,15 @@ std::optional<GifBlock> GifBlocks::Next() {
   }
   const std::string_view descriptor = bytes_.substr(start + 1, kDescriptor);
   const std::size_t table = ColourTableBytes(Byte(descriptor, kDescriptor - 1));
-  return Skip(table + kCodeSize) && SkipChain() ? std::optional(GifBlock{kind, descriptor})
-                                                : std::nullopt;
+  if (!Skip(table + kCodeSize)) {
+    return std::nullopt;
+  }
+  if (SkipChain()) {
+    return GifBlock{.kind = kind, .data = descriptor};
+  }
+  const std::size_t length_at = at_ - 1;
+  at_ = bytes_.size();
+  return GifBlock{.kind = kind, .data = descriptor, .cut_at = length_at};
 }
 
 }  // namespace inferpool::vision

@@ -11,11 +11,13 @@ namespace inferpool::vision {
 struct GifBlock {
   char kind;              // '!' an extension, ',' an image, ';' the trailer
   std::string_view data;  // an image's descriptor of 9 bytes; otherwise empty
+  // Where the length of the image's last data block stands, if the bytes end within that block.
+  std::optional<std::size_t> cut_at{};
 };
 
-// Walks the whole blocks; an image is whole with all its data. Some writers get two things wrong,
-// so zero bytes between blocks are skipped, and the end of the bytes counts as the zero byte that
-// ends a chain of data blocks. Borrows `bytes`.
+// Walks the whole blocks. Some writers get two things wrong, so zero bytes between blocks are
+// skipped, and the end of the bytes counts as the zero byte that ends a chain of data blocks. An
+// image may end within its data: what is left may still hold all its pixels. Borrows `bytes`.
 class GifBlocks {
  public:
   // Begins after the signature, the logical screen's descriptor and its colour table.

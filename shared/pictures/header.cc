@@ -78,6 +78,15 @@ bool EndsJpegHeader(std::uint32_t marker) {
          marker == JpegSegment::kStartOfScan;
 }
 
+// The EXIF block behind its name and a byte of padding, which some writers do not leave zero;
+// nothing when the name is another one, or no block follows.
+std::optional<std::string_view> WithoutExifName(std::string_view data) {
+  constexpr std::string_view kName = "Exif\0"sv;
+  constexpr std::size_t kBlock = kName.size() + 1;
+  if (!data.starts_with(kName) || data.size() <= kBlock) return std::nullopt;
+  return data.substr(kBlock);
+}
+
 // Of several EXIF blocks the first that is not empty counts, before the frame or behind it.
 absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
   std::optional<int> orientation;
@@ -85,26 +94,22 @@ absl::StatusOr<Header> ReadJpeg(std::string_view bytes) {
   JpegSegments segments(bytes);
   while (true) {
     const std::optional<JpegSegment> segment = segments.Next();
-    const bool whole = segment && segment->state == JpegSegment::State::kWhole;
+    // A segment that is shorter than its own length has no data, and is passed over.
+    const bool cut_off = !segment || segment->state == JpegSegment::State::kCutOff;
     const bool ends = segment && EndsJpegHeader(segment->marker);
-    if ((!whole || ends) && header) {
+    if ((cut_off || ends) && header) {
       header->orientation = orientation.value_or(1);
       return *header;
     }
     if (ends) {
       return Damaged(Format::kJpeg, "no frame before the picture's data");
     }
-    if (!whole) {
-      const bool bad_length = segment && segment->state == JpegSegment::State::kBadLength;
-      return bad_length ? Damaged(Format::kJpeg, "impossible segment length")
-                        : CutOff(Format::kJpeg);
+    if (cut_off) {
+      return CutOff(Format::kJpeg);
     }
-    // Some writers have another byte than zero for the padding behind the name.
-    constexpr std::string_view kExif = "Exif\0"sv;
-    constexpr std::size_t kBlock = kExif.size() + 1;
-    if (segment->marker == JpegSegment::kApp1 && !orientation && segment->data.starts_with(kExif) &&
-        segment->data.size() > kBlock) {
-      orientation = ExifOrientation(segment->data.substr(kBlock));
+    const std::optional<std::string_view> exif = WithoutExifName(segment->data);
+    if (segment->marker == JpegSegment::kApp1 && !orientation && exif) {
+      orientation = ExifOrientation(*exif);
     } else if (IsFrame(segment->marker) && !header) {
       ASSIGN_OR_RETURN(header, ReadFrame(segment->marker, segment->data));
     }
@@ -140,6 +145,9 @@ absl::StatusOr<Header> ReadPng(std::string_view bytes) {
 // RFC 9649, 2.7: the flags of an extended file, which must come first, say whether there is EXIF.
 int WebpOrientation(std::string_view bytes) {
   constexpr std::uint32_t kExif = 0x08;
+  constexpr std::size_t kBeforeLength = 8;
+  // What stands behind the container is no part of it.
+  bytes = bytes.substr(0, kBeforeLength + LittleEndian32(bytes, 4));
   Chunks chunks = Chunks::OfWebp(bytes);
   std::optional<Chunk> chunk = chunks.Next();
   if (!chunk || chunk->type != "VP8X" || chunk->data.empty() ||
@@ -149,8 +157,7 @@ int WebpOrientation(std::string_view bytes) {
   while ((chunk = chunks.Next())) {
     if (chunk->type == "EXIF") {
       // The specification has the bare TIFF block; several writers keep JPEG's prefix.
-      const bool prefixed = chunk->data.starts_with("Exif\0\0"sv);
-      return ExifOrientation(chunk->data.substr(prefixed ? 6 : 0));
+      return ExifOrientation(WithoutExifName(chunk->data).value_or(chunk->data));
     }
   }
   return 1;

@@ -76,6 +76,23 @@ void OnMessage(j_common_ptr jpeg, int level) {
   if (MakesUpPixels(warning, decoder.jpeg.arith_code != FALSE)) Stop(jpeg);
 }
 
+// libjpeg meets a restart marker with another number than the next one's. One or two intervals off,
+// it leaves some out or makes them up, and warns. Further off, it takes the number for a mistake
+// and goes on, which loses nothing: should intervals be lost, the last ones are missing in the end.
+boolean FollowRestart(j_decompress_ptr jpeg, int wanted) {
+  constexpr int kFirst = 0xd0;
+  constexpr int kNumbers = 8;
+  constexpr int kNear = 2;
+  const int found = jpeg->unread_marker - kFirst;
+  const int ahead = (found - wanted + kNumbers) % kNumbers;
+  const bool is_restart = found >= 0 && found < kNumbers;
+  if (!is_restart || ahead <= kNear || ahead >= kNumbers - kNear || jpeg->arith_code != FALSE) {
+    return jpeg_resync_to_restart(jpeg, wanted);
+  }
+  jpeg->unread_marker = 0;
+  return TRUE;
+}
+
 absl::Status Damaged(Decoder& decoder) {
   std::array<char, JMSG_LENGTH_MAX> text{};
   decoder.errors.format_message(reinterpret_cast<j_common_ptr>(&decoder.jpeg), text.data());
@@ -176,6 +193,7 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   const bool has_header = Attempt(decoder.stop, [&] {
     jpeg_create_decompress(&jpeg);
     jpeg_mem_src(&jpeg, data, bytes.size());
+    jpeg.src->resync_to_restart = FollowRestart;
     jpeg_read_header(&jpeg, TRUE);
   });
   if (!has_header) return Damaged(decoder);

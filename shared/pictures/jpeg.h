@@ -28,11 +28,12 @@ cv::Size Reduced(cv::Size size, int reduction);
 //
 // DATA_LOSS: pixels are missing or cannot be trusted. Other damage is accepted: wrong scan
 // parameters of a sequential picture, unknown JFIF versions and Adobe transforms, bytes that belong
-// to no segment, and anything after the last row, also a missing end-of-image marker. The decoder
-// of arithmetic coding reads missing bytes as zeros, so for such a picture an early end of the file
-// and surplus bytes count as damage; an early end-of-image marker is found only when the rest is
-// not a valid code. DEADLINE_EXCEEDED: `deadline` passed before the last row. It is checked every
-// few rows of every scan. RESOURCE_EXHAUSTED: out of memory.
+// to no segment, a restart marker with a number far off, and anything after the last row, also a
+// missing end-of-image marker. The decoder of arithmetic coding reads missing bytes as zeros, so
+// for such a picture an early end of the file and surplus bytes count as damage; an early
+// end-of-image marker is found only when the rest is not a valid code. DEADLINE_EXCEEDED:
+// `deadline` passed before the last row. It is checked every few rows of every scan.
+// RESOURCE_EXHAUSTED: out of memory.
 absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction,
                                    Deadline deadline);
 

@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 #include <png.h>
 
+#include <algorithm>
 #include <array>
 #include <csetjmp>
 #include <cstddef>
 #include <cstring>
 #include <optional>
+#include <string>
 
 #include "shared/base/status.h"
 #include "shared/pictures/attempt.h"
+#include "shared/pictures/bytes.h"
 #include "shared/pictures/chunks.h"
 #include "shared/pictures/too_late.h"
 
@@ -26,12 +29,35 @@ bool IsCritical(const Chunk& chunk) {
   return (chunk.type[0] & 0x20) == 0;
 }
 
-// The part that the picture is read from: the first chunks up to the last IDAT chunk of those that
-// follow each other. An IDAT chunk that is not whole, and what stands behind it, is left out.
-absl::StatusOr<std::string_view> PicturePart(std::string_view bytes) {
+// What the picture is read from.
+struct PicturePart {
+  std::string_view whole;  // the chunks up to the last IDAT chunk of those that follow each other
+  std::string cut_head;    // of an IDAT chunk that is cut off, with the length of what is there
+  std::string_view cut_data;  // of that chunk
+  std::string_view cut_tail;  // in place of its checksum
+};
+
+// An IDAT chunk at `at` that is cut off, within its data or its checksum.
+void AddCutChunk(std::string_view bytes, std::size_t at, PicturePart& part) {
+  constexpr std::size_t kHead = 8;
+  constexpr std::string_view kNoChecksum("\0\0\0\0", 4);
+  const std::string_view chunk = bytes.substr(at);
+  if (chunk.size() < kHead || chunk.substr(4, 4) != "IDAT") return;
+  part.cut_data = chunk.substr(kHead, BigEndian32(chunk, 0));
+  const std::size_t length = part.cut_data.size();
+  for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+    part.cut_head += static_cast<char>(length >> shift & 0xffU);
+  }
+  part.cut_head += "IDAT";
+  part.cut_tail = kNoChecksum;
+}
+
+// A chunk that is cut off has no checksum to judge by: its rows tell whether the picture is whole.
+absl::StatusOr<PicturePart> FindPicture(std::string_view bytes) {
   Chunks chunks = Chunks::OfPng(bytes);
   std::size_t end = 0;
-  while (const std::optional<Chunk> chunk = chunks.Next()) {
+  std::optional<Chunk> chunk;
+  while ((chunk = chunks.Next())) {
     const bool is_data = chunk->type == "IDAT";
     if (!is_data && end != 0) break;
     if (IsCritical(*chunk) && !chunk->HasRightChecksum()) {
@@ -39,8 +65,13 @@ absl::StatusOr<std::string_view> PicturePart(std::string_view bytes) {
     }
     if (is_data) end = chunks.position();
   }
-  if (end == 0) return Damaged("it is cut off");
-  return bytes.substr(0, end);
+  PicturePart part{.whole = bytes.substr(0, end), .cut_head = {}, .cut_data = {}, .cut_tail = {}};
+  if (!chunk) {
+    part.whole = bytes.substr(0, chunks.position());
+    AddCutChunk(bytes, chunks.position(), part);
+  }
+  if (end == 0 && part.cut_head.empty()) return Damaged("it is cut off");
+  return part;
 }
 
 // libpng's state for one picture, gone with it.
@@ -52,7 +83,7 @@ struct Decoder {
 
   png_structp png = nullptr;
   png_infop info = nullptr;
-  std::string_view rest;  // what libpng has not read yet
+  std::array<std::string_view, 4> rest;  // what libpng has not read yet, one piece after the other
   std::jmp_buf stop{};
   std::array<char, 100> error{};
   bool too_late = false;
@@ -67,10 +98,13 @@ struct Decoder {
 void OnWarning(png_structp /*png*/, png_const_charp /*text*/) {}
 
 void Read(png_structp png, png_bytep to, std::size_t wanted) {
-  std::string_view& rest = static_cast<Decoder*>(png_get_io_ptr(png))->rest;
-  if (wanted > rest.size()) png_error(png, "it is cut off");
-  std::memcpy(to, rest.data(), wanted);
-  rest.remove_prefix(wanted);
+  for (std::string_view& piece : static_cast<Decoder*>(png_get_io_ptr(png))->rest) {
+    const std::size_t count = std::min(wanted, piece.size());
+    to = std::copy_n(piece.begin(), count, to);
+    piece.remove_prefix(count);
+    wanted -= count;
+  }
+  if (wanted > 0) png_error(png, "it is cut off");
 }
 
 void Configure(png_structp png, const Header& header) {
@@ -78,7 +112,7 @@ void Configure(png_structp png, const Header& header) {
                       static_cast<png_uint_32>(header.height));
   // All ancillary chunks but tRNS.
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-  // PicturePart() has looked at the checksums that matter.
+  // FindPicture() has looked at the checksums that matter.
   png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
   png_set_option(png, PNG_IGNORE_ADLER32, PNG_OPTION_ON);
   // Some writers name a smaller window than their data needs.
@@ -104,9 +138,9 @@ bool HasLastRow(png_structp png, const Header& header) {
 }  // namespace
 
 absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline) {
-  ASSIGN_OR_RETURN(const std::string_view picture, PicturePart(bytes));
+  ASSIGN_OR_RETURN(const PicturePart part, FindPicture(bytes));
   Decoder decoder;
-  decoder.rest = picture;
+  decoder.rest = {part.whole, part.cut_head, part.cut_data, part.cut_tail};
   const bool has_header = Attempt(decoder.stop, [&] {
     decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, OnError, OnWarning);
     if (decoder.png == nullptr) return;

@@ -17,8 +17,9 @@ namespace inferpool::vision {
 // profiles may unpack to gigabytes. Memory: 3 bytes per pixel and a few rows. Thread safe.
 //
 // DATA_LOSS: a row is missing, or the checksum of a critical chunk up to the data is wrong. The end
-// of the compressed data, its checksum (the chunks have their own) and bytes after it do not
-// matter. DEADLINE_EXCEEDED: `deadline` passed before the last row.
+// of the compressed data, its checksum (the chunks have their own), a checksum that is cut off with
+// the end of the file, and bytes after it do not matter. DEADLINE_EXCEEDED: `deadline` passed
+// before the last row.
 absl::StatusOr<cv::Mat> DecodePng(std::string_view bytes, const Header& header, Deadline deadline);
 
 }  // namespace inferpool::vision

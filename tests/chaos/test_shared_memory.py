@@ -190,10 +190,13 @@ class UnusableTest(SharedMemoryTest):
 
     def test_shared_memory_alone_says_what_to_do_about_it(self):
         server = self.start_server(tcp=True, wrap=without_our_shared_memory())
-        self.instance = self.pool = Pool({**outside(server), **SHARED})
+        self.instance = self.pool = Pool({**outside(server), **SHARED}, wait_ready=False)
         self.addCleanup(self.pool.stop)
-        problem = self.assert_problem(self.pool.predict("faces_cascade", pictures.ASTRONAUT), 501,
-                                      "unusable-model")
+        def answer():
+            found = self.pool.predict("faces_cascade", pictures.ASTRONAUT)
+            return found if b"takes no shared memory" in found.body else None
+        problem = self.assert_problem(eventually(answer, "a worker says why"), 503,
+                                      "model-server-away")
         self.assertIn("backend.transport", problem["detail"])
 
     def test_a_dev_shm_without_room(self):

@@ -121,7 +121,8 @@ def inferpool(*arguments, timeout_s=PATIENCE_S, **options):
 def start_modelserver(listen, stderr, repository=MODELS):
     """A model server of our own, for an instance with modelserver.enabled=false."""
     return subprocess.Popen(
-        [*_DIE_WITH_US, MODELSERVER, "--repository", repository, "--listen", listen],
+        [*_DIE_WITH_US, MODELSERVER, "--repository", repository, "--listen", listen,
+         "--allow-client-shm=true"],
         stdin=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
 
 

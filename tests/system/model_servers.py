@@ -40,9 +40,9 @@ def embedded(instance):
 class ModelServer:
     """One that can be killed and started anew at its address. `models`: names of the sample
     repository's, or a folder. `wrap`: a command line that the program is started by, such as
-    `unshare`."""
+    `unshare`. `client_shm`: whether it takes its clients' shared memory; of the next start."""
 
-    def __init__(self, models=("faces_cascade",), tcp=False, wrap=()):
+    def __init__(self, models=("faces_cascade",), tcp=False, wrap=(), client_shm=True):
         self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
         self.folder.chmod(0o755)  # `wrap` may be another user
         if isinstance(models, Path):
@@ -57,6 +57,7 @@ class ModelServer:
         else:
             self.listen = self.target = f"unix:{self.folder}/socket"
         self.wrap = wrap
+        self.client_shm = client_shm
         self.process = self._client = None
         self.starts = 0
         self.start()
@@ -67,7 +68,8 @@ class ModelServer:
         with open(self._log_file(), "wb") as log:
             self.process = subprocess.Popen(
                 [*self.wrap, "setpriv", "--pdeathsig", "KILL", "--", harness.MODELSERVER,
-                 "--repository", self.repository, "--listen", self.listen],
+                 "--repository", self.repository, "--listen", self.listen,
+                 *(["--allow-client-shm=true"] if self.client_shm else [])],
                 stdin=subprocess.DEVNULL, stderr=log)
 
     def _log_file(self):

@@ -1,6 +1,8 @@
 """What the tests of the page for people have in common."""
 
 import json
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from selenium.webdriver.support.ui import Select
 import tiny_models
 from browser import Browser
 from harness import SystemTest
+from processes import PATIENCE_S
 
 
 # What of the visible text has less contrast to its ground than WCAG 2.2 AA asks for.
@@ -66,6 +69,15 @@ return [...document.body.querySelectorAll("*")]
 """
 
 
+# What would have programs trust the certificate without being told to.
+TRUSTING = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+
+
+def tabs():
+    has_node = subprocess.run(["node", "--version"], capture_output=True, check=False).returncode == 0
+    return ["curl", "python", "requests"] + (["javascript"] if has_node else [])
+
+
 def same(answer):
     """An answer without what differs from one time to the next."""
     return {name: value for name, value in answer.items() if name not in ("timing_ms", "request_id")}
@@ -90,7 +102,7 @@ class PageTest(SystemTest):
         cls.origin = f"https://localhost:{cls.instance.port}"
         cls.browser = Browser()
         cls.addClassCleanup(cls.browser.quit)
-        cls.browser.command("Browser.grantPermissions", origin=cls.origin,
+        cls.browser.command("Browser.grantPermissions",
                             permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
         cls.shots = Path(tempfile.mkdtemp(prefix="inferpool-pages-"))
         print(f"screenshots are in {cls.shots}")
@@ -144,3 +156,30 @@ class PageTest(SystemTest):
         for detection, box in zip(answer["detections"], boxes):
             for edge, size in (("x1", "width"), ("y1", "height"), ("x2", "width"), ("y2", "height")):
                 self.assertAlmostEqual(detection["box"][edge] / answer["image"][size], box[edge], delta=0.003)
+
+
+class CodeTest(PageTest):
+    """One that runs the code that the page gives."""
+
+    def code(self, tab):
+        """What the copy button copies."""
+        self.browser.one(f"tab-{tab}").click()
+        # It says so for two seconds, which a busy machine may not look within.
+        self.browser.run("""const button = document.getElementById("copy");
+            window.said = [];
+            new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true});""")
+        self.browser.one("copy").click()
+        self.browser.wait(lambda: "Copied" in self.browser.run("return said"), "it is copied")
+        code = self.browser.run("return navigator.clipboard.readText()")
+        self.assertEqual(self.browser.one("snippet").get_property("textContent"), code)
+        return code
+
+    def execute(self, tab, code, folder, **variables):
+        """Pasted into a shell, or into a file that is run."""
+        command = {"curl": ["bash", "-c", code], "javascript": ["node", "--input-type=module", "-e", code],
+                   "python": ["/usr/bin/python3", "-c", code], "requests": ["/usr/bin/python3", "-c", code]}[tab]
+        environment = {name: value for name, value in os.environ.items() if name not in TRUSTING}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+                              env={**environment, "no_proxy": "localhost", **variables})
+        self.assertEqual(0, done.returncode, done.stderr)
+        return json.loads(done.stdout)

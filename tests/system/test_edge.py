@@ -42,7 +42,8 @@ class EdgeTest(SystemTest):
         swagger.mkdir()
         cls.openapi = json.dumps({"openapi": "3.1.0", "paths": {f"/{i}": {} for i in range(500)}})
         for name, text in (("index.html", "<!doctype html><title>page</title>"),
-                           ("docs.html", "<!doctype html><title>docs</title>"), ("app.js", "export {}"),
+                           ("docs.html", "<!doctype html><title>docs</title>"),
+                           ("errors.html", "<!doctype html><title>errors</title>"), ("app.js", "export {}"),
                            ("docs.js", "1"), ("style.css", "a{}"), ("icon.svg", "<svg/>"),
                            ("openapi.json", cls.openapi), ("notes.txt", "secret"), (".hidden.js", "1")):
             (pages / name).write_text(text)

@@ -161,6 +161,7 @@ class CommandTest(SystemTest):
         done = self.command("reload")
         self.assertEqual(1, done.returncode)
         self.assertIn("given up", done.stderr)
+        self.assertRegex(done.stderr, r"timeouts.start_s \(2 s\): no model server is ready: ")
         self.assertEqual(before, sorted(slot["pid"] for slot in self.status()["slots"]))
         self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
 
@@ -265,6 +266,19 @@ class ProcessTest(SystemTest):
             groups = Path(f"/proc/{pid}/status").read_text()
             self.assertIn(f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}", groups)
         self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
+        with self.subTest("a keys file that root can read and the workers cannot"):
+            closed = folder / "closed"
+            closed.mkdir(mode=0o700)
+            keys = closed / "keys.json"
+            self.assertEqual(0, inferpool("keys", "add", "shop", "--file", keys).returncode)
+            keys.chmod(0o644)
+            settings = {**instance.settings, "auth.keys_file": str(keys)}
+            before = instance.config_file.read_text()
+            instance.config_file.write_text(json.dumps(harness.nested(settings)))
+            done = inferpool("reload", "--state", instance.state)
+            instance.config_file.write_text(before)
+            self.assertRegex(done.stderr, "(?m)^inferpool: given up: .*auth.keys_file: .*cannot be read")
+            self.assert_good(instance.predict("faces_cascade", ASTRONAUT))
         # A dropped child still dies with its master.
         os.kill(instance.serve.pid, signal.SIGKILL)
         instance.serve.wait()

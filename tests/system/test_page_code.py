@@ -10,43 +10,9 @@ from pathlib import Path
 
 import harness
 from harness import inferpool
-from page import PageTest, same
+from page import CodeTest, same, tabs
 from pictures import ASTRONAUT
 from processes import PATIENCE_S
-
-# What would have programs trust the certificate without being told to.
-TRUSTING = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
-
-
-def tabs():
-    has_node = subprocess.run(["node", "--version"], capture_output=True, check=False).returncode == 0
-    return ["curl", "python", "requests"] + (["javascript"] if has_node else [])
-
-
-class CodeTest(PageTest):
-    def code(self, tab):
-        """What the copy button copies."""
-        self.browser.one(f"tab-{tab}").click()
-        # It says so for two seconds, which a busy machine may not look within.
-        self.browser.run("""const button = document.getElementById("copy");
-            window.said = [];
-            new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true});""")
-        self.browser.one("copy").click()
-        self.browser.wait(lambda: "Copied" in self.browser.run("return said"), "it is copied")
-        code = self.browser.run("return navigator.clipboard.readText()")
-        self.assertEqual(self.browser.one("snippet").get_property("textContent"), code)
-        return code
-
-    def execute(self, tab, code, folder, **variables):
-        """Pasted into a shell, or into a file that is run."""
-        command = {"curl": ["bash", "-c", code], "javascript": ["node", "--input-type=module", "-e", code],
-                   "python": ["/usr/bin/python3", "-c", code], "requests": ["/usr/bin/python3", "-c", code]}[tab]
-        environment = {name: value for name, value in os.environ.items() if name not in TRUSTING}
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-                              env={**environment, "no_proxy": "localhost", **variables})
-        self.assertEqual(0, done.returncode, done.stderr)
-        return json.loads(done.stdout)
-
 
 class SnippetTest(CodeTest):
     def test_the_code_does_what_the_page_did(self):
@@ -132,6 +98,7 @@ class KeysTest(CodeTest):
         self.browser.open(self.origin + "/", width=360, height=740)
         self.browser.wait(lambda: self.browser.one("key-form").is_displayed(), "a key is asked for")
         self.assertTrue(self.browser.one("problem").is_displayed())
+        self.assertEqual(("This server asks for a key", "Enter yours below."), self.problem())
         self.assertFalse(self.browser.one("again").is_displayed())  # it would not help
         self.assertTrue(self.browser.all("#results #key-form"))
         self.browser.screenshot(self.shots / "key.png")

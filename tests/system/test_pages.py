@@ -379,27 +379,29 @@ class PagesTest(PageTest):
         damaged = ASTRONAUT[:20_000]  # which browsers show as far as it goes
         empty = pictures.plain(64, 64)
         self.open()
-        self.bring("drop", ("one.jpg", "image/jpeg", ASTRONAUT), ("two.jpg", "image/jpeg", damaged),
-                   ("notes.jpg", "image/jpeg", b"hello"), ("three.png", "image/png", empty))
+        self.bring("drop", ("notes.txt", "text/plain", b"hello"), ("one.jpg", "image/jpeg", ASTRONAUT),
+                   ("two.jpg", "image/jpeg", damaged), ("three.png", "image/png", empty))
         self.all_done(4)
         self.assertEqual("4 pictures, 2 without an answer", self.browser.text("many-title"))
         self.assertEqual(3, self.asked())
         expected = self.instance.predict("faces_cascade", damaged).json()["title"]
-        self.assertEqual([("one.jpg", "face", True), ("two.jpg", expected, False),
-                          ("notes.jpg", "This browser cannot show that file", False),
-                          ("three.png", "nothing found", False)], self.results())
+        self.assertEqual([("notes.txt", "This browser cannot show that file", False), ("one.jpg", "face", True),
+                          ("two.jpg", expected, False), ("three.png", "nothing found", False)], self.results())
         self.assert_boxes_lie_where_the_api_says(self.shown())
         self.browser.screenshot(self.shots / "several.png")
         buttons = self.browser.all("#strip button")
-        buttons[1].click()
+        buttons[2].click()
         self.assertEqual(expected, self.problem()[0])
         self.assertIn("two.jpg, 512 × 512", self.browser.text("caption"))
-        buttons[0].send_keys(Keys.END)
+        buttons[2].send_keys(Keys.END)
         self.assertIn("three.png, 64 × 64", self.browser.text("caption"))
         self.assertFalse(self.browser.one("problem").is_displayed())
         self.assertIn("Nothing", self.browser.text("summary"))
-        buttons[3].send_keys(Keys.HOME)
+        for button in (3, 2):
+            buttons[button].send_keys(Keys.ARROW_LEFT)
         self.assertEqual("face", self.browser.all(".found text")[0].text.split()[0])
+        buttons[1].send_keys(Keys.HOME)
+        self.assertIn("notes.txt is text/plain", self.problem()[1])
 
     def test_another_model_is_asked_about_all_of_them(self):
         self.open()
@@ -489,7 +491,7 @@ class PagesTest(PageTest):
         for one in places:
             self.assertEqual(1, sum(abs(one["y"] - other["y"]) < 10 for other in places), "labels hide each other")
         told = [row.text for row in self.browser.all("#rows tr")]
-        for row, words in zip(told, ("16 of 17 points seen", "its shape in 2 parts", "turned", "EXIT <b>")):
+        for row, words in zip(told, ("16 of 17 points seen", "its shape in 2 parts", "tilted by 56°", "EXIT <b>")):
             self.assertIn(words, row)
         self.browser.screenshot(self.shots / "drawn.png")
         image = self.saved()

@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 from page import PALE, SMALL, WIDE, PageTest
-from pictures import SOURCE
+from pictures import ASTRONAUT, SOURCE
 from processes import PATIENCE_S
 
 OPENED = ("predict-predict", "predict-predictBatch", "models-listModels", "kserve-kserveInfer")
+
+NAMED = ("link", "button", "combobox", "textbox", "checkbox", "spinbutton")  # roles of what is pressed and filled in
 
 # Of the cells of opened operations those with text that is broken after few letters.
 NARROW = """
@@ -51,9 +54,20 @@ class ReferenceTest(PageTest):
         self.assertIn('"faces_cascade"', answer[0].text)
         self.assertEqual([], self.browser.complaints())
 
+    def test_a_picture_is_tried_out_as_the_form_is_filled_in(self):
+        self.opened("predict-predict")
+        block = "#operations-predict-predict"
+        self.assertEqual("colours", self.browser.all(f"{block} tr[data-param-name='model'] input")[0].get_property("value"))
+        self.browser.all(f"{block} input[type=file]")[0].send_keys(str(self.file("face.jpg", ASTRONAUT)))
+        self.browser.run("arguments[0].click()", self.browser.all(f"{block} button.execute")[0])
+        answer = self.browser.wait(
+            lambda: self.browser.all(f"{block} .live-responses-table .microlight code"), "it is answered")[0]
+        self.assertIn('"class_name": "red"', answer.get_property("textContent"))
+
     def test_opened_operations_stay_in_the_window_in_columns_that_can_be_read(self):
-        for width, height in ((360, 740), (768, 1024), (1280, 800), (1920, 1080)):
-            self.opened(*OPENED, width=width, height=height)
+        self.opened(*OPENED)
+        for width, height in ((1920, 1080), (1280, 800), (768, 1024), (360, 740)):
+            self.browser.resize(width, height)
             with self.subTest(width=width):
                 self.assertEqual([], self.browser.run(WIDE))
                 self.assertEqual([], self.browser.run(NARROW))
@@ -109,17 +123,15 @@ class ReferenceTest(PageTest):
                 self.assertTrue(is_first)
 
     def test_the_examples_work_as_pasted(self):
-        wanted = {"predict-predict": "detections", "predict-predictBatch": "results", "models-listModels": "models",
+        wanted = {"predict-predict": "classes", "predict-predictBatch": "results", "models-listModels": "models",
                   "models-describeModel": "inputs", "kserve-kserveIndex": None, "health-ready": "ready"}
         self.opened(*wanted)
         for name, member in wanted.items():
             with self.subTest(name):
                 text = self.browser.all(f"#operations-{name} .opblock-description pre")[0].text
                 folder = Path(tempfile.mkdtemp(dir=self.folder))
-                # The model of the document's examples is not among those of the tests.
-                done = subprocess.run(["bash", "-c", text.replace("/objects", "/faces_cascade")], cwd=folder,
-                                      capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-                                      env={**os.environ, "no_proxy": "localhost"})
+                done = subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True,
+                                      timeout=PATIENCE_S, check=False, env={**os.environ, "no_proxy": "localhost"})
                 self.assertEqual(0, done.returncode, done.stderr)
                 answer = json.loads(done.stdout)
                 self.assertNotIn("title", answer)
@@ -127,12 +139,13 @@ class ReferenceTest(PageTest):
                     self.assertIn(member, answer)
 
     def test_everything_that_takes_the_focus_has_a_name_for_screen_readers(self):
-        self.opened("models-listModels")
+        self.opened("models-listModels", "predict-predict")
+        time.sleep(0.2)  # names are added to what Swagger UI has drawn
         nodes = self.browser.command("Accessibility.getFullAXTree")["nodes"]
         for node in nodes:
             focusable = any(one["name"] == "focusable" and one["value"].get("value")
                             for one in node.get("properties", []))
-            if focusable and not node["ignored"] and node["role"]["value"] in ("link", "button"):
+            if focusable and not node["ignored"] and node["role"]["value"] in NAMED:
                 self.assertTrue(node["name"]["value"], node)
 
     def test_without_swagger_ui_it_says_so(self):
@@ -144,6 +157,31 @@ class ReferenceTest(PageTest):
         self.assertIn("Swagger UI is not installed", self.browser.text("missing"))
         link = self.browser.all("#missing a")[0].get_attribute("href")
         self.assertEqual(f"{self.origin}/openapi.json", link)
+
+
+class ErrorsTest(PageTest):
+    def test_the_page_of_errors_can_be_read_at_every_width_in_the_light_and_in_the_dark(self):
+        for scheme in ("light", "dark"):
+            self.open("/docs/errors", prefers_color_scheme=scheme)
+            with self.subTest(scheme):
+                self.assertEqual([], self.browser.run(PALE))
+            for width, height in ((360, 740), (768, 1024), (1280, 800), (1920, 1080)):
+                self.browser.resize(width, height)
+                with self.subTest(width=width):
+                    self.assertEqual([], self.browser.run(WIDE))
+                    self.assertEqual([], self.browser.run(SMALL))
+            self.browser.screenshot(self.shots / f"errors-{scheme}.png")
+            self.assertEqual([], self.browser.complaints())
+
+    def test_a_code_is_pointed_out_by_its_address(self):
+        self.open("/docs/errors#bad-picture")
+        pointed = self.browser.all(".card:target")[0]
+        self.assertIn("bad-picture", pointed.text)
+        place = pointed.rect["y"] - self.browser.run("return scrollY")
+        self.assertTrue(0 <= place < 800, place)
+        for link in self.browser.all(".parts a"):
+            name = link.get_attribute("href").partition("#")[2]
+            self.assertTrue(self.browser.all(f"h2#{name}"), name)
 
 
 class InstallationTest(unittest.TestCase):

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 import unittest
 
 from PIL import Image
@@ -147,11 +148,38 @@ class StateFolderTest(ScriptTest):
         os.kill(self.checkout.pid("nginx"), signal.SIGKILL)  # its workers live on
         self.assert_stops()
 
+    def test_its_name_may_have_what_uris_and_shells_give_a_meaning(self):
+        for name in ("100% %41b a%20b#c?d&e=f", "-it's (Z\u00fcrich) [1]+2:*~@"):
+            with self.subTest(name):
+                self.state = self.checkout.state = self.checkout.folder / name
+                config = self.config()
+                self.assertIn("Ready: what ", self.assert_starts("--config", config))
+                result = inferpool("reload", "-c", config, "--set", "threads=5")
+                self.assertEqual(0, result.returncode, result.stderr)
+                self.assert_stops()
+
+    def test_a_name_that_cannot_work_is_refused_at_once(self):
+        for name in ('a"b', "a\\b", "a$b", "a;b", "a,b", "long" * 30):
+            with self.subTest(name):
+                before = time.monotonic()
+                result = self.checkout.run(state=self.checkout.folder / name)
+                self.assertLess(time.monotonic() - before, 10)
+                self.assertNotEqual(0, result.returncode)
+                self.assertRegex(result.stdout, "nginx cannot take|gRPC parts|characters, allowed are 107")
+                self.checkout.assert_nothing_runs()
+
     @unittest.skipUnless(ROOT, "others are not warned")
     def test_root_is_warned(self):
         config = self.config()
         self.assertIn("runs as root", inferpool("prepare", "-c", config).stderr)
         self.assertEqual("", inferpool("prepare", "-c", config, "--set", "user=nobody").stderr)
+
+
+# A model that takes two lists of numbers.
+ADDITION = """backend: "add_sub"
+input [{ name: "INPUT0" data_type: TYPE_FP32 dims: [4] }, { name: "INPUT1" data_type: TYPE_FP32 dims: [4] }]
+output [{ name: "OUTPUT0" data_type: TYPE_FP32 dims: [4] }, { name: "OUTPUT1" data_type: TYPE_FP32 dims: [4] }]
+"""
 
 
 class DemonstrationTest(ScriptTest):
@@ -204,8 +232,37 @@ class DemonstrationTest(ScriptTest):
         (broken / "model.onnx").write_text("no net")
         self.assertIn("Ready: what faces_cascade finds in ", self.start_with(faces_cascade="faces_cascade"))
 
-    def test_without_either_it_says_which_models_there_are(self):
-        self.assertIn('"people"', self.start_with(people="people"))
+    def test_without_either_the_first_model_that_is_ready_is_shown(self):
+        words = self.start_with(**{"two words": "people"})
+        self.assertIn("Ready: what two words finds in ", words)
+        self.assertIn("/v1/predict/two%20words", words)
+
+    def test_one_that_answers_no_picture_does_not_stop_the_pool(self):
+        self.assert_stays_up(modelserver__repository=self.repository(objects=ADDITION))
+
+    def test_one_that_cannot_take_our_picture_does_not_stop_the_pool(self):
+        words = self.assert_stays_up(limits__pixels=100)
+        self.assertIn("answers our picture with 422", words)
+
+    def test_without_a_model_it_says_how_to_ask(self):
+        self.assertIn('"models":[]', self.assert_stays_up(modelserver__repository=self.repository()))
+
+    def repository(self, **configs):
+        """A repository with these models, each of which needs nothing but its config.pbtxt."""
+        folder = self.checkout.folder / "repository"
+        folder.mkdir()
+        for name, text in configs.items():
+            (folder / name / "1").mkdir(parents=True)
+            (folder / name / "config.pbtxt").write_text(text)
+        return str(folder)
+
+    def assert_stays_up(self, **settings):
+        words = self.assert_starts("--config", self.config(**settings))
+        self.assertIn("/v1/predict/", words)
+        self.assertEqual(2, len({self.checkout.pid("inferpool"), self.checkout.pid("nginx")}
+                                & self.checkout.running()))
+        self.assert_stops()
+        return words
 
 
 class ModelPackagesTest(ScriptTest):

@@ -28,6 +28,14 @@ std::vector<SharedRegions::Target> Targets(const Client& client) {
   return targets;
 }
 
+std::vector<std::shared_ptr<grpc::Channel>> Channels(const Client& client) {
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (std::size_t i = 0; i < client.targets(); ++i) {
+    channels.push_back(client.calls(i).channel());
+  }
+  return channels;
+}
+
 }  // namespace
 
 // The batches of one model. Kept while the model stays as it is described.
@@ -52,7 +60,15 @@ InferenceClient::InferenceClient(const Client& client, InferenceOptions options)
     : client_(client),
       options_(std::move(options)),
       memory_(options_.transport, options_.domain, options_.arena_bytes, options_.message_bytes),
-      regions_(options_.transport, Targets(client)),
+      regions_(options_.transport, Targets(client),
+               [this] {
+                 {
+                   const MutexLock lock(sweep_mutex_);
+                   refused_ = true;
+                 }
+                 sweep_wake_.notify_all();
+               }),
+      reconnections_(Channels(client)),
       sweeper_([this](const std::stop_token& stop) { SweepNowAndThen(stop); }) {}
 
 InferenceClient::~InferenceClient() {
@@ -119,12 +135,17 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   }
   // Over all that the call begins again.
   std::size_t forgotten = 0;  // times that a server did not know our memory
+  std::size_t refusals = 0;   // times that a server said no to it, where it is a must
   bool all_forget = false;
   Attempts attempts = client_.NewAttempts(limits.deadline);
-  while (std::optional<Attempt> attempt = attempts.Next(client_.Candidates(), Clock::now())) {
+  while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
     const std::size_t target = attempt->target;
     const auto way = WayTo(target, call, /*by_message=*/all_forget);
-    RETURN_IF_ERROR(way.status());
+    if (!way.ok()) {
+      attempts.Record(way.status(), Breaker::Outcome::kNothing);
+      if (++refusals < client_.targets()) attempts.StartAgain();
+      continue;
+    }
     absl::StatusOr<InferRequest> request =
         MakeInferRequest(model, call.input, limits.priority, *way);
     RETURN_IF_ERROR(request.status());
@@ -155,6 +176,14 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   return attempts.status();
 }
 
+std::vector<Candidate> InferenceClient::Candidates() {
+  std::vector<Candidate> candidates = client_.Candidates();
+  if (options_.transport == Transport::kShm && candidates.size() > 1) {
+    for (const std::size_t i : regions_.Refusing(Clock::now())) candidates[i].may_connect = false;
+  }
+  return candidates;
+}
+
 absl::StatusOr<SharedRegions::Way> InferenceClient::WayTo(std::size_t target, const BatchCall& call,
                                                           bool by_message) {
   const std::shared_ptr<Arena>& arena = call.input.memory->arena();
@@ -176,12 +205,27 @@ void InferenceClient::Sweep(Clock::duration time) {
 
 void InferenceClient::SweepNowAndThen(const std::stop_token& stop) {
   if (options_.transport == Transport::kInline) return;
-  MutexLock lock(sweep_mutex_);
   while (!stop.stop_requested()) {
-    lock.Unlock();
     Sweep(kSweepTime);
-    lock.Lock();
-    sweep_wake_.wait_for(lock.native(), stop, kSweepEvery, [] { return false; });
+    AwaitSweep(stop);
+  }
+}
+
+void InferenceClient::AwaitSweep(const std::stop_token& stop) {
+  const Deadline next = Deadline::After(kSweepEvery);
+  while (!stop.stop_requested() && !next.Expired(Clock::now())) {
+    const std::vector<std::size_t> refusing = regions_.Refusing(Clock::now());
+    if (!refusing.empty()) {
+      for (const std::size_t target : reconnections_.Await(refusing, stop, next)) {
+        regions_.Reconnected(target);
+      }
+      continue;
+    }
+    MutexLock lock(sweep_mutex_);
+    sweep_wake_.wait_until(lock.native(), stop, next.at(),
+                           [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sweep_mutex_) {
+                             return std::exchange(refused_, false);
+                           });
   }
 }
 

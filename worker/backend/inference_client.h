@@ -11,12 +11,14 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "shared/base/mutex.h"
 #include "shared/base/status.h"
 #include "worker/backend/catalog.h"
 #include "worker/backend/request_batcher.h"
 #include "worker/backend/rpc/client.h"
+#include "worker/backend/rpc/reconnections.h"
 #include "worker/backend/shm/shared_regions.h"
 #include "worker/backend/shm/tensor_memory.h"
 
@@ -82,23 +84,30 @@ class InferenceClient {
   // on. May run in several threads at once, also for parts of the same memory.
   RequestBatcher::BatchAnswer Call(const Model& model, const BatchCall& call);
 
+  // The servers to choose from. Those that say no to shared memory come last where it is a must.
+  std::vector<Candidate> Candidates();
+
   // How the input goes to that server: by shared memory where it can be, but not `by_message`.
   absl::StatusOr<SharedRegions::Way> WayTo(std::size_t target, const BatchCall& call,
                                            bool by_message);
 
   void Sweep(Clock::duration time);
   void SweepNowAndThen(const std::stop_token& stop);
+  // Waits until the next sweep. Has an eye meanwhile on servers that say no to shared memory.
+  void AwaitSweep(const std::stop_token& stop);
 
   const Client& client_;
   const InferenceOptions options_;
   TensorMemory memory_;
   SharedRegions regions_;
+  Reconnections reconnections_;  // the sweeper's
 
   Mutex mutex_;
   std::map<std::string, std::shared_ptr<ModelBatches>> batches_
       ABSL_GUARDED_BY(mutex_);  // by model name
 
   Mutex sweep_mutex_;
+  bool refused_ ABSL_GUARDED_BY(sweep_mutex_) = false;  // a server has said no just now
   std::condition_variable_any sweep_wake_;
   std::jthread sweeper_;  // last: ends first
 };

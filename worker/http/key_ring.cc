@@ -101,6 +101,8 @@ void KeyRing::Refresh(TimePoint now) {
     log::Error(had_keys ? "the keys file is bad: the keys stay as they were"
                         : "the keys file is bad: nobody is let in",
                {{"reason", Message(keys.status())}});
+    const MutexLock note(mutex_);
+    file_problem_ = Message(keys.status());
     return;
   }
   auto holders = std::make_shared<Holders>();
@@ -109,8 +111,14 @@ void KeyRing::Refresh(TimePoint now) {
   {
     const MutexLock swap(mutex_);
     holders_ = std::move(holders);
+    file_problem_.clear();
   }
   log::Info("API keys read", {{"keys", count}});
+}
+
+std::string KeyRing::file_problem() const {
+  const MutexLock lock(mutex_);
+  return file_problem_;
 }
 
 std::shared_ptr<const KeyRing::Holders> KeyRing::Current() const {

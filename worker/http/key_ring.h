@@ -41,6 +41,9 @@ class KeyRing {
   // False when there was no valid file yet.
   bool has_keys() const { return Current() != nullptr; }
 
+  // What is wrong with the latest version of the file; empty when it is good.
+  std::string file_problem() const;
+
   // The holder of the key in `Authorization: Bearer KEY` or `X-API-Key: KEY`. The problem is a 401:
   // there is no key, there are two different ones, or it is unknown or has expired.
   [[nodiscard]] std::variant<std::shared_ptr<const KeyHolder>, Problem> Identify(
@@ -71,6 +74,7 @@ class KeyRing {
   mutable Mutex mutex_;
   // Null before the first good file.
   std::shared_ptr<const Holders> holders_ ABSL_GUARDED_BY(mutex_);
+  std::string file_problem_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::http

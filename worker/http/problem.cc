@@ -10,6 +10,7 @@
 #include "shared/base/http_status.h"
 #include "shared/base/json_text.h"
 #include "shared/base/utf8.h"
+#include "worker/backend/rpc/grpc_status.h"
 
 namespace inferpool::http {
 namespace {
@@ -179,7 +180,9 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
     case absl::StatusCode::kCancelled:
       return ClientLeft();
     case absl::StatusCode::kUnavailable:
-      return Make("model-server-away", "the model server cannot be reached now; try again");
+      return Make("model-server-away", backend::IsNotSetUp(status)
+                                           ? std::string(Message(status))
+                                           : "the model server cannot be reached now; try again");
     case absl::StatusCode::kResourceExhausted:
       return Overloaded("the model server has too much to do; try again");
     case absl::StatusCode::kDeadlineExceeded:

@@ -50,7 +50,8 @@ class Server:
     """`models`: {name: config.pbtxt}, or {name: (config.pbtxt, versions, {file: text})}; version 1
     is there unless something else is said. `options`: of the command line."""
 
-    def __init__(self, models, *options, tcp=False, metrics=False, wait_ready=True):
+    def __init__(self, models, *options, tcp=False, metrics=False, wait_ready=True,
+                 client_shm=True):
         self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
         self.repository = self.folder / "models"
         self.repository.mkdir()
@@ -64,6 +65,7 @@ class Server:
                 self.process = subprocess.Popen(
                     ["setpriv", "--pdeathsig", "KILL", "--", MODELSERVER, "--repository",
                      self.repository, "--listen", listen,
+                     f"--allow-client-shm={str(client_shm).lower()}",
                      *(["--metrics-listen", "127.0.0.1:0"] if metrics else []), *options],
                     stdin=subprocess.DEVNULL, stderr=log)
             self.address = self.wait_logged("listening")["address"]

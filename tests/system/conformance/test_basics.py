@@ -108,7 +108,6 @@ class ServerTests(ServerTest):
     def test_what_is_not_offered_says_so(self):
         # A C++ client of Triton's takes an error without a text for success.
         for service, method, text in (
-                ("inference.GRPCInferenceService", "CudaSharedMemoryStatus", "CUDA shared memory"),
                 ("inference.GRPCInferenceService", "CudaSharedMemoryRegister", "CUDA shared memory"),
                 ("inference.GRPCInferenceService", "TraceSetting", "tracing"),
                 ("inference.GRPCInferenceService", "NoSuchThing", ""),
@@ -117,10 +116,14 @@ class ServerTests(ServerTest):
                 self.assert_error(grpc.StatusCode.UNIMPLEMENTED, text,
                                   self.client.channel.unary_unary(f"/{service}/{method}"), b"")
 
-    def test_there_is_no_cuda_region_to_unregister(self):
-        # Clients ask for it before they use shared memory of any kind.
+    def test_there_is_no_cuda_region(self):
+        # Clients unregister before they use shared memory of any kind.
         for name in ("", "some"):
             self.client.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest(name=name))
+        status = self.client.CudaSharedMemoryStatus(pb.CudaSharedMemoryStatusRequest())
+        self.assertEqual({}, dict(status.regions))
+        self.assert_error(grpc.StatusCode.NOT_FOUND, "some", self.client.CudaSharedMemoryStatus,
+                          pb.CudaSharedMemoryStatusRequest(name="some"))
 
     def test_the_log_settings_can_be_read(self):
         settings = self.client.LogSettings(pb.LogSettingsRequest()).settings

@@ -104,7 +104,7 @@ class ExplicitTests(ControlTest):
     def test_what_cannot_be_loaded(self):
         self.assert_refused(self.load, "nobody", text="nobody")
         self.assert_refused(self.load, "broken", text="broken|config.pbtxt")
-        for name in ("", "..", "../models/echo", "/etc", "a/b", "\0"):
+        for name in ("", " ", "..", "../models/echo", "/etc", "a/b", "\0"):
             with self.subTest(name):
                 self.assert_refused(self.load, name)
 

@@ -132,6 +132,31 @@ class RegionTests(SharedMemoryTest):
         self.assertLess(len(list(descriptors.iterdir())), before + 20)
 
 
+class RefusedTests(ServerTest):
+    """A server that was not told to take its clients' shared memory, as Triton since 2.69."""
+
+    def setUp(self):
+        self.client = self.start({"echo": identity("FP32", (-1,))}, client_shm=False).client
+
+    def test_nothing_is_registered(self):
+        segment = Segment(4096)
+        self.addCleanup(segment.close)
+        text = "Client shared memory is disabled.*--allow-client-shm=true"
+        client = self.client
+        for call, request in (
+                (client.SystemSharedMemoryRegister, pb.SystemSharedMemoryRegisterRequest(
+                    name="r", key=segment.key, byte_size=4096)),
+                (client.SystemSharedMemoryUnregister, pb.SystemSharedMemoryUnregisterRequest()),
+                (client.CudaSharedMemoryRegister, pb.CudaSharedMemoryRegisterRequest(name="r")),
+                (client.CudaSharedMemoryUnregister, pb.CudaSharedMemoryUnregisterRequest())):
+            self.assert_error(grpc.StatusCode.UNIMPLEMENTED, text, call, request)
+        status = client.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest())
+        self.assertEqual({}, dict(status.regions))
+        self.assert_error(NOT_FOUND, "Unable to find shared memory region", client.ModelInfer,
+                          SharedMemoryTest.request("echo", 1, in_memory("r", 4)))
+        client.ModelInfer(SharedMemoryTest.request("echo", 1))
+
+
 class InferTests(SharedMemoryTest):
     def test_in_and_out(self):
         values = np.random.default_rng(5).random(1000, np.float32)
@@ -244,8 +269,9 @@ class HostileTests(SharedMemoryTest):
         source.put(values)
         call = self.start_slow(in_memory("in", 32), in_memory("out", 32))
         self.unregister()
-        self.assertEqual({}, self.regions())
+        self.assertEqual({"in", "out"}, set(self.regions()))
         call.result(60)
+        self.assertEqual({}, self.regions())
         np.testing.assert_array_equal(values, target.array(np.float32, 8))
         self.assert_error(NOT_FOUND, "in", self.client.ModelInfer,
                           self.request("echo", 8, in_memory("in", 32)))

@@ -9,7 +9,8 @@ import grpc
 import numpy as np
 
 from kserve import infer_request, pb
-from serving import Server, ServerTest, add_sub, identity, threads
+from segments import Segment
+from serving import Server, ServerTest, add_sub, eventually, identity, threads
 from exposition import Metrics  # noqa: I001, of the folder above
 
 DURATIONS = ("request", "queue", "compute_input", "compute_infer", "compute_output")
@@ -19,6 +20,8 @@ class StatisticsTests(ServerTest):
     MODELS = {"echo": (identity(more="version_policy { all {} }"), (1, 2)),
               "simple": add_sub(),
               "slow": identity(delay_ms=50),
+              "few": identity(batch=1, delay_ms=800, more="dynamic_batching { "
+                              "default_queue_policy { max_queue_size: 1 } }"),
               "large": identity(batch=2, delay_ms=5, more="dynamic_batching {}")}
 
     @classmethod
@@ -99,7 +102,7 @@ class StatisticsTests(ServerTest):
         for version in ("1", "2", "2"):
             self.client.infer("echo", {"INPUT0": np.zeros(1, np.int32)}, version=version)
         everything = self.client.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
-        self.assertEqual([("echo", "1"), ("echo", "2"), ("large", "1"), ("simple", "1"), ("slow", "1")],
+        self.assertEqual([("echo", "1"), ("echo", "2"), ("few", "1"), ("large", "1"), ("simple", "1"), ("slow", "1")],
                          sorted((one.name, one.version) for one in everything))
         both = self.client.ModelStatistics(pb.ModelStatisticsRequest(name="echo")).model_stats
         self.assertEqual(["1", "2"], sorted(one.version for one in both))
@@ -113,8 +116,10 @@ class StatisticsTests(ServerTest):
         label = {"model": "simple", "version": "1"}
         stats = statistics.inference_stats
         self.assertEqual(stats.success.count, metrics.value("nv_inference_request_success", **label))
-        self.assertEqual(stats.fail.count,
-                         self.total(metrics, "nv_inference_request_failure", label))
+        reasons = {reason: metrics.value("nv_inference_request_failure", reason=reason, **label)
+                   for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER")}
+        self.assertEqual(stats.fail.count, sum(reasons.values()))
+        self.assertEqual(stats.fail.count, reasons["OTHER"])
         self.assertEqual(statistics.inference_count, metrics.value("nv_inference_count", **label))
         self.assertEqual(statistics.execution_count,
                          metrics.value("nv_inference_exec_count", **label))
@@ -124,11 +129,32 @@ class StatisticsTests(ServerTest):
             self.assertAlmostEqual(
                 ns / 1000, metrics.value(f"nv_inference_{part}_duration_us", **label), delta=1000)
 
-    @staticmethod
-    def total(metrics, name, labels):
-        """Triton splits failures by reason; the sum is what counts."""
-        return sum(value for (sample, found), value in metrics.samples.items()
-                   if sample == name and labels.items() <= dict(found).items())
+    def test_failures_by_their_reason(self):
+        def reasons():
+            metrics = self.scrape()
+            return {reason: metrics.value("nv_inference_request_failure", reason=reason,
+                                          model="few", version="1")
+                    for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER")}
+        self.assertEqual({0}, set(reasons().values()))
+        request = infer_request("few", {"INPUT0": np.zeros((1, 1), np.int32)})
+        runs = self.client.ModelInfer.future(request, timeout=60)
+        time.sleep(0.2)
+        waits = self.client.ModelInfer.future(request, timeout=60)
+        time.sleep(0.1)
+        self.assert_error(grpc.StatusCode.UNAVAILABLE, "queue size", self.client.ModelInfer, request)
+        waits.cancel()
+        runs.result(60)
+        self.infer_nothing("few")
+        small = Segment(4)
+        self.addCleanup(small.close)
+        self.client.SystemSharedMemoryRegister(pb.SystemSharedMemoryRegisterRequest(
+            name="small", key=small.key, byte_size=4))
+        output = request.outputs.add(name="OUTPUT0")
+        output.parameters["shared_memory_region"].string_param = "small"
+        output.parameters["shared_memory_byte_size"].int64_param = 3
+        self.assert_error(grpc.StatusCode.INTERNAL, "", self.client.ModelInfer, request)
+        eventually(lambda: reasons() == {"REJECTED": 1, "CANCELED": 1, "BACKEND": 1, "OTHER": 1},
+                   "each is counted once")
 
     def test_types_and_helps(self):
         metrics = self.scrape()

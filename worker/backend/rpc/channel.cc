@@ -5,6 +5,8 @@
 #include <climits>
 #include <cstdlib>
 
+#include "shared/base/grpc_address.h"
+
 namespace inferpool::backend {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int message_mb) {
@@ -40,7 +42,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int messag
   //
   // Model servers are reached directly, never through a web proxy of the environment.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(GrpcAddress(target), grpc::InsecureChannelCredentials(),
+                                   arguments);
 }
 
 }  // namespace inferpool::backend

@@ -5,6 +5,7 @@
 #include <grpcpp/support/status.h>
 
 #include <chrono>
+#include <string>
 #include <string_view>
 
 #include "shared/base/deadline.h"
@@ -20,6 +21,16 @@ inline absl::Status ToStatus(const grpc::Status& status, std::string_view call) 
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   return {code == absl::StatusCode::kCancelled ? absl::StatusCode::kUnavailable : code,
           fmt::format("{}: {}", call, status.error_message())};
+}
+
+// UNAVAILABLE until a server is set up otherwise. Its text says how, and is for clients too.
+inline absl::Status NotSetUp(const std::string& text) {
+  absl::Status status = absl::UnavailableError(text);
+  status.SetPayload("inferpool/not-set-up", {});
+  return status;
+}
+inline bool IsNotSetUp(const absl::Status& status) {
+  return status.GetPayload("inferpool/not-set-up").has_value();
 }
 
 // gRPC takes deadlines in wall time.

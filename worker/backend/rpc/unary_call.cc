@@ -61,7 +61,8 @@ struct UnaryCalls::Pending {
   }
 };
 
-UnaryCalls::UnaryCalls(const std::shared_ptr<grpc::Channel>& channel) : stub_(channel) {}
+UnaryCalls::UnaryCalls(const std::shared_ptr<grpc::Channel>& channel) 
+    : channel_(channel), stub_(channel) {}
 
 UnaryCalls::~UnaryCalls() {
   // gRPC may still write to a call that it has not ended. The process is about to exit.

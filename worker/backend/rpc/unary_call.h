@@ -54,6 +54,8 @@ class UnaryCalls {
   UnaryCalls(const UnaryCalls&) = delete;
   UnaryCalls& operator=(const UnaryCalls&) = delete;
 
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
   // `method`: "ModelInfer", of the KServe service. The request's slices are sent from where they
   // lie, and may be held for as long as the call is: they must own their memory.
   // Errors: the server's and gRPC's; CANCELLED when `limits.departed` was stopped; UNAVAILABLE when
@@ -68,6 +70,7 @@ class UnaryCalls {
   // Frees the abandoned calls that have ended. True when there is room for one more.
   bool Sweep();
 
+  const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
   Mutex mutex_;
   std::list<std::unique_ptr<Pending>> abandoned_ ABSL_GUARDED_BY(mutex_);

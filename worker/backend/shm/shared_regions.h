@@ -7,10 +7,11 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
@@ -33,6 +34,9 @@ enum class Transport {
 // does not: Forget, and begin the call again with Prepare.
 bool IsRegionUnknown(const absl::Status& status);
 
+// What is to be done about a server that says no to shared memory.
+std::string WhatToDo(std::string_view server, const absl::Status& refusal);
+
 // Thread safe.
 class SharedRegions {
  public:
@@ -42,16 +46,24 @@ class SharedRegions {
   };
   enum class Way { kShared, kInline };
 
-  SharedRegions(Transport transport, const std::vector<Target>& targets);
+  // `refused` is called when a server has said no, and may take its time: without a lock.
+  SharedRegions(Transport transport, const std::vector<Target>& targets,
+                std::function<void()> refused = [] {});
 
   // How a tensor in `arena` goes to the target of that index now. The first call for an arena
   // registers it there, and those at the same time wait for that, until their deadlines and a
   // second at most. A server that is away or slow is asked again a second later; one that says no,
-  // because it is on another host or has no such extension, never again. With Transport::kShm what
-  // would be kInline is an error: FAILED_PRECONDITION with what to do about it, or the server's
-  // UNAVAILABLE or DEADLINE_EXCEEDED.
+  // because it is on another host, has no such extension or was not told to use it, after a minute,
+  // and when it is Reconnected. With Transport::kShm what would be kInline is an error: NotSetUp
+  // (grpc_status.h) with what to do about it, or the server's UNAVAILABLE or DEADLINE_EXCEEDED.
   absl::StatusOr<Way> Prepare(std::size_t target, const std::shared_ptr<Arena>& arena,
                               Deadline deadline, TimePoint now);
+
+  // The targets that have said no and are not to be asked again yet.
+  std::vector<std::size_t> Refusing(TimePoint now);
+
+  // The target may have been started anew: it is asked again if it has said no.
+  void Reconnected(std::size_t target);
 
   // The target does not know the arena (any more): the next Prepare registers it again.
   void Forget(std::size_t target, const std::string& arena);
@@ -72,16 +84,18 @@ class SharedRegions {
     UnaryCalls& calls;
     std::map<std::string, std::weak_ptr<Arena>> registered;
     bool asking = false;
-    std::optional<absl::Status> refusal;  // for good
-    absl::Status failure;                 // for now, until `ask_again`
+    // Why it has no memory of ours, until `ask_again`; `refuses`: by its own word.
+    absl::Status reason;
+    bool refuses = false;
     TimePoint ask_again{};
   };
 
   absl::StatusOr<Way> NotShared(const Server& server) const;
   void Settle(Server& server, const std::shared_ptr<Arena>& arena, const absl::Status& answer,
-              TimePoint ask_again);
+              TimePoint now, bool pause);
 
   const Transport transport_;
+  const std::function<void()> refused_;
   Mutex mutex_;
   std::condition_variable answered_;
   std::vector<std::unique_ptr<Server>> servers_;  // their insides, but for `calls`: by mutex_

@@ -160,6 +160,43 @@ TEST_F(MasterControlTest, AGenerationThatDoesNotGetReadyIsGivenUpAndTheOldOneSta
       << LatestReload().detail.view();
 }
 
+TEST_F(MasterControlTest, OneThatIsGivenUpSaysWhatItsProcessWaitedFor) {
+  programs_.worker = [this](const Config& config, const MasterWakeup&, int slot, bool successor) {
+    if (config.limits.body_mb != 7) return Stay(slot, successor);
+    board_->slot(slot).process.not_ready.Store(NotReadyText("the coffee is cold"));
+    AwaitTerm();
+    return 0;
+  };
+  ASSERT_TRUE(StartAndWait());
+  WriteConfig(R"(, "limits": {"body_mb": 7})");
+  EXPECT_TRUE(Ask("reload")["ok"].asBool());
+  EXPECT_TRUE(ReloadEndsAs(ReloadRecord::kGivenUp));
+  const std::string detail(LatestReload().detail.view());
+  EXPECT_NE(detail.find("did not get ready within timeouts.start_s"), std::string::npos) << detail;
+  EXPECT_NE(detail.find("the coffee is cold"), std::string::npos) << detail;
+}
+
+TEST_F(MasterControlTest, OneThatIsGivenUpSaysWhyItsProcessesEnded) {
+  programs_.worker = [this](const Config& config, const MasterWakeup&, int slot, bool successor) {
+    if (config.limits.body_mb != 7 && config.limits.body_mb != 8) return Stay(slot, successor);
+    if (config.limits.body_mb == 7) {
+      board_->slot(slot).process.not_ready.Store(NotReadyText("there is no coffee"));
+    }
+    return 3;
+  };
+  ASSERT_TRUE(StartAndWait());
+  for (const auto& [body_mb, words] :
+       {std::pair(7, "there is no coffee"), std::pair(8, "exit status 3")}) {
+    WriteConfig(R"(, "limits": {"body_mb": )" + std::to_string(body_mb) + "}");
+    EXPECT_TRUE(Ask("reload")["ok"].asBool());
+    EXPECT_TRUE(ReloadEndsAs(ReloadRecord::kGivenUp));
+    const std::string detail(LatestReload().detail.view());
+    EXPECT_NE(detail.find("ended before it was ready: "), std::string::npos) << detail;
+    EXPECT_NE(detail.find(words), std::string::npos) << detail;
+    EXPECT_EQ(detail.find("timeouts.start_s"), std::string::npos) << detail;
+  }
+}
+
 TEST_F(MasterControlTest, TheQuarantineCanBeCleared) {
   ASSERT_TRUE(StartAndWait());
   const Digest digest = DigestOf({}, "poison");

@@ -64,7 +64,9 @@ class Reference {
     std::size_t preferred = 0;
     for (std::size_t count = 1; count <= line.size() && Allowed(line, count); ++count) {
       most = count;
-      if (std::ranges::count(policy_.preferred, Rows(line, count)) > 0) preferred = count;
+      const bool passes = policy_.dynamic && preferred == 0 && count < line.size() &&
+                          Rows(line, count + 1) > policy_.preferred.back();
+      if (passes || std::ranges::count(policy_.preferred, Rows(line, count)) > 0) preferred = count;
     }
     std::size_t chosen = 0;
     const bool late = most > 0 && policy_.delay > std::chrono::microseconds::zero() &&

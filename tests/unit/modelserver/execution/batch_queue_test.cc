@@ -158,10 +158,35 @@ TEST(BatchQueue, TheLargestPreferredSizeWithinReachGoes) {
   EXPECT_EQ(line.Take(100), "g");
 }
 
-TEST(BatchQueue, APreferredSizeThatTheRequestsJumpOverHoldsNothing) {
-  Line line(Dynamic(8, {4}, 100));
-  line.PushAll({3, 2});
+TEST(BatchQueue, NothingIsJoinedPastTheLargestPreferredSize) {
+  Line line(Dynamic(8, {2, 6}, 100));
+  ASSERT_TRUE(line.Push(3, {.at_us = 0}).ok());
+  EXPECT_EQ(line.Take(0), "");
+  ASSERT_TRUE(line.Push(4, {.at_us = 50}).ok());
+  EXPECT_EQ(line.Take(50), "a");  // rather than 7 rows
+  EXPECT_EQ(line.Take(149), "");
+  EXPECT_EQ(line.Take(150), "b");
+
+  Line without_delay(Dynamic(8, {2, 6}));
+  without_delay.PushAll({3, 4, 7});
+  EXPECT_EQ(without_delay.Take(), "a");
+  EXPECT_EQ(without_delay.Take(), "b");
+  EXPECT_EQ(without_delay.Take(), "c");  // larger by itself
+}
+
+TEST(BatchQueue, ReachedSizesGoBeforeALargestOneThatIsPassed) {
+  Line line(Dynamic(8, {2, 6}, 100));
+  line.PushAll({1, 1, 3, 2});
   EXPECT_EQ(line.Take(), "ab");
+  EXPECT_EQ(line.Take(), "");  // 5 rows, which may still become 6
+  EXPECT_EQ(line.Take(100), "cd");
+}
+
+TEST(BatchQueue, WhenTheDelayIsOverBatchesAreAsLargeAsTheyCanBe) {
+  Line line(Dynamic(8, {2, 6}, 100));
+  line.PushAll({3, 4, 1, 1});
+  EXPECT_EQ(line.Take(100), "abc");
+  EXPECT_EQ(line.Take(100), "d");
 }
 
 TEST(BatchQueue, ASmallerPreferredSizeIsNotLeftForALargerOneOutOfReach) {
@@ -229,6 +254,27 @@ TEST(BatchQueue, TheDelayCountsForTheOldestOfAllLevels) {
   ASSERT_TRUE(line.Push(1, {.at_us = 90, .priority = 1}).ok());
   EXPECT_EQ(line.Take(99), "");
   EXPECT_EQ(line.Take(100), "ba");
+}
+
+TEST(BatchQueue, ThereMayBeAsManyLevelsAsNumbers) {
+  constexpr std::uint64_t kLast = ~std::uint64_t{0};
+  BatchPolicy policy = Levels(kLast, kLast - 1);
+  policy.max_rows = 1;
+  policy.preferred = {1};
+  policy.queues[kLast] = {.max_size = 1};
+  Line line(policy);
+  ASSERT_TRUE(line.Push(1, {.priority = kLast}).ok());
+  EXPECT_TRUE(absl::IsUnavailable(line.Push(1, {.priority = kLast})));
+  ASSERT_TRUE(line.Push(1).ok());
+  for (std::uint64_t priority = 200; priority > 100; --priority) {
+    ASSERT_TRUE(line.Push(1, {.priority = priority * 1'000'000'000'000}).ok());
+  }
+  EXPECT_EQ(line.queue.size(), 102U);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(line.queue.Take(At(0)).at(0)->level, (101U + i) * 1'000'000'000'000);
+  }
+  EXPECT_EQ(line.Take(), "c");
+  EXPECT_EQ(line.Take(), "a");
 }
 
 // ---------------------------------------------------------------- queue policies

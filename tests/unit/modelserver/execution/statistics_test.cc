@@ -48,10 +48,11 @@ TEST(ModelStatistics, ASuccessCountsItsRowsAndItsTimes) {
 
 TEST(ModelStatistics, AFailureIsNoInference) {
   ModelStatistics statistics;
-  statistics.Failure(milliseconds(7));
+  statistics.Failure(FailureReason::kCanceled, milliseconds(7));
   const ModelStatistics::Values values = statistics.Get();
   EXPECT_EQ(values.fail.count, 1U);
   EXPECT_EQ(values.fail.time, milliseconds(7));
+  EXPECT_EQ(values.failures, (std::array<std::uint64_t, 4>{0, 1, 0, 0}));
   EXPECT_EQ(values.inferences, 0U);
   EXPECT_EQ(values.queue.count, 0U);
   EXPECT_EQ(values.last_inference_ms, 0U);
@@ -81,7 +82,7 @@ TEST(ModelStatistics, OfManyThreadsAddUp) {
       for (int n = 0; n < kEach; ++n) {
         statistics.Success(2, milliseconds(1), kRunTimes);
         statistics.Execution(2, kRunTimes);
-        statistics.Failure(milliseconds(1));
+        statistics.Failure(FailureReason::kOther, milliseconds(1));
       }
     });
   }
@@ -95,7 +96,7 @@ TEST(ModelStatistics, OfManyThreadsAddUp) {
 TEST(ModelStatistics, InTheProtocolsForm) {
   ModelStatistics statistics;
   statistics.Success(3, milliseconds(11), kRunTimes);
-  statistics.Failure(milliseconds(7));
+  statistics.Failure(FailureReason::kBackend, milliseconds(7));
   statistics.Execution(3, kRunTimes);
   const inference::ModelStatistics proto = ToProto(statistics.Get());
   EXPECT_EQ(proto.inference_count(), 3U);

@@ -78,6 +78,62 @@ class Ensembles : public testing::Test {
   std::optional<Repository> repository_;
 };
 
+// Steps that take a while: "a" and "b" do not depend on each other, nor "c" on "b".
+std::string Slow(int delay_ms) {
+  return "backend: 'identity' input " + Tensor("INPUT0", "INT32", "-1") +
+         "instance_group { count: 4 } " +
+         "parameters { key: 'execute_delay_ms' value { string_value: '" + std::to_string(delay_ms) +
+         "' } }";
+}
+
+constexpr std::string_view kSideBySide = R"(
+    platform: "ensemble"
+    input [ { name: "x" data_type: TYPE_INT32 dims: [ -1 ] } ]
+    output [ { name: "a" data_type: TYPE_INT32 dims: [ -1 ] },
+             { name: "b" data_type: TYPE_INT32 dims: [ -1 ] },
+             { name: "c" data_type: TYPE_INT32 dims: [ -1 ] } ]
+    ensemble_scheduling { step [
+      { model_name: "long" model_version: -1
+        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "b" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "a" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "a" } output_map { key: "OUTPUT0" value: "c" } }
+    ] })";
+
+TEST_F(Ensembles, RunStepsSideBySideAsSoonAsTheirInputsAreMade) {
+  folder_.Write("short/config.pbtxt", Slow(500));
+  folder_.Write("long/config.pbtxt", Slow(1000));
+  folder_.Write("side_by_side/config.pbtxt", kSideBySide);
+  Load();
+  const auto model = repository_->Find("side_by_side", "");
+  ASSERT_TRUE(model.ok()) << model.status();
+  inference::ModelInferRequest request;
+  AddInput(request, "x", inference::TYPE_INT32, {2}, Raw<std::int32_t>({7, 100}));
+  const TimePoint start = Clock::now();
+  const auto outputs = Infer(**model, request, {}, Patient());
+  const auto took = Clock::now() - start;
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_GE(took, std::chrono::milliseconds(1000));
+  EXPECT_LT(took, std::chrono::milliseconds(1450)) << "one after the other they take 2000 ms";
+  for (const OutputTensor& output : *outputs) {
+    EXPECT_EQ(output.data, Raw<std::int32_t>({7, 100})) << output.name;
+  }
+
+  // What may not block has no help, and a failure is all of the ensemble's.
+  int asked = 0;
+  InferContext impatient = Patient();
+  impatient.can_block = [&asked] {
+    ++asked;
+    return false;
+  };
+  EXPECT_TRUE(absl::IsResourceExhausted(Infer(**model, request, {}, impatient).status()));
+  EXPECT_GT(asked, 0);
+  InferContext hurried = Patient();
+  hurried.deadline = Deadline::After(std::chrono::milliseconds(200));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Infer(**model, request, {}, hurried).status()));
+}
+
 TEST_F(Ensembles, PassTensorsFromStepToStep) {
   folder_.Write("add/config.pbtxt", kAdd);
   folder_.Write("sums/config.pbtxt", kSums);

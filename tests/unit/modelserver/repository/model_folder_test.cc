@@ -17,13 +17,14 @@ TEST(SubFolders, AreSortedAndThoseOfNoNameAreSkipped) {
   folder.Write("a\tb/x", "");
   folder.Write("\xc3\x9c b/x", "");
   folder.Write(".hidden/x", "");
+  folder.Write(".model/config.pbtxt", "");
   folder.Write("file", "");
   std::vector<std::string> skipped;
-  const auto names = SubFolders(folder.path(), 5, &skipped);
+  const auto names = SubFolders(folder.path(), 6, &skipped);
   ASSERT_TRUE(names.ok()) << names.status();
-  EXPECT_EQ(*names, (std::vector<std::string>{"a", "b", "\xc3\x9c b"}));
+  EXPECT_EQ(*names, (std::vector<std::string>{".model", "a", "b", "\xc3\x9c b"}));
   EXPECT_EQ(skipped, (std::vector<std::string>{"B\xe9", "a\tb"}));
-  EXPECT_FALSE(SubFolders(folder.path(), 4).ok());
+  EXPECT_FALSE(SubFolders(folder.path(), 5).ok());
 }
 
 TEST(Fingerprints, ChangeWithAnyFileThatCounts) {

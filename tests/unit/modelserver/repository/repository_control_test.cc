@@ -158,10 +158,25 @@ TEST_F(Control, LoadErrorsHaveTheirCodes) {
   }
   EXPECT_EQ(Index(), "broken::UNAVAILABLE! no_net:1:UNAVAILABLE! ");
   for (const std::string& name :
-       {std::string(), std::string(".."), std::string("../m"), std::string("a/b"),
-        std::string("/etc"), std::string(300, 'x'), std::string("a\0b", 3)}) {
+       {std::string(), std::string(" "), std::string("\t "), std::string("."), std::string(".."),
+        std::string("../m"), std::string("a/b"), std::string("/etc"), std::string(300, 'x'),
+        std::string("a\0b", 3)}) {
     EXPECT_TRUE(absl::IsInvalidArgument(repository.Load(name, {}))) << name;
   }
+}
+
+TEST_F(Control, LoadsModelsWhoseNamesBeginWithDots) {
+  for (const char* name : {".m", "..m", "..."}) {
+    folder_.Write(std::string(name) + "/config.pbtxt", Text("add_sub"));
+  }
+  Repository& repository = Start();
+  for (const char* name : {".m", "..m", "..."}) {
+    ASSERT_TRUE(repository.Load(name, {}).ok()) << name;
+    EXPECT_EQ(Ask(name), "10 4");
+    ASSERT_TRUE(repository.Unload(name, false).ok());
+  }
+  Start({.control = ModelControl::kExplicit, .load = {"*"}});
+  EXPECT_EQ(Index(), "...:1:READY ..m:1:READY .m:1:READY ");
 }
 
 TEST_F(Control, TakesAConfigurationAlong) {

@@ -32,7 +32,7 @@ TEST(Repositories, ABrokenModelHarmsNoOther) {
   folder.Write("d_no_onnx/1/model.onnx", "nonsense");
   folder.Write("e_builtin/config.pbtxt", "backend: \"opencv_hog\"");
   folder.Write("f_bad_backend/config.pbtxt", "backend: \"x\"");
-  folder.Write(".git/config.pbtxt", "");
+  folder.Write(".git/config", "");
   folder.Write("README.md", "no model");
   Repository repository(folder.path());
   ASSERT_TRUE(repository.Scan().ok());

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "shared/base/file_descriptor.h"
+#include "shared/base/grpc_address.h"
 #include "tests/unit/modelserver/repository/folder.h"
 
 namespace inferpool::modelserver {
@@ -51,6 +52,15 @@ TEST_F(Listening, OnAUnixSocketAndAPort) {
   struct stat status = {};
   ASSERT_EQ(stat((folder_.path() / "s").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777U, 0660U);
+}
+
+TEST_F(Listening, OnASocketWhosePathHasWhatAUriGivesAMeaning) {
+  const std::string path = (folder_.path() / "%41 b?c#d%").string();
+  const auto server = Start("unix:" + path);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_TRUE(std::filesystem::is_socket(path));
+  EXPECT_TRUE(Live(GrpcAddress("unix:" + path)));
+  EXPECT_EQ(Start("unix:" + path).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(Listening, ASocketInUseIsLeftAlone) {

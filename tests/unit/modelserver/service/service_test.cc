@@ -42,7 +42,7 @@ class Serving : public testing::Test {
     folder_.Write("models/slow/config.pbtxt", kSlow);
     ASSERT_TRUE(repository_.Scan().ok());
     const std::string address = "unix:" + (folder_.path() / "socket").string();
-    auto server = Server::Start(repository_, {address});
+    auto server = Server::Start(repository_, {address}, {.allow_client_shm = true});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     grpc::ChannelArguments arguments;

@@ -96,15 +96,37 @@ TEST(SharedMemory, RefusesWhatIsNotThere) {
   EXPECT_EQ(table.Status("s").status().code(), StatusCode::kNotFound);
 }
 
-TEST(SharedMemory, WhoHoldsAPartMayUseItAfterTheEnd) {
+TEST(SharedMemory, ARegionInUseStaysUntilItsLastUseHasEnded) {
   Segment segment;
   SharedMemoryTable table;
-  ASSERT_TRUE(table.Register(segment.All("r")).ok());
-  const auto part = table.Find("r", 0, 1);
-  ASSERT_TRUE(part.ok()) << part.status();
-  table.Unregister("r");
-  EXPECT_EQ(FindCode(table, "r", 0, 1), StatusCode::kNotFound);
-  EXPECT_EQ(At(*part, 0), 'x');
+  for (const char* name : {"r", ""}) {
+    ASSERT_TRUE(table.Register(segment.All("r")).ok());
+    auto part = table.Find("r", 0, 1);
+    ASSERT_TRUE(part.ok()) << part.status();
+    table.Unregister(name);
+    EXPECT_EQ(At(*part, 0), 'x');
+    EXPECT_EQ(table.Status("r")->size(), 1U);
+    EXPECT_EQ(table.Register(segment.All("r")).code(), StatusCode::kAlreadyExists);
+    auto another = table.Find("r", 0, 1);
+    ASSERT_TRUE(another.ok()) << another.status();
+    part = absl::CancelledError();
+    EXPECT_EQ(table.Status("")->size(), 1U);
+    another = absl::CancelledError();
+    EXPECT_TRUE(table.Status("")->empty());
+    EXPECT_EQ(table.Status("r").status().code(), StatusCode::kNotFound);
+    EXPECT_EQ(FindCode(table, "r", 0, 1), StatusCode::kNotFound);
+  }
+}
+
+TEST(SharedMemory, TheKeysOfTritonsOwnSegmentsAreReserved) {
+  SharedMemoryTable table;
+  for (const char* key :
+       {"triton_python_backend_shm_region_1", "/triton_python_backend_shm_region_1",
+        "///triton_python_backend_shm_region_", "/", "///"}) {
+    EXPECT_EQ(table.Register({.name = "r", .key = key, .offset = 0, .byte_size = 1}).code(),
+              StatusCode::kInvalidArgument)
+        << key;
+  }
 }
 
 TEST(SharedMemory, AllRegionsGoAtOnce) {

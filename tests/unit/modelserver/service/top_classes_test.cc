@@ -47,6 +47,15 @@ TEST(TopClassesTest, AreNoMoreThanThereAre) {
   EXPECT_EQ(Top<double>({}, {0}, 5, false)->size(), 0U);
 }
 
+TEST(TopClassesTest, AreOfAMillionElementsARowAtMost) {
+  const std::vector<std::uint8_t> million(1'000'000, 1);
+  EXPECT_TRUE(Top(million, {1'000'000}, 1, false).ok());
+  EXPECT_TRUE(Top(std::vector<std::uint8_t>(2'000'000), {2, 1'000'000}, 1, true).ok());
+  const std::vector<std::uint8_t> more(2'000'002, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(Top(more, {2, 1'000'001}, 1, true).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(Top(more, {2'000'002}, 1, false).status()));
+}
+
 TEST(TopClassesTest, WhatIsNoNumberComesLast) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const auto top = Top<float>({nan, 1, nan, 3, nan}, {5}, 5, false);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "shared/base/processors.h"
 #include "shared/config/config.h"
 #include "tests/unit/ops/cli/nginx_reader.h"
 #include "worker/http/request_id.h"
@@ -175,6 +176,13 @@ TEST(NginxConfigTest, ItsWorkersRunAsTheUserThatIsSetWhenRootStartsIt) {
   config.group = "daemon";
   EXPECT_EQ(ThisHost(config).user, geteuid() == 0 ? "nobody daemon" : "");
   EXPECT_EQ(ThisHost(Example()).user, geteuid() == 0 ? "root root" : "");
+}
+
+TEST(NginxConfigTest, NginxStartsAWorkerPerProcessorThatItMayUse) {
+  NginxHost host = Host();
+  host.processors = 3;
+  EXPECT_TRUE(NginxConfig(Example(), host).find("worker_processes 3;") != std::string::npos);
+  EXPECT_EQ(ThisHost({}).processors, UsableProcessors());
 }
 
 TEST(NginxConfigTest, ThisHostHasDescriptors) {

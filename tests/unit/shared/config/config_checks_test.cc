@@ -85,6 +85,30 @@ TEST(ConfigChecksTest, ASocketPathThatFitsNoAddressIsAProblem) {
   EXPECT_TRUE(IsGood(Parse("{\"modelserver\": {\"listen\": \"unix:" + fits + "\"}}")));
   EXPECT_TRUE(HasOnly(Parse("{\"modelserver\": {\n\"listen\": \"unix:" + too_long + "\"}}"), 2,
                       "modelserver.listen", "107"));
+  EXPECT_TRUE(IsGood(Parse("{\"backend\": {\"targets\": [\"unix://" + fits + "\"]}}")));
+  EXPECT_TRUE(HasOnly(Parse("{\"backend\": {\n\"targets\": [\"a:1\", \"unix:" + too_long + "\"]}}"),
+                      2, "backend.targets", "107"));
+}
+
+TEST(ConfigChecksTest, AStateFoldersNameMayHaveWhatUrisAndShellsGiveAMeaning) {
+  for (const char* name :
+       {"100%", "%41b", "a%20b", "a#b", "a?b", "two words", "it's", "Z\u00fcrich", "a+b", "a&b",
+        "a:b", "(a)", "[a]", "a=b", "~a", "-a", "a*b"}) {
+    const ConfigResult result = Parse("{\"state\": \"/srv/" + std::string(name) + "\"}");
+    EXPECT_TRUE(IsGood(result)) << name;
+    EXPECT_EQ(result.config.modelserver.listen,
+              "unix:/srv/" + std::string(name) + "/modelserver.sock");
+  }
+  for (const char* name : {"a\\\"b", "a\\\\b", "a$b", "a;b", "a{b", "a}b"}) {
+    EXPECT_TRUE(Refuses(Parse("{\"state\": \"/srv/" + std::string(name) + "\"}"), "state")) << name;
+  }
+}
+
+TEST(ConfigChecksTest, ASocketsPathThatGrpcWouldPartIsAProblem) {
+  EXPECT_TRUE(Refuses(Parse(R"({"state": "/srv/a,b"})"), "modelserver.listen"));
+  EXPECT_TRUE(HasOnly(Parse(R"({"backend": {"targets": ["unix:/srv/a,b/m.sock"]}})"), 1,
+                      "backend.targets", "comma"));
+  EXPECT_TRUE(IsGood(Parse(R"({"state": "/srv/a,b", "modelserver": {"listen": "unix:/srv/m"}})")));
 }
 
 TEST(ConfigChecksTest, AStateFolderTooLongForItsSocketsIsAProblem) {
@@ -107,7 +131,7 @@ TEST(ConfigChecksTest, AServerNameThatWouldEndNginxsDirectiveIsAProblem) {
 }
 
 TEST(ConfigChecksTest, APathThatNginxCannotTakeIsAProblem) {
-  for (const char* path : {"/a;b", "/a{", "/a}", "/a'b", "/a$b", "/a\\\\b", "/a\\\"b"}) {
+  for (const char* path : {"/a;b", "/a{", "/a}", "/a$b", "/a\\\\b", "/a\\\"b"}) {
     const std::string json = "\"" + std::string(path) + "\"";
     EXPECT_TRUE(Refuses(Parse("{\"state\": " + json + "}"), "state")) << path;
     EXPECT_TRUE(Refuses(Parse("{\"listen\": {\"socket\": " + json + "}}"), "listen.socket"))
@@ -120,14 +144,17 @@ TEST(ConfigChecksTest, APathThatNginxCannotTakeIsAProblem) {
 }
 
 TEST(ConfigChecksTest, ASidecarAddressThatIsNoneIsAProblem) {
-  for (const char* address :
-       {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80", "[::1]", "::1::"}) {
+  for (const char* address : {"", "127.0.0.1; }", "256.1.1.1", "example.org", "127.0.0.1:80",
+                              "[127.0.0.1]", "[::1]:9090", "::1::"}) {
     EXPECT_TRUE(Refuses(Parse("{\"sidecar\": {\"address\": \"" + std::string(address) + "\"}}"),
                         "sidecar.address"))
         << address;
   }
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "0.0.0.0"}})")));
   EXPECT_TRUE(IsGood(Parse(R"({"sidecar": {"address": "::1"}})")));
+  const ConfigResult bracketed = Parse(R"({"sidecar": {"address": "[::1]"}})");
+  EXPECT_TRUE(IsGood(bracketed));
+  EXPECT_EQ(bracketed.config.sidecar.address, "::1");
 }
 
 TEST(ConfigChecksTest, TheProxyProtocolIsBelievedOfSomebody) {

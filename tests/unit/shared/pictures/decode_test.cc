@@ -71,10 +71,14 @@ TEST(DecodeTest, ACutPictureIsWholeOrDataLoss) {
       }
     }
     if (known.name.starts_with("animated")) continue;  // where later frames may be cut off
-    // Of a JPEG the end-of-image marker may be cut, of a PNG the IEND chunk, of a GIF the zero byte
-    // behind its pixels and the trailer.
+    // Of a JPEG the end-of-image marker may be cut, of a PNG the IEND chunk and the checksums of
+    // the data, of a GIF the end of its codes and what follows, of a WebP bytes that tell no pixel,
+    // and whatever stands behind them.
     const std::string kind = known.name.substr(known.name.rfind('.'));
-    EXPECT_EQ(decoded, kind == ".webp" ? 0U : kind == ".png" ? 12U : 2U);
+    const std::size_t least = kind == ".png" ? 20 : kind == ".webp" ? 0 : 2;
+    const std::size_t behind = known.name == "exif.webp" ? 50 : 0;
+    EXPECT_GE(decoded, least);
+    EXPECT_LE(decoded, (kind == ".jpg" ? least : least + 4) + behind);
   }
 }
 
@@ -100,7 +104,7 @@ TEST(DecodeTest, ADamagedBodyIsDataLoss) {
   std::string restarts = ReadData("restarts.jpg");
   const std::size_t marker = restarts.find("\xff\xd1");
   ASSERT_NE(marker, std::string::npos);
-  restarts[marker + 1] = '\xd5';
+  restarts[marker + 1] = '\xd3';  // as if two intervals were lost
   EXPECT_EQ(ReadAndDecode(restarts).status().code(), absl::StatusCode::kDataLoss);
   for (const char* name : {"rgb.png", "interlaced.png"}) {
     std::string png = ReadData(name);

@@ -46,6 +46,20 @@ TEST(ExifTest, WhatStandsBehindTheCountedEntriesIsNoEntry) {
   EXPECT_EQ(ExifOrientation(two), 6);
 }
 
+TEST(ExifTest, AnImpossibleEntryDoesNotHideAnother) {
+  for (const std::string& first : {"\x12\1\3\0\1\0\0\0\x09\0\0\0"s, "\x12\1\4\0\1\0\0\0\3\0\0\0"s,
+                                   "\x12\1\3\0\2\0\0\0\3\0\3\0"s}) {
+    std::string two = LittleEndian(6);
+    two.insert(10, first);
+    two[8] = 2;
+    EXPECT_EQ(ExifOrientation(two), 6);
+  }
+  std::string two = LittleEndian(6);
+  two.insert(10, "\x12\1\3\0\1\0\0\0\3\0\0\0"s);
+  two[8] = 2;
+  EXPECT_EQ(ExifOrientation(two), 3) << "the first good one counts";
+}
+
 TEST(ExifTest, DamageIsUpright) {
   const std::string whole = LittleEndian(6);
   for (std::size_t length = 0; length < 20; ++length) {

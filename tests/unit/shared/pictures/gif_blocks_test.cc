@@ -39,16 +39,22 @@ TEST(GifBlocksTest, SkipsColourTables) {
   EXPECT_EQ(blocks.Next()->kind, ';');
 }
 
-TEST(GifBlocksTest, ABlockThatIsCutOffIsNone) {
+TEST(GifBlocksTest, ABlockThatIsCutOffIsNoneButForAnImagesData) {
   const std::string whole = kScreen + kImage;
   const std::size_t data = whole.size() - 7;  // "\3xyz\1u\0"
   for (std::size_t length = 0; length < whole.size(); ++length) {
     // A copy of its own, so that the address sanitizer sees a read past the end.
     const std::string cut(whole, 0, length);
+    const auto block = GifBlocks(cut).Next();
+    EXPECT_EQ(block.has_value(), length >= data) << length;
     const bool ends_between_data_blocks =
         length == data || length == data + 4 || length == data + 6;
-    EXPECT_EQ(GifBlocks(cut).Next().has_value(), ends_between_data_blocks) << length;
+    if (!block) continue;
+    EXPECT_EQ(block->cut_at.has_value(), !ends_between_data_blocks) << length;
+    if (!block->cut_at) continue;
+    EXPECT_EQ(*block->cut_at, length < data + 4 ? data : data + 4);
   }
+  EXPECT_FALSE(GifBlocks(kScreen + "!\xfe\3ab"s).Next());
   EXPECT_TRUE(GifBlocks(whole).Next());
   EXPECT_FALSE(GifBlocks(kScreen + "?").Next());
 }

@@ -122,6 +122,29 @@ TEST(JpegTest, WhateverFollowsTheLastRowDoesNotMatter) {
   }
 }
 
+TEST(JpegTest, ASegmentShorterThanItsLengthDoesNotMatter) {
+  const std::string sound = Baseline();
+  for (const std::string& segment :
+       {"\xff\xe5\0\0"s, "\xff\xe5\0\1"s, "\xff\xfe\0\0"s, "\xff\xe1\0\1"s}) {
+    ExpectSame(Inserted(sound, Find(sound, kDqt).begin, segment), sound);
+  }
+  ExpectDamaged(Inserted(sound, Find(sound, kSos).begin, "\xff\xc4\0\1"s));
+}
+
+TEST(JpegTest, ARestartMarkersWrongNumberDoesNotMatterFarOff) {
+  const std::string sound = Restarts();
+  for (const unsigned found : {3U, 4U, 5U}) {
+    std::string wrong = sound;
+    wrong[Find(sound, kRestart0, 1).begin + 1] = static_cast<char>(kRestart0 + found);
+    ExpectSame(wrong, sound);
+    // But the intervals between are not lost unnoticed.
+    const std::size_t begin = Find(sound, kRestart0, 1).begin;
+    ExpectDamaged(sound.substr(0, begin) + sound.substr(Find(sound, kRestart0 + found, 1).begin));
+    ExpectDamaged(sound.substr(0, begin) +
+                  sound.substr(Find(sound, kRestart0 + found, 1).begin - 2));
+  }
+}
+
 TEST(JpegTest, ThePlaceOfRestartMarkersDoesNotMatter) {
   const std::string sound = Restarts();
   const std::size_t marker = Find(sound, kRestart0 + 1).begin;

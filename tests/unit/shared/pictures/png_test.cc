@@ -83,6 +83,36 @@ TEST(PngTest, TheEndOfTheCompressedDataDoesNotMatter) {
   EXPECT_EQ(cv::norm(*picture, *Decoded(interlaced), cv::NORM_INF), 0);
 }
 
+TEST(PngTest, AFileMayEndWhereverItsRowsAreAllThere) {
+  constexpr std::size_t kChecksum = 4;
+  constexpr std::size_t kAdler = 4;
+  const std::string png = Png();
+  const std::size_t data_end = png.size() - kEnd - kChecksum;
+  for (std::size_t length = data_end - kAdler; length < png.size(); ++length) {
+    SCOPED_TRACE(length);
+    ExpectScene(png.substr(0, length));
+  }
+  // A shorter one is whole or refused, and never another picture.
+  for (std::size_t length = 0; length < data_end - kAdler; ++length) {
+    const auto picture = Decoded(png.substr(0, length));
+    if (picture.ok()) {
+      EXPECT_EQ(cv::norm(*picture, Scene(kSize), cv::NORM_INF), 0) << length;
+      EXPECT_GT(length, data_end - kAdler - 4) << "more than the end of the code is missing";
+    } else if (length >= 4) {
+      EXPECT_EQ(picture.status().code(), absl::StatusCode::kDataLoss) << length;
+    }
+  }
+  // The same in several chunks, of which the last one ends within its data.
+  const std::size_t begin = Begin(png, "IDAT");
+  const std::string data = png.substr(begin + 8, data_end - begin - 8);
+  const std::string parts = png.substr(0, begin) + PngChunk("IDAT", data.substr(0, 100)) +
+                            PngChunk("IDAT", data.substr(100));
+  ExpectScene(parts);
+  ExpectScene(parts.substr(0, parts.size() - kChecksum - kAdler));
+  ExpectScene(parts.substr(0, parts.size() - 1));
+  ExpectDamaged(parts.substr(0, parts.size() - kChecksum - kAdler - 100));
+}
+
 TEST(PngTest, OtherChunksAreSkippedUnread) {
   const std::string text = PngChunk("zTXt", "name\0\0no compressed data"s);
   const std::string profile = PngChunk("iCCP", "name\0\0neither"s);
@@ -93,7 +123,6 @@ TEST(PngTest, OtherChunksAreSkippedUnread) {
 TEST(PngTest, MissingRowsAreDamage) {
   const std::string png = Png();
   ExpectDamaged(png.substr(0, png.size() / 2));
-  ExpectDamaged(png.substr(0, png.size() - kEnd - 1));  // the data's checksum
   ExpectDamaged(png.substr(0, kBehindHeader) + png.substr(png.size() - kEnd));
   ExpectDamaged(EncodedPng(
       Scene(kSize), [](const std::string& data) { return data.substr(0, data.size() * 9 / 10); }));

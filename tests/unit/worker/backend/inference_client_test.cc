@@ -15,6 +15,7 @@
 
 #include "tests/unit/worker/backend/shm/memory_server.h"
 #include "tests/unit/worker/backend/shm/shared_memory_folder.h"
+#include "worker/backend/rpc/grpc_status.h"
 
 namespace inferpool::backend {
 namespace {
@@ -136,16 +137,6 @@ TEST_F(InferenceClientTest, EachServerIsSentTheRowAsItCanTakeIt) {
   EXPECT_EQ(other_.by_reference, 2);
 }
 
-TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustAServerThatTakesNoneIsNotCalledNorAnother) {
-  server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no"); });
-  Start(Transport::kShm, 2);
-  const absl::Status status = Call();
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
-  EXPECT_EQ(server_.infer_calls + other_.infer_calls, 0);
-  EXPECT_EQ(Count(ModelCall::kRetried), 0U);
-  EXPECT_TRUE(Call().ok()) << "the other server's turn";
-}
-
 TEST_F(InferenceClientTest, ARepetitionIsEncodedForTheServerThatItGoesTo) {
   server_.OnInfer([](const auto&) { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy"); });
   other_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no"); });
@@ -218,6 +209,34 @@ TEST_F(InferenceClientTest, AServerThatKeepsForgettingIsSentTheRowInTheMessage) 
   EXPECT_TRUE(Call().ok());
   EXPECT_EQ(server_.infer_calls, 4) << "and is spared for a while";
   EXPECT_EQ(server_.by_reference, 2);
+}
+
+TEST_F(InferenceClientTest, AServerThatWasStartedAnewIsAskedAgainForSharedMemory) {
+  server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
+  for (const Transport transport : {Transport::kAuto, Transport::kShm}) {
+    const bool must = transport == Transport::kShm;
+    server_.by_reference = 0;
+    Start(transport);
+    EXPECT_EQ(IsNotSetUp(Call()), must);
+    EXPECT_EQ(Call().ok(), !must);
+    EXPECT_EQ(server_.by_reference, 0);
+    server_.Stop();
+    server_.OnCall([] { return grpc::Status(); });
+    server_.Start();
+    EXPECT_TRUE(Eventually([&] { return Call().ok() && server_.by_reference > 0; }));
+    server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
+    server_.ForgetAll();
+  }
+}
+
+TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustServersThatTakeItDoTheWork) {
+  server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
+  Start(Transport::kShm, 2);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(other_.infer_calls, 10);
+  EXPECT_EQ(server_.register_calls, 1);
+  EXPECT_EQ(server_.infer_calls, 0);
+  EXPECT_EQ(Count(ModelCall::kRetried), 0U);
 }
 
 TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustAServerThatKeepsForgettingIsAnError) {

@@ -14,6 +14,8 @@
 
 #include "tests/unit/worker/backend/shm/memory_server.h"
 #include "tests/unit/worker/backend/shm/shared_memory_folder.h"
+#include "worker/backend/rpc/grpc_status.h"
+#include "worker/backend/shm/shared_memory_probe.h"
 #include "worker/backend/shm/sweep.h"
 #include "worker/backend/tensor_message.h"
 
@@ -95,7 +97,7 @@ TEST_F(SharedRegionsTest, InlineAsksNobody) {
   EXPECT_EQ(server_.register_calls, 0);
 }
 
-TEST_F(SharedRegionsTest, AServerThatRefusesIsNotAskedAgain) {
+TEST_F(SharedRegionsTest, AServerThatRefusesIsAskedAgainAfterAMinute) {
   for (const auto code :
        {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::INTERNAL,
         grpc::StatusCode::INVALID_ARGUMENT, grpc::StatusCode::PERMISSION_DENIED}) {
@@ -104,10 +106,33 @@ TEST_F(SharedRegionsTest, AServerThatRefusesIsNotAskedAgain) {
     server_.OnCall([code] { return grpc::Status(code, "no"); });
     EXPECT_EQ(*regions.Prepare(0, MakeArena(), Soon(), start_), Way::kInline);
     server_.OnCall([] { return grpc::Status::OK; });
-    EXPECT_EQ(*regions.Prepare(0, MakeArena(), Soon(), start_ + seconds(1000)), Way::kInline);
+    EXPECT_EQ(*regions.Prepare(0, MakeArena(), Soon(), start_ + seconds(59)), Way::kInline);
     EXPECT_EQ(server_.register_calls, 1);
     EXPECT_EQ(*regions.Prepare(1, MakeArena(), Soon(), start_), Way::kShared) << "the other one";
+    EXPECT_EQ(*regions.Prepare(0, MakeArena(), Soon(), start_ + seconds(65)), Way::kShared);
+    EXPECT_EQ(server_.register_calls, 2);
   }
+}
+
+TEST_F(SharedRegionsTest, AServerThatRefusesIsAskedAgainWhenItMayBeAnother) {
+  int refused = 0;
+  SharedRegions regions(Transport::kAuto, {{"first", &calls_}, {"second", &other_calls_}},
+                        [&refused] { ++refused; });
+  const auto arena = MakeArena();
+  server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_), Way::kInline);
+    EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_), Way::kInline);
+    EXPECT_EQ(server_.register_calls, i);
+    EXPECT_EQ(refused, i);
+    EXPECT_EQ(regions.Refusing(start_), std::vector<std::size_t>{0});
+    regions.Reconnected(0);
+    EXPECT_THAT(regions.Refusing(start_), IsEmpty());
+  }
+  server_.OnCall([] { return grpc::Status::OK; });
+  EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_), Way::kShared);
+  EXPECT_EQ(*regions.Prepare(0, MakeArena(), Soon(), start_), Way::kShared);
+  EXPECT_THAT(regions.Refusing(start_), IsEmpty());
 }
 
 TEST_F(SharedRegionsTest, WhereSharedMemoryIsAMustARefusalSaysWhatToDo) {
@@ -115,8 +140,9 @@ TEST_F(SharedRegionsTest, WhereSharedMemoryIsAMustARefusalSaysWhatToDo) {
   server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
   for (int i = 0; i < 2; ++i) {
     const absl::Status status = regions.Prepare(0, MakeArena(), Soon(), start_).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(Message(status)), HasSubstr("first cannot use"));
+    EXPECT_TRUE(absl::IsUnavailable(status));
+    EXPECT_TRUE(IsNotSetUp(status));
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("first takes no shared memory"));
     EXPECT_THAT(std::string(Message(status)), HasSubstr("is off"));
     EXPECT_THAT(std::string(Message(status)), HasSubstr("backend.transport"));
   }
@@ -212,6 +238,17 @@ TEST_F(SharedRegionsTest, ATensorGoesAndComesByReferenceAlsoAfterARestart) {
   regions.Forget(0, arena->name());
   ASSERT_EQ(*regions.Prepare(0, arena, Soon(), start_), Way::kShared);
   EXPECT_TRUE(infer().ok());
+}
+
+TEST_F(SharedRegionsTest, AProbeSaysWhetherAServerTakesSharedMemoryAndLeavesNothing) {
+  SharedMemoryProbe probe(folder_.domain());
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(probe.Ask(calls_, Soon()).ok());
+  EXPECT_EQ(server_.register_calls, 2);
+  EXPECT_THAT(server_.regions(), IsEmpty());
+  server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
+  EXPECT_TRUE(absl::IsUnimplemented(probe.Ask(calls_, Soon())));
+  EXPECT_TRUE(probe.Ask(other_calls_, Soon()).ok());
+  EXPECT_EQ(folder_.Names().size(), 1U);
 }
 
 TEST(IsRegionUnknownTest, TellsItFromOtherErrors) {
