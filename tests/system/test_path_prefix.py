@@ -1,4 +1,4 @@
-"""The pages behind somebody's path prefix: a proxy that passes /vision/ on to us."""
+"""The pages behind somebody's path prefix, /vision/: a proxy takes it away, or nginx.base_path does."""
 
 import subprocess
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import harness
 from page import CodeTest, same, tabs
-from pictures import SOURCE
+from pictures import ASTRONAUT, SOURCE
 from processes import PATIENCE_S, eventually
 
 PROXY = """
@@ -35,6 +35,8 @@ http {{
 
 
 class PathPrefixTest(CodeTest):
+    trusted = False
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -71,7 +73,7 @@ class PathPrefixTest(CodeTest):
         for tab in tabs():
             with self.subTest(tab):
                 code = self.code(tab)
-                self.assertNotIn("certificate", code)
+                self.assertEqual(self.trusted, "certificate.pem" in code)
                 folder = Path(tempfile.mkdtemp(dir=self.folder))
                 self.assertEqual(same(answer), same(self.execute(tab, code, folder)))
 
@@ -96,6 +98,29 @@ class PathPrefixTest(CodeTest):
         example = self.browser.all("#operations-models-listModels .opblock-description pre")[0].text
         self.assertIn(f"{self.origin}/vision/v1/models", example)
         self.assert_nothing_is_asked_elsewhere()
+
+    def test_what_an_error_means_is_a_link_away(self):
+        self.open()
+        self.choose(self.file("damaged.jpg", ASTRONAUT[:20_000]))
+        self.problem()
+        self.browser.one("problem-page").click()
+        self.browser.wait(lambda: self.browser.all(":target"), "its part of the page is shown")
+        self.assertEqual(f"{self.origin}/vision/docs/errors#bad-picture", self.browser.driver.current_url)
+        self.assertIn("The picture cannot be used", self.browser.all(":target")[0].text)
+
+
+class BasePathTest(PathPrefixTest):
+    """Without a proxy: the server itself knows the prefix."""
+
+    trusted = True  # its certificate is ours, and has to be named
+
+    @classmethod
+    def settings(cls):
+        return {"nginx.base_path": "/vision"}
+
+    @classmethod
+    def setUpClass(cls):
+        super(PathPrefixTest, cls).setUpClass()
 
 
 if __name__ == "__main__":

@@ -159,6 +159,31 @@ class ReferenceTest(PageTest):
         self.assertEqual(f"{self.origin}/openapi.json", link)
 
 
+class ErrorsTest(PageTest):
+    def test_the_page_of_errors_can_be_read_at_every_width_in_the_light_and_in_the_dark(self):
+        for scheme in ("light", "dark"):
+            self.open("/docs/errors", prefers_color_scheme=scheme)
+            with self.subTest(scheme):
+                self.assertEqual([], self.browser.run(PALE))
+            for width, height in ((360, 740), (768, 1024), (1280, 800), (1920, 1080)):
+                self.browser.resize(width, height)
+                with self.subTest(width=width):
+                    self.assertEqual([], self.browser.run(WIDE))
+                    self.assertEqual([], self.browser.run(SMALL))
+            self.browser.screenshot(self.shots / f"errors-{scheme}.png")
+            self.assertEqual([], self.browser.complaints())
+
+    def test_a_code_is_pointed_out_by_its_address(self):
+        self.open("/docs/errors#bad-picture")
+        pointed = self.browser.all(".card:target")[0]
+        self.assertIn("bad-picture", pointed.text)
+        place = pointed.rect["y"] - self.browser.run("return scrollY")
+        self.assertTrue(0 <= place < 800, place)
+        for link in self.browser.all(".parts a"):
+            name = link.get_attribute("href").partition("#")[2]
+            self.assertTrue(self.browser.all(f"h2#{name}"), name)
+
+
 class InstallationTest(unittest.TestCase):
     def test_without_a_registry_the_installation_goes_on(self):
         if subprocess.run(["npm", "--version"], capture_output=True, check=False).returncode != 0:
