@@ -89,7 +89,8 @@ TEST(HealthTest, JsonHasTheVerdictAndEachPartWithItsReason) {
   EXPECT_EQ(json["workers"]["detail"], "2 of 2 ready");
   EXPECT_EQ(json["model_server"]["ready"], false);
   EXPECT_EQ(json["model_server"]["detail"].asString().substr(0, 12), "say \"when\"\n\x01");
-  EXPECT_EQ(test::ParseJson(ToJson(EvaluateHealth(Workers(0, 0, 1, 0), {Ready()}), true))["ready"], true);
+  EXPECT_EQ(test::ParseJson(ToJson(EvaluateHealth(Workers(0, 0, 1, 0), {Ready()}), true))["ready"],
+            true);
 }
 
 }  // namespace
