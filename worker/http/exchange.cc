@@ -26,6 +26,21 @@ fcgi::Response Json(std::string body) {
   return response;
 }
 
+namespace {
+
+// "a//b", "a/../b", "/a": a path that names something else once it is put in order.
+bool HasOddSegments(std::string_view name) {
+  if (name.find('/') == std::string_view::npos) return false;
+  while (true) {
+    const std::string_view segment = name.substr(0, name.find('/'));
+    if (segment.empty() || segment == "." || segment == "..") return true;
+    if (segment.size() == name.size()) return false;
+    name.remove_prefix(segment.size() + 1);
+  }
+}
+
+}  // namespace
+
 bool CanBeModelName(std::string_view name) {
   constexpr std::size_t kMaxModelName = 255;  // a folder's
   const auto may_be = [](char c) {
@@ -33,7 +48,7 @@ bool CanBeModelName(std::string_view name) {
     return byte >= 0x20 && byte != 0x7f;
   };
   return !name.empty() && name.size() <= kMaxModelName && std::ranges::all_of(name, may_be) &&
-         IsUtf8(name);
+         IsUtf8(name) && !HasOddSegments(name);
 }
 
 }  // namespace inferpool::http

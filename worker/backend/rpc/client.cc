@@ -105,39 +105,40 @@ absl::StatusOr<std::vector<std::string>> Client::Models(Deadline deadline) const
   RETURN_IF_ERROR(CheckNotOver(deadline));
   const TimePoint start = Clock::now();
   AwaitModels(deadline);
-  bool may_connect = false;
+  bool may_answer = false;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     if (directory_.Told(i, start)) return directory_.Names();
-    may_connect = may_connect || targets_[i]->MayConnect();
+    may_answer = may_answer || (targets_[i]->MayConnect() && !IsOpen(i));
   }
-  return may_connect ? absl::DeadlineExceededError("no model server said its models in time")
-                     : absl::UnavailableError("no model server can be reached");
+  return may_answer ? absl::DeadlineExceededError("no model server said its models in time")
+                    : absl::UnavailableError("no model server can be reached");
 }
 
 void Client::AwaitModels(Deadline deadline) const {
-  model_watch_.LookAgain([](std::size_t) { return false; }, [] { return false; },
+  model_watch_.LookAgain([this](std::size_t i) { return IsOpen(i); }, [] { return false; },
                          Sooner(deadline, kLookAtAll));
+}
+
+bool Client::IsOpen(std::size_t server) const {
+  return targets_[server]->breaker().state(Clock::now()) == Breaker::State::kOpen;
 }
 
 std::size_t Client::Pick(const std::string& model, std::optional<std::size_t> avoid) const {
   if (targets_.size() == 1) return 0;
   const std::vector<std::size_t> servers = directory_.ServersFor({model});
   const std::size_t turn = pick_.fetch_add(1, std::memory_order_relaxed);
-  const TimePoint now = Clock::now();
   const auto find = [&](const auto& suits) -> std::optional<std::size_t> {
     for (std::size_t i = 0; i < servers.size(); ++i) {
       const std::size_t server = servers[(turn + i) % servers.size()];
-      if (server != avoid && suits(*targets_[server])) return server;
+      if (server != avoid && suits(server)) return server;
     }
     return std::nullopt;
   };
-  const auto open = [now](Target& target) {
-    return target.breaker().state(now) == Breaker::State::kOpen;
-  };
-  if (auto found = find([&](Target& target) { return !open(target) && target.MayConnect(); })) {
+  if (auto found =
+          find([this](std::size_t i) { return !IsOpen(i) && targets_[i]->MayConnect(); })) {
     return *found;
   }
-  if (auto found = find([&](Target& target) { return !open(target); })) return *found;
+  if (auto found = find([this](std::size_t i) { return !IsOpen(i); })) return *found;
   return servers[turn % servers.size()];
 }
 

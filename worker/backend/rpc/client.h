@@ -131,6 +131,8 @@ class Client {
  private:
   friend class ModelCalls;
 
+  bool IsOpen(std::size_t server) const;  // its breaker
+
   absl::StatusOr<grpc::ByteBuffer> Call(std::string_view method, const grpc::ByteBuffer& request,
                                         std::span<const std::size_t> eligible,
                                         const CallLimits& limits) const;

@@ -80,7 +80,7 @@ TEST(RouteTest, OtherPathsAreNotFound) {
                                  "/v2/models/m/versions/1/",
                                  "/v2/models/m/versions/1234567890123456789",
                                  "/v2/models/m/versions/1/versions/1",
-                                 "/v2/models/a%2fb/infer",
+                                 "/v2/models/a%2f..%2fb/infer",
                                  "/v2/models/%00/infer",
                                  "/v2/models/%ff/infer",
                                  "/v2/models/a%0ab",
