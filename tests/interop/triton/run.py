@@ -48,8 +48,8 @@ def identity(datatype="FP32", dims="-1", batch=8, more=""):
 MODELS = {
     "floats": identity(),
     "texts": identity("STRING"),
-    "slow": identity(more='parameters { key: "execute_delay_ms" value { string_value: "300" } }'),
-    "slower": identity(more='parameters { key: "execute_delay_ms" value { string_value: "400" } }'),
+    "slow": identity(more='parameters { key: "execute_delay_ms" value { string_value: "600" } }'),
+    "slower": identity(more='parameters { key: "execute_delay_ms" value { string_value: "800" } }'),
     "preferred": identity(more="dynamic_batching { preferred_batch_size: [ 2, 6 ] "
                                "max_queue_delay_microseconds: 1000000 }"),
 }
@@ -185,7 +185,7 @@ def unregister_in_use(client, region):
         client.unregister_system_shared_memory(region)
     except InferenceServerException as error:
         assert "currently in use" in error.message(), error
-        time.sleep(0.5)
+        time.sleep(1)
         client.unregister_system_shared_memory(region)
     else:
         assert region in client.get_system_shared_memory_status().regions
@@ -241,7 +241,7 @@ def by_grpc(client):
     inputs, outputs = asked(grpc_client, "INPUT0", values, ("OUTPUT0", "OUTPUT1"))
     client.infer("side_by_side", inputs, outputs=outputs)
     took = time.monotonic() - begin
-    assert 0.4 < took < 0.68, f"steps of 0.3 s and 0.4 s took {took:.2f} s"
+    assert 0.8 < took < 1.3, f"steps of 0.6 s and 0.8 s took {took:.2f} s"
     return {"again": again, "unknown": unknown, "missing": refused(client.load_model, "nobody"),
             "batches": preferred_batches(client)}
 
