@@ -152,6 +152,25 @@ class DocumentTest(unittest.TestCase):
                         count += 1
         self.assertGreater(count, 10)
 
+    def test_an_answer_has_one_kind_of_result(self):
+        """Said without `oneOf`, of which generators make a type that has no members."""
+        schemas, examples = (DOCUMENT["components"][part] for part in ("schemas", "examples"))
+        good = examples["Detections"]["value"]
+        batch = examples["Batch"]["value"]["results"]
+        for schema, right, wrong in (
+                ("Prediction", [good],
+                 [{**good, "classes": []}, {key: good[key] for key in good if key != "detections"}]),
+                ("BatchResult", batch,
+                 [{**batch[0], **batch[1]}, {"index": 0, "status": 200}, {**batch[0], "embedding": []},
+                  {key: batch[0][key] for key in batch[0] if key != "model"},
+                  {key: batch[0][key] for key in batch[0] if key != "image"},
+                  {key: batch[0][key] for key in batch[0] if key != "detections"}])):
+            for value in right:
+                validate(value, schemas[schema])
+            for value in wrong:
+                with self.subTest(schema, value=value), self.assertRaises(jsonschema.ValidationError):
+                    validate(value, schemas[schema])
+
     def test_it_has_the_programs_version(self):
         version = re.search(r"project\(inferpool VERSION (\S+)", (SOURCE / "CMakeLists.txt").read_text())
         self.assertEqual(version.group(1), DOCUMENT["info"]["version"])

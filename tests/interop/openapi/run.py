@@ -1,4 +1,4 @@
-"""Typed clients, generated from /openapi.json: compiled with tsc --strict, and real requests sent with them."""
+"""Typed clients, generated from /openapi.json, in TypeScript (tsc --strict) and Python: real requests with them."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ import pictures  # noqa: E402
 PATIENCE_S = 300
 
 
-def call(*command, cwd, **environment):
+def call(*command, cwd, stdout=None, **environment):
     subprocess.run([str(part) for part in command], cwd=cwd, check=True, timeout=PATIENCE_S,
-                   env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+                   env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stdout)
 
 
 def install():
@@ -48,6 +48,8 @@ def make_clients(folder, document):
          "@hey-api/client-fetch", cwd=folder)
     call("node", "make_types.mjs", "openapi.json", "schema.d.ts", cwd=folder)
     call(programs / "tsc", "-p", ".", cwd=folder)
+    call(Path(sys.executable).parent / "openapi-python-client", "generate", "--path", "openapi.json", "--output-path",
+         "typed", "--meta", "none", cwd=folder, stdout=subprocess.DEVNULL)
 
 
 def main():
@@ -61,11 +63,14 @@ def main():
             folder = Path(folder)
             make_clients(folder, instance.request("GET", "/openapi.json").body)
             (folder / "face.png").write_bytes(face)
-            for program in ("with_hey_api", "with_openapi_fetch"):
-                print(f"    {program}:", flush=True)
+            address = f"https://localhost:{instance.port}"
+            certificate = str(instance.state / "tls/certificate.pem")
+            for name, program in (("Hey API", ("node", "built/with_hey_api.js")),
+                                  ("openapi-fetch", ("node", "built/with_openapi_fetch.js")),
+                                  ("openapi-python-client", (sys.executable, "-B", HERE / "with_python.py"))):
+                print(f"    {name}:", flush=True)
                 try:
-                    call("node", f"built/{program}.js", f"https://localhost:{instance.port}", folder, cwd=folder,
-                         NODE_EXTRA_CA_CERTS=str(instance.state / "tls/certificate.pem"))
+                    call(*program, address, folder, certificate, cwd=folder, NODE_EXTRA_CA_CERTS=certificate)
                 except subprocess.SubprocessError:
                     fallen += 1
     finally:
