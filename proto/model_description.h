@@ -29,6 +29,8 @@ struct ModelDescription {
   std::vector<TensorSpec> outputs;
   std::vector<std::string> class_names;           // by class id; empty when unknown
   std::map<std::string, std::string> parameters;  // config.pbtxt's `parameters`, as text
+  // False: the server has metadata alone, so what could be said of the model is not to be had.
+  bool has_config = true;
 
   bool operator==(const ModelDescription&) const = default;
 };

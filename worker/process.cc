@@ -24,6 +24,7 @@
 #include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
+#include "worker/model_settings.h"
 #include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
 #include "worker/router.h"
@@ -69,6 +70,15 @@ bool Connect(const backend::Client& client, bool successor, ProcessRow& row) {
   }
 }
 
+// A hung server's are found out while we serve.
+constexpr std::chrono::milliseconds kPatienceForModels{500};
+
+std::vector<std::string> NamesOf(const Config::Models& models) {
+  std::vector<std::string> names;
+  for (const auto& [name, model] : models) names.push_back(name);
+  return names;
+}
+
 backend::InferenceOptions InferenceOptionsOf(const Config& config) {
   using backend::Transport;
   backend::InferenceOptions options;
@@ -109,7 +119,8 @@ int RunWorker(const WorkerStart& start) {
       config.backend.targets, config.backend.message_mb,
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
-       .counts = &context.slot.model_calls});
+       .counts = &context.slot.model_calls,
+       .models = NamesOf(config.models)});
   std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());
@@ -128,7 +139,9 @@ int RunWorker(const WorkerStart& start) {
   }
   predict::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(client, start.successor, row)) return EXIT_SUCCESS;
-  backend::Catalog catalog(client);
+  // Requests come as soon as we serve, and choose their server by what it has.
+  if (client.targets() > 1) client.AwaitModels(Deadline::After(kPatienceForModels));
+  backend::Catalog catalog(client, backend::Catalog::kMaxAge, worker::SettingsOf(config));
   backend::InferenceClient inference(client, InferenceOptionsOf(config));
   predict::SpareThreads spare_threads(config.threads);
   const worker::Router router({.config = config,

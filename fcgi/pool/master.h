@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fcgi/pool/child.h"
 #include "fcgi/pool/handover.h"
@@ -38,6 +39,8 @@ struct MasterSetup {
   std::optional<Identity> identity;
   // What a reload refuses of a configuration's files; OK when the processes can use them.
   std::function<absl::Status(const Config&)> check_files;
+  // What to tell of the changed keys that nginx has to be told of; empty: nothing.
+  std::function<std::string(const std::vector<std::string>& keys, const Config&)> nginx_remark = {};
   std::optional<Handover> handover;  // from the program before
 };
 

@@ -69,7 +69,8 @@ Json::Value Master::Apply(std::string_view what, const Config& config, bool scal
   configs_[generation_] = config;
   ApplyLive();
   RenewQuotas(change);
-  const std::string detail = change.Describe();
+  std::string detail = change.Describe();
+  if (setup_.nginx_remark) detail += setup_.nginx_remark(change.nginx, config);
   reload_.Begin(generation_, what, detail);
   Json::Value answer;
   answer["ok"] = true;

@@ -118,7 +118,8 @@ std::vector<Queued*> BatchQueue::Expire(TimePoint now) {
   if (!expires_) {
     return rejected;
   }
-  for (auto& [number, level] : levels_) {
+  for (auto& entry : levels_) {
+    Level& level = entry.second;
     std::erase_if(level.waiting, [&](Queued* request) {
       if (!request->expires || *request->expires > now) {
         return false;

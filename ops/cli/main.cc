@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "ops/cli/serve.h"
 #include "ops/cli/state_folder.h"
 #include "shared/config/config.h"
+#include "worker/model_settings.h"
 
 namespace inferpool::ops {
 namespace {
@@ -41,7 +44,8 @@ void AddConfigOptions(CLI::App& command, ConfigOptions& options) {
 constexpr int kBadConfig = 2;
 
 int WithConfig(const ConfigOptions& options, const auto& run) {
-  const ConfigResult result = LoadConfig(options.file, options.overrides);
+  ConfigResult result = LoadConfig(options.file, options.overrides);
+  std::ranges::move(worker::CheckModels(result.config), std::back_inserter(result.problems));
   for (const ConfigProblem& problem : result.problems) {
     fmt::print(stderr, "{}\n", Format(problem, options.file));
   }

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "fcgi/pool/child.h"
@@ -31,6 +32,7 @@
 #include "shared/base/listen.h"
 #include "shared/base/log.h"
 #include "shared/board/scoreboard.h"
+#include "worker/model_settings.h"
 
 namespace inferpool::ops {
 namespace {
@@ -144,9 +146,28 @@ absl::Status CheckKeysAreFor(const std::optional<fcgi::Identity>& identity, cons
 
 // That the processes of this configuration could use its files.
 absl::Status CheckFiles(const std::optional<fcgi::Identity>& identity, const Config& config) {
+  if (const auto problems = worker::CheckModels(config); !problems.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}", problems.front().key, problems.front().message));
+  }
   RETURN_IF_ERROR(CheckModelFiles(config));
   RETURN_IF_ERROR(CheckKeysFile(config));
   return CheckKeysAreFor(identity, config);
+}
+
+// A certificate is nginx's alone, which may run on another host or as a user who sees more than we
+// do; so it is no reason to refuse.
+std::string CertificateRemark(const std::vector<std::string>& changed, const Config& config) {
+  std::string remark;
+  for (const auto& [key, file] :
+       {std::pair("nginx.certificate", &config.nginx.certificate),
+        std::pair("nginx.certificate_key", &config.nginx.certificate_key)}) {
+    std::error_code error;
+    if (std::ranges::count(changed, key) > 0 && !std::filesystem::exists(*file, error) && !error) {
+      remark += fmt::format("; {}: {} is not there", key, *file);
+    }
+  }
+  return remark;
 }
 
 // A pool that runs already is not given up for its pid file.
@@ -244,6 +265,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
        .pid_file = *pid_file,
        .identity = *identity,
        .check_files = [&](const Config& next) { return CheckFiles(*identity, next); },
+       .nginx_remark = &CertificateRemark,
        .handover = std::move(handover)});
   std::error_code error;
   if (!resources->socket_activated && !IsTcp(config.listen.socket)) {

@@ -1,6 +1,7 @@
 #include "ops/sidecar/health.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -40,9 +41,19 @@ Health EvaluateHealth(const Totals& totals, std::vector<ModelServer> model_serve
           .model_servers = std::move(model_servers)};
 }
 
-std::string ToJson(const Health& health) {
-  return fmt::format("{{\"ready\":{},\"workers\":{},\"model_server\":{}}}\n", health.Ready(),
-                     ToJson(health.workers), ToJson(health.model_server));
+std::string ToJson(const Health& health, bool with_names) {
+  std::vector<std::string> servers;
+  for (const ModelServer& server : health.model_servers) {
+    std::vector<std::string> names;
+    for (const std::string& name : server.models) names.push_back(QuotedJson(name));
+    servers.push_back(fmt::format(
+        R"({{"target":{},"ready":{},"detail":{},"models":{}}})", QuotedJson(server.target),
+        server.ready, QuotedJson(server.detail),
+        with_names ? fmt::format("[{}]", fmt::join(names, ",")) : fmt::format("{}", names.size())));
+  }
+  return fmt::format("{{\"ready\":{},\"workers\":{},\"model_server\":{},\"model_servers\":[{}]}}\n",
+                     health.Ready(), ToJson(health.workers), ToJson(health.model_server),
+                     fmt::join(servers, ","));
 }
 
 }  // namespace inferpool::ops

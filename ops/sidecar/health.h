@@ -17,6 +17,8 @@ struct ModelServer {
   std::string target;
   bool ready;
   std::string detail;  // "ready", if there is no more to say
+  // Names of the models that it is known to have ready, sorted.
+  std::vector<std::string> models = {};
 };
 
 struct Health {
@@ -30,7 +32,9 @@ struct Health {
 // One ready model server is enough, as one worker is.
 Health EvaluateHealth(const Totals& totals, std::vector<ModelServer> model_servers);
 
-// {"ready":false,"workers":{"ready":true,"detail":"2 of 2 ready"},"model_server":{...}}
-std::string ToJson(const Health& health);
+// {"ready":false,"workers":{"ready":true,"detail":"2 of 2 ready"},"model_server":{...},
+//  "model_servers":[{"target":"unix:/a","ready":true,"detail":"ready","models":["faces"]}]}
+// Not `with_names`, as for strangers where there are API keys: "models" is their number.
+std::string ToJson(const Health& health, bool with_names);
 
 }  // namespace inferpool::ops

@@ -32,19 +32,25 @@ std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
   return once;
 }
 
+std::vector<std::string> NamesOf(const Config::Models& models) {
+  std::vector<std::string> names;
+  for (const auto& [name, model] : models) names.push_back(name);
+  return names;
+}
+
 }  // namespace
 
 ModelServers::ModelServers(const Config& config)
-    : client_(EachOnce(config.backend.targets), config.backend.message_mb),
+    : client_(EachOnce(config.backend.targets), config.backend.message_mb,
+              {.models = NamesOf(config.models), .always_watch = true}),
       must_share_(config.backend.transport == "shm") {
   for (std::size_t i = 0; i < client_.targets(); ++i) {
     servers_.push_back({.shown = {client_.State(i).name, false, "not asked yet"}});
     if (!must_share_) servers_.back().memory = absl::OkStatus();
   }
   if (must_share_) {
-    memory_thread_ = std::jthread([this, domain = config.state](const std::stop_token& stop) {
-      AskOfMemory(stop, domain);
-    });
+    memory_thread_ = std::jthread(
+        [this, domain = config.state](const std::stop_token& stop) { AskOfMemory(stop, domain); });
   }
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
 }
@@ -59,7 +65,14 @@ void ModelServers::AwaitFirst() {
 std::vector<ModelServer> ModelServers::Latest() const {
   const MutexLock lock(mutex_);
   std::vector<ModelServer> latest;
-  for (const Watched& server : servers_) latest.push_back(server.shown);
+  for (const Watched& server : servers_) {
+    const std::size_t index = latest.size();
+    latest.push_back(server.shown);
+    if (!server.shown.ready) continue;  // what it had it has no longer, or nobody can have it
+    for (auto& model : client_.directory().ReadyOn(index)) {
+      latest.back().models.push_back(std::move(model.name));
+    }
+  }
   return latest;
 }
 
@@ -67,7 +80,8 @@ void ModelServers::Run(const std::stop_token& stop) {
   const std::size_t servers = client_.targets();
   std::vector<backend::ReadinessChecks::Stub*> stubs;
   for (std::size_t i = 0; i < servers; ++i) stubs.push_back(&client_.stub(i));
-  backend::ReadinessChecks checks(stubs);
+  backend::ReadinessChecks checks(
+      stubs, [this](std::size_t server) { return client_.directory().SignsOf(server); });
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < servers; ++i) {
       if (!checks.IsOut(i)) checks.Ask(i, Deadline::After(kPatience));
@@ -85,13 +99,14 @@ void ModelServers::Run(const std::stop_token& stop) {
 }
 
 void ModelServers::AskOfMemory(const std::stop_token& stop, const std::string& domain) {
-  backend::SharedMemoryProbe probe(domain);
+  std::vector<backend::SharedMemoryProbe> probes;
+  for (std::size_t i = 0; i < client_.targets(); ++i) probes.emplace_back(client_.calls(i), domain);
   MutexLock lock(mutex_);
   while (!stop.stop_requested()) {
-    for (std::size_t i = 0; i < servers_.size(); ++i) {
+    for (std::size_t i = 0; i < probes.size(); ++i) {
       if (Clock::now() < servers_[i].ask_of_memory) continue;
       lock.Unlock();
-      absl::Status answer = probe.Ask(client_.calls(i), Deadline::After(kPatience));
+      absl::Status answer = probes[i].Ask(Deadline::After(kPatience));
       lock.Lock();
       Watched& server = servers_[i];
       // One that is away is asked again, so that it is known when it is back.
@@ -131,8 +146,8 @@ void ModelServers::Take(std::size_t index, absl::Status ready, bool in_part) {
   if (ready.ok() && !server.shown.ready && !first && now - *server.good_since < kSettle) return;
   ModelServer seen{server.shown.target, ready.ok(),
                    ready.ok() && in_part ? "ready, but not all of its models are"
-                   : ready.ok() ? "ready"
-                                : std::string(Message(ready))};
+                   : ready.ok()          ? "ready"
+                                         : std::string(Message(ready))};
   if (first || seen.ready != server.shown.ready ||
       (seen.ready && seen.detail != server.shown.detail)) {
     log::Info("model server",

@@ -22,13 +22,14 @@ using monitor::HttpPort;
 struct Context {
   const Scoreboard& scoreboard;
   const ModelServers& model_servers;
+  bool with_names;
 };
 
 HttpAnswer Answer(const Context& context, std::string_view path) {
   if (path == "/livez") return {200, "{\"alive\":true}\n"};
   const Totals totals = context.scoreboard.Sum(Clock::now());
   const Health health = EvaluateHealth(totals, context.model_servers.Latest());
-  if (path == "/readyz") return {health.Ready() ? 200 : 503, ToJson(health)};
+  if (path == "/readyz") return {health.Ready() ? 200 : 503, ToJson(health, context.with_names)};
   if (path == "/metrics") {
     return {200,
             Exposition(totals, health, ReadListenQueue(context.scoreboard.pool().listener_inode)),
@@ -43,7 +44,7 @@ int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
                const std::function<void()>& ready) {
   ModelServers model_servers(config);
   model_servers.AwaitFirst();
-  const Context context{scoreboard, model_servers};
+  const Context context{scoreboard, model_servers, config.auth.keys_file.empty()};
   const auto port =
       HttpPort::Start(listener, kSidecarConnections,
                       [&context](std::string_view path) { return Answer(context, path); });

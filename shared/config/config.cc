@@ -15,6 +15,7 @@
 #include "shared/base/grpc_address.h"
 #include "shared/base/processors.h"
 #include "shared/config/config_keys.h"
+#include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
 
 namespace inferpool {
@@ -55,7 +56,9 @@ std::string NearestName(std::string_view word, bool is_object) {
   };
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
-    if (is_object) {
+    if (std::holds_alternative<ModelsKey>(key.kind)) {
+      consider(key.name, key.name);
+    } else if (is_object) {
       consider(section, section);
     } else {
       consider(key.name, key.name);
@@ -140,6 +143,9 @@ struct Assign {
     }
     return true;
   }
+
+  // Parser::SetModels reads it.
+  bool operator()(const ModelsKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -279,7 +285,21 @@ class Parser {
     if (!std::visit(Assign{result_.config, value, folder}, key.kind)) {
       Add(line, std::string(key.name),
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
+    } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
+      SetModels(*models, value, line, folder);
     }
+  }
+
+  // `line`: 0 for an override, in which there are no lines.
+  void SetModels(const ModelsKey& key, const Json::Value& value, int line,
+                 const std::string& folder) {
+    Config::Models& models = key.field(result_.config);
+    for (ModelsProblem& problem : ReadModels(value, folder, models)) {
+      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+          std::move(problem.message));
+    }
+    if (line == 0) return;
+    for (auto& [name, model] : models) model.line = LineAt(value[name].getOffsetStart());
   }
 
   void FillIn() {

@@ -5,6 +5,9 @@
 // file are made from both or checked against them.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -39,6 +42,23 @@ struct Config {
     std::string transport = "auto";
     int arena_mb = 64;
   } backend;
+
+  // What the operator says of a model, for model servers that do not say it themselves.
+  struct Model {
+    int line = 0;  // of the file
+    std::optional<int> max_batch_size = {};
+    std::vector<std::string> class_names = {};           // those of the file that was named
+    std::map<std::string, std::string> parameters = {};  // "family", "input_size", ...
+    struct Tensor {
+      std::string name;
+      std::string datatype;
+      std::vector<std::int64_t> shape;
+    };
+    std::vector<Tensor> inputs = {};
+    std::vector<Tensor> outputs = {};
+  };
+  using Models = std::map<std::string, Model>;
+  Models models;
 
   struct Batch {
     int max = 1;

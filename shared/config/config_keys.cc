@@ -8,6 +8,7 @@
 
 #include "shared/base/json_text.h"
 #include "shared/base/log.h"
+#include "shared/config/models_key.h"
 
 namespace inferpool {
 namespace {
@@ -63,6 +64,10 @@ const ConfigKey kKeys[] = {
     {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
      "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
      ReloadEffect::kWorkers},
+    {"models", ModelsKey{FIELD(models)},
+     "what model servers do not say of their models, by name: what config.pbtxt's parameters would "
+     "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see models.md",
+     ReloadEffect::kClients},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
      "goes alone",
@@ -266,6 +271,7 @@ std::string Allowed(const ConfigKey& key) {
       return k.other.empty() ? "a path" : fmt::format("a path or {}", k.other);
     }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
+    std::string operator()(const ModelsKey&) const { return "an object { \"MODEL\": { ... } }"; }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -325,6 +331,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
       for (const std::string& text : k.field(config)) quoted.push_back(QuotedJson(text));
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
+    std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

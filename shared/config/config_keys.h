@@ -47,7 +47,13 @@ struct TextListKey {
   std::vector<std::string>& (*field)(Config&);
 };
 
-using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey>;
+// An object with a member a model (models_key.h).
+struct ModelsKey {
+  Config::Models& (*field)(Config&);
+};
+
+using KeyKind =
+    std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey, ModelsKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {

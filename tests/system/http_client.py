@@ -79,6 +79,7 @@ def read_answer(connection, method="GET"):
 # ---------------------------------------------------------------- HTTP/2, just enough for a GET
 
 _HTTP2_SETTINGS, _HTTP2_GOAWAY, _HTTP2_HEADERS, _HTTP2_DATA, _HTTP2_RESET, _HTTP2_WINDOW = 4, 7, 1, 0, 3, 8
+_HTTP2_CONTINUATION = 9
 
 
 def _frame(kind, flags, stream, payload):
@@ -102,6 +103,17 @@ def _http2_fields(path, headers):
     return b"".join(_http2_field(name, value) for name, value in (
         (b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", path.encode()),
         *headers))
+
+
+def _http2_ask(fields, stream=1):
+    """A request without a body, its fields in as many frames as they need."""
+    pieces = [fields[at:at + 16_384] for at in range(0, len(fields), 16_384)]
+    frames = b""
+    for index, piece in enumerate(pieces):
+        first, last = index == 0, index == len(pieces) - 1
+        frames += _frame(_HTTP2_HEADERS if first else _HTTP2_CONTINUATION, (0x1 if first else 0) | (0x4 if last else 0),
+                         stream, piece)
+    return frames
 
 
 def http2_many(port, context, path, count, in_flight, timeout_s=60):
@@ -139,7 +151,7 @@ def http2_get(port, context, path, timeout_s=60, headers=()):
     with connect_tls(port, context, timeout_s) as tls:
         assert tls.selected_alpn_protocol() == "h2", tls.selected_alpn_protocol()
         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_HTTP2_SETTINGS, 0, 0, b"")
-                    + _frame(_HTTP2_HEADERS, 0x5, 1, fields))  # END_STREAM, END_HEADERS
+                    + _http2_ask(fields))
         stream = tls.makefile("rb")
         good, body = None, b""
         while True:

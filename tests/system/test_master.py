@@ -154,6 +154,17 @@ class CommandTest(SystemTest):
         self.assertFalse(set(before) & {slot["pid"] for slot in ready})
         self.assert_problem(instance.predict("faces_cascade", ASTRONAUT), 422, "bad-picture")
 
+    def test_a_certificate_that_is_not_there_is_told(self):
+        instance = self.start_one()
+        state = instance.state
+        (state / "there.pem").touch()
+        self.write_config(**{"nginx.certificate": str(state / "gone.pem"),
+                             "nginx.certificate_key": str(state / "there.pem")})
+        done = self.command("reload")
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn(f"nginx.certificate: {state}/gone.pem is not there", done.stdout)
+        self.assertNotIn("there.pem is not there", done.stdout.replace("gone.pem is not there", ""))
+
     def test_a_generation_that_does_not_get_ready_is_given_up(self):
         instance = self.start_one({"timeouts.start_s": 2})
         before = instance.wait_workers()

@@ -295,7 +295,7 @@ class AnswersTest(SystemTest):
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="colours"),
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="fingerprint"),
                  dict(body=json.dumps({"images": [encoded]}), headers=self.JSON, model="letter")),
-                ("/v1/models", {}),
+                ("/v1/models", {}), ("/v1/limits", {}),
                 ("/v1/models/{model}", {}, dict(model="unusable")),
                 ("/v2", {}), ("/v2/health/live", {}), ("/v2/health/ready", {}),
                 ("/v2/models/stats", {}),

@@ -244,6 +244,13 @@ class DemonstrationTest(ScriptTest):
         words = self.assert_stays_up(limits__pixels=100)
         self.assertIn("answers our picture with 422", words)
 
+    def test_it_speaks_the_proxy_protocol_where_nginx_expects_it(self):
+        words = self.assert_starts("--config", self.config(
+            nginx__proxy_protocol=True, nginx__trusted_proxies=["127.0.0.1"], sidecar__address="::1"))
+        self.assertIn("Ready: what ", words)
+        self.assertIn("--haproxy-protocol", words)
+        self.assert_stops()
+
     def test_without_a_model_it_says_how_to_ask(self):
         self.assertIn('"models":[]', self.assert_stays_up(modelserver__repository=self.repository()))
 

@@ -1,16 +1,20 @@
-// What the worker knows of the model server's models, so that a request costs one call and not
+// What the worker knows of the model servers' models, so that a request costs one call and not
 // three. Thread safe.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "proto/model_description.h"
 #include "shared/base/deadline.h"
 #include "shared/base/mutex.h"
 #include "shared/base/status.h"
+#include "worker/backend/model_settings.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/vision/model_plan.h"
 
@@ -19,36 +23,57 @@ namespace inferpool::backend {
 struct Model {
   ModelDescription description;
   absl::StatusOr<vision::ModelPlan> plan;  // an error when worker/vision cannot use the model
+  // The servers that describe it so, in order: only they are asked for its inference. During a
+  // rollout there may be several models of one name.
+  std::vector<std::size_t> servers = {};
 };
 
 class Catalog {
  public:
-  // Entries are asked for again after `max_age`. `client` must outlive the catalog.
-  explicit Catalog(const Client& client, Clock::duration max_age = std::chrono::seconds(5));
+  static constexpr std::chrono::seconds kMaxAge{5};
 
-  // The model as it was known at most max_age ago; older only while the server is away. NOT_FOUND
-  // when there is none of that name, and the client's errors. Of several threads one asks; the
-  // others go on with what is known, or wait for the first answer.
+  // Entries are asked for again after `max_age`. `client` must outlive the catalog.
+  explicit Catalog(const Client& client, Clock::duration max_age = kMaxAge,
+                   SettingsByModel settings = {});
+
+  // The model, on a server whose turn it is, as it was known at most max_age ago; older only while
+  // the server is away. NOT_FOUND when no server has one of that name, and the client's errors. Of
+  // several threads one asks; the others go on with what is known, or wait for the first answer.
   absl::StatusOr<std::shared_ptr<const Model>> Get(const std::string& name, Deadline deadline);
 
-  // The next Get asks the server: its answer did not fit what we know of the model.
+  // The next Get asks the servers of the model: an answer did not fit what we know of it.
   void Forget(const std::string& name);
 
  private:
+  // What is known of a model on one server.
   struct Entry {
     std::shared_ptr<const Model> model;  // null while the first question is under way
     TimePoint ask_again{};
     bool asking = false;  // a thread asks the server
   };
+  using Entries = std::vector<Entry>;  // by server
+
+  absl::StatusOr<std::shared_ptr<const Model>> GetFrom(const std::string& name, std::size_t server,
+                                                       Deadline deadline);
 
   // Asks the server and settles the entry, which the calling thread has marked `asking`.
-  absl::StatusOr<std::shared_ptr<const Model>> Ask(const std::string& name, Deadline deadline);
+  absl::StatusOr<std::shared_ptr<const Model>> Ask(const std::string& name, std::size_t server,
+                                                   Deadline deadline);
+
+  absl::StatusOr<ModelDescription> Describe(const std::string& name, std::size_t server,
+                                            Deadline deadline) const;
+
+  // Enters what the server says, and shares the model with the servers that say the same.
+  static void Enter(Entries& entries, std::size_t server, ModelDescription description);
+  // The server says so no longer.
+  static void Leave(Entries& entries, std::size_t server);
 
   const Client& client_;
   const Clock::duration max_age_;
+  const SettingsByModel settings_;
   Mutex mutex_;
   std::condition_variable answered_;
-  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);  // only models the server has
+  std::map<std::string, Entries> entries_ ABSL_GUARDED_BY(mutex_);  // only models a server has
 };
 
 }  // namespace inferpool::backend

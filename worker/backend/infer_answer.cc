@@ -90,7 +90,10 @@ absl::StatusOr<InferAnswer> InferAnswer::Make(inference::ModelInferResponse mess
     view.datatype = ParseDatatype(output.datatype());
     view.shape = {output.shape().data(), static_cast<std::size_t>(output.shape().size())};
     if (!names.insert(view.name).second) return failed(Invalid("it is given twice"));
-    if (output.has_contents()) return failed(Invalid("contents together with raw contents"));
+    // Some servers put an empty message there.
+    if (output.contents().ByteSizeLong() > 0) {
+      return failed(Invalid("contents together with raw contents"));
+    }
     if (view.datatype == inference::TYPE_INVALID) {
       return failed(Invalid("unknown datatype '{}'", output.datatype()));
     }

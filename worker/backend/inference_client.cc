@@ -94,18 +94,24 @@ std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
     const std::shared_ptr<const Model>& model) {
   const MutexLock lock(mutex_);
   if (batches_.size() > kMaxModels) batches_.clear();
-  std::shared_ptr<ModelBatches>& batches = batches_[model->description.name];
-  if (batches == nullptr ||
-      (batches->model != model && batches->model->description != model->description)) {
+  // There may be as many models of one name as there are servers; the latest first.
+  auto& of_the_name = batches_[model->description.name];
+  auto found = std::ranges::find_if(of_the_name, [&](const auto& batches) {
+    return batches->model == model || (batches->model->description == model->description &&
+                                       batches->model->servers == model->servers);
+  });
+  if (found == of_the_name.end()) {
     BatchLimits limits = options_.batch;
     // A file's bytes are no row that others could follow.
     const bool joins = model->plan->input_kind == vision::InputKind::kPixels;
     const auto most = static_cast<int>(
         std::clamp<std::int64_t>(model->description.max_batch_size, 1, limits.max_rows));
     limits.max_rows = joins ? most : 1;
-    batches = std::make_shared<ModelBatches>(model, limits, memory_);
+    if (of_the_name.size() >= client_.targets()) of_the_name.pop_back();
+    found = of_the_name.insert(of_the_name.begin(),
+                               std::make_shared<ModelBatches>(model, limits, memory_));
   }
-  return batches;
+  return *found;
 }
 
 InferenceClient::Row::Row(InferenceClient& client, std::shared_ptr<ModelBatches> batches,
@@ -137,8 +143,9 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   std::size_t forgotten = 0;  // times that a server did not know our memory
   std::size_t refusals = 0;   // times that a server said no to it, where it is a must
   bool all_forget = false;
+  const std::vector<std::size_t> servers = ServersOf(model);
   Attempts attempts = client_.NewAttempts(limits.deadline);
-  while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
+  while (std::optional<Attempt> attempt = attempts.Next(Candidates(servers), Clock::now())) {
     const std::size_t target = attempt->target;
     const auto way = WayTo(target, call, /*by_message=*/all_forget);
     if (!way.ok()) {
@@ -176,8 +183,17 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   return attempts.status();
 }
 
-std::vector<Candidate> InferenceClient::Candidates() {
-  std::vector<Candidate> candidates = client_.Candidates();
+std::vector<std::size_t> InferenceClient::ServersOf(const Model& model) const {
+  if (client_.targets() == 1) return {};
+  std::vector<std::size_t> servers = model.servers;
+  std::erase_if(servers, [&](std::size_t server) {
+    return client_.directory().Look(server, {model.description.name}) == ModelDirectory::Has::kNo;
+  });
+  return servers.empty() ? model.servers : servers;
+}
+
+std::vector<Candidate> InferenceClient::Candidates(const std::vector<std::size_t>& servers) {
+  std::vector<Candidate> candidates = client_.Candidates(servers);
   if (options_.transport == Transport::kShm && candidates.size() > 1) {
     for (const std::size_t i : regions_.Refusing(Clock::now())) candidates[i].may_connect = false;
   }

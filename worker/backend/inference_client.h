@@ -67,8 +67,8 @@ class InferenceClient {
   InferenceClient(const InferenceClient&) = delete;
   InferenceClient& operator=(const InferenceClient&) = delete;
 
-  // As Client::CheckAdmits.
-  absl::Status CheckAdmits() const { return client_.CheckAdmits(); }
+  // As Client::CheckAdmits, of the model's servers.
+  absl::Status CheckAdmits(const Model& model) const { return client_.CheckAdmits(model.servers); }
 
   // A place for one picture's input, in shared memory when there is room. `row_shape` is without a
   // batch dimension. RESOURCE_EXHAUSTED: no memory.
@@ -84,8 +84,13 @@ class InferenceClient {
   // on. May run in several threads at once, also for parts of the same memory.
   RequestBatcher::BatchAnswer Call(const Model& model, const BatchCall& call);
 
-  // The servers to choose from. Those that say no to shared memory come last where it is a must.
-  std::vector<Candidate> Candidates();
+  // The servers that describe the model as it is here, without those that do not have it any more;
+  // empty when there is nothing to choose from.
+  std::vector<std::size_t> ServersOf(const Model& model) const;
+
+  // What there is to choose from of these servers. Those that say no to shared memory come last
+  // where it is a must.
+  std::vector<Candidate> Candidates(const std::vector<std::size_t>& servers);
 
   // How the input goes to that server: by shared memory where it can be, but not `by_message`.
   absl::StatusOr<SharedRegions::Way> WayTo(std::size_t target, const BatchCall& call,
@@ -103,7 +108,7 @@ class InferenceClient {
   Reconnections reconnections_;  // the sweeper's
 
   Mutex mutex_;
-  std::map<std::string, std::shared_ptr<ModelBatches>> batches_
+  std::map<std::string, std::vector<std::shared_ptr<ModelBatches>>> batches_
       ABSL_GUARDED_BY(mutex_);  // by model name
 
   Mutex sweep_mutex_;

@@ -30,7 +30,7 @@ bool CanBeModelName(std::string_view name) {
   constexpr std::size_t kMaxModelName = 255;  // a folder's
   const auto may_be = [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    return byte >= 0x20 && byte != 0x7f && byte != '/';
+    return byte >= 0x20 && byte != 0x7f;
   };
   return !name.empty() && name.size() <= kMaxModelName && std::ranges::all_of(name, may_be) &&
          IsUtf8(name);

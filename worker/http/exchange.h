@@ -72,9 +72,9 @@ struct Exchange {
 // A 200 with this body as application/json.
 fcgi::Response Json(std::string body);
 
-// True for 1 to 255 bytes of UTF-8 without '/' and control characters. A model of another name is
-// not listed, and a request for it is answered without a call: messages cannot carry some of them,
-// and paths others.
+// True for 1 to 255 bytes of UTF-8 without control characters; a path has a '/' of them
+// percent-encoded. A model of another name is not listed, and a request for it is answered without
+// a call: messages cannot carry some of them, and paths others.
 bool CanBeModelName(std::string_view name);
 
 }  // namespace inferpool::http

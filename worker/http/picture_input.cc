@@ -92,9 +92,16 @@ std::variant<Json::Value, Problem> ReadMember(const fcgi::Request& request, std:
     return BadRequest(fmt::format("the body is not the JSON that it should be: {}",
                                   std::string(Message(json.status()))));
   }
-  if (!json->isObject() || json->size() != 1 || !json->isMember(std::string(name))) {
-    return BadRequest(fmt::format("the JSON must be {} and have nothing else", shape));
+  if (!json->isObject()) return BadRequest(fmt::format("the JSON must be {}", shape));
+  for (auto member = json->begin(); member != json->end(); ++member) {
+    if (member.name() == name) continue;
+    constexpr std::size_t kMaxShown = 50;
+    return BadRequest(
+        fmt::format("the JSON must be {} and have nothing else; it has \"{}\". "
+                    "Parameters stand in the query",
+                    shape, Utf8Text(member.name(), kMaxShown)));
   }
+  if (json->empty()) return BadRequest(fmt::format("the JSON must be {}; it is empty", shape));
   return std::move((*json)[std::string(name)]);
 }
 

@@ -187,11 +187,20 @@ Problem BackendProblem(const absl::Status& status, std::string_view model) {
       return Overloaded("the model server has too much to do; try again");
     case absl::StatusCode::kDeadlineExceeded:
       return Make("model-too-slow", "the model did not answer within the request's time");
-    case absl::StatusCode::kFailedPrecondition:
-      return Make("unusable-model", std::string(Message(status)));
-    default:
+    case absl::StatusCode::kUnimplemented:
+      return Make("unusable-model",
+                  fmt::format("the model server does not offer what the model {} needs ({}); where "
+                              "it does not describe its models, set them under `models` in "
+                              "inferpool's configuration",
+                              model, Message(status)));
+    default:  // FAILED_PRECONDITION too: to some servers it is another word for a bad request
       return Make("bad-model-answer", std::string(Message(status)));
   }
+}
+
+Problem PlanProblem(const absl::Status& status, std::string_view model) {
+  return absl::IsFailedPrecondition(status) ? Make("unusable-model", std::string(Message(status)))
+                                            : BackendProblem(status, model);
 }
 
 Problem HeavyProblem(const absl::Status& status) {

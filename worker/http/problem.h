@@ -69,6 +69,10 @@ Problem PictureProblem(const absl::Status& status);
 // Translates an error of worker/backend: 404, 499, 501, 502, 503 or 504.
 Problem BackendProblem(const absl::Status& status, std::string_view model);
 
+// Translates an error of a model's plan, or of what it makes of an answer: FAILED_PRECONDITION says
+// that the model as it is described cannot be used, so 501; anything else is as above.
+Problem PlanProblem(const absl::Status& status, std::string_view model);
+
 // Translates the error of beginning a heavy step (HeavySteps::Begin): 499 or 503.
 Problem HeavyProblem(const absl::Status& status);
 

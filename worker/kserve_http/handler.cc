@@ -147,7 +147,8 @@ fcgi::Response ServerReady(const Exchange& exchange, const Services& services) {
 }
 
 fcgi::Response ModelReady(const Exchange& exchange, const Services& services, const Route& route) {
-  const auto answer = services.client.ModelReady(route.model, route.version, exchange.limits);
+  backend::ModelCalls model(services.client, route.model, route.version);
+  const auto answer = model.Ready(exchange.limits);
   if (!answer.ok()) return exchange.Fail(ServerError(answer.status()));
   if (!answer->ready()) {
     const std::string version =
@@ -159,7 +160,8 @@ fcgi::Response ModelReady(const Exchange& exchange, const Services& services, co
 }
 
 fcgi::Response ModelConfig(const Exchange& exchange, const Services& services, const Route& route) {
-  const auto answer = services.client.ModelConfig(route.model, route.version, exchange.limits);
+  backend::ModelCalls model(services.client, route.model, route.version);
+  const auto answer = model.Config(exchange.limits);
   if (!answer.ok()) return exchange.Fail(ServerError(answer.status()));
   return Json(ToJson(answer->config()));
 }
@@ -192,7 +194,10 @@ fcgi::Response Index(const Exchange& exchange, const Services& services) {
 }
 
 fcgi::Response Statistics(const Exchange& exchange, const Services& services, const Route& route) {
-  auto answer = services.client.ModelStatistics(route.model, route.version, exchange.limits);
+  auto answer = route.model.empty()
+                    ? services.client.AllStatistics(exchange.limits)
+                    : backend::ModelCalls(services.client, route.model, route.version)
+                          .Statistics(exchange.limits);
   if (answer.ok()) HideOtherModels(exchange, *answer->mutable_model_stats());
   return Answer(exchange, answer);
 }
@@ -236,14 +241,10 @@ std::uint64_t WritingCost(const backend::InferAnswer& answer, const InferCall& i
 // exist or does not take it. It has shapes only when the server also has the model's configuration,
 // as Triton's protocol does: elsewhere shapes may lack the batch.
 absl::StatusOr<inference::ModelMetadataResponse> Describe(const Exchange& exchange,
-                                                          const Services& services,
-                                                          const Route& route) {
-  const backend::Client& client = services.client;
-  auto model = client.ModelMetadata(route.model, route.version, exchange.limits);
+                                                          backend::ModelCalls& calls) {
+  auto model = calls.Metadata(exchange.limits);
   if (absl::IsUnimplemented(model.status())) return inference::ModelMetadataResponse();
-  if (!model.ok() || client.ModelConfig(route.model, route.version, exchange.limits).ok()) {
-    return model;
-  }
+  if (!model.ok() || calls.Config(exchange.limits).ok()) return model;
   for (auto& input : *model->mutable_inputs()) input.clear_shape();
   return model;
 }
@@ -261,7 +262,7 @@ struct Reading {
 };
 
 std::variant<Reading, Problem> Read(Exchange& exchange, const Services& services,
-                                    const Route& route) {
+                                    backend::ModelCalls& calls) {
   const fcgi::Request& request = exchange.request;
   const auto header = HeaderLength(request);
   if (!header.ok()) return ServerError(header.status());
@@ -269,7 +270,7 @@ std::variant<Reading, Problem> Read(Exchange& exchange, const Services& services
   Reading reading;
   std::optional<inference::ModelMetadataResponse> model;
   if (cost.heavy && request.body_status.ok()) {
-    auto description = Describe(exchange, services, route);
+    auto description = Describe(exchange, calls);
     if (!description.ok()) return ServerError(description.status());
     model = *std::move(description);
     auto step = exchange.heavy.Begin(cost.bytes, exchange.patience());
@@ -298,7 +299,7 @@ std::uint64_t LevelOf(const ModelDescription& model, Priority priority) {
 // Sets the request's priority level: the one that the client names in the parameter `priority`, as
 // Triton's clients do, or else in X-Priority, but none that is more urgent than its key allows. The
 // model is looked at only when that could change anything.
-void SetPriority(const Exchange& exchange, const Services& services,
+void SetPriority(const Exchange& exchange, const Services& services, backend::ModelCalls& calls,
                  inference::ModelInferRequest& request) {
   constexpr const char* kParameter = "priority";
   const Priority highest =
@@ -312,6 +313,7 @@ void SetPriority(const Exchange& exchange, const Services& services,
     return;
   }
   const ModelDescription& description = (*model)->description;
+  if (request.model_version().empty()) calls.Keep((*model)->servers);
   if (description.priority_levels == 0) return;  // the server would ignore it
   std::uint64_t level = LevelOf(description, exchange.limits.priority);
   if (names) {
@@ -326,14 +328,14 @@ void SetPriority(const Exchange& exchange, const Services& services,
 }
 
 // Calls the model, and writes its answer.
-std::variant<fcgi::Response, Problem> Call(Exchange& exchange, const Services& services,
+std::variant<fcgi::Response, Problem> Call(Exchange& exchange, backend::ModelCalls& calls,
                                            Reading& reading) {
   const InferCall& infer = reading.infer;
   absl::StatusOr<grpc::ByteBuffer> bytes;
   {
     const http::StageTimer timer(exchange.times, Stage::kInfer);
     const absl::StatusOr<grpc::ByteBuffer> message = backend::Encode(infer.request, infer.raw);
-    bytes = message.ok() ? services.client.Infer(*message, exchange.limits) : message;
+    bytes = message.ok() ? calls.Infer(*message, exchange.limits) : message;
   }
   if (!bytes.ok()) return ServerError(bytes.status());
   const absl::StatusOr<backend::InferAnswer> answer = backend::Decode(*bytes, {});
@@ -374,13 +376,14 @@ fcgi::Response Infer(Exchange& exchange, const Services& services, const Route& 
   if (const absl::Status status = services.client.CheckAdmits(); !status.ok()) {
     return exchange.Fail(ServerError(status));
   }
-  auto read = Read(exchange, services, route);
+  backend::ModelCalls calls(services.client, route.model, route.version);
+  auto read = Read(exchange, services, calls);
   if (const auto* problem = std::get_if<Problem>(&read)) return exchange.Fail(*problem);
   auto& reading = std::get<Reading>(read);
   reading.infer.request.set_model_name(route.model);
   reading.infer.request.set_model_version(route.version);
-  SetPriority(exchange, services, reading.infer.request);
-  auto answer = Call(exchange, services, reading);
+  SetPriority(exchange, services, calls, reading.infer.request);
+  auto answer = Call(exchange, calls, reading);
   if (const auto* problem = std::get_if<Problem>(&answer)) return exchange.Fail(*problem);
   return std::get<fcgi::Response>(std::move(answer));
 }
@@ -423,7 +426,9 @@ fcgi::Response Handle(Exchange& exchange, const Services& services) {
     case To::kStatistics:
       return Statistics(exchange, services, route);
     case To::kModelMetadata:
-      return Answer(exchange, services.client.ModelMetadata(route.model, route.version, limits));
+      return Answer(
+          exchange,
+          backend::ModelCalls(services.client, route.model, route.version).Metadata(limits));
     case To::kModelReady:
       return ModelReady(exchange, services, route);
     case To::kModelConfig:

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <exception>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <thread>
@@ -47,10 +48,12 @@ class Taken {
 class Batch {
  public:
   Batch(const http::Exchange& exchange, const http::Services& services, const std::string& model,
-        const http::PredictParameters& parameters, const http::PictureInputs& inputs)
+        const http::PredictParameters& parameters, const http::PictureInputs& inputs,
+        std::shared_ptr<const backend::Model> known)
       : exchange_(exchange),
         services_(services),
         model_(model),
+        known_(std::move(known)),
         parameters_(parameters),
         inputs_(inputs),
         outcomes_(inputs.pictures.size()),
@@ -125,10 +128,12 @@ class Batch {
   Outcome Answer(std::size_t at, Seqlock<Task>& task) {
     const http::PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
-    auto answer = InferPicture(
-        exchange_, services_,
-        {.model = model_, .picture = std::get<std::string_view>(input), .parameters = parameters_},
-        task, times_[at]);
+    auto answer = InferPicture(exchange_, services_,
+                               {.model = model_,
+                                .picture = std::get<std::string_view>(input),
+                                .parameters = parameters_,
+                                .known = known_},
+                               task, times_[at]);
     if (auto* problem = std::get_if<http::Problem>(&answer)) return std::move(*problem);
     return std::get<Prediction>(std::move(answer));
   }
@@ -136,6 +141,7 @@ class Batch {
   const http::Exchange& exchange_;
   const http::Services& services_;
   const std::string& model_;
+  const std::shared_ptr<const backend::Model> known_;
   const http::PredictParameters& parameters_;
   const http::PictureInputs& inputs_;
   std::atomic<std::size_t> next_ = 0;
@@ -212,10 +218,10 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
   if (!(*known)->plan.ok()) {
-    return exchange.Fail(http::BackendProblem((*known)->plan.status(), model));
+    return exchange.Fail(http::PlanProblem((*known)->plan.status(), model));
   }
 
-  Batch batch(exchange, services, model, wanted, pictures);
+  Batch batch(exchange, services, model, wanted, pictures, *known);
   batch.Run();
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);

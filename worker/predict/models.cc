@@ -3,12 +3,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
 #include <utility>
 
 #include "shared/base/json_text.h"
 
 namespace inferpool::predict {
 namespace {
+
+std::string ToJson(const std::vector<std::string>& texts) {
+  std::vector<std::string> items;
+  items.reserve(texts.size());
+  for (const std::string& text : texts) items.push_back(QuotedJson(text));
+  return fmt::format("[{}]", fmt::join(items, ","));
+}
 
 std::string ToJson(const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> items;
@@ -21,21 +31,52 @@ std::string ToJson(const std::vector<TensorSpec>& tensors) {
   return fmt::format("[{}]", fmt::join(items, ","));
 }
 
+// What is said of a model that no server describes.
+std::shared_ptr<const backend::Model> Undescribed(const std::string& name, std::string reason) {
+  return std::make_shared<const backend::Model>(
+      backend::Model{.description = {.name = name,
+                                     .version = "",
+                                     .inputs = {},
+                                     .outputs = {},
+                                     .class_names = {},
+                                     .parameters = {}},
+                     .plan = absl::FailedPreconditionError(std::move(reason))});
+}
+
+// The servers that are known to have the model; empty when there is only one.
+std::vector<std::string> ServersOf(const http::Services& services, const std::string& name) {
+  const backend::Client& client = services.client;
+  std::vector<std::string> servers;
+  for (std::size_t i = 0; client.targets() > 1 && i < client.targets(); ++i) {
+    if (client.directory().Look(i, {name}) == backend::ModelDirectory::Has::kYes) {
+      servers.push_back(client.State(i).name);
+    }
+  }
+  return servers;
+}
+
 }  // namespace
 
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services) {
-  const Deadline deadline = exchange.limits.deadline;
-  const auto names = services.client.ReadyModels(deadline);
+  const auto names = services.client.Models(exchange.limits.deadline);
   if (!names.ok()) return exchange.Fail(http::BackendProblem(names.status(), ""));
-  std::vector<std::shared_ptr<const backend::Model>> models;
+  // One that does not describe its models must not take the list from those that do.
+  constexpr std::chrono::seconds kPatience{2};
+  const TimePoint start = Clock::now();
+  const TimePoint end = start + exchange.limits.deadline.Left(start) / 2;
+  std::vector<std::string> items;
   for (const std::string& name : *names) {
     if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
-    auto model = services.catalog.Get(name, deadline);
-    if (absl::IsNotFound(model.status())) continue;  // unloaded meanwhile
-    if (!model.ok()) return exchange.Fail(http::BackendProblem(model.status(), name));
-    models.push_back(*std::move(model));
+    if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+    auto model = services.catalog.Get(name, Deadline(std::min(end, Clock::now() + kPatience)));
+    if (!model.ok()) {
+      const bool is_named = services.config.models.contains(name);
+      if (absl::IsNotFound(model.status()) && !is_named) continue;  // unloaded meanwhile
+      model = Undescribed(name, http::BackendProblem(model.status(), name).detail);
+    }
+    items.push_back(ToJson(**model, ServersOf(services, name)));
   }
-  return http::Json(ToJson(models));
+  return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
 
 fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,
@@ -45,29 +86,22 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
   }
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
-  return http::Json(ToJson(**known) + "\n");
+  return http::Json(ToJson(**known, ServersOf(services, model)) + "\n");
 }
 
-std::string ToJson(const backend::Model& model) {
+std::string ToJson(const backend::Model& model, const std::vector<std::string>& servers) {
   const ModelDescription& description = model.description;
   const std::string family =
       model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
                       : fmt::format("\"family\":null,\"unusable\":{}",
                                     QuotedJson(Message(model.plan.status())));
-  std::vector<std::string> names;
-  for (const std::string& name : description.class_names) names.push_back(QuotedJson(name));
+  std::string where;
+  if (!servers.empty()) where = fmt::format(",\"servers\":{}", ToJson(servers));
   return fmt::format(
-      R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":[{}]}})",
+      R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":{}{}}})",
       QuotedJson(description.name), QuotedJson(description.version), family,
       description.max_batch_size, ToJson(description.inputs), ToJson(description.outputs),
-      fmt::join(names, ","));
-}
-
-std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models) {
-  std::vector<std::string> items;
-  items.reserve(models.size());
-  for (const auto& model : models) items.push_back(ToJson(*model));
-  return fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ","));
+      ToJson(description.class_names), where);
 }
 
 }  // namespace inferpool::predict

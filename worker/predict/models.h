@@ -1,4 +1,5 @@
-// GET /v1/models and /v1/models/{model}: the models that the model server has ready.
+// GET /v1/models and /v1/models/{model}: the models that the model servers have ready, and those
+// that the configuration names.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,8 @@
 
 namespace inferpool::predict {
 
-// Lists the models that the request's key may use and that a path can name.
+// Lists the models that the request's key may use and that a path can name. One that cannot be
+// described is in the list with the reason.
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services);
 
 fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,
@@ -18,10 +20,8 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
 
 // {"name":"faces","version":"1","family":"end_to_end","max_batch_size":0,"inputs":[...],
 //  "outputs":[...],"class_names":[...]}; `family` is null, with the reason in "unusable", for a
-// model whose predictions this API cannot serve.
-std::string ToJson(const backend::Model& model);
-
-// {"models":[...]}
-std::string ToJson(const std::vector<std::shared_ptr<const backend::Model>>& models);
+// model whose predictions this API cannot serve. Where there are several model servers, "servers"
+// has those that have it.
+std::string ToJson(const backend::Model& model, const std::vector<std::string>& servers = {});
 
 }  // namespace inferpool::predict

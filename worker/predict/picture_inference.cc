@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -96,38 +98,49 @@ std::optional<http::Problem> TooLate(const backend::CallLimits& limits, const st
   return http::BackendProblem(absl::DeadlineExceededError(""), model);
 }
 
-std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
-                                                     const http::Services& services,
-                                                     const PictureQuestion& question,
-                                                     Seqlock<Task>& task, http::StageTimes& times) {
-  const auto& [model, picture, parameters, keep_pixels] = question;
+namespace {
+
+// Why there is no prediction; with the model and the status when these say that the model may be
+// gone, or another one by now.
+struct Failure {
+  http::Problem problem;
+  std::shared_ptr<const backend::Model> model = nullptr;
+  absl::Status status = absl::OkStatus();
+};
+
+std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
+                                            const http::Services& services,
+                                            const PictureQuestion& question, Seqlock<Task>& task,
+                                            http::StageTimes& times) {
+  const auto& [model, picture, parameters, keep_pixels, given] = question;
   const backend::CallLimits& limits = exchange.limits;
 
   // From here on a crash is blamed on this picture, unless it is known to crash workers.
   const Digest digest = services.quarantine.DigestOf(picture);
-  if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
+  if (services.quarantine.Has(digest, model, Clock::now())) return Failure{http::Quarantined()};
   task.Store({.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
   exchange.thread_slot.NewStep(Clock::now());
   InjectFault(picture);
 
   const absl::StatusOr<vision::Header> header = vision::ReadHeader(picture);
-  if (!header.ok()) return http::PictureProblem(header.status());
+  if (!header.ok()) return Failure{http::PictureProblem(header.status())};
   if (auto problem = CheckPixels(*header, services.config.limits.pixels)) {
-    return *std::move(problem);
+    return Failure{*std::move(problem)};
   }
 
-  const auto known = services.catalog.Get(model, limits.deadline);
-  if (!known.ok()) return http::BackendProblem(known.status(), model);
+  absl::StatusOr<std::shared_ptr<const backend::Model>> known = given;
+  if (given == nullptr) known = services.catalog.Get(model, limits.deadline);
+  if (!known.ok()) return Failure{http::BackendProblem(known.status(), model)};
   const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
-  if (!plan.ok()) return http::BackendProblem(plan.status(), model);
+  if (!plan.ok()) return Failure{http::PlanProblem(plan.status(), model)};
 
   // A refusal is prompt, however large the picture.
-  if (const absl::Status admits = services.inference.CheckAdmits(); !admits.ok()) {
-    return http::BackendProblem(admits, model);
+  if (const absl::Status admits = services.inference.CheckAdmits(**known); !admits.ok()) {
+    return Failure{http::BackendProblem(admits, model)};
   }
 
   // In a batch, later pictures can be too late.
-  if (auto problem = TooLate(limits, model)) return *std::move(problem);
+  if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
 
   vision::Placement placement = vision::Place(plan->input, vision::UprightSize(*header));
   cv::Mat pixels;
@@ -138,7 +151,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   if (decodes || services.config.modelserver.enabled) {
     const PictureCost cost = DecodeCost(picture, *header, placement.reduction);
     auto begun = BeginStep(exchange.heavy, cost, exchange.patience());
-    if (!begun.ok()) return http::HeavyProblem(begun.status());
+    if (!begun.ok()) return Failure{http::HeavyProblem(begun.status())};
     step = *std::move(begun);
   }
   if (decodes) {
@@ -146,21 +159,21 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
     absl::StatusOr<cv::Mat> decoded =
         vision::Decode(picture, *header, placement.reduction, limits.deadline);
     if (absl::IsDeadlineExceeded(decoded.status())) {
-      return http::BackendProblem(decoded.status(), model);
+      return Failure{http::BackendProblem(decoded.status(), model)};
     }
-    if (!decoded.ok()) return http::PictureProblem(decoded.status());
+    if (!decoded.ok()) return Failure{http::PictureProblem(decoded.status())};
     pixels = *std::move(decoded);
   }
 
-  if (auto problem = TooLate(limits, model)) return *std::move(problem);
+  if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
 
   std::optional<http::StageTimer> preprocess(std::in_place, times, Stage::kPreprocess);
   absl::StatusOr<backend::InferenceClient::Row> row =
       services.inference.Begin(*known, vision::RowShape(*plan, placement.input, picture.size()),
                                InputBytes(*plan, picture, placement), limits);
-  if (!row.ok()) return http::Overloaded(std::string(Message(row.status())));
+  if (!row.ok()) return Failure{http::Overloaded(std::string(Message(row.status())))};
   const absl::Status written = Write(*plan, picture, pixels, placement, row->bytes());
-  if (!written.ok()) return http::PictureProblem(written);
+  if (!written.ok()) return Failure{http::PictureProblem(written)};
   if (decodes) {
     if (!keep_pixels) {
       pixels.release();
@@ -177,12 +190,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   }
   if (!decodes) step = HeavyStep();
   if (!answer.ok()) {
-    // The model may be gone, or another one by now.
-    if (!absl::IsUnavailable(answer.status()) && !absl::IsCancelled(answer.status()) &&
-        !absl::IsDeadlineExceeded(answer.status())) {
-      services.catalog.Forget(model);
-    }
-    return InferProblem(*plan, answer.status(), model);
+    return Failure{InferProblem(*plan, answer.status(), model), *known, answer.status()};
   }
 
   absl::StatusOr<vision::Result> result;
@@ -191,8 +199,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
     result = ReadResult(*plan, *answer, placement, parameters);
   }
   if (!result.ok()) {
-    services.catalog.Forget(model);
-    return http::BackendProblem(result.status(), model);
+    return Failure{http::PlanProblem(result.status(), model), *known, result.status()};
   }
   return Prediction{.model = *known,
                     .version = answer->answer->message().model_version(),
@@ -200,6 +207,52 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
                     .pixels = std::move(pixels),
                     .step = std::move(step),
                     .result = *std::move(result)};
+}
+
+// The model as it is now, when that is worth another try.
+std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
+                                              const http::Services& services,
+                                              const std::string& name, const Failure& failure) {
+  // As long the servers are believed: one that is busy says UNAVAILABLE, too.
+  constexpr std::chrono::milliseconds kGone{100};
+  constexpr std::chrono::milliseconds kAway{1'000};
+  const auto& [problem, model, status] = failure;
+  const Deadline deadline = exchange.limits.deadline;
+  const backend::Client& client = services.client;
+  if (model == nullptr || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
+    return nullptr;
+  }
+  const bool away = absl::IsUnavailable(status);
+  if (!away) services.catalog.Forget(name);
+  if (away || absl::IsNotFound(status)) {
+    if (client.targets() == 1) return nullptr;
+    if (model->servers.size() == 1 &&
+        !client.IsElsewhere(model->servers.front(), {name}, away ? kAway : kGone, deadline)) {
+      return nullptr;
+    }
+  }
+  const auto now = services.catalog.Get(name, deadline);
+  if (!now.ok()) return nullptr;
+  const bool is_same =
+      (*now)->description == model->description && (*now)->servers == model->servers;
+  return is_same || (away && !client.MayRepeat()) ? nullptr : *now;
+}
+
+}  // namespace
+
+std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
+                                                     const http::Services& services,
+                                                     const PictureQuestion& question,
+                                                     Seqlock<Task>& task, http::StageTimes& times) {
+  auto first = InferOnce(exchange, services, question, task, times);
+  if (auto* prediction = std::get_if<Prediction>(&first)) return std::move(*prediction);
+  auto& failure = std::get<Failure>(first);
+  PictureQuestion again = question;
+  again.known = AskAnew(exchange, services, question.model, failure);
+  if (again.known == nullptr) return std::move(failure.problem);
+  auto second = InferOnce(exchange, services, again, task, times);
+  if (auto* prediction = std::get_if<Prediction>(&second)) return std::move(*prediction);
+  return std::move(std::get<Failure>(second).problem);
 }
 
 }  // namespace inferpool::predict

@@ -40,6 +40,8 @@ struct PictureQuestion {
   std::string_view picture;  // the bytes as uploaded
   const http::PredictParameters& parameters;
   bool keep_pixels = false;  // the prediction needs them
+  // The model as the request has found it; null: the catalog's.
+  std::shared_ptr<const backend::Model> known = nullptr;
 };
 
 // Runs one picture through a model. Thread safe: a batch calls it for several pictures of one
@@ -47,7 +49,8 @@ struct PictureQuestion {
 //
 // `task` is where the crash handler looks for what the thread is working on; it names this picture
 // from here on. `times` has the stages that were reached. Returns a problem as soon as there is
-// one, and soon after the client has left.
+// one, and soon after the client has left. When the model turns out to have moved to another
+// server, or to be another one by now, it is done again with what it is now, once.
 [[nodiscard]] std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
                                                                    const http::Services& services,
                                                                    const PictureQuestion& question,

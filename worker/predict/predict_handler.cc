@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -53,6 +54,7 @@ struct Question {
   std::string_view picture;
   const http::PredictParameters& parameters;
   const std::vector<http::Output>& outputs;  // the best first
+  std::shared_ptr<const backend::Model> known = nullptr;
 };
 
 vision::Encoding EncodingOf(http::Output output) {
@@ -116,7 +118,8 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
 
 struct Computed {
   Content content;
-  std::string version;  // of the model that answered
+  std::shared_ptr<const backend::Model> model;  // that answered
+  std::string version;                          // its version, as the answer has it
 };
 
 Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
@@ -126,17 +129,19 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
                                 {.model = asked.model,
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
-                                 .keep_pixels = may_draw},
+                                 .keep_pixels = may_draw,
+                                 .known = asked.known},
                                 exchange.thread_slot.task, exchange.times);
-  if (auto* problem = std::get_if<http::Problem>(&predicted)) return {std::move(*problem), ""};
+  if (auto* problem = std::get_if<http::Problem>(&predicted))
+    return {std::move(*problem), nullptr, ""};
   auto& prediction = std::get<Prediction>(predicted);
   const http::Output output = Choose(asked.outputs, prediction);
   if (output != http::Output::kJson) {
-    return {Draw(exchange, asked, prediction, output), prediction.version};
+    return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version};
   }
   return {CachedAnswer{std::string(http::ContentType(output)),
                        Members(prediction, asked.parameters.normalized)},
-          prediction.version};
+          prediction.model, prediction.version};
 }
 
 struct Looked {
@@ -162,12 +167,15 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
     }
   }
   cache.counts.misses.fetch_add(1, std::memory_order_relaxed);
-  Computed computed = Compute(exchange, services, asked);
+  Question of_this_model = asked;
+  if (model.ok()) of_this_model.known = *model;
+  Computed computed = Compute(exchange, services, of_this_model);
   const auto* answer = std::get_if<CachedAnswer>(&computed.content);
   // Not when the model was replaced since we asked for its description, nor when the answer is not
-  // what others who like that best may accept.
-  if (key && answer != nullptr && answer->content_type == best &&
-      computed.version == (*model)->description.version) {
+  // what others who like that best may accept. There are servers without versions.
+  if (key && answer != nullptr && answer->content_type == best && computed.model == *model &&
+      (computed.version == (*model)->description.version ||
+       (*model)->description.version.empty())) {
     cache.answers.Store(*key, *answer, std::chrono::system_clock::now());
   }
   return {std::move(computed.content), "MISS"};

@@ -68,7 +68,9 @@ absl::Status ReadSize(const ModelDescription& model, const TensorSpec& input, co
     return UnsupportedModel(
         model,
         "input {} is {}; set its size in config.pbtxt, for example parameters {{ key: "
-        "\"input_size\" value: {{ string_value: \"640x640\" }} }}, or multiple_of when it takes "
+        "\"input_size\" value: {{ string_value: \"640x640\" }} }} (or for this model under "
+        "`models` in "
+        "inferpool's configuration), or multiple_of when it takes "
         "every size that is a multiple of a number",
         input.name, Text(input.shape));
   }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kHow =
     "set parameters { key: \"family\" value: { string_value: \"yolov8\" } } in config.pbtxt, or "
-    "what "
+    "\"models\": {\"MODEL\": {\"family\": \"yolov8\"}} in inferpool's configuration, to what "
     "family it is (docs/models.md has them)";
 
 // "2 class names and the task pose"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -34,7 +35,7 @@ constexpr Choice<Scores> kScores[] = {{"auto", Scores::kAuto},
 
 absl::Status NotAllowed(std::string_view key, std::string_view value, std::string_view allowed) {
   return absl::FailedPreconditionError(
-      fmt::format("parameter {} is \"{}\" in config.pbtxt; allowed are {}", key, value, allowed));
+      fmt::format("parameter {} is \"{}\"; allowed are {}", key, value, allowed));
 }
 
 // The parameter's text, trimmed; nothing when it is not given.
@@ -161,7 +162,17 @@ absl::Status ReadThree(const Texts& texts, const std::string& key, bool zero_all
   return absl::OkStatus();
 }
 
+constexpr std::array<std::string_view, 19> kNames = {
+    "family",      "input_size",     "multiple_of",   "resize",  "max_side",
+    "channels",    "scale",          "mean",          "std",     "box_coordinates",
+    "scores",      "task",           "head",          "end2end", "kpt_shape",
+    "first_class", "text_threshold", "box_threshold", "unclip"};
+
 }  // namespace
+
+std::span<const std::string_view> ParameterNames() {
+  return kNames;
+}
 
 absl::StatusOr<Parameters> ReadParameters(const Texts& texts) {
   Parameters read;

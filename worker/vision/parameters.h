@@ -7,7 +7,9 @@
 #include <map>
 #include <opencv2/core/types.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "worker/vision/families/family_table.h"
 
@@ -29,6 +31,9 @@ struct Parameters {
 
 // The longest side of a model's input, in pixels, that we feed: bounds a picture's memory.
 inline constexpr int kMaxInputSide = 8192;
+
+// The names of all parameters that are read, by this or by a family's decoder.
+std::span<const std::string_view> ParameterNames();
 
 // FAILED_PRECONDITION names the parameter, its value and what is allowed.
 absl::StatusOr<Parameters> ReadParameters(const std::map<std::string, std::string>& parameters);

@@ -96,7 +96,7 @@ class RouterWithServerTest : public RouterTest {
     };
     server_.Set("faces", model);
     server_.Set("odd", test::FakeModel{});
-    server_.index = {{"faces", "1"}, {"odd", "1"}, {"unloaded meanwhile", "1"}};
+    server_.SetIndex({{"faces", "1"}, {"odd", "1"}, {"unloaded meanwhile", "1"}});
   }
 
   fcgi::Response Ask(const fcgi::Request& request) {

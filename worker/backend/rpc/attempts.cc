@@ -1,18 +1,30 @@
 #include "worker/backend/rpc/attempts.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace inferpool::backend {
 namespace {
 
-// The first server from index `first` on that admits a call: one that gRPC may connect to rather
-// than one that it may not, and `avoid` only when no other one does.
+// The index of the eligible server whose turn it is; 0 when there is none.
+std::size_t InTurn(std::span<const Candidate> candidates, std::size_t turn) {
+  const auto eligible = std::ranges::count_if(candidates, &Candidate::eligible);
+  if (eligible == 0) return 0;
+  std::size_t skip = turn % static_cast<std::size_t>(eligible);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].eligible && skip-- == 0) return i;
+  }
+  return 0;
+}
+
+// The first eligible server from index `first` on that admits a call: one that gRPC may connect to
+// rather than one that it may not, and `avoid` only when no other one does.
 std::optional<Attempt> Choose(std::span<const Candidate> candidates, std::size_t first,
                               std::optional<std::size_t> avoid, TimePoint now) {
   const auto find = [&](const auto& suits) -> std::optional<Attempt> {
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       const std::size_t target = (first + i) % candidates.size();
-      if (!suits(target)) continue;
+      if (!candidates[target].eligible || !suits(target)) continue;
       if (auto permit = candidates[target].breaker->Admit(now)) {
         return Attempt{target, *std::move(permit)};
       }
@@ -48,7 +60,8 @@ std::optional<Attempt> Attempts::Begin(std::span<const Candidate> candidates, Ti
   }
   context_.Count(ModelCall::kMade);
   context_.budget.CountCall();
-  const std::size_t first = context_.turn.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t turn = context_.turn.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t first = InTurn(candidates, turn);
   std::optional<Attempt> attempt = Choose(candidates, first, /*avoid=*/std::nullopt, now);
   if (attempt) {
     target_ = attempt->target;

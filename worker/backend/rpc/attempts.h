@@ -7,10 +7,11 @@
 //   }
 //   // attempts.status()
 //
-// A call goes to the next server in turn whose breaker admits it. A call that is UNAVAILABLE is
-// repeated once, if the retry budget allows it and time is left: at another server when one admits
-// it, and at the same one only when its connection broke and gRPC can connect again. A server that
-// is too busy is not asked twice. StartAgain begins a new call with the same rules.
+// A call goes to the next server in turn that is eligible, because it has what the call is about,
+// and whose breaker admits it. A call that is UNAVAILABLE is repeated once, if the retry budget
+// allows it and time is left: at another server when one admits it, and at the same one only when
+// its connection broke and gRPC can connect again. A server that is too busy is not asked twice.
+// StartAgain begins a new call with the same rules.
 #pragma once
 
 #include <atomic>
@@ -30,6 +31,7 @@ namespace inferpool::backend {
 struct Candidate {
   Breaker* breaker;
   bool may_connect;  // false: gRPC has tried to connect and could not
+  bool eligible = true;
 };
 
 // What all calls of one client share. Thread safe.
@@ -66,7 +68,8 @@ class Attempts {
   void Record(const absl::Status& status, Breaker::Outcome outcome);
 
   // The call begins again: the attempt was answered, but with an error that a request encoded
-  // otherwise avoids (the server does not know the shared memory).
+  // otherwise avoids (the server does not know the shared memory), or another server (this one does
+  // not have the model).
   // So it is counted as a call of its own, goes to the next server in turn, and may be repeated.
   void StartAgain();
 

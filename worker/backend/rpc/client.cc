@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <map>
 #include <optional>
-#include <set>
+#include <tuple>
 #include <utility>
 
 #include "proto/model_config.pb.h"
+#include "worker/backend/rpc/messages.h"
 #include "worker/backend/rpc/readiness_checks.h"
 
 namespace inferpool::backend {
@@ -44,15 +47,19 @@ constexpr std::string_view kInfer = "ModelInfer";
 // gRPC ends a call at its deadline, usually within this.
 constexpr std::chrono::milliseconds kGrace{200};
 
-// A message of ours as the bytes that go over the wire.
-absl::StatusOr<grpc::ByteBuffer> ToBytes(const google::protobuf::Message& message) {
-  grpc::ByteBuffer bytes;
-  bool own = false;
-  const grpc::Status status =
-      grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::Message>(message, &bytes,
-                                                                                 &own);
-  if (!status.ok()) return absl::InternalError("the request cannot be encoded");
-  return bytes;
+// For a look at the models of all servers.
+constexpr std::chrono::seconds kLookAtAll{2};
+// For one at where a model is, while a request waits.
+constexpr std::chrono::seconds kLookForOne{1};
+// What one of several servers may take when all of them are asked.
+constexpr std::chrono::seconds kEach{2};
+// A server that says that it does not have a model is believed this long.
+constexpr std::chrono::milliseconds kNews{100};
+// One that is too busy, or is loading: it says UNAVAILABLE as well.
+constexpr std::chrono::seconds kOldNews{1};
+
+Deadline Sooner(Deadline deadline, Clock::duration patience) {
+  return Deadline(std::min(deadline.at(), Clock::now() + patience));
 }
 
 std::vector<std::unique_ptr<Target>> MakeTargets(const std::vector<std::string>& names,
@@ -72,13 +79,16 @@ Client::Client(const std::vector<std::string>& targets, int message_mb,
                const ClientOptions& options)
     : context_(options.counts),
       targets_(MakeTargets(targets, message_mb, options, bell_)),
-      health_checker_(targets_, bell_) {}
+      directory_(targets.size(), options.models),
+      health_checker_(targets_, bell_,
+                      [this](std::size_t server) { return directory_.SignsOf(server); }),
+      model_watch_(targets_, directory_, options.always_watch || targets.size() > 1) {}
 
 absl::Status Client::ServerReady(Deadline deadline) const {
   RETURN_IF_ERROR(CheckNotOver(deadline));
   std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets_) stubs.push_back(&target->stub());
-  ReadinessChecks checks(stubs);
+  ReadinessChecks checks(stubs, [this](std::size_t i) { return directory_.SignsOf(i); });
   for (std::size_t i = 0; i < stubs.size(); ++i) checks.Ask(i, deadline);
   const Deadline end(deadline.at() + kGrace);
   absl::Status first_error;
@@ -91,32 +101,85 @@ absl::Status Client::ServerReady(Deadline deadline) const {
   return first_error;
 }
 
-absl::StatusOr<std::vector<std::string>> Client::ReadyModels(Deadline deadline) const {
-  const auto response = RepositoryIndex(/*only_ready=*/true, {deadline});
-  if (!response.ok()) return response.status();
-  std::set<std::string> names;  // a model is listed once a version
-  for (const auto& model : response->models()) names.insert(model.name());
-  return std::vector<std::string>(names.begin(), names.end());
+absl::StatusOr<std::vector<std::string>> Client::Models(Deadline deadline) const {
+  RETURN_IF_ERROR(CheckNotOver(deadline));
+  const TimePoint start = Clock::now();
+  AwaitModels(deadline);
+  bool may_connect = false;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (directory_.Told(i, start)) return directory_.Names();
+    may_connect = may_connect || targets_[i]->MayConnect();
+  }
+  return may_connect ? absl::DeadlineExceededError("no model server said its models in time")
+                     : absl::UnavailableError("no model server can be reached");
+}
+
+void Client::AwaitModels(Deadline deadline) const {
+  model_watch_.LookAgain([](std::size_t) { return false; }, [] { return false; },
+                         Sooner(deadline, kLookAtAll));
+}
+
+std::size_t Client::Pick(const std::string& model, std::optional<std::size_t> avoid) const {
+  if (targets_.size() == 1) return 0;
+  const std::vector<std::size_t> servers = directory_.ServersFor({model});
+  const std::size_t turn = pick_.fetch_add(1, std::memory_order_relaxed);
+  const TimePoint now = Clock::now();
+  const auto find = [&](const auto& suits) -> std::optional<std::size_t> {
+    for (std::size_t i = 0; i < servers.size(); ++i) {
+      const std::size_t server = servers[(turn + i) % servers.size()];
+      if (server != avoid && suits(*targets_[server])) return server;
+    }
+    return std::nullopt;
+  };
+  const auto open = [now](Target& target) {
+    return target.breaker().state(now) == Breaker::State::kOpen;
+  };
+  if (auto found = find([&](Target& target) { return !open(target) && target.MayConnect(); })) {
+    return *found;
+  }
+  if (auto found = find([&](Target& target) { return !open(target); })) return *found;
+  return servers[turn % servers.size()];
+}
+
+bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, Clock::duration max_age,
+                         Deadline deadline) const {
+  if (targets_.size() == 1) return false;
+  const TimePoint since = Clock::now() - max_age;
+  directory_.Want(model);
+  model_watch_.LookAgain([&](std::size_t i) { return directory_.Knows(i, model, since); },
+                         [&] { return directory_.HasAnotherThan(server, model); },
+                         Sooner(deadline, kLookForOne));
+  return directory_.HasAnotherThan(server, model);
 }
 
 absl::StatusOr<ModelDescription> Client::Describe(const std::string& model,
                                                   Deadline deadline) const {
+  return Describe(model, Pick(model), deadline);
+}
+
+absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std::size_t server,
+                                                  Deadline deadline) const {
+  const std::size_t only[] = {server};
   inference::ModelMetadataRequest metadata_request;
   metadata_request.set_name(model);
   const auto metadata =
-      Ask<inference::ModelMetadataResponse>("ModelMetadata", metadata_request, {deadline});
-  if (!metadata.ok()) return metadata.status();
+      Ask<inference::ModelMetadataResponse>("ModelMetadata", metadata_request, only, {deadline});
+  RETURN_IF_ERROR(metadata.status());
+  directory_.Found(server, model);
   inference::ModelConfigRequest config_request;
   config_request.set_name(model);
-  const auto answer =
-      Ask<inference::ModelConfigResponse>("ModelConfig", config_request, {deadline});
-  if (!answer.ok()) return answer.status();
+  auto answer =
+      Ask<inference::ModelConfigResponse>("ModelConfig", config_request, only, {deadline});
+  // It is Triton's extension.
+  if (absl::IsUnimplemented(answer.status())) answer = inference::ModelConfigResponse();
+  RETURN_IF_ERROR(answer.status());
   const inference::ModelConfig& config = answer->config();
   ModelDescription description;
-  description.name = metadata->name();
+  description.name = metadata->name().empty() ? model : metadata->name();
   if (metadata->versions_size() > 0) {
     description.version = metadata->versions(metadata->versions_size() - 1);
   }
+  description.has_config = answer->has_config();
   description.max_batch_size = config.max_batch_size();
   description.priority_levels = config.dynamic_batching().priority_levels();
   description.default_priority_level = config.dynamic_batching().default_priority_level();
@@ -135,58 +198,91 @@ absl::StatusOr<ModelDescription> Client::Describe(const std::string& model,
 absl::StatusOr<inference::ServerMetadataResponse> Client::ServerMetadata(
     const CallLimits& limits) const {
   return Ask<inference::ServerMetadataResponse>("ServerMetadata",
-                                                inference::ServerMetadataRequest(), limits);
+                                                inference::ServerMetadataRequest(), {}, limits);
 }
 
-absl::StatusOr<inference::ModelReadyResponse> Client::ModelReady(const std::string& model,
-                                                                 const std::string& version,
-                                                                 const CallLimits& limits) const {
-  return AskOfModel<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-      "ModelReady", model, version, limits);
+template <typename Response>
+absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> Client::AskEach(
+    std::string_view method, const google::protobuf::Message& request,
+    const CallLimits& limits) const {
+  std::vector<std::pair<std::size_t, absl::StatusOr<Response>>> answers;
+  bool any = false;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    CallLimits each = limits;
+    if (targets_.size() > 1) each.deadline = Sooner(limits.deadline, kEach);
+    const std::size_t only[] = {i};
+    answers.emplace_back(i, Ask<Response>(method, request, only, each));
+    any = any || answers.back().second.ok();
+    if (absl::IsCancelled(answers.back().second.status())) break;
+  }
+  if (!any) return answers.front().second.status();
+  return answers;
 }
 
-absl::StatusOr<inference::ModelMetadataResponse> Client::ModelMetadata(
-    const std::string& model, const std::string& version, const CallLimits& limits) const {
-  return AskOfModel<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-      "ModelMetadata", model, version, limits);
-}
-
-absl::StatusOr<inference::ModelConfigResponse> Client::ModelConfig(const std::string& model,
-                                                                   const std::string& version,
-                                                                   const CallLimits& limits) const {
-  return AskOfModel<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-      "ModelConfig", model, version, limits);
-}
-
-absl::StatusOr<inference::ModelStatisticsResponse> Client::ModelStatistics(
-    const std::string& model, const std::string& version, const CallLimits& limits) const {
-  return AskOfModel<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
-      "ModelStatistics", model, version, limits);
+absl::StatusOr<inference::ModelStatisticsResponse> Client::AllStatistics(
+    const CallLimits& limits) const {
+  const auto answers = AskEach<inference::ModelStatisticsResponse>(
+      "ModelStatistics", inference::ModelStatisticsRequest(), limits);
+  RETURN_IF_ERROR(answers.status());
+  inference::ModelStatisticsResponse all;
+  for (const auto& [server, answer] : *answers) {
+    if (answer.ok()) all.MergeFrom(*answer);
+  }
+  return all;
 }
 
 absl::StatusOr<inference::RepositoryIndexResponse> Client::RepositoryIndex(
     bool only_ready, const CallLimits& limits) const {
   inference::RepositoryIndexRequest request;
   request.set_ready(only_ready);
-  return Ask<inference::RepositoryIndexResponse>("RepositoryIndex", request, limits);
+  const auto answers =
+      AskEach<inference::RepositoryIndexResponse>("RepositoryIndex", request, limits);
+  if (!answers.ok() && (targets_.size() == 1 || !absl::IsUnimplemented(answers.status()))) {
+    return answers.status();
+  }
+  using Entry = inference::RepositoryIndexResponse::ModelIndex;
+  std::map<std::tuple<std::string, std::string, std::string>, Entry> entries;
+  const auto add = [&entries](Entry entry) {
+    entries.try_emplace({entry.name(), entry.version(), entry.state()}, std::move(entry));
+  };
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (answers.ok() && i < answers->size() && (*answers)[i].second.ok()) {
+      for (const Entry& entry : (*answers)[i].second->models()) add(entry);
+      continue;
+    }
+    for (const auto& [name, versions] : directory_.ReadyOn(i)) {
+      Entry entry;
+      entry.set_name(name);
+      if (!versions.empty()) entry.set_version(versions.back());
+      entry.set_state("READY");
+      add(std::move(entry));
+    }
+  }
+  inference::RepositoryIndexResponse merged;
+  for (auto& [key, entry] : entries) *merged.add_models() = std::move(entry);
+  return merged;
 }
 
 absl::StatusOr<inference::ModelInferResponse> Client::Infer(
     const inference::ModelInferRequest& request, const CallLimits& limits) const {
-  return Ask<inference::ModelInferResponse>(kInfer, request, limits);
+  return Ask<inference::ModelInferResponse>(kInfer, request, {}, limits);
 }
 
 absl::StatusOr<grpc::ByteBuffer> Client::Infer(const grpc::ByteBuffer& request,
                                                const CallLimits& limits) const {
-  return Call(kInfer, request, limits);
+  return Call(kInfer, request, {}, limits);
 }
 
-absl::Status Client::CheckAdmits() const {
+absl::Status Client::CheckAdmits(std::span<const std::size_t> servers) const {
   const TimePoint now = Clock::now();
   const auto open = [now](const auto& target) {
     return target->breaker().state(now) == Breaker::State::kOpen;
   };
-  if (!std::ranges::all_of(targets_, open)) return absl::OkStatus();
+  const bool all_are_open =
+      servers.empty()
+          ? std::ranges::all_of(targets_, open)
+          : std::ranges::all_of(servers, [&](std::size_t i) { return open(targets_[i]); });
+  if (!all_are_open) return absl::OkStatus();
   context_.Count(ModelCall::kMade);
   return Refuse(context_);
 }
@@ -199,33 +295,21 @@ TargetState Client::State(std::size_t target) const {
 template <typename Response>
 absl::StatusOr<Response> Client::Ask(std::string_view method,
                                      const google::protobuf::Message& request,
+                                     std::span<const std::size_t> eligible,
                                      const CallLimits& limits) const {
   const absl::StatusOr<grpc::ByteBuffer> bytes = ToBytes(request);
   RETURN_IF_ERROR(bytes.status());
-  absl::StatusOr<grpc::ByteBuffer> answer = Call(method, *bytes, limits);
+  absl::StatusOr<grpc::ByteBuffer> answer = Call(method, *bytes, eligible, limits);
   RETURN_IF_ERROR(answer.status());
-  Response response;
-  if (!grpc::GenericDeserialize<grpc::ProtoBufferReader, Response>(&*answer, &response).ok()) {
-    return absl::InternalError(fmt::format("{}: the answer cannot be decoded", method));
-  }
-  return response;
-}
-
-template <typename Request, typename Response>
-absl::StatusOr<Response> Client::AskOfModel(std::string_view method, const std::string& model,
-                                            const std::string& version,
-                                            const CallLimits& limits) const {
-  Request request;
-  request.set_name(model);
-  request.set_version(version);
-  return Ask<Response>(method, request, limits);
+  return FromBytes<Response>(*answer, method);
 }
 
 absl::StatusOr<grpc::ByteBuffer> Client::Call(std::string_view method,
                                               const grpc::ByteBuffer& request,
+                                              std::span<const std::size_t> eligible,
                                               const CallLimits& limits) const {
   Attempts attempts = NewAttempts(limits.deadline);
-  while (std::optional<Attempt> attempt = attempts.Next(Candidates(), Clock::now())) {
+  while (std::optional<Attempt> attempt = attempts.Next(Candidates(eligible), Clock::now())) {
     Answer answer = Send(*std::move(attempt), method, request, limits);
     attempts.Record(answer.message.status(), answer.outcome);
     if (answer.message.ok()) return std::move(answer.message);
@@ -233,18 +317,90 @@ absl::StatusOr<grpc::ByteBuffer> Client::Call(std::string_view method,
   return attempts.status();
 }
 
-std::vector<Candidate> Client::Candidates() const {
+std::vector<Candidate> Client::Candidates(std::span<const std::size_t> eligible) const {
   std::vector<Candidate> candidates;
   candidates.reserve(targets_.size());
   for (const auto& target : targets_) {
-    candidates.push_back({&target->breaker(), target->MayConnect()});
+    candidates.push_back({&target->breaker(), target->MayConnect(), eligible.empty()});
   }
+  for (const std::size_t server : eligible) candidates[server].eligible = true;
   return candidates;
 }
 
 Answer Client::Send(Attempt attempt, std::string_view method, const grpc::ByteBuffer& request,
                     const CallLimits& limits) const {
   return targets_[attempt.target]->Call(std::move(attempt.permit), method, request, limits);
+}
+
+// ---- ModelCalls
+
+absl::StatusOr<grpc::ByteBuffer> ModelCalls::Call(std::string_view method,
+                                                  const grpc::ByteBuffer& request,
+                                                  const CallLimits& limits) {
+  const bool one = client_.targets() == 1;
+  bool looked = one;
+  Attempts attempts = client_.NewAttempts(limits.deadline);
+  while (true) {
+    const std::vector<std::size_t> servers =
+        one || !servers_.empty() ? servers_ : client_.directory().ServersFor(model_);
+    std::optional<Attempt> attempt = attempts.Next(client_.Candidates(servers), Clock::now());
+    if (!attempt) return attempts.status();
+    const std::size_t server = attempt->target;
+    Answer answer = client_.Send(*std::move(attempt), method, request, limits);
+    const absl::Status& status = answer.message.status();
+    attempts.Record(status, answer.outcome);
+    if (status.ok()) {
+      servers_ = {server};
+      return std::move(answer.message);
+    }
+    // UNAVAILABLE of the only server that has it may say that it has just been unloaded there.
+    const bool unavailable = absl::IsUnavailable(status) && servers.size() == 1 &&
+                             answer.outcome == Breaker::Outcome::kDoubtful;
+    if (looked || !(absl::IsNotFound(status) || unavailable)) continue;
+    looked = true;
+    if (client_.IsElsewhere(server, model_, unavailable ? kOldNews : kNews, limits.deadline) &&
+        (!unavailable || client_.MayRepeat())) {
+      servers_ = client_.directory().ServersFor(model_);
+      std::erase(servers_, server);
+      attempts.StartAgain();
+    }
+  }
+}
+
+template <typename Request, typename Response>
+absl::StatusOr<Response> ModelCalls::Ask(std::string_view method, const CallLimits& limits) {
+  Request request;
+  request.set_name(model_.name);
+  request.set_version(model_.version);
+  const absl::StatusOr<grpc::ByteBuffer> bytes = ToBytes(request);
+  RETURN_IF_ERROR(bytes.status());
+  absl::StatusOr<grpc::ByteBuffer> answer = Call(method, *bytes, limits);
+  RETURN_IF_ERROR(answer.status());
+  return FromBytes<Response>(*answer, method);
+}
+
+absl::StatusOr<inference::ModelReadyResponse> ModelCalls::Ready(const CallLimits& limits) {
+  return Ask<inference::ModelReadyRequest, inference::ModelReadyResponse>("ModelReady", limits);
+}
+
+absl::StatusOr<inference::ModelMetadataResponse> ModelCalls::Metadata(const CallLimits& limits) {
+  return Ask<inference::ModelMetadataRequest, inference::ModelMetadataResponse>("ModelMetadata",
+                                                                                limits);
+}
+
+absl::StatusOr<inference::ModelConfigResponse> ModelCalls::Config(const CallLimits& limits) {
+  return Ask<inference::ModelConfigRequest, inference::ModelConfigResponse>("ModelConfig", limits);
+}
+
+absl::StatusOr<inference::ModelStatisticsResponse> ModelCalls::Statistics(
+    const CallLimits& limits) {
+  return Ask<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
+      "ModelStatistics", limits);
+}
+
+absl::StatusOr<grpc::ByteBuffer> ModelCalls::Infer(const grpc::ByteBuffer& request,
+                                                   const CallLimits& limits) {
+  return Call(kInfer, request, limits);
 }
 
 }  // namespace inferpool::backend

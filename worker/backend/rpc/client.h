@@ -8,11 +8,15 @@
 // too slow, NOT_FOUND for an unknown model.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "proto/kserve.grpc.pb.h"
@@ -22,6 +26,8 @@
 #include "worker/backend/rpc/attempts.h"
 #include "worker/backend/rpc/breaker.h"
 #include "worker/backend/rpc/health_checker.h"
+#include "worker/backend/rpc/model_directory.h"
+#include "worker/backend/rpc/model_watch.h"
 #include "worker/backend/rpc/target.h"
 #include "worker/backend/rpc/unary_call.h"
 #include "worker/backend/rpc/wake_event.h"
@@ -44,25 +50,47 @@ class Client {
   // OK as soon as one of the servers can be sent requests (readiness_checks.h).
   absl::Status ServerReady(Deadline deadline) const;
 
-  // Names of the models that are ready, sorted, each once.
-  absl::StatusOr<std::vector<std::string>> ReadyModels(Deadline deadline) const;
+  // ---- Models and their servers
 
+  // Names of the models that are ready somewhere, and those that the operator named; sorted, each
+  // once. Asks the servers, all at once and for 2 s at most, and goes by what is known of those
+  // that say nothing. UNAVAILABLE when no server can be reached.
+  absl::StatusOr<std::vector<std::string>> Models(Deadline deadline) const;
+
+  // The server whose turn it is of those that a call about the model may go to, but `avoid` only
+  // when there is no other one.
+  std::size_t Pick(const std::string& model, std::optional<std::size_t> avoid = {}) const;
+
+  // Whether another server than `server`, which has said that it does not have the model, has it:
+  // asks those of which that was not known at most `max_age` ago, and waits for that a second at
+  // most.
+  bool IsElsewhere(std::size_t server, const ModelVersion& model, Clock::duration max_age,
+                   Deadline deadline) const;
+
+  // Waits until each server has said which models it has, is away, or until the deadline.
+  void AwaitModels(Deadline deadline) const;
+
+  const ModelDirectory& directory() const { return directory_; }
+
+  // Whether one more call may be made instead of one that failed (retry_budget.h).
+  bool MayRepeat() const { return context_.budget.Take(); }
+
+  // What a server says of a model: its metadata, and its configuration where the server has that
+  // call. UNIMPLEMENTED: it does not describe models at all.
+  absl::StatusOr<ModelDescription> Describe(const std::string& model, std::size_t server,
+                                            Deadline deadline) const;
+  // The same of one that has the model.
   absl::StatusOr<ModelDescription> Describe(const std::string& model, Deadline deadline) const;
 
-  // One call each, as the protocol has it. An empty version: the server chooses; an empty model, of
-  // ModelStatistics: all.
+  // ---- Calls as the protocol has them
+
   absl::StatusOr<inference::ServerMetadataResponse> ServerMetadata(const CallLimits& limits) const;
-  absl::StatusOr<inference::ModelReadyResponse> ModelReady(const std::string& model,
-                                                           const std::string& version,
-                                                           const CallLimits& limits) const;
-  absl::StatusOr<inference::ModelMetadataResponse> ModelMetadata(const std::string& model,
-                                                                 const std::string& version,
-                                                                 const CallLimits& limits) const;
-  absl::StatusOr<inference::ModelConfigResponse> ModelConfig(const std::string& model,
-                                                             const std::string& version,
-                                                             const CallLimits& limits) const;
-  absl::StatusOr<inference::ModelStatisticsResponse> ModelStatistics(
-      const std::string& model, const std::string& version, const CallLimits& limits) const;
+
+  // The statistics of all models, of all servers that can be reached.
+  absl::StatusOr<inference::ModelStatisticsResponse> AllStatistics(const CallLimits& limits) const;
+
+  // The index of all servers that can be reached, by name, version and state, each once. A server
+  // without an index has what is known of it.
   absl::StatusOr<inference::RepositoryIndexResponse> RepositoryIndex(
       bool only_ready, const CallLimits& limits) const;
 
@@ -79,14 +107,15 @@ class Client {
 
   // The parts of a call whose request differs from server to server, for InferenceClient::Call: its
   // attempts, what they choose from, and the sending of one. The client must outlive them.
+  // `eligible`: the servers that it may go to; empty: all.
   Attempts NewAttempts(Deadline deadline) const { return {context_, deadline}; }
-  std::vector<Candidate> Candidates() const;
+  std::vector<Candidate> Candidates(std::span<const std::size_t> eligible = {}) const;
   Answer Send(Attempt attempt, std::string_view method, const grpc::ByteBuffer& request,
               const CallLimits& limits) const;
 
   // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while
-  // the breakers of all targets are open.
-  absl::Status CheckAdmits() const;
+  // the breakers of all these servers are open; empty: all there are.
+  absl::Status CheckAdmits(std::span<const std::size_t> servers = {}) const;
 
   // By the index that an Attempt has.
   std::size_t targets() const { return targets_.size(); }
@@ -100,21 +129,63 @@ class Client {
   }
 
  private:
+  friend class ModelCalls;
+
   absl::StatusOr<grpc::ByteBuffer> Call(std::string_view method, const grpc::ByteBuffer& request,
+                                        std::span<const std::size_t> eligible,
                                         const CallLimits& limits) const;
 
   template <typename Response>
   absl::StatusOr<Response> Ask(std::string_view method, const google::protobuf::Message& request,
+                               std::span<const std::size_t> eligible,
                                const CallLimits& limits) const;
 
-  template <typename Request, typename Response>
-  absl::StatusOr<Response> AskOfModel(std::string_view method, const std::string& model,
-                                      const std::string& version, const CallLimits& limits) const;
+  // The same of each server alone, for a share of the time. The answers; the first error when there
+  // is none.
+  template <typename Response>
+  absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> AskEach(
+      std::string_view method, const google::protobuf::Message& request,
+      const CallLimits& limits) const;
 
   mutable SharedByCalls context_;
+  mutable std::atomic<std::size_t> pick_ = 0;
   mutable WakeEvent bell_;
   std::vector<std::unique_ptr<Target>> targets_;
-  HealthChecker health_checker_;  // last: ends before what it looks at
+  mutable ModelDirectory directory_;
+  HealthChecker health_checker_;  // it and what follows end before what they look at
+  mutable ModelWatch model_watch_;
+};
+
+// What one request asks about one model: all of the same server, the first that answered. When that
+// turns out not to have the model (any more), it is looked for elsewhere, once. For one thread; the
+// client must outlive it.
+class ModelCalls {
+ public:
+  // An empty version: the server chooses.
+  ModelCalls(const Client& client, std::string model, std::string version = "")
+      : client_(client), model_{std::move(model), std::move(version)} {}
+
+  // From now on only of these servers, unless it is of one already.
+  void Keep(std::vector<std::size_t> servers) {
+    if (servers_.empty()) servers_ = std::move(servers);
+  }
+
+  absl::StatusOr<inference::ModelReadyResponse> Ready(const CallLimits& limits);
+  absl::StatusOr<inference::ModelMetadataResponse> Metadata(const CallLimits& limits);
+  absl::StatusOr<inference::ModelConfigResponse> Config(const CallLimits& limits);
+  absl::StatusOr<inference::ModelStatisticsResponse> Statistics(const CallLimits& limits);
+  // As Client::Infer, of a request that names this model.
+  absl::StatusOr<grpc::ByteBuffer> Infer(const grpc::ByteBuffer& request, const CallLimits& limits);
+
+ private:
+  absl::StatusOr<grpc::ByteBuffer> Call(std::string_view method, const grpc::ByteBuffer& request,
+                                        const CallLimits& limits);
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Ask(std::string_view method, const CallLimits& limits);
+
+  const Client& client_;
+  const ModelVersion model_;
+  std::vector<std::size_t> servers_;  // empty: those that have it
 };
 
 }  // namespace inferpool::backend

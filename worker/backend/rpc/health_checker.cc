@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "worker/backend/rpc/readiness_checks.h"
@@ -16,10 +17,11 @@ constexpr std::chrono::milliseconds kPause{100};
 constexpr std::chrono::milliseconds kPatience{1'000};
 
 // At most one question is out to each target, so that a hung one keeps no other one waiting.
-void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
+void ProbeUntilAllIsWell(Targets targets, const ReadinessChecks::Signs& signs,
+                         const std::stop_token& stop) {
   std::vector<ReadinessChecks::Stub*> stubs;
   for (const auto& target : targets) stubs.push_back(&target->stub());
-  ReadinessChecks checks(stubs);
+  ReadinessChecks checks(stubs, signs);
   while (!stop.stop_requested()) {
     for (std::size_t i = 0; i < targets.size(); ++i) {
       if (targets[i]->WantsProbe() && !checks.IsOut(i)) {
@@ -41,9 +43,9 @@ void ProbeUntilAllIsWell(Targets targets, const std::stop_token& stop) {
 
 }  // namespace
 
-HealthChecker::HealthChecker(Targets targets, WakeEvent& wake)
-    : thread_([targets, &wake](const std::stop_token& stop) {
-        while (wake.Await(stop)) ProbeUntilAllIsWell(targets, stop);
+HealthChecker::HealthChecker(Targets targets, WakeEvent& wake, ReadinessChecks::Signs signs)
+    : thread_([targets, &wake, signs = std::move(signs)](const std::stop_token& stop) {
+        while (wake.Await(stop)) ProbeUntilAllIsWell(targets, signs, stop);
       }) {}
 
 }  // namespace inferpool::backend

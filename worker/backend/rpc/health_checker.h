@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <thread>
 
+#include "worker/backend/rpc/readiness_checks.h"
 #include "worker/backend/rpc/target.h"
 #include "worker/backend/rpc/wake_event.h"
 
@@ -15,8 +16,10 @@ namespace inferpool::backend {
 class HealthChecker {
  public:
   // Looks at the targets whenever `wake` is woken, until none wants it any more, in a thread of its
-  // own, which ends with this. `targets` and `wake` must outlive it.
-  HealthChecker(std::span<const std::unique_ptr<Target>> targets, WakeEvent& wake);
+  // own, which ends with this. `targets` and `wake` must outlive it. `signs`: as ReadinessChecks
+  // has it.
+  HealthChecker(std::span<const std::unique_ptr<Target>> targets, WakeEvent& wake,
+                ReadinessChecks::Signs signs);
 
  private:
   std::jthread thread_;

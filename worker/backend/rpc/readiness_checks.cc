@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "worker/backend/rpc/grpc_status.h"
+#include "worker/backend/rpc/messages.h"
 
 namespace inferpool::backend {
 namespace {
@@ -20,6 +21,8 @@ constexpr std::chrono::milliseconds kGrace{200};
 // A Triton lists its repository for an index, which may be an object store.
 constexpr std::chrono::seconds kIndexPause{1};
 constexpr std::chrono::seconds kIndexPatience{5};
+// One without an index may have been replaced by one that has it.
+constexpr std::chrono::seconds kNoIndexPause{30};
 
 // A model that can be used, or none. None can while a server that is `starting` loads one.
 std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool starting) {
@@ -27,7 +30,9 @@ std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool s
     return [state](const auto& model) { return model.state() == state; };
   };
   if (starting && std::ranges::any_of(index.models(), has("LOADING"))) return "";
-  const auto it = std::ranges::find_if(index.models(), has("READY"));
+  const auto it = std::ranges::find_if(index.models(), [](const auto& model) {
+    return SaysReady(model.state(), /*asked_for_ready=*/false);
+  });
   return it == index.models().end() ? "" : it->name();
 }
 
@@ -52,10 +57,12 @@ struct ReadinessChecks::Server {
   bool served = false;              // as of the latest answer
   std::string model = {};           // that was ready then; empty: not known
   TimePoint next_index = {};        // RepositoryIndex is asked for no sooner
+  bool has_index = true;            // as far as it is known
+  bool says_ready = true;           // it has ServerReady
 };
 
-ReadinessChecks::ReadinessChecks(const std::vector<Stub*>& servers)
-    : queue_(std::make_unique<grpc::CompletionQueue>()) {
+ReadinessChecks::ReadinessChecks(const std::vector<Stub*>& servers, Signs signs)
+    : signs_(std::move(signs)), queue_(std::make_unique<grpc::CompletionQueue>()) {
   for (Stub* stub : servers) servers_.push_back({servers_.size(), stub});
 }
 
@@ -83,11 +90,13 @@ void ReadinessChecks::Ask(std::size_t index, Deadline deadline) {
   Server& server = servers_[index];
   const auto judge = [this, &server, deadline](const grpc::Status& end,
                                                const auto& response) -> Verdict {
-    if (const absl::Status status = ToStatus(end, "ServerReady"); !status.ok()) {
+    const absl::Status status = ToStatus(end, "ServerReady");
+    server.says_ready = !absl::IsUnimplemented(status);
+    if (server.says_ready && !status.ok()) {
       const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
       return ServesNot(server, away ? ProbeResult::kUnanswered : ProbeResult::kNotReady, status);
     }
-    if (response.ready()) return Serves(server, /*in_part=*/false);
+    if (server.says_ready && response.ready()) return Serves(server, /*in_part=*/false);
     return server.model.empty() ? AskForIndex(server, deadline) : AskAboutModel(server, deadline);
   };
   Send(server, deadline, &Stub::AsyncServerReady, inference::ServerReadyRequest(), judge);
@@ -98,7 +107,7 @@ ReadinessChecks::Verdict ReadinessChecks::AskAboutModel(Server& server, Deadline
   request.set_name(server.model);
   const auto judge = [this, &server, deadline](const grpc::Status& end,
                                                const auto& response) -> Verdict {
-    if (end.ok() && response.ready()) return Serves(server, /*in_part=*/true);
+    if (end.ok() && response.ready()) return Serves(server, /*in_part=*/server.says_ready);
     return AskForIndex(server, deadline);
   };
   Send(server, deadline, &Stub::AsyncModelReady, request, judge);
@@ -110,15 +119,85 @@ ReadinessChecks::Verdict ReadinessChecks::AskForIndex(Server& server, Deadline d
     return ServesNot(server, ProbeResult::kNotReady,
                      absl::UnavailableError("the model server says it is not ready"));
   };
-  const TimePoint now = Clock::now();
-  if (now < server.next_index) return not_ready();
-  server.next_index = now + kIndexPause;
-  const auto judge = [&server, not_ready](const grpc::Status& end, const auto& index) -> Verdict {
-    server.model = end.ok() ? ReadyModelOf(index, /*starting=*/!server.served) : "";
-    return server.model.empty() ? not_ready() : Serves(server, /*in_part=*/true);
+  const auto ask_on = [this, &server, deadline] {
+    return AskAboutSigns(server, signs_ ? signs_(server.index) : std::vector<std::string>(), 0,
+                         deadline);
   };
+  const TimePoint now = Clock::now();
+  if (now < server.next_index) return server.has_index ? Verdict(not_ready()) : ask_on();
+  const auto judge = [&server, not_ready, ask_on](const grpc::Status& end,
+                                                  const auto& index) -> Verdict {
+    server.has_index = end.error_code() != grpc::StatusCode::UNIMPLEMENTED;
+    if (!server.has_index) {
+      server.next_index = Clock::now() + kNoIndexPause;
+      return ask_on();
+    }
+    server.model = end.ok() ? ReadyModelOf(index, /*starting=*/!server.served) : "";
+    return server.model.empty() ? not_ready() : Serves(server, /*in_part=*/server.says_ready);
+  };
+  server.next_index = now + kIndexPause;
   const Deadline later(std::max(deadline.at(), now + kIndexPatience));
   Send(server, later, &Stub::AsyncRepositoryIndex, inference::RepositoryIndexRequest(), judge);
+  return std::nullopt;
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskAboutSigns(Server& server,
+                                                        std::vector<std::string> signs,
+                                                        std::size_t at, Deadline deadline) {
+  if (signs.empty() && !server.says_ready) return AskWhetherLive(server, deadline);
+  if (at == signs.size()) {
+    return ServesNot(
+        server, ProbeResult::kNotReady,
+        absl::UnavailableError(server.says_ready ? "the model server says it is not ready"
+                                                 : "no model that is known of is ready there"));
+  }
+  inference::ModelReadyRequest request;
+  request.set_name(signs[at]);
+  const auto judge = [this, &server, signs = std::move(signs), at, deadline](
+                         const grpc::Status& end, const auto& response) -> Verdict {
+    if (end.ok() && response.ready()) {
+      server.model = signs[at];
+      return Serves(server, /*in_part=*/server.says_ready);
+    }
+    if (const absl::Status status = ToStatus(end, "ModelReady"); absl::IsDeadlineExceeded(status)) {
+      return ServesNot(server, ProbeResult::kUnanswered, status);
+    }
+    return AskAboutSigns(server, signs, at + 1, deadline);
+  };
+  Send(server, deadline, &Stub::AsyncModelReady, request, judge);
+  return std::nullopt;
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskWhetherLive(Server& server, Deadline deadline) {
+  const auto judge = [this, &server, deadline](const grpc::Status& end,
+                                               const auto& response) -> Verdict {
+    const absl::Status status = ToStatus(end, "ServerLive");
+    if (absl::IsUnimplemented(status)) return AskAboutNothing(server, deadline);
+    if (status.ok() && response.live()) return Serves(server, /*in_part=*/false);
+    const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+    return ServesNot(
+        server, away ? ProbeResult::kUnanswered : ProbeResult::kNotReady,
+        status.ok() ? absl::UnavailableError("the model server says it is not live") : status);
+  };
+  Send(server, deadline, &Stub::AsyncServerLive, inference::ServerLiveRequest(), judge);
+  return std::nullopt;
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskAboutNothing(Server& server, Deadline deadline) {
+  const auto judge = [&server](const grpc::Status& end, const auto&) -> Verdict {
+    const absl::Status status = ToStatus(end, "ModelReady");
+    if (absl::IsUnimplemented(status)) {
+      return ServesNot(server, ProbeResult::kNotReady,
+                       absl::UnavailableError("the server does not speak KServe v2 "
+                                              "(inference.GRPCInferenceService)"));
+    }
+    const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+    if (away) return ServesNot(server, ProbeResult::kUnanswered, status);
+    return Serves(server, /*in_part=*/false);
+  };
+  inference::ModelReadyRequest request;
+  request.set_name("none");  // whatever it says to that, it has the call
+  Send(server, deadline, &Stub::AsyncModelReady, request, judge);
   return std::nullopt;
 }
 

@@ -5,11 +5,16 @@
 // that says no is asked on: ModelReady of a model that it had before, or, when none is known, its
 // RepositoryIndex. It can be sent requests when a model is ready, unless others are still loading
 // and it served nothing before: then it is starting.
+//
+// ServerReady and RepositoryIndex are not everywhere. A server without the first is asked for the
+// models that are known to be worth asking for (Signs), and for its index; one that has neither,
+// and of which no model is known, is ready when it is live.
 #pragma once
 
 #include <grpcpp/completion_queue.h>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,8 +32,11 @@ class ReadinessChecks {
  public:
   using Stub = inference::GRPCInferenceService::StubInterface;
 
+  // Names of a few models of a server, any of which shows by ModelReady that the server is ready.
+  using Signs = std::function<std::vector<std::string>(std::size_t server)>;
+
   // The servers' stubs must outlive it.
-  explicit ReadinessChecks(const std::vector<Stub*>& servers);
+  explicit ReadinessChecks(const std::vector<Stub*>& servers, Signs signs = {});
 
   // Cancels those that are out. What does not end, because a socket to a server that reads nothing
   // is full, is left to gRPC until the process exits.
@@ -66,6 +74,12 @@ class ReadinessChecks {
 
   Verdict AskAboutModel(Server& server, Deadline deadline);
   Verdict AskForIndex(Server& server, Deadline deadline);
+  // The first of the signs, and the others when it is none.
+  Verdict AskAboutSigns(Server& server, std::vector<std::string> signs, std::size_t at,
+                        Deadline deadline);
+  Verdict AskWhetherLive(Server& server, Deadline deadline);
+  // Of a server that has nothing else: whether it knows the protocol at all.
+  Verdict AskAboutNothing(Server& server, Deadline deadline);
   static Answer Serves(Server& server, bool in_part);
   static Answer ServesNot(Server& server, Breaker::ProbeResult result, absl::Status reason);
 
@@ -83,6 +97,7 @@ class ReadinessChecks {
   // Takes a call that has ended from its server; null when none has by `until`.
   std::unique_ptr<Call> Take(Deadline until);
 
+  const Signs signs_;
   std::unique_ptr<grpc::CompletionQueue> queue_;
   std::vector<Server> servers_;
 };

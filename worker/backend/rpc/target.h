@@ -26,6 +26,10 @@ struct ClientOptions {
   int channels = 1;  // to each target
   BreakerPolicy breaker = {};
   ModelCallCounts* counts = nullptr;  // where to count; must outlive the client
+  // Models that the operator named: servers that do not list theirs are asked about them.
+  std::vector<std::string> models = {};
+  // Ask the servers for their models every 5 s even when there is only one to choose from.
+  bool always_watch = false;
 };
 
 // How one attempt to make a call ended.

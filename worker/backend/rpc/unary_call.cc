@@ -61,7 +61,7 @@ struct UnaryCalls::Pending {
   }
 };
 
-UnaryCalls::UnaryCalls(const std::shared_ptr<grpc::Channel>& channel) 
+UnaryCalls::UnaryCalls(const std::shared_ptr<grpc::Channel>& channel)
     : channel_(channel), stub_(channel) {}
 
 UnaryCalls::~UnaryCalls() {

@@ -4,14 +4,18 @@
 
 namespace inferpool::backend {
 
-absl::Status SharedMemoryProbe::Ask(UnaryCalls& server, Deadline deadline) {
+absl::Status SharedMemoryProbe::Ask(Deadline deadline) {
   constexpr std::size_t kPage = 4096;
   if (arena_ == nullptr) {
     ASSIGN_OR_RETURN(arena_, Arena::Create(domain_, kPage));
   }
-  const absl::Status answer = RegisterRegion(server, arena_->name(), arena_->size(), deadline);
-  if (!answer.ok() && !absl::IsAlreadyExists(answer)) return answer;
-  return UnregisterRegion(server, arena_->name(), deadline);
+  absl::Status answer = RegisterRegion(server_, arena_->name(), arena_->size(), deadline);
+  if (answer.ok() || absl::IsAlreadyExists(answer)) {
+    answer = UnregisterRegion(server_, arena_->name(), deadline);
+  }
+  // After a missed deadline the server may know the segment, which is asked about once more.
+  if (!absl::IsDeadlineExceeded(answer)) arena_.reset();
+  return answer;
 }
 
 }  // namespace inferpool::backend

@@ -11,19 +11,21 @@
 
 namespace inferpool::backend {
 
-// For one thread, after the fork. Has a segment of one page in `domain` (arena.h), which goes with
-// it; if the process dies, the workers sweep it.
+// For one thread, after the fork. `server` must outlive it.
 class SharedMemoryProbe {
  public:
-  explicit SharedMemoryProbe(std::string domain) : domain_(std::move(domain)) {}
+  SharedMemoryProbe(UnaryCalls& server, std::string domain)
+      : server_(server), domain_(std::move(domain)) {}
 
-  // Registers the segment at the server and unregisters it. The errors are the server's, gRPC's,
-  // and those of Arena::Create.
-  absl::Status Ask(UnaryCalls& server, Deadline deadline);
+  // Registers a segment of one page in `domain` (arena.h) at the server and unregisters it. The
+  // errors are the server's, gRPC's, and those of Arena::Create. If the process dies meanwhile, the
+  // workers sweep the segment.
+  absl::Status Ask(Deadline deadline);
 
  private:
+  UnaryCalls& server_;
   const std::string domain_;
-  std::shared_ptr<Arena> arena_;  // made when it is first needed
+  std::shared_ptr<Arena> arena_;  // that the server may know
 };
 
 }  // namespace inferpool::backend

@@ -47,8 +47,9 @@ class SharedRegions {
   enum class Way { kShared, kInline };
 
   // `refused` is called when a server has said no, and may take its time: without a lock.
-  SharedRegions(Transport transport, const std::vector<Target>& targets,
-                std::function<void()> refused = [] {});
+  SharedRegions(
+      Transport transport, const std::vector<Target>& targets,
+      std::function<void()> refused = [] {});
 
   // How a tensor in `arena` goes to the target of that index now. The first call for an arena
   // registers it there, and those at the same time wait for that, until their deadlines and a

@@ -376,6 +376,18 @@ absl::StatusOr<Result> DetectRows(decltype(ReadYoloV5)* read, const ModelPlan& p
 
 }  // namespace
 
+namespace {
+
+// Ultralytics' export names its tensors so, and a server that has metadata alone cannot say more.
+// Its tables of other kinds have fewer columns than rows.
+bool LooksExported(const OutputFacts& facts, const Shape& row) {
+  const ModelDescription& model = facts.model;
+  return !model.has_config && model.inputs.size() == 1 && model.inputs.front().name == "images" &&
+         facts.outputs.size() == 1 && facts.Find("output0") != nullptr && row[0] < row[1];
+}
+
+}  // namespace
+
 bool ClaimsYoloV8(const OutputFacts& facts) {
   const OutputFact* table = facts.Table();
   if (table == nullptr || facts.end2end) {
@@ -388,7 +400,8 @@ bool ClaimsYoloV8(const OutputFacts& facts) {
   }
   // An output beside it may say that it is another table.
   return rows >= 5 && facts.outputs.size() == 1 &&
-         (anchors == kAny || FitsGrids(anchors, facts.input, 1));
+         (anchors == kAny || FitsGrids(anchors, facts.input, 1) ||
+          LooksExported(facts, table->row));
 }
 
 bool ClaimsYoloV5(const OutputFacts& facts) {
@@ -423,7 +436,7 @@ absl::Status PlanYoloV8(const OutputFacts& facts, ModelPlan& plan) {
     }
   }
   plan.outputs = {table->spec->name};
-  plan.told_by_shape = facts.names == 0;
+  plan.told_by_shape = facts.names == 0 && !LooksExported(facts, row);
   return PlanClasses(facts, *table, row[0], 4, plan);
 }
 

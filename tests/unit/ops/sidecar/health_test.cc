@@ -83,13 +83,14 @@ TEST(HealthTest, TheDetailNamesThoseThatWaitAfterACrash) {
 
 TEST(HealthTest, JsonHasTheVerdictAndEachPartWithItsReason) {
   const Json::Value json = test::ParseJson(
-      ToJson(EvaluateHealth(Workers(0, 0, 2, 0), {Away("say \"when\"\n\x01\xff")})));
+      ToJson(EvaluateHealth(Workers(0, 0, 2, 0), {Away("say \"when\"\n\x01\xff")}), true));
   EXPECT_EQ(json["ready"], false);
   EXPECT_EQ(json["workers"]["ready"], true);
   EXPECT_EQ(json["workers"]["detail"], "2 of 2 ready");
   EXPECT_EQ(json["model_server"]["ready"], false);
   EXPECT_EQ(json["model_server"]["detail"].asString().substr(0, 12), "say \"when\"\n\x01");
-  EXPECT_EQ(test::ParseJson(ToJson(EvaluateHealth(Workers(0, 0, 1, 0), {Ready()})))["ready"], true);
+  EXPECT_EQ(test::ParseJson(ToJson(EvaluateHealth(Workers(0, 0, 1, 0), {Ready()}), true))["ready"],
+            true);
 }
 
 }  // namespace

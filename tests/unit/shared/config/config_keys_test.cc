@@ -132,7 +132,7 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
     EXPECT_EQ(reach(name), ReloadEffect::kWorkers) << name;
   }
   // The sidecar talks to the model server, and logs.
-  for (const char* name : {"backend.targets", "log.level"}) {
+  for (const char* name : {"backend.targets", "models", "log.level"}) {
     EXPECT_EQ(reach(name), ReloadEffect::kClients) << name;
   }
   EXPECT_EQ(reach("modelserver.repository"), ReloadEffect::kModels);
@@ -179,6 +179,8 @@ TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
             field += 1;
           } else if constexpr (std::is_same_v<T, std::string>) {
             field += "x";
+          } else if constexpr (std::is_same_v<T, Config::Models>) {
+            field["x"] = {};
           } else {
             field.emplace_back("x");
           }

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -237,6 +239,111 @@ TEST_F(CatalogTest, IsSharedByManyThreadsWhateverTheyDo) {
     }
   }
   EXPECT_EQ(wrong, 0);
+}
+
+// ---- Several servers
+
+class CatalogOfTwoTest : public CatalogTest {
+ protected:
+  CatalogOfTwoTest() { other_.Set("faces", Version("1")); }
+
+  FakeModelServer other_;
+  const Client both_{{server_.target(), other_.target()}, 16};
+};
+
+TEST_F(CatalogOfTwoTest, ServersThatSayTheSameShareTheModel) {
+  Catalog catalog(both_);
+  std::shared_ptr<const Model> model;
+  for (int i = 0; i < 4; ++i) model = *Get(catalog);
+  EXPECT_EQ(model->servers, (std::vector<std::size_t>{0, 1}));
+  EXPECT_EQ(*Get(catalog), model) << "and it stays the same object";
+  EXPECT_EQ(server_.metadata_calls, 1);
+  EXPECT_EQ(other_.metadata_calls, 1);
+}
+
+TEST_F(CatalogOfTwoTest, DuringARolloutThereAreTwoEachOfItsServer) {
+  other_.Set("faces", Version("2"));
+  Catalog catalog(both_, milliseconds(1));
+  std::map<std::string, std::vector<std::size_t>> servers;
+  for (int i = 0; i < 8; ++i) {
+    const auto model = *Get(catalog);
+    servers[model->description.version] = model->servers;
+    Sleep(milliseconds(2));
+  }
+  EXPECT_EQ(servers, (std::map<std::string, std::vector<std::size_t>>{{"1", {0}}, {"2", {1}}}));
+  server_.Set("faces", Version("2"));
+  for (int i = 0; i < 8; ++i) {
+    Sleep(milliseconds(2));
+    static_cast<void>(Get(catalog));
+  }
+  EXPECT_EQ((*Get(catalog))->servers, (std::vector<std::size_t>{0, 1}));
+}
+
+TEST_F(CatalogOfTwoTest, AModelThatMovedIsFoundByWhoMissesIt) {
+  other_.Remove("faces");
+  both_.AwaitModels(Deadline::After(seconds(5)));
+  Catalog catalog(both_, milliseconds(1));
+  ASSERT_EQ((*Get(catalog))->servers, std::vector<std::size_t>{0});
+  other_.Set("faces", Version("3"));
+  server_.Remove("faces");
+  const auto moved = Get(catalog);
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  EXPECT_EQ((*moved)->description.version, "3");
+  other_.Remove("faces");
+  Sleep(milliseconds(150));
+  EXPECT_TRUE(absl::IsNotFound(Get(catalog).status()));
+}
+
+TEST_F(CatalogOfTwoTest, AServerThatIsAwayLeavesItToTheOther) {
+  server_.Stop();
+  Catalog catalog(both_, milliseconds(1));
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(Get(catalog).ok()) << i;
+}
+
+// ---- What the operator says
+
+TEST_F(CatalogTest, TheOperatorsWordsWin) {
+  ModelSettings settings;
+  settings.class_names = {"one", "two"};
+  settings.max_batch_size = 4;
+  Catalog catalog(client_, seconds(5), {{"faces", settings}});
+  const auto model = *Get(catalog);
+  EXPECT_EQ(model->description.class_names, settings.class_names);
+  EXPECT_EQ(model->description.max_batch_size, 4);
+}
+
+TEST_F(CatalogTest, AModelWithoutTensorsIsKnownWithWhatToSet) {
+  server_.Lacks({"ModelConfig"});
+  FakeModel bare;
+  bare.metadata.set_name("bare");
+  server_.Set("bare", bare);
+  Catalog catalog(client_);
+  const auto model = *Get(catalog, "bare");
+  EXPECT_EQ(model->plan.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(model->plan.status().ToString().find("\"models\": {\"bare\""), std::string::npos);
+}
+
+TEST_F(CatalogTest, AServerThatDescribesNothingServesWhatTheOperatorDescribes) {
+  server_.Lacks({"ModelConfig", "ModelMetadata"});
+  ModelSettings settings;
+  settings.parameters = {{"family", "yolov8"}};
+  settings.inputs = {{"images", "FP32", {1, 3, 64, 64}}};
+  settings.outputs = {{"output0", "FP32", {1, 6, 84}}};
+  Catalog catalog(client_, seconds(5), {{"net", settings}});
+  const auto model = Get(catalog, "net");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_TRUE((*model)->plan.ok()) << (*model)->plan.status();
+  EXPECT_TRUE(absl::IsUnimplemented(Get(catalog, "other").status())) << "and nothing is kept of it";
+}
+
+TEST(ModelSettingsTest, WhatIsNotKnownIsRefused) {
+  ModelSettings settings;
+  settings.parameters = {{"family", "yolov8"}, {"input_size", "640x480"}};
+  EXPECT_TRUE(Check(settings).ok());
+  settings.parameters = {{"famliy", "yolov8"}};
+  EXPECT_NE(Check(settings).ToString().find("famliy is not known"), std::string::npos);
+  settings.parameters = {{"family", "yolo9000"}};
+  EXPECT_NE(Check(settings).ToString().find("allowed are yolov8"), std::string::npos);
 }
 
 }  // namespace

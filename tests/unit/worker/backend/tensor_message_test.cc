@@ -214,6 +214,12 @@ TEST(DecodeTest, FieldsOfALaterProtocolAreSkipped) {
   EXPECT_EQ(answer->tensors().size(), 4U);
 }
 
+TEST(DecodeTest, EmptyContentsBesideRawOnesAreNone) {
+  inference::ModelInferResponse response = Response();
+  for (auto& output : *response.mutable_outputs()) output.mutable_contents();
+  EXPECT_TRUE(Decode(InPieces(response.SerializeAsString(), 100), {}).ok()) << "MLServer does so";
+}
+
 TEST(DecodeTest, WhatDoesNotFitTogetherIsAnError) {
   const auto error = [](auto&& change) {
     inference::ModelInferResponse response = Response();
@@ -232,7 +238,9 @@ TEST(DecodeTest, WhatDoesNotFitTogetherIsAnError) {
             "output 'scores': it is given twice");
   EXPECT_EQ(error([](auto& response) { response.mutable_outputs(0)->set_datatype("FP31"); }),
             "output 'scores': unknown datatype 'FP31'");
-  EXPECT_EQ(error([](auto& response) { response.mutable_outputs(0)->mutable_contents(); }),
+  EXPECT_EQ(error([](auto& response) {
+              response.mutable_outputs(0)->mutable_contents()->add_fp32_contents(1);
+            }),
             "output 'scores': contents together with raw contents");
   EXPECT_THAT(error([](auto& response) { response.mutable_outputs(0)->set_shape(0, -2); }),
               HasSubstr("negative dimension"));

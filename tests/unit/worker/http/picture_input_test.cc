@@ -116,6 +116,17 @@ TEST(PictureInputTest, WhatIsNoTextIsToldSo) {
   }
 }
 
+TEST(PictureInputTest, AMemberThatHasNoPlaceIsNamed) {
+  for (const char* body : {R"({"image":"aGVsbG8=","confidence":0.5})", R"({"confidence":1})"}) {
+    PictureInputs inputs;
+    const PictureInput input = ReadPicture(Make("application/json", body), inputs);
+    const auto* problem = std::get_if<Problem>(&input);
+    ASSERT_NE(problem, nullptr) << body;
+    EXPECT_NE(problem->detail.find("it has \"confidence\""), std::string::npos) << problem->detail;
+    EXPECT_NE(problem->detail.find("in the query"), std::string::npos) << problem->detail;
+  }
+}
+
 TEST(PictureInputTest, AddressesAreNotFetched) {
   for (const char* address : {"http://169.254.169.254/latest", "https://localhost/a.jpg",
                               "file:///etc/passwd", "gopher://x", "HTTP://EXAMPLE/A.JPG"}) {

@@ -42,7 +42,7 @@ class HandlerTest : public testing::Test {
       return grpc::Status::OK;
     };
     server_.Set("m", model);
-    server_.index = {{"m", "1"}};
+    server_.SetIndex({{"m", "1"}});
   }
 
   static fcgi::Request Make(std::string method, std::string path, std::string_view body = "") {
@@ -222,7 +222,7 @@ TEST_F(HandlerTest, TheIndexIsAskedForWhatIsReady) {
 }
 
 TEST_F(HandlerTest, AKeyHearsOfItsOwnModelsOnly) {
-  server_.index = {{"m", "1"}, {"mine", "1"}, {"other", "1"}};
+  server_.SetIndex({{"m", "1"}, {"mine", "1"}, {"other", "1"}});
   UseKey(Priority::kNormal, {"mi*"});
   EXPECT_EQ(Serve("GET", "/v2/repository/index").body,
             R"([{"name":"mine","version":"1","state":"READY"}])");

@@ -75,22 +75,11 @@ TEST(ModelsTest, HostileTextsOfTheServerStayText) {
   EXPECT_EQ(json["inputs"][0]["datatype"], hostile);
 }
 
-TEST(ModelsTest, AListHasEveryModelInItsOrder) {
-  backend::Model other = Faces();
-  other.description.name = "people";
-  const std::vector<std::shared_ptr<const backend::Model>> models = {
-      std::make_shared<const backend::Model>(Faces()),
-      std::make_shared<const backend::Model>(other)};
-  const Json::Value json = ParseJson(ToJson(models));
-  ASSERT_EQ(json["models"].size(), 2U);
-  EXPECT_EQ(json["models"][0]["name"], "faces");
-  EXPECT_EQ(json["models"][1]["name"], "people");
-}
-
-TEST(ModelsTest, NoModelsAreAnEmptyList) {
-  const Json::Value json = ParseJson(ToJson(std::vector<std::shared_ptr<const backend::Model>>()));
-  EXPECT_TRUE(json["models"].isArray());
-  EXPECT_EQ(json["models"].size(), 0U);
+TEST(ModelsTest, WhereThereAreSeveralServersItSaysWhichHaveIt) {
+  EXPECT_FALSE(ParseJson(ToJson(Faces())).isMember("servers"));
+  const Json::Value json = ParseJson(ToJson(Faces(), {"unix:/a", "dns:b:8001"}));
+  ASSERT_EQ(json["servers"].size(), 2U);
+  EXPECT_EQ(json["servers"][1], "dns:b:8001");
 }
 
 }  // namespace

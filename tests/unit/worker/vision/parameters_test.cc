@@ -46,11 +46,10 @@ TEST(ParametersTest, OneNumberIsASquare) {
 }
 
 TEST(ParametersTest, AnUnknownValueIsAnsweredWithTheKnownOnes) {
-  EXPECT_TRUE(
-      Complaint({{"family", "yolo"}})
-          .starts_with("parameter family is \"yolo\" in config.pbtxt; allowed are yolov8, "));
+  EXPECT_TRUE(Complaint({{"family", "yolo"}})
+                  .starts_with("parameter family is \"yolo\"; allowed are yolov8, "));
   EXPECT_EQ(Complaint({{"channels", "RGB"}}),
-            "parameter channels is \"RGB\" in config.pbtxt; allowed are rgb, bgr");
+            "parameter channels is \"RGB\"; allowed are rgb, bgr");
 }
 
 TEST(ParametersTest, RefusesEveryKindOfNonsense) {

@@ -32,7 +32,7 @@ class AttemptsTest : public testing::Test {
   std::vector<Candidate> Candidates() {
     std::vector<Candidate> candidates;
     for (std::size_t i = 0; i < count_; ++i) {
-      candidates.push_back({&breakers_[i], may_connect_[i]});
+      candidates.push_back({&breakers_[i], may_connect_[i], eligible_[i]});
     }
     return candidates;
   }
@@ -76,6 +76,7 @@ class AttemptsTest : public testing::Test {
   SharedByCalls context_{&counts_};
   std::size_t count_ = 2;
   std::array<bool, 3> may_connect_ = {true, true, true};
+  std::array<bool, 3> eligible_ = {true, true, true};
   std::array<Breaker, 3> breakers_ = {Breaker{BreakerPolicy{}}, Breaker{BreakerPolicy{}},
                                       Breaker{BreakerPolicy{}}};
 };
@@ -408,6 +409,35 @@ TEST_F(AttemptsTest, RepeatsAsTheRuleSaysWhateverTheServersStates) {
     }
     EXPECT_EQ(attempts.status(), Away());
   }
+}
+
+// ---- Servers that do not have what the call is about
+
+TEST_F(AttemptsTest, OnlyThoseThatHaveItAreUsedEachAsOften) {
+  count_ = 3;
+  eligible_ = {true, false, true};
+  std::array<int, 3> calls{};
+  for (int i = 0; i < 30; ++i) {
+    Attempts attempts = Begin();
+    ++calls[Target(attempts).value()];
+  }
+  EXPECT_EQ(calls, (std::array<int, 3>{15, 0, 15}));
+}
+
+TEST_F(AttemptsTest, WhenTheOnlyOneThatHasItIsOpenTheCallIsRefused) {
+  eligible_ = {true, false, false};
+  Open(0);
+  Attempts attempts = Begin();
+  EXPECT_EQ(Target(attempts), std::nullopt);
+  EXPECT_TRUE(absl::IsUnavailable(attempts.status()));
+  EXPECT_EQ(Count(ModelCall::kRefused), 1U);
+}
+
+TEST_F(AttemptsTest, ACallIsNotMadeAgainWhereTheModelIsNot) {
+  eligible_ = {true, false, false};
+  Attempts attempts = Begin();
+  Attempted(attempts, 0, Away(), Outcome::kDoubtful);
+  EXPECT_EQ(Target(attempts), std::nullopt);
 }
 
 }  // namespace

@@ -168,7 +168,7 @@ TEST_F(ClientReconnectTest, AServerThatHangsIsTooSlowAndThenGoesOn) {
 TEST_F(ClientReconnectTest, AnOpenBreakerLetsCallsThroughWithinASecondOfTheServersReturn) {
   auto server = Server();
   const auto client = WithClient([this](const Client& c) {
-    const auto call = [&c] { return c.ReadyModels(Deadline::After(seconds(5))).ok(); };
+    const auto call = [&c] { return c.ServerMetadata({Deadline::After(seconds(5))}).ok(); };
     if (!call()) return 2;
     shared_->was_connected = true;
     while (c.State(0).breaker == Breaker::State::kClosed) call();
@@ -194,7 +194,7 @@ TEST_F(ClientReconnectTest, OfTwoServersOneMayDieAtAnyTime) {
       for (int i = 0; i < 4; ++i) {
         threads.emplace_back([&] {
           while (!shared_->enough) {
-            failures += c.ReadyModels(Deadline::After(seconds(20))).ok() ? 0 : 1;
+            failures += c.ServerMetadata({Deadline::After(seconds(20))}).ok() ? 0 : 1;
             shared_->all_connected = c.State(0).may_connect && c.State(1).may_connect;
             Sleep(milliseconds(1));
           }
@@ -220,7 +220,7 @@ TEST_F(ClientReconnectTest, OfTwoServersOneMayHang) {
   const auto first = Server(path_);
   const auto second = Server(other_path_);
   const auto client = WithClient({path_, other_path_}, [&first](const Client& c) {
-    const auto call = [&c] { return c.ReadyModels(Deadline::After(seconds(60))).ok(); };
+    const auto call = [&c] { return c.ServerMetadata({Deadline::After(seconds(60))}).ok(); };
     for (int i = 0; i < 4; ++i) {
       if (!call()) return 2;
     }

@@ -165,6 +165,7 @@ TEST_F(ClientTargetsTest, NoCallGoesToAServerWhoseBreakerIsOpen) {
   Open(*client);
   EXPECT_GE(Count(ModelCall::kBreakerOpened), 1U);
   first_.ready = false;  // so that no probe closes it
+  first_.SetIndex({});
   first_.Start();
   ASSERT_TRUE(Eventually([&] { return first_.ready_calls > 2; })) << "and it is probed";
   const std::uint64_t refused = Count(ModelCall::kRefused);
@@ -303,8 +304,52 @@ TEST_F(ClientTargetsTest, OneThatIsReadyIsEnough) {
   first_.SetDelay(seconds(60));
   EXPECT_TRUE(client->ServerReady(In(seconds(20))).ok()) << "nobody waits for the other one";
   second_.ready = false;
+  second_.SetIndex({});
   EXPECT_TRUE(absl::IsDeadlineExceeded(client->ServerReady(In(milliseconds(100)))) ||
               absl::IsUnavailable(client->ServerReady(In(milliseconds(100)))));
+}
+
+// ---- models of some servers alone
+
+TEST_F(ClientTargetsTest, WhatIsAskedOfAModelIsOfAServerThatHasIt) {
+  second_.Set("people", FakeDetector("people"));
+  const auto client = OfBoth();
+  client->AwaitModels(In(seconds(5)));
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(ModelCalls(*client, "people").Metadata({In(seconds(5))}).ok());
+    EXPECT_EQ(client->Pick("people"), 1U);
+    EXPECT_TRUE(absl::IsNotFound(ModelCalls(*client, "none").Metadata({In(seconds(5))}).status()));
+  }
+  EXPECT_EQ(*client->Models(In(seconds(5))), (std::vector<std::string>{"faces", "people"}));
+  EXPECT_EQ(client->RepositoryIndex(true, {In(seconds(5))})->models_size(), 2);
+}
+
+TEST_F(ClientTargetsTest, OneRequestsQuestionsGoToOneServer) {
+  const auto client = OfBoth();
+  for (int i = 0; i < 6; ++i) {
+    ModelCalls calls(*client, "faces");
+    EXPECT_TRUE(calls.Metadata({In(seconds(5))}).ok());
+    EXPECT_TRUE(calls.Config({In(seconds(5))}).ok());
+    EXPECT_TRUE(calls.Infer(Bytes(Request()), {In(seconds(5))}).ok());
+    EXPECT_EQ(first_.metadata_calls, first_.config_calls);
+    EXPECT_EQ(first_.metadata_calls, first_.infer_calls);
+  }
+  EXPECT_EQ(first_.infer_calls, 3);
+}
+
+TEST_F(ClientTargetsTest, AModelThatMovedIsFoundByTheCallThatMissedIt) {
+  first_.Set("people", FakeDetector("people"));
+  const auto client = OfBoth();
+  client->AwaitModels(In(seconds(5)));
+  for (int i = 0; i < 3; ++i) {
+    FakeModelServer& from = i % 2 == 0 ? first_ : second_;
+    FakeModelServer& to = i % 2 == 0 ? second_ : first_;
+    to.Set("people", FakeDetector("people"));
+    from.Remove("people");
+    ModelCalls calls(*client, "people");
+    EXPECT_TRUE(calls.Infer(Bytes(Request("people")), {In(seconds(5))}).ok()) << i;
+    std::this_thread::sleep_for(milliseconds(150));
+  }
 }
 
 // ---- the parts of a call

@@ -48,14 +48,28 @@ TEST_F(ClientTest, TheServerIsReadyWhenItSaysSo) {
   EXPECT_TRUE(client_.ServerReady(In(seconds(5))).ok());
 }
 
-TEST_F(ClientTest, ReadyModelsAreSortedAndEachIsThereOnce) {
-  server_.SetIndex({{"people", "1"}, {"faces", "1"}, {"faces", "2"}, {"people", "3"}});
-  const auto names = client_.ReadyModels(In(seconds(5)));
+TEST_F(ClientTest, ModelsAreSortedAndEachIsThereOnce) {
+  server_.SetIndex({{"people", "1"}, {"faces", "1"}, {"faces", "2"}, {"x", "1", "UNAVAILABLE"}});
+  const auto names = client_.Models(In(seconds(5)));
   ASSERT_TRUE(names.ok()) << names.status();
   EXPECT_EQ(*names, (std::vector<std::string>{"faces", "people"}));
   EXPECT_TRUE(server_.index_asked_for_ready);
   server_.SetIndex({});
-  EXPECT_TRUE(client_.ReadyModels(In(seconds(5)))->empty());
+  EXPECT_TRUE(client_.Models(In(seconds(5)))->empty());
+}
+
+TEST_F(ClientTest, WithoutAnIndexModelsAreThoseThatAreNamedAndThoseThatWereFound) {
+  server_.Lacks({"RepositoryIndex", "ModelConfig", "ServerReady"});
+  server_.Set("faces", FakeDetector("faces"));
+  const Client client({server_.target()}, 16, {.models = {"named"}});
+  EXPECT_EQ(*client.Models(In(seconds(5))), std::vector<std::string>{"named"});
+  const auto described = client.Describe("faces", In(seconds(5)));
+  ASSERT_TRUE(described.ok()) << described.status();
+  EXPECT_FALSE(described->has_config);
+  EXPECT_EQ(*client.Models(In(seconds(5))), (std::vector<std::string>{"faces", "named"}));
+  EXPECT_TRUE(client.ServerReady(In(seconds(5))).ok());
+  server_.Remove("faces");
+  EXPECT_EQ(*client.Models(In(seconds(5))), std::vector<std::string>{"named"});
 }
 
 TEST_F(ClientTest, AModelIsDescribedFromItsMetadataAndConfig) {
@@ -107,10 +121,9 @@ TEST_F(ClientTest, AnUnknownModelIsNotFound) {
 TEST_F(ClientTest, TheServersCodeAndTextAreKept) {
   for (int code = 1; code <= 16; ++code) {
     server_.SetFailure({static_cast<grpc::StatusCode>(code), "the reason"});
-    for (const absl::Status& status :
-         {client_.ServerReady(In(seconds(5))), client_.ReadyModels(In(seconds(5))).status(),
-          client_.Describe("faces", In(seconds(5))).status(),
-          client_.Infer(InferRequest(), {In(seconds(5))}).status()}) {
+    for (const absl::Status& status : {client_.RepositoryIndex(true, {In(seconds(5))}).status(),
+                                       client_.Describe("faces", In(seconds(5))).status(),
+                                       client_.Infer(InferRequest(), {In(seconds(5))}).status()}) {
       const auto wanted = static_cast<absl::StatusCode>(code);
       // CANCELLED is our own doing; a server that cancels cannot take the call now.
       EXPECT_EQ(status.code(),
@@ -197,7 +210,7 @@ TEST_F(ClientTest, ACallThatTakesTooLongIsDeadlineExceededAtItsTime) {
     const TimePoint start = Clock::now();
     const Deadline deadline = In(milliseconds(100));
     const absl::Status status = call == 0   ? client_.ServerReady(deadline)
-                                : call == 1 ? client_.ReadyModels(deadline).status()
+                                : call == 1 ? client_.Models(deadline).status()
                                 : call == 2 ? client_.Describe("faces", deadline).status()
                                             : client_.Infer(InferRequest(), {deadline}).status();
     EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << call << ": " << status;

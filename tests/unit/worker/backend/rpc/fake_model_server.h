@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -104,10 +105,16 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     models_.erase(name);
   }
 
-  // While calls may be out.
+  // While calls may be out. Until then the index has the models that were set.
   void SetIndex(std::vector<FakeIndexEntry> entries) {
     const std::lock_guard lock(mutex_);
     index = std::move(entries);
+  }
+
+  // From now on these calls are UNIMPLEMENTED, as on servers that have not all of Triton's.
+  void Lacks(std::set<std::string> calls) {
+    const std::lock_guard lock(mutex_);
+    lacking_ = std::move(calls);
   }
 
   // What every call does first; also those that are out.
@@ -133,10 +140,24 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::atomic<int> index_calls = 0;
   // What RepositoryIndex does first. Set it before calls.
   std::function<grpc::Status()> on_index = [] { return grpc::Status::OK; };
-  // What RepositoryIndex answers, and ModelReady.
-  std::vector<FakeIndexEntry> index;
+  // What RepositoryIndex answers, and ModelReady; none: the models that were set.
+  std::optional<std::vector<FakeIndexEntry>> index;
 
  private:
+  grpc::Status CheckHas(const std::string& call) {
+    const std::lock_guard lock(mutex_);
+    return lacking_.contains(call) ? grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "")
+                                   : grpc::Status::OK;
+  }
+
+  std::vector<FakeIndexEntry> Index() {
+    const std::lock_guard lock(mutex_);
+    if (index) return *index;
+    std::vector<FakeIndexEntry> entries;
+    for (const auto& [name, model] : models_) entries.push_back({name, "1"});
+    return entries;
+  }
+
   grpc::Status Begin(const grpc::ServerContext& context) {
     const auto start = std::chrono::steady_clock::now();
     while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(delay_ms_.load()) &&
@@ -161,6 +182,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   grpc::Status ServerReady(grpc::ServerContext* context, const inference::ServerReadyRequest*,
                            inference::ServerReadyResponse* response) override {
     ++ready_calls;
+    if (const grpc::Status status = CheckHas("ServerReady"); !status.ok()) return status;
     response->set_ready(ready);
     return Begin(*context);
   }
@@ -168,12 +190,17 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   grpc::Status ModelReady(grpc::ServerContext* context, const inference::ModelReadyRequest* request,
                           inference::ModelReadyResponse* response) override {
     ++model_ready_calls;
-    {
-      const std::lock_guard lock(mutex_);
-      response->set_ready(std::ranges::any_of(index, [&](const auto& entry) {
-        return entry.name == request->name() && entry.state == "READY";
-      }));
-    }
+    if (const grpc::Status status = CheckHas("ModelReady"); !status.ok()) return status;
+    response->set_ready(std::ranges::any_of(Index(), [&](const auto& entry) {
+      return entry.name == request->name() && entry.state == "READY";
+    }));
+    return Begin(*context);
+  }
+
+  grpc::Status ServerLive(grpc::ServerContext* context, const inference::ServerLiveRequest*,
+                          inference::ServerLiveResponse* response) override {
+    if (const grpc::Status status = CheckHas("ServerLive"); !status.ok()) return status;
+    response->set_live(true);
     return Begin(*context);
   }
 
@@ -181,6 +208,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                              const inference::ModelMetadataRequest* request,
                              inference::ModelMetadataResponse* response) override {
     ++metadata_calls;
+    if (const grpc::Status status = CheckHas("ModelMetadata"); !status.ok()) return status;
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
     const grpc::Status status = Find(request->name(), model);
@@ -192,6 +220,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                            const inference::ModelConfigRequest* request,
                            inference::ModelConfigResponse* response) override {
     ++config_calls;
+    if (const grpc::Status status = CheckHas("ModelConfig"); !status.ok()) return status;
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
     const grpc::Status status = Find(request->name(), model);
@@ -218,16 +247,14 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
                                const inference::RepositoryIndexRequest* request,
                                inference::RepositoryIndexResponse* response) override {
     ++index_calls;
+    if (const grpc::Status status = CheckHas("RepositoryIndex"); !status.ok()) return status;
     if (const grpc::Status status = on_index(); !status.ok()) return status;
     index_asked_for_ready = request->ready();
-    {
-      const std::lock_guard lock(mutex_);
-      for (const auto& [name, version, state] : index) {
-        auto& entry = *response->add_models();
-        entry.set_name(name);
-        entry.set_version(version);
-        entry.set_state(state);
-      }
+    for (const auto& [name, version, state] : Index()) {
+      auto& entry = *response->add_models();
+      entry.set_name(name);
+      entry.set_version(version);
+      entry.set_state(state);
     }
     return Begin(*context);
   }
@@ -247,6 +274,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   std::map<std::string, FakeModel> models_;  // guarded by mutex_
   grpc::Status failure_;                     // guarded by mutex_
   std::set<std::string> peers_;              // guarded by mutex_
+  std::set<std::string> lacking_;            // guarded by mutex_
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -232,5 +232,60 @@ TEST_F(ReadinessChecksTest, EveryQuestionMayBeLeftOut) {
   EXPECT_FALSE(questions_.Next(Deadline::After(milliseconds(50))));
 }
 
+// ---- Servers that have less than Triton
+
+TEST_F(ReadinessChecksTest, WithoutServerReadyAModelThatIsKnownSaysIt) {
+  server_.Lacks({"ServerReady", "RepositoryIndex"});
+  server_.SetIndex({kFaces});
+  ReadinessChecks checks({stub_.get()}, [](std::size_t) {
+    return std::vector<std::string>{"none", "faces"};
+  });
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = Ask(checks);
+    EXPECT_EQ(answer.result, Result::kReady) << answer.ready;
+    EXPECT_FALSE(answer.in_part);
+  }
+  server_.SetIndex({});
+  EXPECT_EQ(Ask(checks).result, Result::kNotReady);
+  server_.SetIndex({kFaces});
+  EXPECT_EQ(Ask(checks).result, Result::kReady);
+}
+
+TEST_F(ReadinessChecksTest, WithoutServerReadyAnIndexSaysIt) {
+  server_.Lacks({"ServerReady"});
+  server_.SetIndex({{"faces", "", "State.READY"}});  // as MLServer writes it
+  EXPECT_EQ(Ask().result, Result::kReady);
+}
+
+TEST_F(ReadinessChecksTest, WithNeitherItIsReadyWhenItIsLive) {
+  server_.Lacks({"ServerReady", "RepositoryIndex"});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Ask().result, Result::kReady) << i;
+  EXPECT_EQ(server_.index_calls, 1) << "it is not asked again and again for what it has not";
+}
+
+TEST_F(ReadinessChecksTest, OneThatHasModelsAloneIsReady) {
+  server_.Lacks({"ServerReady", "RepositoryIndex", "ServerLive"});
+  EXPECT_EQ(Ask().result, Result::kReady);
+}
+
+TEST_F(ReadinessChecksTest, AServerOfAnotherProtocolIsNot) {
+  server_.Lacks({"ServerReady", "RepositoryIndex", "ServerLive", "ModelReady"});
+  const auto answer = Ask();
+  EXPECT_EQ(answer.result, Result::kNotReady);
+  EXPECT_NE(answer.ready.ToString().find("does not speak KServe v2"), std::string::npos);
+}
+
+TEST_F(ReadinessChecksTest, OneThatSaysNoAndHasNoIndexIsAskedAboutItsModels) {
+  server_.ready = false;
+  server_.Lacks({"RepositoryIndex"});
+  server_.SetIndex({kFaces});
+  EXPECT_EQ(Ask().result, Result::kNotReady) << "no model is known";
+  ReadinessChecks checks({stub_.get()},
+                         [](std::size_t) { return std::vector<std::string>{"faces"}; });
+  const auto answer = Ask(checks);
+  EXPECT_EQ(answer.result, Result::kReady);
+  EXPECT_TRUE(answer.in_part);
+}
+
 }  // namespace
 }  // namespace inferpool::backend
