@@ -24,6 +24,8 @@ import { marksPlaces, purpose, STEPS } from "./words.js";
 const $ = (id) => document.getElementById(id);
 
 const FORMATS = "JPEG, PNG, WebP or GIF";
+const HEIC =
+  "Choose it with the button instead of dropping it: Safari then makes a JPEG of it. Elsewhere save it as JPEG first.";
 const MOST = 100; // pictures at once
 const TRIES = 5; // for a picture of several, while the server asks for patience
 const THUMB_SIDE = 144;
@@ -142,6 +144,8 @@ function forgetPictures() {
   $("image").removeAttribute("src");
 }
 
+const isHeic = ({ name, blob }) => /hei[cf]/.test(blob.type) || /\.hei[cf]$/i.test(name);
+
 // Has the browser read the picture; throws a Problem when it cannot.
 async function open(picture) {
   const image = new Image();
@@ -151,11 +155,10 @@ async function open(picture) {
     picture.isUpright = await isShownUpright(picture.blob);
   } catch {
     const { name, blob } = picture;
-    const isHeic = /hei[cf]/.test(blob.type) || /\.hei[cf]$/i.test(name);
     throw new Problem({
       title: "This browser cannot show that file",
-      detail: isHeic
-        ? `${name} is a HEIC picture, as iPhones make them. Safari makes a JPEG of it when you choose it with the button; elsewhere save it as JPEG first.`
+      detail: isHeic(picture)
+        ? `${name} is a HEIC picture. ${HEIC}`
         : `${name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.`,
     });
   }
@@ -448,7 +451,8 @@ function showProblem() {
   if (!problem) return null;
   if (needsKey(problem)) $("key-form").hidden = false;
   $("problem-title").textContent = problem.title;
-  $("problem-detail").textContent = problem.detail ?? "";
+  const hint = problem.status === 415 && subject()?.blob && isHeic(subject()) ? ` ${HEIC}` : ""; // which Safari can show
+  $("problem-detail").textContent = (problem.detail ?? "") + hint;
   $("problem-id").textContent = problem.request_id
     ? `Status ${problem.status}, request ${problem.request_id}`
     : "";
@@ -614,7 +618,7 @@ function makeStrip() {
 function showAt(index) {
   state.at = index;
   state.chosen = -1;
-  state.problem = null;
+  if (model()?.family) state.problem = null;
   show();
   showMany();
 }

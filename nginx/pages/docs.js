@@ -93,7 +93,7 @@ function example(document, path, method, operation, server, needsKey) {
   const sent = body(document, operation);
   const words = [program, needsKey && '-H "Authorization: Bearer $INFERPOOL_KEY"', sent, shell(url)].filter(Boolean);
   const lines = [words.join(words.length > 2 ? " \\\n  " : " ")];
-  if (sent.includes(SAMPLE)) lines.unshift(`${program} -sSO ${shell(server.base + SAMPLE)}`);
+  if (sent.includes(SAMPLE)) lines.unshift(`${program} -sSO \\\n  ${shell(server.base + SAMPLE)}`);
   const text = [`\`\`\`sh\n${lines.join("\n")}\n\`\`\``];
   const answer = exampleOf(document, resolved(document, operation.responses["200"])?.content?.["application/json"]);
   if (answer !== undefined) text.push(`answers, for instance,`, `\`\`\`json\n${written(answer)}\n\`\`\``);

@@ -2,17 +2,17 @@
 
 const MANY = 6; // so many names of kinds are read; of more, the first three
 
-// "a, b and c", or "person, bicycle, car and 77 others".
-function listed(names) {
-  if (names.length > MANY) return `${names.slice(0, 3).join(", ")} and ${names.length - 3} others`;
-  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
+// "a, b and c", or "person, bicycle, car and 77 others"; with "or" for "and" where it is one of them.
+function listed(names, and = "and") {
+  if (names.length > MANY) return `${names.slice(0, 3).join(", ")} ${and} ${names.length - 3} others`;
+  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(` ${and} `);
 }
 
 // A sentence or two on what the model does for somebody who chooses it.
 export function purpose({ family, class_names: names = [] }) {
   const each = names.length === 1 ? `each ${names[0]}` : "each thing that it finds";
   const kinds = names.length > 1 ? `: ${listed(names)}` : "";
-  if (family === "classification") return `Says what the whole picture shows${kinds}.`;
+  if (family === "classification") return `Says what the whole picture shows${names.length ? `: ${listed(names, "or")}` : ""}.`;
   if (family === "embedding")
     return "Describes the picture as a list of numbers. Pictures that look alike have lists that are alike.";
   if (family === "text_line") return "Reads one line of text. Give it a picture of that line alone, upright.";

@@ -223,6 +223,10 @@ class PagesTest(PageTest):
                 self.browser.wait(lambda: name in self.browser.text("problem-detail"), "it is told")
                 self.assertEqual("This browser cannot show that file", self.problem()[0])
         self.assertEqual("empty", self.browser.one("picture").get_attribute("data-state"))
+        # Safari shows those that the server does not take.
+        self.choose(self.file("photo.heic", BMP))
+        self.browser.wait(lambda: self.browser.text("problem-id").startswith("Status 415"), "the server refuses it")
+        self.assertIn("Safari then makes a JPEG of it", self.browser.text("problem-detail"))
 
     def test_a_server_that_is_away_is_told_and_can_be_tried_again(self):
         self.open()
