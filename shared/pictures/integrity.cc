@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "shared/base/status.h"
+#include "shared/pictures/bytes.h"
 #include "shared/pictures/gif_blocks.h"
 #include "shared/pictures/jpeg_scans.h"
 
@@ -47,6 +48,14 @@ absl::Status CheckJpegScans(std::string_view bytes) {
       fmt::format("the JPEG picture has {} scans, allowed are {}", scans, kMaxJpegScans));
 }
 
+// Browsers show no WebP that is shorter than it says, wherever it ends.
+absl::Status CheckRiffLength(std::string_view bytes) {
+  constexpr std::size_t kBeforeLength = 8;
+  const bool whole =
+      bytes.size() >= kBeforeLength && LittleEndian32(bytes, 4) <= bytes.size() - kBeforeLength;
+  return whole ? absl::OkStatus() : CutOff(Format::kWebp);
+}
+
 absl::Status CheckGifFrame(std::string_view bytes) {
   GifBlocks blocks(bytes);
   while (const std::optional<GifBlock> block = blocks.Next()) {
@@ -72,8 +81,9 @@ absl::Status CheckIntegrity(std::string_view bytes, const Header& header) {
     case Format::kJpeg:
       return CheckJpegScans(bytes);
     case Format::kPng:
-    case Format::kWebp:
       return absl::OkStatus();
+    case Format::kWebp:
+      return CheckRiffLength(bytes);
     case Format::kGif:
       return CheckGifFrame(bytes);
   }

@@ -10,6 +10,7 @@
 namespace inferpool::vision {
 
 // DATA_LOSS when `bytes` cannot hold the whole picture that `header` (read from them) promises:
+// - WebP: shorter than its RIFF length;
 // - GIF: the bytes end before the pixels of the first frame;
 // - JPEG: more scans than kMaxJpegScans (shared/pictures/jpeg_scans.h), which would take minutes;
 // - JPEG and PNG: more pixels than the format's best compression can put into so few bytes.

@@ -19,6 +19,17 @@ TEST(IntegrityTest, WholePicturesPass) {
   }
 }
 
+TEST(IntegrityTest, AShortWebpIsCutOff) {
+  for (const char* name : {"lossy.webp", "alpha.webp"}) {
+    const std::string bytes = ReadData(name);
+    const Header header = *ReadHeader(bytes);
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      const absl::Status status = CheckIntegrity(std::string(bytes, 0, length), header);
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << name << " at " << length;
+    }
+  }
+}
+
 TEST(IntegrityTest, AGifMayEndAnywhereBehindTheBeginOfItsFirstFramesData) {
   // Signature and screen, a frame of two bytes of codes, another frame.
   const std::string first = "GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1"s;
