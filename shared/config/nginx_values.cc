@@ -100,7 +100,7 @@ bool IsOrigin(std::string_view text) {
     host.remove_prefix(kAnySubdomain.size());
     // "*.com" would be everybody's.
     const bool is_somebodys = host == "localhost" || host.find('.') != std::string_view::npos;
-    if (!is_somebodys || host.front() == '.' || IsAddress(host, AF_INET)) return false;
+    if (!is_somebodys || host.front() == '.' || host.back() == '.' || IsAddress(host, AF_INET)) return false;
   }
   return IsName(host) && std::ranges::all_of(host, IsSmallNameCharacter);
 }
@@ -124,8 +124,8 @@ bool IsHeaderName(std::string_view text) {
 
 bool IsBasePath(std::string_view text) {
   constexpr std::size_t kMaxBasePath = 200;
-  constexpr std::array<std::string_view, 7> kOurs = {"v1",    "v2",     "predict", "docs",
-                                                     "livez", "readyz", "metrics"};
+  constexpr std::array<std::string_view, 9> kOurs = {
+      "v1", "v2", "predict", "docs", "livez", "readyz", "metrics", "openapi.json", "pool.json"};
   if (text.empty()) return true;
   if (text.front() != '/' || text.size() > kMaxBasePath) return false;
   for (bool first = true; !text.empty(); first = false) {

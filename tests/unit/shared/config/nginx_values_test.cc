@@ -47,6 +47,7 @@ TEST(NginxValuesTest, Origins) {
                            "https://a.*.b",
                            "https://*..a.b",
                            "https://*.192.0.2.1",
+                           "https://*.com.",
                            "https://*.[::1]",
                            "https://*.a.b:443",
                            "https://*.a.b:*",
@@ -96,12 +97,19 @@ TEST(NginxValuesTest, HeaderNames) {
 
 TEST(NginxValuesTest, BasePaths) {
   ExpectTaken(IsBasePath, {"", "/vision", "/apps/vision.2", "/a-b_C", "/vision/v1", "/v1x"});
-  ExpectRefused(
-      IsBasePath,
-      {"/",       "vision", "/vision/", "//vision",   "/a//b",     "/..",
-       "/a/../b", "/.",     "/v1",      "/v1/models", "/v2",       "/predict/a",
-       "/docs",   "/livez", "/readyz",  "/metrics",   "/a b",      "/a%20b",
-       "/a?b",    "/a;b",   "/$a",      "/\"",        "/\xc3\xa4", "/" + std::string(254, 'a')});
+  ExpectRefused(IsBasePath, {"/",          "vision",
+                             "/vision/",   "//vision",
+                             "/a//b",      "/..",
+                             "/a/../b",    "/.",
+                             "/v1",        "/v1/models",
+                             "/v2",        "/predict/a",
+                             "/docs",      "/livez",
+                             "/readyz",    "/metrics",
+                             "/a b",       "/a%20b",
+                             "/a?b",       "/openapi.json",
+                             "/pool.json", "/a;b",
+                             "/$a",        "/\"",
+                             "/\xc3\xa4",  "/" + std::string(254, 'a')});
   EXPECT_EQ(Escaped("/vision.2/a-b"), "/vision\\.2/a-b");
 }
 
