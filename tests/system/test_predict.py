@@ -37,7 +37,7 @@ class PredictTest(SystemTest):
         expected = self.faces()["detections"]
         form, form_type = http_client.multipart([("image", ASTRONAUT, "astronaut.jpg")])
         among_others, others_type = http_client.multipart(
-            [("note", b"hello"), ("image", ASTRONAUT), ("more", b"\r\n--not the boundary")])
+            [("iou", b"0.45"), ("image", ASTRONAUT), ("coordinates", b"pixel"), ("_charset_", b"\r\n--not the boundary")])
         quoted, _ = http_client.multipart([("image", ASTRONAUT, "a.jpg")], "a b'(c)")
         for name, body, content_type in (
                 ("octets", ASTRONAUT, "application/octet-stream"),
