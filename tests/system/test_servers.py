@@ -54,21 +54,21 @@ class ServersTest(SystemTest):
     # ------------------------------------------------------------ which server has which model
 
     def test_each_model_is_asked_of_the_server_that_has_it(self):
-        first, second = self.servers(ModelServer(), ModelServer(models=("shapes",)))
+        first, second = self.servers(ModelServer(), ModelServer(models=("people",)))
         self.pool(first, second)
         for _ in range(10):
             self.assert_good(self.instance.predict("faces_cascade", ASTRONAUT))
-            self.assert_good(self.instance.predict("shapes", ASTRONAUT))
-            self.assertEqual(200, self.instance.request("GET", "/v2/models/shapes").status)
+            self.assert_good(self.instance.predict("people", ASTRONAUT))
+            self.assertEqual(200, self.instance.request("GET", "/v2/models/people").status)
             self.assertEqual(200, self.instance.request("GET", "/v2/models/faces_cascade/config").status)
             self.assert_problem(self.instance.predict("none", ASTRONAUT), 404, "unknown-model")
             self.assertEqual(404, self.instance.request("GET", "/v2/models/none").status)
-        self.assertEqual({"faces_cascade": [first.target], "shapes": [second.target]},
+        self.assertEqual({"faces_cascade": [first.target], "people": [second.target]},
                          {name: model["servers"] for name, model in self.listed().items()})
         index = self.instance.request("GET", "/v2/repository/index").json()
-        self.assertEqual({"faces_cascade", "shapes"}, {entry["name"] for entry in index})
+        self.assertEqual({"faces_cascade", "people"}, {entry["name"] for entry in index})
         readyz = self.instance.probe("/readyz").json()
-        self.assertEqual([(first.target, ["faces_cascade"]), (second.target, ["shapes"])],
+        self.assertEqual([(first.target, ["faces_cascade"]), (second.target, ["people"])],
                          [(server["target"], server["models"]) for server in readyz["model_servers"]])
 
     def test_a_model_that_moves_is_found_at_once(self):

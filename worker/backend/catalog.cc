@@ -8,8 +8,6 @@
 namespace inferpool::backend {
 namespace {
 
-constexpr std::chrono::milliseconds kNews{100};  // as client.cc has it
-
 // The same model, described by these servers.
 std::shared_ptr<const Model> With(const Model& model, std::vector<std::size_t> servers) {
   return std::make_shared<const Model>(Model{model.description, model.plan, std::move(servers)});
@@ -31,7 +29,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& nam
   auto model = GetFrom(name, first, deadline);
   if (model.ok() || client_.targets() == 1) return model;
   // It may be elsewhere: moved there, or there as well.
-  if (absl::IsNotFound(model.status()) && !client_.IsElsewhere(first, {name}, kNews, deadline)) {
+  if (absl::IsNotFound(model.status()) &&
+      !client_.IsElsewhere(first, {name}, /*away=*/false, deadline)) {
     return model;
   }
   if (!absl::IsNotFound(model.status()) && !absl::IsUnavailable(model.status())) return model;
@@ -125,6 +124,13 @@ void Catalog::Leave(Entries& entries, std::size_t server) {
   std::erase(others, server);
   const std::shared_ptr<const Model> rest = With(*model, others);
   for (const std::size_t member : others) entries[member].model = rest;
+}
+
+void Catalog::Renew(const Model& model, Deadline deadline) {
+  Forget(model.description.name);
+  for (const std::size_t server : model.servers) {
+    static_cast<void>(GetFrom(model.description.name, server, deadline));
+  }
 }
 
 void Catalog::Forget(const std::string& name) {

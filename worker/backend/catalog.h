@@ -44,6 +44,9 @@ class Catalog {
   // The next Get asks the servers of the model: an answer did not fit what we know of it.
   void Forget(const std::string& name);
 
+  // The same, and asks those that described it so, at once.
+  void Renew(const Model& model, Deadline deadline);
+
  private:
   // What is known of a model on one server.
   struct Entry {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -190,7 +189,10 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   }
   if (!decodes) step = HeavyStep();
   if (!answer.ok()) {
-    return Failure{InferProblem(*plan, answer.status(), model), *known, answer.status()};
+    http::Problem problem = InferProblem(*plan, answer.status(), model);
+    // A file that the server cannot decode says nothing of the model.
+    if (problem.status == 422) return Failure{std::move(problem)};
+    return Failure{std::move(problem), *known, answer.status()};
   }
 
   absl::StatusOr<vision::Result> result;
@@ -213,9 +215,6 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
                                               const std::string& name, const Failure& failure) {
-  // As long the servers are believed: one that is busy says UNAVAILABLE, too.
-  constexpr std::chrono::milliseconds kGone{100};
-  constexpr std::chrono::milliseconds kAway{1'000};
   const auto& [problem, model, status] = failure;
   const Deadline deadline = exchange.limits.deadline;
   const backend::Client& client = services.client;
@@ -223,11 +222,11 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
     return nullptr;
   }
   const bool away = absl::IsUnavailable(status);
-  if (!away) services.catalog.Forget(name);
+  if (!away) services.catalog.Renew(*model, deadline);
   if (away || absl::IsNotFound(status)) {
     if (client.targets() == 1) return nullptr;
     if (model->servers.size() == 1 &&
-        !client.IsElsewhere(model->servers.front(), {name}, away ? kAway : kGone, deadline)) {
+        !client.IsElsewhere(model->servers.front(), {name}, away, deadline)) {
       return nullptr;
     }
   }

@@ -53,7 +53,7 @@ constexpr std::chrono::seconds kLookAtAll{2};
 constexpr std::chrono::seconds kLookForOne{1};
 // What one of several servers may take when all of them are asked.
 constexpr std::chrono::seconds kEach{2};
-// A server that says that it does not have a model is believed this long.
+// What nobody is known to have is not looked for again within this, however many ask for it.
 constexpr std::chrono::milliseconds kNews{100};
 // One that is too busy, or is loading: it says UNAVAILABLE as well.
 constexpr std::chrono::seconds kOldNews{1};
@@ -142,9 +142,11 @@ std::size_t Client::Pick(const std::string& model, std::optional<std::size_t> av
   return servers[turn % servers.size()];
 }
 
-bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, Clock::duration max_age,
+bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool away,
                          Deadline deadline) const {
   if (targets_.size() == 1) return false;
+  const bool had_it = directory_.Look(server, model) == ModelDirectory::Has::kYes;
+  const Clock::duration max_age = away ? kOldNews : (had_it ? Clock::duration(0) : kNews);
   const TimePoint since = Clock::now() - max_age;
   directory_.Want(model);
   model_watch_.LookAgain([&](std::size_t i) { return directory_.Knows(i, model, since); },
@@ -359,7 +361,7 @@ absl::StatusOr<grpc::ByteBuffer> ModelCalls::Call(std::string_view method,
                              answer.outcome == Breaker::Outcome::kDoubtful;
     if (looked || !(absl::IsNotFound(status) || unavailable)) continue;
     looked = true;
-    if (client_.IsElsewhere(server, model_, unavailable ? kOldNews : kNews, limits.deadline) &&
+    if (client_.IsElsewhere(server, model_, unavailable, limits.deadline) &&
         (!unavailable || client_.MayRepeat())) {
       servers_ = client_.directory().ServersFor(model_);
       std::erase(servers_, server);

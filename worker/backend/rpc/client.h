@@ -61,10 +61,12 @@ class Client {
   // when there is no other one.
   std::size_t Pick(const std::string& model, std::optional<std::size_t> avoid = {}) const;
 
-  // Whether another server than `server`, which has said that it does not have the model, has it:
-  // asks those of which that was not known at most `max_age` ago, and waits for that a second at
-  // most.
-  bool IsElsewhere(std::size_t server, const ModelVersion& model, Clock::duration max_age,
+  // Whether another server than `server` has the model, of which that one has just said that it is
+  // not there, or (`away`) that it is unavailable. Asks the others, and waits a second at most,
+  // unless they were asked lately: a model that was there until now is looked for anew each time,
+  // one that nobody is known to have after a tenth of a second, and one that is away after a
+  // second.
+  bool IsElsewhere(std::size_t server, const ModelVersion& model, bool away,
                    Deadline deadline) const;
 
   // Waits until each server has said which models it has, is away, or until the deadline.
