@@ -286,6 +286,7 @@ TEST_F(CatalogOfTwoTest, AModelThatMovedIsFoundByWhoMissesIt) {
   ASSERT_EQ((*Get(catalog))->servers, std::vector<std::size_t>{0});
   other_.Set("faces", Version("3"));
   server_.Remove("faces");
+  Sleep(milliseconds(2));
   const auto moved = Get(catalog);
   ASSERT_TRUE(moved.ok()) << moved.status();
   EXPECT_EQ((*moved)->description.version, "3");
