@@ -7,7 +7,6 @@
 
 #include "shared/base/log.h"
 #include "worker/backend/shm/shared_memory_probe.h"
-#include "worker/backend/shm/shared_regions.h"
 
 namespace inferpool::ops {
 namespace {
@@ -19,10 +18,6 @@ constexpr auto kPatience = std::chrono::milliseconds(500);
 // has a connection of its own, find it again too (worker/backend/rpc/channel.cc: up to 250 ms and a
 // bit).
 constexpr auto kSettle = std::chrono::milliseconds(500);
-// Whether a server takes shared memory: one that does may be started anew unnoticed.
-constexpr auto kMemoryPause = std::chrono::milliseconds(100);
-constexpr auto kRefusedPause = std::chrono::milliseconds(500);
-constexpr auto kTakenPause = std::chrono::seconds(5);
 
 std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
   std::vector<std::string> once;
@@ -45,14 +40,19 @@ ModelServers::ModelServers(const Config& config)
               {.models = NamesOf(config.models), .always_watch = true}),
       must_share_(config.backend.transport == "shm") {
   for (std::size_t i = 0; i < client_.targets(); ++i) {
-    servers_.push_back({.shown = {client_.State(i).name, false, "not asked yet"}});
-    if (!must_share_) servers_.back().memory = absl::OkStatus();
+    const std::string name = client_.State(i).name;
+    servers_.push_back({.shown = {name, false, "not asked yet"}, .memory = MemoryReadiness(name)});
   }
-  if (must_share_) {
-    memory_thread_ = std::jthread(
-        [this, domain = config.state](const std::stop_token& stop) { AskOfMemory(stop, domain); });
+  for (std::size_t i = 0; must_share_ && i < client_.targets(); ++i) {
+    memory_threads_.emplace_back([this, i, domain = config.state](const std::stop_token& stop) {
+      AskOfMemory(stop, i, domain);
+    });
   }
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+}
+
+ModelServers::~ModelServers() {
+  for (std::jthread& thread : memory_threads_) thread.request_stop();
 }
 
 void ModelServers::AwaitFirst() {
@@ -98,28 +98,19 @@ void ModelServers::Run(const std::stop_token& stop) {
   }
 }
 
-void ModelServers::AskOfMemory(const std::stop_token& stop, const std::string& domain) {
-  std::vector<backend::SharedMemoryProbe> probes;
-  for (std::size_t i = 0; i < client_.targets(); ++i) probes.emplace_back(client_.calls(i), domain);
+void ModelServers::AskOfMemory(const std::stop_token& stop, std::size_t index,
+                               const std::string& domain) {
+  backend::SharedMemoryProbe probe(client_.calls(index), domain);
   MutexLock lock(mutex_);
+  MemoryReadiness& memory = servers_[index].memory;
   while (!stop.stop_requested()) {
-    for (std::size_t i = 0; i < probes.size(); ++i) {
-      if (Clock::now() < servers_[i].ask_of_memory) continue;
+    if (Clock::now() >= memory.ask()) {
       lock.Unlock();
-      absl::Status answer = probes[i].Ask(Deadline::After(kPatience));
+      const absl::Status answer = probe.Ask(stop);
       lock.Lock();
-      Watched& server = servers_[i];
-      // One that is away is asked again, so that it is known when it is back.
-      const bool away = absl::IsUnavailable(answer);
-      server.ask_of_memory = Clock::now() + (answer.ok() ? kTakenPause
-                                             : away      ? kMemoryPause
-                                                         : kRefusedPause);
-      if (!answer.ok() && !away) {
-        answer = absl::UnavailableError(backend::WhatToDo(server.shown.target, answer));
-      }
-      if (!away) server.memory = std::move(answer);
+      memory.Record(answer, Clock::now());
     }
-    wake_.wait_for(lock.native(), stop, kMemoryPause, [] { return false; });
+    wake_.wait_for(lock.native(), stop, kPause, [] { return false; });
   }
 }
 
@@ -128,12 +119,12 @@ void ModelServers::Take(std::size_t index, absl::Status ready, bool in_part) {
   const MutexLock lock(mutex_);
   Watched& server = servers_[index];
   if (ready.ok()) {
-    if (!server.memory) return;  // soon
-    ready = *server.memory;
-  } else if (must_share_) {
-    // It may be another one when it is back.
-    server.memory.reset();
-    server.ask_of_memory = {};
+    if (must_share_) {
+      if (!server.memory.status()) return;  // soon
+      ready = *server.memory.status();
+    }
+  } else {
+    server.memory.Forget();
   }
   const bool first = !std::exchange(server.asked, true);
   asked_.notify_all();

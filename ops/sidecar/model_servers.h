@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/sidecar/health.h"
+#include "ops/sidecar/memory_readiness.h"
 #include "shared/base/deadline.h"
 #include "shared/base/mutex.h"
 #include "shared/base/status.h"
@@ -19,12 +20,15 @@
 
 namespace inferpool::ops {
 
-// Asks them again and again, in a thread of its own; each for itself, so that a hung one delays
+// Asks them again and again, in threads of its own; each for itself, so that a hung one delays
 // nothing that is known of the others. Where shared memory is a must (backend.transport), one that
-// does not take it is not ready. Thread safe.
+// does not take it is not ready (memory_readiness.h). Thread safe.
 class ModelServers {
  public:
   explicit ModelServers(const Config& config);
+  ~ModelServers();
+  ModelServers(const ModelServers&) = delete;
+  ModelServers& operator=(const ModelServers&) = delete;
 
   // Waits until each has answered, or has not in time: bounded.
   void AwaitFirst();
@@ -35,15 +39,14 @@ class ModelServers {
  private:
   struct Watched {
     ModelServer shown;
+    MemoryReadiness memory;                 // where it is a must
     bool asked = false;                     // at least once
     std::optional<TimePoint> good_since{};  // until then it was not
-    std::optional<absl::Status> memory{};   // whether it takes shared memory; none: not known
-    TimePoint ask_of_memory{};              // again
   };
 
   void Run(const std::stop_token& stop);
   void Take(std::size_t server, absl::Status ready, bool in_part);
-  void AskOfMemory(const std::stop_token& stop, const std::string& domain);
+  void AskOfMemory(const std::stop_token& stop, std::size_t server, const std::string& domain);
 
   const backend::Client client_;
   const bool must_share_;
@@ -51,8 +54,8 @@ class ModelServers {
   std::condition_variable asked_;
   std::vector<Watched> servers_ ABSL_GUARDED_BY(mutex_);
   std::condition_variable_any wake_;
-  std::jthread memory_thread_;  // where shared memory is a must
-  std::jthread thread_;         // last: ends before what it uses
+  std::vector<std::jthread> memory_threads_;  // where shared memory is a must; one a server
+  std::jthread thread_;                       // last: ends before what it uses
 };
 
 }  // namespace inferpool::ops

@@ -60,13 +60,13 @@ const ConfigKey kKeys[] = {
     {"backend.transport", TextKey{FIELD(backend.transport), kTransports},
      "how tensors travel: by shared memory (shm), in the messages (inline), or by shared memory "
      "where the model server can (auto)",
-     ReloadEffect::kWorkers},
+     ReloadEffect::kClients},
     {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
      "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
      ReloadEffect::kWorkers},
     {"models", ModelsKey{FIELD(models)},
      "what model servers do not say of their models, by name: what config.pbtxt's parameters would "
-     "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see models.md",
+     "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see servers.md",
      ReloadEffect::kClients},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "

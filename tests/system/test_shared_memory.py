@@ -1,11 +1,18 @@
 """A model server that refuses its clients' shared memory, as Triton does since 2.69 unless it is
-started with --allow-client-shm=true, and the same after a restart with the flag."""
+started with --allow-client-shm=true, and the same after a restart with the flag; and servers that
+take none for now, or take their time."""
 
+import json
+import time
 import unittest
 
-from harness import SystemTest
+import grpc
+
+import pictures
+from harness import SystemTest, inferpool, nested
 from model_servers import ModelServer, outside
 from pictures import ASTRONAUT
+from plain_server import PROTOCOL, SIDE, Net, PlainServer, pb
 from processes import eventually
 
 REFUSED = "Client shared memory is disabled"
@@ -79,6 +86,16 @@ class RefusedTest(SystemTest):
         eventually(lambda: REFUSED in self.assert_problem(self.predict(), 503)["detail"],
                    "refused again", SOON_S)
 
+    def test_refused_and_no_longer_demanded_is_ready(self):
+        self.begin_with("shm", ModelServer(client_shm=False))
+        eventually(lambda: REFUSED in self.wait_ready(503)["model_server"]["detail"], "it is refused", SOON_S)
+        self.instance.settings["backend.transport"] = "auto"
+        self.instance.config_file.write_text(json.dumps(nested(self.instance.settings)))
+        done = inferpool("reload", "-c", self.instance.config_file)
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        self.wait_ready(200)
+        self.assert_good(self.predict())
+
     def test_of_two_servers_one_that_takes_it_is_enough(self):
         self.begin_with("shm", ModelServer(client_shm=False), ModelServer())
         content = self.wait_ready(200)
@@ -86,6 +103,66 @@ class RefusedTest(SystemTest):
         for _ in range(10):
             self.assert_good(self.predict())
         self.assertEqual(set(), self.servers[0].regions())
+
+
+class Memory(PlainServer):
+    """One that says what it is told to about regions of shared memory."""
+
+    def __init__(self):
+        self.refusal, self.takes_s = None, 0
+        super().__init__({"net": Net(1)}, (*PROTOCOL, "RepositoryIndex", "SystemSharedMemoryRegister",
+                                           "SystemSharedMemoryUnregister"))
+
+    def SystemSharedMemoryRegister(self, request, context):
+        time.sleep(self.takes_s)
+        if self.refusal:
+            context.abort(self.refusal, "not now")
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    def SystemSharedMemoryUnregister(self, request, context):
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+
+class ForNowTest(SystemTest):
+    def begin(self):
+        self.server = Memory()
+        self.addCleanup(self.server.stop)
+        return self.server
+
+    def pool(self, **more):
+        self.instance = self.start({**outside(self.server), "backend.transport": "shm", "workers": 1},
+                                   self.addCleanup, **more)
+
+    def readyz(self):
+        return self.instance.probe("/readyz")
+
+    def predict(self):
+        return self.instance.predict("net", pictures.plain(SIDE, SIDE, "PNG"), content_type="image/png")
+
+    def test_one_that_takes_none_for_now_is_not_ready_and_says_why(self):
+        self.begin().refusal = grpc.StatusCode.UNAVAILABLE
+        self.pool(wait_ready=False)
+        for refusal in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+            self.server.refusal = refusal
+            answer = eventually(lambda: answer if "not now" in (answer := self.readyz()).body.decode() else None,
+                                "/readyz says why")
+            self.assertEqual(503, answer.status)
+            self.assertNotIn("--allow-client-shm", answer.body.decode())
+            self.assert_problem(self.predict(), 503)
+        self.server.refusal = None
+        eventually(lambda: self.readyz().status == 200 and self.predict().status == 200, "it takes memory now")
+        # What it has taken serves on.
+        self.server.refusal = grpc.StatusCode.RESOURCE_EXHAUSTED
+        end = time.monotonic() + 7
+        while time.monotonic() < end:
+            self.assertEqual(200, self.readyz().status)
+            self.assert_good(self.predict())
+            time.sleep(0.1)
+
+    def test_one_that_takes_its_time_is_ready(self):
+        self.begin().takes_s = 0.7
+        self.pool()
+        self.assert_good(self.predict())
 
 
 if __name__ == "__main__":

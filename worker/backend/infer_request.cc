@@ -49,8 +49,7 @@ inference::ModelInferRequest WithoutTensors(const Model& model, const BatchInput
   inference::ModelInferRequest message;
   message.set_model_name(model.description.name);
   if (const std::uint64_t level = PriorityLevel(model, priority); level != 0) {
-    // As Triton's clients send it; older servers take no uint64.
-    (*message.mutable_parameters())["priority"].set_int64_param(static_cast<std::int64_t>(level));
+    SetPriorityLevel(message, level);
   }
   auto& tensor = *message.add_inputs();
   tensor.set_name(plan.input_name);
@@ -68,6 +67,15 @@ std::uint64_t PriorityLevel(const Model& model, Priority priority) {
   if (levels == 0 || priority == Priority::kNormal) return 0;
   const std::uint64_t level = priority == Priority::kHigh ? 1 : levels;
   return level == model.description.default_priority_level ? 0 : level;
+}
+
+void SetPriorityLevel(inference::ModelInferRequest& request, std::uint64_t level) {
+  inference::InferParameter& parameter = (*request.mutable_parameters())["priority"];
+  if (std::in_range<std::int64_t>(level)) {
+    parameter.set_int64_param(static_cast<std::int64_t>(level));
+  } else {
+    parameter.set_uint64_param(level);
+  }
 }
 
 absl::StatusOr<InferRequest> MakeInferRequest(const Model& model, const BatchInput& input,

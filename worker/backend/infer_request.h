@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "proto/kserve.pb.h"
 #include "shared/base/priority.h"
 #include "shared/base/status.h"
 #include "worker/backend/catalog.h"
@@ -25,6 +26,10 @@ struct InferRequest {
 
 // The model's priority level for `priority`; 0: the request need not name one.
 std::uint64_t PriorityLevel(const Model& model, Priority priority);
+
+// Sets the request's parameter `priority`, as Triton's clients send it: older servers take no
+// uint64_param, so it is one only where the level is no int64.
+void SetPriorityLevel(inference::ModelInferRequest& request, std::uint64_t level);
 
 // With kShared the message names the place of the rows, which are in an arena; outputs of a known
 // size come back the same way if they find room in that arena. With kInline the message has the

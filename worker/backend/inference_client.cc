@@ -145,7 +145,7 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   bool all_forget = false;
   const std::vector<std::size_t> servers = ServersOf(model);
   Attempts attempts = client_.NewAttempts(limits.deadline);
-  while (std::optional<Attempt> attempt = attempts.Next(Candidates(servers), Clock::now())) {
+  while (std::optional<Attempt> attempt = attempts.Next(Candidates(servers, call), Clock::now())) {
     const std::size_t target = attempt->target;
     const auto way = WayTo(target, call, /*by_message=*/all_forget);
     if (!way.ok()) {
@@ -192,10 +192,14 @@ std::vector<std::size_t> InferenceClient::ServersOf(const Model& model) const {
   return servers.empty() ? model.servers : servers;
 }
 
-std::vector<Candidate> InferenceClient::Candidates(const std::vector<std::size_t>& servers) {
+std::vector<Candidate> InferenceClient::Candidates(const std::vector<std::size_t>& servers,
+                                                   const BatchCall& call) {
   std::vector<Candidate> candidates = client_.Candidates(servers);
-  if (options_.transport == Transport::kShm && candidates.size() > 1) {
-    for (const std::size_t i : regions_.Refusing(Clock::now())) candidates[i].may_connect = false;
+  const std::shared_ptr<Arena>& arena = call.input.memory->arena();
+  if (options_.transport == Transport::kShm && arena != nullptr && candidates.size() > 1) {
+    for (const std::size_t i : regions_.NotNow(arena->name(), Clock::now())) {
+      candidates[i].may_connect = false;
+    }
   }
   return candidates;
 }

@@ -88,9 +88,9 @@ class InferenceClient {
   // empty when there is nothing to choose from.
   std::vector<std::size_t> ServersOf(const Model& model) const;
 
-  // What there is to choose from of these servers. Those that say no to shared memory come last
-  // where it is a must.
-  std::vector<Candidate> Candidates(const std::vector<std::size_t>& servers);
+  // What there is to choose from of these servers. Where shared memory is a must, those that do not
+  // take the call's now come last.
+  std::vector<Candidate> Candidates(const std::vector<std::size_t>& servers, const BatchCall& call);
 
   // How the input goes to that server: by shared memory where it can be, but not `by_message`.
   absl::StatusOr<SharedRegions::Way> WayTo(std::size_t target, const BatchCall& call,

@@ -17,6 +17,7 @@
 #include <variant>
 
 #include "shared/base/json_text.h"
+#include "worker/backend/infer_request.h"
 #include "worker/http/header_text.h"
 #include "worker/kserve_http/infer_request.h"
 #include "worker/kserve_http/infer_response.h"
@@ -324,7 +325,7 @@ void SetPriority(const Exchange& exchange, const Services& services, backend::Mo
     if (level == 0) level = description.default_priority_level;
     level = std::max(level, LevelOf(description, highest));
   }
-  (*request.mutable_parameters())[kParameter].set_int64_param(static_cast<std::int64_t>(level));
+  backend::SetPriorityLevel(request, level);
 }
 
 // Calls the model, and writes its answer.

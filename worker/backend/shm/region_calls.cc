@@ -9,28 +9,41 @@ namespace {
 
 // What the server answers has nothing in it.
 absl::Status Make(UnaryCalls& server, const char* method, const google::protobuf::Message& request,
-                  Deadline deadline) {
-  if (deadline.Expired(Clock::now())) return absl::DeadlineExceededError("no time was left");
+                  const CallLimits& limits) {
+  if (limits.deadline.Expired(Clock::now())) return absl::DeadlineExceededError("no time was left");
   const grpc::Slice slice(request.SerializeAsString());
   const CallWatch unwatched{.given_up = {}, .on_slow = [] {}};
-  return server.Call(method, grpc::ByteBuffer(&slice, 1), {deadline}, unwatched).message.status();
+  return server.Call(method, grpc::ByteBuffer(&slice, 1), limits, unwatched).message.status();
 }
 
 }  // namespace
 
 absl::Status RegisterRegion(UnaryCalls& server, const std::string& name, std::uint64_t bytes,
-                            Deadline deadline) {
+                            Deadline deadline, const std::stop_token& departed) {
   inference::SystemSharedMemoryRegisterRequest request;
   request.set_name(name);
   request.set_key("/" + name);
   request.set_byte_size(bytes);
-  return Make(server, "SystemSharedMemoryRegister", request, deadline);
+  return Make(server, "SystemSharedMemoryRegister", request, {deadline, departed});
 }
 
-absl::Status UnregisterRegion(UnaryCalls& server, const std::string& name, Deadline deadline) {
+absl::Status UnregisterRegion(UnaryCalls& server, const std::string& name, Deadline deadline,
+                              const std::stop_token& departed) {
   inference::SystemSharedMemoryUnregisterRequest request;
   request.set_name(name);
-  return Make(server, "SystemSharedMemoryUnregister", request, deadline);
+  return Make(server, "SystemSharedMemoryUnregister", request, {deadline, departed});
+}
+
+bool MayPass(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace inferpool::backend

@@ -15,25 +15,10 @@
 namespace inferpool::backend {
 namespace {
 
-// A server registers a region in well under a millisecond.
-constexpr std::chrono::seconds kLongestAsk{1};
 constexpr std::chrono::seconds kPause{1};
 constexpr std::chrono::seconds kRest{30};
 // Long enough to cost nothing where the answer will never be another.
 constexpr std::chrono::minutes kRefusalPause{1};
-
-// The server may say otherwise another time.
-bool MayPass(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kResourceExhausted:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -77,7 +62,7 @@ absl::StatusOr<SharedRegions::Way> SharedRegions::Prepare(std::size_t target,
   server.asking = true;
   lock.Unlock();
   arena->GiveOut();
-  const Deadline longest = Deadline::After(kLongestAsk);
+  const Deadline longest = Deadline::After(kLongestRegistration);
   const bool short_of_time = deadline.at() < longest.at();
   const absl::Status answer = RegisterRegion(server.calls, arena->name(), arena->size(),
                                              short_of_time ? deadline : longest);
@@ -129,6 +114,16 @@ std::vector<std::size_t> SharedRegions::Refusing(TimePoint now) {
     if (servers_[i]->refuses && now < servers_[i]->ask_again) refusing.push_back(i);
   }
   return refusing;
+}
+
+std::vector<std::size_t> SharedRegions::NotNow(const std::string& arena, TimePoint now) {
+  std::vector<std::size_t> not_now;
+  const MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    const Server& server = *servers_[i];
+    if (now < server.ask_again && !server.registered.contains(arena)) not_now.push_back(i);
+  }
+  return not_now;
 }
 
 void SharedRegions::Reconnected(std::size_t target) {

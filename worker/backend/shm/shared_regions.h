@@ -63,6 +63,9 @@ class SharedRegions {
   // The targets that have said no and are not to be asked again yet.
   std::vector<std::size_t> Refusing(TimePoint now);
 
+  // The targets that do not know the arena and are not to be asked yet, whatever the reason.
+  std::vector<std::size_t> NotNow(const std::string& arena, TimePoint now);
+
   // The target may have been started anew: it is asked again if it has said no.
   void Reconnected(std::size_t target);
 

@@ -47,11 +47,14 @@ class InferRequestTest : public testing::Test {
     return message;
   }
   // The request's priority for that of a client; 0: it names none.
-  std::int64_t Sent(Priority priority) {
+  std::uint64_t Sent(Priority priority) {
     const auto memory = std::make_shared<Lease>(Lease::OnHeap(300));
     const auto message = Parse(MakeInferRequest(model_, Input(memory), priority, Way::kInline));
     const auto found = message.parameters().find("priority");
-    return found == message.parameters().end() ? 0 : found->second.int64_param();
+    if (found == message.parameters().end()) return 0;
+    return found->second.has_uint64_param()
+               ? found->second.uint64_param()
+               : static_cast<std::uint64_t>(found->second.int64_param());
   }
 
   Model model_{.description = {}, .plan = absl::UnknownError("")};
@@ -126,6 +129,19 @@ TEST_F(InferRequestTest, ThePriorityIsTheModelsLevelUnlessItIsTheDefault) {
   EXPECT_EQ(Sent(Priority::kLow), 5);
   model_.description.default_priority_level = 5;
   EXPECT_EQ(Sent(Priority::kLow), 0);
+}
+
+TEST_F(InferRequestTest, ALevelThatIsNoInt64IsSentAsUint64) {
+  inference::ModelInferRequest message;
+  const inference::InferParameter& parameter = (*message.mutable_parameters())["priority"];
+  SetPriorityLevel(message, 0x7fff'ffff'ffff'ffff);
+  EXPECT_EQ(parameter.int64_param(), 0x7fff'ffff'ffff'ffff);
+  SetPriorityLevel(message, 0x8000'0000'0000'0000);
+  EXPECT_FALSE(parameter.has_int64_param());
+  EXPECT_EQ(parameter.uint64_param(), 0x8000'0000'0000'0000);
+  model_.description.priority_levels = ~0ULL;
+  model_.description.default_priority_level = 3;
+  EXPECT_EQ(Sent(Priority::kLow), ~0ULL);
 }
 
 }  // namespace

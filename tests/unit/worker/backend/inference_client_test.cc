@@ -239,6 +239,20 @@ TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustServersThatTakeItDoTheWork) 
   EXPECT_EQ(Count(ModelCall::kRetried), 0U);
 }
 
+// No matter that others take the turns in between: a call that comes to such a server begins again,
+// but not for ever.
+TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustAServerThatTakesNoneForNowIsPassedOver) {
+  server_.OnCall(
+      [] { return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many regions"); });
+  Start(Transport::kShm, 2);
+  for (std::uint64_t i = 1; i <= 10; ++i) EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(other_.infer_calls, 10);
+  const auto asked = static_cast<std::uint64_t>(server_.register_calls);
+  EXPECT_EQ(Count(ModelCall::kMade), 10U + asked) << "only who asked it had to begin again";
+  server_.OnCall([] { return grpc::Status(); });
+  EXPECT_TRUE(Eventually([&] { return Call().ok() && server_.infer_calls > 0; }));
+}
+
 TEST_F(InferenceClientTest, WhereSharedMemoryIsAMustAServerThatKeepsForgettingIsAnError) {
   Start(Transport::kShm, 2);
   for (MemoryServer* server : {&server_, &other_}) {

@@ -298,22 +298,25 @@ class PriorityTest : public HandlerTest {
     model.config.mutable_dynamic_batching()->set_default_priority_level(3);
     model.infer = [this](const inference::ModelInferRequest& request, auto*) {
       const auto found = request.parameters().find("priority");
-      level_ = found == request.parameters().end() ? 0 : found->second.int64_param();
+      level_ = found == request.parameters().end() ? 0
+               : found->second.has_uint64_param()  ? found->second.uint64_param()
+                                                   : std::uint64_t(found->second.int64_param());
       return grpc::Status::OK;
     };
     server_.Set("urgent", model);
   }
 
   // The level that the model server was told; 0: none.
-  std::int64_t LevelAt(const std::string& named, Priority priority = Priority::kNormal) {
-    level_ = -1;
+  std::uint64_t LevelAt(const std::string& named, Priority priority = Priority::kNormal) {
+    level_ = kNotAsked;
     const std::string parameters = named.empty() ? "" : R"("priority":)" + named;
     const std::string body = R"({"inputs":[],"parameters":{)" + parameters + "}}";
     EXPECT_EQ(Serve(Make("POST", "/v2/models/urgent/infer", body), priority).status, 200);
     return level_;
   }
 
-  std::atomic<std::int64_t> level_ = -1;
+  static constexpr std::uint64_t kNotAsked = 99;
+  std::atomic<std::uint64_t> level_ = kNotAsked;
 };
 
 TEST_F(PriorityTest, ThePriorityIsAskedForInEitherWay) {
@@ -329,7 +332,7 @@ TEST_F(PriorityTest, AKeyBoundsThePriority) {
   UseKey(Priority::kNormal);
   EXPECT_EQ(LevelAt(""), 0);
   EXPECT_EQ(LevelAt("1"), 3);
-  EXPECT_EQ(LevelAt("18446744073709551615"), -1);  // as the model server will say
+  EXPECT_EQ(LevelAt("18446744073709551615"), ~0ULL);  // as the model server will say
   EXPECT_EQ(LevelAt("4"), 4);
   EXPECT_EQ(LevelAt("0"), 3);
   UseKey(Priority::kLow);

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <latch>
+#include <stop_token>
 #include <thread>
 
 #include "tests/unit/worker/backend/shm/memory_server.h"
@@ -163,6 +164,23 @@ TEST_F(SharedRegionsTest, AServerThatIsAwayIsAskedAgainAfterAPause) {
   EXPECT_EQ(*regions.Prepare(0, arena, Soon(), start_ + seconds(2)), Way::kShared);
 }
 
+TEST_F(SharedRegionsTest, ATargetThatIsNotToBeAskedYetIsNotForNowButForArenasThatItKnows) {
+  for (const auto code : {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::UNAVAILABLE,
+                          grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    SharedRegions regions = Regions(Transport::kShm);
+    const auto known = MakeArena();
+    const auto arena = MakeArena();
+    EXPECT_THAT(regions.NotNow(arena->name(), start_), IsEmpty()) << "nobody was asked";
+    ASSERT_EQ(*regions.Prepare(0, known, Soon(), start_), Way::kShared);
+    server_.OnCall([code] { return grpc::Status(code, "no"); });
+    EXPECT_FALSE(regions.Prepare(0, arena, Soon(), start_).ok());
+    EXPECT_EQ(regions.NotNow(arena->name(), start_), std::vector<std::size_t>{0});
+    EXPECT_THAT(regions.NotNow(known->name(), start_), IsEmpty());
+    EXPECT_THAT(regions.NotNow(arena->name(), start_ + std::chrono::minutes(2)), IsEmpty());
+    server_.OnCall([] { return grpc::Status::OK; });
+  }
+}
+
 // As one of several servers behind one name does.
 TEST_F(SharedRegionsTest, AServerThatForgetsIsGivenARest) {
   SharedRegions regions = Regions(Transport::kAuto);
@@ -242,11 +260,11 @@ TEST_F(SharedRegionsTest, ATensorGoesAndComesByReferenceAlsoAfterARestart) {
 
 TEST_F(SharedRegionsTest, AProbeSaysWhetherAServerTakesSharedMemoryAndLeavesNothing) {
   SharedMemoryProbe probe(calls_, folder_.domain());
-  for (int i = 0; i < 2; ++i) EXPECT_TRUE(probe.Ask(Soon()).ok());
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(probe.Ask().ok());
   EXPECT_EQ(server_.register_calls, 2);
   EXPECT_THAT(server_.regions(), IsEmpty());
   server_.OnCall([] { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "is off"); });
-  EXPECT_TRUE(absl::IsUnimplemented(probe.Ask(Soon())));
+  EXPECT_TRUE(absl::IsUnimplemented(probe.Ask()));
   EXPECT_THAT(folder_.Names(), IsEmpty());
 
   // A server that was too slow is told of the same segment once more.
@@ -255,13 +273,35 @@ TEST_F(SharedRegionsTest, AProbeSaysWhetherAServerTakesSharedMemoryAndLeavesNoth
     answer.wait();
     return grpc::Status::OK;
   });
-  EXPECT_TRUE(absl::IsDeadlineExceeded(probe.Ask(Deadline::After(milliseconds(50)))));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(probe.Ask()));
   EXPECT_EQ(folder_.Names().size(), 1U);
   answer.count_down();
   while (server_.regions().empty()) std::this_thread::yield();
-  EXPECT_TRUE(probe.Ask(Soon()).ok());
+  EXPECT_TRUE(probe.Ask().ok());
   EXPECT_THAT(server_.regions(), IsEmpty());
   EXPECT_THAT(folder_.Names(), IsEmpty());
+}
+
+TEST_F(SharedRegionsTest, AProbeIsAsPatientAsAWorkerAndEndsWhenItIsStopped) {
+  SharedMemoryProbe probe(calls_, folder_.domain());
+  std::atomic<bool> called = false;
+  server_.OnCall([&] {
+    called = true;
+    std::this_thread::sleep_for(milliseconds(700));
+    return grpc::Status::OK;
+  });
+  EXPECT_EQ(*Regions(Transport::kShm).Prepare(0, MakeArena(), Soon(), start_), Way::kShared);
+  EXPECT_TRUE(probe.Ask().ok());
+
+  called = false;
+  std::stop_source stop;
+  std::jthread stopper([&] {
+    while (!called) std::this_thread::yield();
+    stop.request_stop();
+  });
+  const TimePoint begin = Clock::now();
+  EXPECT_TRUE(absl::IsCancelled(probe.Ask(stop.get_token())));
+  EXPECT_LT(Clock::now() - begin, milliseconds(600));
 }
 
 TEST(IsRegionUnknownTest, TellsItFromOtherErrors) {
