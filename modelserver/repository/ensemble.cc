@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <optional>
@@ -23,13 +24,15 @@ namespace {
 // a step waits for the one before it.
 constexpr int kMaxHelpers = 1024;
 std::atomic<int> helpers_in_use = 0;
+// Steps that are over sooner than a thread begins are no faster side by side, and cost more.
+constexpr std::chrono::microseconds kWorthHelp{100};
 
 // Runs one request through the steps. A step is ready when its inputs are made; when several are,
-// helpers take those that the calling thread does not.
+// helpers take those that the calling thread does not, if there is help.
 class EnsembleRun {
  public:
   EnsembleRun(const inference::ModelConfig& config, const EnsemblePlan& plan, const FindModel& find,
-              std::span<const TensorView> inputs, Outputs& outputs)
+              std::span<const TensorView> inputs, Outputs& outputs, bool may_have_help)
       : config_(config),
         plan_(plan),
         find_(find),
@@ -37,6 +40,7 @@ class EnsembleRun {
         needed_(Needed()),
         tensors_(inputs.begin(), inputs.end()),
         made_(plan.tensors, nullptr) {
+    if (!may_have_help) may_have_help_ = false;
     tensors_.resize(plan.tensors);
     there_.assign(inputs.size(), true);
     there_.resize(plan.tensors, false);
@@ -68,6 +72,13 @@ class EnsembleRun {
     return HandOver();
   }
 
+  // How long a step took on average; nothing when none has run.
+  std::optional<Clock::duration> MeanStep() {
+    const MutexLock lock(mutex_);
+    if (steps_.empty()) return std::nullopt;
+    return step_time_ / static_cast<Clock::rep>(steps_.size());
+  }
+
  private:
   // A step that runs.
   struct StepRun {
@@ -96,8 +107,11 @@ class EnsembleRun {
         status = run.status();
         if (status.ok()) {
           lock.Unlock();
+          const TimePoint start = Clock::now();
           status = run->model.Infer(TensorList(std::move(run->inputs)), run->outputs, context);
+          const TimePoint end = Clock::now();
           lock.Lock();
+          step_time_ += end - start;
         }
         if (status.ok()) status = End(*run);
         if (!status.ok()) {
@@ -137,10 +151,11 @@ class EnsembleRun {
       --helpers_in_use;
       return false;
     }
+    // Its own: this thread may be a helper that ends before it.
+    InferContext of_helper = context;
+    of_helper.can_block = {};
     try {
-      helpers_.emplace_back([this, &context] {
-        InferContext of_helper = context;
-        of_helper.can_block = {};
+      helpers_.emplace_back([this, of_helper = std::move(of_helper)] {
         {
           const MutexLock lock(mutex_);
           --idle_;
@@ -298,6 +313,7 @@ class EnsembleRun {
   std::size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;     // threads that will look for a step
   absl::Status status_ ABSL_GUARDED_BY(mutex_);      // of the first step that failed
   std::optional<bool> may_have_help_ ABSL_GUARDED_BY(mutex_);
+  Clock::duration step_time_ ABSL_GUARDED_BY(mutex_){};  // of all steps
   std::vector<std::thread> helpers_ ABSL_GUARDED_BY(mutex_);
   // These outlive their outputs.
   std::vector<std::shared_ptr<Model>> models_ ABSL_GUARDED_BY(mutex_);
@@ -317,7 +333,9 @@ class EnsembleExecutor : public ModelExecutor {
   absl::Status Run(std::span<const TensorView> inputs, Outputs& outputs,
                    const InferContext& context, RunTimes& times) override {
     const TimePoint start = Clock::now();
-    absl::Status status = EnsembleRun(config_, plan_, find_, inputs, outputs).Run(context);
+    EnsembleRun run(config_, plan_, find_, inputs, outputs, are_worth_help_);
+    absl::Status status = run.Run(context);
+    if (const auto step = run.MeanStep()) are_worth_help_ = *step >= kWorthHelp;
     times.compute_infer = Clock::now() - start;
     return status;
   }
@@ -326,6 +344,7 @@ class EnsembleExecutor : public ModelExecutor {
   const inference::ModelConfig config_;
   const EnsemblePlan plan_;
   const FindModel find_;
+  std::atomic<bool> are_worth_help_ = true;  // the steps, by the latest request
 };
 
 }  // namespace

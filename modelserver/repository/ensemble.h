@@ -20,8 +20,8 @@ using FindModel = std::function<absl::StatusOr<std::shared_ptr<Model>>(const std
 // Makes what runs `plan`, which PlanEnsemble has made of `config`. Each request finds the steps'
 // models again, so a model that was loaded again is used at once. The models run as for any client,
 // and their own statistics count it. A step runs as soon as its inputs are made, side by side with
-// others, on threads of its own where it must; a step that no wanted output needs does not run. A
-// tensor goes from step to step without a copy.
+// others, on a thread of its own where steps take long enough for that; a step that no wanted
+// output needs does not run. A tensor goes from step to step without a copy.
 //
 // Run's errors are a step's, with its model's name; UNAVAILABLE when a model is not ready any more;
 // DEADLINE_EXCEEDED and CANCELLED between two steps; INTERNAL when a model has changed so that the

@@ -105,7 +105,7 @@ void AddCors(const Config::Cors& cors, Values& values) {
   const bool some = !any && !origins.empty();
   std::vector<std::string> lines;
   // Each once: nginx refuses what is named twice.
-  for (const std::string& origin : std::set(origins.begin(), origins.end())) {
+  for (const std::string& origin : std::set<std::string>(origins.begin(), origins.end())) {
     const bool wildcard = nginx_values::IsWildcard(origin);
     lines.push_back(fmt::format("\"{}\" $http_origin;",
                                 wildcard ? "~" + nginx_values::OriginPattern(origin) : origin));

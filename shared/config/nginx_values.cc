@@ -100,7 +100,8 @@ bool IsOrigin(std::string_view text) {
     host.remove_prefix(kAnySubdomain.size());
     // "*.com" would be everybody's.
     const bool is_somebodys = host == "localhost" || host.find('.') != std::string_view::npos;
-    if (!is_somebodys || host.front() == '.' || host.back() == '.' || IsAddress(host, AF_INET)) return false;
+    if (!is_somebodys || host.front() == '.' || host.back() == '.' || IsAddress(host, AF_INET))
+      return false;
   }
   return IsName(host) && std::ranges::all_of(host, IsSmallNameCharacter);
 }

@@ -34,10 +34,14 @@ void CheckPicture(const http::PictureInput& picture, const fcgi::Request& reques
   HOLDS(found);
 }
 
-// What RFC 4648, section 4, makes of a text; blanks do not count, padding may be left out.
+// What RFC 4648 makes of a text in the alphabet of its section 4 or 5, but not of both; blanks do
+// not count, padding may be left out.
 std::optional<std::string> FromBase64(std::string_view text) {
   constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_";
+  const bool is_both = text.find_first_of("+/") != std::string_view::npos &&
+                       text.find_first_of("-_") != std::string_view::npos;
+  if (is_both) return std::nullopt;
   std::string bytes;
   unsigned bits = 0;
   std::size_t characters = 0;
@@ -48,8 +52,9 @@ std::optional<std::string> FromBase64(std::string_view text) {
       ++padding;
       continue;
     }
-    const std::size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos || padding > 0) return std::nullopt;
+    const std::size_t place = kAlphabet.find(c);
+    if (place == std::string_view::npos || padding > 0) return std::nullopt;
+    const std::size_t value = place < 64 ? place : place - 2;
     bits = bits << 6U | static_cast<unsigned>(value);
     ++characters;
     if (characters % 4 != 1) {

@@ -5,6 +5,8 @@
 #include <array>
 #include <opencv2/imgcodecs.hpp>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "modelserver/repository/repository.h"
 #include "tests/unit/modelserver/config/configured.h"
@@ -132,6 +134,51 @@ TEST_F(Ensembles, RunStepsSideBySideAsSoonAsTheirInputsAreMade) {
   InferContext hurried = Patient();
   hurried.deadline = Deadline::After(std::chrono::milliseconds(200));
   EXPECT_TRUE(absl::IsDeadlineExceeded(Infer(**model, request, {}, hurried).status()));
+}
+
+// "first" ends at once and fans out, in a helper that starts helpers and may end before them.
+constexpr std::string_view kFan = R"(
+    platform: "ensemble"
+    input [ { name: "x" data_type: TYPE_INT32 dims: [ -1 ] } ]
+    output [ { name: "a" data_type: TYPE_INT32 dims: [ -1 ] },
+             { name: "b" data_type: TYPE_INT32 dims: [ -1 ] },
+             { name: "c" data_type: TYPE_INT32 dims: [ -1 ] },
+             { name: "d" data_type: TYPE_INT32 dims: [ -1 ] } ]
+    ensemble_scheduling { step [
+      { model_name: "long" model_version: -1
+        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "a" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "first" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "b" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "c" } },
+      { model_name: "short" model_version: -1
+        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "d" } }
+    ] })";
+
+TEST_F(Ensembles, HelpersMayStartHelpers) {
+  folder_.Write("short/config.pbtxt", Slow(1));
+  folder_.Write("long/config.pbtxt", Slow(2));
+  folder_.Write("fan/config.pbtxt", kFan);
+  Load();
+  const auto model = repository_->Find("fan", "");
+  ASSERT_TRUE(model.ok()) << model.status();
+  std::vector<std::jthread> callers;
+  for (int caller = 0; caller < 8; ++caller) {
+    callers.emplace_back([&model, caller] {
+      for (int i = 0; i < 20; ++i) {
+        inference::ModelInferRequest request;
+        AddInput(request, "x", inference::TYPE_INT32, {2}, Raw<std::int32_t>({caller, i}));
+        const auto outputs = Infer(**model, request, {}, Patient());
+        ASSERT_TRUE(outputs.ok()) << outputs.status();
+        ASSERT_EQ(outputs->size(), 4U);
+        for (const OutputTensor& output : *outputs) {
+          EXPECT_EQ(output.data, Raw<std::int32_t>({caller, i})) << output.name;
+        }
+      }
+    });
+  }
 }
 
 TEST_F(Ensembles, PassTensorsFromStepToStep) {

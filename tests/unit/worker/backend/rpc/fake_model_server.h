@@ -204,6 +204,14 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     return Begin(*context);
   }
 
+  grpc::Status ServerMetadata(grpc::ServerContext* context, const inference::ServerMetadataRequest*,
+                              inference::ServerMetadataResponse* response) override {
+    if (const grpc::Status status = CheckHas("ServerMetadata"); !status.ok()) return status;
+    if (const grpc::Status status = Begin(*context); !status.ok()) return status;
+    response->set_name("fake");
+    return grpc::Status::OK;
+  }
+
   grpc::Status ModelMetadata(grpc::ServerContext* context,
                              const inference::ModelMetadataRequest* request,
                              inference::ModelMetadataResponse* response) override {
