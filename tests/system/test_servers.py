@@ -3,6 +3,7 @@
 import json
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import grpc
@@ -95,6 +96,44 @@ class ServersTest(SystemTest):
         self.assertEqual([1], self.classes("b"))
         self.assertEqual([0], self.classes("a"))
 
+    def test_without_an_index_both_servers_of_a_model_are_used(self):
+        first, second = self.servers(PlainServer({"a": Net(0)}), PlainServer({"a": Net(0)}))
+        self.pool(first, second, timeouts__request_s=2)
+        self.assertEqual([0], self.classes("a"))
+        hung, other = (first, second) if ("ModelInfer", "a") in first.asked else (second, first)
+        hung.hangs |= set(PROTOCOL)
+        eventually(lambda: self.predict("a").status == 200, "the other one is asked")
+        self.assertIn(("ModelInfer", "a"), other.asked)
+
+    def test_no_request_is_lost_when_one_of_two_servers_drops_a_model(self):
+        first, second = self.servers(PlainServer({"a": Net(0)}, WITH_INDEX),
+                                     PlainServer({"a": Net(0)}, WITH_INDEX))
+        self.pool(first, second, workers=1, threads=8)
+        with ThreadPoolExecutor(16) as clients:
+            for _ in range(3):
+                eventually(lambda: len(self.listed()["a"]["servers"]) == 2, "both have it")
+                for _ in range(4):
+                    self.assertEqual([0], self.classes("a"))
+                work = [clients.submit(lambda: [self.predict("a").status for _ in range(6)])
+                        for _ in range(16)]
+                time.sleep(0.1)
+                gone = second.models.pop("a")
+                for answers in work:
+                    self.assertEqual([200] * 6, answers.result())
+                second.models["a"] = gone
+
+    def test_nobody_waits_for_a_server_that_hangs(self):
+        first, second = self.servers(PlainServer({"a": Net(0)}, WITH_INDEX),
+                                     PlainServer({"b": Net(1)}, WITH_INDEX))
+        self.pool(first, second)
+        self.assertEqual([0], self.classes("a"))
+        first.hangs.add("RepositoryIndex")
+        self.predict("none")  # it may be the first that it hangs for
+        begin = time.monotonic()
+        for _ in range(5):
+            self.assert_problem(self.predict("none"), 404, "unknown-model")
+        self.assertLess(time.monotonic() - begin, 4)
+
     def test_when_the_only_server_of_a_model_is_away_it_is_away_and_no_other(self):
         first, second = self.servers(PlainServer({"a": Net(0)}, WITH_INDEX),
                                      PlainServer({"b": Net(1)}, WITH_INDEX))
@@ -173,6 +212,13 @@ class ServersTest(SystemTest):
                 self.assertEqual(200, self.instance.request("GET", "/v2/health/ready").status)
                 self.reload(threads=5)
                 self.assertEqual([1], self.classes("net"))
+
+    def test_one_that_only_describes_and_infers_is_ready_and_listed_each_time(self):
+        [server] = self.servers(PlainServer({"net": Net(1)}, ("ModelMetadata", "ModelInfer")))
+        self.pool(server)
+        self.assertEqual([1], self.classes("net"))
+        for _ in range(3):
+            self.assertEqual({"net"}, set(self.listed()))
 
     def test_a_server_of_another_protocol_is_not_ready_and_says_why(self):
         [server] = self.servers(PlainServer({}, ()))

@@ -8,6 +8,14 @@
 namespace inferpool::backend {
 namespace {
 
+// A server whose turn comes this much too late has not lost its share of the model.
+constexpr std::chrono::seconds kSlack{1};
+bool IsFresh(TimePoint ask_again, TimePoint now) {
+  return now < ask_again + kSlack;
+}
+// For asking all servers of a model anew, while a request waits.
+constexpr std::chrono::seconds kRenewal{1};
+
 // The same model, described by these servers.
 std::shared_ptr<const Model> With(const Model& model, std::vector<std::size_t> servers) {
   return std::make_shared<const Model>(Model{model.description, model.plan, std::move(servers)});
@@ -25,30 +33,40 @@ Catalog::Catalog(const Client& client, Clock::duration max_age, SettingsByModel 
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
                                                           Deadline deadline) {
-  const std::size_t first = client_.Pick(name);
+  const std::size_t turn = Turn(name);
+  const std::size_t first = client_.Pick(name, turn);
   auto model = GetFrom(name, first, deadline);
   if (model.ok() || client_.targets() == 1) return model;
   // It may be elsewhere: moved there, or there as well.
-  if (absl::IsNotFound(model.status()) &&
-      !client_.IsElsewhere(first, {name}, /*away=*/false, deadline)) {
-    return model;
+  const bool away = absl::IsUnavailable(model.status());
+  if (!away && !absl::IsNotFound(model.status())) return model;
+  std::size_t second = away ? client_.Pick(name, turn, /*avoid=*/first) : first;
+  if (second == first) {
+    if (!client_.IsElsewhere(first, {name}, away, deadline)) return model;
+    second = client_.Pick(name, turn, /*avoid=*/first);
   }
-  if (!absl::IsNotFound(model.status()) && !absl::IsUnavailable(model.status())) return model;
-  const std::size_t second = client_.Pick(name, /*avoid=*/first);
   return second == first ? model : GetFrom(name, second, deadline);
 }
 
+std::size_t Catalog::Turn(const std::string& name) {
+  const MutexLock lock(mutex_);
+  return turns_[entries_.contains(name) ? name : ""]++;
+}
+
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const std::string& name,
-                                                              std::size_t server,
-                                                              Deadline deadline) {
+                                                              std::size_t server, Deadline deadline,
+                                                              TimePoint since) {
   {
     MutexLock lock(mutex_);
     while (true) {
       Entries& entries = entries_[name];
       if (entries.empty()) entries.resize(client_.targets());
       Entry& entry = entries[server];
-      const bool fresh = Clock::now() < entry.ask_again;
-      if (entry.model != nullptr && (fresh || entry.asking)) return entry.model;
+      const TimePoint now = Clock::now();
+      const bool by_age = since == TimePoint();
+      const bool will_do = by_age ? now < entry.ask_again || entry.asking : entry.asked >= since;
+      if (entry.model != nullptr && will_do) return HandOut(entries, server, now);
+      if (!by_age && will_do) return absl::NotFoundError("it was not there just now");
       if (!entry.asking) {
         entry.asking = true;
         break;
@@ -77,33 +95,44 @@ absl::StatusOr<ModelDescription> Catalog::Describe(const std::string& name, std:
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& name,
                                                           std::size_t server, Deadline deadline) {
+  const TimePoint asked = Clock::now();
   absl::StatusOr<ModelDescription> description = Describe(name, server, deadline);
   const MutexLock lock(mutex_);
   answered_.notify_all();
   Entries& entries = entries_[name];
   Entry& entry = entries[server];
   entry.asking = false;
+  entry.asked = asked;
+  const TimePoint now = Clock::now();
   if (description.ok()) {
-    Enter(entries, server, *std::move(description));
-    entry.ask_again = Clock::now() + max_age_;
-    return entry.model;
+    Enter(entries, server, *std::move(description), now);
+    entry.ask_again = now + max_age_;
+    return HandOut(entries, server, now);
   }
   // While the server is away, what is known serves on; the next Get asks again.
-  if (entry.model != nullptr && !absl::IsNotFound(description.status())) return entry.model;
+  if (entry.model != nullptr && !absl::IsNotFound(description.status())) {
+    return HandOut(entries, server, now);
+  }
   Leave(entries, server);
   const bool is_idle = std::ranges::none_of(
       entries, [](const Entry& other) { return other.model != nullptr || other.asking; });
-  if (is_idle) entries_.erase(name);
+  if (is_idle) {
+    entries_.erase(name);
+    turns_.erase(name);
+  }
   return description.status();
 }
 
-void Catalog::Enter(Entries& entries, std::size_t server, ModelDescription description) {
+void Catalog::Enter(Entries& entries, std::size_t server, ModelDescription description,
+                    TimePoint now) {
   Entry& entry = entries[server];
-  if (entry.model != nullptr && entry.model->description == description) return;
-  Leave(entries, server);
   const auto like = std::ranges::find_if(entries, [&](const Entry& other) {
-    return other.model != nullptr && other.model->description == description;
+    return &other != &entry && other.model != nullptr && IsFresh(other.ask_again, now) &&
+           other.model->description == description;
   });
+  const bool is_same = entry.model != nullptr && entry.model->description == description;
+  if (is_same && (like == entries.end() || like->model == entry.model)) return;
+  Leave(entries, server);
   if (like == entries.end()) {
     absl::StatusOr<vision::ModelPlan> plan = PlanOf(description);
     entry.model =
@@ -126,10 +155,21 @@ void Catalog::Leave(Entries& entries, std::size_t server) {
   for (const std::size_t member : others) entries[member].model = rest;
 }
 
+std::shared_ptr<const Model> Catalog::HandOut(Entries& entries, std::size_t server, TimePoint now) {
+  const std::shared_ptr<const Model> model = entries[server].model;
+  for (const std::size_t member : model->servers) {
+    if (member == server || IsFresh(entries[member].ask_again, now)) continue;
+    Leave(entries, member);
+    entries[member].model = With(*model, {member});
+  }
+  return entries[server].model;
+}
+
 void Catalog::Renew(const Model& model, Deadline deadline) {
-  Forget(model.description.name);
+  const TimePoint since = Clock::now();
+  const Deadline soon(std::min(deadline.at(), since + kRenewal));
   for (const std::size_t server : model.servers) {
-    static_cast<void>(GetFrom(model.description.name, server, deadline));
+    static_cast<void>(GetFrom(model.description.name, server, soon, since));
   }
 }
 

@@ -44,20 +44,26 @@ class Catalog {
   // The next Get asks the servers of the model: an answer did not fit what we know of it.
   void Forget(const std::string& name);
 
-  // The same, and asks those that described it so, at once.
+  // Asks those that described it so, anew and at once: what they say is of after this call's begin,
+  // whoever else asks. Waits a second at most.
   void Renew(const Model& model, Deadline deadline);
 
  private:
   // What is known of a model on one server.
   struct Entry {
     std::shared_ptr<const Model> model;  // null while the first question is under way
+    TimePoint asked{};                   // when the question was begun that it answered last
     TimePoint ask_again{};
     bool asking = false;  // a thread asks the server
   };
   using Entries = std::vector<Entry>;  // by server
 
+  // Whose turn it is for the model.
+  std::size_t Turn(const std::string& name);
+
+  // `since`: nothing is good enough that was asked for before.
   absl::StatusOr<std::shared_ptr<const Model>> GetFrom(const std::string& name, std::size_t server,
-                                                       Deadline deadline);
+                                                       Deadline deadline, TimePoint since = {});
 
   // Asks the server and settles the entry, which the calling thread has marked `asking`.
   absl::StatusOr<std::shared_ptr<const Model>> Ask(const std::string& name, std::size_t server,
@@ -67,7 +73,11 @@ class Catalog {
                                             Deadline deadline) const;
 
   // Enters what the server says, and shares the model with the servers that say the same.
-  static void Enter(Entries& entries, std::size_t server, ModelDescription description);
+  static void Enter(Entries& entries, std::size_t server, ModelDescription description,
+                    TimePoint now);
+  // The model of the server, with those alone that have said the same lately: of the others nobody
+  // knows whether they still do. They keep what is known of them for themselves.
+  static std::shared_ptr<const Model> HandOut(Entries& entries, std::size_t server, TimePoint now);
   // The server says so no longer.
   static void Leave(Entries& entries, std::size_t server);
 
@@ -77,6 +87,8 @@ class Catalog {
   Mutex mutex_;
   std::condition_variable answered_;
   std::map<std::string, Entries> entries_ ABSL_GUARDED_BY(mutex_);  // only models a server has
+  // By the same names, so that each model goes round the servers for itself; "": of all others.
+  std::map<std::string, std::size_t> turns_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::backend

@@ -105,6 +105,7 @@ struct Failure {
   http::Problem problem;
   std::shared_ptr<const backend::Model> model = nullptr;
   absl::Status status = absl::OkStatus();
+  bool sent = true;  // the model server was called
 };
 
 std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
@@ -135,7 +136,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
 
   // A refusal is prompt, however large the picture.
   if (const absl::Status admits = services.inference.CheckAdmits(**known); !admits.ok()) {
-    return Failure{http::BackendProblem(admits, model)};
+    return Failure{http::BackendProblem(admits, model), *known, admits, /*sent=*/false};
   }
 
   // In a batch, later pictures can be too late.
@@ -215,7 +216,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
                                               const std::string& name, const Failure& failure) {
-  const auto& [problem, model, status] = failure;
+  const auto& [problem, model, status, sent] = failure;
   const Deadline deadline = exchange.limits.deadline;
   const backend::Client& client = services.client;
   if (model == nullptr || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
@@ -234,7 +235,7 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
   if (!now.ok()) return nullptr;
   const bool is_same =
       (*now)->description == model->description && (*now)->servers == model->servers;
-  return is_same || (away && !client.MayRepeat()) ? nullptr : *now;
+  return is_same || (away && sent && !client.MayRepeat()) ? nullptr : *now;
 }
 
 }  // namespace

@@ -49,8 +49,9 @@ constexpr std::chrono::milliseconds kGrace{200};
 
 // For a look at the models of all servers.
 constexpr std::chrono::seconds kLookAtAll{2};
-// For one at where a model is, while a request waits.
-constexpr std::chrono::seconds kLookForOne{1};
+// For one at where a model is, while a request waits: one that was there until now, and others.
+constexpr std::chrono::seconds kLookForMoved{1};
+constexpr std::chrono::milliseconds kLookForOne{250};
 // What one of several servers may take when all of them are asked.
 constexpr std::chrono::seconds kEach{2};
 // What nobody is known to have is not looked for again within this, however many ask for it.
@@ -115,7 +116,10 @@ absl::StatusOr<std::vector<std::string>> Client::Models(Deadline deadline) const
 }
 
 void Client::AwaitModels(Deadline deadline) const {
-  model_watch_.LookAgain([this](std::size_t i) { return IsOpen(i); }, [] { return false; },
+  model_watch_.LookAgain({.is_known = [this](std::size_t i) { return IsOpen(i); },
+                          .waits_for = [](std::size_t) { return true; },
+                          .waits_for_hung = targets_.size() == 1,
+                          .enough = [] { return false; }},
                          Sooner(deadline, kLookAtAll));
 }
 
@@ -123,10 +127,10 @@ bool Client::IsOpen(std::size_t server) const {
   return targets_[server]->breaker().state(Clock::now()) == Breaker::State::kOpen;
 }
 
-std::size_t Client::Pick(const std::string& model, std::optional<std::size_t> avoid) const {
+std::size_t Client::Pick(const std::string& model, std::size_t turn,
+                         std::optional<std::size_t> avoid) const {
   if (targets_.size() == 1) return 0;
   const std::vector<std::size_t> servers = directory_.ServersFor({model});
-  const std::size_t turn = pick_.fetch_add(1, std::memory_order_relaxed);
   const auto find = [&](const auto& suits) -> std::optional<std::size_t> {
     for (std::size_t i = 0; i < servers.size(); ++i) {
       const std::size_t server = servers[(turn + i) % servers.size()];
@@ -149,15 +153,20 @@ bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool awa
   const Clock::duration max_age = away ? kOldNews : (had_it ? Clock::duration(0) : kNews);
   const TimePoint since = Clock::now() - max_age;
   directory_.Want(model);
-  model_watch_.LookAgain([&](std::size_t i) { return directory_.Knows(i, model, since); },
-                         [&] { return directory_.HasAnotherThan(server, model); },
-                         Sooner(deadline, kLookForOne));
+  const Clock::duration patience =
+      had_it && !away ? Clock::duration(kLookForMoved) : Clock::duration(kLookForOne);
+  model_watch_.LookAgain(
+      {.is_known = [&](std::size_t i) { return directory_.Knows(i, model, since); },
+       .waits_for = [&](std::size_t i) { return i != server && !IsOpen(i); },
+       .waits_for_hung = false,
+       .enough = [&] { return directory_.HasAnotherThan(server, model); }},
+      Sooner(deadline, patience));
   return directory_.HasAnotherThan(server, model);
 }
 
 absl::StatusOr<ModelDescription> Client::Describe(const std::string& model,
                                                   Deadline deadline) const {
-  return Describe(model, Pick(model), deadline);
+  return Describe(model, Pick(model, pick_.fetch_add(1, std::memory_order_relaxed)), deadline);
 }
 
 absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std::size_t server,
@@ -218,8 +227,11 @@ absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> Cl
     any = any || answers.back().second.ok();
     if (absl::IsCancelled(answers.back().second.status())) break;
   }
-  if (!any) return answers.front().second.status();
-  return answers;
+  if (any) return answers;
+  // What a server says tells more than that another one is away.
+  const auto said = std::ranges::find_if(
+      answers, [](const auto& answer) { return !absl::IsUnavailable(answer.second.status()); });
+  return (said == answers.end() ? answers.front() : *said).second.status();
 }
 
 absl::StatusOr<inference::ModelStatisticsResponse> Client::AllStatistics(
@@ -342,12 +354,24 @@ absl::StatusOr<grpc::ByteBuffer> ModelCalls::Call(std::string_view method,
                                                   const CallLimits& limits) {
   const bool one = client_.targets() == 1;
   bool looked = one;
+  bool sent = false;
   Attempts attempts = client_.NewAttempts(limits.deadline);
   while (true) {
     const std::vector<std::size_t> servers =
         one || !servers_.empty() ? servers_ : client_.directory().ServersFor(model_);
     std::optional<Attempt> attempt = attempts.Next(client_.Candidates(servers), Clock::now());
-    if (!attempt) return attempts.status();
+    if (!attempt) {
+      // The only one that is known to have it is away: others may have it as well.
+      if (looked || servers.size() != 1 || !absl::IsUnavailable(attempts.status())) break;
+      looked = true;
+      if (!client_.IsElsewhere(servers.front(), model_, /*away=*/true, limits.deadline)) break;
+      if (sent && !client_.MayRepeat()) break;
+      servers_ = client_.directory().ServersFor(model_);
+      std::erase(servers_, servers.front());
+      attempts.StartAgain();
+      continue;
+    }
+    sent = true;
     const std::size_t server = attempt->target;
     Answer answer = client_.Send(*std::move(attempt), method, request, limits);
     const absl::Status& status = answer.message.status();
@@ -368,6 +392,7 @@ absl::StatusOr<grpc::ByteBuffer> ModelCalls::Call(std::string_view method,
       attempts.StartAgain();
     }
   }
+  return attempts.status();
 }
 
 template <typename Request, typename Response>

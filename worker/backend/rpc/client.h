@@ -57,15 +57,17 @@ class Client {
   // that say nothing. UNAVAILABLE when no server can be reached.
   absl::StatusOr<std::vector<std::string>> Models(Deadline deadline) const;
 
-  // The server whose turn it is of those that a call about the model may go to, but `avoid` only
-  // when there is no other one.
-  std::size_t Pick(const std::string& model, std::optional<std::size_t> avoid = {}) const;
+  // The server whose turn it is, by a number that grows, of those that a call about the model may
+  // go to, but `avoid` only when there is no other one.
+  std::size_t Pick(const std::string& model, std::size_t turn,
+                   std::optional<std::size_t> avoid = {}) const;
 
   // Whether another server than `server` has the model, of which that one has just said that it is
-  // not there, or (`away`) that it is unavailable. Asks the others, and waits a second at most,
-  // unless they were asked lately: a model that was there until now is looked for anew each time,
-  // one that nobody is known to have after a tenth of a second, and one that is away after a
-  // second.
+  // not there, or (`away`) that it is unavailable. Asks them, unless they were asked lately: a
+  // model that was there until now is looked for anew each time, one that nobody is known to have
+  // after a tenth of a second, and one that is away after a second. Waits for the others alone that
+  // are likely to answer soon: a second at most for a model that was there until now, a quarter of
+  // one for others.
   bool IsElsewhere(std::size_t server, const ModelVersion& model, bool away,
                    Deadline deadline) const;
 
@@ -144,8 +146,8 @@ class Client {
                                std::span<const std::size_t> eligible,
                                const CallLimits& limits) const;
 
-  // The same of each server alone, for a share of the time. The answers; the first error when there
-  // is none.
+  // The same of each server alone, for a share of the time. The answers; when there is none, the
+  // first error that is not UNAVAILABLE, or that.
   template <typename Response>
   absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> AskEach(
       std::string_view method, const google::protobuf::Message& request,

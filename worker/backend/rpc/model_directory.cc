@@ -12,8 +12,9 @@ constexpr std::chrono::minutes kIndexPause{1};
 // What strangers ask for must not become many questions; what is ready is asked about further.
 constexpr std::size_t kMaxWanted = 32;
 constexpr std::size_t kMaxSigns = 16;
-// Of one server without an index.
+// Of one server without an index: names, and versions of each.
 constexpr std::size_t kMaxKnown = 1'000;
+constexpr std::size_t kMaxVersions = 16;
 
 }  // namespace
 
@@ -109,6 +110,12 @@ std::vector<ModelVersion> ModelDirectory::Questions(std::size_t server) const {
   for (const auto& [name, versions] : servers_[server].ready) {
     for (const std::string& version : versions) questions.insert({name, version});
   }
+  for (const Server& other : servers_) {
+    for (const auto& [name, versions] : other.ready) {
+      if (questions.size() >= kMaxKnown) break;
+      if (!servers_[server].ready.contains(name)) questions.insert({name, ""});
+    }
+  }
   questions.insert(wanted_.begin(), wanted_.end());
   return {questions.begin(), questions.end()};
 }
@@ -162,7 +169,7 @@ void ModelDirectory::TookReadiness(std::size_t server, const ModelVersion& model
   if (of.has_index) return;
   of.told = asked;
   if (ready) {
-    if (of.ready.size() >= kMaxKnown && !of.ready.contains(model.name)) return;
+    if (!MakeRoomLocked(of, model)) return;
     of.ready[model.name].insert(model.version);
     of.asked[model] = asked;
     of.refused.erase(model);
@@ -171,13 +178,41 @@ void ModelDirectory::TookReadiness(std::size_t server, const ModelVersion& model
   of.asked.erase(model);
   if (const auto found = of.ready.find(model.name); found != of.ready.end()) {
     // When it is not ready in whichever version, it is in none.
-    if (model.version.empty()) found->second.clear();
+    if (model.version.empty()) {
+      for (const std::string& version : found->second) of.asked.erase({model.name, version});
+      found->second.clear();
+    }
     found->second.erase(model.version);
     if (found->second.empty()) of.ready.erase(found);
   }
   const bool is_named = std::ranges::find(named_, model.name) != named_.end();
   const bool is_wanted = std::ranges::find(wanted_, model) != wanted_.end();
-  if (is_named || is_wanted) of.refused[model] = asked;
+  const bool is_elsewhere = model.version.empty() && of.refused.size() < kMaxKnown &&
+                            std::ranges::any_of(servers_, [&](const Server& other) {
+                              return other.ready.contains(model.name);
+                            });
+  if (is_named || is_wanted || is_elsewhere) of.refused[model] = asked;
+}
+
+void ModelDirectory::TookNothing(std::size_t server, TimePoint asked) {
+  const MutexLock lock(mutex_);
+  servers_[server].told = asked;
+}
+
+bool ModelDirectory::MakeRoomLocked(Server& server, const ModelVersion& model) const {
+  const auto found = server.ready.find(model.name);
+  if (found == server.ready.end()) return server.ready.size() < kMaxKnown;
+  std::set<std::string>& versions = found->second;
+  if (versions.size() < kMaxVersions || versions.contains(model.version)) return true;
+  // What nobody has asked for lately goes first.
+  const auto old = std::ranges::find_if(versions, [&](const std::string& version) {
+    const ModelVersion other{model.name, version};
+    return !version.empty() && std::ranges::find(wanted_, other) == wanted_.end();
+  });
+  if (old == versions.end()) return false;
+  server.asked.erase({model.name, *old});
+  versions.erase(old);
+  return true;
 }
 
 void ModelDirectory::Found(std::size_t server, const std::string& name) {

@@ -68,7 +68,7 @@ class ModelDirectory {
   bool AsksForIndex(std::size_t server, TimePoint now) const;
 
   // What a server without an index is to be asked about, one by one: what the operator named, what
-  // it had ready, and what is wanted.
+  // it or another server had ready, and what is wanted.
   std::vector<ModelVersion> Questions(std::size_t server) const;
 
   // The next questions include this one. Bounded: what was wanted long ago is forgotten first.
@@ -86,7 +86,10 @@ class ModelDirectory {
   void TookNoIndex(std::size_t server, TimePoint asked);
   void TookReadiness(std::size_t server, const ModelVersion& model, bool ready, TimePoint asked);
 
-  // It described the model, so it has it: a server without an index is asked about it from now on.
+  // It says nothing about models.
+  void TookNothing(std::size_t server, TimePoint asked);
+
+  // It described the model, so it has it: servers without an index are asked about it from now on.
   void Found(std::size_t server, const std::string& name);
 
  private:
@@ -99,6 +102,10 @@ class ModelDirectory {
     std::map<ModelVersion, TimePoint> refused = {};           // without an index; when it was asked
     std::map<ModelVersion, TimePoint> asked = {};             // likewise; of those that are ready
   };
+
+  // Makes room for it among what is known of the server; false: there is none.
+  bool MakeRoomLocked(Server& server, const ModelVersion& model) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Has LookLocked(const Server& server, const ModelVersion& model) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

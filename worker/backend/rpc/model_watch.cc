@@ -15,6 +15,8 @@ namespace {
 
 // A Triton may look at an object store first.
 constexpr std::chrono::seconds kPatience{2};
+// Who has said nothing for so long is not waited for.
+constexpr std::chrono::milliseconds kHungAfter{250};
 
 // True for an answer that tells nothing of the models: there was none, or nobody waits for it.
 bool IsSilence(const absl::Status& status) {
@@ -48,20 +50,24 @@ ModelWatch::~ModelWatch() {
   for (std::jthread& thread : threads_) thread.request_stop();
 }
 
-void ModelWatch::LookAgain(const std::function<bool(std::size_t)>& is_known,
-                           const std::function<bool()>& enough, Deadline deadline) {
+void ModelWatch::LookAgain(const Look& look, Deadline deadline) {
   MutexLock lock(mutex_);
   std::vector<std::uint64_t> awaited(rounds_.size(), 0);
+  const TimePoint now = Clock::now();
   for (std::size_t i = 0; i < rounds_.size(); ++i) {
-    if (is_known(i)) continue;
+    if (look.is_known(i)) continue;
+    Rounds& rounds = rounds_[i];
     // One that is under way may have been answered before the change.
-    awaited[i] = rounds_[i].begun + 1;
-    rounds_[i].wanted = std::max(rounds_[i].wanted, awaited[i]);
+    const std::uint64_t next = rounds.begun + 1;
+    rounds.wanted = std::max(rounds.wanted, next);
+    const bool takes_long = rounds.ended < rounds.begun && now > rounds.began + kHungAfter;
+    const bool hung = rounds.hung || takes_long;
+    if (look.waits_for(i) && (look.waits_for_hung || !hung)) awaited[i] = next;
   }
   wanted_.notify_all();
   const auto is_over = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (std::size_t i = 0; i < rounds_.size(); ++i) {
-      if (rounds_[i].ended < awaited[i]) return enough();
+      if (rounds_[i].ended < awaited[i]) return look.enough();
     }
     return true;
   };
@@ -83,10 +89,12 @@ void ModelWatch::Run(std::size_t server, const std::stop_token& stop) {
       if (stop.stop_requested()) return;
     }
     const std::uint64_t round = ++rounds.begun;
+    const TimePoint began = rounds.began = Clock::now();
     lock.Unlock();
     Ask(server, stop);
     lock.Lock();
     rounds.ended = round;
+    rounds.hung = Clock::now() > began + kHungAfter && !directory_.Told(server, began);
     ended_.notify_all();
   }
 }
@@ -131,8 +139,29 @@ bool ModelWatch::AskAbout(std::size_t server, const ModelVersion& model,
   const absl::Status& status = answer.status();
   // A server that is there calls a model that it does not have ready UNAVAILABLE, too.
   const bool is_models = absl::IsUnavailable(status) && target.MayConnect();
-  if (absl::IsUnimplemented(status) || (IsSilence(status) && !is_models)) return false;
+  if (absl::IsUnimplemented(status)) return AskForMetadata(server, model, stop);
+  if (IsSilence(status) && !is_models) return false;
   directory_.TookReadiness(server, model, answer.ok() && answer->ready(), now);
+  return true;
+}
+
+bool ModelWatch::AskForMetadata(std::size_t server, const ModelVersion& model,
+                                const std::stop_token& stop) {
+  Target& target = *targets_[server];
+  inference::ModelMetadataRequest request;
+  request.set_name(model.name);
+  request.set_version(model.version);
+  const TimePoint now = Clock::now();
+  const absl::Status status =
+      Call<inference::ModelMetadataResponse>(target.calls(), "ModelMetadata", request, stop)
+          .status();
+  if (absl::IsUnimplemented(status)) {
+    directory_.TookNothing(server, now);
+    return false;
+  }
+  const bool is_models = absl::IsUnavailable(status) && target.MayConnect();
+  if (IsSilence(status) && !is_models) return false;
+  directory_.TookReadiness(server, model, status.ok(), now);
   return true;
 }
 

@@ -35,23 +35,32 @@ class ModelWatch {
   ModelWatch(const ModelWatch&) = delete;
   ModelWatch& operator=(const ModelWatch&) = delete;
 
-  // Asks those servers anew of which `is_known` is false, and waits until it is true of each, until
-  // `enough` is, or until the deadline. A server that was asked and said nothing, because it is
-  // away, is not waited for any longer.
-  void LookAgain(const std::function<bool(std::size_t server)>& is_known,
-                 const std::function<bool()>& enough, Deadline deadline);
+  struct Look {
+    std::function<bool(std::size_t server)> is_known;   // true: it is not asked
+    std::function<bool(std::size_t server)> waits_for;  // of those that are asked
+    bool waits_for_hung;           // also for servers that let the question before wait in vain
+    std::function<bool()> enough;  // true: nothing is waited for any more
+  };
+
+  // Asks the servers anew, and waits until those that `look` waits for have answered, are known to
+  // be away, until it is enough, or until the deadline.
+  void LookAgain(const Look& look, Deadline deadline);
 
  private:
   struct Rounds {
     std::uint64_t wanted = 0;  // the number of the round that somebody waits for
     std::uint64_t begun = 0;
     std::uint64_t ended = 0;
+    bool hung = false;     // the latest that ended brought nothing, and not at once
+    TimePoint began = {};  // the latest
   };
 
   void Run(std::size_t server, const std::stop_token& stop);
   void Ask(std::size_t server, const std::stop_token& stop);
   // False: the server says nothing about models.
   bool AskAbout(std::size_t server, const ModelVersion& model, const std::stop_token& stop);
+  // The same of a server without ModelReady: what it describes it has.
+  bool AskForMetadata(std::size_t server, const ModelVersion& model, const std::stop_token& stop);
 
   const std::span<const std::unique_ptr<Target>> targets_;
   ModelDirectory& directory_;

@@ -24,6 +24,8 @@ constexpr std::chrono::seconds kIndexPatience{5};
 // One without an index may have been replaced by one that has it.
 constexpr std::chrono::seconds kNoIndexPause{30};
 
+constexpr const char* kNoModel = "none";
+
 // A model that can be used, or none. None can while a server that is `starting` loads one.
 std::string ReadyModelOf(const inference::RepositoryIndexResponse& index, bool starting) {
   const auto has = [](std::string_view state) {
@@ -59,6 +61,7 @@ struct ReadinessChecks::Server {
   TimePoint next_index = {};        // RepositoryIndex is asked for no sooner
   bool has_index = true;            // as far as it is known
   bool says_ready = true;           // it has ServerReady
+  bool had_sign = false;            // one of its signs has been ready
 };
 
 ReadinessChecks::ReadinessChecks(const std::vector<Stub*>& servers, Signs signs)
@@ -121,7 +124,7 @@ ReadinessChecks::Verdict ReadinessChecks::AskForIndex(Server& server, Deadline d
   };
   const auto ask_on = [this, &server, deadline] {
     return AskAboutSigns(server, signs_ ? signs_(server.index) : std::vector<std::string>(), 0,
-                         deadline);
+                         /*has_any=*/false, deadline);
   };
   const TimePoint now = Clock::now();
   if (now < server.next_index) return server.has_index ? Verdict(not_ready()) : ask_on();
@@ -143,9 +146,12 @@ ReadinessChecks::Verdict ReadinessChecks::AskForIndex(Server& server, Deadline d
 
 ReadinessChecks::Verdict ReadinessChecks::AskAboutSigns(Server& server,
                                                         std::vector<std::string> signs,
-                                                        std::size_t at, Deadline deadline) {
-  if (signs.empty() && !server.says_ready) return AskWhetherLive(server, deadline);
+                                                        std::size_t at, bool has_any,
+                                                        Deadline deadline) {
   if (at == signs.size()) {
+    // What is named may be on another server.
+    const bool awaits_one = server.had_sign || (has_any && servers_.size() == 1);
+    if (!server.says_ready && !awaits_one) return AskWhetherLive(server, deadline);
     return ServesNot(
         server, ProbeResult::kNotReady,
         absl::UnavailableError(server.says_ready ? "the model server says it is not ready"
@@ -153,16 +159,18 @@ ReadinessChecks::Verdict ReadinessChecks::AskAboutSigns(Server& server,
   }
   inference::ModelReadyRequest request;
   request.set_name(signs[at]);
-  const auto judge = [this, &server, signs = std::move(signs), at, deadline](
+  const auto judge = [this, &server, signs = std::move(signs), at, has_any, deadline](
                          const grpc::Status& end, const auto& response) -> Verdict {
     if (end.ok() && response.ready()) {
       server.model = signs[at];
+      server.had_sign = true;
       return Serves(server, /*in_part=*/server.says_ready);
     }
     if (const absl::Status status = ToStatus(end, "ModelReady"); absl::IsDeadlineExceeded(status)) {
       return ServesNot(server, ProbeResult::kUnanswered, status);
     }
-    return AskAboutSigns(server, signs, at + 1, deadline);
+    const bool has_it = end.ok() || end.error_code() == grpc::StatusCode::UNAVAILABLE;
+    return AskAboutSigns(server, signs, at + 1, has_any || has_it, deadline);
   };
   Send(server, deadline, &Stub::AsyncModelReady, request, judge);
   return std::nullopt;
@@ -172,7 +180,7 @@ ReadinessChecks::Verdict ReadinessChecks::AskWhetherLive(Server& server, Deadlin
   const auto judge = [this, &server, deadline](const grpc::Status& end,
                                                const auto& response) -> Verdict {
     const absl::Status status = ToStatus(end, "ServerLive");
-    if (absl::IsUnimplemented(status)) return AskAboutNothing(server, deadline);
+    if (absl::IsUnimplemented(status)) return AskForNoModel(server, deadline);
     if (status.ok() && response.live()) return Serves(server, /*in_part=*/false);
     const bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
     return ServesNot(
@@ -183,9 +191,14 @@ ReadinessChecks::Verdict ReadinessChecks::AskWhetherLive(Server& server, Deadlin
   return std::nullopt;
 }
 
-ReadinessChecks::Verdict ReadinessChecks::AskAboutNothing(Server& server, Deadline deadline) {
-  const auto judge = [&server](const grpc::Status& end, const auto&) -> Verdict {
-    const absl::Status status = ToStatus(end, "ModelReady");
+template <typename Request, typename Response>
+ReadinessChecks::Verdict ReadinessChecks::AskAboutNothing(Server& server, Deadline deadline,
+                                                          Start<Request, Response> start,
+                                                          const Request& request, Question next) {
+  const auto judge = [this, &server, deadline, next](const grpc::Status& end,
+                                                     const auto&) -> Verdict {
+    const absl::Status status = ToStatus(end, "a call about a model");
+    if (absl::IsUnimplemented(status) && next != nullptr) return (this->*next)(server, deadline);
     if (absl::IsUnimplemented(status)) {
       return ServesNot(server, ProbeResult::kNotReady,
                        absl::UnavailableError("the server does not speak KServe v2 "
@@ -195,10 +208,28 @@ ReadinessChecks::Verdict ReadinessChecks::AskAboutNothing(Server& server, Deadli
     if (away) return ServesNot(server, ProbeResult::kUnanswered, status);
     return Serves(server, /*in_part=*/false);
   };
-  inference::ModelReadyRequest request;
-  request.set_name("none");  // whatever it says to that, it has the call
-  Send(server, deadline, &Stub::AsyncModelReady, request, judge);
+  Send(server, deadline, start, request, judge);
   return std::nullopt;
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskForNoModel(Server& server, Deadline deadline) {
+  inference::ModelReadyRequest request;
+  request.set_name(kNoModel);
+  return AskAboutNothing(server, deadline, &Stub::AsyncModelReady, request,
+                         &ReadinessChecks::AskForNoMetadata);
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskForNoMetadata(Server& server, Deadline deadline) {
+  inference::ModelMetadataRequest request;
+  request.set_name(kNoModel);
+  return AskAboutNothing(server, deadline, &Stub::AsyncModelMetadata, request,
+                         &ReadinessChecks::AskForNoInference);
+}
+
+ReadinessChecks::Verdict ReadinessChecks::AskForNoInference(Server& server, Deadline deadline) {
+  inference::ModelInferRequest request;
+  request.set_model_name(kNoModel);
+  return AskAboutNothing(server, deadline, &Stub::AsyncModelInfer, request, nullptr);
 }
 
 ReadinessChecks::Answer ReadinessChecks::Serves(Server& server, bool in_part) {

@@ -8,7 +8,7 @@
 //
 // ServerReady and RepositoryIndex are not everywhere. A server without the first is asked for the
 // models that are known to be worth asking for (Signs), and for its index; one that has neither,
-// and of which no model is known, is ready when it is live.
+// and that never had one of those models, is ready when it is live.
 #pragma once
 
 #include <grpcpp/completion_queue.h>
@@ -72,22 +72,30 @@ class ReadinessChecks {
   // What a call brought; none when the server has been asked on.
   using Verdict = std::optional<Answer>;
 
-  Verdict AskAboutModel(Server& server, Deadline deadline);
-  Verdict AskForIndex(Server& server, Deadline deadline);
-  // The first of the signs, and the others when it is none.
-  Verdict AskAboutSigns(Server& server, std::vector<std::string> signs, std::size_t at,
-                        Deadline deadline);
-  Verdict AskWhetherLive(Server& server, Deadline deadline);
-  // Of a server that has nothing else: whether it knows the protocol at all.
-  Verdict AskAboutNothing(Server& server, Deadline deadline);
-  static Answer Serves(Server& server, bool in_part);
-  static Answer ServesNot(Server& server, Breaker::ProbeResult result, absl::Status reason);
-
   template <typename Response>
   using Reader = std::unique_ptr<grpc::ClientAsyncResponseReaderInterface<Response>>;
   template <typename Request, typename Response>
   using Start = Reader<Response> (Stub::*)(grpc::ClientContext*, const Request&,
                                            grpc::CompletionQueue*);
+
+  Verdict AskAboutModel(Server& server, Deadline deadline);
+  Verdict AskForIndex(Server& server, Deadline deadline);
+  // The first of the signs, and the others when it is none. `has_any`: it has one of those before,
+  // which is not ready.
+  Verdict AskAboutSigns(Server& server, std::vector<std::string> signs, std::size_t at,
+                        bool has_any, Deadline deadline);
+  Verdict AskWhetherLive(Server& server, Deadline deadline);
+  // Of a server that has nothing else: whether it knows the protocol at all, by a model that nobody
+  // has. Whatever it says to that, it has the call; one that has it not is asked `next`, if any.
+  using Question = Verdict (ReadinessChecks::*)(Server&, Deadline);
+  template <typename Request, typename Response>
+  Verdict AskAboutNothing(Server& server, Deadline deadline, Start<Request, Response> start,
+                          const Request& request, Question next);
+  Verdict AskForNoModel(Server& server, Deadline deadline);
+  Verdict AskForNoMetadata(Server& server, Deadline deadline);
+  Verdict AskForNoInference(Server& server, Deadline deadline);
+  static Answer Serves(Server& server, bool in_part);
+  static Answer ServesNot(Server& server, Breaker::ProbeResult result, absl::Status reason);
 
   // `judge` is given the call's status and response.
   template <typename Request, typename Response, typename Judge>

@@ -261,6 +261,53 @@ TEST_F(CatalogOfTwoTest, ServersThatSayTheSameShareTheModel) {
   EXPECT_EQ(other_.metadata_calls, 1);
 }
 
+// A share that nobody has asked for lately says nothing of what its server has by now.
+TEST_F(CatalogOfTwoTest, AShareLastsAsLongAsItsServerSaysSo) {
+  Catalog catalog(both_, milliseconds(1));
+  while ((*Get(catalog))->servers.size() != 2) Sleep(milliseconds(2));
+  other_.Set("faces", Version("2"));
+  Sleep(milliseconds(1'100));
+  for (int i = 0; i < 2; ++i) {
+    const auto model = *Get(catalog);
+    const std::size_t its = model->description.version == "1" ? 0 : 1;
+    EXPECT_EQ(model->servers, std::vector<std::size_t>{its});
+  }
+}
+
+TEST_F(CatalogOfTwoTest, EachModelGoesRoundTheServersForItself) {
+  for (FakeModelServer* server : {&server_, &other_}) server->Set("people", FakeDetector("people"));
+  both_.AwaitModels(Deadline::After(seconds(5)));
+  Catalog catalog(both_);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(Get(catalog, "faces").ok());
+    ASSERT_TRUE(Get(catalog, "people").ok());
+  }
+  EXPECT_EQ((*Get(catalog, "faces"))->servers, (std::vector<std::size_t>{0, 1}));
+  EXPECT_EQ((*Get(catalog, "people"))->servers, (std::vector<std::size_t>{0, 1}));
+}
+
+TEST_F(CatalogOfTwoTest, WhatIsRenewedIsOfAfterTheCall) {
+  both_.AwaitModels(Deadline::After(seconds(5)));
+  Catalog catalog(both_);
+  std::shared_ptr<const Model> model;
+  for (int i = 0; i < 4; ++i) model = *Get(catalog);
+  ASSERT_EQ(model->servers.size(), 2U);
+  other_.Remove("faces");
+  server_.SetDelay(milliseconds(20));
+  other_.SetDelay(milliseconds(20));
+  std::atomic<int> old = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        catalog.Renew(*model, Deadline::After(seconds(5)));
+        old += Get(catalog).value()->servers.size() == 2 ? 1 : 0;
+      });
+    }
+  }
+  EXPECT_EQ(old, 0);
+}
+
 TEST_F(CatalogOfTwoTest, DuringARolloutThereAreTwoEachOfItsServer) {
   other_.Set("faces", Version("2"));
   Catalog catalog(both_, milliseconds(1));

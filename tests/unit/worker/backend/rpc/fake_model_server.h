@@ -239,6 +239,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
   grpc::Status ModelInfer(grpc::ServerContext* context, const inference::ModelInferRequest* request,
                           inference::ModelInferResponse* response) override {
     ++infer_calls;
+    if (const grpc::Status status = CheckHas("ModelInfer"); !status.ok()) return status;
     {
       const std::lock_guard lock(mutex_);
       peers_.insert(context->peer());

@@ -111,9 +111,49 @@ TEST(ModelDirectoryTest, WhatWasFoundIsAskedAboutFurther) {
   directory.TookIndex(1, Index({"b"}), kStart);
   directory.Found(0, "a");
   directory.Found(1, "stray");  // whoever has an index has what is in it
-  EXPECT_EQ(directory.Questions(0), std::vector<ModelVersion>{{"a"}});
+  EXPECT_EQ(directory.Questions(0), (std::vector<ModelVersion>{{"a"}, {"b"}}))
+      << "and what another server has";
   EXPECT_EQ(directory.Names(), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(directory.ServersFor({"a"}), Servers{0});
+}
+
+TEST(ModelDirectoryTest, WhatOneServerHasTheOthersAreAskedAbout) {
+  ModelDirectory directory(2, {});
+  directory.TookNoIndex(0, kStart);
+  directory.TookNoIndex(1, kStart);
+  directory.Found(0, "a");
+  EXPECT_EQ(directory.ServersFor({"a"}), Servers{0});
+  EXPECT_EQ(directory.Questions(1), std::vector<ModelVersion>{{"a"}});
+  directory.TookReadiness(1, {"a"}, false, kStart);
+  EXPECT_EQ(directory.Look(1, {"a"}), Has::kNo);
+  EXPECT_TRUE(directory.Knows(1, {"a"}, kStart));
+  directory.TookReadiness(1, {"a"}, true, kLater);
+  EXPECT_EQ(directory.ServersFor({"a"}), (Servers{0, 1}));
+}
+
+TEST(ModelDirectoryTest, AServerThatSaysNothingOfModelsHasTold) {
+  ModelDirectory directory(1, {});
+  directory.TookNoIndex(0, kStart);
+  directory.Found(0, "a");
+  EXPECT_FALSE(directory.Told(0, kLater));
+  directory.TookNothing(0, kLater);
+  EXPECT_TRUE(directory.Told(0, kLater));
+  EXPECT_EQ(directory.Look(0, {"a"}), Has::kYes);
+}
+
+TEST(ModelDirectoryTest, VersionsThatStrangersAskForAreBounded) {
+  ModelDirectory directory(1, {});
+  directory.TookNoIndex(0, kStart);
+  for (int i = 0; i < 1'000; ++i) {
+    const ModelVersion model{"a", std::to_string(i)};
+    directory.Want(model);
+    directory.TookReadiness(0, model, true, kStart);
+  }
+  EXPECT_LE(directory.Questions(0).size(), 64U);
+  EXPECT_LE(directory.ReadyOn(0).front().versions.size(), 16U);
+  directory.TookReadiness(0, {"a"}, true, kStart);
+  directory.TookReadiness(0, {"a"}, false, kLater);
+  EXPECT_FALSE(directory.Knows(0, {"a", "999"}, kStart)) << "nothing is kept of its versions";
 }
 
 TEST(ModelDirectoryTest, AServerMayLoseItsIndexOrGetOne) {

@@ -268,8 +268,26 @@ TEST_F(ReadinessChecksTest, OneThatHasModelsAloneIsReady) {
   EXPECT_EQ(Ask().result, Result::kReady);
 }
 
-TEST_F(ReadinessChecksTest, AServerOfAnotherProtocolIsNot) {
+TEST_F(ReadinessChecksTest, OneThatOnlyDescribesOrInfersIsReady) {
   server_.Lacks({"ServerReady", "RepositoryIndex", "ServerLive", "ModelReady"});
+  EXPECT_EQ(Ask().result, Result::kReady);
+  server_.Lacks({"ServerReady", "RepositoryIndex", "ServerLive", "ModelReady", "ModelMetadata"});
+  EXPECT_EQ(Ask().result, Result::kReady);
+}
+
+TEST_F(ReadinessChecksTest, OneOfSeveralNeedNotHaveTheModelsThatAreNamed) {
+  server_.Lacks({"ServerReady", "RepositoryIndex"});
+  server_.SetIndex({});
+  const auto named = [](std::size_t) { return std::vector<std::string>{"faces"}; };
+  ReadinessChecks alone({stub_.get()}, named);
+  EXPECT_EQ(Ask(alone).result, Result::kNotReady) << "alone it has yet to load it";
+  ReadinessChecks one_of_two({stub_.get(), stub_.get()}, named);
+  EXPECT_EQ(Ask(one_of_two).result, Result::kReady);
+}
+
+TEST_F(ReadinessChecksTest, AServerOfAnotherProtocolIsNot) {
+  server_.Lacks({"ServerReady", "RepositoryIndex", "ServerLive", "ModelReady", "ModelMetadata",
+                 "ModelInfer"});
   const auto answer = Ask();
   EXPECT_EQ(answer.result, Result::kNotReady);
   EXPECT_NE(answer.ready.ToString().find("does not speak KServe v2"), std::string::npos);
