@@ -205,10 +205,11 @@ bool ModelDirectory::MakeRoomLocked(Server& server, const ModelVersion& model) c
   std::set<std::string>& versions = found->second;
   if (versions.size() < kMaxVersions || versions.contains(model.version)) return true;
   // What nobody has asked for lately goes first.
-  const auto old = std::ranges::find_if(versions, [&](const std::string& version) {
+  const auto is_old = [&](const std::string& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const ModelVersion other{model.name, version};
     return !version.empty() && std::ranges::find(wanted_, other) == wanted_.end();
-  });
+  };
+  const auto old = std::ranges::find_if(versions, is_old);
   if (old == versions.end()) return false;
   server.asked.erase({model.name, *old});
   versions.erase(old);

@@ -140,7 +140,7 @@ TEST_F(HandlerTest, AServerThatIsSlowIs504) {
   server_.SetDelay(seconds(20));
   time_ = milliseconds(200);
   EXPECT_EQ(Infer().status, 504);
-  EXPECT_EQ(Serve("GET", "/v2").status, 501);  // the test's has none
+  EXPECT_EQ(Serve("GET", "/v2").status, 504);
   EXPECT_EQ(Serve("GET", "/v2/models/m").status, 504);
 }
 
