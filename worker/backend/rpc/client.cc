@@ -56,8 +56,6 @@ constexpr std::chrono::milliseconds kLookForOne{250};
 constexpr std::chrono::seconds kEach{2};
 // What nobody is known to have is not looked for again within this, however many ask for it.
 constexpr std::chrono::milliseconds kNews{100};
-// One that is too busy, or is loading: it says UNAVAILABLE as well.
-constexpr std::chrono::seconds kOldNews{1};
 
 Deadline Sooner(Deadline deadline, Clock::duration patience) {
   return Deadline(std::min(deadline.at(), Clock::now() + patience));
@@ -150,7 +148,7 @@ bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool awa
                          Deadline deadline) const {
   if (targets_.size() == 1) return false;
   const bool had_it = directory_.Look(server, model) == ModelDirectory::Has::kYes;
-  const Clock::duration max_age = away ? kOldNews : (had_it ? Clock::duration(0) : kNews);
+  const Clock::duration max_age = had_it && !away ? Clock::duration(0) : kNews;
   const TimePoint since = Clock::now() - max_age;
   directory_.Want(model);
   const Clock::duration patience =

@@ -15,6 +15,9 @@ namespace {
 
 // A Triton may look at an object store first.
 constexpr std::chrono::seconds kPatience{2};
+// A server that has lost a model may just have been started, and be loading it.
+constexpr std::chrono::milliseconds kSoon{250};
+constexpr int kSoonRounds = 20;
 // Who has said nothing for so long is not waited for.
 constexpr std::chrono::milliseconds kHungAfter{250};
 
@@ -77,6 +80,7 @@ void ModelWatch::LookAgain(const Look& look, Deadline deadline) {
 void ModelWatch::Run(std::size_t server, const std::stop_token& stop) {
   MutexLock lock(mutex_);
   bool first = true;
+  int soon = 0;  // rounds that follow sooner
   while (!stop.stop_requested()) {
     Rounds& rounds = rounds_[server];
     const auto is_wanted = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -85,13 +89,20 @@ void ModelWatch::Run(std::size_t server, const std::stop_token& stop) {
     if (!by_itself_) {
       if (!wanted_.wait(lock.native(), stop, is_wanted)) return;
     } else if (!std::exchange(first, false)) {
-      wanted_.wait_for(lock.native(), stop, kEvery, is_wanted);
+      const Clock::duration pause = soon > 0 ? Clock::duration(kSoon) : Clock::duration(kEvery);
+      wanted_.wait_for(lock.native(), stop, pause, is_wanted);
       if (stop.stop_requested()) return;
     }
     const std::uint64_t round = ++rounds.begun;
     const TimePoint began = rounds.began = Clock::now();
     lock.Unlock();
+    const std::vector<ModelDirectory::Ready> before = directory_.ReadyOn(server);
     Ask(server, stop);
+    const std::vector<ModelDirectory::Ready> after = directory_.ReadyOn(server);
+    const bool has_lost = std::ranges::any_of(before, [&](const ModelDirectory::Ready& model) {
+      return std::ranges::find(after, model.name, &ModelDirectory::Ready::name) == after.end();
+    });
+    soon = has_lost ? kSoonRounds : std::max(soon - 1, 0);
     lock.Lock();
     rounds.ended = round;
     rounds.hung = Clock::now() > began + kHungAfter && !directory_.Told(server, began);
