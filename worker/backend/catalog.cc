@@ -32,9 +32,10 @@ Catalog::Catalog(const Client& client, Clock::duration max_age, SettingsByModel 
     : client_(client), max_age_(max_age), settings_(std::move(settings)) {}
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
-                                                          Deadline deadline) {
+                                                          Deadline deadline,
+                                                          std::optional<std::size_t> avoid) {
   const std::size_t turn = Turn(name);
-  const std::size_t first = client_.Pick(name, turn);
+  const std::size_t first = client_.Pick(name, turn, avoid);
   auto model = GetFrom(name, first, deadline);
   if (model.ok() || client_.targets() == 1) return model;
   // It may be elsewhere: moved there, or there as well.

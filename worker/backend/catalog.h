@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,9 @@ class Catalog {
   // The model, on a server whose turn it is, as it was known at most max_age ago; older only while
   // the server is away. NOT_FOUND when no server has one of that name, and the client's errors. Of
   // several threads one asks; the others go on with what is known, or wait for the first answer.
-  absl::StatusOr<std::shared_ptr<const Model>> Get(const std::string& name, Deadline deadline);
+  // `avoid`: a server whose turn it is only when no other one has the model.
+  absl::StatusOr<std::shared_ptr<const Model>> Get(const std::string& name, Deadline deadline,
+                                                   std::optional<std::size_t> avoid = {});
 
   // The next Get asks the servers of the model: an answer did not fit what we know of it.
   void Forget(const std::string& name);

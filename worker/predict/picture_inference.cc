@@ -231,7 +231,9 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
       return nullptr;
     }
   }
-  const auto now = services.catalog.Get(name, deadline);
+  std::optional<std::size_t> avoid;
+  if (away && model->servers.size() == 1) avoid = model->servers.front();
+  const auto now = services.catalog.Get(name, deadline, avoid);
   if (!now.ok()) return nullptr;
   const bool is_same =
       (*now)->description == model->description && (*now)->servers == model->servers;
