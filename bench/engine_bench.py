@@ -68,7 +68,7 @@ class Served:
         self.made = []
 
     def caller(self):
-        client = triton.InferenceServerClient(f"unix:{self.server.folder}/socket")
+        client = triton.InferenceServerClient(self.server.target)
         name = client.get_model_metadata(self.model).inputs[0].name
         asked = triton.InferInput(name, self.numbers.shape, "FP32")
         asked.set_shared_memory(self.region(client, self.numbers.nbytes, self.numbers), self.numbers.nbytes)

@@ -133,7 +133,7 @@ void RuntimeAlone(benchmark::State& state, const Setting& setting) {
   ort::SessionSettings settings{.log_id = setting.model, .intra_op_threads = setting.threads};
   auto session = ort::Session::Open(setting.folder / "model.onnx", settings);
   if (!loaded.ok() || !session.ok()) {
-    state.SkipWithError("there is no such model; the head of this file says how to make it");
+    state.SkipWithError("no such model: run tests/data/onnx/make_yolo.py bench FOLDER");
     return;
   }
   loaded->engines.clear();

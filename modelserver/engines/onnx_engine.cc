@@ -312,13 +312,13 @@ class OnnxEngine : public Engine {
           return wanted == -1 || size == wanted;
         });
     if (contents.datatype != configured.data_type() || !fits) {
-      return absl::InternalError(
-          fmt::format("output '{}' is {} {}, expected {} {}{}", configured.name(),
-                      DatatypeName(contents.datatype), ShapeText(contents.shape),
-                      DatatypeName(configured.data_type()), ShapeText(expected),
-                      Batches() ? "; if the first dimension is no batch, config.pbtxt has to say "
-                                  "max_batch_size: 0 and give all dims"
-                                : ""));
+      return absl::InternalError(fmt::format(
+          "output '{}' is {} {}, expected {} {}{}", configured.name(),
+          DatatypeName(contents.datatype), ShapeText(contents.shape),
+          DatatypeName(configured.data_type()), ShapeText(expected),
+          Batches() ? "; if the first dimension is not the batch, set max_batch_size: 0 "
+                      "and all dims in config.pbtxt"
+                    : ""));
     }
     Made made{.shape = std::move(contents.shape), .data = contents.data};
     if (contents.datatype == inference::TYPE_STRING) {

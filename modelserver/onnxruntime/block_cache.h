@@ -38,8 +38,8 @@ class BlockCache {
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
 
-  // Returns `bytes` bytes, aligned to kAlignment; null when there is not enough memory, or more
-  // than max_in_use would be out. What is in them is not defined.
+  // Returns `bytes` bytes, aligned to kAlignment and with any contents; null when there is not
+  // enough memory, or when more than max_in_use would be out.
   void* Take(std::size_t bytes, TimePoint now = Clock::now());
   // Takes back what Take returned; null is taken too.
   void Give(void* memory, TimePoint now = Clock::now());

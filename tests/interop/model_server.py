@@ -1,18 +1,14 @@
 """Our model server alone, and the calls of a real client of Triton's to it."""
 
 import os
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import tritonclient.grpc as triton
+from program import PATIENCE_S, Program, new_folder
 from tritonclient.grpc import service_pb2 as pb
 
 SOURCE = Path(os.environ.get("INFERPOOL_SOURCE_DIR") or Path(__file__).resolve().parents[2])
 PROGRAM = Path(os.environ.get("INFERPOOL_BIN") or SOURCE / "build/debug/bin") / "modelserver"
-PATIENCE_S = 60
 
 # numpy's name of a type -> KServe's. ml_dtypes has those that numpy has not.
 DATATYPES = {
@@ -21,37 +17,16 @@ DATATYPES = {
     "float32": "FP32", "float64": "FP64", "bfloat16": "BF16", "object": "BYTES"}
 
 
-class ModelServer:
+class ModelServer(Program):
     """Models are loaded and unloaded by request. Use it as a context manager."""
 
     def __init__(self, repository, program=PROGRAM):
-        self.folder = Path(tempfile.mkdtemp(prefix="ipms", dir="/tmp"))
-        self.log = self.folder / "log"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", program, "--repository", repository,
-                 "--model-control-mode", "explicit", "--listen", f"unix:{self.folder}/socket"],
-                stdin=subprocess.DEVNULL, stderr=log)
-        self.client = triton.InferenceServerClient(f"unix:{self.folder}/socket")
+        folder = new_folder()
+        self.target = f"unix:{folder}/socket"
+        super().__init__([program, "--repository", repository, "--model-control-mode", "explicit",
+                          "--listen", self.target], folder)
+        self.wait_ready(self.target)
         self.stub = self.client._client_stub  # for tensors that the client's own classes refuse
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                if self.client.is_server_ready():
-                    return
-            except triton.InferenceServerException:
-                pass
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the model server did not start:\n{self.log.read_text()}")
-            time.sleep(0.05)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.client.close()
-        self.process.terminate()
-        self.process.wait(PATIENCE_S)
 
     def alive(self):
         return self.process.poll() is None

@@ -1,11 +1,13 @@
 """What the tests of the page for people have in common."""
 
+import base64
 import json
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 
+from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 import tiny_models
@@ -83,6 +85,20 @@ def same(answer):
     return {name: value for name, value in answer.items() if name not in ("timing_ms", "request_id")}
 
 
+# Dispatches an event that brings files, as a drop or a paste does: [name, type, content in base64] each.
+BRING = """
+const [kind, files] = arguments;
+const transfer = new DataTransfer();
+for (const [name, type, content] of files) {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  transfer.items.add(new File([bytes], name, { type }));
+}
+document.getElementById("picture").dispatchEvent(kind === "paste"
+    ? new ClipboardEvent(kind, { bubbles: true, cancelable: true, clipboardData: transfer })
+    : new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+"""
+
+
 class PageTest(SystemTest):
     """An instance with models of every family, and a browser on its page."""
 
@@ -123,6 +139,22 @@ class PageTest(SystemTest):
 
     def choose(self, *paths):
         self.browser.one("file").send_keys("\n".join(map(str, paths)))
+
+    def bring(self, kind, *files):
+        self.browser.run(BRING, kind, [(name, media, base64.b64encode(content).decode())
+                                       for name, media, content in files])
+
+    def asked(self):
+        return self.browser.run(
+            "return performance.getEntriesByType('resource').filter(({name}) => name.includes('/predict/')).length")
+
+    def results(self):
+        """Of each picture its name, what came of it, and whether it is the one that is shown."""
+        return [(*(button.find_element(By.CLASS_NAME, part).text for part in ("name", "result")),
+                 button.get_attribute("aria-pressed") == "true") for button in self.browser.all("#strip button")]
+
+    def all_done(self, count):
+        self.browser.wait(lambda: self.browser.text("many-title").startswith(f"{count} pictures"), "all are done")
 
     def shown(self):
         """The answer, once there is one, as the page got it."""

@@ -1,59 +1,23 @@
 """The KServe v2 protocol over HTTP, through nginx, as clients of Triton's speak it."""
 
 import gzip
-import hashlib
 import http.client
 import json
 import shutil
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 import numpy as np
 
-import harness
 import model_servers
 from harness import SystemTest
-from model_servers import kserve, pb
+from model_servers import pb
 from pictures import SOURCE
+from v2_models import VALUES, array_of, repository
 
-sys.path.append(str(Path(__file__).resolve().parent / "conformance"))
-
-from serving import add_sub, identity, threads  # noqa: E402, of the folder above
-from v2_client import Input, V2Client, infer_body, output  # noqa: E402, needs it too
-
-# Of each datatype what is hard to carry: its ends, and floats of many digits.
-VALUES = {
-    "BOOL": [True, False, True],
-    **{f"UINT{bits}": [0, 1, 2**bits - 1] for bits in (8, 16, 32, 64)},
-    **{f"INT{bits}": [-2**(bits - 1), 0, 2**(bits - 1) - 1] for bits in (8, 16, 32, 64)},
-    "FP16": [0.5, -65504.0, 6e-8],
-    "FP32": [0.1, -3.4028235e38, 1e-45, 16777217.0, -0.0, 1.0],
-    "FP64": [0.1, -1.7976931348623157e308, 5e-324, 9007199254740993.0, -0.0, 1e22],
-    "BYTES": [b"", b"plain", "gr\u00fc\u00df \U0001f600 \"\\\n\0".encode()],
-}
-
-
-def array_of(datatype):
-    return np.array(VALUES[datatype], dtype=kserve.DATATYPES[datatype][1])
-
-
-def repository(folder):
-    """Identities of every datatype, Triton's "simple", versions, and the sample models."""
-    models = {f"identity_{datatype.lower()}": (identity(datatype), [1])
-              for datatype in [*VALUES, "BF16"]}
-    models["simple"] = (add_sub(), [1])
-    models["batched"] = (identity("FP32", dims=(-1, -1), batch=8), [1])
-    models["versions"] = (identity(more="version_policy: { specific { versions: [ 1, 3 ] } }"),
-                          [1, 2, 3])
-    models["slow"] = (identity("INT32", delay_ms=2000), [1])
-    for name, (config, versions) in models.items():
-        for version in versions:
-            (folder / name / str(version)).mkdir(parents=True)
-        (folder / name / "config.pbtxt").write_text(config)
-    for name in ("faces_cascade", "shapes"):
-        shutil.copytree(harness.MODELS / name, folder / name)
+from serving import threads  # of the folder that v2_models adds
+from v2_client import Input, V2Client, infer_body, output  # needs it too
 
 
 class V2Test(SystemTest):
@@ -429,83 +393,6 @@ class V2Test(SystemTest):
         self.assertIn(connection.getresponse().status, (400, 411))
         answer = self.instance.request("POST", "/v2/models/simple/infer", bytes(9 << 20))
         self.assertEqual(413, answer.status)
-
-
-class KeysTest(SystemTest):
-    """With auth.keys_file: what a key may not use is not told either."""
-
-    def test_keys(self):
-        folder = Path(tempfile.mkdtemp(prefix="ipv2", dir="/tmp"))
-        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        (folder / "models").mkdir()
-        repository(folder / "models")
-        keys = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "models": models}
-                for name, models in (("all", ["*"]), ("few", ["simple"]))]
-        (folder / "keys.json").write_text(json.dumps({"keys": keys}))
-        instance = self.start({"modelserver.repository": str(folder / "models"),
-                               "auth.keys_file": str(folder / "keys.json")},
-                              cleanup=self.addCleanup)
-        client = V2Client(instance)
-        self.addCleanup(client.close)
-
-        def get(path, key=None):
-            headers = {"Authorization": f"Bearer {key}"} if key else {}
-            return client.request("GET", path, headers=headers)
-        for path in ("/v2/health/live", "/v2/health/ready"):
-            self.assertEqual(200, get(path).status)
-        for path in ("/v2", "/v2/models/simple/ready", "/v2/repository/index", "/v2/models/stats"):
-            answer = get(path)
-            self.assertEqual(401, answer.status)
-            self.assertIn("key", answer.json()["error"])
-        index = {key: {entry["name"] for entry in get("/v2/repository/index", key).json()}
-                 for key in ("all", "few")}
-        self.assertIn("faces_cascade", index["all"])
-        self.assertEqual({"simple"}, index["few"])
-        for key in ("all", "few"):
-            statistics = get("/v2/models/stats", key)
-            self.assertEqual(200, statistics.status, statistics.body)
-            self.assertEqual(index[key], {one["name"] for one in statistics.json()["model_stats"]})
-        array = np.zeros(3, dtype=np.int32)
-        answer = client.infer_answer("identity_int32", [Input("INPUT0", array)],
-                                     headers={"X-API-Key": "few"})
-        self.assertEqual(403, answer.status)
-        self.assertIn("identity_int32", answer.json()["error"])
-        client.infer("identity_int32", [Input("INPUT0", array)], headers={"X-API-Key": "all"})
-
-
-class AwayTest(SystemTest):
-    """With a model server that is not there, is slow, or comes back."""
-
-    def test_the_model_server_is_away(self):
-        folder = Path(tempfile.mkdtemp(prefix="ipv2", dir="/tmp"))
-        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        repository(folder)
-        server = model_servers.ModelServer(folder)
-        self.addCleanup(server.kill)
-        instance = self.start({**model_servers.outside(server), "timeouts.request_s": 1},
-                              cleanup=self.addCleanup)
-        client = V2Client(instance)
-        self.addCleanup(client.close)
-        array = np.zeros(3, dtype=np.int32)
-        self.assertEqual(200, client.get("/v2/health/ready").status)
-        late = client.infer_answer("slow", [Input("INPUT0", array)])
-        self.assertEqual(504, late.status, late.body)
-        self.assertIn("error", late.json())
-        server.kill()
-        answers = [client.get(path) for path in ("/v2/health/ready", "/v2", "/v2/models/simple",
-                                                 "/v2/models/simple/ready", "/v2/models/stats")]
-        answers.append(client.infer_answer("identity_int32", [Input("INPUT0", array)]))
-        for answer in answers:
-            self.assertEqual(503, answer.status, answer.body)
-            self.assertTrue(answer.header("Retry-After"))
-            self.assertNotIn(str(server.folder), answer.json()["error"])
-        self.assertEqual(200, client.get("/v2/health/live").status)
-        server.start()
-        server.wait_ready()
-        harness.eventually(
-            lambda: client.infer_answer("identity_int32", [Input("INPUT0", array)]).status == 200,
-            "it serves again")
-        self.assertEqual(200, client.get("/v2/health/ready").status)
 
 
 if __name__ == "__main__":

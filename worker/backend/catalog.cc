@@ -174,11 +174,4 @@ void Catalog::Renew(const Model& model, Deadline deadline) {
   }
 }
 
-void Catalog::Forget(const std::string& name) {
-  const MutexLock lock(mutex_);
-  const auto found = entries_.find(name);
-  if (found == entries_.end()) return;
-  for (Entry& entry : found->second) entry.ask_again = {};
-}
-
 }  // namespace inferpool::backend

@@ -44,9 +44,6 @@ class Catalog {
   absl::StatusOr<std::shared_ptr<const Model>> Get(const std::string& name, Deadline deadline,
                                                    std::optional<std::size_t> avoid = {});
 
-  // The next Get asks the servers of the model: an answer did not fit what we know of it.
-  void Forget(const std::string& name);
-
   // Asks those that described it so, anew and at once: what they say is of after this call's begin,
   // whoever else asks. Waits a second at most.
   void Renew(const Model& model, Deadline deadline);

@@ -6,13 +6,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
-import tritonclient.grpc as triton
-
 from harness import free_ports  # of tests/system
+from program import Program  # of tests/interop
 
 SITE = Path(sysconfig.get_paths()["purelib"])
 LIBRARIES = SITE / "nvidia_pytriton.libs"
@@ -20,7 +18,6 @@ SERVER = SITE / "pytriton/tritonserver"
 # perf_analyzer's own packages want a newer glibc than Debian 12 has; this is the last of the client's
 # with the program in it that does not.
 PERF_ANALYZER = "tritonclient==2.51.0"
-PATIENCE_S = 60
 
 # What the repository's models are to Triton: the wheel has the backend for Python alone.
 PYTHON = {
@@ -76,42 +73,6 @@ def for_triton(repository, folder):
     return folder
 
 
-class Program:
-    """One that is there until the end of the block, and then has to end well."""
-
-    def __init__(self, name, command, environment=None):
-        self.folder = Path(tempfile.mkdtemp(prefix=f"ip{name}", dir="/tmp"))
-        self.log = self.folder / "log"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
-
-    def wait_ready(self, target):
-        self.client = triton.InferenceServerClient(target)
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                if self.client.is_server_ready():
-                    return
-            except triton.InferenceServerException:
-                pass
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"it did not start:\n{self.log.read_text()[-5000:]}")
-            time.sleep(0.1)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.client.close()
-        self.process.terminate()
-        status, told = self.process.wait(PATIENCE_S), self.log.read_text()[-5000:]
-        shutil.rmtree(self.folder)
-        if status != 0:
-            raise RuntimeError(f"it ended with {status}:\n{told}")
-
-
 class TritonServer(Program):
     def __init__(self, repository):
         folder = Path(tempfile.mkdtemp(prefix="iptriton", dir="/tmp"))
@@ -124,12 +85,12 @@ class TritonServer(Program):
         self.target, self.http = f"127.0.0.1:{grpc_port}", f"127.0.0.1:{http_port}"
         environment = {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "CUDA_VISIBLE_DEVICES": "",
                        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        super().__init__("triton", [
+        super().__init__([
             SERVER / "bin/tritonserver", f"--model-repository={for_triton(repository, folder / 'm')}",
             f"--backend-directory={folder}/backends", "--model-control-mode=explicit",
             "--load-model=*", "--grpc-address=127.0.0.1", f"--grpc-port={grpc_port}",
             "--http-address=127.0.0.1", f"--http-port={http_port}", "--allow-metrics=false",
-            "--exit-timeout-secs=10"], environment)
+            "--exit-timeout-secs=10"], environment=environment)
         self.models = folder
         self.wait_ready(self.target)
 

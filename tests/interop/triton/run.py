@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 SOURCE = Path(os.environ["INFERPOOL_SOURCE_DIR"])
-sys.path.append(str(SOURCE / "tests/system"))
+sys.path.extend([str(SOURCE / "tests/system"), str(SOURCE / "tests/interop")])
 import gevent.ssl  # noqa: E402, of tritonclient[http]
 import tritonclient.grpc as grpc_client  # noqa: E402
 import tritonclient.http as http_client  # noqa: E402
@@ -29,7 +29,8 @@ from tritonclient.utils import InferenceServerException, shared_memory  # noqa: 
 from harness import MODELSERVER, Instance, free_ports  # noqa: E402
 from pictures import intersection_over_union  # noqa: E402
 from processes import eventually  # noqa: E402
-from programs import Program, TritonServer, perf_analyzer  # noqa: E402
+from program import Program  # noqa: E402, of tests/interop
+from programs import TritonServer, perf_analyzer  # noqa: E402
 
 SHAPES = SOURCE / "tests/data/shapes"
 
@@ -86,7 +87,7 @@ def repository():
 class OurServer(Program):
     def __init__(self, models, *options, target=None):
         self.target = target or f"127.0.0.1:{free_ports(1)[0]}"
-        super().__init__("ours", [
+        super().__init__([
             MODELSERVER, "--repository", models, "--listen", self.target,
             "--model-control-mode=explicit", "--load-model=*", *options])
         self.wait_ready(self.target)

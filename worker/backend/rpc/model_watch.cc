@@ -39,6 +39,15 @@ absl::StatusOr<Response> Call(UnaryCalls& calls, std::string_view method,
   return FromBytes<Response>(*reply.message, method);
 }
 
+template <typename Request, typename Response>
+absl::StatusOr<Response> CallAbout(UnaryCalls& calls, std::string_view method,
+                                   const ModelVersion& model, const std::stop_token& stop) {
+  Request request;
+  request.set_name(model.name);
+  request.set_version(model.version);
+  return Call<Response>(calls, method, request, stop);
+}
+
 }  // namespace
 
 ModelWatch::ModelWatch(std::span<const std::unique_ptr<Target>> targets, ModelDirectory& directory,
@@ -141,38 +150,26 @@ void ModelWatch::Ask(std::size_t server, const std::stop_token& stop) {
 bool ModelWatch::AskAbout(std::size_t server, const ModelVersion& model,
                           const std::stop_token& stop) {
   Target& target = *targets_[server];
-  inference::ModelReadyRequest request;
-  request.set_name(model.name);
-  request.set_version(model.version);
   const TimePoint now = Clock::now();
-  const auto answer =
-      Call<inference::ModelReadyResponse>(target.calls(), "ModelReady", request, stop);
-  const absl::Status& status = answer.status();
+  const auto answer = CallAbout<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+      target.calls(), "ModelReady", model, stop);
+  absl::Status status = answer.status();
+  bool ready = answer.ok() && answer->ready();
+  if (absl::IsUnimplemented(status)) {
+    // What such a server describes it has.
+    status = CallAbout<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+                 target.calls(), "ModelMetadata", model, stop)
+                 .status();
+    ready = status.ok();
+    if (absl::IsUnimplemented(status)) {
+      directory_.TookNothing(server, now);
+      return false;
+    }
+  }
   // A server that is there calls a model that it does not have ready UNAVAILABLE, too.
   const bool is_models = absl::IsUnavailable(status) && target.MayConnect();
-  if (absl::IsUnimplemented(status)) return AskForMetadata(server, model, stop);
   if (IsSilence(status) && !is_models) return false;
-  directory_.TookReadiness(server, model, answer.ok() && answer->ready(), now);
-  return true;
-}
-
-bool ModelWatch::AskForMetadata(std::size_t server, const ModelVersion& model,
-                                const std::stop_token& stop) {
-  Target& target = *targets_[server];
-  inference::ModelMetadataRequest request;
-  request.set_name(model.name);
-  request.set_version(model.version);
-  const TimePoint now = Clock::now();
-  const absl::Status status =
-      Call<inference::ModelMetadataResponse>(target.calls(), "ModelMetadata", request, stop)
-          .status();
-  if (absl::IsUnimplemented(status)) {
-    directory_.TookNothing(server, now);
-    return false;
-  }
-  const bool is_models = absl::IsUnavailable(status) && target.MayConnect();
-  if (IsSilence(status) && !is_models) return false;
-  directory_.TookReadiness(server, model, status.ok(), now);
+  directory_.TookReadiness(server, model, ready, now);
   return true;
 }
 

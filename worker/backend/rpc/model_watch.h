@@ -59,8 +59,6 @@ class ModelWatch {
   void Ask(std::size_t server, const std::stop_token& stop);
   // False: the server says nothing about models.
   bool AskAbout(std::size_t server, const ModelVersion& model, const std::stop_token& stop);
-  // The same of a server without ModelReady: what it describes it has.
-  bool AskForMetadata(std::size_t server, const ModelVersion& model, const std::stop_token& stop);
 
   const std::span<const std::unique_ptr<Target>> targets_;
   ModelDirectory& directory_;

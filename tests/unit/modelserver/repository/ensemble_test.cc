@@ -88,25 +88,27 @@ std::string Slow(int delay_ms) {
          "' } }";
 }
 
-constexpr std::string_view kSideBySide = R"(
-    platform: "ensemble"
-    input [ { name: "x" data_type: TYPE_INT32 dims: [ -1 ] } ]
-    output [ { name: "a" data_type: TYPE_INT32 dims: [ -1 ] },
-             { name: "b" data_type: TYPE_INT32 dims: [ -1 ] },
-             { name: "c" data_type: TYPE_INT32 dims: [ -1 ] } ]
-    ensemble_scheduling { step [
-      { model_name: "long" model_version: -1
-        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "b" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "a" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "a" } output_map { key: "OUTPUT0" value: "c" } }
-    ] })";
+// An ensemble whose input is "x". Of each step: its model, the tensor that it reads, and the one
+// that it makes.
+std::string Ensemble(const std::vector<std::string>& outputs,
+                     const std::vector<std::array<std::string, 3>>& steps) {
+  std::string text = "platform: 'ensemble' input " + Tensor("x", "INT32", "-1");
+  for (const std::string& name : outputs) text += "output " + Tensor(name, "INT32", "-1");
+  text += "ensemble_scheduling {";
+  for (const auto& [model, read, made] : steps) {
+    text += " step { model_name: '" + model +
+            "' model_version: -1 input_map { key: 'INPUT0' value: '" + read +
+            "' } output_map { key: 'OUTPUT0' value: '" + made + "' } }";
+  }
+  return text + " }";
+}
 
 TEST_F(Ensembles, RunStepsSideBySideAsSoonAsTheirInputsAreMade) {
   folder_.Write("short/config.pbtxt", Slow(500));
   folder_.Write("long/config.pbtxt", Slow(1000));
-  folder_.Write("side_by_side/config.pbtxt", kSideBySide);
+  folder_.Write(
+      "side_by_side/config.pbtxt",
+      Ensemble({"a", "b", "c"}, {{"long", "x", "b"}, {"short", "x", "a"}, {"short", "a", "c"}}));
   Load();
   const auto model = repository_->Find("side_by_side", "");
   ASSERT_TRUE(model.ok()) << model.status();
@@ -136,31 +138,15 @@ TEST_F(Ensembles, RunStepsSideBySideAsSoonAsTheirInputsAreMade) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(Infer(**model, request, {}, hurried).status()));
 }
 
-// "first" ends at once and fans out, in a helper that starts helpers and may end before them.
-constexpr std::string_view kFan = R"(
-    platform: "ensemble"
-    input [ { name: "x" data_type: TYPE_INT32 dims: [ -1 ] } ]
-    output [ { name: "a" data_type: TYPE_INT32 dims: [ -1 ] },
-             { name: "b" data_type: TYPE_INT32 dims: [ -1 ] },
-             { name: "c" data_type: TYPE_INT32 dims: [ -1 ] },
-             { name: "d" data_type: TYPE_INT32 dims: [ -1 ] } ]
-    ensemble_scheduling { step [
-      { model_name: "long" model_version: -1
-        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "a" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "x" } output_map { key: "OUTPUT0" value: "first" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "b" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "c" } },
-      { model_name: "short" model_version: -1
-        input_map { key: "INPUT0" value: "first" } output_map { key: "OUTPUT0" value: "d" } }
-    ] })";
-
 TEST_F(Ensembles, HelpersMayStartHelpers) {
   folder_.Write("short/config.pbtxt", Slow(1));
   folder_.Write("long/config.pbtxt", Slow(2));
-  folder_.Write("fan/config.pbtxt", kFan);
+  // "first" ends at once and fans out, in a helper that starts helpers and may end before them.
+  folder_.Write("fan/config.pbtxt", Ensemble({"a", "b", "c", "d"}, {{"long", "x", "a"},
+                                                                    {"short", "x", "first"},
+                                                                    {"short", "first", "b"},
+                                                                    {"short", "first", "c"},
+                                                                    {"short", "first", "d"}}));
   Load();
   const auto model = repository_->Find("fan", "");
   ASSERT_TRUE(model.ok()) << model.status();

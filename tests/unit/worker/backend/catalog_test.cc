@@ -90,21 +90,21 @@ TEST_F(CatalogTest, AsksAnewAfterMaxAge) {
   EXPECT_EQ(server_.metadata_calls, 2);
 }
 
-TEST_F(CatalogTest, ForgetAsksAnewAtOnce) {
+TEST_F(CatalogTest, RenewAsksAnewAtOnce) {
   Catalog catalog(client_, std::chrono::hours(1));
-  EXPECT_EQ(GetVersion(catalog), "1");
+  const auto model = Get(catalog);
+  ASSERT_TRUE(model.ok()) << model.status();
   server_.Set("faces", Version("2"));
-  catalog.Forget("faces");
+  EXPECT_EQ(GetVersion(catalog), "1");
+  catalog.Renew(**model, Deadline::After(minutes(1)));
   EXPECT_EQ(GetVersion(catalog), "2");
-  catalog.Forget("a model that nobody knows");
   EXPECT_EQ(server_.metadata_calls, 2);
 }
 
-TEST_F(CatalogTest, WhatWasHandedOutOutlivesForgetAndChange) {
+TEST_F(CatalogTest, WhatWasHandedOutOutlivesAChange) {
   Catalog catalog(client_, milliseconds(1));
   const auto model = *Get(catalog);
   server_.Set("faces", Version("2"));
-  catalog.Forget("faces");
   Sleep(milliseconds(5));
   EXPECT_EQ(GetVersion(catalog), "2");
   EXPECT_EQ(model->description.version, "1");
@@ -228,7 +228,9 @@ TEST_F(CatalogTest, IsSharedByManyThreadsWhateverTheyDo) {
       threads.emplace_back([&, i] {
         for (int j = 0; j < 60; ++j) {
           if (i == 0) {
-            catalog.Forget("faces");
+            if (const auto model = Get(catalog); model.ok()) {
+              catalog.Renew(**model, Deadline::After(minutes(1)));
+            }
           } else if (i == 1) {
             server_.Set("faces", Version(std::to_string(j)));
           } else if (!Get(catalog).ok()) {

@@ -166,8 +166,11 @@ TEST_F(PictureInferenceTest, ErrorsOfTheModelServerHaveTheirStatuses) {
   server_.Set("faces", FakeModel{});
   EXPECT_EQ(StatusOfPredict(), 501) << "a model without inputs";
   EXPECT_FALSE(timings_.Get(Stage::kDecode).has_value()) << "known before the decode";
-  catalog_.Forget("faces");
   FakeModel model = Finding({}, {});
+  server_.Set("faces", model);
+  const auto old = catalog_.Get("faces", Deadline::After(std::chrono::seconds(5)));
+  ASSERT_TRUE(old.ok()) << old.status();
+  catalog_.Renew(**old, Deadline::After(std::chrono::seconds(5)));
   for (const auto& [code, status] : {std::pair(grpc::StatusCode::UNAVAILABLE, 503),
                                      {grpc::StatusCode::INTERNAL, 502},
                                      {grpc::StatusCode::INVALID_ARGUMENT, 502},

@@ -1,18 +1,15 @@
 // backend::Client among several model servers, some of which are away, hung or busy.
-#include <grpcpp/support/byte_buffer.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "proto/tensor.h"
-#include "tests/unit/worker/backend/rpc/fake_model_server.h"
+#include "tests/unit/worker/backend/rpc/client_targets.h"
 #include "worker/backend/rpc/client.h"
 
 namespace inferpool::backend {
@@ -23,26 +20,6 @@ using std::chrono::seconds;
 using test::FakeDetector;
 using test::FakeModel;
 using test::FakeModelServer;
-
-Deadline In(Clock::duration time) {
-  return Deadline::After(time);
-}
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = Clock::now() + seconds(20);
-  while (!condition()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(milliseconds(2));
-  }
-  return true;
-}
-
-inference::ModelInferRequest Request(const std::string& model = "faces") {
-  inference::ModelInferRequest request;
-  request.set_model_name(model);
-  AddRawInput(request, "image", inference::TYPE_UINT8, std::vector<std::int64_t>{3}).assign("abc");
-  return request;
-}
 
 FakeModel Failing(grpc::StatusCode code) {
   FakeModel model = FakeDetector("faces");
@@ -59,50 +36,6 @@ FakeModel Slow(milliseconds time) {
   };
   return model;
 }
-
-grpc::ByteBuffer Bytes(const google::protobuf::Message& message) {
-  const grpc::Slice slice(message.SerializeAsString());
-  return {&slice, 1};
-}
-
-class ClientTargetsTest : public testing::Test {
- protected:
-  ClientTargetsTest() {
-    for (FakeModelServer* server : {&first_, &second_}) server->Set("faces", FakeDetector("faces"));
-  }
-
-  std::unique_ptr<Client> Make(const std::vector<std::string>& targets,
-                               const BreakerPolicy& policy = {}) {
-    return std::make_unique<Client>(targets, 16,
-                                    ClientOptions{.breaker = policy, .counts = &counts_});
-  }
-  std::unique_ptr<Client> OfOne(const BreakerPolicy& policy = {}) {
-    return Make({first_.target()}, policy);
-  }
-  std::unique_ptr<Client> OfBoth(const BreakerPolicy& policy = {}) {
-    return Make({first_.target(), second_.target()}, policy);
-  }
-
-  static absl::Status Call(const Client& client, Clock::duration time = seconds(20)) {
-    return client.Infer(Request(), {In(time)}).status();
-  }
-
-  // Calls until the breaker of the first target is open.
-  static void Open(const Client& client) {
-    ASSERT_TRUE(Eventually([&] {
-      EXPECT_TRUE(absl::IsUnavailable(Call(client)));
-      return client.State(0).breaker == Breaker::State::kOpen;
-    }));
-  }
-
-  std::uint64_t Count(ModelCall what) const {
-    return counts_.events[static_cast<std::size_t>(what)];
-  }
-
-  FakeModelServer first_;
-  FakeModelServer second_;
-  ModelCallCounts counts_{};
-};
 
 TEST_F(ClientTargetsTest, SeveralAreUsedInTurn) {
   const auto client = OfBoth();
@@ -307,86 +240,6 @@ TEST_F(ClientTargetsTest, OneThatIsReadyIsEnough) {
   second_.SetIndex({});
   EXPECT_TRUE(absl::IsDeadlineExceeded(client->ServerReady(In(milliseconds(100)))) ||
               absl::IsUnavailable(client->ServerReady(In(milliseconds(100)))));
-}
-
-// ---- models of some servers alone
-
-TEST_F(ClientTargetsTest, WhatIsAskedOfAModelIsOfAServerThatHasIt) {
-  second_.Set("people", FakeDetector("people"));
-  const auto client = OfBoth();
-  client->AwaitModels(In(seconds(5)));
-  for (std::size_t i = 0; i < 6; ++i) {
-    EXPECT_TRUE(ModelCalls(*client, "people").Metadata({In(seconds(5))}).ok());
-    EXPECT_EQ(client->Pick("people", i), 1U);
-    EXPECT_TRUE(absl::IsNotFound(ModelCalls(*client, "none").Metadata({In(seconds(5))}).status()));
-  }
-  EXPECT_EQ(*client->Models(In(seconds(5))), (std::vector<std::string>{"faces", "people"}));
-  EXPECT_EQ(client->RepositoryIndex(true, {In(seconds(5))})->models_size(), 2);
-}
-
-TEST_F(ClientTargetsTest, OneRequestsQuestionsGoToOneServer) {
-  const auto client = OfBoth();
-  client->AwaitModels(In(seconds(5)));
-  for (int i = 0; i < 6; ++i) {
-    ModelCalls calls(*client, "faces");
-    EXPECT_TRUE(calls.Metadata({In(seconds(5))}).ok());
-    EXPECT_TRUE(calls.Config({In(seconds(5))}).ok());
-    EXPECT_TRUE(calls.Infer(Bytes(Request()), {In(seconds(5))}).ok());
-    EXPECT_EQ(first_.metadata_calls, first_.config_calls);
-    EXPECT_EQ(first_.metadata_calls, first_.infer_calls);
-  }
-  EXPECT_EQ(first_.infer_calls, 3);
-}
-
-TEST_F(ClientTargetsTest, AModelThatMovedIsFoundByTheCallThatMissedIt) {
-  first_.Set("people", FakeDetector("people"));
-  const auto client = OfBoth();
-  client->AwaitModels(In(seconds(5)));
-  for (int i = 0; i < 3; ++i) {
-    FakeModelServer& from = i % 2 == 0 ? first_ : second_;
-    FakeModelServer& to = i % 2 == 0 ? second_ : first_;
-    to.Set("people", FakeDetector("people"));
-    from.Remove("people");
-    ModelCalls calls(*client, "people");
-    EXPECT_TRUE(calls.Infer(Bytes(Request("people")), {In(seconds(5))}).ok()) << i;
-    std::this_thread::sleep_for(milliseconds(150));
-  }
-}
-
-// A model that one of two servers without an index is known to have, as the other one is not asked.
-TEST_F(ClientTargetsTest, WithoutAnIndexTheOtherServerIsFoundWhenTheFirstIsAway) {
-  for (FakeModelServer* server : {&first_, &second_}) server->Lacks({"RepositoryIndex"});
-  const auto client = OfBoth();
-  client->AwaitModels(In(seconds(5)));
-  ASSERT_TRUE(client->Describe("faces", 0, In(seconds(5))).ok());
-  ASSERT_EQ(client->directory().ServersFor({"faces"}), std::vector<std::size_t>{0});
-  first_.Stop();
-  ModelCalls calls(*client, "faces");
-  EXPECT_TRUE(calls.Infer(Bytes(Request("faces")), {In(seconds(5))}).ok());
-  EXPECT_EQ(second_.infer_calls, 1);
-}
-
-TEST_F(ClientTargetsTest, AServerThatHangsKeepsNoRequestForAModelThatIsNowhere) {
-  const auto client = OfBoth();
-  client->AwaitModels(In(seconds(5)));
-  second_.SetDelay(seconds(60));
-  std::this_thread::sleep_for(milliseconds(10));
-  const TimePoint start = Clock::now();
-  for (int i = 0; i < 5; ++i) {
-    EXPECT_FALSE(client->IsElsewhere(0, {"none"}, /*away=*/false, In(seconds(30))));
-    std::this_thread::sleep_for(milliseconds(110));  // so that each is news
-  }
-  EXPECT_LT(Clock::now() - start, seconds(2));
-}
-
-TEST_F(ClientTargetsTest, WithoutAnIndexThereIsOneOfWhatIsKnownThoughTheFirstIsAway) {
-  second_.Lacks({"RepositoryIndex"});
-  const auto client = OfBoth();
-  ASSERT_TRUE(client->Describe("faces", 1, In(seconds(5))).ok());
-  first_.Stop();
-  const auto index = client->RepositoryIndex(true, {In(seconds(5))});
-  ASSERT_TRUE(index.ok()) << index.status();
-  EXPECT_GT(index->models_size(), 0);
 }
 
 // ---- the parts of a call
