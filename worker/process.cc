@@ -73,12 +73,6 @@ bool Connect(const backend::Client& client, bool successor, ProcessRow& row) {
 // A hung server's are found out while we serve.
 constexpr std::chrono::milliseconds kPatienceForModels{500};
 
-std::vector<std::string> NamesOf(const Config::Models& models) {
-  std::vector<std::string> names;
-  for (const auto& [name, model] : models) names.push_back(name);
-  return names;
-}
-
 backend::InferenceOptions InferenceOptionsOf(const Config& config) {
   using backend::Transport;
   backend::InferenceOptions options;
@@ -120,7 +114,7 @@ int RunWorker(const WorkerStart& start) {
       {.channels = config.backend.channels,
        .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
        .counts = &context.slot.model_calls,
-       .models = NamesOf(config.models)});
+       .models = NamesOfModels(config)});
   std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());

@@ -152,7 +152,8 @@ absl::Status TryModel(OnnxModel& model) {
     }
   }
   const bool batches = model.config.max_batch_size() > 1 && !model.row_by_row;
-  const bool joins = !batches || TryRows(borrowed, 2, true, late).status.ok();
+  const bool joins = !batches || trials.empty() || late.stop_requested() ||
+                     TryRows(borrowed, 2, true, late).status.ok();
   if (late.stop_requested()) {
     log::Info("a trial run of the model takes too long", {{"model", model.config.name()}});
     return absl::OkStatus();

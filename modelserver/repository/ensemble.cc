@@ -38,12 +38,11 @@ class EnsembleRun {
         find_(find),
         outputs_(outputs),
         needed_(Needed()),
+        inputs_(inputs.size()),
         tensors_(inputs.begin(), inputs.end()),
         made_(plan.tensors, nullptr) {
     if (!may_have_help) may_have_help_ = false;
     tensors_.resize(plan.tensors);
-    there_.assign(inputs.size(), true);
-    there_.resize(plan.tensors, false);
   }
 
   absl::Status Run(const InferContext& context) {
@@ -57,6 +56,7 @@ class EnsembleRun {
         }
       }
       MoveReady();
+      ++idle_;
     }
     Work(context);
     // All steps have ended; the helpers are about to.
@@ -88,11 +88,11 @@ class EnsembleRun {
     std::vector<std::size_t> wanted;  // for each of the outputs the ensemble's tensor
   };
 
-  // Runs steps until all have ended, or one has failed and those that ran have ended.
+  // Runs steps until all have ended, or one has failed and those that ran have ended. The caller
+  // has counted this thread as idle.
   void Work(const InferContext& context) {
     MutexLock lock(mutex_);
     while (true) {
-      ++idle_;
       while (running_ > 0 && (ready_.empty() || !status_.ok())) changed_.wait(lock.native());
       --idle_;
       if (ready_.empty() || !status_.ok()) break;
@@ -126,6 +126,7 @@ class EnsembleRun {
       } else if (status_.ok()) {
         status_ = std::move(status);
       }
+      ++idle_;
       changed_.notify_all();
     }
   }
@@ -135,7 +136,7 @@ class EnsembleRun {
     std::erase_if(unready_,
                   [this](const EnsemblePlan::Step* step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
                     for (const EnsemblePlan::Wire& wire : step->inputs) {
-                      if (!there_[wire.tensor]) return false;
+                      if (wire.tensor >= inputs_ && made_[wire.tensor] == nullptr) return false;
                     }
                     ready_.push_back(step);
                     return true;
@@ -155,13 +156,7 @@ class EnsembleRun {
     InferContext of_helper = context;
     of_helper.can_block = {};
     try {
-      helpers_.emplace_back([this, of_helper = std::move(of_helper)] {
-        {
-          const MutexLock lock(mutex_);
-          --idle_;
-        }
-        Work(of_helper);
-      });
+      helpers_.emplace_back([this, of_helper = std::move(of_helper)] { Work(of_helper); });
     } catch (const std::system_error&) {
       --helpers_in_use;
       return false;
@@ -256,7 +251,6 @@ class EnsembleRun {
       RETURN_IF_ERROR(CheckSize(run.outputs.View(output)));
       made_[run.wanted[i]] = &output;
       tensors_[run.wanted[i]] = run.outputs.View(output);
-      there_[run.wanted[i]] = true;
     }
     return absl::OkStatus();
   }
@@ -304,6 +298,7 @@ class EnsembleRun {
   const FindModel& find_;
   Outputs& outputs_;
   const std::vector<bool> needed_;  // which tensors are
+  const std::size_t inputs_;        // the first tensors, which are there from the start
 
   Mutex mutex_;
   std::condition_variable changed_;
@@ -320,7 +315,6 @@ class EnsembleRun {
   std::deque<Outputs> steps_ ABSL_GUARDED_BY(mutex_);  // elements never move
   // The ensemble's, as far as they are there.
   std::vector<TensorView> tensors_ ABSL_GUARDED_BY(mutex_);
-  std::vector<bool> there_ ABSL_GUARDED_BY(mutex_);
   // The steps' outputs; null for the request's inputs.
   std::vector<Outputs::Output*> made_ ABSL_GUARDED_BY(mutex_);
 };

@@ -183,9 +183,11 @@ void SharedMemoryTable::Unregister(const std::string& name) {
 absl::StatusOr<std::vector<SharedMemoryDescription>> SharedMemoryTable::Status(
     const std::string& name) const {
   std::vector<SharedMemoryDescription> descriptions;
+  // One that ends meanwhile is unmapped without the lock.
+  std::vector<std::shared_ptr<const SharedMemoryRegion>> regions;
   const MutexLock lock(mutex_);
   for (const auto& [registered, entry] : regions_) {
-    const auto region = entry.region.lock();
+    const auto& region = regions.emplace_back(entry.region.lock());
     if (region != nullptr && (name.empty() || registered == name)) {
       descriptions.push_back(region->description());
     }

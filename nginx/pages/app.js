@@ -738,7 +738,7 @@ $("confidence").addEventListener("input", () => {
   $("confidence-value").textContent = percent.format(value);
   $("confidence").setAttribute("aria-valuetext", percent.format(value));
   clearTimeout(soon);
-  const isShort = ({ answer }) => !answer || value < answer.asked;
+  const isShort = ({ answer, progress }) => (answer ? value < answer.asked : progress === "looking");
   if (state.pictures.some(isShort)) soon = setTimeout(() => askAgain(isShort), 250);
   state.chosen = -1;
   if (subject()?.answer) show();

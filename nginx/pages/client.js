@@ -44,8 +44,7 @@ export class Problem extends Error {
 
   // The part of the errors' page that is about it; "" for what this page itself found out.
   get page() {
-    const code = this.code ?? /[a-z-]+$/.exec(this.type ?? "")?.[0];
-    return code && this.request_id ? address(`docs/errors#${code}`) : "";
+    return this.code && this.request_id ? address(`docs/errors#${this.code}`) : "";
   }
 }
 

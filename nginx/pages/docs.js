@@ -2,7 +2,7 @@
 // added for each operation.
 
 import { address, call, element, fromPrograms, hasKey, Problem } from "./client.js";
-import { shell } from "./snippets.js";
+import { command, curlProgram, KEY_HEADER, shell } from "./snippets.js";
 
 const FOLDER = "docs/swagger-ui";
 const METHODS = ["get", "post"];
@@ -89,11 +89,11 @@ function example(document, path, method, operation, server, needsKey) {
       .map(({ name, example: value, schema }) => [name, value ?? schema?.example ?? schema?.default ?? name]),
   );
   const url = server.base + path.slice(1).replace(/\{(.+?)\}/g, (_, name) => encodeURIComponent(values[name]));
-  const program = server.certificate ? `curl --cacert ${shell(server.certificate)}` : "curl";
+  const program = curlProgram(server.certificate);
   const sent = body(document, operation);
-  const words = [program, needsKey && '-H "Authorization: Bearer $INFERPOOL_KEY"', sent, shell(url)].filter(Boolean);
-  const lines = [words.join(words.length > 2 ? " \\\n  " : " ")];
-  if (sent.includes(SAMPLE)) lines.unshift(`${program} -sSO \\\n  ${shell(server.base + SAMPLE)}`);
+  const more = [needsKey && KEY_HEADER, sent].filter(Boolean);
+  const lines = [more.length ? command(program, ...more, shell(url)) : `${program} ${shell(url)}`];
+  if (sent.includes(SAMPLE)) lines.unshift(command(`${program} -sSO`, shell(server.base + SAMPLE)));
   const text = [`\`\`\`sh\n${lines.join("\n")}\n\`\`\``];
   const answer = exampleOf(document, resolved(document, operation.responses["200"])?.content?.["application/json"]);
   if (answer !== undefined) text.push(`answers, for instance,`, `\`\`\`json\n${written(answer)}\n\`\`\``);

@@ -21,7 +21,8 @@ function webpOrientation(file) {
   try {
     const isWebp = tag(file, 0) === "RIFF" && tag(file, 8) === "WEBP" && tag(file, 12) === "VP8X";
     const hasExif = isWebp && file.getUint8(20) & 0x08;
-    for (let at = 12; hasExif; ) {
+    const end = 8 + file.getUint32(4, true); // what stands behind the container is no part of it
+    for (let at = 12; hasExif && at < end; ) {
       const size = file.getUint32(at + 4, true);
       if (tag(file, at) === "EXIF") return exifOrientation(file.buffer.slice(at + 8, at + 8 + size));
       at += 8 + size + (size % 2);
@@ -35,7 +36,7 @@ function webpOrientation(file) {
 const tag = (file, at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => file.getUint8(at + i)));
 
 function exifOrientation(content) {
-  // Several writers keep JPEG's prefix, "Exif" and two zero bytes.
+  // Several writers keep JPEG's prefix, "Exif", a zero byte and any other.
   const isPrefixed = tag(new DataView(content), 0) === "Exif";
   const tiff = new DataView(content, isPrefixed ? 6 : 0);
   const little = tiff.getUint32(0) === 0x49492a00;
@@ -46,7 +47,7 @@ function exifOrientation(content) {
     if (tiff.getUint16(at, little) !== 0x0112) continue;
     const isOneShort = tiff.getUint16(at + 2, little) === 3 && tiff.getUint32(at + 4, little) === 1;
     const value = tiff.getUint16(at + 8, little);
-    return isOneShort && value >= 1 && value <= 8 ? value : UPRIGHT;
+    if (isOneShort && value >= 1 && value <= 8) return value; // the first good one counts
   }
   return UPRIGHT;
 }

@@ -10,14 +10,16 @@ const literal = (text) => JSON.stringify(text); // good for JavaScript and for P
 const formFile = (name) => (/^[\w .-]+$/.test(name) ? name : `"${name.replace(/["\\]/g, "\\$&")}"`);
 
 // A command over lines: its words, a line each.
-const command = (...words) => words.filter(Boolean).join(" \\\n  ");
+export const command = (...words) => words.filter(Boolean).join(" \\\n  ");
+export const curlProgram = (certificate) => (certificate ? `curl --cacert ${shell(certificate)}` : "curl");
+export const KEY_HEADER = '-H "Authorization: Bearer $INFERPOOL_KEY"';
 
 function curl({ url, sample, file, certificate, auth }) {
-  const program = certificate ? `curl --cacert ${shell(certificate)}` : "curl";
+  const program = curlProgram(certificate);
   const ask = command(
     program,
     `-F ${shell(`image=@${formFile(file)}`)}`,
-    auth && '-H "Authorization: Bearer $INFERPOOL_KEY"',
+    auth && KEY_HEADER,
     shell(url),
   );
   return sample ? `${command(`${program} -sSO`, shell(sample))}\n${ask}` : ask;

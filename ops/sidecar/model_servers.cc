@@ -27,17 +27,11 @@ std::vector<std::string> EachOnce(const std::vector<std::string>& names) {
   return once;
 }
 
-std::vector<std::string> NamesOf(const Config::Models& models) {
-  std::vector<std::string> names;
-  for (const auto& [name, model] : models) names.push_back(name);
-  return names;
-}
-
 }  // namespace
 
 ModelServers::ModelServers(const Config& config)
     : client_(EachOnce(config.backend.targets), config.backend.message_mb,
-              {.models = NamesOf(config.models), .always_watch = true}),
+              {.models = NamesOfModels(config), .always_watch = true}),
       must_share_(config.backend.transport == "shm") {
   for (std::size_t i = 0; i < client_.targets(); ++i) {
     const std::string name = client_.State(i).name;

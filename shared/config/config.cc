@@ -476,6 +476,12 @@ ConfigResult LoadConfig(const std::string& file, const ConfigOverrides& override
   return ParseConfig(text, std::filesystem::absolute(file).parent_path(), overrides);
 }
 
+std::vector<std::string> NamesOfModels(const Config& config) {
+  std::vector<std::string> names;
+  for (const auto& [name, model] : config.models) names.push_back(name);
+  return names;
+}
+
 std::string Format(const ConfigProblem& problem, std::string_view file) {
   std::string text(file);
   if (problem.line > 0) text += fmt::format(":{}", problem.line);

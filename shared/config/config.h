@@ -206,6 +206,9 @@ ConfigResult LoadConfig(const std::string& file, const ConfigOverrides& override
 ConfigResult ParseConfig(std::string_view text, const std::string& folder,
                          const ConfigOverrides& overrides);
 
+// The names of the models that it says something of.
+std::vector<std::string> NamesOfModels(const Config& config);
+
 // "FILE:12: limits.body_mb: is 0, allowed are whole numbers from 1 to 1024"
 std::string Format(const ConfigProblem& problem, std::string_view file);
 

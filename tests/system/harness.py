@@ -144,7 +144,7 @@ class Instance:
                          "nginx.http_port": self.http_port, "sidecar.port": self.sidecar_port,
                          "modelserver.repository": str(MODELS), **(settings or {})}
         self.config_file = self.state / "config.json"
-        self.config_file.write_text(json.dumps(nested(self.settings), indent=1))
+        self.write_config()
         self.socket = self.settings.get("listen.socket") or str(self.state / "inferpool.sock")
         self.context = tls_context()
         self.serve = self.nginx = None
@@ -158,6 +158,17 @@ class Instance:
             self.print_logs()
             self.destroy()
             raise
+
+    # ------------------------------------------------------------ configuration
+
+    def write_config(self):
+        self.config_file.write_text(json.dumps(nested(self.settings), indent=1))
+
+    def reload(self, **settings):
+        """With these settings changed; dotted keys, as `**{...}`. The result of the command."""
+        self.settings.update(settings)
+        self.write_config()
+        return inferpool("reload", "-c", self.config_file)
 
     # ------------------------------------------------------------ life
 

@@ -56,7 +56,6 @@ class PlainServer:
         self.target = f"ipv4:127.0.0.1:{self.port}"
         self.asked = []  # (call, model)
         self.hangs = set()  # calls that are not answered
-        self.on_index = lambda: None
         self._end = threading.Event()
         self.start()
 
@@ -119,7 +118,6 @@ class PlainServer:
         return pb.ModelConfigResponse()
 
     def RepositoryIndex(self, request, context):
-        self.on_index()
         answer = pb.RepositoryIndexResponse()
         for name, model in list(self.models.items()):
             if model.ready or not request.ready:

@@ -54,7 +54,14 @@ class OrientationTest(PageTest):
             body = good[8:at - 8] + chunk
             return b"RIFF" + struct.pack("<I", len(body)) + body
         flags = good.index(b"VP8X") + 8
+        # The first good entry counts, and nothing behind the container.
+        two = (b"II*\0" + struct.pack("<IHHHIHHHHIHHI", 8, 2, 0x112, 3, 1, 9, 0, 0x112, 3, 1, 3, 0, 0))
+        behind = with_exif(b"")
+        none = behind[:behind.index(b"EXIF")]
+        none = b"RIFF" + struct.pack("<I", len(none) - 8) + none[8:]
+        chunk = b"EXIF" + struct.pack("<I", len(little)) + little
         for name, content, turned in (
+                ("two entries", with_exif(two), True), ("behind the container", none + chunk, False),
                 ("little", with_exif(little), True), ("prefixed", with_exif(b"Exif\0\0" + little), True),
                 ("no flag", good[:flags] + b"\0" + good[flags + 1:], False),
                 ("nothing", with_exif(b""), False), ("cut off", with_exif(little[:-8]), False),

@@ -1,37 +1,15 @@
 """The pages behind somebody's path prefix, /vision/: a proxy takes it away, or nginx.base_path does."""
 
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-import harness
+from edge import Front
 from page import CodeTest, same, tabs
 from pictures import ASTRONAUT, SOURCE
-from processes import PATIENCE_S, eventually
 
-PROXY = """
-pid nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen {port};
-        client_max_body_size 0;
-        location /vision/ {{
-            proxy_request_buffering off;
-            proxy_buffering off;
-            proxy_pass https://localhost:{behind}/;
-        }}
-    }}
-}}
-"""
+PROXY = """listen PORT; client_max_body_size 0;
+location /vision/ { proxy_request_buffering off; proxy_buffering off; proxy_pass https://localhost:BEHIND/; }"""
 
 
 class PathPrefixTest(CodeTest):
@@ -40,15 +18,9 @@ class PathPrefixTest(CodeTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        (port,) = harness.free_ports(1)
-        folder = Path(tempfile.mkdtemp(dir=cls.folder))
-        (folder / "nginx.conf").write_text(PROXY.format(port=port, behind=cls.instance.port))
-        proxy = subprocess.Popen([harness.NGINX, "-p", folder, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"],
-                                 stdin=subprocess.DEVNULL)
-        cls.addClassCleanup(proxy.wait, PATIENCE_S)
-        cls.addClassCleanup(proxy.terminate)
-        cls.origin = f"http://localhost:{port}"
-        eventually(lambda: (folder / "nginx.pid").exists(), "the proxy is there")
+        front = Front(PROXY.replace("BEHIND", str(cls.instance.port)))
+        cls.addClassCleanup(front.stop)
+        cls.origin = f"http://localhost:{front.port}"
 
     def open(self, path="/vision/", model="faces_cascade", **options):
         self.browser.open(self.origin + path, **options)

@@ -1,7 +1,6 @@
 """Several pools behind one nginx, and a pool on TCP."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ from pathlib import Path
 import harness
 import processes
 from edge import FACE, temporary_folder
-from harness import Instance, SystemTest, inferpool, nested
+from harness import Instance, SystemTest, inferpool
 from http_client import multipart
 from processes import PATIENCE_S, eventually
 
@@ -80,7 +79,7 @@ class PoolsTest(SystemTest):
         instance.settings.update({
             "nginx.pools": [f"unix:{instance.socket}", f"127.0.0.1:{tcp}", *extra_pools],
             "nginx.sidecars": [f"127.0.0.1:{one.sidecar_port}" for one in (instance, self.second)]})
-        instance.config_file.write_text(json.dumps(nested(instance.settings)))
+        instance.write_config()
         instance.start_nginx()
         eventually(lambda: self.answers_through_nginx(instance), "nginx answers")
 

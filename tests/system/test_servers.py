@@ -47,9 +47,7 @@ class ServersTest(SystemTest):
         return {model["name"]: model for model in self.assert_good(answer)["models"]}
 
     def reload(self, **settings):
-        self.instance.settings.update(settings)
-        self.instance.config_file.write_text(json.dumps(nested(self.instance.settings)))
-        done = inferpool("reload", "-c", self.instance.config_file)
+        done = self.instance.reload(**settings)
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
     # ------------------------------------------------------------ which server has which model

@@ -2,14 +2,13 @@
 started with --allow-client-shm=true, and the same after a restart with the flag; and servers that
 take none for now, or take their time."""
 
-import json
 import time
 import unittest
 
 import grpc
 
 import pictures
-from harness import SystemTest, inferpool, nested
+from harness import SystemTest
 from model_servers import ModelServer, outside
 from pictures import ASTRONAUT
 from plain_server import PROTOCOL, SIDE, Net, PlainServer, pb
@@ -89,9 +88,7 @@ class RefusedTest(SystemTest):
     def test_refused_and_no_longer_demanded_is_ready(self):
         self.begin_with("shm", ModelServer(client_shm=False))
         eventually(lambda: REFUSED in self.wait_ready(503)["model_server"]["detail"], "it is refused", SOON_S)
-        self.instance.settings["backend.transport"] = "auto"
-        self.instance.config_file.write_text(json.dumps(nested(self.instance.settings)))
-        done = inferpool("reload", "-c", self.instance.config_file)
+        done = self.instance.reload(**{"backend.transport": "auto"})
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
         self.wait_ready(200)
         self.assert_good(self.predict())

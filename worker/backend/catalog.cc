@@ -34,10 +34,11 @@ Catalog::Catalog(const Client& client, Clock::duration max_age, SettingsByModel 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
                                                           Deadline deadline,
                                                           std::optional<std::size_t> avoid) {
+  if (client_.targets() == 1) return GetFrom(name, 0, deadline);
   const std::size_t turn = Turn(name);
   const std::size_t first = client_.Pick(name, turn, avoid);
   auto model = GetFrom(name, first, deadline);
-  if (model.ok() || client_.targets() == 1) return model;
+  if (model.ok()) return model;
   // It may be elsewhere: moved there, or there as well.
   const bool away = absl::IsUnavailable(model.status());
   if (!away && !absl::IsNotFound(model.status())) return model;
@@ -51,7 +52,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& nam
 
 std::size_t Catalog::Turn(const std::string& name) {
   const MutexLock lock(mutex_);
-  return turns_[entries_.contains(name) ? name : ""]++;
+  const auto known = turns_.find(name);
+  return known == turns_.end() ? others_turn_++ : known->second++;
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const std::string& name,
@@ -61,7 +63,10 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const std::string&
     MutexLock lock(mutex_);
     while (true) {
       Entries& entries = entries_[name];
-      if (entries.empty()) entries.resize(client_.targets());
+      if (entries.empty()) {
+        entries.resize(client_.targets());
+        turns_[name] = server + 1;  // so that the next request asks another one
+      }
       Entry& entry = entries[server];
       const TimePoint now = Clock::now();
       const bool by_age = since == TimePoint();

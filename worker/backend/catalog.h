@@ -87,8 +87,9 @@ class Catalog {
   Mutex mutex_;
   std::condition_variable answered_;
   std::map<std::string, Entries> entries_ ABSL_GUARDED_BY(mutex_);  // only models a server has
-  // By the same names, so that each model goes round the servers for itself; "": of all others.
+  // By the same names, so that each model goes round the servers for itself; and of all others.
   std::map<std::string, std::size_t> turns_ ABSL_GUARDED_BY(mutex_);
+  std::size_t others_turn_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace inferpool::backend

@@ -186,8 +186,9 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
 std::vector<std::size_t> InferenceClient::ServersOf(const Model& model) const {
   if (client_.targets() == 1) return {};
   std::vector<std::size_t> servers = model.servers;
+  const ModelVersion wanted{model.description.name};
   std::erase_if(servers, [&](std::size_t server) {
-    return client_.directory().Look(server, {model.description.name}) == ModelDirectory::Has::kNo;
+    return client_.directory().Look(server, wanted) == ModelDirectory::Has::kNo;
   });
   return servers.empty() ? model.servers : servers;
 }

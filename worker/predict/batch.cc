@@ -211,7 +211,9 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (const auto* problem = std::get_if<http::Problem>(&inputs)) return exchange.Fail(*problem);
   const auto& pictures = std::get<http::PictureInputs>(inputs);
   const auto parameters =
-      ReadParameters(exchange.request.query, pictures.fields, services.config.predict);
+      pictures.fields.empty()
+          ? in_query
+          : ReadParameters(exchange.request.query, pictures.fields, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
   const auto& wanted = std::get<http::PredictParameters>(parameters);
   // What would be wrong with every picture is wrong with the request.

@@ -219,7 +219,9 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
   const auto& [problem, model, status, sent] = failure;
   const Deadline deadline = exchange.limits.deadline;
   const backend::Client& client = services.client;
-  if (model == nullptr || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
+  // A server without room for a call is not to be asked more.
+  if (model == nullptr || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status) ||
+      absl::IsResourceExhausted(status)) {
     return nullptr;
   }
   const bool away = absl::IsUnavailable(status);

@@ -211,7 +211,9 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   *reading = HeavyStep();
   if (const auto* problem = std::get_if<http::Problem>(&picture)) return exchange.Fail(*problem);
   const auto parameters =
-      http::ParseParameters(exchange.request.query, inputs.fields, services.config.predict);
+      inputs.fields.empty()
+          ? in_query
+          : http::ParseParameters(exchange.request.query, inputs.fields, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
   const auto& wanted = std::get<http::PredictParameters>(parameters);
 

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <tuple>
 #include <utility>
 
@@ -162,11 +163,6 @@ bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool awa
   return directory_.HasAnotherThan(server, model);
 }
 
-absl::StatusOr<ModelDescription> Client::Describe(const std::string& model,
-                                                  Deadline deadline) const {
-  return Describe(model, Pick(model, pick_.fetch_add(1, std::memory_order_relaxed)), deadline);
-}
-
 absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std::size_t server,
                                                   Deadline deadline) const {
   const std::size_t only[] = {server};
@@ -212,24 +208,24 @@ absl::StatusOr<inference::ServerMetadataResponse> Client::ServerMetadata(
 }
 
 template <typename Response>
-absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> Client::AskEach(
+absl::StatusOr<std::vector<absl::StatusOr<Response>>> Client::AskEach(
     std::string_view method, const google::protobuf::Message& request,
     const CallLimits& limits) const {
-  std::vector<std::pair<std::size_t, absl::StatusOr<Response>>> answers;
+  std::vector<absl::StatusOr<Response>> answers;
   bool any = false;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     CallLimits each = limits;
     if (targets_.size() > 1) each.deadline = Sooner(limits.deadline, kEach);
     const std::size_t only[] = {i};
-    answers.emplace_back(i, Ask<Response>(method, request, only, each));
-    any = any || answers.back().second.ok();
-    if (absl::IsCancelled(answers.back().second.status())) break;
+    answers.push_back(Ask<Response>(method, request, only, each));
+    any = any || answers.back().ok();
+    if (absl::IsCancelled(answers.back().status())) break;
   }
   if (any) return answers;
   // What a server says tells more than that another one is away.
   const auto said = std::ranges::find_if(
-      answers, [](const auto& answer) { return !absl::IsUnavailable(answer.second.status()); });
-  return (said == answers.end() ? answers.front() : *said).second.status();
+      answers, [](const auto& answer) { return !absl::IsUnavailable(answer.status()); });
+  return (said == answers.end() ? answers.front() : *said).status();
 }
 
 absl::StatusOr<inference::ModelStatisticsResponse> Client::AllStatistics(
@@ -238,7 +234,7 @@ absl::StatusOr<inference::ModelStatisticsResponse> Client::AllStatistics(
       "ModelStatistics", inference::ModelStatisticsRequest(), limits);
   RETURN_IF_ERROR(answers.status());
   inference::ModelStatisticsResponse all;
-  for (const auto& [server, answer] : *answers) {
+  for (const auto& answer : *answers) {
     if (answer.ok()) all.MergeFrom(*answer);
   }
   return all;
@@ -259,16 +255,20 @@ absl::StatusOr<inference::RepositoryIndexResponse> Client::RepositoryIndex(
     entries.try_emplace({entry.name(), entry.version(), entry.state()}, std::move(entry));
   };
   for (std::size_t i = 0; i < targets_.size(); ++i) {
-    if (answers.ok() && i < answers->size() && (*answers)[i].second.ok()) {
-      for (const Entry& entry : (*answers)[i].second->models()) add(entry);
+    if (answers.ok() && i < answers->size() && (*answers)[i].ok()) {
+      for (const Entry& entry : (*answers)[i]->models()) add(entry);
       continue;
     }
+    if (!targets_[i]->MayConnect() || IsOpen(i)) continue;
     for (const auto& [name, versions] : directory_.ReadyOn(i)) {
       Entry entry;
       entry.set_name(name);
-      if (!versions.empty()) entry.set_version(versions.back());
       entry.set_state("READY");
-      add(std::move(entry));
+      for (const std::string& version : versions) {
+        entry.set_version(version);
+        add(entry);
+      }
+      if (versions.empty()) add(entry);
     }
   }
   inference::RepositoryIndexResponse merged;
@@ -287,14 +287,10 @@ absl::StatusOr<grpc::ByteBuffer> Client::Infer(const grpc::ByteBuffer& request,
 }
 
 absl::Status Client::CheckAdmits(std::span<const std::size_t> servers) const {
-  const TimePoint now = Clock::now();
-  const auto open = [now](const auto& target) {
-    return target->breaker().state(now) == Breaker::State::kOpen;
-  };
+  const auto is_open = [this](std::size_t i) { return IsOpen(i); };
   const bool all_are_open =
-      servers.empty()
-          ? std::ranges::all_of(targets_, open)
-          : std::ranges::all_of(servers, [&](std::size_t i) { return open(targets_[i]); });
+      servers.empty() ? std::ranges::all_of(std::views::iota(std::size_t{0}, targets()), is_open)
+                      : std::ranges::all_of(servers, is_open);
   if (!all_are_open) return absl::OkStatus();
   context_.Count(ModelCall::kMade);
   return Refuse(context_);
@@ -406,7 +402,17 @@ absl::StatusOr<Response> ModelCalls::Ask(std::string_view method, const CallLimi
 }
 
 absl::StatusOr<inference::ModelReadyResponse> ModelCalls::Ready(const CallLimits& limits) {
-  return Ask<inference::ModelReadyRequest, inference::ModelReadyResponse>("ModelReady", limits);
+  const auto ask = [&] {
+    return Ask<inference::ModelReadyRequest, inference::ModelReadyResponse>("ModelReady", limits);
+  };
+  const auto answer = ask();
+  if (!answer.ok() || answer->ready() || client_.targets() == 1) return answer;
+  // Servers say no with an answer here, not with NOT_FOUND.
+  const std::size_t server = servers_.front();
+  if (!client_.IsElsewhere(server, model_, /*away=*/false, limits.deadline)) return answer;
+  servers_ = client_.directory().ServersFor(model_);
+  std::erase(servers_, server);
+  return ask();
 }
 
 absl::StatusOr<inference::ModelMetadataResponse> ModelCalls::Metadata(const CallLimits& limits) {

@@ -63,11 +63,10 @@ class Client {
                    std::optional<std::size_t> avoid = {}) const;
 
   // Whether another server than `server` has the model, of which that one has just said that it is
-  // not there, or (`away`) that it is unavailable. Asks them, unless they were asked lately: a
-  // model that was there until now is looked for anew each time, one that nobody is known to have
-  // after a tenth of a second, and one that is away after a second. Waits for the others alone that
-  // are likely to answer soon: a second at most for a model that was there until now, a quarter of
-  // one for others.
+  // not there, or (`away`) that it is unavailable. Asks them, unless they were asked within the
+  // last tenth of a second; a model that was there until now is looked for anew each time. Waits
+  // only for those that are likely to answer soon: a second at most for a model that was there
+  // until now, a quarter of one for others.
   bool IsElsewhere(std::size_t server, const ModelVersion& model, bool away,
                    Deadline deadline) const;
 
@@ -83,8 +82,6 @@ class Client {
   // call. UNIMPLEMENTED: it does not describe models at all.
   absl::StatusOr<ModelDescription> Describe(const std::string& model, std::size_t server,
                                             Deadline deadline) const;
-  // The same of one that has the model.
-  absl::StatusOr<ModelDescription> Describe(const std::string& model, Deadline deadline) const;
 
   // ---- Calls as the protocol has them
 
@@ -93,8 +90,8 @@ class Client {
   // The statistics of all models, of all servers that can be reached.
   absl::StatusOr<inference::ModelStatisticsResponse> AllStatistics(const CallLimits& limits) const;
 
-  // The index of all servers that can be reached, by name, version and state, each once. A server
-  // without an index has what is known of it.
+  // The index of all servers that can be reached, by name, version and state, each once. For a
+  // server without an index stands what is known of it.
   absl::StatusOr<inference::RepositoryIndexResponse> RepositoryIndex(
       bool only_ready, const CallLimits& limits) const;
 
@@ -149,12 +146,11 @@ class Client {
   // The same of each server alone, for a share of the time. The answers; when there is none, the
   // first error that is not UNAVAILABLE, or that.
   template <typename Response>
-  absl::StatusOr<std::vector<std::pair<std::size_t, absl::StatusOr<Response>>>> AskEach(
+  absl::StatusOr<std::vector<absl::StatusOr<Response>>> AskEach(
       std::string_view method, const google::protobuf::Message& request,
       const CallLimits& limits) const;
 
   mutable SharedByCalls context_;
-  mutable std::atomic<std::size_t> pick_ = 0;
   mutable WakeEvent bell_;
   std::vector<std::unique_ptr<Target>> targets_;
   mutable ModelDirectory directory_;

@@ -33,8 +33,7 @@ absl::StatusOr<Response> Call(UnaryCalls& calls, std::string_view method,
                               const std::stop_token& stop) {
   const absl::StatusOr<grpc::ByteBuffer> bytes = ToBytes(request);
   RETURN_IF_ERROR(bytes.status());
-  Reply reply = calls.Call(method, *bytes, {Deadline::After(kPatience), stop},
-                           {.given_up = {}, .on_slow = [] {}});
+  Reply reply = calls.Call(method, *bytes, {Deadline::After(kPatience), stop}, CallWatch{});
   RETURN_IF_ERROR(reply.message.status());
   return FromBytes<Response>(*reply.message, method);
 }

@@ -35,8 +35,8 @@ struct CallLimits {
 
 // What has an eye on the server while calls are out.
 struct CallWatch {
-  std::stop_token given_up;       // stopped when the server has turned out to be hung
-  std::function<void()> on_slow;  // called once in a call that takes over a second
+  std::stop_token given_up = {};          // stopped when the server has turned out to be hung
+  std::function<void()> on_slow = [] {};  // called once in a call that takes over a second
 };
 
 struct Reply {

@@ -1,8 +1,7 @@
 #include "worker/backend/shm/region_calls.h"
 
-#include <grpcpp/support/byte_buffer.h>
-
 #include "proto/kserve.pb.h"
+#include "worker/backend/rpc/messages.h"
 
 namespace inferpool::backend {
 namespace {
@@ -11,9 +10,9 @@ namespace {
 absl::Status Make(UnaryCalls& server, const char* method, const google::protobuf::Message& request,
                   const CallLimits& limits) {
   if (limits.deadline.Expired(Clock::now())) return absl::DeadlineExceededError("no time was left");
-  const grpc::Slice slice(request.SerializeAsString());
-  const CallWatch unwatched{.given_up = {}, .on_slow = [] {}};
-  return server.Call(method, grpc::ByteBuffer(&slice, 1), limits, unwatched).message.status();
+  const absl::StatusOr<grpc::ByteBuffer> bytes = ToBytes(request);
+  RETURN_IF_ERROR(bytes.status());
+  return server.Call(method, *bytes, limits, CallWatch{}).message.status();
 }
 
 }  // namespace

@@ -20,9 +20,5 @@ TEST(PerturbTest, FillsAsMallocDoes) {
   EXPECT_THAT(memory, Each(std::byte{0xff - 165}));
 }
 
-TEST(PerturbTest, NothingIsNothing) {
-  Perturb({});
-}
-
 }  // namespace
 }  // namespace inferpool

@@ -59,6 +59,30 @@ TEST_F(ClientTargetsTest, AModelThatMovedIsFoundByTheCallThatMissedIt) {
   }
 }
 
+TEST_F(ClientTargetsTest, AModelThatMovedIsReadyWhereItIsNow) {
+  first_.Set("people", FakeDetector("people"));
+  const auto client = OfBoth();
+  client->AwaitModels(In(seconds(5)));
+  second_.Set("people", FakeDetector("people"));
+  first_.Remove("people");
+  // Both answer; the one without the model says no.
+  const auto ready = ModelCalls(*client, "people").Ready({In(seconds(5))});
+  ASSERT_TRUE(ready.ok()) << ready.status();
+  EXPECT_TRUE(ready->ready());
+  EXPECT_FALSE(ModelCalls(*client, "none").Ready({In(seconds(5))})->ready());
+}
+
+TEST_F(ClientTargetsTest, TheIndexNamesEachVersionAndNoServerThatIsAway) {
+  for (FakeModelServer* server : {&first_, &second_}) server->Lacks({"RepositoryIndex"});
+  const auto client = OfBoth();
+  ASSERT_TRUE(client->Describe("faces", 0, In(seconds(5))).ok());
+  ASSERT_EQ(client->RepositoryIndex(true, {In(seconds(5))})->models_size(), 1);
+  first_.Stop();
+  ASSERT_TRUE(Eventually([&] { return !client->State(0).may_connect; }));
+  const auto index = client->RepositoryIndex(true, {In(seconds(5))});
+  EXPECT_TRUE(!index.ok() || index->models_size() == 0);
+}
+
 // A model that one of two servers without an index is known to have, as the other one is not asked.
 TEST_F(ClientTargetsTest, WithoutAnIndexTheOtherServerIsFoundWhenTheFirstIsAway) {
   for (FakeModelServer* server : {&first_, &second_}) server->Lacks({"RepositoryIndex"});

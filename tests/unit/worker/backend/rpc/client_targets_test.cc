@@ -68,7 +68,7 @@ TEST_F(ClientTargetsTest, ADeadOneBesideALiveOneIsNotNoticed) {
   for (int i = 0; i < 50; ++i) EXPECT_TRUE(Call(*client).ok()) << i;
   EXPECT_EQ(second_.infer_calls, 50);
   EXPECT_TRUE(client->ServerReady(In(seconds(5))).ok());
-  EXPECT_TRUE(client->Describe("faces", In(seconds(5))).ok());
+  EXPECT_TRUE(client->Describe("faces", 1, In(seconds(5))).ok());
   EXPECT_FALSE(client->State(0).may_connect);
   EXPECT_TRUE(client->State(1).may_connect);
 }
@@ -105,7 +105,7 @@ TEST_F(ClientTargetsTest, NoCallGoesToAServerWhoseBreakerIsOpen) {
   for (int i = 0; i < 10; ++i) {
     const absl::Status status = Call(*client);
     EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-    EXPECT_TRUE(absl::IsUnavailable(client->Describe("faces", In(seconds(20))).status()));
+    EXPECT_TRUE(absl::IsUnavailable(client->Describe("faces", 0, In(seconds(20))).status()));
     EXPECT_TRUE(absl::IsUnavailable(client->CheckAdmits()));
   }
   EXPECT_EQ(first_.infer_calls + first_.metadata_calls, 0);
@@ -374,7 +374,7 @@ class ClientHalfOpenTest : public ClientTargetsTest {
 };
 
 TEST_F(ClientHalfOpenTest, AnAnswerClosesIt) {
-  EXPECT_TRUE(absl::IsNotFound(client_->Describe("none", In(seconds(5))).status()));
+  EXPECT_TRUE(absl::IsNotFound(client_->Describe("none", 0, In(seconds(5))).status()));
   EXPECT_EQ(client_->State(0).breaker, Breaker::State::kClosed);
 }
 

@@ -63,7 +63,7 @@ TEST_F(ClientTest, WithoutAnIndexModelsAreThoseThatAreNamedAndThoseThatWereFound
   server_.Set("faces", FakeDetector("faces"));
   const Client client({server_.target()}, 16, {.models = {"named"}});
   EXPECT_EQ(*client.Models(In(seconds(5))), std::vector<std::string>{"named"});
-  const auto described = client.Describe("faces", In(seconds(5)));
+  const auto described = client.Describe("faces", 0, In(seconds(5)));
   ASSERT_TRUE(described.ok()) << described.status();
   EXPECT_FALSE(described->has_config);
   EXPECT_EQ(*client.Models(In(seconds(5))), (std::vector<std::string>{"faces", "named"}));
@@ -86,7 +86,7 @@ TEST_F(ClientTest, AModelIsDescribedFromItsMetadataAndConfig) {
   parameters["family"].set_string_value("yolov8");
   server_.Set("shapes", model);
 
-  const auto described = client_.Describe("shapes", In(seconds(5)));
+  const auto described = client_.Describe("shapes", 0, In(seconds(5)));
   ASSERT_TRUE(described.ok()) << described.status();
   EXPECT_EQ(described->name, "shapes");
   EXPECT_EQ(described->version, "3");
@@ -106,7 +106,7 @@ TEST_F(ClientTest, AModelIsDescribedFromItsMetadataAndConfig) {
 
 TEST_F(ClientTest, AModelThatSaysLittleIsDescribedToo) {
   server_.Set("bare", FakeModel{});
-  const auto described = client_.Describe("bare", In(seconds(5)));
+  const auto described = client_.Describe("bare", 0, In(seconds(5)));
   ASSERT_TRUE(described.ok()) << described.status();
   EXPECT_EQ(described->version, "");
   EXPECT_TRUE(described->inputs.empty());
@@ -114,7 +114,7 @@ TEST_F(ClientTest, AModelThatSaysLittleIsDescribedToo) {
 }
 
 TEST_F(ClientTest, AnUnknownModelIsNotFound) {
-  EXPECT_TRUE(absl::IsNotFound(client_.Describe("none", In(seconds(5))).status()));
+  EXPECT_TRUE(absl::IsNotFound(client_.Describe("none", 0, In(seconds(5))).status()));
   EXPECT_TRUE(absl::IsNotFound(client_.Infer(InferRequest(), {In(seconds(5))}).status()));
 }
 
@@ -122,7 +122,7 @@ TEST_F(ClientTest, TheServersCodeAndTextAreKept) {
   for (int code = 1; code <= 16; ++code) {
     server_.SetFailure({static_cast<grpc::StatusCode>(code), "the reason"});
     for (const absl::Status& status : {client_.RepositoryIndex(true, {In(seconds(5))}).status(),
-                                       client_.Describe("faces", In(seconds(5))).status(),
+                                       client_.Describe("faces", 0, In(seconds(5))).status(),
                                        client_.Infer(InferRequest(), {In(seconds(5))}).status()}) {
       const auto wanted = static_cast<absl::StatusCode>(code);
       // CANCELLED is our own doing; a server that cancels cannot take the call now.
@@ -211,7 +211,7 @@ TEST_F(ClientTest, ACallThatTakesTooLongIsDeadlineExceededAtItsTime) {
     const Deadline deadline = In(milliseconds(100));
     const absl::Status status = call == 0   ? client_.ServerReady(deadline)
                                 : call == 1 ? client_.Models(deadline).status()
-                                : call == 2 ? client_.Describe("faces", deadline).status()
+                                : call == 2 ? client_.Describe("faces", 0, deadline).status()
                                             : client_.Infer(InferRequest(), {deadline}).status();
     EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << call << ": " << status;
     EXPECT_GE(Clock::now() - start, milliseconds(90)) << call;
@@ -223,7 +223,8 @@ TEST_F(ClientTest, TheDeadlineHoldsForBothCallsOfADescriptionTogether) {
   server_.Set("faces", FakeDetector("faces"));
   EXPECT_TRUE(client_.ServerReady(In(seconds(5))).ok());
   server_.SetDelay(milliseconds(300));  // each
-  EXPECT_TRUE(absl::IsDeadlineExceeded(client_.Describe("faces", In(milliseconds(450))).status()));
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(client_.Describe("faces", 0, In(milliseconds(450))).status()));
 }
 
 TEST_F(ClientTest, ADeadlineThatHasPassedIsDeadlineExceededAtOnce) {
@@ -279,7 +280,7 @@ TEST_F(ClientTest, IsSharedByManyThreads) {
       threads.emplace_back([&] {
         for (int j = 0; j < 25; ++j) {
           good += client_.Infer(InferRequest(), {In(seconds(10))}).ok() ? 1 : 0;
-          good += client_.Describe("faces", In(seconds(10))).ok() ? 1 : 0;
+          good += client_.Describe("faces", 0, In(seconds(10))).ok() ? 1 : 0;
         }
       });
     }
