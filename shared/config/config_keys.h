@@ -52,8 +52,13 @@ struct ModelsKey {
   Config::Models& (*field)(Config&);
 };
 
-using KeyKind =
-    std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey, ModelsKey>;
+// An object with a member a route (routes_key.h).
+struct RoutesKey {
+  Config::Routes& (*field)(Config&);
+};
+
+using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey,
+                             ModelsKey, RoutesKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {
