@@ -47,9 +47,9 @@ class Taken {
 
 class Batch {
  public:
-  Batch(const http::Exchange& exchange, const http::Services& services, const std::string& model,
-        const http::PredictParameters& parameters, const http::PictureInputs& inputs,
-        std::shared_ptr<const backend::Model> known)
+  Batch(const http::Exchange& exchange, const http::Services& services,
+        const backend::ModelVersion& model, const http::PredictParameters& parameters,
+        const http::PictureInputs& inputs, std::shared_ptr<const backend::Model> known)
       : exchange_(exchange),
         services_(services),
         model_(model),
@@ -129,7 +129,7 @@ class Batch {
     const http::PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
     auto answer = InferPicture(exchange_, services_,
-                               {.model = {model_},
+                               {.model = model_,
                                 .picture = std::get<std::string_view>(input),
                                 .parameters = parameters_,
                                 .known = known_},
@@ -140,7 +140,7 @@ class Batch {
 
   const http::Exchange& exchange_;
   const http::Services& services_;
-  const std::string& model_;
+  const backend::ModelVersion& model_;
   const std::shared_ptr<const backend::Model> known_;
   const http::PredictParameters& parameters_;
   const http::PictureInputs& inputs_;
@@ -197,10 +197,7 @@ int SpareThreads::Take(int wanted) {
 }
 
 fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
-                            const std::string& model) {
-  if (!http::CanBeModelName(model)) {
-    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
-  }
+                            const backend::ModelVersion& model) {
   // Before the body is read, which may cost more.
   const auto in_query = ReadParameters(exchange.request.query, {}, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
@@ -218,9 +215,13 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   const auto& wanted = std::get<http::PredictParameters>(parameters);
   // What would be wrong with every picture is wrong with the request.
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
-  if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
+  if (!known.ok()) {
+    const http::Problem problem = http::BackendProblem(known.status(), Name(model));
+    exchange.report.model_away = http::IsModelAway(problem);
+    return exchange.Fail(problem);
+  }
   if (!(*known)->plan.ok()) {
-    return exchange.Fail(http::PlanProblem((*known)->plan.status(), model));
+    return exchange.Fail(http::PlanProblem((*known)->plan.status(), Name(model)));
   }
 
   Batch batch(exchange, services, model, wanted, pictures, *known);
@@ -228,15 +229,20 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
   exchange.SetTotalTime();
-  std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
+  std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model.name));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
     std::visit(Writer{wanted.normalized, json, batch.failed(), exchange.base_path},
                batch.outcomes()[i]);
     json += '}';
+    if (const auto* prediction = std::get_if<Prediction>(&batch.outcomes()[i])) {
+      exchange.report.version = prediction->version;
+      ++exchange.report.pictures;
+      exchange.report.findings += CountOf(prediction->result);
+    }
   }
-  fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",
-                 exchange.times.Json(), QuotedJson(exchange.id));
+  fmt::format_to(std::back_inserter(json), "]{},\"timing_ms\":{},\"request_id\":{}}}\n",
+                 http::RouteMember(exchange), exchange.times.Json(), QuotedJson(exchange.id));
   return http::Json(std::move(json));
 }
 

@@ -26,6 +26,6 @@ class SpareThreads {
 // A picture's problem stands in its place and does not affect the others; the status is 200 when
 // the request itself is good. The stages' times are the sums over all pictures.
 fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
-                            const std::string& model);
+                            const backend::ModelVersion& model);
 
 }  // namespace inferpool::predict

@@ -15,13 +15,16 @@ namespace inferpool::predict {
 // described is in the list with the reason.
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services);
 
-fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services,
-                             const std::string& model);
+// Describes the model that the path names; for a route what it leads to.
+fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services);
 
 // {"name":"faces","version":"1","family":"end_to_end","max_batch_size":0,"inputs":[...],
 //  "outputs":[...],"class_names":[...]}; `family` is null, with the reason in "unusable", for a
 // model whose predictions this API cannot serve. Where there are several model servers, "servers"
 // has those that have it.
+// `name` and `route` are a route's: its name, and in "route" where it leads.
 std::string ToJson(const backend::Model& model, const std::vector<std::string>& servers = {});
+std::string ToJson(const backend::Model& model, const std::vector<std::string>& servers,
+                   const std::string& name, const Config::Route& route);
 
 }  // namespace inferpool::predict

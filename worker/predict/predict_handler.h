@@ -1,8 +1,7 @@
 // POST /v1/predict/{model}
 #pragma once
 
-#include <string>
-
+#include "worker/backend/catalog.h"
 #include "worker/http/exchange.h"
 
 namespace inferpool::predict {
@@ -10,6 +9,6 @@ namespace inferpool::predict {
 // Answers with what the model found in the picture: as JSON, or drawn into the picture, as the
 // request asks. Gives an answer from the cache when there is one.
 fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
-                       const std::string& model);
+                       const backend::ModelVersion& model);
 
 }  // namespace inferpool::predict
