@@ -149,7 +149,9 @@ fcgi::Response ServerReady(const Exchange& exchange, const Services& services) {
   return Json(R"({"ready":true})");
 }
 
-fcgi::Response ModelReady(const Exchange& exchange, const Services& services, const Route& route) {
+// `name`: as the client has it.
+fcgi::Response ModelReady(const Exchange& exchange, const Services& services, const Route& route,
+                          const std::string& name) {
   backend::ModelCalls model(services.client, route.model, route.version);
   const auto answer = model.Ready(exchange.limits);
   if (!answer.ok()) return exchange.Fail(ServerError(answer.status()));
@@ -159,7 +161,7 @@ fcgi::Response ModelReady(const Exchange& exchange, const Services& services, co
     return exchange.Fail(
         ProtocolError(400, fmt::format("model {}{} is not ready", route.model, version)));
   }
-  return Json(fmt::format(R"({{"name":{},"ready":true}})", QuotedJson(exchange.lead.name)));
+  return Json(fmt::format(R"({{"name":{},"ready":true}})", QuotedJson(name)));
 }
 
 fcgi::Response ModelConfig(const Exchange& exchange, const Services& services, const Route& route) {
@@ -426,8 +428,7 @@ fcgi::Response Infer(Exchange& exchange, const Services& services, const Route& 
 }
 
 // The same about the model that a route leads to.
-Route Along(const Exchange& exchange, const Route& route, const backend::ModelVersion& model) {
-  if (!exchange.lead.is_route()) return route;
+Route Along(const Route& route, const backend::ModelVersion& model) {
   return {.to = route.to, .model = model.name, .version = model.version};
 }
 
@@ -453,15 +454,16 @@ fcgi::Response Handle(Exchange& exchange, const Services& services) {
       !allowed.empty()) {
     return exchange.Fail(ProtocolError(http::MethodNotAllowed(request.method, allowed)));
   }
-  if (exchange.lead.is_route() && !route.model.empty()) {
+  const std::string name = route.model;
+  if (exchange.lead.is_route() && !name.empty()) {
     if (!route.version.empty()) {
-      return exchange.Fail(ProtocolError(
-          404, fmt::format("{} is a route, which has no versions", exchange.lead.name)));
+      return exchange.Fail(
+          ProtocolError(404, fmt::format("{} is a route, which has no versions", name)));
     }
     if (route.to != To::kInfer) {
       const routes::Way& way = exchange.lead.ways.front();
       exchange.asked = {way.model, exchange.lead.name, way.variant};
-      route = Along(exchange, route, way.model);
+      route = Along(route, way.model);
     }
   }
   const backend::CallLimits& limits = exchange.limits;
@@ -481,12 +483,13 @@ fcgi::Response Handle(Exchange& exchange, const Services& services) {
           exchange,
           backend::ModelCalls(services.client, route.model, route.version).Metadata(limits));
     case To::kModelReady:
-      return ModelReady(exchange, services, route);
+      return ModelReady(exchange, services, route, name);
     case To::kModelConfig:
       return ModelConfig(exchange, services, route);
     default:
+      if (!exchange.lead.is_route()) return Infer(exchange, services, route);
       return http::AnswerByLead(exchange, services, [&](const backend::ModelVersion& model) {
-        return Infer(exchange, services, Along(exchange, route, model));
+        return Infer(exchange, services, Along(route, model));
       });
   }
 }
