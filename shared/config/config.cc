@@ -17,6 +17,7 @@
 #include "shared/config/config_keys.h"
 #include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
+#include "shared/config/pipelines_key.h"
 
 namespace inferpool {
 namespace {
@@ -56,7 +57,8 @@ std::string NearestName(std::string_view word, bool is_object) {
   };
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
-    if (std::holds_alternative<ModelsKey>(key.kind)) {
+    if (std::holds_alternative<ModelsKey>(key.kind) ||
+        std::holds_alternative<PipelinesKey>(key.kind)) {
       consider(key.name, key.name);
     } else if (is_object) {
       consider(section, section);
@@ -144,8 +146,9 @@ struct Assign {
     return true;
   }
 
-  // Parser::SetModels reads it.
+  // Parser::SetModels and SetPipelines read them.
   bool operator()(const ModelsKey&) const { return value.isObject(); }
+  bool operator()(const PipelinesKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -287,6 +290,11 @@ class Parser {
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
     } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
       SetModels(*models, value, line, folder);
+    } else if (const auto* pipelines = std::get_if<PipelinesKey>(&key.kind)) {
+      for (PipelinesProblem& problem : ReadPipelines(value, pipelines->field(result_.config))) {
+        Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+            std::move(problem.message));
+      }
     }
   }
 
@@ -345,6 +353,10 @@ class Parser {
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
+    }
+    if (c.analyze.size() > kMaxAnalyzed) {
+      Add(LineOf("analyze"), "analyze",
+          fmt::format("names {} models, allowed are {}", c.analyze.size(), kMaxAnalyzed));
     }
     if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
       const bool missing_key = c.nginx.certificate_key.empty();

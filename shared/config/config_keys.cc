@@ -9,6 +9,7 @@
 #include "shared/base/json_text.h"
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
+#include "shared/config/pipelines_key.h"
 
 namespace inferpool {
 namespace {
@@ -68,6 +69,14 @@ const ConfigKey kKeys[] = {
      "what model servers do not say of their models, by name: what config.pbtxt's parameters would "
      "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see servers.md",
      ReloadEffect::kClients},
+    {"pipelines", PipelinesKey{FIELD(pipelines)},
+     "models that are asked about what another one has found, by the name under which clients ask "
+     "for all of it; see pipelines.md",
+     ReloadEffect::kWorkers},
+    {"analyze", TextListKey{FIELD(analyze)},
+     "models and pipelines that /v1/analyze asks when a request names none: those of these that "
+     "there are",
+     ReloadEffect::kWorkers},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
      "goes alone",
@@ -272,6 +281,9 @@ std::string Allowed(const ConfigKey& key) {
     }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
     std::string operator()(const ModelsKey&) const { return "an object { \"MODEL\": { ... } }"; }
+    std::string operator()(const PipelinesKey&) const {
+      return "an object { \"NAME\": { \"model\": ... } }";
+    }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -332,6 +344,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
     std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const PipelinesKey& k) const { return ToJson(k.field(config)); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

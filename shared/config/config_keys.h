@@ -52,8 +52,13 @@ struct ModelsKey {
   Config::Models& (*field)(Config&);
 };
 
-using KeyKind =
-    std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey, ModelsKey>;
+// An object with a member a pipeline (pipelines_key.h).
+struct PipelinesKey {
+  Config::Pipelines& (*field)(Config&);
+};
+
+using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey,
+                             ModelsKey, PipelinesKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {

@@ -69,6 +69,9 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<ModelsKey>(key.kind)) {
     return {{"{}", "{}"}, {R"({"a": {"family": "yolov8"}})", R"({"a": {"family": "yolov8"}})"}};
   }
+  if (std::holds_alternative<PipelinesKey>(key.kind)) {
+    return {{"{}", "{}"}, {R"({"a": {"model": "m"}})", R"({"a": {"model": "m"}})"}};
+  }
   static const std::map<std::string_view, std::string> kLists = {
       {"cors.origins", R"(["https://a.example", "https://*.a.example", "*"])"},
       {"cors.headers", R"(["baggage", "*"])"},
@@ -114,7 +117,10 @@ std::vector<std::string> BadValues(const ConfigKey& key) {
   if (std::holds_alternative<PathKey>(key.kind)) {
     return {"5", "true", "null", "[]", "{}", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[0m\""};
   }
-  if (std::holds_alternative<ModelsKey>(key.kind)) return {"5", "null", "[]", "\"a\"", "true"};
+  if (std::holds_alternative<ModelsKey>(key.kind) ||
+      std::holds_alternative<PipelinesKey>(key.kind)) {
+    return {"5", "null", "[]", "\"a\"", "true"};
+  }
   return {"\"unix:/a\"", "5", "null", "{}", "[5]", "[[\"a\"]]", "[null]", "[\"a\", \"b\\n\"]"};
 }
 
