@@ -10,7 +10,9 @@ namespace {
 
 using vision::Point;
 
-float Distance(Point a, Point b) { return std::hypot(b.x - a.x, b.y - a.y); }
+float Distance(Point a, Point b) {
+  return std::hypot(b.x - a.x, b.y - a.y);
+}
 
 // OpenCV's warpAffine takes no longer ones.
 constexpr int kMaxSide = 32'000;
@@ -57,8 +59,9 @@ cv::Rect Around(const Crop& crop, cv::Size picture) {
   const auto [left, right] = std::ranges::minmax(crop.corners, {}, &Point::x);
   const auto [top, bottom] = std::ranges::minmax(crop.corners, {}, &Point::y);
   const auto span = [](float low, float high, int side) {
-    const int begin = static_cast<int>(std::clamp(std::floor(low) - 1, 0.0F, side - 1.0F));
-    const int end = static_cast<int>(std::clamp(std::ceil(high) + 1, begin + 1.0F, side + 0.0F));
+    const int begin = static_cast<int>(std::clamp(std::floor(double{low}) - 1, 0.0, side - 1.0));
+    const int end = static_cast<int>(
+        std::clamp(std::ceil(double{high}) + 1, begin + 1.0, static_cast<double>(side)));
     return cv::Range(begin, end);
   };
   const cv::Range x = span(left.x, right.x, picture.width);
@@ -109,9 +112,8 @@ Crop TurnedBack(const Crop& crop, int quarters) {
 
 cv::Mat Pixels(const cv::Mat& picture, const Crop& crop) {
   if (crop.is_view) {
-    return picture(cv::Rect({static_cast<int>(crop.corners[0].x),
-                             static_cast<int>(crop.corners[0].y)},
-                            crop.size));
+    return picture(cv::Rect(
+        {static_cast<int>(crop.corners[0].x), static_cast<int>(crop.corners[0].y)}, crop.size));
   }
   const Affine affine(crop);
   const cv::Rect around = Around(crop, picture.size());
@@ -129,9 +131,9 @@ cv::Mat Pixels(const cv::Mat& picture, const Crop& crop) {
   // Between the middles of pixels: that of the first pixel is at (0.5, 0.5).
   const Point first = affine(0.5F, 0.5F);
   const cv::Matx23d matrix(x_scale * affine.x_step.x, x_scale * affine.y_step.x,
-                           x_scale * (first.x - around.x) - 0.5,  //
+                           x_scale * (double{first.x} - around.x) - 0.5,  //
                            y_scale * affine.x_step.y, y_scale * affine.y_step.y,
-                           y_scale * (first.y - around.y) - 0.5);
+                           y_scale * (double{first.y} - around.y) - 0.5);
   cv::Mat pixels;
   cv::warpAffine(source, pixels, matrix, crop.size, cv::INTER_LINEAR | cv::WARP_INVERSE_MAP,
                  cv::BORDER_REPLICATE);

@@ -1,12 +1,12 @@
-// Cuts out of a picture what was found in it, turned upright, and puts what is found there back into
-// the picture.
+// Cuts out of a picture what was found in it, turned upright, and puts what is found there back
+// into the picture.
 #pragma once
 
 #include <array>
 #include <opencv2/core/mat.hpp>
 #include <opencv2/core/types.hpp>
 
-#include "worker/vision/families/detection.h"
+#include "worker/vision/postprocess.h"
 
 namespace inferpool::analyze {
 
@@ -15,7 +15,8 @@ struct Crop {
   // In the picture's pixels, clockwise; the first is the crop's top left.
   std::array<vision::Point, 4> corners;
   cv::Size size;  // of the crop's own pixels
-  // The crop is not turned and lies on whole pixels of the picture, so its pixels are the picture's.
+  // The crop is not turned and lies on whole pixels of the picture, so its pixels are the
+  // picture's.
   bool is_view = false;
 };
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/vision/families/detection.h"
+#include "worker/vision/postprocess.h"
 
 namespace inferpool::analyze {
 

@@ -28,11 +28,12 @@ class Batch {
  public:
   Batch(const http::Exchange& exchange, const http::Services& services, const std::string& model,
         const http::PredictParameters& parameters, const http::PictureInputs& inputs,
-        std::shared_ptr<const backend::Model> known)
+        std::shared_ptr<const backend::Model> known, const Answerer& answerer)
       : exchange_(exchange),
         services_(services),
         model_(model),
         known_(std::move(known)),
+        answerer_(answerer),
         parameters_(parameters),
         inputs_(inputs),
         outcomes_(inputs.pictures.size()),
@@ -58,12 +59,13 @@ class Batch {
   Outcome Answer(std::size_t at, Seqlock<Task>& task) {
     const http::PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
-    auto answer = InferPicture(exchange_, services_,
-                               {.model = {model_},
-                                .picture = std::get<std::string_view>(input),
-                                .parameters = parameters_,
-                                .known = known_},
-                               task, times_[at]);
+    const PictureQuestion question{.model = {model_},
+                                   .picture = std::get<std::string_view>(input),
+                                   .parameters = parameters_,
+                                   .one_of_several = true,
+                                   .known = known_};
+    auto answer = answerer_ ? answerer_(exchange_, services_, question, task, times_[at])
+                            : InferPicture(exchange_, services_, question, task, times_[at]);
     if (auto* problem = std::get_if<http::Problem>(&answer)) return std::move(*problem);
     return std::get<Prediction>(std::move(answer));
   }
@@ -72,6 +74,7 @@ class Batch {
   const http::Services& services_;
   const std::string& model_;
   const std::shared_ptr<const backend::Model> known_;
+  const Answerer& answerer_;
   const http::PredictParameters& parameters_;
   const http::PictureInputs& inputs_;
   std::vector<Outcome> outcomes_;        // each written by one thread, read after all have ended
@@ -111,7 +114,7 @@ std::variant<http::PredictParameters, http::Problem> ReadParameters(
 }  // namespace
 
 fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
-                            const std::string& model) {
+                            const std::string& model, const Answerer& answerer) {
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
   }
@@ -131,13 +134,15 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (const auto* problem = std::get_if<http::Problem>(&parameters)) return exchange.Fail(*problem);
   const auto& wanted = std::get<http::PredictParameters>(parameters);
   // What would be wrong with every picture is wrong with the request.
-  const auto known = services.catalog.Get(model, exchange.limits.deadline);
-  if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
-  if (!(*known)->plan.ok()) {
-    return exchange.Fail(http::PlanProblem((*known)->plan.status(), model));
+  std::shared_ptr<const backend::Model> known;
+  if (!answerer) {
+    const auto found = services.catalog.Get(model, exchange.limits.deadline);
+    if (!found.ok()) return exchange.Fail(http::BackendProblem(found.status(), model));
+    known = *found;
+    if (!known->plan.ok()) return exchange.Fail(http::PlanProblem(known->plan.status(), model));
   }
 
-  Batch batch(exchange, services, model, wanted, pictures, *known);
+  Batch batch(exchange, services, model, wanted, pictures, std::move(known), answerer);
   batch.Run();
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);

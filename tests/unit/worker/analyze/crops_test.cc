@@ -91,7 +91,8 @@ TEST(CropsTest, ATurnedBoxIsCutOutUpright) {
   for (int y = 0; y < 200; ++y) {
     for (int x = 0; x < 200; ++x) {
       // The left half along the box: how far along it the pixel is.
-      const float along = (static_cast<float>(x - 50) + static_cast<float>(y - 50)) / std::sqrt(2.0F);
+      const float along =
+          (static_cast<float>(x - 50) + static_cast<float>(y - 50)) / std::sqrt(2.0F);
       picture.at<cv::Vec3b>(y, x) = cv::Vec3b::all(static_cast<uchar>(along > 20 ? 255 : 0));
     }
   }
@@ -146,8 +147,7 @@ TEST(CropsTest, WhatReachesBeyondThePictureIsFilledAndClipped) {
 
 TEST(CropsTest, ALargeTurnedCropIsCutOutSmaller) {
   const cv::Mat wide(3, 60'000, CV_8UC3, cv::Scalar::all(9));
-  const Crop long_one =
-      CropOf(TurnedBox({{0, 0}, {60'000, 0}, {60'000, 3}, {0, 3}}), wide.size());
+  const Crop long_one = CropOf(TurnedBox({{0, 0}, {60'000, 0}, {60'000, 3}, {0, 3}}), wide.size());
   EXPECT_LE(long_one.size.area(), kMaxCropPixels);
   EXPECT_EQ(Pixels(wide, long_one).at<cv::Vec3b>(1, 1), cv::Vec3b::all(9));
   const Crop large =
