@@ -391,6 +391,11 @@ export interface Model {
   inputs: TensorDescription[];
   outputs: TensorDescription[];
   class_names: string[];
+  /**
+   * The model sees all of a picture whose longer side has so many pixels, so a larger one may be
+   * made smaller before it is sent. Absent where it may not
+   */
+  useful_side?: number;
   /** Where there are several model servers: those that have it ready */
   servers?: string[];
 }

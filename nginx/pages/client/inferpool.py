@@ -749,6 +749,7 @@ class _Model(TypedDict):
 
 class Model(_Model, total=False):
     unusable: str
+    useful_side: int
     servers: List[str]
 
 
