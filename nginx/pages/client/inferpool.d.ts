@@ -50,8 +50,9 @@ export interface UploadOptions extends CallOptions {
   /** How much of the body has left. It begins again with each attempt. */
   onProgress?: ((progress: { sent: number; total: number }) => void) | undefined;
   /**
-   * In browsers, sends no more pixels than the model sees, where it does not need the original: the
-   * `useful_side` of the model. Boxes are of the original all the same.
+   * In browsers, sends few more pixels than the model sees, where it does not need the original: the
+   * longer side is the model's `useful_side`, or twice that up to 1280. Boxes are of the original all
+   * the same.
    */
   shrink?: boolean | undefined;
   /** Sends the bytes as they are, without a look at them. */

@@ -174,6 +174,7 @@ const TAKEN = ["image/jpeg", "image/png", "image/webp", "image/gif"]; // by the 
 const MAX_SIDE = 3840;
 const QUALITY = 0.85;
 const HEAVY_BYTES = 1 << 20;
+const SHRUNK_SIDE = 1280;
 
 // What begins so, at that place, is of that type.
 const SIGNATURES = [
@@ -489,13 +490,15 @@ export class Client {
     return made;
   }
 
-  // The longest side of a picture of which the model sees all; Infinity where it needs the original.
+  // The longest side of a picture that is to be shrunk; Infinity where the model needs the original. A
+  // JPEG loses most in its finest detail, so it is twice what the model sees, where that is not much.
   async #usefulSide(model, limits) {
     const known = this.#sides.get(model);
     if (known && known.until > performance.now()) return known.side;
     const { onProgress, onAnswer, ...quiet } = limits;
     const told = await this.#call("GET", `v1/models/${encodeURIComponent(model)}`, null, null, quiet);
-    const side = told.useful_side ?? Infinity;
+    const useful = told.useful_side ?? Infinity;
+    const side = Math.max(useful, Math.min(2 * useful, SHRUNK_SIDE));
     this.#sides.set(model, { side, until: performance.now() + USEFUL_FOR_MS });
     return side;
   }

@@ -183,7 +183,19 @@ class _Wire:
         return io.BufferedReader(_Reader(self), _PART_BYTES)
 
     def close(self) -> None:
-        self.socket.close()
+        """http.client closes it when its answer is still to be read; _Connection.end() closes the socket."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, host: str, port: int, wire: _Wire):
+        super().__init__(host, port)
+        self.auto_open = 0
+        self.wire = wire
+        self.sock = wire  # type: ignore[assignment]
+
+    def end(self) -> None:
+        self.close()
+        self.wire.socket.close()
 
 
 class _Reader(io.RawIOBase):
@@ -213,40 +225,40 @@ class _Pool:
         self._port = url.port or (443 if context else 80)
         self._context = context
         self._lock = threading.Lock()
-        self._idle: List[http.client.HTTPConnection] = []
+        self._idle: List[_Connection] = []
 
-    def take(self, limit: _Limit) -> http.client.HTTPConnection:
+    def take(self, limit: _Limit) -> _Connection:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 return self._connect(limit)
             if not self._has_ended(connection):
-                connection.sock.limit = limit  # type: ignore[union-attr]
+                connection.wire.limit = limit
                 return connection
-            connection.close()
+            connection.end()
 
-    def give(self, connection: http.client.HTTPConnection) -> None:
+    def give(self, connection: _Connection) -> None:
         with self._lock:
             if len(self._idle) < _MAX_IDLE:
                 self._idle.append(connection)
                 return
-        connection.close()
+        connection.end()
 
     def close(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
-            connection.close()
+            connection.end()
 
     @staticmethod
-    def _has_ended(connection: http.client.HTTPConnection) -> bool:
+    def _has_ended(connection: _Connection) -> bool:
         """An idle connection has something to read when the server closed it."""
         with selectors.DefaultSelector() as selector:
-            selector.register(connection.sock.socket, selectors.EVENT_READ)  # type: ignore[union-attr]
+            selector.register(connection.wire.socket, selectors.EVENT_READ)
             return bool(selector.select(0))
 
-    def _connect(self, limit: _Limit) -> http.client.HTTPConnection:
+    def _connect(self, limit: _Limit) -> _Connection:
         connected = self._open(limit)
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -256,10 +268,7 @@ class _Pool:
         except BaseException:
             connected.close()
             raise
-        connection = http.client.HTTPConnection(self._host, self._port)
-        connection.auto_open = 0
-        connection.sock = _Wire(connected, limit)  # type: ignore[assignment]
-        return connection
+        return _Connection(self._host, self._port, _Wire(connected, limit))
 
     def _open(self, limit: _Limit) -> socket.socket:
         failed: OSError = OSError(f"{self._host} has no address")
@@ -364,6 +373,7 @@ def _read(response: http.client.HTTPResponse) -> Any:
         return value
     told: Dict[str, Any] = {"request_id": headers.get("X-Request-ID") or "", "retry_after_s": _retry_after(headers)}
     if not good and isinstance(value, dict) and isinstance(value.get("code"), str):
+        told["request_id"] = value.get("request_id") or told["request_id"]
         raise ProblemError(value, status=status, **told)
     raise UnexpectedAnswerError(status, **told)
 
@@ -531,10 +541,10 @@ class Client:
             if keep:
                 self._pool.give(connection)
             else:
-                connection.close()
+                connection.end()
 
     @staticmethod
-    def _early_answer(connection: http.client.HTTPConnection, error: OSError) -> http.client.HTTPResponse:
+    def _early_answer(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
         """A server that refuses a body may answer, and close, before it has read all of it."""
         try:
             response = connection.getresponse()

@@ -99,8 +99,8 @@ TEST(ModelsTest, TheUsefulSideIsToldWhereItIsKnownForAllPictures) {
     model.plan->input.max_side = 960;
     model.plan->input.resize = resize;
     const Json::Value json = ParseJson(ToJson(model));
-    EXPECT_EQ(json.isMember("useful_side"), useful_side > 0) << size;
-    EXPECT_EQ(json["useful_side"].asInt(), useful_side) << size;
+    EXPECT_EQ(json.isMember("useful_side"), useful_side > 0) << size.width << " x " << size.height;
+    EXPECT_EQ(json["useful_side"].asInt(), useful_side) << size.width << " x " << size.height;
   }
 }
 
