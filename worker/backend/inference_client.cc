@@ -132,6 +132,47 @@ absl::StatusOr<RowAnswer> InferenceClient::Row::Infer() {
   return RowAnswer{*std::move(answer), 1, 0};
 }
 
+// ---- Rows of one request
+
+absl::StatusOr<InferenceClient::Rows> InferenceClient::BeginRows(
+    const std::shared_ptr<const Model>& model, std::span<const std::int64_t> row_shape,
+    std::size_t row_bytes, int rows, const CallLimits& limits) {
+  const auto most = static_cast<int>(
+      std::clamp<std::int64_t>(model->description.max_batch_size, 1, std::max(rows, 1)));
+  Lease memory = memory_.AllocateRows(row_bytes, most);
+  if (!memory) return absl::ResourceExhaustedError("there is no memory for a tensor");
+  const auto count = static_cast<int>(memory.bytes().size() / row_bytes);
+  return Rows(*this, model, row_shape, row_bytes, count, std::move(memory), limits);
+}
+
+InferenceClient::Rows::Rows(InferenceClient& client, std::shared_ptr<const Model> model,
+                            std::span<const std::int64_t> row_shape, std::size_t row_bytes,
+                            int count, Lease memory, CallLimits limits)
+    : client_(&client),
+      model_(std::move(model)),
+      row_shape_(row_shape.begin(), row_shape.end()),
+      row_bytes_(row_bytes),
+      count_(count),
+      memory_(std::make_shared<Lease>(std::move(memory))),
+      limits_(std::move(limits)) {}
+
+std::span<std::byte> InferenceClient::Rows::bytes(int row) const {
+  return memory_->bytes().subspan(static_cast<std::size_t>(row) * row_bytes_, row_bytes_);
+}
+
+absl::StatusOr<std::vector<RowAnswer>> InferenceClient::Rows::Infer() {
+  const BatchInput input{.row_shape = row_shape_,
+                         .rows = count_,
+                         .memory = std::move(memory_),  // is let go at the end
+                         .offset = 0,
+                         .bytes = row_bytes_ * static_cast<std::size_t>(count_)};
+  const RequestBatcher::BatchAnswer answer = client_->Call(*model_, {input, limits_});
+  RETURN_IF_ERROR(answer.status());
+  std::vector<RowAnswer> answers;
+  for (int row = 0; row < count_; ++row) answers.push_back({*answer, count_, row});
+  return answers;
+}
+
 // ---- The call
 
 RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const BatchCall& call) {

@@ -61,6 +61,32 @@ class InferenceClient {
     RequestBatcher::Row row_;
   };
 
+  // Several inputs of one request, which go in one call and with nobody else's. For one thread.
+  class Rows {
+   public:
+    int count() const { return count_; }
+
+    // To be filled in before Infer, and gone after it; has what was there before.
+    std::span<std::byte> bytes(int row) const;
+
+    // To be called once: the answers, in order. Times and errors as Row::Infer.
+    absl::StatusOr<std::vector<RowAnswer>> Infer();
+
+   private:
+    friend class InferenceClient;
+    Rows(InferenceClient& client, std::shared_ptr<const Model> model,
+         std::span<const std::int64_t> row_shape, std::size_t row_bytes, int count, Lease memory,
+         CallLimits limits);
+
+    InferenceClient* client_;
+    std::shared_ptr<const Model> model_;
+    std::vector<std::int64_t> row_shape_;  // without a batch dimension
+    std::size_t row_bytes_;
+    int count_;
+    std::shared_ptr<Lease> memory_;
+    CallLimits limits_;
+  };
+
   InferenceClient(const Client& client, InferenceOptions options);
   // Takes the names of its own segments away, at the servers too; waits two seconds at most.
   ~InferenceClient();
@@ -75,6 +101,12 @@ class InferenceClient {
   absl::StatusOr<Row> Begin(const std::shared_ptr<const Model>& model,
                             std::span<const std::int64_t> row_shape, std::size_t row_bytes,
                             const CallLimits& limits);
+
+  // Places for `rows` inputs, or for as many as the model takes in one call and there is memory
+  // for; at least one. The rest as Begin.
+  absl::StatusOr<Rows> BeginRows(const std::shared_ptr<const Model>& model,
+                                 std::span<const std::int64_t> row_shape, std::size_t row_bytes,
+                                 int rows, const CallLimits& limits);
 
  private:
   std::shared_ptr<ModelBatches> BatchesOf(const std::shared_ptr<const Model>& model);

@@ -17,6 +17,10 @@ class StageTimes {
 
   void Set(Stage stage, Duration duration) { stages_[static_cast<std::size_t>(stage)] = duration; }
 
+  // Adds to what the stage has taken so far.
+  void Add(Stage stage, Duration duration) {
+    Set(stage, Get(stage).value_or(Duration::zero()) + duration);
+  }
   // Adds the times of a part of the request that another thread did.
   void Add(const StageTimes& part);
 
@@ -35,12 +39,12 @@ class StageTimes {
   std::array<std::optional<Duration>, kStages> stages_;
 };
 
-// Sets a stage's time to the lifetime of the object.
+// Adds the lifetime of the object to a stage's time.
 class [[nodiscard]] StageTimer {
  public:
   StageTimer(StageTimes& times, Stage stage) : times_(times), stage_(stage) {}
   ~StageTimer() {
-    times_.Set(stage_, std::chrono::duration_cast<StageTimes::Duration>(Clock::now() - start_));
+    times_.Add(stage_, std::chrono::duration_cast<StageTimes::Duration>(Clock::now() - start_));
   }
   StageTimer(const StageTimer&) = delete;
   StageTimer& operator=(const StageTimer&) = delete;

@@ -129,7 +129,7 @@ class Batch {
     const http::PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
     auto answer = InferPicture(exchange_, services_,
-                               {.model = model_,
+                               {.model = {model_},
                                 .picture = std::get<std::string_view>(input),
                                 .parameters = parameters_,
                                 .known = known_},

@@ -1,20 +1,19 @@
-// What becomes of one picture: quarantine, header, limits, decode, letterbox, model, detections.
+// What becomes of one picture and one model: quarantine, header, limits, decode, letterbox, model,
+// detections.
 #pragma once
 
 #include <memory>
-#include <opencv2/core/mat.hpp>
 #include <opencv2/core/types.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 
-#include "shared/board/heavy_steps.h"
 #include "worker/backend/catalog.h"
 #include "worker/http/exchange.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/http/stage_times.h"
+#include "worker/predict/picture.h"
 #include "worker/vision/postprocess.h"
 
 namespace inferpool::predict {
@@ -25,18 +24,12 @@ struct Prediction {
   cv::Size picture;     // the upright picture's
   // The upright picture, perhaps at a smaller scale. Empty when the model server decodes it, or
   // when the caller did not ask for it.
-  cv::Mat pixels;
-  HeavyStep step = {};  // keeps the memory of `pixels`
+  Pixels pixels;
   vision::Result result;
 };
 
-// The problem to answer with when work on the request should stop: the client disconnected, or the
-// deadline passed. nullopt otherwise.
-[[nodiscard]] std::optional<http::Problem> TooLate(const backend::CallLimits& limits,
-                                                   const std::string& model);
-
 struct PictureQuestion {
-  const std::string& model;
+  backend::ModelVersion model;
   std::string_view picture;  // the bytes as uploaded
   const http::PredictParameters& parameters;
   bool keep_pixels = false;  // the prediction needs them

@@ -87,11 +87,12 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
   const auto header = vision::ReadHeader(asked.picture);
   if (!header.ok()) return http::PictureProblem(header.status());
   // It may have been decoded at a smaller scale, or by the model server.
-  cv::Mat& pixels = prediction.pixels;
+  cv::Mat& pixels = prediction.pixels.bgr;
   const bool again = pixels.size() != prediction.picture;
   const PictureCost cost =
       DrawCost(prediction.picture, again ? DecodeCost(asked.picture, *header, 1) : PictureCost{});
-  if (const absl::Status status = BeginDrawing(exchange, cost, prediction.step); !status.ok()) {
+  if (const absl::Status status = BeginDrawing(exchange, cost, prediction.pixels.step);
+      !status.ok()) {
     return http::HeavyProblem(status);
   }
   const http::StageTimer timer(exchange.times, Stage::kDraw);
@@ -126,7 +127,7 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
   const bool may_draw = std::ranges::any_of(
       asked.outputs, [](http::Output output) { return output != http::Output::kJson; });
   auto predicted = InferPicture(exchange, services,
-                                {.model = asked.model,
+                                {.model = {asked.model},
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
                                  .keep_pixels = may_draw,

@@ -21,19 +21,6 @@ bool Suffices(int source, int content, int picture, int reduction) {
   return std::int64_t{source} * ReducedSide(picture, reduction) >= std::int64_t{content} * picture;
 }
 
-int LargestReduction(const Placement& placement) {
-  const cv::Size picture = placement.picture;
-  const cv::Rect& source = placement.source;
-  const cv::Rect& content = placement.content;
-  for (const int reduction : {8, 4, 2}) {
-    if (Suffices(source.width, content.width, picture.width, reduction) &&
-        Suffices(source.height, content.height, picture.height, reduction)) {
-      return reduction;
-    }
-  }
-  return 1;
-}
-
 // What a JPEG's side has too much or too little for whole decoded pixels is at its stored end,
 // which comes to lie at the start where the orientation turns that axis round.
 int FirstPixel(int picture, int reduction, bool turned_round) {
@@ -53,8 +40,23 @@ Span Cover(Span source, int first, int picture, int reduction) {
 
 }  // namespace
 
-Placement Reduce(const Header& header, const Placement& placement) {
-  const int reduction = header.format == Format::kJpeg ? LargestReduction(placement) : 1;
+int LargestReduction(const Header& header, const Placement& placement) {
+  if (header.format != Format::kJpeg) {
+    return 1;
+  }
+  const cv::Size picture = placement.picture;
+  const cv::Rect& source = placement.source;
+  const cv::Rect& content = placement.content;
+  for (const int reduction : {8, 4, 2}) {
+    if (Suffices(source.width, content.width, picture.width, reduction) &&
+        Suffices(source.height, content.height, picture.height, reduction)) {
+      return reduction;
+    }
+  }
+  return 1;
+}
+
+Placement AtReduction(const Header& header, const Placement& placement, int reduction) {
   if (reduction == 1) {
     return placement;
   }
@@ -77,6 +79,10 @@ Placement Reduce(const Header& header, const Placement& placement) {
   reduced.source = {left + x.start * reduction, top + y.start * reduction, x.length * reduction,
                     y.length * reduction};
   return reduced;
+}
+
+Placement Reduce(const Header& header, const Placement& placement) {
+  return AtReduction(header, placement, LargestReduction(header, placement));
 }
 
 }  // namespace inferpool::vision

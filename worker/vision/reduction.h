@@ -10,13 +10,19 @@
 
 namespace inferpool::vision {
 
-// Returns `placement` (of the whole picture) with the largest `reduction` of 1, 2, 4 and 8 that
-// leaves at least as many decoded pixels as placement.content has, on both axes. Formats other than
-// JPEG keep the reduction 1. libjpeg-turbo has other scales too, but without SIMD code they are
-// slower than the next larger one of these.
+// Returns the largest reduction of 1, 2, 4 and 8 that leaves at least as many decoded pixels as
+// placement.content has, on both axes; 1 for formats other than JPEG. libjpeg-turbo has other
+// scales too, but without SIMD code they are slower than the next larger one of these.
+int LargestReduction(const Header& header, const Placement& placement);
+
+// Returns `placement`, which is unreduced, for a picture that is decoded with `reduction`: 1, 2, 4
+// or 8, and 1 for formats other than JPEG. Several placements may so share one decoded picture.
 //
 // `source` then covers whole decoded pixels, so that boxes map back exactly. It may differ from the
 // original, and reach beyond the picture, by less than `reduction`.
+Placement AtReduction(const Header& header, const Placement& placement, int reduction);
+
+// The same, with the placement's own largest reduction.
 Placement Reduce(const Header& header, const Placement& placement);
 
 }  // namespace inferpool::vision

@@ -62,13 +62,14 @@ cv::Size OpenInput(const InputLayout& layout, cv::Size content) {
 
 Placement Unreduced(cv::Size picture, cv::Size input, const cv::Rect& source,
                     const cv::Rect& content) {
-  return {picture, input, source, content, 1, source};
+  return {picture, input, source, content, 1, source, Whole(picture)};
 }
 
 // std::clamp, but not-a-number passes through on every path.
-float Clip(float value, int max) {
-  const auto end = static_cast<float>(max);
-  return value < 0 ? 0.0F : value > end ? end : value;
+float Clip(float value, int start, int length) {
+  const auto min = static_cast<float>(start);
+  const auto max = static_cast<float>(start + length);
+  return value < min ? min : value > max ? max : value;
 }
 
 }  // namespace
@@ -83,8 +84,8 @@ Point Placement::ToPicture(Point in_input) const {
 Detection Placement::ToPicture(Detection in_input) const {
   const auto clipped = [this](float& x, float& y) {
     const Point at = ToPicture(Point{x, y});
-    x = Clip(at.x, picture.width);
-    y = Clip(at.y, picture.height);
+    x = Clip(at.x, view.x, view.width);
+    y = Clip(at.y, view.y, view.height);
   };
   clipped(in_input.x1, in_input.y1);
   clipped(in_input.x2, in_input.y2);
@@ -117,6 +118,15 @@ Placement Place(const InputLayout& layout, cv::Size picture) {
       break;
   }
   return Unreduced(picture, layout.size, Whole(picture), Whole(layout.size));
+}
+
+Placement Place(const InputLayout& layout, cv::Size picture, const cv::Rect& view) {
+  Placement placement = Place(layout, view.size());
+  placement.picture = picture;
+  placement.source += view.tl();
+  placement.part = placement.source;
+  placement.view = view;
+  return placement;
 }
 
 }  // namespace inferpool::vision

@@ -39,9 +39,10 @@ struct Placement {
   cv::Rect content;   // in the input's pixels
   int reduction = 1;  // how many times smaller the picture is decoded (reduction.h)
   cv::Rect part;      // `source` in the decoded picture's pixels
+  cv::Rect view;      // the part of the picture that was asked about, in its pixels
 
   // Converts a detection from the input's pixels to the picture's. Its box, keypoints and mask are
-  // clipped to the picture, its corners are not: they would be no rectangle. The box may come to be
+  // clipped to the view, its corners are not: they would be no rectangle. The box may come to be
   // empty. A coordinate that is not a number stays so.
   Detection ToPicture(Detection in_input) const;
   // Converts a point in the same way, without clipping it.
@@ -62,5 +63,9 @@ struct Placement {
 // One side open: the picture fills the other one and keeps its shape, until the open side would
 //   exceed max_side; then it is squeezed into that. Rounded up as above.
 Placement Place(const InputLayout& layout, cv::Size picture);
+
+// Places the part `view` of a picture as if it were a picture of its own. `view` has an area and
+// lies within the picture; both are upright.
+Placement Place(const InputLayout& layout, cv::Size picture, const cv::Rect& view);
 
 }  // namespace inferpool::vision

@@ -73,7 +73,7 @@ class PictureInferenceTest : public testing::Test {
         exchange,
         {config_, client_, inference_, catalog_, heavy_.board.pool().quarantine, heavy_.work,
          spare_threads_},
-        {.model = "faces", .picture = picture_, .parameters = parameters, .keep_pixels = true},
+        {.model = {"faces"}, .picture = picture_, .parameters = parameters, .keep_pixels = true},
         heavy_.thread_slot.task, timings_);
   }
 
@@ -298,7 +298,7 @@ TEST_F(PictureInferenceTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAn
     const auto result = Predict();
     ASSERT_TRUE(std::holds_alternative<Prediction>(result)) << std::get<Problem>(result).detail;
     EXPECT_EQ(working, embedded ? 1U : 0U);
-    EXPECT_TRUE(std::get<Prediction>(result).step.empty());
+    EXPECT_TRUE(std::get<Prediction>(result).pixels.step.empty());
     EXPECT_EQ(heavy_.board.Sum(Clock::now()).heavy_bytes, 0U);
   }
 }

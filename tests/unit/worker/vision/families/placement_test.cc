@@ -125,6 +125,30 @@ TEST(PlacementTest, AnOpenHeightFollowsThePicturesShape) {
   EXPECT_EQ(Place(layout, {20, 201}).input, cv::Size(48, 560));
 }
 
+TEST(PlacementTest, APartIsPlacedAsAPictureOfItsOwn) {
+  InputLayout layout;
+  layout.size = {64, 64};
+  const Placement placed = Place(layout, {1000, 800}, {100, 200, 128, 64});
+  EXPECT_EQ(placed.picture, cv::Size(1000, 800));
+  EXPECT_EQ(placed.source, cv::Rect(100, 200, 128, 64));
+  EXPECT_EQ(placed.part, placed.source);
+  EXPECT_EQ(placed.content, Place(layout, {128, 64}).content);
+  const Detection box = placed.ToPicture({8, 20, 16, 40, 0.5F, 3});
+  EXPECT_FLOAT_EQ(box.x1, 116);
+  EXPECT_FLOAT_EQ(box.y1, 208);
+  EXPECT_FLOAT_EQ(box.x2, 132);
+  EXPECT_FLOAT_EQ(box.y2, 248);
+  // Clipped to the part, not to the picture.
+  const Detection all = placed.ToPicture({-100, -100, 100, 100, 0.5F, 3});
+  EXPECT_FLOAT_EQ(all.x1, 100);
+  EXPECT_FLOAT_EQ(all.y1, 200);
+  EXPECT_FLOAT_EQ(all.x2, 228);
+  EXPECT_FLOAT_EQ(all.y2, 264);
+
+  layout.resize = Resize::kCrop;
+  EXPECT_EQ(Place(layout, {1000, 800}, {100, 200, 128, 64}).source, cv::Rect(132, 200, 64, 64));
+}
+
 TEST(PlacementTest, AllOfADetectionIsMoved) {
   InputLayout layout;
   layout.size = {64, 64};
