@@ -131,6 +131,7 @@ struct Config {
     double confidence = 0.25;
     double iou = 0.45;
     int max_detections = 300;
+    int tiles = 64;
   } predict;
 
   struct Timeouts {

@@ -141,6 +141,8 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kWorkers},
     {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
      "most detections in an answer; a request may ask for fewer", ReloadEffect::kWorkers},
+    {"predict.tiles", IntegerKey{FIELD(predict.tiles), 1, 256},
+     "most tiles that a request may have a picture cut into", ReloadEffect::kWorkers},
     {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
      "time a request may take in a worker, the model included; then 504", ReloadEffect::kWorkers},
     {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
