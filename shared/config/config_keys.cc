@@ -10,6 +10,7 @@
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
 #include "shared/config/pipelines_key.h"
+#include "shared/config/routes_key.h"
 
 namespace inferpool {
 namespace {
@@ -76,6 +77,10 @@ const ConfigKey kKeys[] = {
     {"analyze", TextListKey{FIELD(analyze)},
      "models and pipelines that /v1/analyze asks when a request names none: those of these that "
      "there are",
+     ReloadEffect::kWorkers},
+    {"routes", RoutesKey{FIELD(routes)},
+     "names for clients in front of models, each with a model, and perhaps a version, a canary, a "
+     "shadow and a fallback; see routes.md",
      ReloadEffect::kWorkers},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
@@ -286,6 +291,7 @@ std::string Allowed(const ConfigKey& key) {
     std::string operator()(const PipelinesKey&) const {
       return "an object { \"NAME\": { \"model\": ... } }";
     }
+    std::string operator()(const RoutesKey&) const { return "an object { \"ROUTE\": { ... } }"; }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -347,6 +353,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
     }
     std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
     std::string operator()(const PipelinesKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const RoutesKey& k) const { return ToJson(k.field(config)); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }
