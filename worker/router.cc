@@ -13,6 +13,8 @@
 #include <variant>
 
 #include "shared/base/log.h"
+#include "worker/analyze/analyze.h"
+#include "worker/analyze/pipeline.h"
 #include "worker/http/lead.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
@@ -40,6 +42,7 @@ struct Route {
     kNotFound,
     kPredict,
     kPredictBatch,
+    kAnalyze,
     kListModels,
     kDescribeModel,
     kLimits,
@@ -71,6 +74,7 @@ Route ParseRoute(std::string_view path) {
       return {To::kPredict, http::PercentDecode(model)};
     }
   }
+  if (path == "/v1/analyze") return {To::kAnalyze};
   if (path == "/v1/limits") return {To::kLimits};
   if (path == "/v1/models") return {To::kListModels};
   if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
@@ -127,7 +131,7 @@ std::optional<Problem> FindLead(Exchange& exchange, const Services& services) {
   const std::string_view path = exchange.request.path;
   const std::string name = ModelOf(path);
   // Others are refused by their handlers, without asking anybody.
-  if (http::CanBeModelName(name)) {
+  if (http::CanBeModelName(name) && analyze::FindPipeline(services.config, name) == nullptr) {
     exchange.lead = http::LeadOf(exchange, services, name, !kserve_http::IsProtocolPath(path));
   } else {
     exchange.lead.name = name;
@@ -152,11 +156,24 @@ std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services
   return std::nullopt;
 }
 
-fcgi::Response AnswerAbout(
-    Exchange& exchange, const Services& services, const Route& route,
-    const std::function<fcgi::Response(const backend::ModelVersion& model)>& answer) {
-  if (http::CanBeModelName(route.model)) return http::AnswerByLead(exchange, services, answer);
-  return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), route.model));
+// Asks the pipeline of that name, or the model that the name leads to.
+fcgi::Response Predict(Exchange& exchange, const Services& services, const Route& route) {
+  const auto predict = [&](const backend::ModelVersion& model, const predict::Answerer& answerer) {
+    return route.to == Route::To::kPredict
+               ? predict::Predict(exchange, services, model, answerer)
+               : predict::PredictBatch(exchange, services, model, answerer);
+  };
+  if (!http::CanBeModelName(route.model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), route.model));
+  }
+  if (const Config::Step* pipeline = analyze::FindPipeline(services.config, route.model)) {
+    if (const auto problem = analyze::CheckKey(exchange, route.model, *pipeline)) {
+      return exchange.Fail(*problem);
+    }
+    return predict({route.model}, analyze::AnswererOf(*pipeline));
+  }
+  return http::AnswerByLead(exchange, services,
+                            [&](const backend::ModelVersion& model) { return predict(model, {}); });
 }
 
 fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Route& route) {
@@ -168,10 +185,10 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
     case To::kPredict:
     case To::kPredictBatch:
       if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
-      return AnswerAbout(exchange, services, route, [&](const backend::ModelVersion& model) {
-        return route.to == To::kPredict ? predict::Predict(exchange, services, model)
-                                        : predict::PredictBatch(exchange, services, model);
-      });
+      return Predict(exchange, services, route);
+    case To::kAnalyze:
+      if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
+      return analyze::Analyze(exchange, services);
     case To::kListModels:
     case To::kDescribeModel:
     case To::kLimits:

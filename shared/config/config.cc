@@ -17,6 +17,7 @@
 #include "shared/config/config_keys.h"
 #include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
+#include "shared/config/pipelines_key.h"
 #include "shared/config/routes_key.h"
 
 namespace inferpool {
@@ -58,6 +59,7 @@ std::string NearestName(std::string_view word, bool is_object) {
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
     if (std::holds_alternative<ModelsKey>(key.kind) ||
+        std::holds_alternative<PipelinesKey>(key.kind) ||
         std::holds_alternative<RoutesKey>(key.kind)) {
       consider(key.name, key.name);
     } else if (is_object) {
@@ -146,8 +148,9 @@ struct Assign {
     return true;
   }
 
-  // Parser::SetModels and SetRoutes read them.
+  // Parser::Set reads them.
   bool operator()(const ModelsKey&) const { return value.isObject(); }
+  bool operator()(const PipelinesKey&) const { return value.isObject(); }
   bool operator()(const RoutesKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
@@ -290,14 +293,17 @@ class Parser {
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
     } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
       SetModels(*models, value, line, folder);
+    } else if (const auto* pipelines = std::get_if<PipelinesKey>(&key.kind)) {
+      AddAll(ReadPipelines(value, pipelines->field(result_.config)), line);
     } else if (const auto* routes = std::get_if<RoutesKey>(&key.kind)) {
-      SetRoutes(*routes, value, line);
+      AddAll(ReadRoutes(value, routes->field(result_.config)), line);
     }
   }
 
   // `line`: 0 for an override, in which there are no lines.
-  void SetRoutes(const RoutesKey& key, const Json::Value& value, int line) {
-    for (RoutesProblem& problem : ReadRoutes(value, key.field(result_.config))) {
+  template <typename Problem>
+  void AddAll(std::vector<Problem> problems, int line) {
+    for (Problem& problem : problems) {
       Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
           std::move(problem.message));
     }
@@ -358,6 +364,10 @@ class Parser {
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
+    }
+    if (c.analyze.size() > kMaxAnalyzed) {
+      Add(LineOf("analyze"), "analyze",
+          fmt::format("names {} models, allowed are {}", c.analyze.size(), kMaxAnalyzed));
     }
     if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
       const bool missing_key = c.nginx.certificate_key.empty();

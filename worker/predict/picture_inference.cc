@@ -13,10 +13,15 @@
 namespace inferpool::predict {
 namespace {
 
-vision::Options OptionsOf(const http::PredictParameters& parameters) {
-  return {.confidence = static_cast<float>(parameters.confidence),
-          .iou = static_cast<float>(parameters.iou),
-          .max_detections = static_cast<std::size_t>(parameters.max_detections)};
+std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
+                                          const http::Services& services,
+                                          const PictureQuestion& question, Seqlock<Task>& task) {
+  const std::string& model = question.model.name;
+  const SharedPicture* const shared = question.shared;
+  if (shared == nullptr) return OpenPicture(exchange, services, question.picture, model, task);
+  auto problem = Blame(exchange, services, shared->picture.digest, model, task);
+  if (problem) return *std::move(problem);
+  return shared->picture;
 }
 
 std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
@@ -26,7 +31,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   const backend::CallLimits& limits = exchange.limits;
   const std::string& model = question.model.name;
 
-  auto opened = OpenPicture(exchange, services, question.picture, model, task);
+  auto opened = Open(exchange, services, question, task);
   if (auto* problem = std::get_if<http::Problem>(&opened)) return Failure{std::move(*problem)};
   const auto& picture = std::get<Picture>(opened);
 
@@ -47,7 +52,12 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   ModelRow row{.pixels = {}, .placement = vision::Place(plan->input, picture.size)};
   Pixels pixels;
   const bool decodes = plan->input_kind == vision::InputKind::kPixels;
-  if (decodes) {
+  if (question.shared != nullptr) {
+    const auto& [of_all, bgr, reduction] = *question.shared;
+    row.placement = vision::AtReduction(picture.header, row.placement, decodes ? reduction : 1);
+    if (decodes) row.pixels = bgr;
+    if (!decodes) row.file = picture.file;
+  } else if (decodes) {
     if (services.config.decode.reduced) {
       row.placement = vision::Reduce(picture.header, row.placement);
     }
@@ -84,7 +94,14 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
                     .result = std::move(found.results.front())};
 }
 
-// The model as it is now, when that is worth another try.
+}  // namespace
+
+vision::Options OptionsOf(const http::PredictParameters& parameters) {
+  return {.confidence = static_cast<float>(parameters.confidence),
+          .iou = static_cast<float>(parameters.iou),
+          .max_detections = static_cast<std::size_t>(parameters.max_detections)};
+}
+
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
                                               const backend::ModelVersion& asked,
@@ -114,8 +131,6 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
       (*now)->description == model->description && (*now)->servers == model->servers;
   return is_same || (away && sent && !client.MayRepeat()) ? nullptr : *now;
 }
-
-}  // namespace
 
 std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
                                                      const http::Services& services,

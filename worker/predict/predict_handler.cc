@@ -16,6 +16,7 @@
 #include "worker/predict/cache.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/shadow.h"
 #include "worker/vision/draw.h"
 #include "worker/vision/encode.h"
 
@@ -55,6 +56,7 @@ struct Question {
   const http::PredictParameters& parameters;
   const std::vector<http::Output>& outputs;  // the best first
   std::shared_ptr<const backend::Model> known = nullptr;
+  const Answerer& answerer;  // empty: InferPicture
 };
 
 vision::Encoding EncodingOf(http::Output output) {
@@ -121,36 +123,42 @@ struct Computed {
   Content content;
   std::shared_ptr<const backend::Model> model;  // that answered
   std::string version;                          // its version, as the answer has it
+  std::shared_ptr<const ShadowJob> shadow = nullptr;
 };
 
 Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
   const bool may_draw = std::ranges::any_of(
       asked.outputs, [](http::Output output) { return output != http::Output::kJson; });
-  auto predicted = InferPicture(exchange, services,
-                                {.model = asked.model,
+  const PictureQuestion question{.model = asked.model,
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
                                  .keep_pixels = may_draw,
-                                 .known = asked.known},
-                                exchange.thread_slot.task, exchange.times);
+                                 .known = asked.known};
+  Seqlock<Task>& task = exchange.thread_slot.task;
+  auto predicted = asked.answerer
+                       ? asked.answerer(exchange, services, question, task, exchange.times)
+                       : InferPicture(exchange, services, question, task, exchange.times);
   if (auto* problem = std::get_if<http::Problem>(&predicted))
     return {std::move(*problem), nullptr, ""};
   auto& prediction = std::get<Prediction>(predicted);
   exchange.report.version = prediction.version;
   exchange.report.pictures = 1;
   exchange.report.findings = CountOf(prediction.result);
+  auto shadow = ShadowJobOf(exchange, services, asked.picture, asked.parameters, prediction);
   const http::Output output = Choose(asked.outputs, prediction);
   if (output != http::Output::kJson) {
-    return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version};
+    return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version,
+            std::move(shadow)};
   }
   return {CachedAnswer{std::string(http::ContentType(output)),
                        Members(prediction, asked.parameters.normalized)},
-          prediction.model, prediction.version};
+          prediction.model, prediction.version, std::move(shadow)};
 }
 
 struct Looked {
   Content content;
   std::string_view outcome;  // X-Cache
+  std::shared_ptr<const ShadowJob> shadow = nullptr;
 };
 
 Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, Cache& cache,
@@ -184,10 +192,10 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
        (*model)->description.version.empty())) {
     cache.answers.Store(*key, *answer, std::chrono::system_clock::now());
   }
-  return {std::move(computed.content), "MISS"};
+  return {std::move(computed.content), "MISS", std::move(computed.shadow)};
 }
 
-fcgi::Response Finish(http::Exchange& exchange, Content content) {
+fcgi::Response ToResponse(http::Exchange& exchange, Content content) {
   if (const auto* problem = std::get_if<http::Problem>(&content)) {
     exchange.report.model_away = http::IsModelAway(*problem);
     return exchange.Fail(*problem);
@@ -204,10 +212,20 @@ fcgi::Response Finish(http::Exchange& exchange, Content content) {
   return response;
 }
 
+// The answer, with what is to be done once it was sent.
+fcgi::Response Finish(http::Exchange& exchange, const http::Services& services, Content content,
+                      std::shared_ptr<const ShadowJob> shadow) {
+  fcgi::Response response = ToResponse(exchange, std::move(content));
+  if (shadow != nullptr && response.status == 200) {
+    response.sent = [runner = services.shadows, job = std::move(shadow)] { runner->Offer(job); };
+  }
+  return response;
+}
+
 }  // namespace
 
 fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
-                       const backend::ModelVersion& model) {
+                       const backend::ModelVersion& model, const Answerer& answerer) {
   // Before the body is read, which may cost more.
   const auto in_query = http::ParseParameters(exchange.request.query, {}, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
@@ -230,12 +248,16 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   const Question asked{.model = model,
                        .picture = std::get<std::string_view>(picture),
                        .parameters = wanted,
-                       .outputs = outputs};
-  if (services.cache == nullptr) {
-    return Finish(exchange, Compute(exchange, services, asked).content);
+                       .outputs = outputs,
+                       .answerer = answerer};
+  // Answers are kept by the version of one model.
+  if (services.cache == nullptr || answerer) {
+    Computed computed = Compute(exchange, services, asked);
+    return Finish(exchange, services, std::move(computed.content), std::move(computed.shadow));
   }
   Looked looked = LookOrCompute(exchange, services, *services.cache, asked);
-  fcgi::Response response = Finish(exchange, std::move(looked.content));
+  fcgi::Response response =
+      Finish(exchange, services, std::move(looked.content), std::move(looked.shadow));
   response.headers.emplace_back("X-Cache", looked.outcome);
   return response;
 }
