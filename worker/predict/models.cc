@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "shared/base/json_text.h"
+#include "worker/predict/pipelines.h"
 
 namespace inferpool::predict {
 namespace {
@@ -55,6 +56,13 @@ std::vector<std::string> ServersOf(const http::Services& services, const std::st
   return servers;
 }
 
+// Nobody has asked for it, so nobody misses it where its models are not.
+bool IsDefault(const std::string& name, const Config::Step& pipeline) {
+  static const Config::Pipelines kDefaults = Config::DefaultPipelines();
+  const auto found = kDefaults.find(name);
+  return found != kDefaults.end() && found->second == pipeline;
+}
+
 }  // namespace
 
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services) {
@@ -67,6 +75,7 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
   std::vector<std::string> items;
   for (const std::string& name : *names) {
     if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
+    if (FindPipeline(services.config, name) != nullptr) continue;  // which goes by that name
     if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
     auto model = services.catalog.Get(name, Deadline(std::min(end, Clock::now() + kPatience)));
     if (!model.ok()) {
@@ -76,6 +85,17 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
     }
     items.push_back(ToJson(**model, ServersOf(services, name)));
   }
+  for (const auto& [name, pipeline] : services.config.pipelines) {
+    if (!exchange.MayUse(name) || CheckKey(exchange, name, pipeline)) continue;
+    const std::vector<std::string> models = ModelsOf(pipeline);
+    const bool has_all = std::ranges::all_of(models, [&names](const std::string& model) {
+      return std::ranges::find(*names, model) != names->end();
+    });
+    if (!has_all && IsDefault(name, pipeline)) continue;
+    if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+    const Deadline deadline(std::min(end, Clock::now() + kPatience));
+    items.push_back(DescribePipeline(services, name, pipeline, deadline));
+  }
   return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
 
@@ -83,6 +103,11 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
                              const std::string& model) {
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
+  }
+  if (const Config::Step* pipeline = FindPipeline(services.config, model)) {
+    if (const auto problem = CheckKey(exchange, model, *pipeline)) return exchange.Fail(*problem);
+    return http::Json(DescribePipeline(services, model, *pipeline, exchange.limits.deadline) +
+                      "\n");
   }
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
