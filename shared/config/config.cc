@@ -18,6 +18,7 @@
 #include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
 #include "shared/config/pipelines_key.h"
+#include "shared/config/routes_key.h"
 
 namespace inferpool {
 namespace {
@@ -58,7 +59,8 @@ std::string NearestName(std::string_view word, bool is_object) {
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
     if (std::holds_alternative<ModelsKey>(key.kind) ||
-        std::holds_alternative<PipelinesKey>(key.kind)) {
+        std::holds_alternative<PipelinesKey>(key.kind) ||
+        std::holds_alternative<RoutesKey>(key.kind)) {
       consider(key.name, key.name);
     } else if (is_object) {
       consider(section, section);
@@ -146,9 +148,10 @@ struct Assign {
     return true;
   }
 
-  // Parser::SetModels and SetPipelines read them.
+  // Parser::Set reads them.
   bool operator()(const ModelsKey&) const { return value.isObject(); }
   bool operator()(const PipelinesKey&) const { return value.isObject(); }
+  bool operator()(const RoutesKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -291,10 +294,18 @@ class Parser {
     } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
       SetModels(*models, value, line, folder);
     } else if (const auto* pipelines = std::get_if<PipelinesKey>(&key.kind)) {
-      for (PipelinesProblem& problem : ReadPipelines(value, pipelines->field(result_.config))) {
-        Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
-            std::move(problem.message));
-      }
+      AddAll(ReadPipelines(value, pipelines->field(result_.config)), line);
+    } else if (const auto* routes = std::get_if<RoutesKey>(&key.kind)) {
+      AddAll(ReadRoutes(value, routes->field(result_.config)), line);
+    }
+  }
+
+  // `line`: 0 for an override, in which there are no lines.
+  template <typename Problem>
+  void AddAll(std::vector<Problem> problems, int line) {
+    for (Problem& problem : problems) {
+      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+          std::move(problem.message));
     }
   }
 

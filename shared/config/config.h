@@ -84,6 +84,30 @@ struct Config {
   // What /v1/analyze asks when a request names no models: those of these that there are.
   std::vector<std::string> analyze = {"objects", "faces", "text", "embedding"};
 
+  // A name for clients in front of a model. An empty version: whichever the server chooses.
+  struct Route {
+    std::string model = {};
+    std::string version = {};
+    // Who gets another model: a share of the clients, told apart by key or by address.
+    struct Canary {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+      bool by_address = false;
+    };
+    std::optional<Canary> canary = {};
+    // What is asked as well once the answer was sent, for a share of the requests.
+    struct Shadow {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+    };
+    std::optional<Shadow> shadow = {};
+    std::string fallback = {};  // another route, or a model; empty: none
+  };
+  using Routes = std::map<std::string, Route>;
+  Routes routes;
+
   struct Batch {
     int max = 1;
     int wait_us = 2'000;
@@ -131,6 +155,7 @@ struct Config {
     double confidence = 0.25;
     double iou = 0.45;
     int max_detections = 300;
+    int tiles = 64;
   } predict;
 
   struct Timeouts {

@@ -10,6 +10,7 @@
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
 #include "shared/config/pipelines_key.h"
+#include "shared/config/routes_key.h"
 
 namespace inferpool {
 namespace {
@@ -77,6 +78,10 @@ const ConfigKey kKeys[] = {
      "models and pipelines that /v1/analyze asks when a request names none: those of these that "
      "there are",
      ReloadEffect::kWorkers},
+    {"routes", RoutesKey{FIELD(routes)},
+     "names for clients in front of models, each with a model, and perhaps a version, a canary, a "
+     "shadow and a fallback; see routes.md",
+     ReloadEffect::kWorkers},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
      "goes alone",
@@ -141,6 +146,8 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kWorkers},
     {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
      "most detections in an answer; a request may ask for fewer", ReloadEffect::kWorkers},
+    {"predict.tiles", IntegerKey{FIELD(predict.tiles), 1, 256},
+     "most tiles that a request may have a picture cut into", ReloadEffect::kWorkers},
     {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
      "time a request may take in a worker, the model included; then 504", ReloadEffect::kWorkers},
     {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
@@ -284,6 +291,7 @@ std::string Allowed(const ConfigKey& key) {
     std::string operator()(const PipelinesKey&) const {
       return "an object { \"NAME\": { \"model\": ... } }";
     }
+    std::string operator()(const RoutesKey&) const { return "an object { \"ROUTE\": { ... } }"; }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -345,6 +353,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
     }
     std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
     std::string operator()(const PipelinesKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const RoutesKey& k) const { return ToJson(k.field(config)); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

@@ -57,8 +57,13 @@ struct PipelinesKey {
   Config::Pipelines& (*field)(Config&);
 };
 
+// An object with a member a route (routes_key.h).
+struct RoutesKey {
+  Config::Routes& (*field)(Config&);
+};
+
 using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey,
-                             ModelsKey, PipelinesKey>;
+                             ModelsKey, PipelinesKey, RoutesKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {

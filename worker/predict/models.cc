@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "shared/base/json_text.h"
@@ -61,6 +62,16 @@ bool IsDefault(const std::string& name, const Config::Step& pipeline) {
   static const Config::Pipelines kDefaults = Config::DefaultPipelines();
   const auto found = kDefaults.find(name);
   return found != kDefaults.end() && found->second == pipeline;
+}
+
+// The longer side of a picture of which the model sees every pixel. None where that is not known
+// for all pictures: where the shorter side decides, and where the model server decodes the file.
+std::optional<int> UsefulSide(const vision::ModelPlan& plan) {
+  const vision::InputLayout& input = plan.input;
+  if (plan.input_kind != vision::InputKind::kPixels) return std::nullopt;
+  if (input.size.width == 0 && input.size.height == 0) return input.max_side;
+  if (input.size.empty() || input.resize != vision::Resize::kLetterbox) return std::nullopt;
+  return std::max(input.size.width, input.size.height);
 }
 
 }  // namespace
@@ -120,13 +131,16 @@ std::string ToJson(const backend::Model& model, const std::vector<std::string>& 
       model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
                       : fmt::format("\"family\":null,\"unusable\":{}",
                                     QuotedJson(Message(model.plan.status())));
-  std::string where;
-  if (!servers.empty()) where = fmt::format(",\"servers\":{}", ToJson(servers));
+  std::string rest;
+  if (const auto side = model.plan.ok() ? UsefulSide(*model.plan) : std::nullopt) {
+    rest = fmt::format(",\"useful_side\":{}", *side);
+  }
+  if (!servers.empty()) rest += fmt::format(",\"servers\":{}", ToJson(servers));
   return fmt::format(
       R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":{}{}}})",
       QuotedJson(description.name), QuotedJson(description.version), family,
       description.max_batch_size, ToJson(description.inputs), ToJson(description.outputs),
-      ToJson(description.class_names), where);
+      ToJson(description.class_names), rest);
 }
 
 }  // namespace inferpool::predict

@@ -72,6 +72,10 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<PipelinesKey>(key.kind)) {
     return {{"{}", "{}"}, {R"({"a": {"model": "m"}})", R"({"a": {"model": "m"}})"}};
   }
+  if (std::holds_alternative<RoutesKey>(key.kind)) {
+    return {{"{}", "{}"},
+            {R"({"a": {"model": "b", "version": 3}})", R"({"a": {"model": "b", "version": 3}})"}};
+  }
   static const std::map<std::string_view, std::string> kLists = {
       {"cors.origins", R"(["https://a.example", "https://*.a.example", "*"])"},
       {"cors.headers", R"(["baggage", "*"])"},
@@ -118,7 +122,8 @@ std::vector<std::string> BadValues(const ConfigKey& key) {
     return {"5", "true", "null", "[]", "{}", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[0m\""};
   }
   if (std::holds_alternative<ModelsKey>(key.kind) ||
-      std::holds_alternative<PipelinesKey>(key.kind)) {
+      std::holds_alternative<PipelinesKey>(key.kind) ||
+      std::holds_alternative<RoutesKey>(key.kind)) {
     return {"5", "null", "[]", "\"a\"", "true"};
   }
   return {"\"unix:/a\"", "5", "null", "{}", "[5]", "[[\"a\"]]", "[null]", "[\"a\", \"b\\n\"]"};

@@ -84,7 +84,7 @@ class PictureInferenceTest : public testing::Test {
     return problem == nullptr ? 200 : problem->status;
   }
 
-  static constexpr PredictParameters kParameters{
+  inline static const PredictParameters kParameters{
       .confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
 
   // 320 x 320 pixels; see ops/pictures/README.md.
