@@ -244,7 +244,7 @@ class Steps {
     auto first = AskOnce(name, pixels, model);
     if (auto* found = std::get_if<RowResults>(&first)) return std::move(*found);
     auto& failure = std::get<predict::Failure>(first);
-    auto now = predict::AskAnew(exchange_, services_, name, failure);
+    auto now = predict::AskAnew(exchange_, services_, {name}, failure);
     if (now == nullptr) return std::move(failure.problem);
     model = std::move(now);
     auto second = AskOnce(name, pixels, model);
