@@ -123,6 +123,10 @@ std::string Members(const Prediction& prediction, bool normalized) {
       fmt::format(R"("model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
                   QuotedJson(prediction.model->description.name), QuotedJson(prediction.version),
                   prediction.picture.width, prediction.picture.height);
+  if (prediction.tiles != vision::TileGrid()) {
+    fmt::format_to(std::back_inserter(json), R"("tiles":"{}x{}",)", prediction.tiles.columns,
+                   prediction.tiles.rows);
+  }
   std::visit(Writer{prediction, normalized, json}, prediction.result);
   return json;
 }

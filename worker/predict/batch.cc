@@ -24,6 +24,7 @@
 #include "worker/predict/answer.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/wanted.h"
 
 namespace inferpool::predict {
 namespace {
@@ -222,6 +223,8 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (!(*known)->plan.ok()) {
     return exchange.Fail(http::PlanProblem((*known)->plan.status(), model));
   }
+  const auto options = OptionsFor(**known, wanted);
+  if (const auto* problem = std::get_if<http::Problem>(&options)) return exchange.Fail(*problem);
 
   Batch batch(exchange, services, model, wanted, pictures, *known);
   batch.Run();

@@ -15,6 +15,7 @@
 #include "worker/http/stage_times.h"
 #include "worker/predict/picture.h"
 #include "worker/vision/postprocess.h"
+#include "worker/vision/tiles.h"
 
 namespace inferpool::predict {
 
@@ -25,6 +26,7 @@ struct Prediction {
   // The upright picture, perhaps at a smaller scale. Empty when the model server decodes it, or
   // when the caller did not ask for it.
   Pixels pixels;
+  vision::TileGrid tiles = {};  // that were looked at besides the whole; 1 x 1: none
   vision::Result result;
 };
 
@@ -37,7 +39,9 @@ struct PictureQuestion {
   std::shared_ptr<const backend::Model> known = nullptr;
 };
 
-// Runs one picture through a model. Thread safe: a batch calls it for several pictures of one
+// Runs one picture through a model: the part that the request asks about, and its tiles as further
+// rows, which share one decoding and whose results are merged. Tiles take turns of the key's rate.
+// Thread safe: a batch calls it for several pictures of one
 // exchange at a time, each time with another `task` and `times`.
 //
 // `task` is where the crash handler looks for what the thread is working on; it names this picture
