@@ -25,6 +25,7 @@
 #include "worker/predict/batch.h"
 #include "worker/predict/limits.h"
 #include "worker/predict/models.h"
+#include "worker/predict/pipelines.h"
 #include "worker/predict/predict_handler.h"
 
 namespace inferpool::worker {
@@ -146,10 +147,10 @@ std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services
 
 // Asks the model, or the pipeline of that name.
 fcgi::Response Predict(Exchange& exchange, const Services& services, const Route& route) {
-  const Config::Step* const pipeline = analyze::FindPipeline(services.config, route.model);
+  const Config::Step* const pipeline = predict::FindPipeline(services.config, route.model);
   predict::Answerer answerer;
   if (pipeline != nullptr) {
-    if (const auto problem = analyze::CheckKey(exchange, route.model, *pipeline)) {
+    if (const auto problem = predict::CheckKey(exchange, route.model, *pipeline)) {
       return exchange.Fail(*problem);
     }
     answerer = analyze::AnswererOf(*pipeline);

@@ -17,6 +17,7 @@
 #include "worker/predict/picture.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/pipelines.h"
 #include "worker/predict/side_by_side.h"
 #include "worker/vision/reduction.h"
 
@@ -48,9 +49,9 @@ void Find(const http::Exchange& exchange, const http::Services& services, Part& 
     part.outcome = http::Forbidden(fmt::format("this API key may not use the model {}", name));
     return;
   }
-  part.pipeline = FindPipeline(services.config, name);
+  part.pipeline = predict::FindPipeline(services.config, name);
   if (part.pipeline != nullptr) {
-    if (auto problem = CheckKey(exchange, name, *part.pipeline)) {
+    if (auto problem = predict::CheckKey(exchange, name, *part.pipeline)) {
       part.outcome = *std::move(problem);
       return;
     }
@@ -65,6 +66,8 @@ void Find(const http::Exchange& exchange, const http::Services& services, Part& 
     part.outcome = http::BackendProblem(known.status(), model);
   } else if (!(*known)->plan.ok()) {
     part.outcome = http::PlanProblem((*known)->plan.status(), model);
+  } else if (const absl::Status admits = services.inference.CheckAdmits(**known); !admits.ok()) {
+    part.outcome = http::BackendProblem(admits, model);
   } else {
     part.model = *std::move(known);
   }
@@ -124,7 +127,7 @@ void Ask(const http::Exchange& exchange, const http::Services& services,
   const predict::PictureQuestion question{.model = {part.name},
                                           .picture = shared.picture.file,
                                           .parameters = parameters,
-                                          .known = part.pipeline == nullptr ? part.model : nullptr,
+                                          .known = part.model,
                                           .shared = &shared};
   auto answer = part.pipeline != nullptr
                     ? AskPipeline(exchange, services, *part.pipeline, question, task, part.times)

@@ -1,7 +1,7 @@
 #include "worker/analyze/pipeline.h"
 
-#include <fmt/format.h>
-
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "worker/analyze/steps.h"
@@ -14,17 +14,14 @@ using predict::PictureQuestion;
 using predict::Prediction;
 using predict::SharedPicture;
 
-std::optional<http::Problem> CheckKeyOfSteps(const http::Exchange& exchange,
-                                             const std::string& name, const Config::Step& step) {
-  for (const std::string* model : {&step.model, &step.turn}) {
-    if (model->empty() || exchange.MayUse(*model)) continue;
-    return http::Forbidden(fmt::format(
-        "this API key may not use the model {}, which the pipeline {} asks", *model, name));
-  }
-  for (const Config::Step& below : step.each) {
-    if (auto problem = CheckKeyOfSteps(exchange, name, below)) return problem;
-  }
-  return std::nullopt;
+std::variant<std::shared_ptr<const backend::Model>, http::Problem> FirstModel(
+    const http::Exchange& exchange, const http::Services& services, const Config::Step& pipeline) {
+  auto known = services.catalog.Get(pipeline.model, exchange.limits.deadline);
+  if (!known.ok()) return http::BackendProblem(known.status(), pipeline.model);
+  if (!(*known)->plan.ok()) return http::PlanProblem((*known)->plan.status(), pipeline.model);
+  const absl::Status admits = services.inference.CheckAdmits(**known);
+  if (!admits.ok()) return http::BackendProblem(admits, pipeline.model);
+  return *std::move(known);
 }
 
 // The way of a picture that is decoded.
@@ -51,16 +48,6 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
 
 }  // namespace
 
-const Config::Step* FindPipeline(const Config& config, const std::string& name) {
-  const auto found = config.pipelines.find(name);
-  return found == config.pipelines.end() ? nullptr : &found->second;
-}
-
-std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std::string& name,
-                                      const Config::Step& pipeline) {
-  return CheckKeyOfSteps(exchange, name, pipeline);
-}
-
 std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchange,
                                                     const http::Services& services,
                                                     const Config::Step& pipeline,
@@ -73,6 +60,9 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   auto opened = predict::OpenPicture(exchange, services, question.picture, name, task);
   if (auto* problem = std::get_if<http::Problem>(&opened)) return std::move(*problem);
   SharedPicture shared{.picture = std::get<predict::Picture>(opened), .bgr = {}};
+  // A refusal is prompt, however large the picture.
+  auto known = FirstModel(exchange, services, pipeline);
+  if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
   auto decoded = predict::DecodePicture(exchange, shared.picture, /*reduction=*/1, name, times);
   if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);
   auto& pixels = std::get<predict::Pixels>(decoded);
@@ -80,6 +70,7 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   if (!question.one_of_several) pixels.step.Keep(pixels.bgr.total() * pixels.bgr.elemSize());
   PictureQuestion of_decoded = question;
   of_decoded.shared = &shared;
+  of_decoded.known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));
   auto answer = Ask(exchange, services, pipeline, of_decoded, task, times);
   if (auto* prediction = std::get_if<Prediction>(&answer); prediction && question.keep_pixels) {
     prediction->pixels = std::move(pixels);

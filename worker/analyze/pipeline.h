@@ -2,10 +2,7 @@
 // found (shared/config/pipelines_key.h).
 #pragma once
 
-#include <optional>
-#include <string>
 #include <variant>
-#include <vector>
 
 #include "shared/config/config.h"
 #include "worker/http/exchange.h"
@@ -14,14 +11,6 @@
 #include "worker/predict/picture_inference.h"
 
 namespace inferpool::analyze {
-
-// The configuration's pipeline of this name; null when there is none.
-const Config::Step* FindPipeline(const Config& config, const std::string& name);
-
-// The problem to answer with when the request's key may not use one of the pipeline's models;
-// nullopt otherwise. The pipeline's own name is looked at by the router.
-std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std::string& name,
-                                      const Config::Step& pipeline);
 
 // Answers a question, whose model is the pipeline's name, by asking `pipeline`'s models one after
 // the other. The first one is asked about the picture with the question's parameters; each step

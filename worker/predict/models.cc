@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "shared/base/json_text.h"
+#include "worker/predict/pipelines.h"
 
 namespace inferpool::predict {
 namespace {
@@ -56,8 +57,15 @@ std::vector<std::string> ServersOf(const http::Services& services, const std::st
   return servers;
 }
 
-// The longer side of a picture of which the model sees every pixel. None where that is not known for
-// all pictures: where the shorter side decides, and where the model server decodes the file.
+// Nobody has asked for it, so nobody misses it where its models are not.
+bool IsDefault(const std::string& name, const Config::Step& pipeline) {
+  static const Config::Pipelines kDefaults = Config::DefaultPipelines();
+  const auto found = kDefaults.find(name);
+  return found != kDefaults.end() && found->second == pipeline;
+}
+
+// The longer side of a picture of which the model sees every pixel. None where that is not known
+// for all pictures: where the shorter side decides, and where the model server decodes the file.
 std::optional<int> UsefulSide(const vision::ModelPlan& plan) {
   const vision::InputLayout& input = plan.input;
   if (plan.input_kind != vision::InputKind::kPixels) return std::nullopt;
@@ -78,6 +86,7 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
   std::vector<std::string> items;
   for (const std::string& name : *names) {
     if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
+    if (FindPipeline(services.config, name) != nullptr) continue;  // which goes by that name
     if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
     auto model = services.catalog.Get(name, Deadline(std::min(end, Clock::now() + kPatience)));
     if (!model.ok()) {
@@ -87,6 +96,17 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
     }
     items.push_back(ToJson(**model, ServersOf(services, name)));
   }
+  for (const auto& [name, pipeline] : services.config.pipelines) {
+    if (!exchange.MayUse(name) || CheckKey(exchange, name, pipeline)) continue;
+    const std::vector<std::string> models = ModelsOf(pipeline);
+    const bool has_all = std::ranges::all_of(models, [&names](const std::string& model) {
+      return std::ranges::find(*names, model) != names->end();
+    });
+    if (!has_all && IsDefault(name, pipeline)) continue;
+    if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+    const Deadline deadline(std::min(end, Clock::now() + kPatience));
+    items.push_back(DescribePipeline(services, name, pipeline, deadline));
+  }
   return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
 
@@ -94,6 +114,11 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
                              const std::string& model) {
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
+  }
+  if (const Config::Step* pipeline = FindPipeline(services.config, model)) {
+    if (const auto problem = CheckKey(exchange, model, *pipeline)) return exchange.Fail(*problem);
+    return http::Json(DescribePipeline(services, model, *pipeline, exchange.limits.deadline) +
+                      "\n");
   }
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
