@@ -194,7 +194,8 @@ class PicturesTest(ChromiumTest):
                     "keypoints": [{"x": 3 * scale, "y": 4 * scale, "confidence": 0.5}], **more}
 
         def answer(scale):
-            part = {"status": 200, "detections": [thing(scale, found=[thing(scale)])], "embedding": [0.5, 1]}
+            inner = {"corners": {"detections": [thing(scale)]}, "image": {"texts": []}}
+            part = {"status": 200, "detections": [thing(scale, found=inner)], "embedding": [0.5, 1]}
             return {"image": {"width": round(scale * 3840), "height": round(scale * 960)}, "results": {"box": part, "mask": part}, **part}
         self.proxy.reset(("answer", 200, {"Content-Type": "application/json"}, json.dumps(answer(1)).encode()))
         told = self.call("analyze", encoded(pictures.plain(5760, 1440)), models=["box", "mask"])
