@@ -113,7 +113,8 @@ class PicturesTest(ChromiumTest):
 
     def test_a_damaged_picture_is_the_servers_to_judge(self):
         heavy = pictures.encode(grain(pictures.astronaut().resize((2000, 2000))), "PNG")
-        for content in (ASTRONAUT[:20_000], heavy[:len(heavy) // 2], ASTRONAUT[:300], pictures.png_header_only(9000, 9000)):
+        for content in (ASTRONAUT[:20_000], heavy[:len(heavy) // 2], ASTRONAUT[:300],
+                        pictures.png_header_only(9000, 9000)):
             self.proxy.reset()
             told = self.call("predict", MODEL, encoded(content))
             self.assert_error(told, "ProblemError", "bad-picture", sent=1, status=422)
@@ -149,7 +150,8 @@ class PicturesTest(ChromiumTest):
 
     def test_what_is_above_4k_is_made_smaller_and_found_in_its_own_pixels(self):
         image = tall()
-        for orientation, kind in ((1, "JPEG"), (6, "JPEG"), (5, "JPEG"), *((turned, "WEBP") for turned in range(1, 9)), (8, "PNG")):
+        for orientation, kind in ((1, "JPEG"), (6, "JPEG"), (5, "JPEG"), (8, "PNG"),
+                                  *((turned, "WEBP") for turned in range(1, 9))):
             with self.subTest(kind, orientation=orientation):
                 self.proxy.reset()
                 content = pictures.stored_with_orientation(image, orientation, kind)
@@ -196,7 +198,8 @@ class PicturesTest(ChromiumTest):
         def answer(scale):
             inner = {"corners": {"detections": [thing(scale)]}, "image": {"texts": []}}
             part = {"status": 200, "detections": [thing(scale, found=inner)], "embedding": [0.5, 1]}
-            return {"image": {"width": round(scale * 3840), "height": round(scale * 960)}, "results": {"box": part, "mask": part}, **part}
+            size = {"width": round(scale * 3840), "height": round(scale * 960)}
+            return {"image": size, "results": {"box": part, "mask": part}, **part}
         self.proxy.reset(("answer", 200, {"Content-Type": "application/json"}, json.dumps(answer(1)).encode()))
         told = self.call("analyze", encoded(pictures.plain(5760, 1440)), models=["box", "mask"])
         self.assertEqual(answer(1.5), told["value"])

@@ -84,14 +84,15 @@ class TypesTest(unittest.TestCase):
         for at, (name, schema) in enumerate(EXAMPLES.items()):
             value = json.dumps(DOCUMENT["components"]["examples"][name]["value"])
             lines.append(f"export const example{at}: api.{schema} = {value};")
-        lines += ["// @ts-expect-error: there is no such member", "export const more: api.Size = { width: 1, height: 1, depth: 1 };",
+        lines += ["// @ts-expect-error: there is no such member",
+                  "export const more: api.Size = { width: 1, height: 1, depth: 1 };",
                   "// @ts-expect-error: one is missing", "export const less: api.Size = { width: 1 };"]
         (self.folder / "examples.ts").write_text("\n".join(lines))
         (self.folder / "package.json").write_text('{"type": "module"}')
         (self.folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": {
             "strict": True, "exactOptionalPropertyTypes": True, "noUncheckedIndexedAccess": True, "noEmit": True,
-            "target": "es2022", "lib": ["es2022", "dom"], "types": [], "module": "node16", "moduleResolution": "node16"},
-            "include": ["*.ts"]}))
+            "target": "es2022", "lib": ["es2022", "dom"], "types": [], "module": "node16",
+            "moduleResolution": "node16"}, "include": ["*.ts"]}))
         done = run("tsc", "-p", self.folder)
         self.assertEqual((0, ""), (done.returncode, done.stdout))
 
@@ -153,7 +154,8 @@ class PackagesTest(unittest.TestCase):
         with tarfile.open(self.folder / packed["filename"]) as archive:
             archive.extractall(self.folder / "node_modules")
         (self.folder / "node_modules/package").rename(self.folder / "node_modules/inferpool")
-        (self.folder / "use.mjs").write_text('import { Client } from "inferpool"; console.log(new Client({ url: "http://a" }));')
+        (self.folder / "use.mjs").write_text(
+            'import { Client } from "inferpool"; console.log(new Client({ url: "http://a" }));')
         done = run("node", "use.mjs", cwd=self.folder)
         self.assertEqual((0, "Client {}"), (done.returncode, done.stdout.strip()), done.stderr)
 
@@ -162,7 +164,8 @@ class ServedTest(SystemTest):
     SETTINGS = {"nginx.base_path": "/vision"}
 
     def test_the_clients_are_served_where_the_pages_are(self):
-        for name, content_type in (("client.js", "text/javascript"), ("client.d.ts", "text/plain"), ("client.py", "text/plain")):
+        for name, content_type in (("client.js", "text/javascript"), ("client.d.ts", "text/plain"),
+                                   ("client.py", "text/plain")):
             for path in (f"/vision/{name}", f"/{name}"):
                 with self.subTest(path):
                     answer = self.instance.request("GET", path)
@@ -181,7 +184,8 @@ class ServedTest(SystemTest):
                     "print([model['name'] for model in client.models()])")
             done = run("/usr/bin/python3", "-B", "-c", code, f"https://localhost:{self.instance.port}/vision/",
                        self.instance.state / "tls/certificate.pem", cwd=folder)
-            self.assertEqual((0, "['faces_cascade', 'people', 'shapes']"), (done.returncode, done.stdout.strip()), done.stderr)
+            self.assertEqual((0, "['faces_cascade', 'people', 'shapes']"), (done.returncode, done.stdout.strip()),
+                             done.stderr)
 
 
 if __name__ == "__main__":
