@@ -166,9 +166,21 @@ std::string Members(const Prediction& prediction, bool normalized) {
 }
 
 std::string Complete(std::string_view members, const http::StageTimes& times,
-                     std::string_view request_id) {
-  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, times.Json(),
+                     std::string_view request_id, std::string_view route) {
+  return fmt::format("{{{}{},\"timing_ms\":{},\"request_id\":{}}}\n", members, route, times.Json(),
                      QuotedJson(request_id));
+}
+
+std::uint64_t CountOf(const vision::Result& result) {
+  struct Counter {
+    std::uint64_t operator()(const vision::Detections& found) const { return found.size(); }
+    std::uint64_t operator()(const vision::TextLines& lines) const { return lines.size(); }
+    std::uint64_t operator()(const vision::Classification& found) const {
+      return found.scores.size();
+    }
+    std::uint64_t operator()(const vision::Embedding&) const { return 1; }
+  };
+  return std::visit(Counter{}, result);
 }
 
 }  // namespace inferpool::predict

@@ -1,6 +1,7 @@
 // A prediction as JSON.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -26,8 +27,11 @@ std::string ResultMembers(const Prediction& prediction, bool normalized);
 // {"name":"objects","version":"1"}, with the steps of a pipeline.
 std::string ModelJson(const Prediction& prediction);
 
-// The whole answer with these members.
+// The whole answer with these members. `route`: as http::RouteMember.
 std::string Complete(std::string_view members, const http::StageTimes& times,
-                     std::string_view request_id);
+                     std::string_view request_id, std::string_view route = "");
+
+// How many things were found: detections, lines or classes; an embedding is one.
+std::uint64_t CountOf(const vision::Result& result);
 
 }  // namespace inferpool::predict
