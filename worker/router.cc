@@ -27,6 +27,7 @@
 #include "worker/predict/batch.h"
 #include "worker/predict/limits.h"
 #include "worker/predict/models.h"
+#include "worker/predict/pipelines.h"
 #include "worker/predict/predict_handler.h"
 
 namespace inferpool::worker {
@@ -131,7 +132,7 @@ std::optional<Problem> FindLead(Exchange& exchange, const Services& services) {
   const std::string_view path = exchange.request.path;
   const std::string name = ModelOf(path);
   // Others are refused by their handlers, without asking anybody.
-  if (http::CanBeModelName(name) && analyze::FindPipeline(services.config, name) == nullptr) {
+  if (http::CanBeModelName(name) && predict::FindPipeline(services.config, name) == nullptr) {
     exchange.lead = http::LeadOf(exchange, services, name, !kserve_http::IsProtocolPath(path));
   } else {
     exchange.lead.name = name;
@@ -156,24 +157,24 @@ std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services
   return std::nullopt;
 }
 
-// Asks the pipeline of that name, or the model that the name leads to.
+// Asks the model that the name leads to, or the pipeline of that name.
 fcgi::Response Predict(Exchange& exchange, const Services& services, const Route& route) {
-  const auto predict = [&](const backend::ModelVersion& model, const predict::Answerer& answerer) {
+  if (!http::CanBeModelName(route.model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), route.model));
+  }
+  predict::Answerer answerer;
+  const auto answer = [&](const backend::ModelVersion& model) {
     return route.to == Route::To::kPredict
                ? predict::Predict(exchange, services, model, answerer)
                : predict::PredictBatch(exchange, services, model, answerer);
   };
-  if (!http::CanBeModelName(route.model)) {
-    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), route.model));
+  const Config::Step* const pipeline = predict::FindPipeline(services.config, route.model);
+  if (pipeline == nullptr) return http::AnswerByLead(exchange, services, answer);
+  if (const auto problem = predict::CheckKey(exchange, services, route.model, *pipeline)) {
+    return exchange.Fail(*problem);
   }
-  if (const Config::Step* pipeline = analyze::FindPipeline(services.config, route.model)) {
-    if (const auto problem = analyze::CheckKey(exchange, route.model, *pipeline)) {
-      return exchange.Fail(*problem);
-    }
-    return predict({route.model}, analyze::AnswererOf(*pipeline));
-  }
-  return http::AnswerByLead(exchange, services,
-                            [&](const backend::ModelVersion& model) { return predict(model, {}); });
+  answerer = analyze::AnswererOf(*pipeline);
+  return answer({route.model});
 }
 
 fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Route& route) {
@@ -228,9 +229,12 @@ void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
     response.headers.emplace_back("X-Inferpool-Route", std::move(route));
   }
   if (exchange.rate) {
-    response.headers.emplace_back("RateLimit-Policy",
-                                  http::RateLimitPolicy(exchange.holder->key.rate));
-    response.headers.emplace_back("RateLimit", http::RateLimitState(*exchange.rate));
+    const http::KeyHolder& holder = *exchange.holder;
+    response.headers.emplace_back("RateLimit-Policy", http::RateLimitPolicy(holder.key.rate));
+    response.headers.emplace_back(
+        "RateLimit", http::RateLimitState(exchange.more_turns == 0
+                                              ? *exchange.rate
+                                              : holder.meter->Look(holder.key.rate, Clock::now())));
   }
 }
 

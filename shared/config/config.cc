@@ -15,10 +15,7 @@
 #include "shared/base/grpc_address.h"
 #include "shared/base/processors.h"
 #include "shared/config/config_keys.h"
-#include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
-#include "shared/config/pipelines_key.h"
-#include "shared/config/routes_key.h"
 
 namespace inferpool {
 namespace {
@@ -58,9 +55,7 @@ std::string NearestName(std::string_view word, bool is_object) {
   };
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
-    if (std::holds_alternative<ModelsKey>(key.kind) ||
-        std::holds_alternative<PipelinesKey>(key.kind) ||
-        std::holds_alternative<RoutesKey>(key.kind)) {
+    if (std::holds_alternative<ObjectKey>(key.kind)) {
       consider(key.name, key.name);
     } else if (is_object) {
       consider(section, section);
@@ -148,10 +143,8 @@ struct Assign {
     return true;
   }
 
-  // Parser::Set reads them.
-  bool operator()(const ModelsKey&) const { return value.isObject(); }
-  bool operator()(const PipelinesKey&) const { return value.isObject(); }
-  bool operator()(const RoutesKey&) const { return value.isObject(); }
+  // Parser::Set reads its members.
+  bool operator()(const ObjectKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -291,34 +284,21 @@ class Parser {
     if (!std::visit(Assign{result_.config, value, folder}, key.kind)) {
       Add(line, std::string(key.name),
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
-    } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
-      SetModels(*models, value, line, folder);
-    } else if (const auto* pipelines = std::get_if<PipelinesKey>(&key.kind)) {
-      AddAll(ReadPipelines(value, pipelines->field(result_.config)), line);
-    } else if (const auto* routes = std::get_if<RoutesKey>(&key.kind)) {
-      AddAll(ReadRoutes(value, routes->field(result_.config)), line);
+    } else if (const auto* object = std::get_if<ObjectKey>(&key.kind)) {
+      // An override has no lines.
+      for (MemberProblem& problem : object->read(value, folder, result_.config)) {
+        Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+            std::move(problem.message));
+      }
+      if (line != 0 && key.name == "models") NumberModels(value);
     }
   }
 
-  // `line`: 0 for an override, in which there are no lines.
-  template <typename Problem>
-  void AddAll(std::vector<Problem> problems, int line) {
-    for (Problem& problem : problems) {
-      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
-          std::move(problem.message));
+  // Notes where the models stand, for what only the worker finds wrong with them.
+  void NumberModels(const Json::Value& object) {
+    for (auto& [name, model] : result_.config.models) {
+      model.line = LineAt(object[name].getOffsetStart());
     }
-  }
-
-  // `line`: 0 for an override, in which there are no lines.
-  void SetModels(const ModelsKey& key, const Json::Value& value, int line,
-                 const std::string& folder) {
-    Config::Models& models = key.field(result_.config);
-    for (ModelsProblem& problem : ReadModels(value, folder, models)) {
-      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
-          std::move(problem.message));
-    }
-    if (line == 0) return;
-    for (auto& [name, model] : models) model.line = LineAt(value[name].getOffsetStart());
   }
 
   void FillIn() {
@@ -364,6 +344,15 @@ class Parser {
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
+    }
+    for (const auto& [name, route] : c.routes) {
+      if (!c.pipelines.contains(name)) continue;
+      const std::string key = "routes." + name;
+      Add(LineOf("routes"), key, "has the name of a pipeline: name one of the two otherwise");
+    }
+    for (const auto& [name, first_step] : c.pipelines) {
+      if (!c.routes.contains(name)) continue;
+      Add(LineOf("pipelines"), "pipelines." + name, "is the name of a route, too");
     }
     if (c.analyze.size() > kMaxAnalyzed) {
       Add(LineOf("analyze"), "analyze",

@@ -66,11 +66,21 @@ const ConfigKey kKeys[] = {
     {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
      "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
      ReloadEffect::kWorkers},
-    {"models", ModelsKey{FIELD(models)},
+    {"models",
+     ObjectKey{"\"MODEL\": { ... }",
+               [](const Json::Value& object, const std::string& folder, Config& config) {
+                 return ReadModels(object, folder, config.models);
+               },
+               [](const Config& config) { return ToJson(config.models); }},
      "what model servers do not say of their models, by name: what config.pbtxt's parameters would "
      "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see servers.md",
      ReloadEffect::kClients},
-    {"pipelines", PipelinesKey{FIELD(pipelines)},
+    {"pipelines",
+     ObjectKey{"\"NAME\": { \"model\": ... }",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadPipelines(object, config.pipelines);
+               },
+               [](const Config& config) { return ToJson(config.pipelines); }},
      "models that are asked about what another one has found, by the name under which clients ask "
      "for all of it; see pipelines.md",
      ReloadEffect::kWorkers},
@@ -78,7 +88,12 @@ const ConfigKey kKeys[] = {
      "models and pipelines that /v1/analyze asks when a request names none: those of these that "
      "there are",
      ReloadEffect::kWorkers},
-    {"routes", RoutesKey{FIELD(routes)},
+    {"routes",
+     ObjectKey{"\"ROUTE\": { ... }",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadRoutes(object, config.routes);
+               },
+               [](const Config& config) { return ToJson(config.routes); }},
      "names for clients in front of models, each with a model, and perhaps a version, a canary, a "
      "shadow and a fallback; see routes.md",
      ReloadEffect::kWorkers},
@@ -287,11 +302,9 @@ std::string Allowed(const ConfigKey& key) {
       return k.other.empty() ? "a path" : fmt::format("a path or {}", k.other);
     }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
-    std::string operator()(const ModelsKey&) const { return "an object { \"MODEL\": { ... } }"; }
-    std::string operator()(const PipelinesKey&) const {
-      return "an object { \"NAME\": { \"model\": ... } }";
+    std::string operator()(const ObjectKey& k) const {
+      return fmt::format("an object {{ {} }}", k.member);
     }
-    std::string operator()(const RoutesKey&) const { return "an object { \"ROUTE\": { ... } }"; }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -351,9 +364,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
       for (const std::string& text : k.field(config)) quoted.push_back(QuotedJson(text));
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
-    std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
-    std::string operator()(const PipelinesKey& k) const { return ToJson(k.field(config)); }
-    std::string operator()(const RoutesKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const ObjectKey& k) const { return k.text(config); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

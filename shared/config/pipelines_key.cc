@@ -33,7 +33,7 @@ bool IsPipelineName(std::string_view text) {
 
 class Reader {
  public:
-  explicit Reader(std::vector<PipelinesProblem>& problems) : problems_(problems) {}
+  explicit Reader(std::vector<MemberProblem>& problems) : problems_(problems) {}
 
   Config::Step ReadPipeline(const std::string& key, const Json::Value& object) {
     steps_ = 0;
@@ -158,7 +158,7 @@ class Reader {
     }
   }
 
-  std::vector<PipelinesProblem>& problems_;
+  std::vector<MemberProblem>& problems_;
   int steps_ = 0;
   int crops_ = 0;
 };
@@ -177,9 +177,8 @@ Config::Pipelines Config::DefaultPipelines() {
   return {{"text", std::move(text)}};
 }
 
-std::vector<PipelinesProblem> ReadPipelines(const Json::Value& object,
-                                            Config::Pipelines& pipelines) {
-  std::vector<PipelinesProblem> problems;
+std::vector<MemberProblem> ReadPipelines(const Json::Value& object, Config::Pipelines& pipelines) {
+  std::vector<MemberProblem> problems;
   Reader reader(problems);
   pipelines.clear();
   if (object.size() > kMaxPipelines) {

@@ -10,18 +10,13 @@
 #include <vector>
 
 #include "shared/config/config.h"
+#include "shared/config/member_problem.h"
 
 namespace Json {
 class Value;
 }
 
 namespace inferpool {
-
-struct PipelinesProblem {
-  std::ptrdiff_t offset;  // of the value in the text
-  std::string key;        // "pipelines.plates.each[0].most"
-  std::string message;
-};
 
 // What bounds the work for one picture.
 inline constexpr std::size_t kMaxPipelines = 100;
@@ -30,8 +25,7 @@ inline constexpr int kMaxPipelineSteps = 16;  // of one pipeline
 inline constexpr int kMaxCrops = 256;         // the sum of `most` of one pipeline's steps
 
 // Reads an object.
-std::vector<PipelinesProblem> ReadPipelines(const Json::Value& object,
-                                            Config::Pipelines& pipelines);
+std::vector<MemberProblem> ReadPipelines(const Json::Value& object, Config::Pipelines& pipelines);
 
 // Returns a step with those below it as JSON, without the members that have their defaults.
 std::string ToJson(const Config::Step& step);

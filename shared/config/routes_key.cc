@@ -35,7 +35,7 @@ bool IsVersion(std::string_view text) {
 
 class Reader {
  public:
-  explicit Reader(std::vector<RoutesProblem>& problems) : problems_(problems) {}
+  explicit Reader(std::vector<MemberProblem>& problems) : problems_(problems) {}
 
   Config::Route Read(const std::string& key, const Json::Value& object) {
     Config::Route route;
@@ -159,7 +159,7 @@ class Reader {
     CheckOther(object, key);
   }
 
-  std::vector<RoutesProblem>& problems_;
+  std::vector<MemberProblem>& problems_;
 };
 
 // The names from `name` on, each the fallback of the one before it, when they come back to it.
@@ -194,8 +194,8 @@ std::vector<std::string> TargetMembers(const std::string& model, const std::stri
 
 }  // namespace
 
-std::vector<RoutesProblem> ReadRoutes(const Json::Value& object, Config::Routes& routes) {
-  std::vector<RoutesProblem> problems;
+std::vector<MemberProblem> ReadRoutes(const Json::Value& object, Config::Routes& routes) {
+  std::vector<MemberProblem> problems;
   Reader reader(problems);
   routes.clear();
   if (object.size() > kMaxRoutes) {

@@ -9,12 +9,12 @@
 // fallback is another route, or a model, "yolo@2" for a version of it; fallbacks form no circle.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "shared/config/config.h"
+#include "shared/config/member_problem.h"
 
 namespace Json {
 class Value;
@@ -22,14 +22,8 @@ class Value;
 
 namespace inferpool {
 
-struct RoutesProblem {
-  std::ptrdiff_t offset;  // of the value in the text
-  std::string key;        // "routes.objects.canary.percent"
-  std::string message;
-};
-
 // Reads an object, and reports all that is wrong with it.
-std::vector<RoutesProblem> ReadRoutes(const Json::Value& object, Config::Routes& routes);
+std::vector<MemberProblem> ReadRoutes(const Json::Value& object, Config::Routes& routes);
 
 // Returns them as JSON, each member that was not given left out.
 std::string ToJson(const Config::Routes& routes);

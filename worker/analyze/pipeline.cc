@@ -1,11 +1,12 @@
 #include "worker/analyze/pipeline.h"
 
-#include <fmt/format.h>
-
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "worker/analyze/steps.h"
 #include "worker/predict/picture.h"
+#include "worker/predict/pipelines.h"
 
 namespace inferpool::analyze {
 namespace {
@@ -14,27 +15,14 @@ using predict::PictureQuestion;
 using predict::Prediction;
 using predict::SharedPicture;
 
-std::optional<http::Problem> CheckKeyOfSteps(const http::Exchange& exchange,
-                                             const std::string& name, const Config::Step& step) {
-  for (const std::string* model : {&step.model, &step.turn}) {
-    if (model->empty() || exchange.MayUse(*model)) continue;
-    return http::Forbidden(fmt::format(
-        "this API key may not use the model {}, which the pipeline {} asks", *model, name));
-  }
-  for (const Config::Step& below : step.each) {
-    if (auto problem = CheckKeyOfSteps(exchange, name, below)) return problem;
-  }
-  return std::nullopt;
-}
-
-// The way of a picture that is decoded.
+// The way of a picture that is decoded. The question knows the first model.
 std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
                                             const http::Services& services,
                                             const Config::Step& pipeline,
                                             const PictureQuestion& question, Seqlock<Task>& task,
                                             http::StageTimes& times) {
   PictureQuestion first = question;
-  first.model = http::Led(exchange, services, pipeline.model);
+  first.model = question.known->asked();
   first.keep_pixels = false;
   auto asked = predict::InferPicture(exchange, services, first, task, times);
   if (auto* problem = std::get_if<http::Problem>(&asked)) return std::move(*problem);
@@ -51,16 +39,6 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
 
 }  // namespace
 
-const Config::Step* FindPipeline(const Config& config, const std::string& name) {
-  const auto found = config.pipelines.find(name);
-  return found == config.pipelines.end() ? nullptr : &found->second;
-}
-
-std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std::string& name,
-                                      const Config::Step& pipeline) {
-  return CheckKeyOfSteps(exchange, name, pipeline);
-}
-
 std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchange,
                                                     const http::Services& services,
                                                     const Config::Step& pipeline,
@@ -73,6 +51,9 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   auto opened = predict::OpenPicture(exchange, services, question.picture, name, task);
   if (auto* problem = std::get_if<http::Problem>(&opened)) return std::move(*problem);
   SharedPicture shared{.picture = std::get<predict::Picture>(opened), .bgr = {}};
+  // A refusal is prompt, however large the picture.
+  auto known = predict::FindModel(exchange, services, pipeline.model);
+  if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
   auto decoded = predict::DecodePicture(exchange, shared.picture, /*reduction=*/1, name, times);
   if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);
   auto& pixels = std::get<predict::Pixels>(decoded);
@@ -80,6 +61,7 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   if (!question.one_of_several) pixels.step.Keep(pixels.bgr.total() * pixels.bgr.elemSize());
   PictureQuestion of_decoded = question;
   of_decoded.shared = &shared;
+  of_decoded.known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));
   auto answer = Ask(exchange, services, pipeline, of_decoded, task, times);
   if (auto* prediction = std::get_if<Prediction>(&answer); prediction && question.keep_pixels) {
     prediction->pixels = std::move(pixels);

@@ -2,10 +2,7 @@
 // found (shared/config/pipelines_key.h).
 #pragma once
 
-#include <optional>
-#include <string>
 #include <variant>
-#include <vector>
 
 #include "shared/config/config.h"
 #include "worker/http/exchange.h"
@@ -15,14 +12,6 @@
 
 namespace inferpool::analyze {
 
-// The configuration's pipeline of this name; null when there is none.
-const Config::Step* FindPipeline(const Config& config, const std::string& name);
-
-// The problem to answer with when the request's key may not use one of the pipeline's models;
-// nullopt otherwise. The pipeline's own name is looked at by the router.
-std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std::string& name,
-                                      const Config::Step& pipeline);
-
 // Answers a question, whose model is the pipeline's name, by asking `pipeline`'s models one after
 // the other. The first one is asked about the picture with the question's parameters; each step
 // below about parts of the picture, all of them together, with the configuration's parameters. A
@@ -30,7 +19,8 @@ std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std:
 // a problem: that of the first model that has one.
 //
 // A crash is blamed on the picture and the model that was at work on it. The picture is decoded
-// once, at full scale, or comes decoded so with the question. Thread safe, as InferPicture.
+// once, at full scale, or comes decoded so with the question, which then knows the first model.
+// Thread safe, as InferPicture.
 std::variant<predict::Prediction, http::Problem> AskPipeline(
     const http::Exchange& exchange, const http::Services& services, const Config::Step& pipeline,
     const predict::PictureQuestion& question, Seqlock<Task>& task, http::StageTimes& times);

@@ -17,6 +17,7 @@
 #include "worker/predict/found.h"
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture.h"
+#include "worker/predict/pipelines.h"
 #include "worker/vision/encode.h"
 
 namespace inferpool::analyze {
@@ -238,14 +239,16 @@ class Steps {
   std::variant<RowResults, http::Problem> Ask(const std::string& name,
                                               const std::vector<cv::Mat>& pixels,
                                               std::shared_ptr<const backend::Model>& model) {
-    const backend::ModelVersion led = http::Led(exchange_, services_, name);
-    const auto known = services_.catalog.Get(led, exchange_.limits.deadline);
+    const auto way = predict::ModelFor(exchange_, services_, name);
+    if (!way) return Missing(absl::NotFoundError(""), name);
+    const backend::ModelVersion& asked = *way;
+    const auto known = services_.catalog.Get(asked, exchange_.limits.deadline);
     if (!known.ok()) return Missing(known.status(), name);
     model = *known;
     auto first = AskOnce(name, pixels, model);
     if (auto* found = std::get_if<RowResults>(&first)) return std::move(*found);
     auto& failure = std::get<predict::Failure>(first);
-    auto now = predict::AskAnew(exchange_, services_, led, failure);
+    auto now = predict::AskAnew(exchange_, services_, asked, failure);
     if (now == nullptr) return std::move(failure.problem);
     model = std::move(now);
     auto second = AskOnce(name, pixels, model);

@@ -63,18 +63,6 @@ Lead LeadOf(const Exchange& exchange, const Services& services, const std::strin
   return {.name = std::move(only_name), .ways = {{std::move(model), routes::Variant::kPrimary}}};
 }
 
-backend::ModelVersion Led(const Exchange& exchange, const Services& services,
-                          const std::string& name) {
-  const Lead lead = LeadOf(exchange, services, name, /*names_versions=*/true);
-  if (lead.ways.empty()) return {name};  // which no model has
-  std::size_t at = 0;
-  while (at + 1 < lead.ways.size() &&
-         !CanAnswer(services, lead.ways[at].model, exchange.limits.deadline)) {
-    ++at;
-  }
-  return lead.ways[at].model;
-}
-
 fcgi::Response AnswerByLead(
     Exchange& exchange, const Services& services,
     const std::function<fcgi::Response(const backend::ModelVersion& model)>& answer) {

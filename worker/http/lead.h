@@ -36,11 +36,6 @@ struct Lead {
 Lead LeadOf(const Exchange& exchange, const Services& services, const std::string& name,
             bool names_versions);
 
-// The model that the name leads to now, for those who ask several: the first of its ways that can
-// be asked, or else the last.
-backend::ModelVersion Led(const Exchange& exchange, const Services& services,
-                          const std::string& name);
-
 // Answers by the first of the exchange's ways whose model can be asked: whose servers' breakers are
 // not all open, and that took less time lately than is left (the time of nine of ten requests of
 // the last minute). When its server turns out to be away (Exchange::model_away), the next one is

@@ -11,6 +11,7 @@
 
 #include "shared/base/json_text.h"
 #include "shared/config/routes_key.h"
+#include "worker/predict/pipelines.h"
 #include "worker/routes/route_service.h"
 
 namespace inferpool::predict {
@@ -59,6 +60,23 @@ std::vector<std::string> ServersOf(const http::Services& services,
   return servers;
 }
 
+// Nobody has asked for it, so nobody misses it where its models are not.
+bool IsDefault(const std::string& name, const Config::Step& pipeline) {
+  static const Config::Pipelines kDefaults = Config::DefaultPipelines();
+  const auto found = kDefaults.find(name);
+  return found != kDefaults.end() && found->second == pipeline;
+}
+
+// The longer side of a picture of which the model sees every pixel. None where that is not known
+// for all pictures: where the shorter side decides, and where the model server decodes the file.
+std::optional<int> UsefulSide(const vision::ModelPlan& plan) {
+  const vision::InputLayout& input = plan.input;
+  if (plan.input_kind != vision::InputKind::kPixels) return std::nullopt;
+  if (input.size.width == 0 && input.size.height == 0) return input.max_side;
+  if (input.size.empty() || input.resize != vision::Resize::kLetterbox) return std::nullopt;
+  return std::max(input.size.width, input.size.height);
+}
+
 // The routes and the models that a list has: a route's name, or a model's that no route hides, with
 // what to describe.
 struct Listed {
@@ -79,16 +97,6 @@ std::vector<Listed> ToList(const std::vector<std::string>& models, const Config:
   return list;
 }
 
-// The longer side of a picture of which the model sees every pixel. None where that is not known
-// for all pictures: where the shorter side decides, and where the model server decodes the file.
-std::optional<int> UsefulSide(const vision::ModelPlan& plan) {
-  const vision::InputLayout& input = plan.input;
-  if (plan.input_kind != vision::InputKind::kPixels) return std::nullopt;
-  if (input.size.width == 0 && input.size.height == 0) return input.max_side;
-  if (input.size.empty() || input.resize != vision::Resize::kLetterbox) return std::nullopt;
-  return std::max(input.size.width, input.size.height);
-}
-
 }  // namespace
 
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services) {
@@ -103,6 +111,7 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
   std::vector<std::string> items;
   for (const auto& [name, asked, route] : ToList(*names, *routes)) {
     if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
+    if (FindPipeline(services.config, name) != nullptr) continue;  // which goes by that name
     if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
     auto model = services.catalog.Get(asked, Deadline(std::min(end, Clock::now() + kPatience)));
     if (!model.ok()) {
@@ -114,6 +123,17 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
     items.push_back(route == nullptr ? ToJson(**model, servers)
                                      : ToJson(**model, servers, name, *route));
   }
+  for (const auto& [name, pipeline] : services.config.pipelines) {
+    if (!exchange.MayUse(name) || CheckKey(exchange, services, name, pipeline)) continue;
+    const std::vector<std::string> models = ModelsOf(pipeline);
+    const bool has_all = std::ranges::all_of(models, [&](const std::string& model) {
+      return routes->contains(model) || std::ranges::find(*names, model) != names->end();
+    });
+    if (!has_all && IsDefault(name, pipeline)) continue;
+    if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+    const Deadline deadline(std::min(end, Clock::now() + kPatience));
+    items.push_back(DescribePipeline(exchange, services, name, pipeline, deadline));
+  }
   return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
 
@@ -121,6 +141,14 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
   const http::Lead& lead = exchange.lead;
   if (lead.ways.empty()) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), lead.name));
+  }
+  if (const Config::Step* pipeline = FindPipeline(services.config, lead.name)) {
+    if (const auto problem = CheckKey(exchange, services, lead.name, *pipeline)) {
+      return exchange.Fail(*problem);
+    }
+    return http::Json(
+        DescribePipeline(exchange, services, lead.name, *pipeline, exchange.limits.deadline) +
+        "\n");
   }
   // What a route leads to for most clients, as the list has it.
   const backend::ModelVersion model =

@@ -11,8 +11,9 @@
 
 namespace inferpool::predict {
 
-// Lists the models that the request's key may use and that a path can name. One that cannot be
-// described is in the list with the reason.
+// Lists the models that the request's key may use and that a path can name, and then the pipelines
+// of which it may use all models. One that cannot be described, or asked, is in the list with the
+// reason; the pipelines that are there by default only where their models are.
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services);
 
 // Describes the model that the path names; for a route what it leads to.

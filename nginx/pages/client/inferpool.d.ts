@@ -18,7 +18,7 @@ export interface ClientOptions {
   /** How long a call may wait between its attempts in all. 20,000 by default. */
   budget_ms?: number;
   /** Further headers of every request. */
-  headers?: HeadersInit;
+  headers?: Headers | { [name: string]: string };
   /** What sends in place of the global fetch(). */
   fetch?: typeof globalThis.fetch;
 }
@@ -72,6 +72,7 @@ export interface Parameters {
   classes?: readonly string[] | undefined;
   class_agnostic?: boolean | undefined;
   tiles?: string | undefined;
+  tile_overlap?: number | undefined;
   [name: `confidence.${string}`]: number | undefined;
 }
 
@@ -84,14 +85,6 @@ export interface DrawOptions extends UploadOptions, Parameters {
 export interface AnalyzeOptions extends UploadOptions, Parameters {
   /** Their names; the server's own choice by default. */
   models?: readonly string[] | undefined;
-}
-
-/** What several models say of one picture. */
-export interface Analyzed {
-  image: Size;
-  /** By the models' names. */
-  results: { [model: string]: unknown };
-  [name: string]: unknown;
 }
 
 /**
@@ -113,7 +106,7 @@ export class Client {
   /** Each picture has its own result or problem, in their order. */
   batch(model: string, pictures: Iterable<Picture>, options?: PredictOptions): Promise<BatchAnswer>;
   /** Several models about one picture. */
-  analyze(picture: Picture, options?: AnalyzeOptions): Promise<Analyzed>;
+  analyze(picture: Picture, options?: AnalyzeOptions): Promise<Analysis>;
   models(options?: CallOptions): Promise<Model[]>;
   model(name: string, options?: CallOptions): Promise<Model>;
   limits(options?: CallOptions): Promise<Limits>;
@@ -184,6 +177,11 @@ export interface Prediction {
   model: ModelVersion;
   route?: RouteTaken;
   image: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -221,6 +219,30 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
+  detections?: Detections;
+  texts?: Texts;
+  classes?: Classes;
+  embedding?: Embedding;
+  problem?: ResultProblem;
+}
+
+export interface Analysis {
+  image: Size;
+  /** By the names of the models and pipelines, in the order in which they were asked for */
+  results: { [name: string]: AnalysisResult };
+  timing_ms: Timing;
+  request_id: string;
+}
+
+/** What POST /v1/predict/{model} would have answered: `status` and `problem`, or what was found */
+export interface AnalysisResult {
+  status: number;
+  model?: ModelVersion;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -246,6 +268,8 @@ export interface Limits {
   batch_images: number;
   /** Most detections of an answer */
   max_detections: number;
+  /** Most tiles of a picture */
+  tiles: number;
   /** The types of pictures that are read */
   formats: string[];
   /** Longest time for a request; `X-Timeout-Ms` may ask for less */
@@ -278,7 +302,13 @@ export interface Limits {
 
 export interface ModelVersion {
   name: string;
+  /** Empty for a pipeline */
   version: string;
+  /** Only of pipelines: the models that were asked */
+  steps?: {
+    name: string;
+    version: string;
+  }[];
 }
 
 /** The picture's, upright, in pixels */
@@ -308,8 +338,26 @@ export interface Detection {
    * absent where no pixel of the box is the object's
    */
   mask?: Point[][];
-  /** What is written there. Only of models that read */
+  /** What is written there. Only of models that read, and of pipelines with a step that does */
   text?: string;
+  /**
+   * Only of pipelines: what the steps that were asked about this have found in it, by their
+   * models' names
+   */
+  found?: { [name: string]: Found };
+}
+
+/**
+ * What a step of a pipeline has found: one of `detections`, `texts`, `classes` and `embedding`.
+ * Places are those in the whole picture
+ */
+export interface Found {
+  /** By how many degrees it is turned clockwise, of steps with `turn`; the model saw it upright */
+  turned?: 0 | 90 | 180 | 270;
+  detections?: Detections;
+  texts?: Texts;
+  classes?: Classes;
+  embedding?: Embedding;
 }
 
 /** x and y, from the upper left of the upright picture */
@@ -396,6 +444,7 @@ export interface Model {
     | "text_line"
     | "classification"
     | "embedding"
+    | "pipeline"
     | null;
   /** Where `family` is null: why */
   unusable?: string;
@@ -415,6 +464,29 @@ export interface Model {
   route?: { [name: string]: unknown };
   /** Where there are several model servers: those that have it ready */
   servers?: string[];
+  steps?: Step;
+}
+
+/**
+ * Only of pipelines: the model that is asked about the picture, with those that are asked about
+ * what it finds
+ */
+export interface Step {
+  model: string;
+  /** It is asked about things of these classes */
+  classes?: string[];
+  /** It is asked about things that are as sure */
+  min_confidence?: number;
+  /** It is asked about things of which the shorter side has so many pixels */
+  min_size?: number;
+  /** It is asked about so many things of one picture, the surest; 16 unless given */
+  most?: number;
+  /** The model that says how a thing is turned */
+  turn?: string;
+  /** What it finds is in the order of reading, and not the surest first */
+  order?: "reading";
+  /** Asked about each thing that it finds */
+  each?: Step[];
 }
 
 export interface TensorDescription {
