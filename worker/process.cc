@@ -1,3 +1,4 @@
+#include "worker/predict/side_by_side.h"
 #include "worker/process.h"
 
 #include <fmt/format.h>
@@ -25,7 +26,6 @@
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/model_settings.h"
-#include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
 #include "worker/router.h"
 

@@ -12,6 +12,8 @@
 #include <variant>
 
 #include "shared/base/log.h"
+#include "worker/analyze/analyze.h"
+#include "worker/analyze/pipeline.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/http/rate_fields.h"
@@ -23,6 +25,7 @@
 #include "worker/predict/batch.h"
 #include "worker/predict/limits.h"
 #include "worker/predict/models.h"
+#include "worker/predict/pipelines.h"
 #include "worker/predict/predict_handler.h"
 
 namespace inferpool::worker {
@@ -38,6 +41,7 @@ struct Route {
     kNotFound,
     kPredict,
     kPredictBatch,
+    kAnalyze,
     kListModels,
     kDescribeModel,
     kLimits,
@@ -69,6 +73,7 @@ Route ParseRoute(std::string_view path) {
       return {To::kPredict, http::PercentDecode(model)};
     }
   }
+  if (path == "/v1/analyze") return {To::kAnalyze};
   if (path == "/v1/limits") return {To::kLimits};
   if (path == "/v1/models") return {To::kListModels};
   if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
@@ -140,6 +145,21 @@ std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services
   return std::nullopt;
 }
 
+// Asks the model, or the pipeline of that name.
+fcgi::Response Predict(Exchange& exchange, const Services& services, const Route& route) {
+  const Config::Step* const pipeline = predict::FindPipeline(services.config, route.model);
+  predict::Answerer answerer;
+  if (pipeline != nullptr) {
+    if (const auto problem = predict::CheckKey(exchange, route.model, *pipeline)) {
+      return exchange.Fail(*problem);
+    }
+    answerer = analyze::AnswererOf(*pipeline);
+  }
+  return route.to == Route::To::kPredict
+             ? predict::Predict(exchange, services, route.model, answerer)
+             : predict::PredictBatch(exchange, services, route.model, answerer);
+}
+
 fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Route& route) {
   using To = Route::To;
   const std::string_view method = exchange.request.method;
@@ -149,8 +169,10 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
     case To::kPredict:
     case To::kPredictBatch:
       if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
-      return route.to == To::kPredict ? predict::Predict(exchange, services, route.model)
-                                      : predict::PredictBatch(exchange, services, route.model);
+      return Predict(exchange, services, route);
+    case To::kAnalyze:
+      if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
+      return analyze::Analyze(exchange, services);
     case To::kListModels:
     case To::kDescribeModel:
     case To::kLimits:

@@ -14,7 +14,17 @@ namespace inferpool::predict {
 // "embedding" for embeddings. A detection has "corners" and "mask" (lists of points [x, y]),
 // "keypoints" and "text" only where the model's family gives them. `normalized`: all of it is in 0
 // to 1 of the picture's size instead of pixels.
+//
+// Of a pipeline, "model" has "steps": those that were asked, with their versions. A detection has
+// "found" where a step was asked about it: {"plate":{"turned":180,"detections":[...]}}, a member
+// for each step.
 std::string Members(const Prediction& prediction, bool normalized);
+
+// The same without "model" and "image": what was found alone.
+std::string ResultMembers(const Prediction& prediction, bool normalized);
+
+// {"name":"objects","version":"1"}, with the steps of a pipeline.
+std::string ModelJson(const Prediction& prediction);
 
 // The whole answer with these members.
 std::string Complete(std::string_view members, const http::StageTimes& times,

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "shared/base/json_text.h"
+#include "worker/predict/pipelines.h"
 
 namespace inferpool::predict {
 namespace {
@@ -55,6 +57,23 @@ std::vector<std::string> ServersOf(const http::Services& services, const std::st
   return servers;
 }
 
+// Nobody has asked for it, so nobody misses it where its models are not.
+bool IsDefault(const std::string& name, const Config::Step& pipeline) {
+  static const Config::Pipelines kDefaults = Config::DefaultPipelines();
+  const auto found = kDefaults.find(name);
+  return found != kDefaults.end() && found->second == pipeline;
+}
+
+// The longer side of a picture of which the model sees every pixel. None where that is not known
+// for all pictures: where the shorter side decides, and where the model server decodes the file.
+std::optional<int> UsefulSide(const vision::ModelPlan& plan) {
+  const vision::InputLayout& input = plan.input;
+  if (plan.input_kind != vision::InputKind::kPixels) return std::nullopt;
+  if (input.size.width == 0 && input.size.height == 0) return input.max_side;
+  if (input.size.empty() || input.resize != vision::Resize::kLetterbox) return std::nullopt;
+  return std::max(input.size.width, input.size.height);
+}
+
 }  // namespace
 
 fcgi::Response ListModels(http::Exchange& exchange, const http::Services& services) {
@@ -67,6 +86,7 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
   std::vector<std::string> items;
   for (const std::string& name : *names) {
     if (!exchange.MayUse(name) || !http::CanBeModelName(name)) continue;
+    if (FindPipeline(services.config, name) != nullptr) continue;  // which goes by that name
     if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
     auto model = services.catalog.Get(name, Deadline(std::min(end, Clock::now() + kPatience)));
     if (!model.ok()) {
@@ -76,6 +96,17 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
     }
     items.push_back(ToJson(**model, ServersOf(services, name)));
   }
+  for (const auto& [name, pipeline] : services.config.pipelines) {
+    if (!exchange.MayUse(name) || CheckKey(exchange, name, pipeline)) continue;
+    const std::vector<std::string> models = ModelsOf(pipeline);
+    const bool has_all = std::ranges::all_of(models, [&names](const std::string& model) {
+      return std::ranges::find(*names, model) != names->end();
+    });
+    if (!has_all && IsDefault(name, pipeline)) continue;
+    if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
+    const Deadline deadline(std::min(end, Clock::now() + kPatience));
+    items.push_back(DescribePipeline(services, name, pipeline, deadline));
+  }
   return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
 
@@ -83,6 +114,11 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
                              const std::string& model) {
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
+  }
+  if (const Config::Step* pipeline = FindPipeline(services.config, model)) {
+    if (const auto problem = CheckKey(exchange, model, *pipeline)) return exchange.Fail(*problem);
+    return http::Json(DescribePipeline(services, model, *pipeline, exchange.limits.deadline) +
+                      "\n");
   }
   const auto known = services.catalog.Get(model, exchange.limits.deadline);
   if (!known.ok()) return exchange.Fail(http::BackendProblem(known.status(), model));
@@ -95,13 +131,16 @@ std::string ToJson(const backend::Model& model, const std::vector<std::string>& 
       model.plan.ok() ? fmt::format("\"family\":\"{}\"", vision::Name(model.plan->family))
                       : fmt::format("\"family\":null,\"unusable\":{}",
                                     QuotedJson(Message(model.plan.status())));
-  std::string where;
-  if (!servers.empty()) where = fmt::format(",\"servers\":{}", ToJson(servers));
+  std::string rest;
+  if (const auto side = model.plan.ok() ? UsefulSide(*model.plan) : std::nullopt) {
+    rest = fmt::format(",\"useful_side\":{}", *side);
+  }
+  if (!servers.empty()) rest += fmt::format(",\"servers\":{}", ToJson(servers));
   return fmt::format(
       R"({{"name":{},"version":{},{},"max_batch_size":{},"inputs":{},"outputs":{},"class_names":{}{}}})",
       QuotedJson(description.name), QuotedJson(description.version), family,
       description.max_batch_size, ToJson(description.inputs), ToJson(description.outputs),
-      ToJson(description.class_names), where);
+      ToJson(description.class_names), rest);
 }
 
 }  // namespace inferpool::predict

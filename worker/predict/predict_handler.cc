@@ -55,6 +55,7 @@ struct Question {
   const http::PredictParameters& parameters;
   const std::vector<http::Output>& outputs;  // the best first
   std::shared_ptr<const backend::Model> known = nullptr;
+  const Answerer& answerer;  // empty: InferPicture
 };
 
 vision::Encoding EncodingOf(http::Output output) {
@@ -126,13 +127,15 @@ struct Computed {
 Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
   const bool may_draw = std::ranges::any_of(
       asked.outputs, [](http::Output output) { return output != http::Output::kJson; });
-  auto predicted = InferPicture(exchange, services,
-                                {.model = {asked.model},
+  const PictureQuestion question{.model = {asked.model},
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
                                  .keep_pixels = may_draw,
-                                 .known = asked.known},
-                                exchange.thread_slot.task, exchange.times);
+                                 .known = asked.known};
+  Seqlock<Task>& task = exchange.thread_slot.task;
+  auto predicted = asked.answerer
+                       ? asked.answerer(exchange, services, question, task, exchange.times)
+                       : InferPicture(exchange, services, question, task, exchange.times);
   if (auto* problem = std::get_if<http::Problem>(&predicted))
     return {std::move(*problem), nullptr, ""};
   auto& prediction = std::get<Prediction>(predicted);
@@ -198,7 +201,7 @@ fcgi::Response Finish(http::Exchange& exchange, Content content) {
 }  // namespace
 
 fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
-                       const std::string& model) {
+                       const std::string& model, const Answerer& answerer) {
   if (!http::CanBeModelName(model)) {
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
   }
@@ -224,8 +227,10 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   const Question asked{.model = model,
                        .picture = std::get<std::string_view>(picture),
                        .parameters = wanted,
-                       .outputs = outputs};
-  if (services.cache == nullptr) {
+                       .outputs = outputs,
+                       .answerer = answerer};
+  // Answers are kept by the version of one model.
+  if (services.cache == nullptr || answerer) {
     return Finish(exchange, Compute(exchange, services, asked).content);
   }
   Looked looked = LookOrCompute(exchange, services, *services.cache, asked);

@@ -59,7 +59,7 @@ class Client {
 
   // The server whose turn it is, by a number that grows, of those that a call about the model may
   // go to, but `avoid` only when there is no other one.
-  std::size_t Pick(const std::string& model, std::size_t turn,
+  std::size_t Pick(const ModelVersion& model, std::size_t turn,
                    std::optional<std::size_t> avoid = {}) const;
 
   // Whether another server than `server` has the model, of which that one has just said that it is
@@ -80,8 +80,12 @@ class Client {
 
   // What a server says of a model: its metadata, and its configuration where the server has that
   // call. UNIMPLEMENTED: it does not describe models at all.
-  absl::StatusOr<ModelDescription> Describe(const std::string& model, std::size_t server,
+  absl::StatusOr<ModelDescription> Describe(const ModelVersion& model, std::size_t server,
                                             Deadline deadline) const;
+  absl::StatusOr<ModelDescription> Describe(const std::string& name, std::size_t server,
+                                            Deadline deadline) const {
+    return Describe(ModelVersion{name}, server, deadline);
+  }
 
   // ---- Calls as the protocol has them
 

@@ -1,4 +1,5 @@
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/side_by_side.h"
 
 #include <gtest/gtest.h>
 
@@ -17,7 +18,6 @@
 #include "shared/board/metrics.h"
 #include "tests/unit/shared/board/heavy_fixture.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
-#include "worker/predict/batch.h"
 
 namespace inferpool::predict {
 namespace {
