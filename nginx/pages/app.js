@@ -5,6 +5,7 @@
 import { Camera, whyNot } from "./camera.js";
 import { InferpoolError, orientationLeft, ProblemError } from "./client.js";
 import { colourOf, drawnPicture, drawOver, nameOf, seenPoints, svg } from "./drawing.js";
+import { EVERYTHING, merged, withFound } from "./everything.js";
 import {
   address,
   element,
@@ -52,7 +53,7 @@ const subject = () => state.frame ?? state.pictures[state.at];
 
 // ---------------------------------------------------------------- models
 
-const model = () => state.models.find(({ name }) => name === $("model").value);
+const model = () => [...state.models, EVERYTHING].find(({ name }) => name === $("model").value);
 const hasPlaces = () => marksPlaces(model()?.family ?? null);
 
 async function loadModels() {
@@ -87,9 +88,10 @@ async function loadModels() {
     }),
   );
   if (!models.length) picker.replaceChildren(new Option("There is none"));
+  if (usable.length > 1) picker.append(new Option("everything", EVERYTHING.name));
   const remembered = kept("localStorage", "inferpool.model");
   picker.value =
-    [remembered, "objects"].find((name) => usable.some((one) => one.name === name)) ?? usable[0]?.name ?? picker.value;
+    [remembered, "objects"].find((name) => [...picker.options].some((one) => one.value === name && !one.disabled)) ?? usable[0]?.name ?? picker.value;
   picker.disabled = !usable.length;
   $("key-form").hidden = true;
   const unusable = models.filter(({ family }) => !family);
@@ -106,7 +108,8 @@ async function loadModels() {
 
 function describeModel() {
   const chosen = model();
-  $("about").textContent = chosen?.family ? `${purpose(chosen)} Version ${chosen.version}.` : "";
+  const version = chosen?.version ? ` Version ${chosen.version}.` : "";
+  $("about").textContent = chosen?.family ? purpose(chosen) + version : "";
   $("threshold").hidden = !chosen?.family || !hasPlaces();
 }
 
@@ -201,20 +204,23 @@ async function takeSample() {
 
 // Of the request that the page's code makes; below the server's address.
 const target = (confidence) =>
-  `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
+  (model() === EVERYTHING ? "v1/analyze" : `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}`) +
+  (hasPlaces() ? `?confidence=${confidence}` : "");
 
 // The answer about a picture; the request may be sent so many times.
 async function ask(blob, signal, attempts) {
   const asked = Number($("confidence").value);
   const begin = performance.now();
   let cached = false;
-  const json = await api().predict(model().name, blob, {
+  const options = {
     confidence: hasPlaces() ? asked : undefined,
     signal,
     attempts,
     onAnswer: ({ headers }) => (cached = headers.get("X-Cache") === "HIT"),
-  });
-  return { json, asked, roundTrip: performance.now() - begin, cached };
+  };
+  const isAll = model() === EVERYTHING;
+  const raw = await (isAll ? api().analyze(blob, options) : api().predict(model().name, blob, options));
+  return { json: isAll ? merged(raw) : raw, raw, asked, roundTrip: performance.now() - begin, cached };
 }
 
 // Asks about all pictures that wait, one after the other, the one that is shown first. What was being
@@ -346,7 +352,7 @@ const announce = (text) => ($("announcer").textContent = text);
 
 function detections(answer) {
   const least = Number($("confidence").value);
-  return (answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
+  return withFound(answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
 }
 
 const itemsOf = (answer) => answer?.json.classes ?? answer?.json.texts ?? detections(answer);
@@ -369,7 +375,7 @@ function show() {
   showRows(items);
   showEmbedding(answer?.json.embedding);
   $("raw").hidden = !answer;
-  $("json").textContent = answer ? JSON.stringify(answer.json, null, 2) : "";
+  $("json").textContent = answer ? JSON.stringify(answer.raw, null, 2) : "";
   showTiming(answer);
   showSnippet();
 }
@@ -429,8 +435,10 @@ function summary(json, items) {
     return items.length
       ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
       : "No class.";
-  if (!items.length) return `Nothing that is at least ${percent.format($("confidence").value)} sure.`;
-  return `${counted(items)}; ${items.length > 1 ? "up to " : ""}${percent.format(items[0].confidence)} sure.`;
+  const notes = (json.notes ?? []).map((note) => ` ${note}`).join("");
+  if (!items.length) return `Nothing that is at least ${percent.format($("confidence").value)} sure.${notes}`;
+  const surest = Math.max(...items.map(({ confidence }) => confidence));
+  return `${counted(items)}; ${items.length > 1 ? "up to " : ""}${percent.format(surest)} sure.${notes}`;
 }
 
 // The problem of what the page is about, if any, which it returns.

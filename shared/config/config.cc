@@ -345,6 +345,11 @@ class Parser {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
     }
+    for (const auto& [name, route] : c.routes) {
+      if (!c.pipelines.contains(name)) continue;
+      const std::string key = "routes." + name;
+      Add(LineOf("routes"), key, "has the name of a pipeline: name one of the two otherwise");
+    }
     if (c.analyze.size() > kMaxAnalyzed) {
       Add(LineOf("analyze"), "analyze",
           fmt::format("names {} models, allowed are {}", c.analyze.size(), kMaxAnalyzed));

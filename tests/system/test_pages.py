@@ -101,7 +101,7 @@ class PagesTest(PageTest):
         self.open()
         options = [option.text for option in Select(self.browser.one("model")).options]
         self.assertEqual(["colours", "faces_cascade", "fingerprint", "letter", "people", "shapes",
-                          "unusable: cannot be used here"], options)
+                          "unusable: cannot be used here", "everything"], options)
         self.sample()
         self.pick("shapes")
         self.browser.wait(lambda: self.shown()["model"]["name"] == "shapes", "shapes is asked")

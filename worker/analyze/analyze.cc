@@ -34,7 +34,8 @@ const std::string kName = "analyze";
 // One model's or pipeline's share of the answer.
 struct Part {
   std::string name;
-  const Config::Step* pipeline = nullptr;                 // null: it is a model
+  const Config::Step* pipeline = nullptr;  // null: it is a model
+  backend::ModelVersion asked = {};
   std::shared_ptr<const backend::Model> model = nullptr;  // of a pipeline the first one
   std::variant<std::monostate, Prediction, http::Problem> outcome = {};
   http::StageTimes times = {};
@@ -61,7 +62,9 @@ void Find(const http::Exchange& exchange, const http::Services& services, Part& 
     part.outcome = http::BackendProblem(absl::NotFoundError(""), model);
     return;
   }
-  auto known = services.catalog.Get(model, exchange.limits.deadline);
+  const Deadline deadline = exchange.limits.deadline;
+  part.asked = services.catalog.Resolve(model, deadline);
+  auto known = services.catalog.Get(part.asked, deadline);
   if (!known.ok()) {
     part.outcome = http::BackendProblem(known.status(), model);
   } else if (!(*known)->plan.ok()) {
@@ -127,11 +130,12 @@ std::variant<SharedPicture, http::Problem> Open(http::Exchange& exchange,
 void Ask(const http::Exchange& exchange, const http::Services& services,
          const SharedPicture& shared, const http::PredictParameters& parameters, Part& part,
          Seqlock<Task>& task) {
-  const predict::PictureQuestion question{.model = {part.name},
-                                          .picture = shared.picture.file,
-                                          .parameters = parameters,
-                                          .known = part.model,
-                                          .shared = &shared};
+  const predict::PictureQuestion question{
+      .model = part.pipeline != nullptr ? backend::ModelVersion{part.name} : part.asked,
+      .picture = shared.picture.file,
+      .parameters = parameters,
+      .known = part.model,
+      .shared = &shared};
   auto answer = part.pipeline != nullptr
                     ? AskPipeline(exchange, services, *part.pipeline, question, task, part.times)
                     : predict::InferPicture(exchange, services, question, task, part.times);

@@ -16,7 +16,8 @@ using predict::SharedPicture;
 
 std::variant<std::shared_ptr<const backend::Model>, http::Problem> FirstModel(
     const http::Exchange& exchange, const http::Services& services, const Config::Step& pipeline) {
-  auto known = services.catalog.Get(pipeline.model, exchange.limits.deadline);
+  const Deadline deadline = exchange.limits.deadline;
+  auto known = services.catalog.Get(services.catalog.Resolve(pipeline.model, deadline), deadline);
   if (!known.ok()) return http::BackendProblem(known.status(), pipeline.model);
   if (!(*known)->plan.ok()) return http::PlanProblem((*known)->plan.status(), pipeline.model);
   const absl::Status admits = services.inference.CheckAdmits(**known);
@@ -31,7 +32,7 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
                                             const PictureQuestion& question, Seqlock<Task>& task,
                                             http::StageTimes& times) {
   PictureQuestion first = question;
-  first.model = {pipeline.model};
+  first.model = services.catalog.Resolve(pipeline.model, exchange.limits.deadline);
   first.keep_pixels = false;
   auto asked = predict::InferPicture(exchange, services, first, task, times);
   if (auto* problem = std::get_if<http::Problem>(&asked)) return std::move(*problem);

@@ -238,13 +238,15 @@ class Steps {
   std::variant<RowResults, http::Problem> Ask(const std::string& name,
                                               const std::vector<cv::Mat>& pixels,
                                               std::shared_ptr<const backend::Model>& model) {
-    const auto known = services_.catalog.Get(name, exchange_.limits.deadline);
+    const Deadline deadline = exchange_.limits.deadline;
+    const backend::ModelVersion asked = services_.catalog.Resolve(name, deadline);
+    const auto known = services_.catalog.Get(asked, deadline);
     if (!known.ok()) return Missing(known.status(), name);
     model = *known;
     auto first = AskOnce(name, pixels, model);
     if (auto* found = std::get_if<RowResults>(&first)) return std::move(*found);
     auto& failure = std::get<predict::Failure>(first);
-    auto now = predict::AskAnew(exchange_, services_, name, failure);
+    auto now = predict::AskAnew(exchange_, services_, asked, failure);
     if (now == nullptr) return std::move(failure.problem);
     model = std::move(now);
     auto second = AskOnce(name, pixels, model);

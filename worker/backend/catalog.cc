@@ -105,8 +105,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const ModelVersion
   return Ask(asked, server, deadline);
 }
 
-absl::StatusOr<ModelDescription> Catalog::Describe(const ModelVersion& asked,
-                                                   std::size_t server, Deadline deadline) const {
+absl::StatusOr<ModelDescription> Catalog::Describe(const ModelVersion& asked, std::size_t server,
+                                                   Deadline deadline) const {
   absl::StatusOr<ModelDescription> description = client_.Describe(asked, server, deadline);
   const auto settings = settings_.find(asked.name);
   if (absl::IsUnimplemented(description.status()) && settings != settings_.end()) {
@@ -162,9 +162,8 @@ void Catalog::Enter(Entries& entries, std::size_t server, ModelDescription descr
   Leave(entries, server);
   if (like == entries.end()) {
     absl::StatusOr<vision::ModelPlan> plan = PlanOf(description);
-    entry.model =
-        std::make_shared<const Model>(
-            Model{std::move(description), std::move(plan), {server}, version});
+    entry.model = std::make_shared<const Model>(
+        Model{std::move(description), std::move(plan), {server}, version});
     return;
   }
   const std::shared_ptr<const Model> apart = like->model;

@@ -74,8 +74,9 @@ class Catalog {
   std::size_t Turn(const ModelVersion& model);
 
   // `since`: nothing is good enough that was asked for before.
-  absl::StatusOr<std::shared_ptr<const Model>> GetFrom(const ModelVersion& asked, std::size_t server,
-                                                       Deadline deadline, TimePoint since = {});
+  absl::StatusOr<std::shared_ptr<const Model>> GetFrom(const ModelVersion& asked,
+                                                       std::size_t server, Deadline deadline,
+                                                       TimePoint since = {});
 
   // Asks the server and settles the entry, which the calling thread has marked `asking`.
   absl::StatusOr<std::shared_ptr<const Model>> Ask(const ModelVersion& asked, std::size_t server,

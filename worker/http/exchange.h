@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
+#include "worker/http/lead.h"
 #include "worker/http/problem.h"
 #include "worker/http/stage_times.h"
 
@@ -25,6 +27,10 @@ namespace inferpool::predict {
 struct Cache;
 class SpareThreads;
 }  // namespace inferpool::predict
+
+namespace inferpool::routes {
+struct RouteService;
+}  // namespace inferpool::routes
 
 namespace inferpool::http {
 
@@ -37,8 +43,25 @@ struct Services {
   const Quarantine& quarantine;
   const HeavyWork& heavy;
   predict::SpareThreads& spare_threads;
-  KeyRing* keys = nullptr;          // null: requests need no key
-  predict::Cache* cache = nullptr;  // null: answers are not kept
+  KeyRing* keys = nullptr;                 // null: requests need no key
+  predict::Cache* cache = nullptr;         // null: answers are not kept
+  routes::RouteService* routes = nullptr;  // null: no name is a route's
+};
+
+// The model that is asked, and the route that led to it.
+struct Asked {
+  backend::ModelVersion model = {};
+  std::string route = {};  // empty: the model was asked for by its name
+  routes::Variant variant = routes::Variant::kPrimary;
+};
+
+// What a handler tells of its answer to those who count.
+struct Report {
+  bool model_away = false;     // it is a problem: the model's servers are away
+  bool from_cache = false;     // it was there already
+  std::string version = {};    // of the model that answered
+  std::uint64_t pictures = 0;  // that were answered
+  std::uint64_t findings = 0;  // in them
 };
 
 // Everything that a handler needs to know of a request and to report about it. One thread makes it,
@@ -54,6 +77,9 @@ struct Exchange {
   StageTimes times = {};
   std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
   std::optional<RateMeter::Decision> rate = {};       // nullopt unless the key's rate is limited
+  Lead lead = {};                                     // of the name in the path, if it has one
+  Asked asked = {};                                   // the way of `lead` that is gone
+  Report report = {};
 
   // Turns of the key's rate that were taken besides the request's own.
   mutable std::atomic<int> more_turns = 0;

@@ -152,9 +152,6 @@ std::string ModelJson(const Prediction& prediction) {
 
 std::string ResultMembers(const Prediction& prediction, bool normalized) {
   std::string json;
-  if (prediction.tiles != vision::TileGrid()) {
-    json = fmt::format(R"("tiles":"{}x{}",)", prediction.tiles.columns, prediction.tiles.rows);
-  }
   const auto* below = prediction.pipeline ? &prediction.pipeline->found : nullptr;
   std::visit(Writer{prediction.picture, normalized, json, prediction.model->description.class_names,
                     below},
@@ -163,15 +160,31 @@ std::string ResultMembers(const Prediction& prediction, bool normalized) {
 }
 
 std::string Members(const Prediction& prediction, bool normalized) {
-  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}}},{})", ModelJson(prediction),
-                     prediction.picture.width, prediction.picture.height,
+  const vision::TileGrid& tiles = prediction.tiles;
+  const std::string looked_at = tiles == vision::TileGrid()
+                                    ? ""
+                                    : fmt::format(R"(,"tiles":"{}x{}")", tiles.columns, tiles.rows);
+  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}{}}},{})", ModelJson(prediction),
+                     prediction.picture.width, prediction.picture.height, looked_at,
                      ResultMembers(prediction, normalized));
 }
 
 std::string Complete(std::string_view members, const http::StageTimes& times,
-                     std::string_view request_id) {
-  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, times.Json(),
+                     std::string_view request_id, std::string_view route) {
+  return fmt::format("{{{}{},\"timing_ms\":{},\"request_id\":{}}}\n", members, route, times.Json(),
                      QuotedJson(request_id));
+}
+
+std::uint64_t CountOf(const vision::Result& result) {
+  struct Counter {
+    std::uint64_t operator()(const vision::Detections& found) const { return found.size(); }
+    std::uint64_t operator()(const vision::TextLines& lines) const { return lines.size(); }
+    std::uint64_t operator()(const vision::Classification& found) const {
+      return found.scores.size();
+    }
+    std::uint64_t operator()(const vision::Embedding&) const { return 1; }
+  };
+  return std::visit(Counter{}, result);
 }
 
 }  // namespace inferpool::predict

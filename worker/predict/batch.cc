@@ -27,9 +27,10 @@ using Outcome = std::variant<std::monostate, Prediction, http::Problem>;
 
 class Batch {
  public:
-  Batch(const http::Exchange& exchange, const http::Services& services, const std::string& model,
-        const http::PredictParameters& parameters, const http::PictureInputs& inputs,
-        std::shared_ptr<const backend::Model> known, const Answerer& answerer)
+  Batch(const http::Exchange& exchange, const http::Services& services,
+        const backend::ModelVersion& model, const http::PredictParameters& parameters,
+        const http::PictureInputs& inputs, std::shared_ptr<const backend::Model> known,
+        const Answerer& answerer)
       : exchange_(exchange),
         services_(services),
         model_(model),
@@ -60,7 +61,7 @@ class Batch {
   Outcome Answer(std::size_t at, Seqlock<Task>& task) {
     const http::PictureInput& input = inputs_.pictures[at];
     if (const auto* problem = std::get_if<http::Problem>(&input)) return *problem;
-    const PictureQuestion question{.model = {model_},
+    const PictureQuestion question{.model = model_,
                                    .picture = std::get<std::string_view>(input),
                                    .parameters = parameters_,
                                    .one_of_several = true,
@@ -73,7 +74,7 @@ class Batch {
 
   const http::Exchange& exchange_;
   const http::Services& services_;
-  const std::string& model_;
+  const backend::ModelVersion& model_;
   const std::shared_ptr<const backend::Model> known_;
   const Answerer& answerer_;
   const http::PredictParameters& parameters_;
@@ -115,10 +116,7 @@ std::variant<http::PredictParameters, http::Problem> ReadParameters(
 }  // namespace
 
 fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
-                            const std::string& model, const Answerer& answerer) {
-  if (!http::CanBeModelName(model)) {
-    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
-  }
+                            const backend::ModelVersion& model, const Answerer& answerer) {
   // Before the body is read, which may cost more.
   const auto in_query = ReadParameters(exchange.request.query, {}, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
@@ -138,9 +136,15 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   std::shared_ptr<const backend::Model> known;
   if (!answerer) {
     const auto found = services.catalog.Get(model, exchange.limits.deadline);
-    if (!found.ok()) return exchange.Fail(http::BackendProblem(found.status(), model));
+    if (!found.ok()) {
+      const http::Problem problem = http::BackendProblem(found.status(), Name(model));
+      exchange.report.model_away = http::IsModelAway(problem);
+      return exchange.Fail(problem);
+    }
     known = *found;
-    if (!known->plan.ok()) return exchange.Fail(http::PlanProblem(known->plan.status(), model));
+    if (!known->plan.ok()) {
+      return exchange.Fail(http::PlanProblem(known->plan.status(), Name(model)));
+    }
     const auto options = OptionsFor(*known, wanted);
     if (const auto* problem = std::get_if<http::Problem>(&options)) return exchange.Fail(*problem);
   }
@@ -150,15 +154,20 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
   exchange.SetTotalTime();
-  std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model));
+  std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model.name));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
     std::visit(Writer{wanted.normalized, json, batch.failed(), exchange.base_path},
                batch.outcomes()[i]);
     json += '}';
+    if (const auto* prediction = std::get_if<Prediction>(&batch.outcomes()[i])) {
+      exchange.report.version = prediction->version;
+      ++exchange.report.pictures;
+      exchange.report.findings += CountOf(prediction->result);
+    }
   }
-  fmt::format_to(std::back_inserter(json), "],\"timing_ms\":{},\"request_id\":{}}}\n",
-                 exchange.times.Json(), QuotedJson(exchange.id));
+  fmt::format_to(std::back_inserter(json), "]{},\"timing_ms\":{},\"request_id\":{}}}\n",
+                 http::RouteMember(exchange), exchange.times.Json(), QuotedJson(exchange.id));
   return http::Json(std::move(json));
 }
 

@@ -13,6 +13,6 @@ namespace inferpool::predict {
 // the request itself is good. The stages' times are the sums over all pictures. `answerer` answers
 // instead of the model.
 fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& services,
-                            const std::string& model, const Answerer& answerer = {});
+                            const backend::ModelVersion& model, const Answerer& answerer = {});
 
 }  // namespace inferpool::predict

@@ -56,7 +56,7 @@ CacheKey CacheKeys::For(std::string_view picture,
 Sha256 CacheKeys::DigestOf(const std::shared_ptr<const backend::Model>& model) {
   const MutexLock lock(mutex_);
   if (described_.size() > kMaxModels) described_.clear();
-  Described& known = described_[model->description.name];
+  Described& known = described_[model->asked()];
   if (known.model != model) known = {model, DigestOfDescription(*model)};
   return known.digest;
 }

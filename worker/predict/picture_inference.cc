@@ -41,7 +41,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   const auto& picture = std::get<Picture>(opened);
 
   absl::StatusOr<std::shared_ptr<const backend::Model>> known = question.known;
-  if (question.known == nullptr) known = services.catalog.Get(model, limits.deadline);
+  if (question.known == nullptr) known = services.catalog.Get(question.model, limits.deadline);
   if (!known.ok()) return Failure{http::BackendProblem(known.status(), model)};
   const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
   if (!plan.ok()) return Failure{http::PlanProblem(plan.status(), model)};
@@ -126,7 +126,8 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
 
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
-                                              const std::string& name, const Failure& failure) {
+                                              const backend::ModelVersion& asked,
+                                              const Failure& failure) {
   const auto& [problem, model, status, sent] = failure;
   const Deadline deadline = exchange.limits.deadline;
   const backend::Client& client = services.client;
@@ -140,13 +141,13 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
   if (away || absl::IsNotFound(status)) {
     if (client.targets() == 1) return nullptr;
     if (model->servers.size() == 1 &&
-        !client.IsElsewhere(model->servers.front(), {name}, away, deadline)) {
+        !client.IsElsewhere(model->servers.front(), asked, away, deadline)) {
       return nullptr;
     }
   }
   std::optional<std::size_t> avoid;
   if (away && model->servers.size() == 1) avoid = model->servers.front();
-  const auto now = services.catalog.Get(name, deadline, avoid);
+  const auto now = services.catalog.Get(asked, deadline, avoid);
   if (!now.ok()) return nullptr;
   const bool is_same =
       (*now)->description == model->description && (*now)->servers == model->servers;
@@ -162,7 +163,7 @@ std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& excha
   if (auto* prediction = std::get_if<Prediction>(&first)) return std::move(*prediction);
   auto& failure = std::get<Failure>(first);
   PictureQuestion again = question;
-  again.known = AskAnew(exchange, services, question.model.name, failure);
+  again.known = AskAnew(exchange, services, question.model, failure);
   if (again.known == nullptr) return std::move(failure.problem);
   auto second = InferOnce(exchange, services, again, task, times, turns_taken);
   if (auto* prediction = std::get_if<Prediction>(&second)) return std::move(*prediction);

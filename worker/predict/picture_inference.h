@@ -61,7 +61,7 @@ struct PictureQuestion {
 // The model as it is now, when that is worth another try after this failure; null otherwise.
 [[nodiscard]] std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                                             const http::Services& services,
-                                                            const std::string& name,
+                                                            const backend::ModelVersion& asked,
                                                             const Failure& failure);
 
 // How a question about a picture is answered: by InferPicture, or by a pipeline. The arguments are

@@ -1,8 +1,7 @@
 // POST /v1/predict/{model}
 #pragma once
 
-#include <string>
-
+#include "worker/backend/catalog.h"
 #include "worker/http/exchange.h"
 #include "worker/predict/picture_inference.h"
 
@@ -12,6 +11,6 @@ namespace inferpool::predict {
 // request asks. Gives an answer from the cache when there is one. `answerer` answers instead of the
 // model; its answers are not kept.
 fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
-                       const std::string& model, const Answerer& answerer = {});
+                       const backend::ModelVersion& model, const Answerer& answerer = {});
 
 }  // namespace inferpool::predict

@@ -86,14 +86,6 @@ export interface AnalyzeOptions extends UploadOptions, Parameters {
   models?: readonly string[] | undefined;
 }
 
-/** What several models say of one picture. */
-export interface Analyzed {
-  image: Size;
-  /** By the models' names. */
-  results: { [model: string]: unknown };
-  [name: string]: unknown;
-}
-
 /**
  * In browsers, a picture is looked at before it is sent: what begins as no picture does is a
  * PictureError; what the server does not take (HEIC, for one) and this browser can read, what is above
@@ -113,7 +105,7 @@ export class Client {
   /** Each picture has its own result or problem, in their order. */
   batch(model: string, pictures: Iterable<Picture>, options?: PredictOptions): Promise<BatchAnswer>;
   /** Several models about one picture. */
-  analyze(picture: Picture, options?: AnalyzeOptions): Promise<Analyzed>;
+  analyze(picture: Picture, options?: AnalyzeOptions): Promise<Analysis>;
   models(options?: CallOptions): Promise<Model[]>;
   model(name: string, options?: CallOptions): Promise<Model>;
   limits(options?: CallOptions): Promise<Limits>;
@@ -183,11 +175,6 @@ export function orientationLeft(blob: Blob): Promise<number>;
 export interface Prediction {
   model: ModelVersion;
   image: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -215,11 +202,25 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
+  detections?: Detections;
+  texts?: Texts;
+  classes?: Classes;
+  embedding?: Embedding;
+  problem?: ResultProblem;
+}
+
+export interface Analysis {
+  image: Size;
+  /** By the names of the models and pipelines, in the order in which they were asked for */
+  results: { [name: string]: AnalysisResult };
+  timing_ms: Timing;
+  request_id: string;
+}
+
+/** What POST /v1/predict/{model} would have answered: `status` and `problem`, or what was found */
+export interface AnalysisResult {
+  status: number;
+  model?: ModelVersion;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -279,13 +280,24 @@ export interface Limits {
 
 export interface ModelVersion {
   name: string;
+  /** Empty for a pipeline */
   version: string;
+  /** Only of pipelines: the models that were asked */
+  steps?: {
+    name: string;
+    version: string;
+  }[];
 }
 
 /** The picture's, upright, in pixels */
 export interface Size {
   width: number;
   height: number;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
 }
 
 /** Most confident first */
@@ -309,8 +321,26 @@ export interface Detection {
    * absent where no pixel of the box is the object's
    */
   mask?: Point[][];
-  /** What is written there. Only of models that read */
+  /** What is written there. Only of models that read, and of pipelines with a step that does */
   text?: string;
+  /**
+   * Only of pipelines: what the steps that were asked about this have found in it, by their
+   * models' names
+   */
+  found?: { [name: string]: Found };
+}
+
+/**
+ * What a step of a pipeline has found: one of `detections`, `texts`, `classes` and `embedding`.
+ * Places are those in the whole picture
+ */
+export interface Found {
+  /** By how many degrees it is turned clockwise, of steps with `turn`; the model saw it upright */
+  turned?: 0 | 90 | 180 | 270;
+  detections?: Detections;
+  texts?: Texts;
+  classes?: Classes;
+  embedding?: Embedding;
 }
 
 /** x and y, from the upper left of the upright picture */
@@ -397,6 +427,7 @@ export interface Model {
     | "text_line"
     | "classification"
     | "embedding"
+    | "pipeline"
     | null;
   /** Where `family` is null: why */
   unusable?: string;
@@ -411,6 +442,29 @@ export interface Model {
   useful_side?: number;
   /** Where there are several model servers: those that have it ready */
   servers?: string[];
+  steps?: Step;
+}
+
+/**
+ * Only of pipelines: the model that is asked about the picture, with those that are asked about
+ * what it finds
+ */
+export interface Step {
+  model: string;
+  /** It is asked about things of these classes */
+  classes?: string[];
+  /** It is asked about things that are as sure */
+  min_confidence?: number;
+  /** It is asked about things of which the shorter side has so many pixels */
+  min_size?: number;
+  /** It is asked about so many things of one picture, the surest; 16 unless given */
+  most?: number;
+  /** The model that says how a thing is turned */
+  turn?: string;
+  /** What it finds is in the order of reading, and not the surest first */
+  order?: "reading";
+  /** Asked about each thing that it finds */
+  each?: Step[];
 }
 
 export interface TensorDescription {

@@ -372,7 +372,7 @@ function scaledBack(answer, original, isNormalized) {
     if (Array.isArray(value)) return value.map((one) => walk(one, ""));
     if (name === "image") return { ...value, ...original };
     if (name === "box") return { x1: value.x1 * x, y1: value.y1 * y, x2: value.x2 * x, y2: value.y2 * y };
-    if (name === "results") return mapped(value, (one) => walk(one, "")); // by models, of any name
+    if (name === "results" || name === "found") return mapped(value, (one) => walk(one, "")); // by models, of any name
     return mapped(value, walk);
   };
   return walk(answer, "");

@@ -452,7 +452,7 @@ class Client:
     def analyze(self, picture: Picture, *, models: Optional[Iterable[str]] = None, timeout_s: Optional[float] = None,
                 attempts: Optional[int] = None, budget_s: Optional[float] = None, request_id: Optional[str] = None,
                 cancel: Optional[threading.Event] = None, priority: Optional[Priority] = None,
-                on_progress: Optional[Progress] = None, **parameters: Any) -> Dict[str, Any]:
+                on_progress: Optional[Progress] = None, **parameters: Any) -> Analysis:
         """What several models say of one picture, by default those that the server has chosen."""
         asked = {"models": None if models is None else list(models), **parameters}
         return self._call("POST", f"v1/analyze{_query(asked)}",
@@ -567,7 +567,6 @@ class _Prediction(TypedDict):
 class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -596,7 +595,29 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
-    tiles: str
+    detections: Detections
+    texts: Texts
+    classes: Classes
+    embedding: Embedding
+    problem: ResultProblem
+
+
+class Analysis(TypedDict):
+    image: Size
+    results: Dict[str, AnalysisResult]
+    timing_ms: Timing
+    request_id: str
+
+
+class _AnalysisResult(TypedDict):
+    status: int
+
+
+class AnalysisResult(_AnalysisResult, total=False):
+    """What POST /v1/predict/{model} would have answered: `status` and `problem`, or what was
+    found"""
+
+    model: ModelVersion
     detections: Detections
     texts: Texts
     classes: Classes
@@ -643,16 +664,29 @@ class Limits(TypedDict):
     client: Union[LimitsClient, None]
 
 
-class ModelVersion(TypedDict):
+class ModelVersionStepsItem(TypedDict):
     name: str
     version: str
 
 
-class Size(TypedDict):
-    """The picture's, upright, in pixels"""
+class _ModelVersion(TypedDict):
+    name: str
+    version: str
 
+
+class ModelVersion(_ModelVersion, total=False):
+    steps: List[ModelVersionStepsItem]
+
+
+class _Size(TypedDict):
     width: int
     height: int
+
+
+class Size(_Size, total=False):
+    """The picture's, upright, in pixels"""
+
+    tiles: str
 
 
 Detections = List["Detection"]
@@ -670,6 +704,18 @@ class Detection(_Detection, total=False):
     keypoints: List[Keypoint]
     mask: List[List[Point]]
     text: str
+    found: Dict[str, Found]
+
+
+class Found(TypedDict, total=False):
+    """What a step of a pipeline has found: one of `detections`, `texts`, `classes` and `embedding`.
+    Places are those in the whole picture"""
+
+    turned: Literal[0, 90, 180, 270]
+    detections: Detections
+    texts: Texts
+    classes: Classes
+    embedding: Embedding
 
 
 Point = List[float]
@@ -752,6 +798,7 @@ class _Model(TypedDict):
         "text_line",
         "classification",
         "embedding",
+        "pipeline",
         None,
     ]
     max_batch_size: int
@@ -764,6 +811,24 @@ class Model(_Model, total=False):
     unusable: str
     useful_side: int
     servers: List[str]
+    steps: Step
+
+
+class _Step(TypedDict):
+    model: str
+
+
+class Step(_Step, total=False):
+    """Only of pipelines: the model that is asked about the picture, with those that are asked about
+    what it finds"""
+
+    classes: List[str]
+    min_confidence: float
+    min_size: int
+    most: int
+    turn: str
+    order: Literal["reading"]
+    each: List[Step]
 
 
 class TensorDescription(TypedDict):

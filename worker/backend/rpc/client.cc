@@ -300,6 +300,11 @@ absl::Status Client::CheckAdmits(std::span<const std::size_t> servers) const {
   return Refuse(context_);
 }
 
+bool Client::IsAway(const ModelVersion& model) const {
+  return std::ranges::all_of(directory_.ServersFor(model),
+                             [this](std::size_t server) { return IsOpen(server); });
+}
+
 TargetState Client::State(std::size_t target) const {
   Target& of = *targets_[target];
   return {of.name(), of.MayConnect(), of.breaker().state(Clock::now()), of.openings()};

@@ -122,6 +122,10 @@ class Client {
   // the breakers of all these servers are open; empty: all there are.
   absl::Status CheckAdmits(std::span<const std::size_t> servers = {}) const;
 
+  // Whether a call about the model would be refused: the breakers of all servers that it may go to
+  // are open. Counts nothing.
+  bool IsAway(const ModelVersion& model) const;
+
   // By the index that an Attempt has.
   std::size_t targets() const { return targets_.size(); }
   TargetState State(std::size_t target) const;

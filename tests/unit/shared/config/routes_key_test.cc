@@ -101,6 +101,13 @@ TEST(RoutesKeyTest, FallbacksFormNoCircle) {
       << "a route may have the name of its model";
 }
 
+TEST(RoutesKeyTest, ARouteAndAPipelineAreNotOfOneName) {
+  const ConfigResult result =
+      Parse(R"({"pipelines": {"a": {"model": "m"}}, "routes": {"a": {"model": "m"}}})");
+  ASSERT_EQ(result.problems.size(), 1U);
+  EXPECT_EQ(result.problems[0].key, "routes.a");
+}
+
 TEST(RoutesKeyTest, TheDigestIsOfTheRoutesAndTheSameEverywhere) {
   EXPECT_EQ(DigestOf(Parse(kAll).config.routes), DigestOf(Parse(kAll).config.routes));
   EXPECT_NE(DigestOf(Parse(kAll).config.routes), DigestOf({}));
