@@ -170,7 +170,7 @@ fcgi::Response Predict(Exchange& exchange, const Services& services, const Route
   };
   const Config::Step* const pipeline = predict::FindPipeline(services.config, route.model);
   if (pipeline == nullptr) return http::AnswerByLead(exchange, services, answer);
-  if (const auto problem = predict::CheckKey(exchange, route.model, *pipeline)) {
+  if (const auto problem = predict::CheckKey(exchange, services, route.model, *pipeline)) {
     return exchange.Fail(*problem);
   }
   answerer = analyze::AnswererOf(*pipeline);

@@ -12,6 +12,7 @@
 
 #include "shared/base/json_text.h"
 #include "worker/analyze/pipeline.h"
+#include "worker/http/lead.h"
 #include "worker/http/picture_input.h"
 #include "worker/predict/answer.h"
 #include "worker/predict/picture.h"
@@ -19,7 +20,7 @@
 #include "worker/predict/picture_inference.h"
 #include "worker/predict/pipelines.h"
 #include "worker/predict/side_by_side.h"
-#include "worker/predict/views.h"
+#include "worker/predict/wanted.h"
 
 namespace inferpool::analyze {
 namespace {
@@ -34,8 +35,7 @@ const std::string kName = "analyze";
 // One model's or pipeline's share of the answer.
 struct Part {
   std::string name;
-  const Config::Step* pipeline = nullptr;  // null: it is a model
-  backend::ModelVersion asked = {};
+  const Config::Step* pipeline = nullptr;                 // null: it is a model
   std::shared_ptr<const backend::Model> model = nullptr;  // of a pipeline the first one
   std::variant<std::monostate, Prediction, http::Problem> outcome = {};
   http::StageTimes times = {};
@@ -46,33 +46,27 @@ struct Part {
 // Finds the part's model. Its problem is the part's outcome.
 void Find(const http::Exchange& exchange, const http::Services& services, Part& part) {
   const std::string& name = part.name;
-  if (!exchange.MayUse(name)) {
+  part.pipeline = predict::FindPipeline(services.config, name);
+  const std::string key_name =
+      part.pipeline != nullptr
+          ? name
+          : http::LeadOf(exchange, services, name, /*names_versions=*/true).name;
+  if (!exchange.MayUse(key_name)) {
     part.outcome = http::Forbidden(fmt::format("this API key may not use the model {}", name));
     return;
   }
-  part.pipeline = predict::FindPipeline(services.config, name);
   if (part.pipeline != nullptr) {
-    if (auto problem = predict::CheckKey(exchange, name, *part.pipeline)) {
+    if (auto problem = predict::CheckKey(exchange, services, name, *part.pipeline)) {
       part.outcome = *std::move(problem);
       return;
     }
   }
-  const std::string& model = part.pipeline != nullptr ? part.pipeline->model : name;
-  if (!http::CanBeModelName(model)) {
-    part.outcome = http::BackendProblem(absl::NotFoundError(""), model);
-    return;
-  }
-  const Deadline deadline = exchange.limits.deadline;
-  part.asked = services.catalog.Resolve(model, deadline);
-  auto known = services.catalog.Get(part.asked, deadline);
-  if (!known.ok()) {
-    part.outcome = http::BackendProblem(known.status(), model);
-  } else if (!(*known)->plan.ok()) {
-    part.outcome = http::PlanProblem((*known)->plan.status(), model);
-  } else if (const absl::Status admits = services.inference.CheckAdmits(**known); !admits.ok()) {
-    part.outcome = http::BackendProblem(admits, model);
+  auto found = predict::FindModel(exchange, services,
+                                  part.pipeline != nullptr ? part.pipeline->model : name);
+  if (auto* problem = std::get_if<http::Problem>(&found)) {
+    part.outcome = std::move(*problem);
   } else {
-    part.model = *std::move(known);
+    part.model = std::get<std::shared_ptr<const backend::Model>>(std::move(found));
   }
 }
 
@@ -81,17 +75,14 @@ bool TakesPixels(const Part& part) {
 }
 
 // The largest reduction that all parts allow.
-int ReductionFor(const http::Services& services, const predict::Picture& picture,
-                 const http::PredictParameters& parameters, const std::vector<Part>& parts) {
-  if (!services.config.decode.reduced) return 1;
+int ReductionFor(const http::Services& services, const http::PredictParameters& parameters,
+                 const predict::Picture& picture, const std::vector<Part>& parts) {
   int reduction = 8;
   for (const Part& part : parts) {
     if (!part.is_open() || !TakesPixels(part)) continue;
     if (part.pipeline != nullptr) return 1;
-    const auto views = predict::ViewsOf(picture, *part.model->plan, parameters, services.config);
-    if (const auto* looked = std::get_if<predict::Views>(&views)) {
-      reduction = std::min(reduction, predict::LargestReduction(picture, *looked));
-    }
+    reduction = std::min(
+        reduction, predict::ReductionFor(*part.model->plan, parameters, picture, services.config));
   }
   return reduction;
 }
@@ -106,10 +97,13 @@ std::variant<SharedPicture, http::Problem> Open(http::Exchange& exchange,
   if (auto* problem = std::get_if<http::Problem>(&opened)) return std::move(*problem);
   SharedPicture shared{.picture = std::get<predict::Picture>(opened), .bgr = {}};
   const predict::Picture& picture = shared.picture;
+  // The same for all parts.
+  const auto region = predict::RegionOf(parameters, picture.size);
+  if (const auto* problem = std::get_if<http::Problem>(&region)) return *problem;
   const bool decodes = std::ranges::any_of(
       parts, [](const Part& part) { return part.is_open() && TakesPixels(part); });
   if (decodes) {
-    shared.reduction = ReductionFor(services, picture, parameters, parts);
+    shared.reduction = ReductionFor(services, parameters, picture, parts);
     auto decoded =
         predict::DecodePicture(exchange, picture, shared.reduction, kName, exchange.times);
     if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);
@@ -131,7 +125,7 @@ void Ask(const http::Exchange& exchange, const http::Services& services,
          const SharedPicture& shared, const http::PredictParameters& parameters, Part& part,
          Seqlock<Task>& task) {
   const predict::PictureQuestion question{
-      .model = part.pipeline != nullptr ? backend::ModelVersion{part.name} : part.asked,
+      .model = part.pipeline != nullptr ? backend::ModelVersion{part.name} : part.model->asked(),
       .picture = shared.picture.file,
       .parameters = parameters,
       .known = part.model,
@@ -273,8 +267,8 @@ fcgi::Response Analyze(http::Exchange& exchange, const http::Services& services)
   if (const auto* problem = std::get_if<http::Problem>(&found)) return exchange.Fail(*problem);
   auto& parts = std::get<std::vector<Part>>(found);
 
-  HeavyStep step;
   const auto& asked = std::get<http::PredictParameters>(parameters);
+  HeavyStep step;
   const auto opened =
       Open(exchange, services, std::get<std::string_view>(picture), asked, parts, step);
   if (const auto* problem = std::get_if<http::Problem>(&opened)) return exchange.Fail(*problem);

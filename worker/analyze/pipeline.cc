@@ -6,6 +6,7 @@
 
 #include "worker/analyze/steps.h"
 #include "worker/predict/picture.h"
+#include "worker/predict/pipelines.h"
 
 namespace inferpool::analyze {
 namespace {
@@ -14,25 +15,14 @@ using predict::PictureQuestion;
 using predict::Prediction;
 using predict::SharedPicture;
 
-std::variant<std::shared_ptr<const backend::Model>, http::Problem> FirstModel(
-    const http::Exchange& exchange, const http::Services& services, const Config::Step& pipeline) {
-  const Deadline deadline = exchange.limits.deadline;
-  auto known = services.catalog.Get(services.catalog.Resolve(pipeline.model, deadline), deadline);
-  if (!known.ok()) return http::BackendProblem(known.status(), pipeline.model);
-  if (!(*known)->plan.ok()) return http::PlanProblem((*known)->plan.status(), pipeline.model);
-  const absl::Status admits = services.inference.CheckAdmits(**known);
-  if (!admits.ok()) return http::BackendProblem(admits, pipeline.model);
-  return *std::move(known);
-}
-
-// The way of a picture that is decoded.
+// The way of a picture that is decoded. The question knows the first model.
 std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
                                             const http::Services& services,
                                             const Config::Step& pipeline,
                                             const PictureQuestion& question, Seqlock<Task>& task,
                                             http::StageTimes& times) {
   PictureQuestion first = question;
-  first.model = services.catalog.Resolve(pipeline.model, exchange.limits.deadline);
+  first.model = question.known->asked();
   first.keep_pixels = false;
   auto asked = predict::InferPicture(exchange, services, first, task, times);
   if (auto* problem = std::get_if<http::Problem>(&asked)) return std::move(*problem);
@@ -62,7 +52,7 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   if (auto* problem = std::get_if<http::Problem>(&opened)) return std::move(*problem);
   SharedPicture shared{.picture = std::get<predict::Picture>(opened), .bgr = {}};
   // A refusal is prompt, however large the picture.
-  auto known = FirstModel(exchange, services, pipeline);
+  auto known = predict::FindModel(exchange, services, pipeline.model);
   if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
   auto decoded = predict::DecodePicture(exchange, shared.picture, /*reduction=*/1, name, times);
   if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);

@@ -19,7 +19,8 @@ namespace inferpool::analyze {
 // a problem: that of the first model that has one.
 //
 // A crash is blamed on the picture and the model that was at work on it. The picture is decoded
-// once, at full scale, or comes decoded so with the question. Thread safe, as InferPicture.
+// once, at full scale, or comes decoded so with the question, which then knows the first model.
+// Thread safe, as InferPicture.
 std::variant<predict::Prediction, http::Problem> AskPipeline(
     const http::Exchange& exchange, const http::Services& services, const Config::Step& pipeline,
     const predict::PictureQuestion& question, Seqlock<Task>& task, http::StageTimes& times);

@@ -17,6 +17,7 @@
 #include "worker/predict/found.h"
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture.h"
+#include "worker/predict/pipelines.h"
 #include "worker/vision/encode.h"
 
 namespace inferpool::analyze {
@@ -238,9 +239,10 @@ class Steps {
   std::variant<RowResults, http::Problem> Ask(const std::string& name,
                                               const std::vector<cv::Mat>& pixels,
                                               std::shared_ptr<const backend::Model>& model) {
-    const Deadline deadline = exchange_.limits.deadline;
-    const backend::ModelVersion asked = services_.catalog.Resolve(name, deadline);
-    const auto known = services_.catalog.Get(asked, deadline);
+    const auto way = predict::ModelFor(exchange_, services_, name);
+    if (!way) return Missing(absl::NotFoundError(""), name);
+    const backend::ModelVersion& asked = *way;
+    const auto known = services_.catalog.Get(asked, exchange_.limits.deadline);
     if (!known.ok()) return Missing(known.status(), name);
     model = *known;
     auto first = AskOnce(name, pixels, model);

@@ -124,15 +124,15 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
                                      : ToJson(**model, servers, name, *route));
   }
   for (const auto& [name, pipeline] : services.config.pipelines) {
-    if (!exchange.MayUse(name) || CheckKey(exchange, name, pipeline)) continue;
+    if (!exchange.MayUse(name) || CheckKey(exchange, services, name, pipeline)) continue;
     const std::vector<std::string> models = ModelsOf(pipeline);
-    const bool has_all = std::ranges::all_of(models, [&names](const std::string& model) {
-      return std::ranges::find(*names, model) != names->end();
+    const bool has_all = std::ranges::all_of(models, [&](const std::string& model) {
+      return routes->contains(model) || std::ranges::find(*names, model) != names->end();
     });
     if (!has_all && IsDefault(name, pipeline)) continue;
     if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
     const Deadline deadline(std::min(end, Clock::now() + kPatience));
-    items.push_back(DescribePipeline(services, name, pipeline, deadline));
+    items.push_back(DescribePipeline(exchange, services, name, pipeline, deadline));
   }
   return http::Json(fmt::format("{{\"models\":[{}]}}\n", fmt::join(items, ",")));
 }
@@ -143,11 +143,12 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
     return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), lead.name));
   }
   if (const Config::Step* pipeline = FindPipeline(services.config, lead.name)) {
-    if (const auto problem = CheckKey(exchange, lead.name, *pipeline)) {
+    if (const auto problem = CheckKey(exchange, services, lead.name, *pipeline)) {
       return exchange.Fail(*problem);
     }
-    return http::Json(DescribePipeline(services, lead.name, *pipeline, exchange.limits.deadline) +
-                      "\n");
+    return http::Json(
+        DescribePipeline(exchange, services, lead.name, *pipeline, exchange.limits.deadline) +
+        "\n");
   }
   // What a route leads to for most clients, as the list has it.
   const backend::ModelVersion model =

@@ -124,6 +124,13 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
 
 }  // namespace
 
+int ReductionFor(const vision::ModelPlan& plan, const http::PredictParameters& parameters,
+                 const Picture& picture, const Config& config) {
+  const auto views = ViewsOf(picture, plan, parameters, config);
+  const auto* const looked = std::get_if<Views>(&views);
+  return config.decode.reduced && looked != nullptr ? LargestReduction(picture, *looked) : 1;
+}
+
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
                                               const backend::ModelVersion& asked,

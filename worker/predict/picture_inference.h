@@ -58,6 +58,12 @@ struct PictureQuestion {
   const SharedPicture* shared = nullptr;
 };
 
+// The largest reduction (worker/vision/reduction.h) at which the picture has enough pixels for all
+// that the request asks this model about.
+[[nodiscard]] int ReductionFor(const vision::ModelPlan& plan,
+                               const http::PredictParameters& parameters, const Picture& picture,
+                               const Config& config);
+
 // The model as it is now, when that is worth another try after this failure; null otherwise.
 [[nodiscard]] std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                                             const http::Services& services,

@@ -8,6 +8,7 @@
 
 #include "shared/base/json_text.h"
 #include "shared/config/pipelines_key.h"
+#include "worker/http/lead.h"
 
 namespace inferpool::predict {
 namespace {
@@ -34,22 +35,52 @@ std::vector<std::string> ModelsOf(const Config::Step& pipeline) {
   return models;
 }
 
-std::optional<http::Problem> CheckKey(const http::Exchange& exchange, const std::string& name,
+std::optional<backend::ModelVersion> ModelFor(const http::Exchange& exchange,
+                                              const http::Services& services,
+                                              const std::string& name) {
+  const http::Lead lead = http::LeadOf(exchange, services, name, /*names_versions=*/true);
+  if (lead.ways.empty()) return std::nullopt;
+  const auto found = std::ranges::find_if(lead.ways, [&services](const routes::Way& way) {
+    return !services.client.IsAway(way.model);
+  });
+  return found == lead.ways.end() ? lead.ways.back().model : found->model;
+}
+
+std::variant<std::shared_ptr<const backend::Model>, http::Problem> FindModel(
+    const http::Exchange& exchange, const http::Services& services, const std::string& name) {
+  std::optional<backend::ModelVersion> asked;
+  if (http::CanBeModelName(name)) asked = ModelFor(exchange, services, name);
+  if (!asked) return http::BackendProblem(absl::NotFoundError(""), name);
+  auto known = services.catalog.Get(*asked, exchange.limits.deadline);
+  if (!known.ok()) return http::BackendProblem(known.status(), name);
+  if (!(*known)->plan.ok()) return http::PlanProblem((*known)->plan.status(), name);
+  const absl::Status admits = services.inference.CheckAdmits(**known);
+  if (!admits.ok()) return http::BackendProblem(admits, name);
+  return *std::move(known);
+}
+
+std::optional<http::Problem> CheckKey(const http::Exchange& exchange,
+                                      const http::Services& services, const std::string& name,
                                       const Config::Step& pipeline) {
   for (const std::string& model : ModelsOf(pipeline)) {
-    if (exchange.MayUse(model)) continue;
+    if (exchange.MayUse(http::LeadOf(exchange, services, model, /*names_versions=*/true).name)) {
+      continue;
+    }
     return http::Forbidden(fmt::format(
         "this API key may not use the model {}, which the pipeline {} asks", model, name));
   }
   return std::nullopt;
 }
 
-std::string DescribePipeline(const http::Services& services, const std::string& name,
-                             const Config::Step& pipeline, Deadline deadline) {
+std::string DescribePipeline(const http::Exchange& exchange, const http::Services& services,
+                             const std::string& name, const Config::Step& pipeline,
+                             Deadline deadline) {
   std::string unusable;
   std::vector<std::string> class_names;
   for (const std::string& model : ModelsOf(pipeline)) {
-    const auto known = services.catalog.Get(model, deadline);
+    const auto asked = ModelFor(exchange, services, model);
+    absl::StatusOr<std::shared_ptr<const backend::Model>> known = absl::NotFoundError("");
+    if (asked) known = services.catalog.Get(*asked, deadline);
     if (!known.ok()) {
       unusable = http::BackendProblem(known.status(), model).detail;
     } else if (!(*known)->plan.ok()) {
