@@ -152,7 +152,7 @@ class AnalyzeKeysTest(SystemTest):
         keys = KeysFile(self.addCleanup)
         some = bearer(keys.add("some", "--models", "faces,text,text_boxes"))
         instance = self.start({"modelserver.repository": str(repository(self.addCleanup)),
-                               "auth.keys_file": str(keys.path)})
+                               "auth.keys_file": str(keys.path)}, self.addCleanup)
         body = encode(scene(), "PNG")
 
         def ask(query=""):
@@ -168,7 +168,7 @@ class AnalyzeWithoutNetsTest(SystemTest):
     """With the models that are always there."""
 
     def test_the_default_set_is_what_is_there_of_it(self):
-        instance = self.start({"analyze": ["objects", "shapes", "text", "people"]})
+        instance = self.start({"analyze": ["objects", "shapes", "text", "people"]}, self.addCleanup)
         body = pictures.plain(64, 64)
 
         def ask():
@@ -180,7 +180,7 @@ class AnalyzeWithoutNetsTest(SystemTest):
         self.assert_problem(ask(), 400, "bad-parameter")
 
     def test_a_picture_that_crashes_a_worker_is_refused(self):
-        instance = self.start({"workers": 2})
+        instance = self.start({"workers": 2}, self.addCleanup)
         poison = pictures.plain(64, 64) + b"inferpool-fault:crash"
         for _ in range(2):
             answer = instance.request("POST", "/v1/analyze?models=shapes,people", poison, {"Content-Type": "image/png"})
@@ -191,7 +191,7 @@ class AnalyzeWithoutNetsTest(SystemTest):
 
     def test_with_a_model_server_that_is_away_each_part_says_so(self):
         instance = self.start({"modelserver.enabled": False, "analyze": ["shapes"],
-                               "backend.targets": ["unix:/nonexistent/modelserver.sock"]}, wait_ready=False)
+                               "backend.targets": ["unix:/nonexistent/modelserver.sock"]}, self.addCleanup, wait_ready=False)
         for query, names in (("", ["shapes"]), ("?models=shapes,people", ["shapes", "people"])):
             answer = instance.request("POST", "/v1/analyze" + query, pictures.plain(64, 64), {"Content-Type": "image/png"})
             self.assertEqual({name: 503 for name in names},
