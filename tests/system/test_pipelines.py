@@ -257,7 +257,7 @@ class PipelineFaultsTest(SystemTest):
         picture = encode(page(0)[0], "PNG")
         poison = picture + b"inferpool-fault:crash"
         self.assert_problem(instance.predict("text", poison), 422, "quarantined")
-        self.assertEqual(1, instance.crashes())
+        eventually(lambda: instance.crashes() == 1, "one worker has crashed")
         self.assert_problem(instance.predict("text", poison), 422, "quarantined")
         self.assertEqual(1, instance.crashes())
         self.assertEqual(200, instance.predict("text", picture).status)
