@@ -229,9 +229,12 @@ void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
     response.headers.emplace_back("X-Inferpool-Route", std::move(route));
   }
   if (exchange.rate) {
-    response.headers.emplace_back("RateLimit-Policy",
-                                  http::RateLimitPolicy(exchange.holder->key.rate));
-    response.headers.emplace_back("RateLimit", http::RateLimitState(*exchange.rate));
+    const http::KeyHolder& holder = *exchange.holder;
+    response.headers.emplace_back("RateLimit-Policy", http::RateLimitPolicy(holder.key.rate));
+    response.headers.emplace_back(
+        "RateLimit", http::RateLimitState(exchange.more_turns == 0
+                                              ? *exchange.rate
+                                              : holder.meter->Look(holder.key.rate, Clock::now())));
   }
 }
 

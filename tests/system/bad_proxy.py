@@ -65,7 +65,7 @@ class BadProxy:
             def do_GET(self):
                 outer._serve(self, instance, keep_alive)
 
-            do_POST = do_GET
+            do_POST = do_OPTIONS = do_GET
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -120,7 +120,8 @@ class ClientTest(SystemTest):
     def call(self, call="predict", *given, url=None, client=None, cancel_after_ms=None, **options):
         if call == "predict" and not given:
             given = (MODEL, encoded(ASTRONAUT))
-        asked = {"url": url or self.proxy.url, "client": client or {}, "call": call, "arguments": given, "options": options}
+        asked = {"url": url or self.proxy.url, "client": client or {}, "call": call, "arguments": given,
+                 "options": options}
         if cancel_after_ms is not None:
             asked["cancel_after_ms"] = cancel_after_ms
         return self.runner.make([asked])[0]

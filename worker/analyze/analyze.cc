@@ -20,7 +20,7 @@
 #include "worker/predict/picture_inference.h"
 #include "worker/predict/pipelines.h"
 #include "worker/predict/side_by_side.h"
-#include "worker/vision/reduction.h"
+#include "worker/predict/wanted.h"
 
 namespace inferpool::analyze {
 namespace {
@@ -75,15 +75,14 @@ bool TakesPixels(const Part& part) {
 }
 
 // The largest reduction that all parts allow.
-int ReductionFor(const http::Services& services, const predict::Picture& picture,
-                 const std::vector<Part>& parts) {
-  if (!services.config.decode.reduced) return 1;
+int ReductionFor(const http::Services& services, const http::PredictParameters& parameters,
+                 const predict::Picture& picture, const std::vector<Part>& parts) {
   int reduction = 8;
   for (const Part& part : parts) {
     if (!part.is_open() || !TakesPixels(part)) continue;
     if (part.pipeline != nullptr) return 1;
-    const vision::Placement placement = vision::Place(part.model->plan->input, picture.size);
-    reduction = std::min(reduction, vision::LargestReduction(picture.header, placement));
+    reduction = std::min(
+        reduction, predict::ReductionFor(*part.model->plan, parameters, picture, services.config));
   }
   return reduction;
 }
@@ -92,15 +91,19 @@ int ReductionFor(const http::Services& services, const predict::Picture& picture
 std::variant<SharedPicture, http::Problem> Open(http::Exchange& exchange,
                                                 const http::Services& services,
                                                 std::string_view file,
+                                                const http::PredictParameters& parameters,
                                                 const std::vector<Part>& parts, HeavyStep& step) {
   auto opened = predict::OpenPicture(exchange, services, file, kName, exchange.thread_slot.task);
   if (auto* problem = std::get_if<http::Problem>(&opened)) return std::move(*problem);
   SharedPicture shared{.picture = std::get<predict::Picture>(opened), .bgr = {}};
   const predict::Picture& picture = shared.picture;
+  // The same for all parts.
+  const auto region = predict::RegionOf(parameters, picture.size);
+  if (const auto* problem = std::get_if<http::Problem>(&region)) return *problem;
   const bool decodes = std::ranges::any_of(
       parts, [](const Part& part) { return part.is_open() && TakesPixels(part); });
   if (decodes) {
-    shared.reduction = ReductionFor(services, picture, parts);
+    shared.reduction = ReductionFor(services, parameters, picture, parts);
     auto decoded =
         predict::DecodePicture(exchange, picture, shared.reduction, kName, exchange.times);
     if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);
@@ -264,15 +267,16 @@ fcgi::Response Analyze(http::Exchange& exchange, const http::Services& services)
   if (const auto* problem = std::get_if<http::Problem>(&found)) return exchange.Fail(*problem);
   auto& parts = std::get<std::vector<Part>>(found);
 
+  const auto& asked = std::get<http::PredictParameters>(parameters);
   HeavyStep step;
-  const auto opened = Open(exchange, services, std::get<std::string_view>(picture), parts, step);
+  const auto opened =
+      Open(exchange, services, std::get<std::string_view>(picture), asked, parts, step);
   if (const auto* problem = std::get_if<http::Problem>(&opened)) return exchange.Fail(*problem);
   const auto& shared = std::get<SharedPicture>(opened);
   std::vector<Part*> open;
   for (Part& part : parts) {
     if (part.is_open()) open.push_back(&part);
   }
-  const auto& asked = std::get<http::PredictParameters>(parameters);
   predict::SideBySide(exchange.thread_slot, services.spare_threads, open.size(),
                       [&](std::size_t at, Seqlock<Task>& task) {
                         try {

@@ -4,6 +4,7 @@
 // Exchange::Fail's answer.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -80,6 +81,9 @@ struct Exchange {
   Asked asked = {};                                   // the way of `lead` that is gone
   Report report = {};
 
+  // Turns of the key's rate that were taken besides the request's own.
+  mutable std::atomic<int> more_turns = 0;
+
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 
   // Whether the request's key is valid for this model. The router checks the model that the path
@@ -87,6 +91,12 @@ struct Exchange {
   bool MayUse(std::string_view model) const {
     return holder == nullptr || holder->key.MayUse(model);
   }
+
+  // Takes turns of the key's rate for a request that costs as much as `turns` requests: those that
+  // it has not taken when it came. `parameter` is what makes it cost so much, and `what` says so:
+  // "12 tiles". The problem is a 429, or a 400 when it could never pass. Any thread may call it.
+  [[nodiscard]] std::optional<Problem> TakeTurns(int turns, const std::string& parameter,
+                                                 std::string_view what) const;
 
   // Sets Stage::kTotal to the time since the request was accepted, and returns it.
   StageTimes::Duration SetTotalTime();

@@ -152,6 +152,10 @@ std::string ModelJson(const Prediction& prediction) {
 
 std::string ResultMembers(const Prediction& prediction, bool normalized) {
   std::string json;
+  if (prediction.tiles != vision::TileGrid()) {
+    fmt::format_to(std::back_inserter(json), R"("tiles":"{}x{}",)", prediction.tiles.columns,
+                   prediction.tiles.rows);
+  }
   const auto* below = prediction.pipeline ? &prediction.pipeline->found : nullptr;
   std::visit(Writer{prediction.picture, normalized, json, prediction.model->description.class_names,
                     below},

@@ -18,6 +18,7 @@
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
 #include "worker/predict/side_by_side.h"
+#include "worker/predict/wanted.h"
 
 namespace inferpool::predict {
 namespace {
@@ -144,6 +145,8 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
     if (!known->plan.ok()) {
       return exchange.Fail(http::PlanProblem(known->plan.status(), Name(model)));
     }
+    const auto options = OptionsFor(*known, wanted);
+    if (const auto* problem = std::get_if<http::Problem>(&options)) return exchange.Fail(*problem);
   }
 
   Batch batch(exchange, services, model, wanted, pictures, std::move(known), answerer);

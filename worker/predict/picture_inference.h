@@ -20,6 +20,7 @@
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture.h"
 #include "worker/vision/postprocess.h"
+#include "worker/vision/tiles.h"
 
 namespace inferpool::predict {
 
@@ -30,6 +31,7 @@ struct Prediction {
   // The upright picture, perhaps at a smaller scale. Empty when the model server decodes it, or
   // when the caller did not ask for it.
   Pixels pixels;
+  vision::TileGrid tiles = {};  // that were looked at besides the whole; 1 x 1: none
   vision::Result result;
   std::optional<PipelineAnswer> pipeline = {};  // when it was a pipeline that was asked
 };
@@ -56,8 +58,11 @@ struct PictureQuestion {
   const SharedPicture* shared = nullptr;
 };
 
-// The options of a request for a model.
-[[nodiscard]] vision::Options OptionsOf(const http::PredictParameters& parameters);
+// The largest reduction (worker/vision/reduction.h) at which the picture has enough pixels for all
+// that the request asks this model about.
+[[nodiscard]] int ReductionFor(const vision::ModelPlan& plan,
+                               const http::PredictParameters& parameters, const Picture& picture,
+                               const Config& config);
 
 // The model as it is now, when that is worth another try after this failure; null otherwise.
 [[nodiscard]] std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
@@ -71,7 +76,9 @@ using Answerer = std::function<std::variant<Prediction, http::Problem>(
     const http::Exchange& exchange, const http::Services& services, const PictureQuestion& question,
     Seqlock<Task>& task, http::StageTimes& times)>;
 
-// Runs one picture through a model. Thread safe: a batch calls it for several pictures of one
+// Runs one picture through a model: the part that the request asks about, and its tiles as further
+// rows, which share one decoding and whose results are merged. Tiles take turns of the key's rate.
+// Thread safe: a batch calls it for several pictures of one
 // exchange at a time, each time with another `task` and `times`.
 //
 // `task` is where the crash handler looks for what the thread is working on; it names this picture

@@ -18,7 +18,6 @@ struct Span {
 };
 
 std::vector<Span> CutSide(int start, int side, int count, double overlap) {
-  count = std::clamp(count, 1, std::max(1, side / kMinTileSide));
   const int length =
       std::min(side, static_cast<int>(std::ceil(side / (count - (count - 1) * overlap))));
   std::vector<Span> spans;
@@ -44,6 +43,11 @@ TileGrid GridFor(cv::Size part, const InputLayout& layout, double overlap, int m
       return grid;
     }
   }
+}
+
+TileGrid Sensible(TileGrid grid, cv::Size part) {
+  return {std::clamp(grid.columns, 1, std::max(1, part.width / kMinTileSide)),
+          std::clamp(grid.rows, 1, std::max(1, part.height / kMinTileSide))};
 }
 
 std::vector<cv::Rect> CutIntoTiles(const cv::Rect& part, TileGrid grid, double overlap) {

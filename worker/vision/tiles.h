@@ -25,9 +25,12 @@ inline constexpr int kMinTileSide = 32;
 // they are not. Neighbours share `overlap` of a tile. `part` has an area; `most` is at least 1.
 TileGrid GridFor(cv::Size part, const InputLayout& layout, double overlap, int most);
 
+// Returns the grid, or one with fewer tiles where they would be smaller than kMinTileSide.
+TileGrid Sensible(TileGrid grid, cv::Size part);
+
 // Cuts `part` into tiles of one size that cover it, row by row, in the picture's pixels. Neighbours
-// share at least `overlap` of a tile, which is below 1, but for rounding. There are fewer than the
-// grid says where they would be smaller than kMinTileSide. A single tile is `part` itself.
+// share at least `overlap` of a tile, which is below 1, but for rounding. A single tile is `part`
+// itself. `grid` is sensible.
 std::vector<cv::Rect> CutIntoTiles(const cv::Rect& part, TileGrid grid, double overlap);
 
 }  // namespace inferpool::vision

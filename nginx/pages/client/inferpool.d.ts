@@ -18,7 +18,7 @@ export interface ClientOptions {
   /** How long a call may wait between its attempts in all. 20,000 by default. */
   budget_ms?: number;
   /** Further headers of every request. */
-  headers?: HeadersInit;
+  headers?: Headers | { [name: string]: string };
   /** What sends in place of the global fetch(). */
   fetch?: typeof globalThis.fetch;
 }
@@ -72,6 +72,7 @@ export interface Parameters {
   classes?: readonly string[] | undefined;
   class_agnostic?: boolean | undefined;
   tiles?: string | undefined;
+  tile_overlap?: number | undefined;
   [name: `confidence.${string}`]: number | undefined;
 }
 

@@ -132,8 +132,8 @@ function sendByXhr(url, { method, headers, body, signal }, onProgress) {
     const end = () => request.abort();
     request.onloadend = () => signal.removeEventListener("abort", end);
     request.onload = () => {
-      const fields = request.getAllResponseHeaders().trim().split(/[\r\n]+/).filter(Boolean);
-      const received = new Headers(fields.map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trim()]));
+      const lines = request.getAllResponseHeaders().trim().split(/[\r\n]+/).filter(Boolean);
+      const received = new Headers(lines.map((line) => /^(.*?):(.*)$/.exec(line).slice(1)));
       const isEmpty = [204, 205, 304].includes(request.status);
       resolve(new Response(isEmpty ? null : request.response, { status: request.status, headers: received }));
     };
@@ -194,8 +194,10 @@ const SIGNATURES = [
   ["image/bmp", 0, "BM"],
 ];
 
-const textAt = (view, at, length) =>
-  String.fromCharCode(...Array.from({ length: Math.min(length, view.byteLength - at) }, (_, i) => view.getUint8(at + i)));
+function textAt(view, at, length) {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset + at, Math.min(length, view.byteLength - at));
+  return String.fromCharCode(...bytes);
+}
 
 const typeOf = (view) =>
   SIGNATURES.find(([, at, text]) => at < view.byteLength && textAt(view, at, text.length) === text)?.[0] ?? "";
@@ -331,7 +333,7 @@ async function prepare(blob, side) {
   const taken = TAKEN.includes(type);
   const asItIs = { blob, type: taken ? type : "application/octet-stream", original: null };
   if (!isBrowser()) return asItIs;
-  if (!type) throw new PictureError("It begins as no picture does. Send a JPEG, PNG, WebP or GIF, or what this browser can show.");
+  if (!type) throw new PictureError("It begins as no picture does. Send a JPEG, PNG, WebP or GIF.");
   const size = taken ? within(SIZE[type], view) : null;
   const heavy = within((head) => isHeavy(head, type, blob.size), view);
   if (taken && (side === Infinity || (size && Math.max(...size) <= side && !heavy))) return asItIs;
@@ -343,9 +345,9 @@ async function prepare(blob, side) {
     const scale = Math.min(1, side / Math.max(width, height));
     const orientation = await orientationLeft(blob);
     const made = await encode(bitmap, orientation, scale);
-    const bytes = made.size;
-    const helps = !taken || (scale === 1 ? bytes <= blob.size / 2 : bytes < blob.size || Math.max(width, height) > MAX_SIDE);
-    if (!helps) return asItIs;
+    const isHalf = made.size <= blob.size / 2;
+    const isSmaller = scale < 1 && (made.size < blob.size || Math.max(width, height) > MAX_SIDE);
+    if (taken && !isHalf && !isSmaller) return asItIs;
     const original = orientation < 5 ? { width, height } : { width: height, height: width };
     return { blob: made, type: "image/jpeg", original: scale < 1 ? original : null };
   } catch (error) {
@@ -356,7 +358,8 @@ async function prepare(blob, side) {
   }
 }
 
-const mapped = (value, change) => Object.fromEntries(Object.entries(value).map(([name, one]) => [name, change(one, name)]));
+const mapped = (value, change) =>
+  Object.fromEntries(Object.entries(value).map(([name, one]) => [name, change(one, name)]));
 
 // An answer about a picture that was sent smaller, in the pixels of the original: its size, and whatever
 // lies somewhere, also within what was found of what was found.
@@ -381,7 +384,18 @@ function scaledBack(answer, original, isNormalized) {
 // ---------------------------------------------------------------- the client
 
 // What of the options of a call is for this client; the others are parameters of the request.
-const OWN = ["timeout_ms", "attempts", "budget_ms", "signal", "onProgress", "onAnswer", "priority", "request_id", "shrink", "original"];
+const OWN = [
+  "timeout_ms",
+  "attempts",
+  "budget_ms",
+  "signal",
+  "onProgress",
+  "onAnswer",
+  "priority",
+  "request_id",
+  "shrink",
+  "original",
+];
 const USEFUL_FOR_MS = 60_000; // a useful_side that is known is not asked for again
 
 // The parameters as a query: lists with commas, {confidence: {person: 0.6}} as confidence.person=0.6.
@@ -483,8 +497,8 @@ export class Client {
     // What is asked about a part of the picture, or to be drawn into it, is asked of all its pixels.
     const isWhole = limits.original || limits.roi !== undefined || limits.tiles !== undefined || isDrawn(limits);
     let side = isWhole ? Infinity : MAX_SIDE;
-    if (limits.shrink && !isWhole && model !== null && isBrowser()) side = Math.min(side, await this.#usefulSide(model, limits));
-    const { original, signal } = limits;
+    const { original, signal, shrink } = limits;
+    if (shrink && !isWhole && model !== null && isBrowser()) side = Math.min(side, await this.#usefulSide(model, limits));
     const made = original ? { blob, type: "application/octet-stream", original: null } : await prepare(blob, side);
     if (signal?.aborted) throw signal.reason;
     return made;

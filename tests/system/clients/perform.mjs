@@ -18,9 +18,8 @@ export async function perform(module, { url, client, call, arguments: given, opt
     const value = await new module.Client({ url, ...client })[call](...given.map(picture), others);
     told.value = value instanceof Blob ? { type: value.type, bytes: value.size } : value;
   } catch (error) {
-    const { name, message, code, status, title, detail, attempts, retry_after_ms, parameter, request_id } = error;
-    const is_ours = error instanceof module.InferpoolError;
-    told.error = { name, message, code, status, title, detail, attempts, retry_after_ms, parameter, request_id, is_ours };
+    const { name, message } = error;
+    told.error = { ...error, name, message, is_ours: error instanceof module.InferpoolError };
   }
   told.seconds = (performance.now() - begin) / 1000;
   return told;

@@ -78,10 +78,12 @@ TEST(CutIntoTilesTest, ASingleTileIsThePartItself) {
   EXPECT_EQ(CutIntoTiles({3, 4, 50, 60}, {1, 1}, 0.2), (std::vector{cv::Rect(3, 4, 50, 60)}));
 }
 
-TEST(CutIntoTilesTest, NoneIsTiny) {
-  EXPECT_EQ(CutIntoTiles({0, 0, 10, 10}, {64, 1}, 0.5).size(), 1U);
-  EXPECT_EQ(CutIntoTiles({0, 0, 100, 2000}, {8, 8}, 0).size(), 3U * 8U);
-  EXPECT_EQ(CutIntoTiles({0, 0, 1, 1}, {8, 8}, 0.2), (std::vector{cv::Rect(0, 0, 1, 1)}));
+TEST(SensibleTest, NoTileIsTiny) {
+  EXPECT_EQ(Sensible({64, 1}, {10, 10}), (TileGrid{1, 1}));
+  EXPECT_EQ(Sensible({8, 8}, {100, 2000}), (TileGrid{3, 8}));
+  EXPECT_EQ(Sensible({4, 3}, {3840, 2160}), (TileGrid{4, 3}));
+  EXPECT_EQ(CutIntoTiles({0, 0, 1, 1}, Sensible({8, 8}, {1, 1}), 0.2),
+            (std::vector{cv::Rect(0, 0, 1, 1)}));
 }
 
 }  // namespace
