@@ -176,6 +176,11 @@ export function orientationLeft(blob: Blob): Promise<number>;
 export interface Prediction {
   model: ModelVersion;
   image: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -203,6 +208,11 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -222,6 +232,11 @@ export interface Analysis {
 export interface AnalysisResult {
   status: number;
   model?: ModelVersion;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -247,6 +262,8 @@ export interface Limits {
   batch_images: number;
   /** Most detections of an answer */
   max_detections: number;
+  /** Most tiles of a picture */
+  tiles: number;
   /** The types of pictures that are read */
   formats: string[];
   /** Longest time for a request; `X-Timeout-Ms` may ask for less */

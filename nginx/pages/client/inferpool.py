@@ -567,6 +567,7 @@ class _Prediction(TypedDict):
 class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -595,6 +596,7 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -618,6 +620,7 @@ class AnalysisResult(_AnalysisResult, total=False):
     found"""
 
     model: ModelVersion
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -656,6 +659,7 @@ class Limits(TypedDict):
     jpeg_scans: int
     batch_images: int
     max_detections: int
+    tiles: int
     formats: List[str]
     timeout_ms: int
     queue_ms: Union[int, None]
