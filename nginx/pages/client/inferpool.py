@@ -620,6 +620,7 @@ class AnalysisResult(_AnalysisResult, total=False):
     found"""
 
     model: ModelVersion
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
