@@ -177,11 +177,6 @@ export interface Prediction {
   model: ModelVersion;
   route?: RouteTaken;
   image: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -219,11 +214,6 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -243,6 +233,11 @@ export interface Analysis {
 export interface AnalysisResult {
   status: number;
   model?: ModelVersion;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -315,6 +310,11 @@ export interface ModelVersion {
 export interface Size {
   width: number;
   height: number;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
 }
 
 /** Most confident first */

@@ -568,7 +568,6 @@ class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
     route: RouteTaken
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -609,7 +608,6 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -633,6 +631,7 @@ class AnalysisResult(_AnalysisResult, total=False):
     found"""
 
     model: ModelVersion
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -693,11 +692,15 @@ class ModelVersion(_ModelVersion, total=False):
     steps: List[ModelVersionStepsItem]
 
 
-class Size(TypedDict):
-    """The picture's, upright, in pixels"""
-
+class _Size(TypedDict):
     width: int
     height: int
+
+
+class Size(_Size, total=False):
+    """The picture's, upright, in pixels"""
+
+    tiles: str
 
 
 Detections = List["Detection"]
