@@ -46,13 +46,16 @@ class Cases:
         self.assertGreater(drawn["bytes"], 10_000)
 
     def test_several_models_are_asked_in_one_call(self):
-        answer = {"image": {"width": 512, "height": 512},
-                  "results": {"objects": {"status": 200}, "faces": {"status": 503}}}
-        self.proxy.reset(("answer", 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()))
-        told = self.call("analyze", encoded(ASTRONAUT), models=["objects", "faces"])
-        self.assertEqual(answer, told["value"])
-        self.assertEqual("/v1/analyze?models=objects%2Cfaces", self.proxy.requests[0].path)
-        self.assertEqual(ASTRONAUT, self.proxy.requests[0].body)
+        self.proxy.reset(("cut answer",))
+        told = self.call("analyze", encoded(ASTRONAUT), models=["faces_cascade", "shapes", "nobody"])
+        self.assertEqual(2, len(self.proxy.requests))
+        for request in self.proxy.requests:
+            self.assertEqual("/v1/analyze?models=faces_cascade%2Cshapes%2Cnobody", request.path)
+            self.assertEqual(ASTRONAUT, request.body)
+        results = told["value"]["results"]
+        self.assertEqual({"faces_cascade": 200, "shapes": 200, "nobody": 404},
+                         {name: part["status"] for name, part in results.items()})
+        self.assertEqual(self.expected[2], results["faces_cascade"]["detections"])
 
     def test_parameters_of_every_kind_go_into_the_query(self):
         self.proxy.reset(("answer", 200, {"Content-Type": "application/json"}, b"{}"))

@@ -20,7 +20,8 @@ export async function use(file: File, bytes: Uint8Array, signal: AbortSignal): P
   const codes: (ProblemCode | undefined)[] = batch.results.map(({ problem }) => problem?.code);
   const models: Model[] = await client.models();
   const limits: Limits = await client.limits({ timeout_ms: 100 });
-  await client.analyze(file, { models: ["objects", "faces"], onAnswer: ({ attempts }) => console.log(attempts) });
+  const all = await client.analyze(file, { models: ["objects"], onAnswer: ({ attempts }) => console.log(attempts) });
+  console.log(all.results["objects"]?.status, all.image.width);
   try {
     await client.model("nobody");
   } catch (error) {
