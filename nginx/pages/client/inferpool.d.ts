@@ -310,11 +310,6 @@ export interface ModelVersion {
 export interface Size {
   width: number;
   height: number;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
 }
 
 /** Most confident first */

@@ -692,15 +692,11 @@ class ModelVersion(_ModelVersion, total=False):
     steps: List[ModelVersionStepsItem]
 
 
-class _Size(TypedDict):
-    width: int
-    height: int
-
-
-class Size(_Size, total=False):
+class Size(TypedDict):
     """The picture's, upright, in pixels"""
 
-    tiles: str
+    width: int
+    height: int
 
 
 Detections = List["Detection"]
