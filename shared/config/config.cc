@@ -350,10 +350,6 @@ class Parser {
       const std::string key = "routes." + name;
       Add(LineOf("routes"), key, "has the name of a pipeline: name one of the two otherwise");
     }
-    for (const auto& [name, first_step] : c.pipelines) {
-      if (!c.routes.contains(name)) continue;
-      Add(LineOf("pipelines"), "pipelines." + name, "is the name of a route, too");
-    }
     if (c.analyze.size() > kMaxAnalyzed) {
       Add(LineOf("analyze"), "analyze",
           fmt::format("names {} models, allowed are {}", c.analyze.size(), kMaxAnalyzed));

@@ -305,6 +305,7 @@ class AnswersTest(SystemTest):
                 ("/v1/predict/{model}",
                  dict(body=form, headers={"Content-Type": form_type}, model="faces_cascade"),
                  dict(body=self.FACE, headers=picture, query="?confidence=0.5&iou=0.4&max_detections=1"),
+                 dict(body=self.FACE, headers=picture, query="?tiles=2x2&roi=9,9,500,500&classes=star&confidence.star=0.2"),
                  dict(body=self.FACE, headers=picture, query="?coordinates=normalized", model="people"),
                  dict(body=self.FACE, model="colours"), dict(body=self.FACE, model="fingerprint"),
                  dict(body=self.FACE, model="letter"), dict(body=self.FACE, model="crops"),

@@ -152,10 +152,6 @@ std::string ModelJson(const Prediction& prediction) {
 
 std::string ResultMembers(const Prediction& prediction, bool normalized) {
   std::string json;
-  if (prediction.tiles != vision::TileGrid()) {
-    fmt::format_to(std::back_inserter(json), R"("tiles":"{}x{}",)", prediction.tiles.columns,
-                   prediction.tiles.rows);
-  }
   const auto* below = prediction.pipeline ? &prediction.pipeline->found : nullptr;
   std::visit(Writer{prediction.picture, normalized, json, prediction.model->description.class_names,
                     below},
@@ -164,8 +160,12 @@ std::string ResultMembers(const Prediction& prediction, bool normalized) {
 }
 
 std::string Members(const Prediction& prediction, bool normalized) {
-  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}}},{})", ModelJson(prediction),
-                     prediction.picture.width, prediction.picture.height,
+  const vision::TileGrid& tiles = prediction.tiles;
+  const std::string looked_at = tiles == vision::TileGrid()
+                                    ? ""
+                                    : fmt::format(R"(,"tiles":"{}x{}")", tiles.columns, tiles.rows);
+  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}{}}},{})", ModelJson(prediction),
+                     prediction.picture.width, prediction.picture.height, looked_at,
                      ResultMembers(prediction, normalized));
 }
 

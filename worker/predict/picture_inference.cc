@@ -2,19 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture_cost.h"
+#include "worker/predict/views.h"
 #include "worker/predict/wanted.h"
-#include "worker/vision/reduction.h"
-#include "worker/vision/tile_merge.h"
 
 namespace inferpool::predict {
 namespace {
@@ -28,48 +27,6 @@ std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
   auto problem = Blame(exchange, services, shared->picture.digest, model, task);
   if (problem) return *std::move(problem);
   return shared->picture;
-}
-
-// The parts of a picture that are looked at, as a model takes them.
-struct Views {
-  vision::TileGrid tiles;
-  std::vector<vision::Placement> placements;  // the whole part first, then its tiles
-};
-
-Views ViewsOf(const http::PredictParameters& parameters, const vision::ModelPlan& plan,
-              const Picture& picture, const cv::Rect& part, const Config& config) {
-  Views views{.tiles = TilesOf(parameters, plan, part, config.predict.tiles), .placements = {}};
-  views.placements.push_back(vision::Place(plan.input, picture.size, part));
-  if (views.tiles == vision::TileGrid()) return views;
-  for (const cv::Rect& tile : vision::CutIntoTiles(part, views.tiles, parameters.tile_overlap)) {
-    views.placements.push_back(vision::Place(plan.input, picture.size, tile));
-  }
-  return views;
-}
-
-// Chooses the scale of which every view has enough pixels, adjusts them to it, and returns it.
-int ReduceTogether(const vision::Header& header, std::vector<vision::Placement>& placements) {
-  int reduction = vision::LargestReduction(header, placements.front());
-  for (const vision::Placement& placement : placements) {
-    reduction = std::min(reduction, vision::LargestReduction(header, placement));
-  }
-  for (vision::Placement& placement : placements) {
-    placement = vision::AtReduction(header, placement, reduction);
-  }
-  return reduction;
-}
-
-// One result of the rows', which are of these views.
-vision::Result MergeViews(const std::vector<vision::Placement>& placements,
-                          std::vector<vision::Result> results,
-                          const vision::MergeOptions& options) {
-  if (results.size() == 1) return std::move(results.front());
-  std::vector<vision::FoundInPart> parts;
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    // CheckFits has let through models that find things only.
-    parts.push_back({placements[i].view, std::get<vision::Detections>(std::move(results[i]))});
-  }
-  return vision::MergeTiles(std::move(parts), options);
 }
 
 std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
@@ -97,43 +54,36 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   // In a batch, later pictures can be too late.
   if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
 
-  const http::PredictParameters& parameters = question.parameters;
-  auto wanted = OptionsFor(**known, parameters);
+  auto wanted = OptionsFor(**known, question.parameters);
   if (auto* problem = std::get_if<http::Problem>(&wanted)) return Failure{std::move(*problem)};
-  auto& options = std::get<vision::Options>(wanted);
-  const auto part = RegionOf(parameters, picture.size);
-  if (const auto* problem = std::get_if<http::Problem>(&part)) return Failure{*problem};
-  auto [tiles, placements] =
-      ViewsOf(parameters, *plan, picture, std::get<cv::Rect>(part), services.config);
-  if (placements.size() > 1 && !turns_taken) {
-    const auto count = static_cast<int>(placements.size()) - 1;
-    if (auto problem = exchange.TakeTurns(count, "tiles", fmt::format("{} tiles", count))) {
+  const auto& options = std::get<vision::Options>(wanted);
+  auto looked = ViewsOf(picture, *plan, question.parameters, services.config);
+  if (auto* problem = std::get_if<http::Problem>(&looked)) return Failure{std::move(*problem)};
+  auto& views = std::get<Views>(looked);
+  if (const int tiles = views.tile_count(); tiles > 0 && !turns_taken) {
+    if (auto problem = exchange.TakeTurns(tiles, "tiles", fmt::format("{} tiles", tiles))) {
       return Failure{*std::move(problem)};
     }
     turns_taken = true;
   }
 
-  std::vector<ModelRow> rows(placements.size());
+  cv::Mat bgr;  // empty: the model takes the file
   Pixels pixels;
   const bool decodes = plan->input_kind == vision::InputKind::kPixels;
-  if (const SharedPicture* const shared = question.shared) {
-    for (vision::Placement& placement : placements) {
-      placement = vision::AtReduction(picture.header, placement, decodes ? shared->reduction : 1);
+  if (question.shared != nullptr) {
+    if (decodes) {
+      bgr = question.shared->bgr;
+      Reduce(picture, question.shared->reduction, views);
     }
-    for (ModelRow& row : rows) {
-      if (decodes) row.pixels = shared->bgr;
-    }
-    if (!decodes) rows.front().file = picture.file;
   } else if (decodes) {
-    const int reduction =
-        services.config.decode.reduced ? ReduceTogether(picture.header, placements) : 1;
+    const int reduction = services.config.decode.reduced ? LargestReduction(picture, views) : 1;
+    Reduce(picture, reduction, views);
     auto decoded = DecodePicture(exchange, picture, reduction, model, times);
     if (auto* problem = std::get_if<http::Problem>(&decoded)) return Failure{std::move(*problem)};
     pixels = std::get<Pixels>(std::move(decoded));
-    for (ModelRow& row : rows) row.pixels = pixels.bgr;
+    bgr = pixels.bgr;
     if (!question.keep_pixels) pixels.bgr.release();
   } else {
-    rows.front().file = picture.file;
     // What the embedded model server decodes is this machine's work too, until it has answered.
     if (services.config.modelserver.enabled) {
       auto step = BeginStep(exchange.heavy, DecodeCost(picture.file, picture.header, 1),
@@ -143,19 +93,20 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
     }
   }
 
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i].placement = placements[i];
-
-  const vision::MergeOptions merging{.iou = options.iou,
-                                     .max_detections = options.max_detections,
-                                     .class_agnostic = options.class_agnostic};
-  // What is dropped when the views are merged should leave room for others.
+  std::vector<ModelRow> rows;
+  for (const vision::Placement& placement : views.placements) {
+    rows.push_back({bgr, decodes ? std::string_view() : picture.file, placement});
+  }
+  bgr.release();
+  vision::Options of_rows = options;
+  // What is dropped when the views are merged shall leave room for others.
   if (rows.size() > 1) {
-    options.max_detections = static_cast<std::size_t>(services.config.predict.max_detections);
+    of_rows.max_detections = static_cast<std::size_t>(services.config.predict.max_detections);
   }
   auto inferred = InferRows(exchange, services,
                             {.model = *known,
                              .rows = std::move(rows),
-                             .options = options,
+                             .options = of_rows,
                              .step = decodes ? &pixels.step : nullptr,
                              .keep_pixels = question.keep_pixels},
                             times);
@@ -167,18 +118,17 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
                     .version = std::move(found.version),
                     .picture = picture.size,
                     .pixels = std::move(pixels),
-                    .tiles = tiles,
-                    .result = MergeViews(placements, std::move(found.results), merging)};
+                    .tiles = views.tiles,
+                    .result = MergeResults(views, std::move(found.results), options)};
 }
 
 }  // namespace
 
 int ReductionFor(const vision::ModelPlan& plan, const http::PredictParameters& parameters,
                  const Picture& picture, const Config& config) {
-  const auto part = RegionOf(parameters, picture.size);
-  if (!config.decode.reduced || std::holds_alternative<http::Problem>(part)) return 1;
-  Views views = ViewsOf(parameters, plan, picture, std::get<cv::Rect>(part), config);
-  return ReduceTogether(picture.header, views.placements);
+  const auto views = ViewsOf(picture, plan, parameters, config);
+  const auto* const looked = std::get_if<Views>(&views);
+  return config.decode.reduced && looked != nullptr ? LargestReduction(picture, *looked) : 1;
 }
 
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 namespace inferpool::vision {
 namespace {
@@ -38,8 +39,7 @@ TileGrid GridFor(cv::Size part, const InputLayout& layout, double overlap, int m
   for (double scale = kLarger;; scale *= kGrowth) {
     const TileGrid grid{CountAlong(part.width, width * scale, overlap),
                         CountAlong(part.height, height * scale, overlap)};
-    // Each is far below 65,536, so the product fits.
-    if (grid.columns * grid.rows <= most) {
+    if (std::int64_t{grid.columns} * grid.rows <= most) {
       return grid;
     }
   }

@@ -232,6 +232,11 @@ export interface Analysis {
 export interface AnalysisResult {
   status: number;
   model?: ModelVersion;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -304,6 +309,11 @@ export interface ModelVersion {
 export interface Size {
   width: number;
   height: number;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
 }
 
 /** Most confident first */

@@ -630,6 +630,7 @@ class AnalysisResult(_AnalysisResult, total=False):
     found"""
 
     model: ModelVersion
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -690,11 +691,15 @@ class ModelVersion(_ModelVersion, total=False):
     steps: List[ModelVersionStepsItem]
 
 
-class Size(TypedDict):
-    """The picture's, upright, in pixels"""
-
+class _Size(TypedDict):
     width: int
     height: int
+
+
+class Size(_Size, total=False):
+    """The picture's, upright, in pixels"""
+
+    tiles: str
 
 
 Detections = List["Detection"]

@@ -90,12 +90,6 @@ TEST(PipelinesKeyTest, WhatIsWrongIsSaidWithItsPlace) {
   }
 }
 
-TEST(PipelinesKeyTest, ANameIsNoRoutesToo) {
-  EXPECT_TRUE(HasOnly(Parse(R"({"routes": {"a": {"model": "b"}},
-    "pipelines": {"a": {"model": "m"}}})"),
-                      2, "pipelines.a", "route"));
-}
-
 TEST(PipelinesKeyTest, TheWorkForOnePictureIsBounded) {
   const auto nested = [](int depth) {
     std::string step = R"({"model": "m"})";
