@@ -176,11 +176,6 @@ export function orientationLeft(blob: Blob): Promise<number>;
 export interface Prediction {
   model: ModelVersion;
   image: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -208,11 +203,6 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;

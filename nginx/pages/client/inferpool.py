@@ -577,7 +577,6 @@ class _Prediction(TypedDict):
 class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -606,7 +605,6 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
