@@ -67,7 +67,7 @@ LineCorners CornersOf(const vision::Detection& detection, std::span<const Found>
   const auto turned =
       std::ranges::find_if(found, [](const Found& one) { return one.turned.has_value(); });
   if (turned != found.end()) {
-    std::ranges::rotate(corners, corners.begin() + *turned->turned / 90 % 4);
+    std::rotate(corners.begin(), corners.begin() + *turned->turned / 90 % 4, corners.end());
   }
   return corners;
 }
