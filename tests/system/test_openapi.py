@@ -156,10 +156,12 @@ class DocumentTest(unittest.TestCase):
         """Said without `oneOf`, of which generators make a type that has no members."""
         schemas, examples = (DOCUMENT["components"][part] for part in ("schemas", "examples"))
         good = examples["Detections"]["value"]
+        tiled = {**good, "tiles": "4x3"}
         batch = examples["Batch"]["value"]["results"]
         for schema, right, wrong in (
-                ("Prediction", [good],
-                 [{**good, "classes": []}, {key: good[key] for key in good if key != "detections"}]),
+                ("Prediction", [good, tiled],
+                 [{**good, "classes": []}, {**tiled, "texts": []}, {key: good[key] for key in good if key != "detections"},
+                  {"embedding" if key == "detections" else key: value for key, value in tiled.items()}]),
                 ("AnalysisResult", list(examples["Analysis"]["value"]["results"].values()),
                  [{"status": 200}, {**examples["Analysis"]["value"]["results"]["text"], "embedding": []}]),
                 ("BatchResult", batch,
