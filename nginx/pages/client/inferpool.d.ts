@@ -47,7 +47,7 @@ export interface CallOptions {
 
 export interface UploadOptions extends CallOptions {
   priority?: "high" | "normal" | "low" | undefined;
-  /** How much of the body has left. It begins again with each attempt. */
+  /** How much of the body has left. It begins again with each attempt. A service worker is not told. */
   onProgress?: ((progress: { sent: number; total: number }) => void) | undefined;
   /**
    * In browsers, sends few more pixels than the model sees, where it does not need the original: the
@@ -177,6 +177,11 @@ export interface Prediction {
   model: ModelVersion;
   route?: RouteTaken;
   image: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -214,6 +219,11 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
