@@ -393,7 +393,7 @@ class AnswersTest(SystemTest):
                 (404, "/v2/models/{model}/versions/{version}", dict(version="99")),
                 (404, "/v2/models/{model}/infer", dict(body=json.dumps(self.tensor()), headers=self.JSON, model="nobody")),
                 (405, predict, dict(method="GET")), (405, batch, dict(method="PUT")),
-                (405, "/v1/analyze", dict(method="GET")), (405, "/v1/analyze", dict(method="HEAD")),
+                (405, "/v1/analyze", dict(method="GET")), (405, "/v1/analyze", dict(method="PUT")),
                 (400, "/v1/analyze", dict(body=self.FACE, query="?models=a,a")),
                 (400, "/v1/analyze", dict(body=self.FACE, query="?render=png")),
                 (413, "/v1/analyze", dict(body=bytes(2 ** 20 + 1))),

@@ -175,12 +175,8 @@ export function orientationLeft(blob: Blob): Promise<number>;
 /** One of `detections`, `texts`, `classes` and `embedding`, by the model's family */
 export interface Prediction {
   model: ModelVersion;
+  route?: RouteTaken;
   image: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -189,11 +185,21 @@ export interface Prediction {
   request_id: string;
 }
 
+/**
+ * The route that was asked, and what of it answered: what it leads to, its canary, or its
+ * fallback. Absent where a model was asked
+ */
+export interface RouteTaken {
+  name: string;
+  variant: "primary" | "canary" | "fallback";
+}
+
 export interface BatchAnswer {
   model: {
     name: string;
   };
   results: BatchResult[];
+  route?: RouteTaken;
   timing_ms: Timing;
   request_id: string;
 }
@@ -208,11 +214,6 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -451,6 +452,11 @@ export interface Model {
    * made smaller before it is sent. Absent where it may not
    */
   useful_side?: number;
+  /**
+   * Of a route: what it leads to, as the operator has set it. The other members are those of the
+   * model that it leads to for most clients
+   */
+  route?: { [name: string]: unknown };
   /** Where there are several model servers: those that have it ready */
   servers?: string[];
   steps?: Step;

@@ -567,22 +567,34 @@ class _Prediction(TypedDict):
 class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
-    tiles: str
+    route: RouteTaken
     detections: Detections
     texts: Texts
     classes: Classes
     embedding: Embedding
 
 
+class RouteTaken(TypedDict):
+    """The route that was asked, and what of it answered: what it leads to, its canary, or its
+    fallback. Absent where a model was asked"""
+
+    name: str
+    variant: Literal["primary", "canary", "fallback"]
+
+
 class BatchAnswerModel(TypedDict):
     name: str
 
 
-class BatchAnswer(TypedDict):
+class _BatchAnswer(TypedDict):
     model: BatchAnswerModel
     results: List[BatchResult]
     timing_ms: Timing
     request_id: str
+
+
+class BatchAnswer(_BatchAnswer, total=False):
+    route: RouteTaken
 
 
 class _BatchResult(TypedDict):
@@ -596,7 +608,6 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
-    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -809,6 +820,7 @@ class _Model(TypedDict):
 class Model(_Model, total=False):
     unusable: str
     useful_side: int
+    route: Dict[str, Any]
     servers: List[str]
     steps: Step
 
