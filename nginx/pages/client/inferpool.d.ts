@@ -177,6 +177,11 @@ export interface Prediction {
   model: ModelVersion;
   route?: RouteTaken;
   image: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;
@@ -214,6 +219,11 @@ export interface BatchResult {
   status: number;
   model?: ModelVersion;
   image?: Size;
+  /**
+   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
+   * none
+   */
+  tiles?: string;
   detections?: Detections;
   texts?: Texts;
   classes?: Classes;

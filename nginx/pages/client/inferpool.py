@@ -568,6 +568,7 @@ class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
     route: RouteTaken
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
@@ -608,6 +609,7 @@ class BatchResult(_BatchResult, total=False):
 
     model: ModelVersion
     image: Size
+    tiles: str
     detections: Detections
     texts: Texts
     classes: Classes
