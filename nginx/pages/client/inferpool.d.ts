@@ -47,7 +47,7 @@ export interface CallOptions {
 
 export interface UploadOptions extends CallOptions {
   priority?: "high" | "normal" | "low" | undefined;
-  /** How much of the body has left. It begins again with each attempt. */
+  /** How much of the body has left. It begins again with each attempt. A service worker is not told. */
   onProgress?: ((progress: { sent: number; total: number }) => void) | undefined;
   /**
    * In browsers, sends few more pixels than the model sees, where it does not need the original: the
