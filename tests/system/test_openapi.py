@@ -157,10 +157,12 @@ class DocumentTest(unittest.TestCase):
         schemas, examples = (DOCUMENT["components"][part] for part in ("schemas", "examples"))
         good = examples["Detections"]["value"]
         tiled = {**good, "tiles": "4x3"}
+        routed = {**tiled, "route": {"name": "things", "variant": "canary"}}
         batch = examples["Batch"]["value"]["results"]
         for schema, right, wrong in (
-                ("Prediction", [good, tiled],
-                 [{**good, "classes": []}, {**tiled, "texts": []}, {key: good[key] for key in good if key != "detections"},
+                ("Prediction", [good, tiled, routed, {key: routed[key] for key in routed if key != "tiles"}],
+                 [{**good, "classes": []}, {**tiled, "texts": []}, {**routed, "embedding": []},
+                  {key: value for key, value in routed.items() if key not in ("tiles", "detections")}, {key: good[key] for key in good if key != "detections"},
                   {"embedding" if key == "detections" else key: value for key, value in tiled.items()}]),
                 ("AnalysisResult", list(examples["Analysis"]["value"]["results"].values()),
                  [{"status": 200}, {**examples["Analysis"]["value"]["results"]["text"], "embedding": []}]),
