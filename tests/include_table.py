@@ -23,6 +23,7 @@ RULES = {
     "shared/board": ["shared/access", "shared/base"],
     "shared/monitor": ["shared/base"],
     "shared/pictures": ["shared/base"],
+    "shared/redis": ["shared/base"],
     "proto": ["shared/base"],
     "fcgi/wire": ["shared/base"],
     "fcgi/serving": ["fcgi/wire", "shared/board", "shared/base"],
@@ -45,7 +46,7 @@ RULES = {
                        "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
     "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
-                       "fcgi/serving", "shared/board", "shared/config", "shared/base"],
+                       "fcgi/serving", "shared/board", "shared/config", "shared/redis", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
     "worker": ["worker/kserve_http", "worker/predict", "worker/streams", "worker/http", "worker/backend",
                "worker/backend/rpc", "fcgi/serving", "fcgi/wire", "shared/board",
