@@ -66,6 +66,7 @@ RULES = {
                     "shared/base"],
     "ops/cli": ["ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
+    "ops/feeder": ["shared/redis", "shared/base"],
 }
 FOLDERS = sorted({folder.split("/")[0] for folder in RULES})
 
