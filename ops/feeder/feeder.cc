@@ -30,8 +30,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Of each source, and of all together: what a Redis that is away for a moment costs nobody.
-constexpr std::size_t kMostPictures = 8;
+// Of each source: a second of a camera, which a Redis that is busy for a moment shall not cost. And
+// of all together.
+constexpr std::size_t kMostPictures = 32;
 constexpr std::size_t kMostBytes = 256 << 20;
 
 absl::Status ReadPassword(const std::string& path, std::string& password) {

@@ -35,16 +35,17 @@ class Publishing {
   }
   absl::Status Finish() {
     for (std::size_t i = 0; i < sources_.size(); ++i) outbox_.Close(i);
+    return Wait();
+  }
+  absl::Status Wait() {
     thread_.join();
     return status_;
   }
   absl::Status Stop() {
     thread_.request_stop();
-    thread_.join();
-    return status_;
+    return Wait();
   }
   const Counters& counters() const { return counters_; }
-  Outbox& outbox() { return outbox_; }
 
  private:
   std::vector<Source> sources_;
@@ -129,7 +130,7 @@ TEST(PublisherTest, AStreamThatNobodyReadsIsBounded) {
 TEST(PublisherTest, WhoWaitsSendsNothingWhileTheStreamIsLong) {
   const RedisServer server;
   streams::Redis redis = server.Connect();
-  Publishing publishing(server, {{.settings = {.wait = 1}, .cameras = {"door"}},
+  Publishing publishing(server, {{.settings = {.address = "", .wait = 1}, .cameras = {"door"}},
                                  {.settings = {}, .cameras = {"gate"}}});
   for (int i = 0; i < 5; ++i) publishing.Put(0);
   ASSERT_TRUE(Eventually([&] { return publishing.counters().frames == 2; }));
@@ -149,7 +150,7 @@ TEST(PublisherTest, AFeederThatStartsWaitsForWhatIsThere) {
   const RedisServer server;
   streams::Redis redis = server.Connect();
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(redis.Call({"XADD", KeyOf("door"), "*", "a", "b"}).ok());
-  Publishing publishing(server, {{.settings = {.wait = 3}, .cameras = {"door"}}});
+  Publishing publishing(server, {{.settings = {.address = "", .wait = 3}, .cameras = {"door"}}});
   publishing.Put(0);
   std::this_thread::sleep_for(milliseconds(100));
   EXPECT_EQ(publishing.counters().frames, 0U);
@@ -251,8 +252,8 @@ TEST(PublisherTest, ManyCamerasOfOneSourceGetEachPicture) {
 
 TEST(PublisherTest, WhoIsNotLetInEndsAndWhoIsAskedToEndDoes) {
   const RedisServer closed({"--requirepass", "secret"});
-  EXPECT_TRUE(absl::IsPermissionDenied(
-      Publishing(closed, {{.settings = {}, .cameras = {"door"}}}).Finish()));
+  EXPECT_TRUE(
+      absl::IsPermissionDenied(Publishing(closed, {{.settings = {}, .cameras = {"door"}}}).Wait()));
   RedisServer away;
   away.Kill();
   Publishing publishing(away, {{.settings = {}, .cameras = {"door"}}});
