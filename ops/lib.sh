@@ -19,6 +19,7 @@ run_packages=(
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
   fonts-dejavu-core fonts-liberation shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
+  node-typescript
   redis-server python3-redis python3-opencv ffmpeg
   python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 )

@@ -1,3 +1,4 @@
+#include "worker/predict/side_by_side.h"
 #include "worker/process.h"
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include "shared/base/log.h"
 #include "shared/base/process_tuning.h"
 #include "shared/board/heavy_work.h"
+#include "shared/config/routes_file.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
 #include "worker/backend/catalog.h"
@@ -25,9 +27,9 @@
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/model_settings.h"
-#include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
 #include "worker/router.h"
+#include "worker/routes/route_service.h"
 
 namespace inferpool {
 namespace {
@@ -138,6 +140,9 @@ int RunWorker(const WorkerStart& start) {
   backend::Catalog catalog(client, backend::Catalog::kMaxAge, worker::SettingsOf(config));
   backend::InferenceClient inference(client, InferenceOptionsOf(config));
   predict::SpareThreads spare_threads(config.threads);
+  routes::RouteService routes{
+      .live = {config.routes, RoutesFilePath(config.state), context.pool, context.slot},
+      .counts = context.pool.routes};
   const worker::Router router({.config = config,
                                .client = client,
                                .inference = inference,
@@ -146,7 +151,8 @@ int RunWorker(const WorkerStart& start) {
                                .heavy = heavy,
                                .spare_threads = spare_threads,
                                .keys = keys ? &*keys : nullptr,
-                               .cache = cache ? &*cache : nullptr});
+                               .cache = cache ? &*cache : nullptr,
+                               .routes = &routes});
   fcgi::Serve(
       start.listener, ReadLimitsOf(config),
       [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {

@@ -13,6 +13,7 @@
 #include <new>
 #include <numeric>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "shared/base/check.h"
@@ -42,6 +43,7 @@ std::uint64_t LayoutHash() {
                                  std::uint64_t{sizeof(Task)},
                                  std::uint64_t{sizeof(Quarantine)},
                                  std::uint64_t{sizeof(RateLimiter)},
+                                 std::uint64_t{sizeof(RouteTable)},
                                  std::uint64_t{sizeof(ReloadRecord)},
                                  std::uint64_t{sizeof(CrashRecord)},
                                  std::uint64_t{offsetof(ThreadSlot, stages)},
@@ -357,6 +359,11 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  totals.routes = pool_->routes.List();
+  std::ranges::sort(totals.routes, {}, [](const RouteTotals& row) {
+    const auto& [route, variant, model, version] = row.labels;
+    return std::tuple(route.view(), variant.view(), model.view(), version.view());
+  });
   for (int i = 0; i < slots(); ++i) {
     const WorkerSlot& worker_slot = slot(i);
     Count(worker_slot.process, totals.roles[kWorkerRole]);

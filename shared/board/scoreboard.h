@@ -30,6 +30,7 @@
 #include "shared/board/heavy_work.h"
 #include "shared/board/metrics.h"
 #include "shared/board/quarantine.h"
+#include "shared/board/route_counts.h"
 
 namespace inferpool {
 
@@ -134,6 +135,10 @@ struct alignas(64) WorkerSlot {
   Histogram total_before;
   ModelCallCounts model_calls;
   CacheCounts cache;
+  // DigestOf the routes that the worker was configured with, and the number of the change to them
+  // that it goes by; 0: none.
+  std::atomic<std::uint64_t> routes_configured;
+  std::atomic<std::int64_t> routes_change;
 };
 
 // The outcome of the latest reload, scale or change of program.
@@ -179,8 +184,8 @@ struct RoleRow {
   std::atomic<std::uint64_t> planned_ends;
 };
 
-// Data of the pool as a whole. The master writes it, except for the quarantine, the keys and heavy
-// work.
+// Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the
+// routes and heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -195,6 +200,8 @@ struct alignas(64) Pool {
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
   RateLimiter keys;
+  RouteTable routes;
+  std::atomic<std::uint64_t> routes_said;     // hash of what was logged of the routes last
   std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
   std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
 };
@@ -225,7 +232,8 @@ struct Totals {
   std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
   std::array<RoleTotals, kMaxRoles> roles{};
   std::uint64_t quarantined = 0;
-  std::vector<KeyRequests> keys;  // by name
+  std::vector<KeyRequests> keys;    // by name
+  std::vector<RouteTotals> routes;  // by their labels
 
   const RoleTotals& workers() const { return roles[kWorkerRole]; }
   RoleTotals& workers() { return roles[kWorkerRole]; }

@@ -60,6 +60,54 @@ struct Config {
   using Models = std::map<std::string, Model>;
   Models models;
 
+  // A step of a pipeline: a model that is asked about the picture, or about the parts of it where
+  // the step before has found something.
+  struct Step {
+    std::string model;
+    // A classification model whose classes are degrees: by how many a part is turned clockwise. The
+    // part is turned back by that. Empty: parts are taken as they are.
+    std::string turn = {};
+    bool reading_order = false;  // of what it finds; false: the most confident first
+    // Which findings of the step before it is asked about.
+    std::vector<std::string> classes = {};  // empty: of all classes
+    double min_confidence = 0;
+    int min_size = 1;             // of the box's shorter side, in the picture's pixels
+    int most = 16;                // of one picture: the most confident
+    std::vector<Step> each = {};  // asked about what this one finds
+
+    bool operator==(const Step&) const = default;
+  };
+  using Pipelines = std::map<std::string, Step>;  // the first steps, by name
+  static Pipelines DefaultPipelines();
+  Pipelines pipelines = DefaultPipelines();
+
+  // What /v1/analyze asks when a request names no models: those of these that there are.
+  std::vector<std::string> analyze = {"objects", "faces", "text", "embedding"};
+
+  // A name for clients in front of a model. An empty version: whichever the server chooses.
+  struct Route {
+    std::string model = {};
+    std::string version = {};
+    // Who gets another model: a share of the clients, told apart by key or by address.
+    struct Canary {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+      bool by_address = false;
+    };
+    std::optional<Canary> canary = {};
+    // What is asked as well once the answer was sent, for a share of the requests.
+    struct Shadow {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+    };
+    std::optional<Shadow> shadow = {};
+    std::string fallback = {};  // another route, or a model; empty: none
+  };
+  using Routes = std::map<std::string, Route>;
+  Routes routes;
+
   struct Batch {
     int max = 1;
     int wait_us = 2'000;
@@ -107,6 +155,7 @@ struct Config {
     double confidence = 0.25;
     double iou = 0.45;
     int max_detections = 300;
+    int tiles = 64;
   } predict;
 
   struct Timeouts {
@@ -170,6 +219,9 @@ struct Config {
     std::string swagger_ui;
   } nginx;
 };
+
+// Models that one request to /v1/analyze may name.
+inline constexpr std::size_t kMaxAnalyzed = 16;
 
 // Whether listen.socket is "tcp:ADDRESS:PORT" and not a path.
 constexpr bool IsTcp(std::string_view socket) {
