@@ -34,8 +34,8 @@ bool IsPicture(std::string_view bytes) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FolderSource>> FolderSource::Open(const SourceSettings& settings,
-                                                                 Watchdog& watchdog) {
-  std::unique_ptr<FolderSource> source(new FolderSource(settings, watchdog));
+                                                                 Watchdog& watchdog, bool again) {
+  std::unique_ptr<FolderSource> source(new FolderSource(settings, watchdog, again));
   std::error_code error;
   for (std::filesystem::directory_iterator entry(settings.address, error), end;
        !error && entry != end; entry.increment(error)) {
@@ -58,7 +58,7 @@ absl::StatusOr<bool> FolderSource::Read(const Wanted& wanted, std::string& pictu
     const auto number = static_cast<MediaTime::rep>(next_);
     const std::string& path = paths_[next_++];
     if (const absl::Status status = ReadFile(path, picture); !status.ok()) {
-      log::Warning("picture left out", {{"file", path}, {"reason", Message(status)}});
+      if (!again_) log::Warning("picture left out", {{"file", path}, {"reason", Message(status)}});
       continue;
     }
     if (wanted(number * interval)) return true;
@@ -87,9 +87,9 @@ absl::Status FolderSource::ReadFile(const std::string& path, std::string& pictur
 }
 
 absl::StatusOr<std::unique_ptr<PictureSource>> OpenSource(const SourceSettings& settings,
-                                                          Watchdog& watchdog) {
+                                                          Watchdog& watchdog, bool again) {
   if (KindOf(settings.address) == AddressKind::kFolder)
-    return FolderSource::Open(settings, watchdog);
+    return FolderSource::Open(settings, watchdog, again);
   return MediaSource::Open(settings.address, settings, watchdog);
 }
 

@@ -140,6 +140,9 @@ absl::Status MediaSource::OpenInput(const std::string& address) {
   stream_ = context->streams[video];
   // A video on a web server is a recording, unless nobody knows where it ends.
   live_ = is_device_ || is_rtsp || (kind == AddressKind::kUrl && context->duration <= 0);
+  // JPEGs one after the other over HTTP have no times, and FFmpeg makes some up.
+  is_untimed_ =
+      live_ && std::string_view(context->iformat->name).find("jpeg") != std::string_view::npos;
   return absl::OkStatus();
 }
 
@@ -179,6 +182,7 @@ absl::Status MediaSource::Failed(int error) const {
 }
 
 std::optional<MediaTime> MediaSource::TimeOf(std::int64_t stamp) const {
+  if (is_untimed_) return Clock::now().time_since_epoch();
   if (stamp == AV_NOPTS_VALUE) return std::nullopt;
   return MediaTime(av_rescale_q(stamp, stream_->time_base, {1, 1'000'000'000}));
 }

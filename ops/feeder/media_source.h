@@ -47,6 +47,7 @@ class MediaSource final : public PictureSource {
   bool live_ = false;
   bool is_device_ = false;
   bool unchanged_ = false;    // packets are JPEGs that go on as they are
+  bool is_untimed_ = false;   // its times say nothing about its pictures
   bool independent_ = false;  // each picture is decoded without the others
   bool at_end_ = false;       // nothing more comes in, the decoder may have some
 };

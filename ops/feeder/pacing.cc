@@ -10,8 +10,8 @@ using std::chrono::seconds;
 
 // A recording's time that goes further ahead at once is damaged.
 constexpr MediaTime kLongestStep = seconds(60);
-// Times are rounded, by some containers to milliseconds.
-constexpr MediaTime kRounding = milliseconds(1);
+// Times tremble, and are rounded, by some containers to milliseconds.
+constexpr MediaTime kMostEarly = milliseconds(20);
 constexpr Clock::duration kMostLate = seconds(1);
 
 }  // namespace
@@ -38,10 +38,11 @@ MediaTime Timeline::Next(std::optional<MediaTime> own) {
 }
 
 FrameRate::FrameRate(double most_per_second)
-    : interval_(most_per_second > 0 ? static_cast<MediaTime::rep>(1e9 / most_per_second) : 0) {}
+    : interval_(most_per_second > 0 ? static_cast<MediaTime::rep>(1e9 / most_per_second) : 0),
+      early_(std::min(interval_ / 4, kMostEarly)) {}
 
 bool FrameRate::Takes(MediaTime time) {
-  if (due_ && time + kRounding < *due_) return false;
+  if (due_ && time + early_ < *due_) return false;
   due_ = due_.value_or(time) + interval_;
   if (*due_ <= time) due_ = time + interval_;
   return true;

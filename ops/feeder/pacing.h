@@ -32,11 +32,13 @@ class FrameRate {
  public:
   explicit FrameRate(double most_per_second);  // 0: all
 
-  // Whether the picture of this time is taken. Times must not decrease.
+  // Whether the picture of this time is taken. Times must not decrease; they may tremble a little,
+  // as a camera's do.
   bool Takes(MediaTime time);
 
  private:
   const MediaTime interval_;
+  const MediaTime early_;  // so much before it is due one is taken
   std::optional<MediaTime> due_;
 };
 

@@ -32,8 +32,9 @@ class PictureSource {
   virtual absl::StatusOr<bool> Read(const Wanted& wanted, std::string& picture) = 0;
 };
 
-// Opens a source by its address. `watchdog` must live as long as the source.
+// Opens a source by its address. What was said in the log about it the first time is not said
+// `again`. `settings` and `watchdog` must live as long as the source.
 absl::StatusOr<std::unique_ptr<PictureSource>> OpenSource(const SourceSettings& settings,
-                                                          Watchdog& watchdog);
+                                                          Watchdog& watchdog, bool again);
 
 }  // namespace inferpool::feeder

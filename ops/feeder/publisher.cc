@@ -19,8 +19,10 @@ using streams::Arguments;
 using streams::OwnedReply;
 
 constexpr std::chrono::seconds kFarewell{2};
-constexpr milliseconds kIdle{100};      // between looks at whether we are asked to end
-constexpr milliseconds kHeldPause{10};  // between looks at streams that are too long
+constexpr milliseconds kIdle{100};  // between looks at whether we are asked to end
+// At most so many streams that are too long are looked at in a millisecond.
+constexpr std::size_t kLooksPerMs = 10;
+constexpr milliseconds kHeldPause{5};
 constexpr std::size_t kMostBytesAtOnce = 4 << 20;
 constexpr std::size_t kMostCommandsAtOnce = 500;
 
@@ -118,7 +120,7 @@ absl::Status Publisher::Join() {
 // One round. An error says that Redis takes nothing now.
 absl::Status Publisher::Work() {
   if (entries_.empty()) {
-    Enqueue(outbox_.Take(held_, Deadline::After(any_held_ ? kHeldPause : kIdle)));
+    Enqueue(outbox_.Take(held_, Deadline::After(any_held_ ? held_pause_ : kIdle)));
   }
   absl::Status status = absl::OkStatus();
   if (any_held_) status = ReadLengths(false);
@@ -256,6 +258,7 @@ absl::Status Publisher::ReadLengths(bool all) {
       cameras_[asked[i]].length = (*(*replies)[i - begin]).Number();
     }
   }
+  held_pause_ = kHeldPause + milliseconds(asked.size() / kLooksPerMs);
   UpdateHeld();
   return absl::OkStatus();
 }

@@ -86,6 +86,7 @@ class Publisher {
   std::vector<bool> held_;      // sources whose streams are too long
   bool any_held_ = false;
   bool any_waits_ = false;
+  std::chrono::milliseconds held_pause_{0};  // between looks at streams that are too long
 };
 
 }  // namespace inferpool::feeder

@@ -56,7 +56,6 @@ class SourceLoop {
           log::Info("end of source", {{"camera", source_.cameras.front()}, {"source", shown_}});
           return true;
         }
-        timeline_.BeginAnew();
         if (first_picture_) continue;
         status = absl::UnavailableError("there is no picture in it");
       }
@@ -81,13 +80,14 @@ class SourceLoop {
   // Until the end of a recording (OK), an error, or stop.
   absl::Status Play() {
     ASSIGN_OR_RETURN(const std::unique_ptr<PictureSource> pictures,
-                     OpenSource(settings_, watchdog_));
+                     OpenSource(settings_, watchdog_, std::exchange(was_open_, true)));
+    timeline_.BeginAnew();
     const bool live = pictures->live();
     const bool paced =
         !live && (settings_.wait == 0 || (kind_ == AddressKind::kFolder && settings_.fps > 0));
     MediaTime time{0};
     const auto wanted = [&](std::optional<MediaTime> own) {
-      time = live ? Clock::now() - begin_ : timeline_.Next(own);
+      time = timeline_.Next(own);
       return rate_.Takes(time);
     };
     for (;;) {
@@ -142,12 +142,12 @@ class SourceLoop {
   Outbox& outbox_;
   Counters& counters_;
   Watchdog watchdog_;
-  const TimePoint begin_ = Clock::now();
   Timeline timeline_;
   FrameRate rate_;
   Pace pace_;
   Pauses pauses_;
   std::optional<TimePoint> first_picture_;  // since it was opened
+  bool was_open_ = false;
   bool is_away_ = false;
   std::string reason_;
 };

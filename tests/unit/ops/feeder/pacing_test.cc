@@ -34,6 +34,13 @@ TEST(FrameRateTest, TakesAllOfASlowerSource) {
   EXPECT_EQ(TakenOfTenSeconds(2, 100), 20);
 }
 
+TEST(FrameRateTest, ACameraWhoseTimesTrembleLosesNothing) {
+  FrameRate rate(25);
+  int taken = 0;
+  for (int i = 0; i < 250; ++i) taken += rate.Takes(milliseconds(40 * i + i % 3 * 4)) ? 1 : 0;
+  EXPECT_EQ(taken, 250);
+}
+
 TEST(FrameRateTest, DoesNotMakeUpForAGap) {
   FrameRate rate(10);
   EXPECT_TRUE(rate.Takes(seconds(0)));
