@@ -54,7 +54,7 @@ def main():
         stages = {stage: statistics.median(answer["timing_ms"][stage] for _, answer in rounds)
                   for stage in ("decode", "preprocess", "infer", "postprocess", "total")}
         answer = rounds[-1][1]
-        columns, rows = map(int, answer["image"]["tiles"].split("x"))
+        columns, rows = map(int, answer["tiles"].split("x"))
         bound = columns * rows * inference + stages["decode"]
         print(f"tiles {answer['tiles']}, one inference {inference:.2f} ms, "
               + ", ".join(f"{stage} {time:.1f} ms" for stage, time in stages.items()))

@@ -1,5 +1,5 @@
-#include "worker/predict/side_by_side.h"
 #include "worker/process.h"
+#include "worker/predict/side_by_side.h"
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -28,6 +28,7 @@
 #include "worker/http/key_ring.h"
 #include "worker/model_settings.h"
 #include "worker/predict/cache.h"
+#include "worker/predict/shadow.h"
 #include "worker/router.h"
 #include "worker/routes/route_service.h"
 
@@ -143,16 +144,19 @@ int RunWorker(const WorkerStart& start) {
   routes::RouteService routes{
       .live = {config.routes, RoutesFilePath(config.state), context.pool, context.slot},
       .counts = context.pool.routes};
-  const worker::Router router({.config = config,
-                               .client = client,
-                               .inference = inference,
-                               .catalog = catalog,
-                               .quarantine = context.pool.quarantine,
-                               .heavy = heavy,
-                               .spare_threads = spare_threads,
-                               .keys = keys ? &*keys : nullptr,
-                               .cache = cache ? &*cache : nullptr,
-                               .routes = &routes});
+  http::Services services{.config = config,
+                          .client = client,
+                          .inference = inference,
+                          .catalog = catalog,
+                          .quarantine = context.pool.quarantine,
+                          .heavy = heavy,
+                          .spare_threads = spare_threads,
+                          .keys = keys ? &*keys : nullptr,
+                          .cache = cache ? &*cache : nullptr,
+                          .routes = &routes};
+  predict::ShadowRunner shadows(services, context.thread_slots);
+  services.shadows = &shadows;
+  const worker::Router router(services);
   fcgi::Serve(
       start.listener, ReadLimitsOf(config),
       [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {

@@ -132,7 +132,7 @@ std::optional<Problem> FindLead(Exchange& exchange, const Services& services) {
   const std::string_view path = exchange.request.path;
   const std::string name = ModelOf(path);
   // Others are refused by their handlers, without asking anybody.
-  if (http::CanBeModelName(name)) {
+  if (http::CanBeModelName(name) && predict::FindPipeline(services.config, name) == nullptr) {
     exchange.lead = http::LeadOf(exchange, services, name, !kserve_http::IsProtocolPath(path));
   } else {
     exchange.lead.name = name;

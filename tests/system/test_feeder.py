@@ -1,5 +1,7 @@
 """inferpool-feed: recordings, folders and cameras into a real Redis, which comes and goes."""
 
+import http.server
+import itertools
 import json
 import os
 import re
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -480,6 +483,50 @@ class CameraTest(FeederTest):
         # Those that were kept are from before the gap's end, not from its beginning.
         gaps = [later - earlier for earlier, later in zip(seqs, seqs[1:])]
         self.assertEqual(1, sum(gap > 1 for gap in gaps), gaps)
+
+
+class JpegServer(http.server.BaseHTTPRequestHandler):
+    """A camera with Motion JPEG over HTTP, 25 pictures a second, whose bytes end in their numbers."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in itertools.count():
+            picture = ASTRONAUT + b"%08d" % number
+            try:
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n"
+                                 % (len(picture), picture))
+            except OSError:
+                return
+            time.sleep(1 / FPS)
+
+    def log_message(self, *_):
+        pass
+
+
+class HttpCameraTest(FeederTest):
+    def test_motion_jpeg_over_http(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), JpegServer)
+        server.daemon_threads = True
+        server.block_on_close = False
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://admin:se-cret@127.0.0.1:{server.server_port}/video?key=se-cret"
+        feeder = self.feed("--max-frames", 1000, "--camera", "all", "--source", url, "--camera", "few", "--source", url,
+                           "--fps", 5)
+        self.wait_for("few", 12)
+        self.assertEqual(0, feeder.stop())
+        for camera in ("all", "few"):
+            pictures = [fields["picture"] for _, fields in self.redis.entries(camera)]
+            self.assertTrue(all(picture.startswith(ASTRONAUT) for picture in pictures))
+            times = [int(fields["time"]) for _, fields in self.redis.entries(camera)]
+        # FFmpeg makes up times for such pictures, by which there would be more or fewer.
+        self.assertGreater((times[-1] - times[0]) / (len(times) - 1), 150)
+        self.assertLess((times[-1] - times[0]) / (len(times) - 1), 300)
+        self.assertGreater(len(self.redis.entries("all")), 30)
+        self.assertNotIn("se-cret", feeder.log)
 
 
 class CommandTest(FeederTest):

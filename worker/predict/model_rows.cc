@@ -106,8 +106,9 @@ class Work {
                                              RowResults& answer) {
     const std::size_t same = CountOfOneShape(left);
     std::variant<Answers, Failure> asked =
-        same == 1 ? AskAboutOne(left.front(), left.size() == 1)
-                  : AskAboutSeveral(left.first(same), left.size() == same);
+        same == 1 && !exchange_.limits.alone
+            ? AskAboutOne(left.front(), left.size() == 1)
+            : AskAboutSeveral(left.first(same), left.size() == same);
     if (auto* failure = std::get_if<Failure>(&asked)) return std::move(*failure);
     const auto& answers = std::get<Answers>(asked);
     if (!answers.ok()) {
