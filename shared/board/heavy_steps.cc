@@ -28,29 +28,23 @@ void HeavyStep::End() {
   if (steps_ == nullptr) return;
   HeavySteps& steps = *std::exchange(steps_, nullptr);
   steps.work_.End(steps.thread_slot_);
-  if (works_) steps.GiveTurn();
+  steps.GiveTurn();
 }
 
 void HeavyStep::Keep(std::uint64_t bytes) {
   if (steps_ == nullptr || !works_) return;
   steps_->work_.Keep(steps_->thread_slot_, bytes);
   works_ = false;
-  steps_->GiveTurn();
 }
 
 void HeavyStep::KeepUntilLeave(std::uint64_t bytes) {
   Keep(bytes);
-  steps_ = nullptr;
+  if (HeavySteps* const steps = std::exchange(steps_, nullptr)) steps->GiveTurn();
 }
 
 absl::Status HeavyStep::Resume(std::uint64_t bytes, const Patience& patience) {
   CHECK(steps_ != nullptr);
-  RETURN_IF_ERROR(steps_->TakeTurn(patience));
-  if (absl::Status status = steps_->work_.Resume(steps_->thread_slot_, bytes, patience);
-      !status.ok()) {
-    steps_->GiveTurn();
-    return status;
-  }
+  RETURN_IF_ERROR(steps_->work_.Resume(steps_->thread_slot_, bytes, patience));
   steps_->thread_slot_.NewStep(Clock::now());
   works_ = true;
   return absl::OkStatus();

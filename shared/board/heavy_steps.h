@@ -24,7 +24,7 @@ class HeavyStep {
   // Gives the processor back, because the heavy part is over, and keeps `bytes` of the memory.
   void Keep(std::uint64_t bytes);
 
-  // Begins another heavy part after Keep. Waits for a processor only, and then claims `bytes`, even
+  // Begins another heavy part after Keep. Waits for a processor, and then claims `bytes`, even
   // when that is more than there is: work in progress is not refused. Errors: as HeavyWork::Begin;
   // the step then stays as it was. The step must not be empty.
   absl::Status Resume(std::uint64_t bytes, const Patience& patience);
@@ -44,8 +44,8 @@ class HeavyStep {
   bool works_ = false;  // true from the begin of a heavy part to its Keep
 };
 
-// Thread safe. One thread of a request at a time is at a heavy step, and one step at a time keeps
-// memory: a step that has called Keep must end before the next one begins.
+// Thread safe. A request has one step at a time: the next one begins when the one before has ended,
+// also when that one only keeps its memory. A thread that has a step must not begin another.
 class HeavySteps {
  public:
   // `client` comes from HeavyClient. The references must outlive the object.
@@ -61,6 +61,7 @@ class HeavySteps {
  private:
   friend class HeavyStep;
 
+  // Waits until the request has no step.
   absl::Status TakeTurn(const Patience& patience);
   void GiveTurn();
 
@@ -69,7 +70,7 @@ class HeavySteps {
   std::uint64_t client_;
   Mutex mutex_;
   std::condition_variable given_;
-  // A thread is at a heavy step, or waits to be.
+  // There is a step, or a thread waits for its processor.
   bool taken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

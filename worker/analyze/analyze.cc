@@ -111,7 +111,7 @@ std::variant<SharedPicture, http::Problem> Open(http::Exchange& exchange,
     shared.bgr = std::move(pixels.bgr);
     step = std::move(pixels.step);
     step.Keep(shared.bgr.total() * shared.bgr.elemSize());
-  } else if (services.config.modelserver.enabled) {
+  } else if (services.config.modelserver.enabled && std::ranges::any_of(parts, &Part::is_open)) {
     // What the embedded model server decodes is this machine's work too.
     auto begun = predict::BeginStep(exchange.heavy, predict::DecodeCost(file, picture.header, 1),
                                     exchange.patience());

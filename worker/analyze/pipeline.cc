@@ -58,7 +58,7 @@ std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchan
   if (auto* problem = std::get_if<http::Problem>(&decoded)) return std::move(*problem);
   auto& pixels = std::get<predict::Pixels>(decoded);
   shared.bgr = pixels.bgr;
-  if (!question.one_of_several) pixels.step.Keep(pixels.bgr.total() * pixels.bgr.elemSize());
+  pixels.step.Keep(pixels.bgr.total() * pixels.bgr.elemSize());
   PictureQuestion of_decoded = question;
   of_decoded.shared = &shared;
   of_decoded.known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));

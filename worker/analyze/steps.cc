@@ -26,7 +26,7 @@ namespace {
 using predict::Found;
 using predict::RowResults;
 
-// Turned crops are cut out for so many pixels at a time; a larger one alone.
+// Crops are asked about for so many pixels at a time; a larger one alone.
 constexpr std::int64_t kMaxPixelsAtOnce = 16'000'000;
 
 // The detections of one result, and where to put what is found in them.
@@ -230,7 +230,7 @@ class Steps {
     std::size_t count = 0;
     while (count < crops.size()) {
       const Crop& crop = crops[count];
-      if (!crop.is_view) pixels += std::int64_t{crop.size.width} * crop.size.height;
+      pixels += std::int64_t{crop.size.width} * crop.size.height;
       if (pixels > kMaxPixelsAtOnce && count > 0) break;
       ++count;
     }
@@ -274,6 +274,7 @@ class Steps {
       predict::ModelRow row{.pixels = crop, .placement = vision::Place(plan.input, crop.size())};
       if (plan.input_kind != vision::InputKind::kPixels) {
         const http::StageTimer timer(times_, Stage::kPreprocess);
+        if (auto late = predict::TooLate(exchange_.limits, name)) return Failure{*std::move(late)};
         auto file = vision::EncodePicture(crop, vision::Encoding::kPng);
         if (!file.ok()) return Failure{http::PictureProblem(file.status())};
         row.file = files.emplace_back(*std::move(file));

@@ -31,11 +31,19 @@ std::optional<Problem> Exchange::TakeTurns(int turns, const std::string& paramet
                                     "once: ask for fewer",
                                     what, limit.burst));
   }
-  const RateMeter::Decision decision = holder->meter->Take(limit, turns - 1, Clock::now());
+  int unused = unused_turns.load();
+  int used = 0;
+  do {
+    used = std::min(unused, turns - 1);
+  } while (!unused_turns.compare_exchange_weak(unused, unused - used));
+  const int missing = turns - 1 - used;
+  if (missing == 0) return std::nullopt;
+  const RateMeter::Decision decision = holder->meter->Take(limit, missing, Clock::now());
   if (decision.allowed) {
-    more_turns.fetch_add(turns - 1, std::memory_order_relaxed);
+    more_turns += missing;
     return std::nullopt;
   }
+  unused_turns += used;
   // The next try needs a turn of its own as well.
   const auto wait =
       decision.retry_after + std::chrono::duration_cast<std::chrono::nanoseconds>(

@@ -83,8 +83,10 @@ struct Exchange {
   Asked asked = {};                                   // the way of `lead` that is gone
   Report report = {};
 
-  // Turns of the key's rate that were taken besides the request's own.
+  // Turns of the key's rate that were taken besides the request's own, and how many of them are to
+  // be used again, because the request is begun again.
   mutable std::atomic<int> more_turns = 0;
+  mutable std::atomic<int> unused_turns = 0;
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 

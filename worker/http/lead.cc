@@ -91,6 +91,7 @@ fcgi::Response AnswerByLead(
                            !exchange.limits.deadline.Expired(Clock::now()) &&
                            !exchange.limits.departed.stop_requested();
     if (!may_go_on) return response;
+    exchange.unused_turns = exchange.more_turns.load();
     ++at;
   }
 }

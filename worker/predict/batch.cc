@@ -64,7 +64,6 @@ class Batch {
     const PictureQuestion question{.model = model_,
                                    .picture = std::get<std::string_view>(input),
                                    .parameters = parameters_,
-                                   .one_of_several = true,
                                    .known = known_};
     auto answer = answerer_ ? answerer_(exchange_, services_, question, task, times_[at])
                             : InferPicture(exchange_, services_, question, task, times_[at]);

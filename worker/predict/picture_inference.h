@@ -48,9 +48,6 @@ struct PictureQuestion {
   std::string_view picture;  // the bytes as uploaded
   const http::PredictParameters& parameters;
   bool keep_pixels = false;  // the prediction needs them
-  // Other pictures of the request are worked on at the same time: a heavy step must not keep memory
-  // while they begin theirs.
-  bool one_of_several = false;
   // The model as the request has found it; null: the catalog's.
   std::shared_ptr<const backend::Model> known = nullptr;
   // The picture, where it is decoded already; whoever has decoded it keeps the heavy step. Null: it

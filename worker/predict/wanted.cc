@@ -166,6 +166,9 @@ std::variant<vision::Options, Problem> OptionsFor(const backend::Model& model,
   if (parameters.classes.empty() && parameters.class_confidence.empty()) return options;
   const Classes classes(model);
   if (!parameters.classes.empty()) {
+    if (parameters.classes.ends_with(',')) {
+      return BadParameter("classes", "classes ends in a comma: name classes with commas between");
+    }
     std::set<int>& wanted = options.classes.emplace();
     for (std::string_view left = parameters.classes; !left.empty();) {
       const std::vector<int> ids = classes.TakeFirst(left);
@@ -178,7 +181,14 @@ std::variant<vision::Options, Problem> OptionsFor(const backend::Model& model,
   for (const auto& [name, confidence] : parameters.class_confidence) {
     const std::vector<int> ids = classes.Find(name);
     if (ids.empty()) return UnknownClass("confidence." + name, name, model, classes);
-    for (const int id : ids) options.class_confidence[id] = static_cast<float>(confidence);
+    for (const int id : ids) {
+      if (options.class_confidence.try_emplace(id, static_cast<float>(confidence)).second) continue;
+      const std::string parameter = "confidence." + name;
+      return BadParameter(parameter,
+                          fmt::format("{} is about the class {}, which another threshold "
+                                      "is about, too: give one",
+                                      Utf8Text(parameter, 100), id));
+    }
   }
   return options;
 }
@@ -190,7 +200,8 @@ std::variant<cv::Rect, Problem> RegionOf(const http::PredictParameters& paramete
   const http::Region& roi = *parameters.roi;
   const bool within_one = std::max(roi.x2, roi.y2) <= 1;
   const bool beyond_two = std::min(roi.x1, roi.y1) < -1 || std::max(roi.x2, roi.y2) > 2;
-  if (!parameters.normalized && within_one) {
+  const bool has_one_pixel = picture == cv::Size(1, 1);
+  if (!parameters.normalized && within_one && !has_one_pixel) {
     return BadParameter("roi",
                         "roi is in pixels, and this one is no larger than the first pixel: if it "
                         "is meant in 0 to 1 of the picture, say coordinates=normalized");

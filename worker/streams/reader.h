@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "shared/base/deadline.h"
+#include "shared/base/pauses.h"
 #include "shared/base/status.h"
 #include "shared/board/stream_counts.h"
 #include "shared/redis/redis.h"

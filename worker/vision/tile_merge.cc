@@ -157,6 +157,9 @@ class Merge {
     const Edges edges = EdgesOf(box.detection);
     const Edges better = EdgesOf(kept.detection);
     if (!MayBeSame(box, kept)) {
+      if (box.rank == Rank::kSmall) {
+        return kept.rank == Rank::kFull && IntersectionOverUnion(edges, better) > kWithin;
+      }
       return box.rank == Rank::kPiece && kept.rank != Rank::kPiece &&
              IntersectionOverUnion(edges, Common(better, EdgesOf(box.tile))) > kWithin;
     }

@@ -37,7 +37,8 @@ inline constexpr std::size_t kMaxMerged = 10'000;
 //   (or as wide), are joined: the box is the one around both, with the masks and corners of both
 //   and the more confident keypoints.
 // - A box that the whole has of something small is dropped when half of the smaller of it and a
-//   tile's box lies within the other: the tile shows it larger.
+//   tile's box lies within the other, or when a tile has the same box of another class: the tile
+//   shows it larger.
 //
 // So one object on a seam is answered once, one that is larger than a tile as the whole shows it,
 // and two that stand side by side stay two.
