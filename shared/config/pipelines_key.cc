@@ -208,6 +208,7 @@ std::string ToJson(const Config::Step& step) {
   std::vector<std::string> members = {R"("model": )" + QuotedJson(step.model)};
   if (!step.classes.empty()) {
     std::vector<std::string> names;
+    names.reserve(step.classes.size());
     for (const std::string& name : step.classes) names.push_back(QuotedJson(name));
     members.push_back(fmt::format(R"("classes": [{}])", fmt::join(names, ", ")));
   }
@@ -222,6 +223,7 @@ std::string ToJson(const Config::Step& step) {
   if (step.reading_order) members.push_back(fmt::format(R"("order": "{}")", kReading));
   if (!step.each.empty()) {
     std::vector<std::string> steps;
+    steps.reserve(step.each.size());
     for (const Config::Step& below : step.each) steps.push_back(ToJson(below));
     members.push_back(fmt::format(R"("each": [{}])", fmt::join(steps, ", ")));
   }
@@ -230,6 +232,7 @@ std::string ToJson(const Config::Step& step) {
 
 std::string ToJson(const Config::Pipelines& pipelines) {
   std::vector<std::string> items;
+  items.reserve(pipelines.size());
   for (const auto& [name, step] : pipelines) {
     items.push_back(fmt::format("{}: {}", QuotedJson(name), ToJson(step)));
   }

@@ -51,8 +51,13 @@ struct Seen {
 Seen See(std::size_t number, const LineCorners& line, Point direction) {
   const auto x = [&](Point at) { return at.x * direction.x + at.y * direction.y; };
   const auto y = [&](Point at) { return at.y * direction.x - at.x * direction.y; };
-  const auto [top, bottom] = std::ranges::minmax(line, {}, y);
-  return {number, x(std::ranges::min(line, {}, x)), y(top), y(bottom)};
+  Seen seen{.number = number, .left = x(line[0]), .top = y(line[0]), .bottom = y(line[0])};
+  for (const Point& corner : line) {
+    seen.left = std::min(seen.left, x(corner));
+    seen.top = std::min(seen.top, y(corner));
+    seen.bottom = std::max(seen.bottom, y(corner));
+  }
+  return seen;
 }
 
 bool IsOneRow(const Seen& one, const Seen& other) {
@@ -65,6 +70,7 @@ bool IsOneRow(const Seen& one, const Seen& other) {
 std::vector<std::size_t> ReadingOrder(std::span<const LineCorners> lines) {
   const Point direction = Direction(lines);
   std::vector<Seen> seen;
+  seen.reserve(lines.size());
   for (std::size_t i = 0; i < lines.size(); ++i) seen.push_back(See(i, lines[i], direction));
   std::ranges::stable_sort(seen, {}, &Seen::middle);
   for (auto begin = seen.begin(); begin != seen.end();) {
@@ -74,6 +80,7 @@ std::vector<std::size_t> ReadingOrder(std::span<const LineCorners> lines) {
     begin = end;
   }
   std::vector<std::size_t> order;
+  order.reserve(seen.size());
   for (const Seen& line : seen) order.push_back(line.number);
   return order;
 }

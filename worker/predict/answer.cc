@@ -142,6 +142,7 @@ std::string ModelJson(const Prediction& prediction) {
                        QuotedJson(prediction.version));
   }
   std::vector<std::string> steps;
+  steps.reserve(prediction.pipeline->steps.size());
   for (const auto& [model, version] : prediction.pipeline->steps) {
     steps.push_back(
         fmt::format(R"({{"name":{},"version":{}}})", QuotedJson(model), QuotedJson(version)));

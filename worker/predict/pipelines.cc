@@ -86,6 +86,7 @@ std::string DescribePipeline(const http::Exchange& exchange, const http::Service
     } else if (!(*known)->plan.ok()) {
       unusable = fmt::format("{}: {}", model, Message((*known)->plan.status()));
     } else if (model == pipeline.model) {
+      class_names.reserve((*known)->description.class_names.size());
       for (const std::string& text : (*known)->description.class_names) {
         class_names.push_back(QuotedJson(text));
       }
