@@ -276,6 +276,7 @@ std::vector<Point> CornersAround(const std::vector<Point>& a, const std::vector<
   };
   std::rotate(around.begin(), std::ranges::min_element(around, {}, distance), around.end());
   std::vector<Point> corners;
+  corners.reserve(around.size());
   for (const cv::Point2f& corner : around) {
     corners.push_back({corner.x, corner.y});
   }
