@@ -98,6 +98,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   }
 
   std::vector<ModelRow> rows;
+  rows.reserve(views.placements.size());
   for (const vision::Placement& placement : views.placements) {
     rows.push_back({bgr, decodes ? std::string_view() : picture.file, placement});
   }

@@ -19,7 +19,9 @@ std::variant<Views, http::Problem> ViewsOf(const Picture& picture, const vision:
   Views views{.tiles = TilesOf(parameters, plan, part, config.predict.tiles),
               .placements = {vision::Place(plan.input, picture.size, part)}};
   if (views.tiles == vision::TileGrid()) return views;
-  for (const cv::Rect& tile : vision::CutIntoTiles(part, views.tiles, parameters.tile_overlap)) {
+  const auto tiles = vision::CutIntoTiles(part, views.tiles, parameters.tile_overlap);
+  views.placements.reserve(tiles.size() + 1);
+  for (const cv::Rect& tile : tiles) {
     views.placements.push_back(vision::Place(plan.input, picture.size, tile));
   }
   return views;
@@ -43,6 +45,7 @@ vision::Result MergeResults(const Views& views, std::vector<vision::Result> resu
                             const vision::Options& options) {
   if (results.size() == 1) return std::move(results.front());
   std::vector<vision::FoundInPart> parts;
+  parts.reserve(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
     // Only models that find things are asked about tiles.
     parts.push_back(

@@ -277,8 +277,9 @@ std::vector<Point> CornersAround(const std::vector<Point>& a, const std::vector<
   const auto distance = [&](const cv::Point2f& corner) {
     return std::hypot(corner.x - first.x, corner.y - first.y);
   };
-  std::ranges::rotate(around, std::ranges::min_element(around, {}, distance));
+  std::rotate(around.begin(), std::ranges::min_element(around, {}, distance), around.end());
   std::vector<Point> corners;
+  corners.reserve(around.size());
   for (const cv::Point2f& corner : around) {
     corners.push_back({corner.x, corner.y});
   }

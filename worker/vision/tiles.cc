@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 namespace inferpool::vision {
@@ -22,6 +23,7 @@ std::vector<Span> CutSide(int start, int side, int count, double overlap) {
   const int length =
       std::min(side, static_cast<int>(std::ceil(side / (count - (count - 1) * overlap))));
   std::vector<Span> spans;
+  spans.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     const double at = count == 1 ? 0 : static_cast<double>(i) * (side - length) / (count - 1);
     spans.push_back({start + static_cast<int>(std::lround(at)), length});
@@ -52,6 +54,7 @@ TileGrid Sensible(TileGrid grid, cv::Size part) {
 
 std::vector<cv::Rect> CutIntoTiles(const cv::Rect& part, TileGrid grid, double overlap) {
   std::vector<cv::Rect> tiles;
+  tiles.reserve(static_cast<std::size_t>(grid.columns) * static_cast<std::size_t>(grid.rows));
   for (const Span& y : CutSide(part.y, part.height, grid.rows, overlap)) {
     for (const Span& x : CutSide(part.x, part.width, grid.columns, overlap)) {
       tiles.emplace_back(x.start, y.start, x.length, y.length);
