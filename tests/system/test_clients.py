@@ -159,14 +159,14 @@ class Cases:
         for fault in (("delay", 40), ("drip",)):
             with self.subTest(fault):
                 self.proxy.reset(always=fault)
-                told = self.call(timeout_ms=1000)
+                told = self.call(timeout_ms=5000)
                 self.assert_error(told, "DeadlineError", "deadline-exceeded", sent=1, attempts=1)
-                self.assertGreaterEqual(told["seconds"], 0.95)
-                self.assertLess(told["seconds"], 1 + SLACK_S)
+                self.assertGreaterEqual(told["seconds"], 4.9)
+                self.assertLess(told["seconds"], 5 + SLACK_S)
                 request = self.proxy.requests[0]
                 eventually(lambda: request.left, "the connection is closed")
                 timeout = int(request.headers["x-timeout-ms"])
-                self.assertTrue(0 < timeout <= 1000, timeout)
+                self.assertTrue(0 < timeout <= 5000, timeout)
 
     def test_the_time_is_that_of_all_attempts(self):
         self.proxy.reset(("answer", 503, {"Retry-After": "1"}, OVERLOADED), always=("delay", 40))
@@ -177,17 +177,17 @@ class Cases:
         self.assertGreaterEqual(first - second, 1000)
 
     def test_a_cancelled_call_stops(self):
-        for fault in (("delay", 40), ("drip",), ("answer", 503, {"Retry-After": "4"}, OVERLOADED)):
+        for fault in (("delay", 40), ("drip",), ("answer", 503, {"Retry-After": "8"}, OVERLOADED)):
             with self.subTest(fault):
                 self.proxy.reset(fault)
-                told = self.call(cancel_after_ms=500)
+                told = self.call(cancel_after_ms=3000)
                 self.assertEqual(self.runner.cancelled, told["error"]["name"])
-                self.assertGreaterEqual(told["seconds"], 0.4)
-                self.assertLess(told["seconds"], 0.5 + SLACK_S)
+                self.assertGreaterEqual(told["seconds"], 2.9)
+                self.assertLess(told["seconds"], 3 + SLACK_S)
                 if fault[0] != "answer":
                     eventually(lambda: self.proxy.requests[0].left, "the connection is closed")
                 else:
-                    time.sleep(5.5)
+                    time.sleep(8)
                 self.assertEqual(1, len(self.proxy.requests))
 
     # ------------------------------------------------------------ many at once
