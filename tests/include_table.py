@@ -23,6 +23,7 @@ RULES = {
     "shared/board": ["shared/access", "shared/base"],
     "shared/monitor": ["shared/base"],
     "shared/pictures": ["shared/base"],
+    "shared/redis": ["shared/base"],
     "proto": ["shared/base"],
     "fcgi/wire": ["shared/base"],
     "fcgi/serving": ["fcgi/wire", "shared/board", "shared/base"],
@@ -47,13 +48,14 @@ RULES = {
     "worker/predict": ["worker/http", "worker/routes", "worker/backend", "worker/vision", "fcgi/wire/request.h",
                        "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
-                       "fcgi/serving", "shared/board", "shared/config", "shared/base"],
     "worker/analyze": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
+    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
+                       "fcgi/serving", "shared/board", "shared/config", "shared/redis", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
-    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams", "worker/http",
-               "worker/routes", "worker/backend", "worker/backend/rpc", "fcgi/serving", "fcgi/wire", "shared/board",
+    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams",
+               "worker/http", "worker/routes", "worker/backend", "worker/backend/rpc",
+               "fcgi/serving", "fcgi/wire", "shared/board",
                "shared/config", "shared/pictures", "shared/base"],
     "modelserver/config": ["proto", "shared/base"],
     "modelserver/execution": ["modelserver/config", "proto", "shared/base"],
@@ -70,6 +72,7 @@ RULES = {
                     "shared/base"],
     "ops/cli": ["ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
+    "ops/feeder": ["shared/redis", "shared/base"],
 }
 FOLDERS = sorted({folder.split("/")[0] for folder in RULES})
 
