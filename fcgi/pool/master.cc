@@ -299,8 +299,8 @@ void Master::Tick() {
 void Master::Look(pid_t pid, int slot, Running& running, TimePoint now, bool late) {
   const auto limit = std::chrono::seconds(board_.slot(slot).request_s) + kStuckMargin;
   const InWork in_work = running.thread_slots.Look(
-      board_.used_thread_slots(slot),
-      [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
+      board_.used_thread_slots(slot), [pid](pid_t thread) { return ReadThreadTimes(pid, thread); },
+      limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
     if (IsDue(config_.recycle, age, pid)) supervisor_.Replace(running.process);

@@ -219,12 +219,13 @@ class RedisTest(StreamsChaosTest):
 
         def fill():
             number = 0
-            try:
-                while True:
-                    number += 1
-                    client("SET", f"filling:{number}", b"x" * 200_000)
-            except RedisError:
-                pass
+            for size in (200_000, 500):  # until nothing fits in any more
+                try:
+                    while True:
+                        number += 1
+                        client("SET", f"filling:{number}", b"x" * size)
+                except RedisError:
+                    pass
             self.kill_one()
             time.sleep(1)
             for i in range(1, number):
