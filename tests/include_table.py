@@ -53,9 +53,9 @@ RULES = {
     "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
                        "fcgi/serving", "shared/board", "shared/config", "shared/redis", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
-    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams", "worker/http",
-               "worker/routes", "worker/backend", "worker/backend/rpc", "fcgi/serving", "fcgi/wire",
-               "shared/board",
+    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams",
+               "worker/http", "worker/routes", "worker/backend", "worker/backend/rpc",
+               "fcgi/serving", "fcgi/wire", "shared/board",
                "shared/config", "shared/pictures", "shared/base"],
     "modelserver/config": ["proto", "shared/base"],
     "modelserver/execution": ["modelserver/config", "proto", "shared/base"],

@@ -380,6 +380,11 @@ class Parser {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
     }
+    if (const std::string& redis = c.streams.redis;
+        !redis.starts_with("unix:/") && !nginx_values::IsHostAndPort(redis)) {
+      Add(LineOf("streams.redis"), "streams.redis",
+          fmt::format("is \"{}\", allowed is unix:/path or HOST:PORT", redis));
+    }
     CheckEach(
         "cors.origins", c.cors.origins, nginx_values::IsOrigin,
         "an origin in small letters, such as https://example.com or https://*.example.com, or *");

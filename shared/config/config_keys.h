@@ -71,6 +71,7 @@ enum class ReloadEffect {
   kClients,  // the workers and the sidecar are replaced
   kModels,   // the model server is replaced
   kAll,      // workers, sidecar and model server are replaced
+  kIngest,   // the ingest processes are replaced, one by one
   kNginx,    // when nginx's configuration is rendered again and nginx reloaded
   kStart,    // at the next start only: the reload is refused
 };

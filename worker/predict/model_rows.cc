@@ -104,7 +104,7 @@ class Work {
   // Asks about the first rows of `left`, which have one shape, and returns how many they were.
   std::variant<std::size_t, Failure> AskNext(std::span<const std::size_t> left,
                                              RowResults& answer) {
-    const std::size_t same = CountOfOneShape(left);
+    const std::size_t same = std::min(CountOfOneShape(left), question_.most_rows);
     std::variant<Answers, Failure> asked =
         same == 1 && !exchange_.limits.alone
             ? AskAboutOne(left.front(), left.size() == 1)

@@ -119,7 +119,8 @@ TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
   std::set<std::string_view> effects;
   for (const ReloadEffect effect :
        {ReloadEffect::kMaster, ReloadEffect::kWorkers, ReloadEffect::kClients,
-        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kNginx, ReloadEffect::kStart}) {
+        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kIngest, ReloadEffect::kNginx,
+        ReloadEffect::kStart}) {
     EXPECT_FALSE(Describe(effect).empty());
     EXPECT_TRUE(effects.insert(Describe(effect)).second) << Describe(effect);
   }
@@ -150,6 +151,9 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
                            key.name.starts_with("cors.");
     EXPECT_EQ(key.effect == ReloadEffect::kNginx, is_nginxs) << key.name;
   }
+  for (const char* name : {"streams.redis", "streams.cameras", "streams.fields"}) {
+    EXPECT_EQ(reach(name), ReloadEffect::kIngest) << name;
+  }
   // What sockets, files and identities are made of.
   for (const char* name :
        {"state", "workers_max", "user", "group", "listen.socket", "sidecar.address", "sidecar.port",
@@ -177,10 +181,14 @@ TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
   for (const ConfigKey& key : ConfigKeys()) {
     Config after = before;
     std::visit(
-        [&after](const auto& kind) {
+        [&after, &key](const auto& kind) {
           if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kind)>, ObjectKey>) {
             Json::Value object;
-            object["x"]["model"] = "y";
+            if (key.name == "streams.fields") {
+              object["picture"] = "y";
+            } else {
+              object["x"]["model"] = "y";
+            }
             ASSERT_TRUE(kind.read(object, "", after).empty());
           } else {
             auto& field = kind.field(after);

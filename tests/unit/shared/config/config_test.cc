@@ -53,6 +53,9 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<BooleanKey>(key.kind)) return {{"true", "true"}, {"false", "false"}};
   if (const auto* text = std::get_if<TextKey>(&key.kind)) {
     if (key.name == "sidecar.address") return {{"\"10.0.0.1\"", "\"10.0.0.1\""}};
+    if (key.name == "streams.redis") {
+      return {{"\"unix:/r.sock\"", "\"unix:/r.sock\""}, {"\"redis:6379\"", "\"redis:6379\""}};
+    }
     if (key.name == "nginx.base_path") return {{"\"/a/b\"", "\"/a/b\""}, {"\"\"", "\"\""}};
     if (key.name == "modelserver.listen") return {{"\"unix:/m\"", "\"unix:/m\""}};
     std::vector<std::pair<std::string, std::string>> good;
@@ -378,7 +381,8 @@ TEST(ConfigTest, EveryPathIsAbsoluteAfterLoading) {
       // program.
       const bool none = key.name == "log.file" || key.name == "auth.keys_file" ||
                         key.name == "nginx.pages" || key.name == "nginx.swagger_ui" ||
-                        key.name == "modelserver.onnxruntime";
+                        key.name == "modelserver.onnxruntime" ||
+                        key.name == "streams.password_file";
       if (none && value == "\"\"") continue;
       EXPECT_TRUE(value.starts_with("\"/")) << key.name << " = " << json << " became " << value;
     }
