@@ -24,8 +24,9 @@ std::string Shown(std::string_view address) {
   std::string shown(address.substr(0, scheme + kSchemeEnd.size()));
   std::string_view rest = address.substr(shown.size());
   // A password may have any character that its owner forgot to escape, also "/", "?" and "@".
-  if (const std::size_t at = rest.rfind('@'); at != std::string_view::npos)
+  if (const std::size_t at = rest.rfind('@'); at != std::string_view::npos) {
     rest.remove_prefix(at + 1);
+  }
   while (!rest.empty()) {
     const std::size_t slash = rest.find('/');
     const std::size_t length = slash == std::string_view::npos ? rest.size() : slash + 1;

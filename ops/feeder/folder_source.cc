@@ -88,8 +88,9 @@ absl::Status FolderSource::ReadFile(const std::string& path, std::string& pictur
 
 absl::StatusOr<std::unique_ptr<PictureSource>> OpenSource(const SourceSettings& settings,
                                                           Watchdog& watchdog, bool again) {
-  if (KindOf(settings.address) == AddressKind::kFolder)
+  if (KindOf(settings.address) == AddressKind::kFolder) {
     return FolderSource::Open(settings, watchdog, again);
+  }
   return MediaSource::Open(settings.address, settings, watchdog);
 }
 

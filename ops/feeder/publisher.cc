@@ -98,7 +98,7 @@ void Publisher::ReportAway(const absl::Status& status) {
 
 absl::Status Publisher::Connect() {
   ASSIGN_OR_RETURN(redis_, streams::Redis::Connect(address_));
-  if (const absl::Status status = Join(); !status.ok()) {
+  if (absl::Status status = Join(); !status.ok()) {
     redis_.reset();
     return status;
   }

@@ -199,8 +199,9 @@ void AddOptions(CLI::App& app, Settings& settings) {
 absl::Status ReadConfig(std::string_view text, Settings& settings) {
   ASSIGN_OR_RETURN(const Json::Value root, ReadStrictJson(text, 8, kMostJsonValues));
   if (!root.isObject()) return InvalidArgument("the file must be a JSON object");
-  for (const std::string& key : root.getMemberNames())
+  for (const std::string& key : root.getMemberNames()) {
     RETURN_IF_ERROR(ReadKey(key, root[key], settings));
+  }
   return absl::OkStatus();
 }
 
@@ -220,8 +221,9 @@ absl::Status Check(const Settings& settings) {
     if (!streams::IsCameraId(camera.id)) {
       return InvalidArgument("a camera's ID is 1 to 128 bytes of UTF-8 without control characters");
     }
-    if (!ids.insert(camera.id).second)
+    if (!ids.insert(camera.id).second) {
       return InvalidArgument("camera {} is there twice", camera.id);
+    }
     const SourceSettings& source = camera.source;
     if (source.address.empty()) {
       return InvalidArgument("camera {} has no source: write --source ADDRESS behind it",

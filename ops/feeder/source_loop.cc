@@ -121,8 +121,9 @@ class SourceLoop {
 
   void ReportBack() {
     first_picture_ = Clock::now();
-    if (is_away_)
+    if (is_away_) {
       log::Info("source back", {{"camera", source_.cameras.front()}, {"source", shown_}});
+    }
     SetAway(false);
     reason_.clear();
   }
