@@ -11,7 +11,7 @@ run_packages=(
   libfcgi-dev libopencv-dev opencv-data libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
   libcurl4-openssl-dev libssl-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev
-  libxxhash-dev libsystemd-dev
+  libxxhash-dev libsystemd-dev libhiredis-dev
   prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )
@@ -19,6 +19,7 @@ run_packages=(
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
   fonts-dejavu-core fonts-liberation shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
+  redis-server
 )
 # What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
 fuzz_packages=(clang libclang-rt-dev)
