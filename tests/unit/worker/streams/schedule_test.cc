@@ -1,0 +1,148 @@
+#include "worker/streams/schedule.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+
+namespace inferpool::streams {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr TimePoint kStart{std::chrono::hours(1)};
+
+// Cameras with so many frames each, taken by a process that has room for some.
+class World {
+ public:
+  void Add(const std::string& id, int frames, CameraOptions options = {}) {
+    schedule.Set(id, 0, std::move(options));
+    frames_[id] = frames;
+  }
+
+  // One trip to Redis; returns the cameras whose frames were taken, and are done.
+  std::vector<std::string> Trip(std::size_t count) {
+    for (Camera* camera : schedule.ToLookAt(!schedule.has_ready(), now)) {
+      schedule.Found(*camera, frames_[camera->id]);
+    }
+    std::vector<std::string> taken;
+    for (Camera* camera : schedule.Next(count, 1 << 30)) {
+      EXPECT_GT(frames_[camera->id], 0) << camera->id;
+      --frames_[camera->id];
+      ++answered[camera->id];
+      taken.push_back(camera->id);
+      schedule.Took(*camera, 1'000, now);
+      EXPECT_TRUE(working_.insert(camera->id).second) << "two frames of one camera in work";
+    }
+    for (const std::string& id : taken) {
+      working_.erase(id);
+      schedule.Done(*schedule.Find(id));
+    }
+    return taken;
+  }
+
+  Schedule schedule;
+  TimePoint now = kStart;
+  std::map<std::string, int> answered;
+
+ private:
+  std::map<std::string, int> frames_;
+  std::set<std::string> working_;
+};
+
+double Jain(const std::map<std::string, int>& answered) {
+  double sum = 0;
+  double squares = 0;
+  for (const auto& [id, count] : answered) {
+    sum += count;
+    squares += static_cast<double>(count) * count;
+  }
+  return sum * sum / (static_cast<double>(answered.size()) * squares);
+}
+
+TEST(ScheduleTest, ALoudCameraTakesNothingFromTheQuietOnes) {
+  World world;
+  world.Add("loud", 1'000'000);
+  for (int i = 0; i < 99; ++i) world.Add(fmt::format("quiet{}", i), 1'000);
+  for (int trip = 0; trip < 1'000; ++trip) world.Trip(7);
+  EXPECT_EQ(world.answered.size(), 100);
+  EXPECT_GE(Jain(world.answered), 0.999);
+}
+
+TEST(ScheduleTest, ACameraHasOneFrameInWork) {
+  Schedule schedule;
+  schedule.Set("a", 0, {});
+  schedule.Found(*schedule.Find("a"), 5);
+  ASSERT_EQ(schedule.Next(9, 1 << 30).size(), 1);
+  EXPECT_TRUE(schedule.ToLookAt(true, kStart).empty());
+  EXPECT_TRUE(schedule.Next(9, 1 << 30).empty());
+  schedule.Done(*schedule.Find("a"));
+  EXPECT_EQ(schedule.ToLookAt(true, kStart).size(), 1);
+}
+
+TEST(ScheduleTest, HighPriorityGoesFirstAndLowIsNotStarved) {
+  World world;
+  world.Add("high", 1'000'000, {.priority = Priority::kHigh});
+  world.Add("low", 1'000'000, {.priority = Priority::kLow});
+  for (int i = 0; i < 8; ++i) world.Add(fmt::format("normal{}", i), 1'000'000);
+  for (int trip = 0; trip < 4'000; ++trip) world.Trip(1);
+  EXPECT_GE(world.answered["high"], 2'000);
+  EXPECT_GE(world.answered["low"], 50);
+  EXPECT_GE(world.answered["normal0"], 50);
+}
+
+TEST(ScheduleTest, ARateIsKeptAndReached) {
+  World world;
+  world.Add("limited", 1'000'000, {.rate = 5});
+  world.Add("free", 1'000'000);
+  for (int ms = 0; ms < 10'000; ms += 7) {
+    world.now = kStart + milliseconds(ms);
+    world.Trip(2);
+  }
+  EXPECT_GE(world.answered["limited"], 49);
+  EXPECT_LE(world.answered["limited"], 52);
+  EXPECT_GE(world.answered["free"], 1'400);
+  EXPECT_TRUE(world.schedule.NextDue(world.now).has_value());
+}
+
+TEST(ScheduleTest, SoManyFramesAsFitIntoTheBytes) {
+  Schedule schedule;
+  for (int i = 0; i < 10; ++i) {
+    const std::string id = fmt::format("{}", i);
+    schedule.Set(id, 0, {});
+    Camera& camera = *schedule.Find(id);
+    schedule.Took(camera, 100'000, kStart);
+    schedule.Done(camera);
+    schedule.Found(camera, 1);
+  }
+  EXPECT_EQ(schedule.Next(10, 350'000).size(), 3);
+  EXPECT_EQ(schedule.Next(10, 1).size(), 1);  // one larger than the budget is taken all the same
+  EXPECT_EQ(schedule.Next(10, 1 << 30).size(), 6);
+}
+
+TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
+  Schedule schedule;
+  schedule.Set("a", 0, {});
+  schedule.Set("b", 0, {});
+  schedule.Found(*schedule.Find("a"), 1);
+  schedule.Found(*schedule.Find("b"), 1);
+  ASSERT_EQ(schedule.Next(1, 1 << 30).size(), 1);
+  schedule.Keep([](const Camera&) { return false; });
+  ASSERT_EQ(schedule.cameras().size(), 1);  // the one in work
+  EXPECT_FALSE(schedule.has_ready());
+  Camera& left = *schedule.Find(schedule.cameras().begin()->first);
+  schedule.Done(left);
+  EXPECT_TRUE(schedule.cameras().empty());
+}
+
+TEST(ScheduleTest, DepthFollowsFromTheTimeOfAFrame) {
+  EXPECT_EQ(Depth(2, 45'000), 3);   // a net on this machine: nothing waits for long
+  EXPECT_EQ(Depth(8, 10'000), 16);  //
+  EXPECT_GE(Depth(2, 100), 256);    // a trip carries many
+  EXPECT_EQ(Depth(64, 1), 512);
+}
+
+}  // namespace
+}  // namespace inferpool::streams

@@ -1,0 +1,135 @@
+#include "worker/streams/schedule.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "worker/streams/names.h"
+
+namespace inferpool::streams {
+namespace {
+
+// Until a frame of a camera was seen: one of 640 x 480 as JPEG.
+constexpr std::size_t kUsualFrame = std::size_t{64} << 10;
+constexpr std::size_t kMostInWork = 512;
+constexpr double kBusyUs = 20'000;
+// Of so many choices one is by age only.
+constexpr std::uint64_t kByAge = 4;
+
+bool GoesBefore(const Camera& a, const Camera& b) {
+  if (a.options.priority != b.options.priority) return a.options.priority < b.options.priority;
+  return a.served < b.served;
+}
+
+}  // namespace
+
+void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
+  const auto [found, added] = cameras_.try_emplace(id);
+  Camera& camera = found->second;
+  if (added) {
+    camera.id = id;
+    camera.shard = shard;
+    camera.key = FramesKey(shard, id);
+  }
+  camera.options = std::move(options);
+  camera.gone = false;
+}
+
+void Schedule::Keep(const std::function<bool(const Camera&)>& keep) {
+  for (auto next = cameras_.begin(); next != cameras_.end();) {
+    Camera& camera = next->second;
+    ++next;
+    if (!keep(camera)) Drop(camera);
+  }
+}
+
+void Schedule::Drop(Camera& camera) {
+  if (camera.state == Camera::State::kInWork) {
+    camera.gone = true;
+    return;
+  }
+  std::erase(ready_, &camera);
+  cameras_.erase(cameras_.find(camera.id));
+}
+
+Camera* Schedule::Find(std::string_view id) {
+  const auto found = cameras_.find(id);
+  return found == cameras_.end() ? nullptr : &found->second;
+}
+
+std::vector<Camera*> Schedule::ToLookAt(bool all, TimePoint now) {
+  std::vector<Camera*> cameras;
+  for (auto& [id, camera] : cameras_) {
+    if (camera.state != Camera::State::kIdle || now < camera.rests_until) continue;
+    if (all || camera.options.priority == Priority::kHigh) cameras.push_back(&camera);
+  }
+  return cameras;
+}
+
+void Schedule::Found(Camera& camera, std::int64_t waiting) {
+  camera.waiting = waiting;
+  if (waiting <= 0 || camera.state != Camera::State::kIdle) return;
+  camera.state = Camera::State::kReady;
+  ready_.push_back(&camera);
+}
+
+std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
+  std::vector<Camera*> chosen;
+  while (!ready_.empty() && chosen.size() < count) {
+    const auto next = ++turn_ % kByAge == 0
+                          ? std::ranges::min_element(ready_, {}, &Camera::served)
+                          : std::ranges::min_element(ready_, [](const Camera* a, const Camera* b) {
+                              return GoesBefore(*a, *b);
+                            });
+    Camera& camera = **next;
+    const std::size_t size = camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
+    if (!chosen.empty() && size > bytes) break;
+    bytes -= std::min(size, bytes);
+    camera.state = Camera::State::kInWork;
+    camera.served = turn_;
+    chosen.push_back(&camera);
+    ready_.erase(next);
+  }
+  return chosen;
+}
+
+void Schedule::NotThere(Camera& camera) {
+  Done(camera);
+}
+
+void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
+  camera.state = Camera::State::kInWork;
+  std::erase(ready_, &camera);
+  // Grows at once and shrinks slowly: a budget shall not be missed by much.
+  camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
+  if (camera.options.rate <= 0) return;
+  const auto pause = std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(1 / camera.options.rate));
+  // What was late by less than a pause is made up for, so that the rate is reached.
+  camera.rests_until = std::max(camera.rests_until + pause, now);
+}
+
+void Schedule::Done(Camera& camera) {
+  camera.state = Camera::State::kIdle;
+  if (camera.gone) Drop(camera);
+}
+
+void Schedule::Rest(Camera& camera, TimePoint until) {
+  camera.rests_until = std::max(camera.rests_until, until);
+}
+
+std::optional<TimePoint> Schedule::NextDue(TimePoint now) const {
+  std::optional<TimePoint> next;
+  for (const auto& [id, camera] : cameras_) {
+    if (camera.state != Camera::State::kIdle || camera.rests_until <= now) continue;
+    if (!next || camera.rests_until < *next) next = camera.rests_until;
+  }
+  return next;
+}
+
+std::size_t Depth(std::size_t threads, double frame_us) {
+  const double for_a_while = static_cast<double>(threads) * kBusyUs / std::max(frame_us, 1.0);
+  return std::clamp(static_cast<std::size_t>(for_a_while), threads + (threads + 1) / 2,
+                    kMostInWork);
+}
+
+}  // namespace inferpool::streams

@@ -1,0 +1,106 @@
+// Which camera's frame is taken next. Pure: it is told what happened and what time it is.
+//
+//   One at a time  a camera has at most one frame in work, so its answers come in its order.
+//   Rounds         the cameras that have a frame are found out together, then each gives one, the
+//                  one first that has waited longest; then they are found out again. So a camera
+//                  with many frames takes nothing from one with few.
+//   Priority       a camera of high priority is looked at again before each choice and goes first;
+//                  one of low priority goes last. Of four choices one is that of the camera that
+//                  has waited longest, whatever its priority: none starves.
+//   Rate           a camera with a rate rests after each frame for as long as the rate says.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/base/deadline.h"
+#include "shared/base/priority.h"
+
+namespace inferpool::streams {
+
+enum class Policy { kLatest, kFifo, kAll };
+
+struct CameraOptions {
+  std::string model = {};
+  std::string parameters = {};  // as in a URL's query
+  Policy policy = Policy::kLatest;
+  int max_age_ms = 0;  // 0: a frame of any age is answered
+  double rate = 0;     // frames per second that are answered at most; 0: any
+  Priority priority = Priority::kNormal;
+  bool operator==(const CameraOptions&) const = default;
+};
+
+// A camera that this process looks after, or has looked after while a frame of it is in work.
+struct Camera {
+  std::string id;
+  int shard = 0;
+  std::string key = {};  // of its stream
+  CameraOptions options = {};
+
+  enum class State { kIdle, kReady, kInWork };
+  State state = State::kIdle;
+  bool gone = false;            // nothing more is taken of it
+  bool needs_group = true;      // its consumer group may be missing: Redis is not asked to wait
+  std::size_t frame_bytes = 0;  // of a frame of it, by those seen
+  std::int64_t waiting = 0;     // frames in its stream when that was looked at
+  std::uint64_t served = 0;     // the turn of its latest frame
+  TimePoint rests_until{};
+};
+
+class Schedule {
+ public:
+  // Puts the camera in, or changes its options.
+  void Set(const std::string& id, int shard, CameraOptions options);
+  // Takes out all for which `keep` is false. One that has a frame in work goes when it is done.
+  void Keep(const std::function<bool(const Camera&)>& keep);
+
+  Camera* Find(std::string_view id);
+
+  // The cameras that wait to be looked at: whether they have frames. `all`: or only those of high
+  // priority. Not those that rest.
+  std::vector<Camera*> ToLookAt(bool all, TimePoint now);
+  // What was found. One that has no frame stays idle.
+  void Found(Camera& camera, std::int64_t waiting);
+
+  bool has_ready() const { return !ready_.empty(); }
+
+  // The next cameras with a frame, at most so many, and so few that their frames probably have at
+  // most `bytes` together; one at least when `count` is. They count as in work from now on.
+  std::vector<Camera*> Next(std::size_t count, std::size_t bytes);
+
+  // The camera had no frame after all.
+  void NotThere(Camera& camera);
+  // It had one of so many bytes, which is in work now.
+  void Took(Camera& camera, std::size_t bytes, TimePoint now);
+  // The frame is done. A camera that was taken out and has no frame in work is no more: `camera` is
+  // not valid afterwards.
+  void Done(Camera& camera);
+  // Nothing of it is looked at for a while.
+  void Rest(Camera& camera, TimePoint until);
+
+  // When the first camera has rested; nullopt: none rests.
+  std::optional<TimePoint> NextDue(TimePoint now) const;
+
+  const std::map<std::string, Camera, std::less<>>& cameras() const { return cameras_; }
+
+ private:
+  void Drop(Camera& camera);
+
+  std::map<std::string, Camera, std::less<>> cameras_;
+  std::vector<Camera*> ready_;
+  std::uint64_t turn_ = 0;
+};
+
+// How many frames may be taken or in work at once in a process of so many threads, when one takes
+// `frame_us`: enough that the threads are busy for some 20 ms and a trip to Redis carries many, and
+// no more, as frames that wait grow old.
+std::size_t Depth(std::size_t threads, double frame_us);
+
+}  // namespace inferpool::streams
