@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "ops/cli/model_server_launcher.h"
+#include "ops/live/live.h"
 #include "ops/sidecar/sidecar.h"
 #include "worker/process.h"
 
@@ -26,6 +27,14 @@ int Worker(const fcgi::ChildContext& context) {
 int Sidecar(const fcgi::ChildContext& context) {
   return RunSidecar(context.config, context.scoreboard, context.sidecar_listener,
                     [&context] { context.SayReady(); });
+}
+
+int Live(const fcgi::ChildContext& context) {
+  return live::RunLive({.config = context.config,
+                        .scoreboard = context.scoreboard,
+                        .successor = context.successor,
+                        .row = context.row},
+                       [&context] { context.SayReady(); });
 }
 
 int ModelServer(const fcgi::ChildContext& context) {
@@ -55,6 +64,12 @@ const fcgi::RoleTable& PoolRoles() {
                   .drain = kLastDrain,
                   .serves_after = kModelServerComesUp},
        .run = &ModelServer},
+      {.name = "live",
+       .seats = [](const Config& config) { return config.streams.workers > 0 ? 1 : 0; },
+       .replaced_by = {ReloadEffect::kIngest, ReloadEffect::kWorkers, ReloadEffect::kClients,
+                       ReloadEffect::kAll},
+       .policy = {.leave_turn = 1, .drain = kLastDrain, .rolls_last = true},
+       .run = &Live},
   };
   return roles;
 }
