@@ -17,6 +17,7 @@
 #include "shared/config/config_keys.h"
 #include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
+#include "shared/config/streams_keys.h"
 
 namespace inferpool {
 namespace {
@@ -146,6 +147,9 @@ struct Assign {
 
   // Parser::SetModels reads it.
   bool operator()(const ModelsKey&) const { return value.isObject(); }
+  // Parser::Set reads them.
+  bool operator()(const CamerasKey&) const { return value.isObject(); }
+  bool operator()(const FieldsKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -287,6 +291,17 @@ class Parser {
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
     } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
       SetModels(*models, value, line, folder);
+    } else if (const auto* cameras = std::get_if<CamerasKey>(&key.kind)) {
+      AddAll(ReadCameras(value, cameras->field(result_.config)), line);
+    } else if (const auto* fields = std::get_if<FieldsKey>(&key.kind)) {
+      AddAll(ReadFields(value, fields->field(result_.config)), line);
+    }
+  }
+
+  void AddAll(std::vector<StreamsProblem> problems, int line) {
+    for (StreamsProblem& problem : problems) {
+      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+          std::move(problem.message));
     }
   }
 
@@ -371,6 +386,11 @@ class Parser {
     if (!nginx_values::IsServerName(c.nginx.server_name)) {
       Add(LineOf("nginx.server_name"), "nginx.server_name",
           fmt::format("is \"{}\", allowed is a host name", c.nginx.server_name));
+    }
+    if (const std::string& redis = c.streams.redis;
+        !redis.starts_with("unix:/") && !nginx_values::IsHostAndPort(redis)) {
+      Add(LineOf("streams.redis"), "streams.redis",
+          fmt::format("is \"{}\", allowed is unix:/path or HOST:PORT", redis));
     }
     CheckEach(
         "cors.origins", c.cors.origins, nginx_values::IsOrigin,

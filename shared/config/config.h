@@ -5,6 +5,7 @@
 // file are made from both or checked against them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -14,6 +15,12 @@
 #include <vector>
 
 namespace inferpool {
+
+// What becomes of a camera's frames when there are more than can be answered.
+inline constexpr std::array<std::string_view, 3> kStreamPolicies = {"latest", "fifo", "all"};
+// What a frame's entry in Redis may have.
+inline constexpr std::array<std::string_view, 7> kStreamFields = {
+    "picture", "frame", "epoch", "seq", "time", "model", "parameters"};
 
 // A value: copy it freely, share it as const. Paths are absolute after loading.
 struct Config {
@@ -134,6 +141,34 @@ struct Config {
     bool access = false;
     int slow_ms = 100;
   } log;
+
+  // A camera whose frames come by Redis.
+  struct Camera {
+    std::string model = {};
+    std::string parameters = {};  // as in a URL's query
+    std::string policy = {};      // of kStreamPolicies
+    std::optional<int> max_age_ms = {};
+    double rate = 0;
+    std::string priority = {};
+  };
+  using Cameras = std::map<std::string, Camera>;
+  using Fields = std::map<std::string, std::string>;  // of kStreamFields: the producers' names
+  struct Streams {
+    std::string redis = "127.0.0.1:6379";
+    std::string user;
+    std::string password_file;
+    int workers = 0;
+    int shards = 32;
+    Cameras cameras;
+    std::string camera_set = "inferpool:cameras";
+    std::string model;
+    std::string policy = "latest";
+    int max_age_ms = 0;
+    std::string mode = "auto";
+    // An hour of a camera of 25 frames a second; with JSON of 400 bytes 36 MB a shard.
+    int results_max = 90'000;
+    Fields fields;
+  } streams;
 
   struct Cors {
     std::vector<std::string> origins;

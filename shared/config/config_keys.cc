@@ -9,12 +9,14 @@
 #include "shared/base/json_text.h"
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
+#include "shared/config/streams_keys.h"
 
 namespace inferpool {
 namespace {
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
 constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
+constexpr std::array<std::string_view, 3> kStreamModes = {"auto", "async", "sync"};
 constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll"};
 
 // A Config member as a function, so that nested members can stand in the table.
@@ -165,6 +167,45 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kWorkers},
     {"log.slow_ms", IntegerKey{FIELD(log.slow_ms), 0, INT_MAX},
      "log a warning for a request that takes longer; 0: never", ReloadEffect::kWorkers},
+    {"streams.redis", TextKey{FIELD(streams.redis)},
+     "Redis (or Valkey) through which cameras' frames come: \"unix:/path\" or \"HOST:PORT\"; see "
+     "streams.md",
+     ReloadEffect::kIngest},
+    {"streams.user", TextKey{FIELD(streams.user)}, "user there; empty: Redis' default user",
+     ReloadEffect::kIngest},
+    {"streams.password_file", PathKey{FIELD(streams.password_file), /*may_be_empty=*/true},
+     "file whose first line is the password; empty: none is needed", ReloadEffect::kIngest},
+    {"streams.workers", IntegerKey{FIELD(streams.workers), 0, 32},
+     "processes that read and answer frames, beside the workers; 0: none", ReloadEffect::kMaster},
+    {"streams.shards", IntegerKey{FIELD(streams.shards), 1, 256},
+     "parts into which cameras are spread; producers and all pools at one Redis must have the same",
+     ReloadEffect::kStart},
+    {"streams.cameras", CamerasKey{FIELD(streams.cameras)},
+     "cameras by id, each with what differs from the others: model, parameters, policy, "
+     "max_age_ms, "
+     "rate (frames a second that are answered at most), priority (high, normal, low)",
+     ReloadEffect::kIngest},
+    {"streams.camera_set", TextKey{FIELD(streams.camera_set)},
+     "key of a set in Redis that names more cameras, looked at every few seconds; empty: none",
+     ReloadEffect::kIngest},
+    {"streams.model", TextKey{FIELD(streams.model)}, "model for cameras and frames that name none",
+     ReloadEffect::kIngest},
+    {"streams.policy", TextKey{FIELD(streams.policy), kStreamPolicies},
+     "which frames are answered when there are too many: the newest (latest), the oldest first "
+     "(fifo), or all of them, retried for as long as it takes (all)",
+     ReloadEffect::kIngest},
+    {"streams.max_age_ms", IntegerKey{FIELD(streams.max_age_ms), 0, 86'400'000},
+     "age above which a frame with a time is dropped; 0: none is too old", ReloadEffect::kIngest},
+    {"streams.mode", TextKey{FIELD(streams.mode), kStreamModes},
+     "frames in work in a process: as many as processors, for models on this machine (sync), as "
+     "many as threads, for servers that batch (async), or as modelserver.enabled suggests (auto)",
+     ReloadEffect::kIngest},
+    {"streams.results_max", IntegerKey{FIELD(streams.results_max), 1, 100'000'000},
+     "answers that are kept in a shard's stream of results", ReloadEffect::kIngest},
+    {"streams.fields", FieldsKey{FIELD(streams.fields)},
+     "producers' names for the fields of a frame, where they differ: picture, frame, epoch, seq, "
+     "time, model, parameters",
+     ReloadEffect::kIngest},
     {"cors.origins", TextListKey{FIELD(cors.origins)},
      "origins whose pages may read the answers, such as \"https://example.com\", or "
      "\"https://*.example.com\" for all sub-domains; \"*\": all; empty: none but our own",
@@ -272,6 +313,8 @@ std::string Allowed(const ConfigKey& key) {
     }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
     std::string operator()(const ModelsKey&) const { return "an object { \"MODEL\": { ... } }"; }
+    std::string operator()(const CamerasKey&) const { return "an object { \"ID\": { ... } }"; }
+    std::string operator()(const FieldsKey&) const { return "an object { \"FIELD\": \"NAME\" }"; }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -288,6 +331,8 @@ std::string_view Describe(ReloadEffect effect) {
       return "restarts the model server";
     case ReloadEffect::kAll:
       return "restarts the model server, replaces workers and sidecar";
+    case ReloadEffect::kIngest:
+      return "replaces ingest";
     case ReloadEffect::kNginx:
       return "nginx";
     case ReloadEffect::kStart:
@@ -332,6 +377,8 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
     std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const CamerasKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const FieldsKey& k) const { return ToJson(k.field(config)); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

@@ -52,8 +52,16 @@ struct ModelsKey {
   Config::Models& (*field)(Config&);
 };
 
-using KeyKind =
-    std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey, ModelsKey>;
+// Objects of `streams` (streams_keys.h).
+struct CamerasKey {
+  Config::Cameras& (*field)(Config&);
+};
+struct FieldsKey {
+  Config::Fields& (*field)(Config&);
+};
+
+using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey,
+                             ModelsKey, CamerasKey, FieldsKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {
@@ -62,6 +70,7 @@ enum class ReloadEffect {
   kClients,  // the workers and the sidecar are replaced
   kModels,   // the model server is replaced
   kAll,      // workers, sidecar and model server are replaced
+  kIngest,   // the ingest processes are replaced, one by one
   kNginx,    // when nginx's configuration is rendered again and nginx reloaded
   kStart,    // at the next start only: the reload is refused
 };

@@ -112,7 +112,8 @@ TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
   std::set<std::string_view> effects;
   for (const ReloadEffect effect :
        {ReloadEffect::kMaster, ReloadEffect::kWorkers, ReloadEffect::kClients,
-        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kNginx, ReloadEffect::kStart}) {
+        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kIngest, ReloadEffect::kNginx,
+        ReloadEffect::kStart}) {
     EXPECT_FALSE(Describe(effect).empty());
     EXPECT_TRUE(effects.insert(Describe(effect)).second) << Describe(effect);
   }
@@ -142,6 +143,9 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
     const bool is_nginxs = (key.name.starts_with("nginx.") && key.name != "nginx.base_path") ||
                            key.name.starts_with("cors.");
     EXPECT_EQ(key.effect == ReloadEffect::kNginx, is_nginxs) << key.name;
+  }
+  for (const char* name : {"streams.redis", "streams.cameras", "streams.fields"}) {
+    EXPECT_EQ(reach(name), ReloadEffect::kIngest) << name;
   }
   // What sockets, files and identities are made of.
   for (const char* name :
@@ -179,7 +183,9 @@ TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
             field += 1;
           } else if constexpr (std::is_same_v<T, std::string>) {
             field += "x";
-          } else if constexpr (std::is_same_v<T, Config::Models>) {
+          } else if constexpr (std::is_same_v<T, Config::Models> ||
+                               std::is_same_v<T, Config::Cameras> ||
+                               std::is_same_v<T, Config::Fields>) {
             field["x"] = {};
           } else {
             field.emplace_back("x");

@@ -53,6 +53,9 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<BooleanKey>(key.kind)) return {{"true", "true"}, {"false", "false"}};
   if (const auto* text = std::get_if<TextKey>(&key.kind)) {
     if (key.name == "sidecar.address") return {{"\"10.0.0.1\"", "\"10.0.0.1\""}};
+    if (key.name == "streams.redis") {
+      return {{"\"unix:/r.sock\"", "\"unix:/r.sock\""}, {"\"redis:6379\"", "\"redis:6379\""}};
+    }
     if (key.name == "nginx.base_path") return {{"\"/a/b\"", "\"/a/b\""}, {"\"\"", "\"\""}};
     if (key.name == "modelserver.listen") return {{"\"unix:/m\"", "\"unix:/m\""}};
     std::vector<std::pair<std::string, std::string>> good;
@@ -68,6 +71,12 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   }
   if (std::holds_alternative<ModelsKey>(key.kind)) {
     return {{"{}", "{}"}, {R"({"a": {"family": "yolov8"}})", R"({"a": {"family": "yolov8"}})"}};
+  }
+  if (std::holds_alternative<CamerasKey>(key.kind)) {
+    return {{"{}", "{}"}, {R"({"a": {"policy": "all"}})", R"({"a": {"policy": "all"}})"}};
+  }
+  if (std::holds_alternative<FieldsKey>(key.kind)) {
+    return {{"{}", "{}"}, {R"({"picture": "image"})", R"({"picture": "image"})"}};
   }
   static const std::map<std::string_view, std::string> kLists = {
       {"cors.origins", R"(["https://a.example", "https://*.a.example", "*"])"},
@@ -113,6 +122,9 @@ std::vector<std::string> BadValues(const ConfigKey& key) {
   }
   if (std::holds_alternative<PathKey>(key.kind)) {
     return {"5", "true", "null", "[]", "{}", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[0m\""};
+  }
+  if (std::holds_alternative<CamerasKey>(key.kind) || std::holds_alternative<FieldsKey>(key.kind)) {
+    return {"5", "null", "[]", "\"a\"", "true"};
   }
   if (std::holds_alternative<ModelsKey>(key.kind)) return {"5", "null", "[]", "\"a\"", "true"};
   return {"\"unix:/a\"", "5", "null", "{}", "[5]", "[[\"a\"]]", "[null]", "[\"a\", \"b\\n\"]"};
@@ -372,7 +384,8 @@ TEST(ConfigTest, EveryPathIsAbsoluteAfterLoading) {
       // program.
       const bool none = key.name == "log.file" || key.name == "auth.keys_file" ||
                         key.name == "nginx.pages" || key.name == "nginx.swagger_ui" ||
-                        key.name == "modelserver.onnxruntime";
+                        key.name == "modelserver.onnxruntime" ||
+                        key.name == "streams.password_file";
       if (none && value == "\"\"") continue;
       EXPECT_TRUE(value.starts_with("\"/")) << key.name << " = " << json << " became " << value;
     }
