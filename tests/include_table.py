@@ -44,7 +44,8 @@ RULES = {
     "worker/predict": ["worker/http", "worker/backend", "worker/vision", "fcgi/wire/request.h",
                        "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
+    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
+                       "worker/vision/families", "shared/pictures", "fcgi/wire/request.h",
                        "fcgi/serving", "shared/board", "shared/config", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
     "worker": ["worker/kserve_http", "worker/predict", "worker/streams", "worker/http", "worker/backend",

@@ -7,6 +7,16 @@ export const address = (path) => new URL(path, BASE).href;
 
 export const percent = new Intl.NumberFormat("en", { style: "percent" });
 export const milliseconds = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+// A number with three digits that count, and no more of them behind the point than two.
+export const rounded = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+// How long ago something was, of which so many milliseconds have passed.
+export function ago(ms) {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return "just now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86_400)} days ago`;
+}
 export const several = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 // An element: element("td", {className: "x"}, "text", child).
@@ -48,35 +58,52 @@ export class Problem extends Error {
   }
 }
 
+const unreachable = () =>
+  new Problem({
+    title: "The server cannot be reached",
+    detail: "The connection broke or was refused. Is the server running?",
+  });
+
+// Waits for what the network brings; throws a Problem, or what an abort throws.
+async function fromNetwork(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+}
+
+const parsed = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+};
+
+function makesNoSense({ status }) {
+  return {
+    title: "The server's answer makes no sense",
+    detail: `It has status ${status} and is not of this API.`,
+    status,
+  };
+}
+
+// A good answer, whose body has not been read yet; throws a Problem, or what an abort throws.
+export async function ask(path, options = {}) {
+  const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  const response = await fromNetwork(fetch(address(path), { ...options, headers, cache: "no-store" }));
+  if (response.ok) return response;
+  const json = parsed(await fromNetwork(response.text()));
+  throw new Problem(json?.title ? json : makesNoSense(response), Number(response.headers.get("Retry-After")) || 0);
+}
+
 // The answer's JSON with its headers; throws a Problem, or what an abort throws.
 export async function call(path, options = {}) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  let response, text;
-  try {
-    response = await fetch(address(path), { ...options, headers, cache: "no-store" });
-    text = await response.text();
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem({
-      title: "The server cannot be reached",
-      detail: "The connection broke or was refused. Is the server running?",
-    });
-  }
-  let json = null;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    // told below
-  }
-  if (response.ok && json) return { json, headers: response.headers };
-  const fields = json?.title
-    ? json
-    : {
-        title: "The server's answer makes no sense",
-        detail: `It has status ${response.status} and is not of this API.`,
-        status: response.status,
-      };
-  throw new Problem(fields, Number(response.headers.get("Retry-After")) || 0);
+  const response = await ask(path, options);
+  const json = parsed(await fromNetwork(response.text()));
+  if (!json) throw new Problem(makesNoSense(response));
+  return { json, headers: response.headers };
 }
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];

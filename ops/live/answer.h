@@ -25,14 +25,14 @@ std::optional<EntryId> ParseEntryId(std::string_view text);
 
 // All times are Unix milliseconds; 0: unknown.
 struct Answer {
-  EntryId id;  // of the entry in the stream of results
-  std::string camera;
+  EntryId id = {};  // of the entry in the stream of results
+  std::string camera = {};
   int status = 0;  // as of an answer to /v1/predict
   std::int64_t captured_ms = 0;
   std::int64_t answered_ms = 0;
   bool has_findings = false;
   // As the API gives it: one line, an object.
-  std::string json;
+  std::string json = {};
 };
 
 // The members of an object in JSON, without its braces, on one line; nullopt when the text does not

@@ -26,10 +26,10 @@ std::string Comment(std::string_view text);
 
 // A camera's answers after an id, as far as one look found them.
 struct HistoryPage {
-  std::vector<Answer> answers;  // oldest first
-  EntryId last;                 // of what was looked at, whosever it is
-  bool is_last = true;          // there was no more
-  bool is_incomplete = false;   // answers between the id and these were there and are gone
+  std::vector<Answer> answers = {};  // oldest first
+  EntryId last = {};                 // of what was looked at, whosever it is
+  bool is_last = true;               // there was no more
+  bool is_incomplete = false;        // answers between the id and these were there and are gone
 };
 
 class EventStream {
@@ -38,7 +38,7 @@ class EventStream {
     bool findings_only = false;
     std::optional<EntryId> after = {};  // the client has had everything up to this one
     // Reads what comes after an id. An error: it cannot be read now.
-    std::function<absl::StatusOr<HistoryPage>(EntryId)> read_history;
+    std::function<absl::StatusOr<HistoryPage>(EntryId)> read_history = {};
     // Whether the client may still listen: asked at each heartbeat.
     std::function<bool()> may_stay = [] { return true; };
     std::chrono::milliseconds heartbeat{15'000};

@@ -39,8 +39,8 @@ class NewestAnswers {
   void AddOld(std::shared_ptr<const Answer> answer, TimePoint now);
 
   struct Known {
-    std::shared_ptr<const Answer> newest;  // never null
-    double rate = 0;                       // answers a second, over the last ten seconds
+    std::shared_ptr<const Answer> newest = {};  // never null
+    double rate = 0;                            // answers a second, over the last ten seconds
   };
 
   // nullptr in `newest`: nothing is known of the camera.

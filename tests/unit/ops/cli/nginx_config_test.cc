@@ -219,7 +219,7 @@ TEST(NginxConfigTest, HeadersOfOtherOriginsAreOursAndThoseThatAreSet) {
   };
   const std::string ours =
       "Authorization, Content-Encoding, Content-Type, X-API-Key, X-Priority, X-Request-ID, "
-      "X-Timeout-Ms, traceparent, tracestate, Inference-Header-Content-Length";
+      "X-Timeout-Ms, Last-Event-ID, traceparent, tracestate, Inference-Header-Content-Length";
   EXPECT_EQ(allowed(), ours + ", baggage, sentry-trace, X-Requested-With, Cache-Control, Pragma");
   config.cors.headers = {"X-Own"};
   EXPECT_EQ(allowed(), ours + ", X-Own");
