@@ -8,6 +8,7 @@
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,7 @@
 #include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
 #include "worker/router.h"
+#include "worker/streams/ingest.h"
 
 namespace inferpool {
 namespace {
@@ -88,36 +90,76 @@ backend::InferenceOptions InferenceOptionsOf(const Config& config) {
   return options;
 }
 
+// What answering a picture needs, however it comes.
+struct Engine {
+  explicit Engine(const ProcessStart& start)
+      : config(start.config),
+        heavy(start.scoreboard,
+              {.memory_bytes = static_cast<std::uint64_t>(start.config.limits.memory_mb) << 20,
+               .processors = 0,
+               .threads = start.config.threads}),
+        pool(start.scoreboard.pool()),
+        slot(start.scoreboard.slot(start.slot)),
+        thread_slots(start.scoreboard.thread_slots(start.slot)
+                         .first(static_cast<std::size_t>(start.config.threads))),
+        spare_threads(start.config.threads) {}
+
+  // Before any thread is started.
+  void Prepare() {
+    fcgi::InstallCrashHandler(slot, thread_slots, pool);
+    TuneProcess();
+    cv::setNumThreads(1);  // our threads are the parallelism; OpenCV's own would only contend
+    DecodeOnce();
+    client.emplace(
+        config.backend.targets, config.backend.message_mb,
+        backend::ClientOptions{.channels = config.backend.channels,
+                               .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
+                               .counts = &slot.model_calls,
+                               .models = NamesOfModels(config)});
+  }
+
+  // After Connect.
+  void Begin() {
+    // Pictures come as soon as we serve, and choose their server by what it has.
+    if (client->targets() > 1) client->AwaitModels(Deadline::After(kPatienceForModels));
+    catalog.emplace(*client, backend::Catalog::kMaxAge, worker::SettingsOf(config));
+    inference.emplace(*client, InferenceOptionsOf(config));
+  }
+
+  http::Services Services(http::KeyRing* keys, predict::Cache* cache) {
+    return {.config = config,
+            .client = *client,
+            .inference = *inference,
+            .catalog = *catalog,
+            .quarantine = pool.quarantine,
+            .heavy = heavy,
+            .spare_threads = spare_threads,
+            .keys = keys,
+            .cache = cache};
+  }
+
+  const Config& config;
+  const HeavyWork heavy;
+  Pool& pool;
+  WorkerSlot& slot;
+  const std::span<ThreadSlot> thread_slots;
+  predict::SpareThreads spare_threads;
+  std::optional<backend::Client> client;
+  std::optional<backend::Catalog> catalog;
+  std::optional<backend::InferenceClient> inference;
+};
+
 }  // namespace
 
-int RunWorker(const WorkerStart& start) {
+int RunWorker(const ProcessStart& start) {
   const Config& config = start.config;
-  ProcessRow& row = start.scoreboard.slot(start.slot).process;
-  const HeavyWork heavy(start.scoreboard,
-                        {.memory_bytes = static_cast<std::uint64_t>(config.limits.memory_mb) << 20,
-                         .processors = 0,
-                         .threads = config.threads});
-  const fcgi::WorkerContext context{
-      .pool = start.scoreboard.pool(),
-      .slot = start.scoreboard.slot(start.slot),
-      .thread_slots =
-          start.scoreboard.thread_slots(start.slot).first(static_cast<std::size_t>(config.threads)),
-      .heavy = heavy,
-      .wakeup = start.wakeup};
-  fcgi::InstallCrashHandler(context.slot, context.thread_slots, context.pool);
+  Engine engine(start);
+  ProcessRow& row = engine.slot.process;
   fcgi::InitLibrary();
-  TuneProcess();
-  cv::setNumThreads(1);  // the pool's threads are the parallelism; OpenCV's own would only contend
-  DecodeOnce();
-  const backend::Client client(
-      config.backend.targets, config.backend.message_mb,
-      {.channels = config.backend.channels,
-       .breaker = {.open_for = std::chrono::seconds(config.breaker.open_s)},
-       .counts = &context.slot.model_calls,
-       .models = NamesOfModels(config)});
+  engine.Prepare();
   std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
-    keys.emplace(config.auth.keys_file, context.pool.keys, Clock::now());
+    keys.emplace(config.auth.keys_file, engine.pool.keys, Clock::now());
     // The worker that it would replace may well know keys.
     if (start.successor && !keys->has_keys()) {
       row.not_ready.Store(NotReadyText(fmt::format("auth.keys_file: {}", keys->file_problem())));
@@ -129,30 +171,38 @@ int RunWorker(const WorkerStart& start) {
   std::optional<predict::Cache> cache;
   if (cache_entries > 0) {
     cache.emplace(cache_folder, cache_entries, std::chrono::seconds(config.cache.ttl_s), start.slot,
-                  config, context.slot.cache);
+                  config, engine.slot.cache);
   }
   predict::ResponseCache::Sweep(cache_folder, cache_entries);
-  if (!Connect(client, start.successor, row)) return EXIT_SUCCESS;
-  // Requests come as soon as we serve, and choose their server by what it has.
-  if (client.targets() > 1) client.AwaitModels(Deadline::After(kPatienceForModels));
-  backend::Catalog catalog(client, backend::Catalog::kMaxAge, worker::SettingsOf(config));
-  backend::InferenceClient inference(client, InferenceOptionsOf(config));
-  predict::SpareThreads spare_threads(config.threads);
-  const worker::Router router({.config = config,
-                               .client = client,
-                               .inference = inference,
-                               .catalog = catalog,
-                               .quarantine = context.pool.quarantine,
-                               .heavy = heavy,
-                               .spare_threads = spare_threads,
-                               .keys = keys ? &*keys : nullptr,
-                               .cache = cache ? &*cache : nullptr});
-  fcgi::Serve(
-      start.listener, ReadLimitsOf(config),
-      [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {
-        return router.Handle(request, thread_slot);
-      },
-      context);
+  if (!Connect(*engine.client, start.successor, row)) return EXIT_SUCCESS;
+  engine.Begin();
+  const worker::Router router(engine.Services(keys ? &*keys : nullptr, cache ? &*cache : nullptr));
+  fcgi::Serve(start.listener, ReadLimitsOf(config),
+              [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {
+                return router.Handle(request, thread_slot);
+              },
+              {.pool = engine.pool,
+               .slot = engine.slot,
+               .thread_slots = engine.thread_slots,
+               .heavy = engine.heavy,
+               .wakeup = start.wakeup});
+  return EXIT_SUCCESS;
+}
+
+int RunIngest(const ProcessStart& start) {
+  Engine engine(start);
+  engine.Prepare();
+  // A model server that is away keeps frames waiting; it is no reason to refuse a new
+  // configuration.
+  if (!Connect(*engine.client, /*successor=*/false, engine.slot.process)) return EXIT_SUCCESS;
+  engine.Begin();
+  const http::Services services = engine.Services(/*keys=*/nullptr, /*cache=*/nullptr);
+  streams::Ingest({.config = start.config,
+                   .services = services,
+                   .board = start.scoreboard,
+                   .slot = engine.slot,
+                   .thread_slots = engine.thread_slots,
+                   .wakeup = start.wakeup});
   return EXIT_SUCCESS;
 }
 

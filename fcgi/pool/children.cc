@@ -41,8 +41,8 @@ std::string Children::NotReadyReason(Supervisor::Process process) const {
 }
 
 void Children::ClearRow(Supervisor::Process process) const {
-  if (process.role == kWorkerRole) {
-    board_.Vacate(process.place);
+  if (const auto slot = SlotOf(process)) {
+    board_.Vacate(*slot);
   } else {
     board_.Leave(process.role, process.place);
   }

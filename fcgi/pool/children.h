@@ -47,6 +47,10 @@ class Children {
   ProcessRow& RowOf(Supervisor::Process process) const {
     return board_.process(process.role, process.place);
   }
+  // Its slot; nullopt for a process that has only a row.
+  std::optional<int> SlotOf(Supervisor::Process process) const {
+    return board_.SlotOf(process.role, process.place);
+  }
   // What the process has said why it is not ready; empty when it has said nothing.
   std::string NotReadyReason(Supervisor::Process process) const;
   // The row of a process that has ended.

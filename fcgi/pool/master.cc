@@ -286,7 +286,8 @@ void Master::Tick() {
   const bool late = now - latest_tick_ > kLateTick;
   latest_tick_ = now;
   for (auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorkerRole && running.ready) Look(pid, running, now, late);
+    const auto slot = children_.SlotOf(running.process);
+    if (slot && running.ready) Look(pid, *slot, running, now, late);
   }
   if (check_) check_->Tick(now);
   const Totals totals = board_.Sum(now);
@@ -295,11 +296,10 @@ void Master::Tick() {
              config_.workers, totals.in_work);
 }
 
-void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
-  const auto limit =
-      std::chrono::seconds(board_.slot(running.process.place).request_s) + kStuckMargin;
+void Master::Look(pid_t pid, int slot, Running& running, TimePoint now, bool late) {
+  const auto limit = std::chrono::seconds(board_.slot(slot).request_s) + kStuckMargin;
   const InWork in_work = running.thread_slots.Look(
-      board_.used_thread_slots(running.process.place),
+      board_.used_thread_slots(slot),
       [pid](pid_t thread) { return ReadThreadTimes(pid, thread); }, limit, now, late);
   if (in_work.stuck.empty()) {
     const auto age = now - FromNs(children_.RowOf(running.process).started_ns);
@@ -310,7 +310,8 @@ void Master::Look(pid_t pid, Running& running, TimePoint now, bool late) {
     // What a stopped process has in work is late for no reason of its own.
     running.was_stopped = IsStopped(pid);
     log::Error("worker has stuck threads, it is being replaced",
-               {{"worker", running.process.place},
+               {{"child", TitleOf(running.process)},
+                {"worker", slot},
                 {"child_pid", pid},
                 {"stuck", in_work.stuck.size()},
                 {"stopped", running.was_stopped}});
@@ -337,7 +338,8 @@ void Master::Quarantine(const Task& task, TimePoint now) const {
 void Master::ReadRows() {
   for (auto& [pid, running] : children_.all()) {
     NoteReady(running);
-    if (running.process.role == kWorkerRole && board_.slot(running.process.place).due != 0) {
+    const auto slot = children_.SlotOf(running.process);
+    if (slot && board_.slot(*slot).due != 0) {
       supervisor_.Replace(running.process);
     }
   }

@@ -62,10 +62,10 @@ void Master::Perform(const Supervisor::Action& action) {
 
 void Master::Start(Supervisor::Process process, std::uint32_t generation, bool successor) {
   const Config& config = ConfigOf(generation);
-  if (process.role == kWorkerRole) {
-    board_.Occupy(process.place, generation, config.threads, Clock::now());
-    board_.slot(process.place).quota = Quota();
-    board_.slot(process.place).request_s = static_cast<std::uint32_t>(config.timeouts.request_s);
+  if (const auto slot = children_.SlotOf(process)) {
+    board_.Occupy(*slot, generation, config.threads, Clock::now());
+    board_.slot(*slot).quota = Quota();
+    board_.slot(*slot).request_s = static_cast<std::uint32_t>(config.timeouts.request_s);
   } else {
     board_.Enter(process.role, process.place, generation, Clock::now());
   }
@@ -100,6 +100,7 @@ int Master::RunChild(Supervisor::Process process, const Config& config, bool suc
                               .listener = setup_.listener,
                               .sidecar_listener = setup_.sidecar_listener,
                               .place = process.place,
+                              .slot = children_.SlotOf(process).value_or(-1),
                               .successor = successor,
                               .row = row});
 }
@@ -144,10 +145,10 @@ void Master::Ended(pid_t pid, Running& running, int status) {
                                             {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0},
                                             {"reason", reason}});
   }
-  if (running.process.role == kWorkerRole) {
+  if (const auto slot = children_.SlotOf(running.process)) {
     if (!planned) {
       board_.Record(ReportCrash(board_,
-                                {.slot = running.process.place,
+                                {.slot = *slot,
                                  .pid = pid,
                                  .wait_status = status,
                                  .stuck_thread_slot = running.stuck_thread_slot,

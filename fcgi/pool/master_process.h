@@ -53,7 +53,7 @@ class Master {
   void Stop(int signal);
   void ReopenLogs();
   void Tick();
-  void Look(pid_t pid, Running& running, TimePoint now, bool late);
+  void Look(pid_t pid, int slot, Running& running, TimePoint now, bool late);
   void Quarantine(const Task& task, TimePoint now) const;
   // What the children have written into their rows.
   void ReadRows();

@@ -84,7 +84,7 @@ void Master::RenewQuotas(const ConfigChange& change) {
       change.keys, [](const std::string& key) { return key.starts_with("recycle."); });
   if (!changed) return;
   for (const auto& [pid, running] : children_.all()) {
-    if (running.process.role == kWorkerRole) board_.slot(running.process.place).quota = Quota();
+    if (const auto slot = children_.SlotOf(running.process)) board_.slot(*slot).quota = Quota();
   }
 }
 

@@ -46,8 +46,11 @@ void SetRoles(const RoleTable& roles, const Scoreboard& board) {
   std::vector<Scoreboard::RoleRoom> rooms;
   rooms.reserve(roles.size());
   for (int i = 0; i < static_cast<int>(roles.size()); ++i) {
-    rooms.push_back({.name = roles[static_cast<std::size_t>(i)].name,
-                     .rows = i == kWorkerRole ? 0 : Places(roles, i, /*worker_slots=*/0)});
+    const Role& role = roles[static_cast<std::size_t>(i)];
+    const int places = i == kWorkerRole ? 0 : Places(roles, i, /*worker_slots=*/0);
+    rooms.push_back({.name = role.name,
+                     .rows = role.has_slots ? 0 : places,
+                     .slots = role.has_slots ? places : 0});
   }
   board.SetRoles(rooms);
 }

@@ -1,8 +1,8 @@
 // The kinds of processes that a pool is made of, as one table. The master, the supervisor, the
 // scoreboard and what reads it go through the table, so a new kind of process is a new row of it.
 //
-// What only the workers have is not in the table: slots of the scoreboard with a thread slot for
-// each thread, recycling, the watch for stuck requests, and crash reports.
+// The workers are its first row. What else works on pictures has slots of the scoreboard as they
+// have, and with them recycling, the watch for stuck threads and crash reports.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct ChildContext {
   const MasterWakeup& wakeup;
   int listener;
   int sidecar_listener;
-  int place;       // a worker's is its slot
+  int place;
+  int slot;        // -1: the process has none
   bool successor;  // it replaces one that still serves, so it must be able to serve as well
   ProcessRow& row;
 
@@ -41,6 +42,9 @@ struct Role {
   // The most that `seats` may ever ask for, which has its rows in the scoreboard. The processes of
   // a role with more than one have numbers: "worker 3".
   int max_seats = 1;
+  // Its processes work on pictures: they have slots in the scoreboard with a slot for each thread,
+  // and are watched, recycled and reported on when they crash, as the workers are.
+  bool has_slots = false;
   // A reload replaces the processes when a key with one of these effects has changed.
   std::vector<ReloadEffect> replaced_by;
   // `run` executes another program, which does not know of the pool. It counts as ready from its

@@ -15,13 +15,21 @@ constexpr std::chrono::seconds kLastDrain{5};
 // A model server that cannot come up, for a bad option or a port that is taken, ends sooner.
 constexpr std::chrono::milliseconds kModelServerComesUp{500};
 
+ProcessStart StartOf(const fcgi::ChildContext& context) {
+  return {.config = context.config,
+          .scoreboard = context.scoreboard,
+          .wakeup = context.wakeup,
+          .listener = context.listener,
+          .slot = context.slot,
+          .successor = context.successor};
+}
+
 int Worker(const fcgi::ChildContext& context) {
-  return RunWorker({.config = context.config,
-                    .scoreboard = context.scoreboard,
-                    .wakeup = context.wakeup,
-                    .listener = context.listener,
-                    .slot = context.place,
-                    .successor = context.successor});
+  return RunWorker(StartOf(context));
+}
+
+int Ingest(const fcgi::ChildContext& context) {
+  return RunIngest(StartOf(context));
 }
 
 int Sidecar(const fcgi::ChildContext& context) {
@@ -48,6 +56,7 @@ const fcgi::RoleTable& PoolRoles() {
       {.name = "worker",
        .seats = [](const Config& config) { return config.workers; },
        .max_seats = 512,
+       .has_slots = true,
        .replaced_by = {ReloadEffect::kWorkers, ReloadEffect::kClients, ReloadEffect::kAll},
        .run = &Worker},
       {.name = "sidecar",
@@ -64,6 +73,13 @@ const fcgi::RoleTable& PoolRoles() {
                   .drain = kLastDrain,
                   .serves_after = kModelServerComesUp},
        .run = &ModelServer},
+      {.name = "ingest",
+       .seats = [](const Config& config) { return config.streams.workers; },
+       .max_seats = 32,
+       .has_slots = true,
+       .replaced_by = {ReloadEffect::kIngest, ReloadEffect::kWorkers, ReloadEffect::kClients,
+                       ReloadEffect::kAll},
+       .run = &Ingest},
       {.name = "live",
        .seats = [](const Config& config) { return config.streams.workers > 0 ? 1 : 0; },
        .replaced_by = {ReloadEffect::kIngest, ReloadEffect::kWorkers, ReloadEffect::kClients,

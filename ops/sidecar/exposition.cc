@@ -28,10 +28,15 @@ MetricFamily Requests(const Totals& totals) {
   return family;
 }
 
-MetricFamily Stages(const Totals& totals) {
+std::array<double, kBucketBoundsUs.size()> BucketBounds() {
   std::array<double, kBucketBoundsUs.size()> bounds{};
   std::ranges::transform(kBucketBoundsUs, bounds.begin(),
                          [](long us) { return static_cast<double>(us) / kMicrosPerSecond; });
+  return bounds;
+}
+
+MetricFamily Stages(const Totals& totals) {
+  const auto bounds = BucketBounds();
   MetricFamily family =
       monitor::Histogram("inferpool_stage_seconds", "Time that requests spent in each stage");
   for (std::size_t stage = 0; stage < kStages; ++stage) {
@@ -134,6 +139,50 @@ std::vector<MetricFamily> Roles(const Totals& totals) {
   return {processes, wanted, backing_off, starts, ends};
 }
 
+// Of cameras' streams, a line for each shard that this pool has or had.
+std::vector<MetricFamily> Streams(const Totals& totals) {
+  if (totals.stream_shards.empty()) return {};
+  MetricFamily events = Counter("inferpool_stream_events_total",
+                                "What processes of this pool did with cameras' frames, by shard");
+  MetricFamily ledger = Gauge("inferpool_stream_frames",
+                              "What became of the frames that producers numbered, by shard, as the "
+                              "ledger in Redis has it; produced is the sum of the others");
+  MetricFamily waiting = Gauge("inferpool_stream_waiting",
+                               "Frames that waited in Redis when that was looked at, by shard");
+  MetricFamily cameras = Gauge("inferpool_stream_cameras", "Cameras, by shard");
+  MetricFamily owned = Gauge("inferpool_stream_owned", "1 when this pool has the shard's lease");
+  for (const StreamShardTotals& shard : totals.stream_shards) {
+    const std::string name = fmt::format("{:02}", shard.shard);
+    for (std::size_t i = 0; i < kStreamEvents; ++i) {
+      Add(events, {{"shard", name}, {"event", std::string(kStreamEventNames[i])}},
+          static_cast<double>(shard.events[i]));
+    }
+    for (std::size_t i = 0; i < kLedgerEntries; ++i) {
+      Add(ledger, {{"shard", name}, {"state", std::string(kLedgerNames[i])}},
+          static_cast<double>(shard.ledger[i]));
+    }
+    Add(waiting, {{"shard", name}}, static_cast<double>(shard.waiting));
+    Add(cameras, {{"shard", name}}, static_cast<double>(shard.cameras));
+    Add(owned, {{"shard", name}}, shard.owned ? 1 : 0);
+  }
+  MetricFamily ages = monitor::Histogram("inferpool_stream_answer_seconds",
+                                         "Time from a frame's capture until its answer was stored");
+  monitor::AddHistogram(ages, {}, BucketBounds(), totals.answer_age.buckets,
+                        static_cast<double>(totals.answer_age.sum_us) / kMicrosPerSecond);
+  return {events,
+          ledger,
+          waiting,
+          cameras,
+          owned,
+          ages,
+          Counter("inferpool_stream_trips_total", "Trips to Redis that took or stored frames",
+                  static_cast<double>(totals.stream_trips)),
+          Counter("inferpool_stream_trip_frames_total", "Frames taken or stored in these trips",
+                  static_cast<double>(totals.stream_frames)),
+          Gauge("inferpool_stream_redis_up", "Ingest processes that have a connection to Redis",
+                static_cast<double>(totals.stream_processes_up))};
+}
+
 }  // namespace
 
 std::string Exposition(const Totals& totals, const Health& health,
@@ -172,6 +221,7 @@ std::string Exposition(const Totals& totals, const Health& health,
       Gauge("inferpool_ready", "1 when /readyz answers 200", health.Ready() ? 1 : 0),
   };
   for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
+  for (MetricFamily& family : Streams(totals)) families.push_back(std::move(family));
   return monitor::PrometheusText(families);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <numeric>
 #include <span>
@@ -54,12 +55,12 @@ WorkerStatus ReadWorker(const Scoreboard& board, int index, TimePoint now) {
 std::vector<ProcessStatus> ReadOthers(const Scoreboard& board, TimePoint now) {
   std::vector<ProcessStatus> others;
   for (int role = 0; role < static_cast<int>(kMaxRoles); ++role) {
-    const std::span<const ProcessRow> rows = board.processes(role);
-    for (std::size_t place = 0; place < rows.size(); ++place) {
-      const ProcessRow& row = rows[place];
+    if (role == kWorkerRole) continue;
+    for (int place = 0; place < board.Places(role); ++place) {
+      const ProcessRow& row = board.process(role, place);
       if (row.pid == 0) continue;
       others.push_back({.role = role,
-                        .place = static_cast<int>(place),
+                        .place = place,
                         .pid = row.pid,
                         .state = row.state,
                         .generation = row.generation,
@@ -124,6 +125,29 @@ double RateOf(const PoolStatus& status) {
       [](double sum, const WorkerStatus& worker) { return sum + worker.rate_per_s; });
 }
 
+// What cameras' frames came to, when there are any.
+std::string StreamsLine(const Totals& totals) {
+  if (totals.stream_shards.empty()) return "";
+  std::uint64_t owned = 0;
+  std::uint64_t cameras = 0;
+  std::uint64_t waiting = 0;
+  std::array<std::uint64_t, kStreamEvents> events{};
+  for (const StreamShardTotals& shard : totals.stream_shards) {
+    for (std::size_t i = 0; i < kStreamEvents; ++i) events[i] += shard.events[i];
+    if (!shard.owned) continue;
+    ++owned;
+    cameras += shard.cameras;
+    waiting += shard.waiting;
+  }
+  return fmt::format(
+      "streams     {} with Redis, {} shards, {} cameras, {} frames waiting; {} read, {} answered, "
+      "{} dead\n",
+      totals.stream_processes_up, owned, cameras, waiting,
+      events[static_cast<std::size_t>(StreamEvent::kRead)],
+      events[static_cast<std::size_t>(StreamEvent::kAnswered)],
+      events[static_cast<std::size_t>(StreamEvent::kDead)]);
+}
+
 std::string Summary(const PoolStatus& status) {
   const Totals& totals = status.totals;
   std::string text = fmt::format("inferpool   pid {}, up {}, generation {}\n", status.master,
@@ -140,6 +164,7 @@ std::string Summary(const PoolStatus& status) {
       totals.in_work, RateOf(status), CountStatuses(totals, 200, 300),
       CountStatuses(totals, 400, 500), CountStatuses(totals, 500, 600),
       Milliseconds(Quantile(times, 0.5)), Milliseconds(Quantile(times, 0.99)));
+  text += StreamsLine(totals);
   if (status.queue) {
     text +=
         fmt::format("queue       {} waiting, {} fit\n", status.queue->waiting, status.queue->max);

@@ -131,7 +131,7 @@ HeavyLimits HeavyWork::Limits() const {
 
 std::vector<HeavyEntry> HeavyWork::Others(const ThreadSlot& own) const {
   std::vector<HeavyEntry> others;
-  for (int slot = 0; slot < board_.slots(); ++slot) {
+  for (int slot = 0; slot < board_.all_slots(); ++slot) {
     for (const ThreadSlot& thread_slot : board_.used_thread_slots(slot)) {
       if (&thread_slot == &own) continue;
       const HeavyClaim& claim = thread_slot.heavy;

@@ -31,7 +31,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6c6f6f7072666e69;  // "infrpool" in memory
 // Raise it when a member's meaning changes without its size or place.
-constexpr std::uint64_t kLayoutVersion = 3;
+constexpr std::uint64_t kLayoutVersion = 4;
 
 // Tells layouts apart by what differs between builds of different versions.
 std::uint64_t LayoutHash() {
@@ -53,6 +53,9 @@ std::uint64_t LayoutHash() {
                                  std::uint64_t{kModelCalls},
                                  std::uint64_t{kMaxRoles},
                                  std::uint64_t{kProcessRows},
+                                 std::uint64_t{kOtherSlots},
+                                 std::uint64_t{kStreamEvents},
+                                 std::uint64_t{kLedgerEntries},
                                  std::uint64_t{kHttpStatuses.size()}};
   return XXH3_64bits(kParts.data(), sizeof(kParts));
 }
@@ -78,6 +81,20 @@ void AddHeavy(const HeavyClaim& claim, Totals& totals) {
   if (waits || state == HeavyClaim::kResumes) ++totals.heavy_waiting;
   if (state == HeavyClaim::kWorks) ++totals.heavy_working;
   totals.heavy_bytes += Get(claim.body_bytes) + (waits ? 0 : Get(claim.bytes));
+}
+
+void AddStreams(const Pool& pool, Totals& totals) {
+  for (std::size_t i = 0; i < kMaxStreamShards; ++i) {
+    const StreamShard& shard = pool.stream_shards[i];
+    if (Get(shard.events[static_cast<std::size_t>(StreamEvent::kLeaseChange)]) == 0) continue;
+    StreamShardTotals& total = totals.stream_shards.emplace_back();
+    total.shard = static_cast<int>(i);
+    for (std::size_t e = 0; e < kStreamEvents; ++e) total.events[e] = Get(shard.events[e]);
+    for (std::size_t e = 0; e < kLedgerEntries; ++e) total.ledger[e] = Get(shard.ledger[e]);
+    total.waiting = Get(shard.waiting);
+    total.cameras = shard.cameras.load(std::memory_order_relaxed);
+    total.owned = shard.owner.load(std::memory_order_relaxed) != 0;
+  }
 }
 
 void Count(const ProcessRow& row, RoleTotals& totals) {
@@ -141,7 +158,7 @@ HistogramTotal Read(const Histogram& histogram) {
 }
 
 absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int thread_slots) {
-  const auto slot_count = static_cast<std::size_t>(slots);
+  const auto slot_count = static_cast<std::size_t>(slots + kOtherSlots);
   const std::size_t thread_slot_count = slot_count * static_cast<std::size_t>(thread_slots);
   const std::size_t bytes = sizeof(Head) + sizeof(Pool) + slot_count * sizeof(WorkerSlot) +
                             thread_slot_count * sizeof(ThreadSlot);
@@ -154,7 +171,7 @@ absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int thread_slots) {
     auto* head = new (memory) Head{};
     head->magic = kMagic;
     head->layout = LayoutHash();
-    head->slots = static_cast<std::uint32_t>(slots);
+    head->slots = static_cast<std::uint32_t>(slot_count);
     head->threads_per_slot = static_cast<std::uint32_t>(thread_slots);
     munmap(memory, sizeof(Head));
   }
@@ -240,10 +257,13 @@ HistogramTotal Scoreboard::Times(int slot) const {
 void Scoreboard::SetRoles(std::span<const RoleRoom> roles) const {
   CHECK(roles.size() <= kMaxRoles);
   std::uint32_t next = 0;
+  std::uint32_t next_slot = 0;
   for (std::size_t i = 0; i < kMaxRoles; ++i) {
     const RoleRoom room = i < roles.size() ? roles[i] : RoleRoom{};
     const auto rows = static_cast<std::uint32_t>(room.rows);
+    const auto slots = static_cast<std::uint32_t>(room.slots);
     CHECK(next + rows <= kProcessRows);
+    CHECK(next_slot + slots <= static_cast<std::uint32_t>(kOtherSlots));
     RoleRow& role = pool_->roles[i];
     const RoleName name(room.name);
     if (role.name.Load() != name) {
@@ -258,11 +278,35 @@ void Scoreboard::SetRoles(std::span<const RoleRoom> roles) const {
       for (ProcessRow& row : std::span(pool_->processes).subspan(next, rows)) Empty(row);
     }
     next += rows;
+    role.first_slot = next_slot;
+    role.slots = slots;
+    next_slot += slots;
   }
 }
 
+std::optional<int> Scoreboard::SlotOf(int role, int place) const {
+  if (role == kWorkerRole) return place;
+  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
+  if (row.slots == 0) return std::nullopt;
+  return slots() + static_cast<int>(row.first_slot.load()) + place;
+}
+
+int Scoreboard::RoleOfSlot(int slot) const {
+  for (int role = 1; role < static_cast<int>(kMaxRoles); ++role) {
+    const auto first = SlotOf(role, 0);
+    if (first && slot >= *first && slot < *first + Places(role)) return role;
+  }
+  return kWorkerRole;
+}
+
+int Scoreboard::Places(int role) const {
+  if (role == kWorkerRole) return slots();
+  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
+  return static_cast<int>(row.slots > 0 ? row.slots.load() : row.rows.load());
+}
+
 ProcessRow& Scoreboard::process(int role, int place) const {
-  if (role == kWorkerRole) return slot(place).process;
+  if (const auto own = SlotOf(role, place)) return slot(*own).process;
   return processes(role)[static_cast<std::size_t>(place)];
 }
 
@@ -296,13 +340,16 @@ void Scoreboard::Occupy(int index, std::uint32_t generation, int threads, TimePo
   worker_slot.total_before.sum_us = times.sum_us;
   worker_slot.threads_used =
       std::max(worker_slot.threads_used.load(), static_cast<std::uint32_t>(threads));
-  Enter(kWorkerRole, index, generation, now);
+  const int role = RoleOfSlot(index);
+  Enter(role, index - *SlotOf(role, 0), generation, now);
 }
 
 void Scoreboard::Vacate(int index) const {
   WorkerSlot& worker_slot = slot(index);
-  Leave(kWorkerRole, index);
+  const int role = RoleOfSlot(index);
+  Leave(role, index - *SlotOf(role, 0));
   worker_slot.due = 0;
+  worker_slot.streams.redis_is_up = 0;
   worker_slot.crash_signal = 0;
   worker_slot.backtrace.count = 0;
   for (ThreadSlot& thread_slot : used_thread_slots(index)) {
@@ -345,7 +392,8 @@ RoleTotals Scoreboard::SumRole(int role) const {
   totals.starts = Get(row.starts);
   totals.crashes = Get(row.crashes);
   totals.planned_ends = Get(row.planned_ends);
-  for (const ProcessRow& process : processes(role)) Count(process, totals);
+  if (role == kWorkerRole) return totals;  // Sum counts them
+  for (int place = 0; place < Places(role); ++place) Count(process(role, place), totals);
   return totals;
 }
 
@@ -357,6 +405,17 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  AddStreams(*pool_, totals);
+  for (int i = slots(); i < all_slots(); ++i) {
+    const WorkerSlot& other = slot(i);
+    Add(totals.answer_age, other.answer_age);
+    totals.stream_trips += Get(other.streams.trips);
+    totals.stream_frames += Get(other.streams.frames);
+    totals.stream_processes_up += other.streams.redis_is_up.load(std::memory_order_relaxed);
+    for (const ThreadSlot& thread_slot : used_thread_slots(i)) {
+      AddHeavy(thread_slot.heavy, totals);
+    }
+  }
   for (int i = 0; i < slots(); ++i) {
     const WorkerSlot& worker_slot = slot(i);
     Count(worker_slot.process, totals.roles[kWorkerRole]);

@@ -30,6 +30,7 @@
 #include "shared/board/heavy_work.h"
 #include "shared/board/metrics.h"
 #include "shared/board/quarantine.h"
+#include "shared/board/stream_counts.h"
 
 namespace inferpool {
 
@@ -134,6 +135,8 @@ struct alignas(64) WorkerSlot {
   Histogram total_before;
   ModelCallCounts model_calls;
   CacheCounts cache;
+  StreamProcess streams;  // of a process that answers cameras' frames
+  Histogram answer_age;   // likewise: from a frame's capture until its answer was stored
 };
 
 // The outcome of the latest reload, scale or change of program.
@@ -159,11 +162,13 @@ struct CrashRecord {
 
 inline constexpr std::size_t kCrashRecords = 8;
 
-// The kinds of processes of a pool are numbered. The workers are the first, and the only ones with
-// slots; the processes of the others have a row each of Pool::processes.
+// The kinds of processes of a pool are numbered. The workers are the first, and have the first slots.
+// Others that work on pictures have slots as well, which lie behind the workers'; the processes of
+// the rest have a row each of Pool::processes.
 inline constexpr int kWorkerRole = 0;
 inline constexpr std::size_t kMaxRoles = 8;
 inline constexpr std::size_t kProcessRows = 128;
+inline constexpr int kOtherSlots = 40;
 
 using RoleName = FixedText<24>;
 
@@ -172,6 +177,8 @@ struct RoleRow {
   Seqlock<RoleName> name;  // empty: there is no such role
   std::atomic<std::uint32_t> first_row;
   std::atomic<std::uint32_t> rows;
+  std::atomic<std::uint32_t> first_slot;  // among those behind the workers'
+  std::atomic<std::uint32_t> slots;
   std::atomic<std::uint32_t> wanted;
   std::atomic<std::uint32_t> backing_off;  // that wait to be started again after a crash
   std::atomic<std::uint64_t> starts;
@@ -179,8 +186,8 @@ struct RoleRow {
   std::atomic<std::uint64_t> planned_ends;
 };
 
-// Data of the pool as a whole. The master writes it, except for the quarantine, the keys and heavy
-// work.
+// Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the shards
+// of streams and heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -195,6 +202,7 @@ struct alignas(64) Pool {
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
   RateLimiter keys;
+  std::array<StreamShard, kMaxStreamShards> stream_shards;
   std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
   std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
 };
@@ -226,6 +234,12 @@ struct Totals {
   std::array<RoleTotals, kMaxRoles> roles{};
   std::uint64_t quarantined = 0;
   std::vector<KeyRequests> keys;  // by name
+  // Of cameras' streams: the shards that a process of this pool has or had, and all processes.
+  std::vector<StreamShardTotals> stream_shards;
+  HistogramTotal answer_age{};
+  std::uint64_t stream_trips = 0;
+  std::uint64_t stream_frames = 0;
+  std::uint64_t stream_processes_up = 0;  // that have a connection to Redis
 
   const RoleTotals& workers() const { return roles[kWorkerRole]; }
   RoleTotals& workers() { return roles[kWorkerRole]; }
@@ -236,8 +250,8 @@ HistogramTotal Read(const Histogram& histogram);
 // Maps the memory, which children forked afterwards share. It goes when the last process does.
 class Scoreboard {
  public:
-  // Makes one with room for `slots` workers of up to `thread_slots` threads. Unused memory costs
-  // nothing.
+  // Makes one with room for `slots` workers of up to `thread_slots` threads, and for kOtherSlots
+  // other processes with as many. Unused memory costs nothing.
   static absl::StatusOr<Scoreboard> Create(int slots, int thread_slots);
 
   enum class Access { kRead, kWrite };
@@ -249,7 +263,10 @@ class Scoreboard {
   Scoreboard& operator=(Scoreboard&&) = delete;
 
   int file() const { return file_.get(); }
-  int slots() const { return static_cast<int>(slots_.size()); }
+  int slots() const { return all_slots() - kOtherSlots; }  // the workers'
+  int all_slots() const { return static_cast<int>(slots_.size()); }
+  // The slot of a process; nullopt for one that has a row only.
+  std::optional<int> SlotOf(int role, int place) const;
   int threads_per_slot() const { return threads_per_slot_; }
   Pool& pool() const { return *pool_; }
   WorkerSlot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
@@ -265,16 +282,19 @@ class Scoreboard {
   // first of them; aborts when they have more rows than there are.
   struct RoleRoom {
     std::string_view name;
-    int rows;  // 0 for the workers
+    int rows;  // 0 for the workers, and for a role whose processes have slots
+    int slots = 0;
   };
   void SetRoles(std::span<const RoleRoom> roles) const;
 
-  // The row of a process; a worker's is in its slot. And those of all of a role but the workers.
+  // The row of a process, which may be in its slot. And those of all of a role that has no slots.
   ProcessRow& process(int role, int place) const;
   std::span<ProcessRow> processes(int role) const;
+  // The processes of a role that there may be: its rows or slots.
+  int Places(int role) const;
 
-  // A process's start, just before its fork, and its end. For the master. A worker, a new process
-  // of its slot, has its own pair: Occupy and Vacate.
+  // A process's start, just before its fork, and its end. For the master. A new process of a slot
+  // has its own pair: Occupy and Vacate.
   void Enter(int role, int place, std::uint32_t generation, TimePoint now) const;
   void Leave(int role, int place) const;
   void Occupy(int slot, std::uint32_t generation, int threads, TimePoint now) const;
@@ -294,6 +314,7 @@ class Scoreboard {
   Scoreboard(FileDescriptor file, void* memory, std::size_t bytes);
 
   RoleTotals SumRole(int role) const;
+  int RoleOfSlot(int slot) const;
 
   FileDescriptor file_;
   std::size_t bytes_;

@@ -15,48 +15,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pictures
+from camera_owner import FOUND, JPEG, NOTHING, Owner, key, settings, start_redis
 from harness import SystemTest
 from processes import PATIENCE_S, eventually
-from redis_server import RedisServer, key
-
-FOUND = {"model": {"name": "objects", "version": "1"}, "image": {"width": 640, "height": 480},
-         "detections": [{"box": {"x1": 1.0, "y1": 2.0, "x2": 300.0, "y2": 400.0}, "confidence": 0.9,
-                         "class_id": 0, "class_name": "person"}]}
-NOTHING = {**FOUND, "detections": []}
-JPEG = pictures.plain(64, 48, "JPEG")
-
-
-def settings(redis, **more):
-    return {"streams.redis": redis.address, "streams.workers": 1, "streams.model": "shapes", "workers": 1,
-            "nginx.rate_per_s": 0, **more}
-
-
-class Owner:
-    """Answers frames as an ingest process does."""
-
-    def __init__(self, redis):
-        self.redis = redis.client
-        self.seq = 0
-
-    def answer(self, camera, members=None, status=200, captured_before_ms=120):
-        self.seq += 1
-        now = int(time.time() * 1000)
-        return self.redis.xadd(key(camera, "results"), {
-            "camera": camera, "frame": f"{now}-0", "seq": self.seq, "status": status,
-            "json": json.dumps(FOUND if members is None else members), "captured": now - captured_before_ms,
-            "read": now - 60, "answered": now}).decode()
-
-    def name(self, *cameras):
-        self.redis.sadd("inferpool:cameras", *cameras)
-
-    def ledger(self, camera, **counts):
-        self.redis.hset(key(camera, "ledger"), mapping={f"{camera}:{name}": count for name, count in counts.items()})
-
-    def is_looked_at(self, camera):
-        return self.redis.exists(key(camera, "look:")) == 1
-
-    def snapshot(self, camera, picture=JPEG):
-        self.redis.set(key(camera, "snap:"), picture, px=10_000)
 
 
 class Events:
@@ -107,13 +68,13 @@ class Events:
 class LiveTest(SystemTest):
     @classmethod
     def setUpClass(cls):
-        cls.redis = RedisServer()
-        cls.addClassCleanup(cls.redis.stop)
+        cls.redis = start_redis(cls.addClassCleanup)
         cls.owner = Owner(cls.redis)
+        cls.addClassCleanup(cls.owner.close)
         cls.instance = cls.start(settings(cls.redis), cleanup=cls.addClassCleanup)
 
     def setUp(self):
-        self.redis.client.flushall()
+        self.owner("FLUSHALL")
 
     def get(self, target, method="GET", headers=None, body=None):
         return self.instance.request(method, target, body, headers)
@@ -142,7 +103,7 @@ class LiveTest(SystemTest):
         self.owner.name("yard")
         # Known by its answers alone, so that no process of the pool takes its frame.
         self.owner.ledger("gate", produced=10, published=7, superseded=2, pending=1)
-        self.redis.client.xadd(key("gate", "cam:"), {"picture": b"x"})
+        self.owner("XADD", key("gate", "cam:"), "*", "picture", "x")
         self.await_camera("yard", lambda yard: yard["rate"] == 0 and yard["age_ms"] is None and yard["ledger"] is None)
         for _ in range(20):
             self.owner.answer("gate")
@@ -212,7 +173,7 @@ class LiveTest(SystemTest):
 
     def test_nobody_is_looked_at_whom_there_is_not(self):
         self.get("/v1/cameras/nobody/snapshot.jpg")
-        self.assertEqual([], self.redis.client.keys("*"))
+        self.assertFalse(self.owner.is_looked_at("nobody"))
 
     # ------------------------------------------------------------ refusals
 
@@ -281,7 +242,7 @@ class LiveTest(SystemTest):
         self.owner.name("door-3")
         first = self.owner.answer("door-3")
         kept = [self.owner.answer("door-3") for _ in range(5)]
-        self.redis.client.xtrim(key("door-3", "results"), maxlen=2, approximate=False)
+        self.owner("XTRIM", key("door-3", "results"), "MAXLEN", 2)
         blocks = self.events("door-3", headers={"Last-Event-ID": first}).blocks()
         self.assertIn("retry", next(blocks))
         self.assertIn("not kept", next(blocks)["comment"])
@@ -376,9 +337,9 @@ class LiveTest(SystemTest):
 
 class RedisAwayTest(SystemTest):
     def setUp(self):
-        self.redis = RedisServer()
-        self.addCleanup(self.redis.stop)
+        self.redis = start_redis(self.addCleanup)
         self.owner = Owner(self.redis)
+        self.addCleanup(self.owner.close)
 
     def test_redis_goes_and_comes_back(self):
         instance = self.start(settings(self.redis), cleanup=self.addCleanup)
@@ -416,9 +377,9 @@ class RedisAwayTest(SystemTest):
 class KeysTest(SystemTest):
     @classmethod
     def setUpClass(cls):
-        cls.redis = RedisServer()
-        cls.addClassCleanup(cls.redis.stop)
+        cls.redis = start_redis(cls.addClassCleanup)
         cls.owner = Owner(cls.redis)
+        cls.addClassCleanup(cls.owner.close)
         folder = tempfile.TemporaryDirectory(prefix="ipkeys", dir="/tmp")
         cls.addClassCleanup(folder.cleanup)
         cls.file = Path(folder.name) / "keys.json"

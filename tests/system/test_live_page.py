@@ -5,19 +5,16 @@ import io
 import json
 import tempfile
 import threading
-import time
 import unittest
 from pathlib import Path
 
-import redis
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
 
 from browser import Browser
+from camera_owner import FOUND, NOTHING, Owner, settings, start_redis
 from harness import SystemTest
 from page import PALE, SMALL, WIDE
-from redis_server import RedisServer, key
-from test_live import FOUND, NOTHING, Owner, settings
 
 CAMERAS = ["door-3", "hall", "loading bay", "yard"]
 GROUNDS = {"door-3": "#46606b", "hall": "#6b5a46", "loading bay": "#4d6b46", "yard": "#5a466b"}
@@ -61,12 +58,13 @@ class Cameras:
                     if step % 4 == 0 and self.owner.is_looked_at(camera):
                         self.owner.snapshot(camera, snapshot(camera, step))
                     self.owner.answer(camera, NOTHING if camera == "hall" else FOUND)
-            except (OSError, redis.exceptions.RedisError):
+            except OSError:
                 pass  # Redis is away, as some tests want it
 
     def stop(self):
         self.ended.set()
         self.thread.join()
+        self.owner.close()
 
 
 class PageTest(SystemTest):
@@ -105,8 +103,7 @@ class WallTest(PageTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.redis = RedisServer()
-        cls.addClassCleanup(cls.redis.stop)
+        cls.redis = start_redis(cls.addClassCleanup)
         cls.cameras = Cameras(cls.redis, CAMERAS)
         cls.addClassCleanup(cls.cameras.stop)
         cls.instance = cls.start(settings(cls.redis), cleanup=cls.addClassCleanup)
@@ -178,7 +175,7 @@ class WallTest(PageTest):
     def test_names_are_names_and_no_html(self):
         name = "<img src=x onerror=alert(1)>&/é"
         self.cameras.owner.name(name)
-        self.addCleanup(self.redis.client.srem, "inferpool:cameras", name)
+        self.addCleanup(self.cameras.owner, "SREM", "inferpool:cameras", name)
         self.open()
         self.browser.wait(lambda: name in [tile[0] for tile in self.shown()], "it is there")
         self.cameras.owner.snapshot(name, snapshot(name, 1))
@@ -189,9 +186,8 @@ class WallTest(PageTest):
     def test_a_camera_that_is_silent_is_marked_and_one_that_is_broken(self):
         owner = self.cameras.owner
         owner.name("broken", "silent")
-        self.addCleanup(self.redis.client.srem, "inferpool:cameras", "broken", "silent")
-        now = int(time.time() * 1000) - 60_000
-        self.redis.client.xadd(key("silent", "results"), {"camera": "silent", "status": 200, "json": "{}", "answered": now})
+        self.addCleanup(owner, "SREM", "inferpool:cameras", "broken", "silent")
+        owner.answer("silent", age_ms=60_000)
         owner.answer("broken", {"detail": "damaged JPEG", "status": 422}, status=422)
         self.open()
         self.browser.wait(lambda: ("silent, 1 min ago" in str(self.shown())), "the silent one is told")
@@ -201,8 +197,7 @@ class WallTest(PageTest):
 
 class StatesTest(PageTest):
     def start_with(self, **more):
-        self.redis = RedisServer()
-        self.addCleanup(self.redis.stop)
+        self.redis = start_redis(self.addCleanup)
         self.instance = self.start(settings(self.redis, **more), cleanup=self.addCleanup)
 
     def test_there_is_no_camera(self):

@@ -12,10 +12,10 @@ import jsonschema
 
 import pictures
 import tiny_models
+from camera_owner import Owner, key, start_redis
 from harness import SystemTest, free_ports
 from http_client import multipart
 from pictures import ASTRONAUT, SOURCE
-from redis_server import RedisServer, key
 
 DOCUMENT_FILE = SOURCE / "nginx/pages/openapi.json"
 DOCUMENT = json.loads(DOCUMENT_FILE.read_text())
@@ -235,24 +235,18 @@ class AnswersTest(SystemTest):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
-        redis = RedisServer()
-        cls.addClassCleanup(redis.stop)
-        cls.answer_a_frame(redis.client)
+        redis = start_redis(cls.addClassCleanup)
+        owner = Owner(redis)
+        cls.addClassCleanup(owner.close)
+        owner.answer("door-3", {"model": {"name": "shapes", "version": "1"}, "image": {"width": 64, "height": 48},
+                                "detections": []})
+        owner.ledger("door-3", produced=1, published=1)
+        owner("SET", key("door-3", "snap:"), pictures.plain(64, 48, "JPEG"))
         cls.instance = cls.start(
             {"streams.redis": redis.address, "streams.workers": 1, "streams.model": "shapes",
              "modelserver.repository": str(tiny_models.make_repository(Path(folder.name) / "models")),
              "limits.body_mb": 1, "nginx.rate_per_s": 0, "nginx.trusted_proxies": ["127.0.0.1"]},
             cleanup=cls.addClassCleanup)
-
-    @classmethod
-    def answer_a_frame(cls, redis):
-        """As the owner of its camera, door-3, does."""
-        redis.xadd(key("door-3", "results"), {
-            "camera": "door-3", "frame": "1764492639005-0", "seq": 1, "status": 200, "captured": 1764492639004,
-            "read": 1764492639010, "answered": 1764492639122, "json": json.dumps(
-                {"model": {"name": "shapes", "version": "1"}, "image": {"width": 64, "height": 48}, "detections": []})})
-        redis.hset(key("door-3", "ledger"), mapping={"door-3:produced": 1, "door-3:published": 1})
-        redis.set(key("door-3", "snap:"), pictures.plain(64, 48, "JPEG"))
 
     def held(self, answer, path, method="get"):
         """The answer, which is as the document says answers of that operation are."""

@@ -176,6 +176,14 @@ absl::StatusOr<OwnedReply> Redis::Receive() {
   return OwnedReply(static_cast<redisReply*>(reply));
 }
 
+std::optional<OwnedReply> Redis::ReceiveBuffered() {
+  void* reply = nullptr;
+  if (redisGetReplyFromReader(context_.get(), &reply) != REDIS_OK || reply == nullptr) {
+    return std::nullopt;
+  }
+  return OwnedReply(static_cast<redisReply*>(reply));
+}
+
 absl::StatusOr<OwnedReply> Redis::Call(const Arguments& command) {
   RETURN_IF_ERROR(Append(command));
   absl::StatusOr<OwnedReply> reply = Receive();

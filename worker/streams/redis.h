@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -110,6 +111,8 @@ class Redis {
   // there is something; Receive then waits for the rest. One command at a time.
   absl::Status Send(const Arguments& command);
   absl::StatusOr<OwnedReply> Receive();
+  // One that has come with the one before; nullopt: there is none.
+  std::optional<OwnedReply> ReceiveBuffered();
 
   int fd() const;
 

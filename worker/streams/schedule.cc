@@ -96,8 +96,17 @@ void Schedule::NotThere(Camera& camera) {
   Done(camera);
 }
 
+void Schedule::PutBack() {
+  for (auto next = cameras_.begin(); next != cameras_.end();) {
+    Camera& camera = next->second;
+    ++next;
+    if (camera.state == Camera::State::kInWork && !camera.has_frame) Done(camera);
+  }
+}
+
 void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
   camera.state = Camera::State::kInWork;
+  camera.has_frame = true;
   std::erase(ready_, &camera);
   // Grows at once and shrinks slowly: a budget shall not be missed by much.
   camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
@@ -109,7 +118,9 @@ void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
 }
 
 void Schedule::Done(Camera& camera) {
+  if (camera.state == Camera::State::kReady) std::erase(ready_, &camera);
   camera.state = Camera::State::kIdle;
+  camera.has_frame = false;
   if (camera.gone) Drop(camera);
 }
 

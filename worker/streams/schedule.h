@@ -46,6 +46,7 @@ struct Camera {
 
   enum class State { kIdle, kReady, kInWork };
   State state = State::kIdle;
+  bool has_frame = false;       // in work
   bool gone = false;            // nothing more is taken of it
   bool needs_group = true;      // its consumer group may be missing: Redis is not asked to wait
   std::size_t frame_bytes = 0;  // of a frame of it, by those seen
@@ -77,6 +78,8 @@ class Schedule {
 
   // The camera had no frame after all.
   void NotThere(Camera& camera);
+  // Nothing was heard of those that Next gave and that neither Took nor NotThere has named.
+  void PutBack();
   // It had one of so many bytes, which is in work now.
   void Took(Camera& camera, std::size_t bytes, TimePoint now);
   // The frame is done. A camera that was taken out and has no frame in work is no more: `camera` is

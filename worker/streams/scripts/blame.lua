@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Counts that a frame was in the hands of a thread that crashed.
--- KEYS: lease, ledger. ARGV: token, camera, id of the frame. Returns how often it was by now.
+-- Notes that a frame was in the hands of a thread that crashed.
+-- KEYS: lease, ledger. ARGV: token, camera, id of the frame, how often that was as far as the caller
+-- knows. Returns how often it was as far as anybody knew.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('LOST the lease ' .. KEYS[1] .. ' is not ours')
 end
@@ -12,4 +13,6 @@ local blamed, crashes = ARGV[2] .. ':blamed', ARGV[2] .. ':crashes'
 if redis.call('HGET', KEYS[2], blamed) ~= ARGV[3] then
   redis.call('HSET', KEYS[2], blamed, ARGV[3], crashes, 0)
 end
-return redis.call('HINCRBY', KEYS[2], crashes, 1)
+local most = math.max(tonumber(redis.call('HGET', KEYS[2], crashes)), tonumber(ARGV[4]))
+redis.call('HSET', KEYS[2], crashes, most)
+return most

@@ -4,7 +4,8 @@
 -- an owner before us, or of a blocking read.
 --
 -- KEYS: lease, ledger, then the stream of each camera.
--- ARGV: token, group, consumer, now (Unix ms), names of the fields epoch, seq and time;
+-- ARGV: token, group, consumer, now (Unix ms), names of the fields epoch, seq and time, the bytes
+--       after which nothing more is taken, the most bytes of a frame (a larger one has failed);
 --       then of each camera: its id, its policy (latest, fifo, all), the greatest age in ms (0: any),
 --       and the id of the entry whose fields the caller has already ('': none).
 -- Returns a list of {number of the camera from 1 on, what, id, fields}, where `what` is
@@ -17,6 +18,7 @@
 local lease, ledger = KEYS[1], KEYS[2]
 local token, group, consumer, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local epoch_field, seq_field, time_field = ARGV[5], ARGV[6], ARGV[7]
+local enough, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
 if redis.call('GET', lease) ~= token then
   return redis.error_reply('LOST the lease ' .. lease .. ' is not ours')
 end
@@ -35,16 +37,17 @@ local function add(camera, what, amount)
 end
 
 -- Counts the entry as pending, and as many entries before it as were trimmed here. What is missing
--- between the sequence numbers was trimmed elsewhere.
+-- between the sequence numbers was trimmed elsewhere. Returns its time and its bytes.
 local function count(camera, id, fields, superseded)
-  local epoch, seq, time = '', '', nil
+  local epoch, seq, time, bytes = '', '', nil, 0
   for i = 1, #fields, 2 do
+    bytes = bytes + #fields[i + 1]
     if fields[i] == epoch_field then epoch = fields[i + 1]
     elseif fields[i] == seq_field then seq = fields[i + 1]
     elseif fields[i] == time_field then time = tonumber(fields[i + 1]) end
   end
   local before = redis.call('HMGET', ledger, camera .. ':at', camera .. ':epoch', camera .. ':seq')
-  if before[1] == id then return time end
+  if before[1] == id then return time, bytes end
   if before[1] and before[1] ~= '' then
     -- It was in work, and its delivery was forgotten: the group has been lost.
     if superseded > 0 then
@@ -67,7 +70,7 @@ local function count(camera, id, fields, superseded)
   add(camera, 'superseded', superseded)
   add(camera, 'trimmed', gap)
   redis.call('HSET', ledger, camera .. ':at', id, camera .. ':pending', 1)
-  return time
+  return time, bytes
 end
 
 -- What is counted as pending ends for this reason.
@@ -99,10 +102,11 @@ local function claim(stream, camera)
   return nil
 end
 
-local taken = {}
+local taken, total = {}, 0
 for i = 3, #KEYS do
+  if total >= enough then break end
   local stream = KEYS[i]
-  local at = 8 + (i - 3) * 4
+  local at = 10 + (i - 3) * 4
   local camera, policy, most_age, known = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   if wrong[i] then
     taken[#taken + 1] = {i - 2, 'wrong'}
@@ -120,12 +124,14 @@ for i = 3, #KEYS do
       end
       if not entry then break end
       local id, fields = entry[1], entry[2]
-      local time = count(camera, id, fields, superseded)
-      if most_age > 0 and time and now - time > most_age then
+      local time, bytes = count(camera, id, fields, superseded)
+      local is_stale = most_age > 0 and time and now - time > most_age
+      if is_stale or bytes > largest then
         redis.call('XACK', stream, group, id)
         redis.call('XDEL', stream, id)
-        settle(camera, 'stale')
+        settle(camera, is_stale and 'stale' or 'failed')
       else
+        total = total + bytes
         taken[#taken + 1] = id == known and {i - 2, what, id} or {i - 2, what, id, fields}
         break
       end

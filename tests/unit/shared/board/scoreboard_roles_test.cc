@@ -74,6 +74,44 @@ TEST_F(ScoreboardRolesTest, AnotherRoleBeginsAtZero) {
   EXPECT_TRUE(board_.processes(kBeacon).empty());
 }
 
+TEST(ScoreboardSlotRolesTest, ARoleWithSlotsHasThemBehindTheWorkers) {
+  constexpr int kPress = 2;
+  const Scoreboard board = std::move(*Scoreboard::Create(2, 3));
+  board.SetRoles(std::array<Room, 3>{{{"worker", 0}, {"sidecar", 2}, {"press", 0, 4}}});
+  EXPECT_EQ(board.slots(), 2);
+  EXPECT_EQ(board.SlotOf(kWorkerRole, 1), 1);
+  EXPECT_EQ(board.SlotOf(1, 0), std::nullopt);
+  ASSERT_EQ(board.SlotOf(kPress, 3), 5);
+  EXPECT_EQ(board.Places(kPress), 4);
+
+  board.Occupy(5, /*generation=*/7, /*threads=*/3, kNow);
+  EXPECT_EQ(&board.process(kPress, 3), &board.slot(5).process);
+  board.thread_slots(5)[0].Begin(kNow);
+  const Totals totals = board.Sum(kNow);
+  EXPECT_EQ(totals.roles[kPress].by_state[static_cast<std::size_t>(ProcessState::kStarting)], 1U);
+  EXPECT_EQ(totals.roles[kPress].starts, 1U);
+  EXPECT_EQ(totals.workers().starts, 0U);
+  EXPECT_EQ(totals.in_work, 0U) << "it is no request";
+  board.Vacate(5);
+  EXPECT_EQ(board.Sum(kNow).roles[kPress].by_state[1], 0U);
+  EXPECT_EQ(board.thread_slots(5)[0].busy_since_ns.load(), 0);
+}
+
+TEST(ScoreboardSlotRolesTest, ShardsThatThePoolHadAreTold) {
+  const Scoreboard board = std::move(*Scoreboard::Create(1, 1));
+  EXPECT_TRUE(board.Sum(kNow).stream_shards.empty());
+  StreamShard& shard = board.pool().stream_shards[7];
+  shard.Count(StreamEvent::kLeaseChange);
+  shard.Count(StreamEvent::kRead, 3);
+  shard.waiting = 5;
+  const Totals totals = board.Sum(kNow);
+  ASSERT_EQ(totals.stream_shards.size(), 1U);
+  EXPECT_EQ(totals.stream_shards[0].shard, 7);
+  EXPECT_EQ(totals.stream_shards[0].events[static_cast<std::size_t>(StreamEvent::kRead)], 3U);
+  EXPECT_EQ(totals.stream_shards[0].waiting, 5U);
+  EXPECT_FALSE(totals.stream_shards[0].owned);
+}
+
 TEST(ScoreboardRolesDeathTest, MoreRowsThanThereAreAbort) {
   const auto board = Scoreboard::Create(1, 1);
   ASSERT_TRUE(board.ok());

@@ -137,6 +137,20 @@ TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
   EXPECT_TRUE(schedule.cameras().empty());
 }
 
+TEST(ScheduleTest, CamerasOfWhichNothingWasHeardAreLookedAtAgain) {
+  Schedule schedule;
+  for (const char* id : {"a", "b"}) {
+    schedule.Set(id, 0, {});
+    schedule.Found(*schedule.Find(id), 1);
+  }
+  ASSERT_EQ(schedule.Next(2, 1 << 30).size(), 2);
+  schedule.Took(*schedule.Find("a"), 1, kStart);
+  schedule.PutBack();
+  const auto cameras = schedule.ToLookAt(true, kStart);
+  ASSERT_EQ(cameras.size(), 1);
+  EXPECT_EQ(cameras.front()->id, "b");
+}
+
 TEST(ScheduleTest, DepthFollowsFromTheTimeOfAFrame) {
   EXPECT_EQ(Depth(2, 45'000), 3);   // a net on this machine: nothing waits for long
   EXPECT_EQ(Depth(8, 10'000), 16);  //

@@ -53,9 +53,10 @@ class ScriptsTest : public testing::Test {
                                           std::string_view known = "") {
     std::vector<std::string> keys;
     for (const std::string& camera : cameras) keys.push_back(FramesKey(0, camera));
-    Redis::ScriptCall call{&TakeScript(),
-                           {lease_, ledger_},
-                           {token, kGroup, kConsumer, "1000000", "epoch", "seq", "time"}};
+    Redis::ScriptCall call{
+        &TakeScript(),
+        {lease_, ledger_},
+        {token, kGroup, kConsumer, "1000000", "epoch", "seq", "time", enough_, "1000000"}};
     for (std::size_t i = 0; i < cameras.size(); ++i) {
       call.keys.push_back(keys[i]);
       call.arguments.insert(call.arguments.end(), {cameras[i], policy, most_age, known});
@@ -118,6 +119,7 @@ class ScriptsTest : public testing::Test {
 
   RedisServer server_;
   Redis redis_;
+  std::string enough_ = "100000000";
   std::string lease_ = LeaseKey(0), ledger_ = LedgerKey(0), results_ = ResultsKey(0),
               dead_ = DeadKey(0);
 };
@@ -173,10 +175,10 @@ TEST_F(ScriptsTest, GapsOfTheProducersNumbersWereTrimmed) {
 TEST_F(ScriptsTest, FramesWithoutNumbersAreCountedAsTheyAreSeen) {
   const std::string key = FramesKey(0, "a");
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(redis_.Call({"XADD", key, "*", "picture", "x"}).ok());
-  const auto reply = redis_.Run(
-      {&TakeScript(),
-       {lease_, ledger_, key},
-       {"token", kGroup, kConsumer, "1", "epoch", "seq", "time", "a", "latest", "0", ""}});
+  const auto reply = redis_.Run({&TakeScript(),
+                                 {lease_, ledger_, key},
+                                 {"token", kGroup, kConsumer, "1", "epoch", "seq", "time", enough_,
+                                  "1000000", "a", "latest", "0", ""}});
   ASSERT_TRUE(reply.ok()) << reply.status();
   auto ledger = Ledger("a");
   EXPECT_EQ(ledger["produced"], 3);
@@ -294,6 +296,16 @@ TEST_F(ScriptsTest, FramesThatAreTooOldAreStale) {
   EXPECT_EQ(ledger["pending"], 1);
 }
 
+TEST_F(ScriptsTest, NoMoreBytesAreTakenThanThereIsRoomFor) {
+  const std::string picture(10'000, 'x');
+  for (const char* camera : {"a", "b", "c", "d"}) Add(camera, 1, "e", 0, picture);
+  enough_ = "20000";
+  EXPECT_EQ(Take({"a", "b", "c", "d"})->size(), 2);
+  Add("e", 1, "e", 0, std::string(1'000'001, 'x'));
+  EXPECT_TRUE(Take({"e"})->empty());
+  EXPECT_EQ(Ledger("e")["failed"], 1);
+}
+
 TEST_F(ScriptsTest, AKeyOfAnotherTypeStopsNothingElse) {
   ASSERT_TRUE(redis_.Call({"SET", FramesKey(0, "a"), "x"}).ok());
   Add("b", 1);
@@ -326,12 +338,11 @@ TEST_F(ScriptsTest, ResultsOrALedgerOfAnotherTypeLoseNothing) {
 TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   Add("a", 1);
   const auto frames = Take({"a"});
-  const auto blame = [&] {
-    return (**redis_.Run({&BlameScript(), {lease_, ledger_}, {"token", "a", frames->front().id}}))
-        .Number();
+  const auto blame = [&](std::string_view id, std::string_view times) {
+    return (**redis_.Run({&BlameScript(), {lease_, ledger_}, {"token", "a", id, times}})).Number();
   };
-  EXPECT_EQ(blame(), 1);
-  EXPECT_EQ(blame(), 2);
+  EXPECT_EQ(blame(frames->front().id, "2"), 2);
+  EXPECT_EQ(blame(frames->front().id, "1"), 2);
   EXPECT_EQ(*Drop(frames->front(), "failed", "it crashed"), 1);
   EXPECT_EQ(*Drop(frames->front(), "failed", "it crashed"), 0);
   EXPECT_EQ(Ledger("a")["failed"], 1);
@@ -342,9 +353,7 @@ TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   EXPECT_EQ(fields.at(7).Text(), "picture");
   Add("a", 2);
   const auto next = Take({"a"});
-  EXPECT_EQ((**redis_.Run({&BlameScript(), {lease_, ledger_}, {"token", "a", next->front().id}}))
-                .Number(),
-            1);
+  EXPECT_EQ(blame(next->front().id, "1"), 1);
 }
 
 TEST_F(ScriptsTest, ALeaseIsItsHoldersAlone) {

@@ -1,0 +1,287 @@
+"""Cameras' frames in by Redis Streams and answers out, with a real Redis and a real pool."""
+
+import json
+import os
+import signal
+import time
+import unittest
+
+import pictures
+import processes
+from harness import SystemTest, inferpool
+from processes import eventually
+from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag, unbalanced)
+
+# A cascade that is done with a small picture at once.
+FAST = {"streams.model": "faces_cascade", "streams.workers": 2, "workers": 1, "threads": 4}
+SMALL = pictures.plain(64, 64, "JPEG")
+
+
+class StreamsTest(SystemTest):
+    OPTIONS = ()
+    MORE = {}
+
+    def setUp(self):
+        self.redis = RedisServer(*self.OPTIONS)
+        self.addCleanup(self.redis.destroy)
+        self.client = self.redis.connect()
+        self.addCleanup(self.client.close)
+
+    def begin(self, settings=None, cameras=()):
+        for camera in cameras:
+            self.client("SADD", "inferpool:cameras", camera.name)
+        self.instance = self.start({**FAST, "streams.redis": self.redis.address, **(settings or {})},
+                                   cleanup=self.addCleanup, nginx=False)
+        return cameras
+
+    def ingest_pids(self):
+        alive = processes.children(self.instance.serve.pid)
+        return [line["pid"] for line in self.instance.log()
+                if line.get("event") == "ingest ready" and line["pid"] in alive]
+
+    def wait_answers(self, cameras):
+        """Until each has as many answers as it has frames; all of them, in order, once."""
+        def done():
+            found = results(self.client)
+            return all(len(found.get(camera.name, ())) >= camera.seq for camera in cameras)
+        eventually(done, "all frames are answered")
+        found = results(self.client)
+        for camera in cameras:
+            self.assertEqual([str(seq) for seq in range(1, camera.seq + 1)],
+                             [answer["seq"] for answer in found[camera.name]], camera.name)
+        return found
+
+    def assert_ledger(self, cameras, **ends):
+        self.assertEqual({}, unbalanced(self.client))
+        found = ledger(self.client)
+        for camera in cameras:
+            for end, count in ends.items():
+                self.assertEqual(count, found[camera.name][end], (camera.name, end))
+
+
+class AnswersTest(StreamsTest):
+    def test_a_frame_is_answered_as_a_picture_by_http_is(self):
+        camera, = self.begin(cameras=[Camera("door-3")])
+        before = int(time.time() * 1000)
+        entry = camera.put(self.client, pictures.ASTRONAUT)
+        answer, = self.wait_answers([camera])["door-3"]
+        self.assertEqual(("200", entry.decode()), (answer["status"], answer["frame"]))
+        told = json.loads(answer["json"])
+        face = told["detections"][0]
+        box = face.get("box") or face.get("bbox") or face
+        self.assertGreater(pictures.intersection_over_union(box, pictures.ASTRONAUT_FACE), 0.4)
+        times = [int(answer[name]) for name in ("captured", "read", "answered")]
+        self.assertEqual(times, sorted(times))
+        self.assertGreaterEqual(times[0], before)
+        self.assertEqual(0, self.client("XLEN", frames_key("door-3")), "the frame is gone")
+        self.assert_ledger([camera], produced=1, published=1, pending=0)
+
+    def test_what_is_no_picture_is_answered_and_the_next_frame_comes(self):
+        camera, = self.begin({"streams.policy": "all"}, [Camera("a")])
+        camera.put(self.client, b"no picture")
+        camera.put(self.client, b"")
+        camera.put(self.client, SMALL, model="nobody")
+        camera.put(self.client, SMALL, parameters="confidence=2")
+        camera.put(self.client, SMALL)
+        found = self.wait_answers([camera])["a"]
+        self.assertEqual(["415", "400", "404", "400", "200"], [answer["status"] for answer in found])
+        self.assertEqual("bad-parameter", json.loads(found[3]["json"])["code"])
+
+    def test_cameras_come_and_go_without_a_reload(self):
+        first, = self.begin(cameras=[Camera("first")])
+        first.put(self.client, SMALL)
+        self.wait_answers([first])
+        second = Camera("second")
+        second.put(self.client, SMALL)
+        self.client("SADD", "inferpool:cameras", "second")
+        self.wait_answers([first, second])
+        self.client("SREM", "inferpool:cameras", "first")
+        time.sleep(3)
+        first.put(self.client, SMALL)
+        second.put(self.client, SMALL)
+        eventually(lambda: len(results(self.client)["second"]) == 2, "the second has its answer")
+        self.assertEqual(1, len(results(self.client)["first"]))
+
+    def test_cameras_and_fields_of_the_configuration(self):
+        self.begin({"streams.camera_set": "", "streams.model": "",
+                    "streams.cameras": {"a": {"model": "faces_cascade", "policy": "fifo"}},
+                    "streams.fields": {"picture": "image", "seq": "number"}})
+        for number in range(1, 6):
+            self.client("XADD", frames_key("a"), "*", "image", SMALL, "number", number)
+        eventually(lambda: len(results(self.client).get("a", ())) == 5, "all are answered")
+        self.assertEqual(["1", "2", "3", "4", "5"],
+                         [answer["seq"] for answer in results(self.client)["a"]])
+
+
+class OwnersTest(StreamsTest):
+    def test_eight_cameras_and_two_processes_answer_all_in_order_and_once(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(f"cam{i}") for i in range(8)])
+        for _ in range(50):
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        self.assert_ledger(cameras, produced=50, published=50)
+        metrics = self.instance.metrics()
+        self.assertEqual(400, sum(value for (name, labels), value in metrics.samples.items()
+                                  if name == "inferpool_stream_events_total"
+                                  and ("event", "answered") in labels))
+        self.assertEqual(2, metrics.value("inferpool_stream_redis_up"))
+        self.assertEqual(32, metrics.sum("inferpool_stream_owned"))
+        self.assertEqual(2, metrics.value("inferpool_processes", role="ingest", state="ready"))
+        status = inferpool("status", "-c", self.instance.config_file).stdout
+        self.assertRegex(status, r"ingest +2 of 2 ready")
+        self.assertRegex(status, r"streams +2 with Redis, 32 shards, 8 cameras")
+
+    def test_a_killed_process_loses_and_repeats_nothing(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(f"cam{i}") for i in range(8)])
+        eventually(lambda: len(self.ingest_pids()) == 2, "both are there")
+        for turn in range(40):
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+            if turn == 20:
+                killed_at = time.monotonic()
+                os.kill(self.ingest_pids()[0], signal.SIGKILL)
+            self.assertEqual({}, unbalanced(self.client))
+        self.wait_answers(cameras)
+        self.assertLess(time.monotonic() - killed_at, 20)
+        self.assert_ledger(cameras, produced=40, published=40)
+
+    def test_a_process_that_was_stopped_publishes_nothing_when_it_goes_on(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(f"cam{i}") for i in range(8)])
+        eventually(lambda: len(self.ingest_pids()) == 2, "both are there")
+        victim = self.ingest_pids()[0]
+        for turn in range(30):
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+            if turn == 10:
+                os.kill(victim, signal.SIGSTOP)
+        self.wait_answers(cameras)
+        os.kill(victim, signal.SIGCONT)
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        self.assert_ledger(cameras, produced=31, published=31)
+
+    def test_a_reload_hands_over_at_once(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(f"cam{i}") for i in range(8)])
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        before = set(self.ingest_pids())
+        answer = self.instance.reload(**{"predict.confidence": 0.5})
+        self.assertEqual(0, answer.returncode, answer.stderr)
+
+        def renewed():
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+            time.sleep(0.05)
+            return len(pids := set(self.ingest_pids())) == 2 and not pids & before
+        eventually(renewed, "both were replaced")
+        found = self.wait_answers(cameras)
+        self.assertLess(max(int(answer["answered"]) - int(answer["captured"])
+                            for answers in found.values() for answer in answers), 2_900,
+                        "no lease had to run out")
+
+
+class RedisAwayTest(StreamsTest):
+    OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
+
+    def test_a_redis_that_is_killed_and_comes_back_loses_nothing(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(f"cam{i}") for i in range(8)])
+        for _ in range(20):
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+        self.redis.kill()
+        eventually(lambda: self.instance.metrics().value("inferpool_stream_redis_up") == 0,
+                   "it is noticed")
+        self.assertEqual(200, self.instance.probe("/readyz").status, "HTTP goes on")
+        self.assertEqual(2, len(self.ingest_pids()))
+        time.sleep(2)
+        self.redis.start()
+        back = time.monotonic()
+        self.client.close()
+        self.client = self.redis.connect()
+        eventually(lambda: self.instance.metrics().value("inferpool_stream_redis_up") == 2,
+                   "they are back")
+        self.assertLess(time.monotonic() - back, 3)
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        self.assert_ledger(cameras, produced=21, published=21)
+
+    def test_a_redis_that_is_not_there_yet_keeps_nobody_from_starting(self):
+        self.redis.kill()
+        camera = Camera("a")
+        self.begin()
+        eventually(lambda: len(self.ingest_pids()) == 2, "they are ready")
+        self.redis.start()
+        client = self.redis.connect()
+        self.addCleanup(client.close)
+        client("SADD", "inferpool:cameras", "a")
+        camera.put(client, SMALL)
+        eventually(lambda: len(results(client).get("a", ())) == 1, "it is answered")
+
+
+class TooMuchTest(StreamsTest):
+    def test_latest_answers_the_newest_and_counts_the_rest(self):
+        cameras = [Camera(f"cam{i}") for i in range(4)]
+        for _ in range(30):
+            for camera in cameras:
+                camera.put(self.client, SMALL)
+        self.begin(cameras=cameras)
+        eventually(lambda: len(results(self.client)) == 4, "each has an answer")
+        for camera in cameras:
+            self.assertEqual("30", results(self.client)[camera.name][-1]["seq"])
+        self.assert_ledger(cameras, produced=30, published=1, superseded=29)
+
+    def test_frames_that_are_too_old_are_not_answered(self):
+        camera, = self.begin({"streams.max_age_ms": 5_000}, [Camera("a")])
+        camera.put(self.client, SMALL, time=int(time.time() * 1000) - 60_000)
+        eventually(lambda: ledger(self.client).get("a", {}).get("stale") == 1, "it is dropped")
+        camera.put(self.client, SMALL)
+        eventually(lambda: len(results(self.client).get("a", ())) == 1, "the next is answered")
+        self.assertEqual({}, unbalanced(self.client))
+
+    def test_a_rate_is_kept(self):
+        self.begin({"streams.camera_set": "", "streams.cameras": {"a": {"rate": 5}}})
+        camera = Camera("a")
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            camera.put(self.client, SMALL)
+            time.sleep(0.02)
+        answers = len(results(self.client)["a"])
+        self.assertGreaterEqual(answers, 8)
+        self.assertLessEqual(answers, 18)
+
+
+class PoisonTest(StreamsTest):
+    POISON = SMALL + b"inferpool-fault:crash"
+
+    def test_a_frame_that_crashes_a_process_ends_among_the_dead_letters(self):
+        bad, good = self.begin({"streams.policy": "all"}, [Camera("bad"), Camera("good")])
+        bad.put(self.client, self.POISON)
+        for _ in range(5):
+            good.put(self.client, SMALL)
+            bad.put(self.client, SMALL)
+        dead = f"{tag(shard_of('bad'))}:dead"
+        eventually(lambda: self.client("XLEN", dead) == 1, "it is given up")
+        fields = self.client("XRANGE", dead, "-", "+")[0][1]
+        self.assertIn(b"crashed", fields[fields.index(b"reason") + 1])
+        self.assertEqual(self.POISON, fields[fields.index(b"picture") + 1])
+        eventually(lambda: len(results(self.client).get("bad", ())) == 5
+                   and len(results(self.client).get("good", ())) == 5, "all others are answered")
+        self.assert_ledger([bad], produced=6, published=5, failed=1)
+        self.assert_ledger([good], produced=5, published=5)
+
+    def test_without_a_quarantine_it_may_crash_three(self):
+        bad, = self.begin({"streams.policy": "all", "quarantine.ttl_s": 0}, [Camera("bad")])
+        bad.put(self.client, self.POISON)
+        bad.put(self.client, SMALL)
+        eventually(lambda: len(results(self.client).get("bad", ())) == 1, "the next is answered")
+        self.assert_ledger([bad], produced=2, published=1, failed=1)
+        self.assertEqual(3, self.instance.metrics().value("inferpool_process_ends_total",
+                                                          role="ingest", reason="crash"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,50 @@
+// A frame on its way from its camera's stream to an answer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "shared/base/deadline.h"
+#include "worker/streams/schedule.h"
+
+namespace inferpool::streams {
+
+struct Frame {
+  std::string camera = {};
+  int shard = 0;
+  std::string id = {};  // of the entry
+  std::string seq = {};
+  std::string picture = {};     // a file's bytes
+  std::string model = {};       // empty: none was named
+  std::string parameters = {};  // as in a URL's query
+  Policy policy = Policy::kLatest;
+  int max_age_ms = 0;
+  std::int64_t captured_ms = 0;  // Unix time, as the producer says or else of the entry's id
+  std::int64_t read_ms = 0;
+  bool claimed = false;  // a process before us had it
+  TimePoint read_at{};
+  int tries = 0;
+};
+
+// What is to become of a frame that was worked on.
+struct Outcome {
+  enum class What {
+    kAnswer,  // publish `json`
+    kRetry,   // the model server was away or had no room
+    kStale,   // it has become too old
+    kDead,    // give it up and keep it among the dead letters: `json` says why
+  };
+
+  Frame frame = {};  // without its picture unless it is tried again
+  What what = What::kAnswer;
+  int status = 200;
+  std::string json = {};
+  std::size_t bytes = 0;         // of the picture
+  std::int64_t answered_ms = 0;  // Unix time
+  std::int64_t worked_us = 0;
+};
+
+std::int64_t NowMs();  // Unix time
+
+}  // namespace inferpool::streams

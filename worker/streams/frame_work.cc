@@ -1,0 +1,143 @@
+#include "worker/streams/frame_work.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <iterator>
+#include <utility>
+#include <variant>
+
+#include "fcgi/wire/request.h"
+#include "worker/http/parameters.h"
+#include "worker/http/problem.h"
+#include "worker/predict/answer.h"
+#include "worker/predict/picture_inference.h"
+
+namespace inferpool::streams {
+namespace {
+
+// All cameras are one client of the heavy work, so that HTTP finds its seats.
+constexpr std::string_view kClient = "cameras";
+
+// What another try may change.
+bool IsTransient(const http::Problem& problem) {
+  constexpr int kTransient[] = {429, 499, 502, 503, 504};
+  return std::ranges::find(kTransient, problem.status) != std::end(kTransient);
+}
+
+class Work {
+ public:
+  Work(const Frame& frame, const http::Services& services, ThreadSlot& thread_slot)
+      : frame_(frame),
+        services_(services),
+        heavy_(services.heavy, thread_slot, HeavyClientOfKey(kClient)),
+        request_{.method = "POST",
+                 .path = {},
+                 .query = frame.parameters,
+                 .content_type = {},
+                 .client = std::string(kClient),
+                 .headers = {},
+                 .body_status = absl::OkStatus(),
+                 .body = frame.picture,
+                 .accepted = Clock::now(),
+                 .departed = {},
+                 .body_bytes = nullptr},
+        exchange_{.request = request_,
+                  .thread_slot = thread_slot,
+                  .heavy = heavy_,
+                  .id = std::string(RequestNameOf(frame).view()),
+                  .problem_form = http::ProblemForm::kProblemJson,
+                  .limits = {.deadline = Deadline(
+                                 request_.accepted +
+                                 std::chrono::seconds(services.config.timeouts.request_s))}} {}
+
+  void Do(Outcome& outcome) {
+    if (frame_.max_age_ms > 0 && NowMs() - frame_.captured_ms > frame_.max_age_ms) {
+      outcome.what = Outcome::What::kStale;
+      return;
+    }
+    if (frame_.picture.empty()) {
+      Fail(outcome, http::BadRequest("the entry has no picture"));
+      return;
+    }
+    if (!http::CanBeModelName(frame_.model)) {
+      Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
+      return;
+    }
+    const auto parameters = http::ParseParameters(frame_.parameters, {}, services_.config.predict);
+    if (const auto* problem = std::get_if<http::Problem>(&parameters)) {
+      Fail(outcome, *problem);
+      return;
+    }
+    const auto& wanted = std::get<http::PredictParameters>(parameters);
+    auto predicted = predict::InferPicture(
+        exchange_, services_,
+        {.model = {frame_.model}, .picture = frame_.picture, .parameters = wanted},
+        exchange_.thread_slot.task, exchange_.times);
+    if (const auto* problem = std::get_if<http::Problem>(&predicted)) {
+      Fail(outcome, *problem);
+      return;
+    }
+    exchange_.SetTotalTime();
+    outcome.json = predict::Complete(
+        predict::Members(std::get<predict::Prediction>(predicted), wanted.normalized),
+        exchange_.times, exchange_.id);
+    outcome.json.pop_back();  // the newline
+  }
+
+ private:
+  void Fail(Outcome& outcome, const http::Problem& problem) const {
+    outcome.status = problem.status;
+    outcome.json = fmt::format("{{{}}}", Members(problem, services_.config.nginx.base_path));
+    if (problem.code == "quarantined") {
+      outcome.what = Outcome::What::kDead;
+      outcome.json = problem.detail;
+    } else if (IsTransient(problem)) {
+      outcome.what = Outcome::What::kRetry;
+    }
+  }
+
+  const Frame& frame_;
+  const http::Services& services_;
+  HeavySteps heavy_;
+  fcgi::Request request_;
+  http::Exchange exchange_;
+};
+
+}  // namespace
+
+std::int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+RequestName RequestNameOf(const Frame& frame) {
+  return RequestName(fmt::format("{}@{}", frame.id, frame.camera));
+}
+
+Outcome WorkOn(Frame frame, const http::Services& services, ThreadSlot& thread_slot) {
+  Outcome outcome;
+  const TimePoint begun = Clock::now();
+  thread_slot.Begin(begun);
+  try {
+    Work(frame, services, thread_slot).Do(outcome);
+  } catch (const std::exception& error) {  // out of memory, for one
+    outcome.what = Outcome::What::kRetry;
+    outcome.status = 500;
+    outcome.json = R"({"code":"internal","status":500})";
+  }
+  services.heavy.Leave(thread_slot);
+  thread_slot.End();
+  outcome.answered_ms = NowMs();
+  outcome.worked_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count();
+  outcome.bytes = frame.picture.size();
+  if (outcome.what != Outcome::What::kRetry) frame.picture = std::string();
+  outcome.frame = std::move(frame);
+  return outcome;
+}
+
+}  // namespace inferpool::streams

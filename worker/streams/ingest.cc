@@ -1,0 +1,78 @@
+#include "worker/streams/ingest.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <thread>
+#include <vector>
+
+#include "fcgi/serving/crash_scope.h"
+#include "shared/base/log.h"
+#include "shared/base/processors.h"
+#include "worker/streams/frame_queue.h"
+#include "worker/streams/frame_work.h"
+#include "worker/streams/reader.h"
+
+namespace inferpool::streams {
+namespace {
+
+void AwaitTerm() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);
+  int signal = 0;
+  while (sigwait(&set, &signal) != 0 || signal != SIGTERM) {
+    if (signal == SIGUSR1) log::Reopen();
+  }
+}
+
+}  // namespace
+
+std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors) {
+  const std::string& mode = config.streams.mode;
+  const bool is_sync = mode == "sync" || (mode == "auto" && config.modelserver.enabled);
+  if (!is_sync) return thread_slots;
+  const int processes = std::max(config.streams.workers, 1);
+  const int share = std::max((processors + processes - 1) / processes, 1);
+  return std::min(static_cast<std::size_t>(share), thread_slots);
+}
+
+void Ingest(const IngestContext& context) {
+  const std::span<ThreadSlot> thread_slots = context.thread_slots.first(
+      ThreadsFor(context.config, context.thread_slots.size(), UsableProcessors()));
+  FrameQueue queue;
+  std::atomic<std::uint64_t> served = 0;
+  std::vector<std::jthread> threads;
+  const auto work = [&](ThreadSlot& thread_slot) {
+    const fcgi::ThreadCrashScope owner(thread_slot);
+    while (auto frame = queue.Take()) {
+      queue.Finish(WorkOn(*std::move(frame), context.services, thread_slot));
+      const std::uint64_t quota = context.slot.quota.load(std::memory_order_relaxed);
+      if (served.fetch_add(1, std::memory_order_relaxed) + 1 < quota || quota == 0) continue;
+      if (context.slot.due.exchange(1, std::memory_order_relaxed) == 0) context.wakeup.Wake();
+    }
+  };
+  for (ThreadSlot& thread_slot : thread_slots) {
+    threads.emplace_back([&work, &thread_slot] { work(thread_slot); });
+  }
+  Reader reader(context, queue, thread_slots.size());
+  std::jthread reading([&reader] { reader.Run(); });
+  const auto set_state = [&](ProcessState state) {
+    context.slot.process.state.store(state, std::memory_order_release);
+    context.wakeup.Wake();
+  };
+  log::Info("ingest ready", {{"threads", thread_slots.size()}});
+  set_state(ProcessState::kReady);
+  AwaitTerm();
+  set_state(ProcessState::kDraining);
+  reader.Stop();
+  reading.join();
+  queue.Close();
+  threads.clear();  // joins
+  log::Info("ingest drained", {{"served", served.load()}});
+}
+
+}  // namespace inferpool::streams
