@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +24,7 @@
 #include "shared/base/file_descriptor.h"
 #include "shared/base/log.h"
 #include "worker/http/key_ring.h"
+#include "worker/streams/address.h"
 
 namespace inferpool::live {
 namespace {
@@ -68,17 +68,6 @@ class Socket {
   ino_t inode_;
 };
 
-absl::StatusOr<streams::RedisAddress> AddressOf(const Config::Streams& settings) {
-  streams::RedisAddress address{.where = settings.redis, .user = settings.user};
-  if (settings.password_file.empty()) return address;
-  std::ifstream file(settings.password_file);
-  if (!std::getline(file, address.password)) {
-    return absl::NotFoundError(
-        fmt::format("streams.password_file {} cannot be read", settings.password_file));
-  }
-  return address;
-}
-
 void AwaitTheEnd() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -103,8 +92,7 @@ std::string SocketPath(const Config& config) {
 
 int RunLive(const LiveStart& start, const std::function<void()>& ready) {
   const Config& config = start.config;
-  const auto address = AddressOf(config.streams);
-  if (!address.ok()) return Refuse(address.status());
+  const streams::RedisAddress address = streams::AddressOf(config.streams);
   std::optional<http::KeyRing> keys;
   if (!config.auth.keys_file.empty()) {
     keys.emplace(config.auth.keys_file, start.scoreboard.pool().keys, Clock::now());
@@ -118,12 +106,12 @@ int RunLive(const LiveStart& start, const std::function<void()>& ready) {
   const auto socket = Socket::Listen(SocketPath(config));
   if (!socket.ok()) return Refuse(socket.status());
 
-  Questions questions(*address, config.streams.shards, config.streams.camera_set);
+  Questions questions(address, config.streams.shards, config.streams.camera_set);
   std::vector<std::string> configured;
   for (const auto& [id, camera] : config.streams.cameras) configured.push_back(id);
   Cameras cameras(questions, std::move(configured));
   Listeners listeners;
-  const Follower follower({.address = *address,
+  const Follower follower({.address = address,
                            .shards = config.streams.shards,
                            .take =
                                [&](std::shared_ptr<const Answer> answer, bool is_old) {
