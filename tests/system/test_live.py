@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -298,6 +299,18 @@ class LiveTest(SystemTest):
         self.assertEqual(0, self.instance.metrics().value("inferpool_requests_in_work"))
         self.assertEqual(200, self.instance.predict("faces_cascade", pictures.plain(64, 64)).status)
 
+    # ------------------------------------------------------------ pages
+
+    def test_the_pages_lead_to_the_wall(self):
+        for page, address in (("/", "live"), ("/docs", "live"), ("/docs/errors", "../live")):
+            with self.subTest(page):
+                answer = self.get(page)
+                text = re.sub("<!--.*?-->", "", answer.body.decode())
+                self.assertIn(f'<a href="{address}">Cameras</a>', text)
+                again = self.get(page, headers={"If-None-Match": answer.header("ETag")})
+                self.assertEqual((304, b""), (again.status, again.body))
+        self.assertEqual("text/html; charset=utf-8", self.get("/live").header("Content-Type"))
+
     # ------------------------------------------------------------ processes
 
     def test_a_reload_ends_streams_with_a_word_and_has_no_gap(self):
@@ -460,6 +473,8 @@ class OffTest(SystemTest):
         self.assert_problem(self.instance.request("GET", "/v1/cameras"), 404, "unknown-route")
         self.assertEqual([], self.instance._ready("live ready", "live"))
         self.assertEqual(200, self.instance.request("GET", "/live").status)
+        for page in ("/", "/docs", "/docs/errors"):
+            self.assertNotIn("live\">Cameras</a>", re.sub("<!--.*?-->", "", self.instance.request("GET", page).body.decode()))
 
 
 if __name__ == "__main__":

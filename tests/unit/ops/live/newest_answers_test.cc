@@ -36,7 +36,9 @@ TEST(NewestAnswersTest, TheRateIsThatOfTheLastTenSeconds) {
   TimePoint now = kStart;
   for (int i = 0; i < 300; ++i, now += milliseconds(200)) {
     newest.Add(Make("a", static_cast<std::uint64_t>(i)), now);
-    if (i > 10) EXPECT_NEAR(newest.Find("a", now).rate, 5, 0.6) << i;
+    if (i > 10) {
+      EXPECT_NEAR(newest.Find("a", now).rate, 5, 0.6) << i;
+    }
   }
   EXPECT_NEAR(newest.Find("a", now + seconds(5)).rate, 2.5, 0.6);
   EXPECT_EQ(newest.Find("a", now + seconds(11)).rate, 0);
