@@ -29,8 +29,8 @@ constexpr milliseconds kBlockAndPatience{8'000};
 constexpr milliseconds kGather{20};
 // Of all shards together, as far as each may have one.
 constexpr int kEntriesAtOnce = 1'024;
-// Looked at in each shard when the follower begins, newest first.
-constexpr std::string_view kOldEntries = "200";
+// Looked at when the follower begins, the newest of each shard.
+constexpr int kOldEntriesAtOnce = 6'400;
 
 }  // namespace
 
@@ -98,11 +98,17 @@ void Follower::Take(const Reply& entry, int shard, bool is_old) {
 }
 
 absl::Status Follower::FindNewest(streams::Redis& redis) {
+  const std::string count = fmt::format("{}", std::max(1, kOldEntriesAtOnce / options_.shards));
+  std::vector<Arguments> commands;
+  commands.reserve(keys_.size());
+  for (const std::string& key : keys_)
+    commands.push_back({"XREVRANGE", key, "+", "-", "COUNT", count});
+  // All at once, so that they are taken together or not at all, and what comes meanwhile is new.
+  ASSIGN_OR_RETURN(const auto replies, redis.CallAll(commands));
+  for (const streams::OwnedReply& reply : replies) RETURN_IF_ERROR((*reply).ToStatus());
   for (int shard = 0; shard < options_.shards; ++shard) {
-    const auto reply = redis.Call(
-        {"XREVRANGE", keys_[static_cast<std::size_t>(shard)], "+", "-", "COUNT", kOldEntries});
-    RETURN_IF_ERROR(reply.status());
-    for (std::size_t i = (**reply).size(); i > 0; --i) Take((**reply).at(i - 1), shard, true);
+    const Reply entries = *replies[static_cast<std::size_t>(shard)];
+    for (std::size_t i = entries.size(); i > 0; --i) Take(entries.at(i - 1), shard, true);
   }
   return absl::OkStatus();
 }
