@@ -477,5 +477,23 @@ class OffTest(SystemTest):
             self.assertNotIn("live\">Cameras</a>", re.sub("<!--.*?-->", "", self.instance.request("GET", page).body.decode()))
 
 
+class SwitchedOnTest(SystemTest):
+    def test_streams_are_switched_on_and_off_by_a_reload(self):
+        redis = start_redis(self.addCleanup)
+        instance = self.start(settings(redis, **{"streams.workers": 0}), cleanup=self.addCleanup)
+        self.assert_problem(instance.request("GET", "/v1/cameras"), 404, "unknown-route")
+        done = instance.reload(**{"streams.workers": 1})
+        self.assertIn("nginx", done.stdout + done.stderr)
+        eventually(lambda: instance._ready("live ready", "live"), "it runs")
+        self.assertTrue((instance.state / "children/live.sock").is_socket())
+        instance.stop_nginx()
+        instance.start_nginx()
+        eventually(lambda: instance.http("GET", "/livez").status == 200, "nginx answers")
+        self.assertEqual(200, instance.request("GET", "/v1/cameras").status)
+        self.assertEqual(0, instance.reload(**{"streams.workers": 0}).returncode)
+        eventually(lambda: not instance._ready("live ready", "live"), "it is gone")
+        self.assertFalse((instance.state / "children/live.sock").exists())
+
+
 if __name__ == "__main__":
     unittest.main()
