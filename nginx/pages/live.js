@@ -16,7 +16,7 @@ const RETRY_MS = 2000;
 const state = {
   cameras: [],
   limit: TILES,
-  tiles: new Map(), // by id: {item, button, image, none, badge, pace, visible, due, url}
+  tiles: new Map(), // by id: {item, button, image, none, badge, pace, visible, sends, due, url}
   large: null, // {id, abort, url} while a camera is shown large
   isOld: false, // the server does not answer, or its Redis is away
 };
@@ -156,7 +156,7 @@ function makeTile(id) {
   );
   button.addEventListener("click", () => open(id));
   const item = element("li", {}, button);
-  const tile = { item, button, image, none, badge, pace, visible: false, due: 0, url: "" };
+  const tile = { item, button, image, none, badge, pace, visible: false, sends: false, due: 0, url: "" };
   state.tiles.set(id, tile);
   item.dataset.id = id;
   watcher.observe(item);
@@ -187,6 +187,9 @@ function fill(tile, camera) {
   tile.badge.dataset.state = kind;
   write(tile.badge, text);
   write(tile.pace, camera.age_ms === null ? "No answer yet" : [rateOf(camera), lagOf(camera)].filter(Boolean).join(" · "));
+  // Of who sends nothing that can be used there is no new picture to be asked for.
+  tile.sends = !isSilent(camera) && !isBad(camera);
+  tile.item.classList.toggle("is-old", !tile.sends);
   const label = `${camera.id}: ${text}`;
   if (tile.button.getAttribute("aria-label") !== label) tile.button.setAttribute("aria-label", label);
 }
@@ -228,7 +231,7 @@ async function refresh() {
     let next = null;
     if (!document.hidden && !state.large && !state.isOld)
       for (const [id, tile] of state.tiles)
-        if (tile.visible && tile.due <= now && (!next || tile.due < next.tile.due)) next = { id, tile };
+        if (tile.visible && tile.sends && tile.due <= now && (!next || tile.due < next.tile.due)) next = { id, tile };
     if (!next) {
       await pause(100);
       continue;

@@ -149,7 +149,7 @@ class WallTest(PageTest):
         self.browser.wait(lambda: self.browser.text("found-text") == "Nothing", "nothing is found there")
         self.browser.press(Keys.ARROW_RIGHT)
         self.assertEqual("loading bay", self.browser.text("large-name"))
-        self.browser.wait(lambda: "person\n90%" in self.browser.text("found"), "a person is found there")
+        self.browser.wait(lambda: self.browser.text("found").split() == ["person", "90%"], "a person is found there")
         self.browser.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
         self.assertEqual("yard", self.browser.text("large-name"))
         self.browser.one("after").click()
