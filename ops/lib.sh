@@ -19,7 +19,7 @@ run_packages=(
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
   fonts-dejavu-core fonts-liberation shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
-  redis-server
+  node-typescript redis-server
 )
 # What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
 fuzz_packages=(clang libclang-rt-dev)

@@ -1,4 +1,5 @@
 #include "worker/process.h"
+#include "worker/predict/side_by_side.h"
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "shared/base/log.h"
 #include "shared/base/process_tuning.h"
 #include "shared/board/heavy_work.h"
+#include "shared/config/routes_file.h"
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
 #include "worker/backend/catalog.h"
@@ -26,9 +28,9 @@
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
 #include "worker/model_settings.h"
-#include "worker/predict/batch.h"
 #include "worker/predict/cache.h"
 #include "worker/router.h"
+#include "worker/routes/route_service.h"
 #include "worker/streams/ingest.h"
 
 namespace inferpool {
@@ -126,16 +128,14 @@ struct Engine {
     inference.emplace(*client, InferenceOptionsOf(config));
   }
 
-  http::Services Services(http::KeyRing* keys, predict::Cache* cache) {
+  http::Services Services() {
     return {.config = config,
             .client = *client,
             .inference = *inference,
             .catalog = *catalog,
             .quarantine = pool.quarantine,
             .heavy = heavy,
-            .spare_threads = spare_threads,
-            .keys = keys,
-            .cache = cache};
+            .spare_threads = spare_threads};
   }
 
   const Config& config;
@@ -176,7 +176,14 @@ int RunWorker(const ProcessStart& start) {
   predict::ResponseCache::Sweep(cache_folder, cache_entries);
   if (!Connect(*engine.client, start.successor, row)) return EXIT_SUCCESS;
   engine.Begin();
-  const worker::Router router(engine.Services(keys ? &*keys : nullptr, cache ? &*cache : nullptr));
+  routes::RouteService routes{
+      .live = {config.routes, RoutesFilePath(config.state), engine.pool, engine.slot},
+      .counts = engine.pool.routes};
+  http::Services services = engine.Services();
+  services.keys = keys ? &*keys : nullptr;
+  services.cache = cache ? &*cache : nullptr;
+  services.routes = &routes;
+  const worker::Router router(services);
   fcgi::Serve(start.listener, ReadLimitsOf(config),
               [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {
                 return router.Handle(request, thread_slot);
@@ -196,7 +203,7 @@ int RunIngest(const ProcessStart& start) {
   // configuration.
   if (!Connect(*engine.client, /*successor=*/false, engine.slot.process)) return EXIT_SUCCESS;
   engine.Begin();
-  const http::Services services = engine.Services(/*keys=*/nullptr, /*cache=*/nullptr);
+  const http::Services services = engine.Services();
   streams::Ingest({.config = start.config,
                    .services = services,
                    .board = start.scoreboard,

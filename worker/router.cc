@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,9 @@
 #include <variant>
 
 #include "shared/base/log.h"
+#include "worker/analyze/analyze.h"
+#include "worker/analyze/pipeline.h"
+#include "worker/http/lead.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/http/rate_fields.h"
@@ -23,6 +27,7 @@
 #include "worker/predict/batch.h"
 #include "worker/predict/limits.h"
 #include "worker/predict/models.h"
+#include "worker/predict/pipelines.h"
 #include "worker/predict/predict_handler.h"
 
 namespace inferpool::worker {
@@ -38,6 +43,7 @@ struct Route {
     kNotFound,
     kPredict,
     kPredictBatch,
+    kAnalyze,
     kListModels,
     kDescribeModel,
     kLimits,
@@ -69,6 +75,7 @@ Route ParseRoute(std::string_view path) {
       return {To::kPredict, http::PercentDecode(model)};
     }
   }
+  if (path == "/v1/analyze") return {To::kAnalyze};
   if (path == "/v1/limits") return {To::kLimits};
   if (path == "/v1/models") return {To::kListModels};
   if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
@@ -94,10 +101,9 @@ std::string ModelOf(std::string_view path) {
   return "";
 }
 
-// Finds out whose request it is, whether they may use the model, and whether their rate allows it.
+// Finds out whose request it is, and whether their rate allows it.
 std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
-  const std::string_view path = exchange.request.path;
-  if (services.keys == nullptr || !NeedsKey(path)) return std::nullopt;
+  if (services.keys == nullptr || !NeedsKey(exchange.request.path)) return std::nullopt;
   const TimePoint now = Clock::now();
   auto identified =
       services.keys->Identify(exchange.request, now, std::chrono::system_clock::now());
@@ -118,10 +124,21 @@ std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
                     key.rate.per_s, key.rate.burst, seconds),
         static_cast<int>(seconds));
   }
-  if (const std::string model = ModelOf(path); !model.empty() && !key.MayUse(model)) {
-    return http::Forbidden(fmt::format("this API key may not use the model {}", model));
-  }
   return std::nullopt;
+}
+
+// Finds what the name in the path leads to, and whether the request's key may use that.
+std::optional<Problem> FindLead(Exchange& exchange, const Services& services) {
+  const std::string_view path = exchange.request.path;
+  const std::string name = ModelOf(path);
+  // Others are refused by their handlers, without asking anybody.
+  if (http::CanBeModelName(name)) {
+    exchange.lead = http::LeadOf(exchange, services, name, !kserve_http::IsProtocolPath(path));
+  } else {
+    exchange.lead.name = name;
+  }
+  if (name.empty() || exchange.MayUse(exchange.lead.name)) return std::nullopt;
+  return http::Forbidden(fmt::format("this API key may not use the model {}", name));
 }
 
 // Applies the headers that say how to work on the request.
@@ -140,6 +157,26 @@ std::optional<Problem> ApplyOptions(Exchange& exchange, const Services& services
   return std::nullopt;
 }
 
+// Asks the model that the name leads to, or the pipeline of that name.
+fcgi::Response Predict(Exchange& exchange, const Services& services, const Route& route) {
+  if (!http::CanBeModelName(route.model)) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), route.model));
+  }
+  predict::Answerer answerer;
+  const auto answer = [&](const backend::ModelVersion& model) {
+    return route.to == Route::To::kPredict
+               ? predict::Predict(exchange, services, model, answerer)
+               : predict::PredictBatch(exchange, services, model, answerer);
+  };
+  const Config::Step* const pipeline = predict::FindPipeline(services.config, route.model);
+  if (pipeline == nullptr) return http::AnswerByLead(exchange, services, answer);
+  if (const auto problem = predict::CheckKey(exchange, services, route.model, *pipeline)) {
+    return exchange.Fail(*problem);
+  }
+  answerer = analyze::AnswererOf(*pipeline);
+  return answer({route.model});
+}
+
 fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Route& route) {
   using To = Route::To;
   const std::string_view method = exchange.request.method;
@@ -149,8 +186,10 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
     case To::kPredict:
     case To::kPredictBatch:
       if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
-      return route.to == To::kPredict ? predict::Predict(exchange, services, route.model)
-                                      : predict::PredictBatch(exchange, services, route.model);
+      return Predict(exchange, services, route);
+    case To::kAnalyze:
+      if (method != "POST") return exchange.Fail(http::MethodNotAllowed(method, "POST"));
+      return analyze::Analyze(exchange, services);
     case To::kListModels:
     case To::kDescribeModel:
     case To::kLimits:
@@ -159,7 +198,7 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
       }
       if (route.to == To::kLimits) return predict::TellLimits(exchange, services);
       return route.to == To::kListModels ? predict::ListModels(exchange, services)
-                                         : predict::DescribeModel(exchange, services, route.model);
+                                         : predict::DescribeModel(exchange, services);
     case To::kNotFound:
       break;
   }
@@ -172,6 +211,7 @@ fcgi::Response Answer(Exchange& exchange, const Services& services, const Route&
     return exchange.Fail(http::BodyProblem(body_status));
   }
   if (const auto problem = Admit(exchange, services)) return exchange.Fail(*problem);
+  if (const auto problem = FindLead(exchange, services)) return exchange.Fail(*problem);
   if (const auto problem = ApplyOptions(exchange, services)) return exchange.Fail(*problem);
   return Dispatch(exchange, services, route);
 }
@@ -185,10 +225,16 @@ void AddHeaders(const Exchange& exchange, http::StageTimes::Duration total,
   if (exchange.holder != nullptr) {
     response.headers.emplace_back("X-Inferpool-Key", exchange.holder->key.name);
   }
+  if (std::string route = http::RouteHeader(exchange); !route.empty()) {
+    response.headers.emplace_back("X-Inferpool-Route", std::move(route));
+  }
   if (exchange.rate) {
-    response.headers.emplace_back("RateLimit-Policy",
-                                  http::RateLimitPolicy(exchange.holder->key.rate));
-    response.headers.emplace_back("RateLimit", http::RateLimitState(*exchange.rate));
+    const http::KeyHolder& holder = *exchange.holder;
+    response.headers.emplace_back("RateLimit-Policy", http::RateLimitPolicy(holder.key.rate));
+    response.headers.emplace_back(
+        "RateLimit", http::RateLimitState(exchange.more_turns == 0
+                                              ? *exchange.rate
+                                              : holder.meter->Look(holder.key.rate, Clock::now())));
   }
 }
 

@@ -3,21 +3,22 @@
 // the code, what people do.
 
 import { Camera, whyNot } from "./camera.js";
+import { InferpoolError, orientationLeft, ProblemError } from "./client.js";
+import { colourOf, drawnPicture, drawOver, nameOf, seenPoints, svg } from "./drawing.js";
+import { EVERYTHING, merged, withFound } from "./everything.js";
 import {
   address,
-  call,
   element,
   fromPrograms,
   hasKey,
   kept,
   milliseconds,
+  PageProblem,
   percent,
-  Problem,
+  server as api,
   several,
   useKey,
-} from "./client.js";
-import { colourOf, drawnPicture, drawOver, nameOf, seenPoints, svg } from "./drawing.js";
-import { isShownUpright } from "./orientation.js";
+} from "./page.js";
 import { snippet } from "./snippets.js";
 import { marksPlaces, purpose, STEPS } from "./words.js";
 
@@ -52,16 +53,16 @@ const subject = () => state.frame ?? state.pictures[state.at];
 
 // ---------------------------------------------------------------- models
 
-const model = () => state.models.find(({ name }) => name === $("model").value);
+const model = () => [...state.models, EVERYTHING].find(({ name }) => name === $("model").value);
 const hasPlaces = () => marksPlaces(model()?.family ?? null);
 
 async function loadModels() {
   const picker = $("model");
   let models;
   try {
-    models = (await call("v1/models")).json.models;
+    models = await api().models({ attempts: 2 });
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
+    if (!(error instanceof InferpoolError)) throw error;
     state.problem = error;
     if (error.status === 401 && !hasKey())
       Object.assign(error, { title: "This server asks for a key", detail: "Enter yours below." });
@@ -73,12 +74,12 @@ async function loadModels() {
   state.models = models;
   state.problem = usable.length
     ? null
-    : new Problem({
-        title: "No model is ready",
-        detail: models.length
+    : new PageProblem(
+        "No model is ready",
+        models.length
           ? "The server has models, but none that can be used here: why stands under “What to look for”."
           : "The server answers, but it has no model yet. It may still be loading them: try again in a moment. Else whoever runs it has to put one into its folder of models.",
-      });
+      );
   picker.replaceChildren(
     ...models.map(({ name, family }) => {
       const option = new Option(family ? name : `${name}: cannot be used here`, name);
@@ -87,9 +88,10 @@ async function loadModels() {
     }),
   );
   if (!models.length) picker.replaceChildren(new Option("There is none"));
+  if (usable.length > 1) picker.append(new Option("everything", EVERYTHING.name));
   const remembered = kept("localStorage", "inferpool.model");
   picker.value =
-    [remembered, "objects"].find((name) => usable.some((one) => one.name === name)) ?? usable[0]?.name ?? picker.value;
+    [remembered, "objects"].find((name) => [...picker.options].some((one) => one.value === name && !one.disabled)) ?? usable[0]?.name ?? picker.value;
   picker.disabled = !usable.length;
   $("key-form").hidden = true;
   const unusable = models.filter(({ family }) => !family);
@@ -106,7 +108,8 @@ async function loadModels() {
 
 function describeModel() {
   const chosen = model();
-  $("about").textContent = chosen?.family ? `${purpose(chosen)} Version ${chosen.version}.` : "";
+  const version = chosen?.version ? ` Version ${chosen.version}.` : "";
+  $("about").textContent = chosen?.family ? purpose(chosen) + version : "";
   $("threshold").hidden = !chosen?.family || !hasPlaces();
 }
 
@@ -146,21 +149,21 @@ function forgetPictures() {
 
 const isHeic = ({ name, blob }) => /hei[cf]/.test(blob.type) || /\.hei[cf]$/i.test(name);
 
-// Has the browser read the picture; throws a Problem when it cannot.
+// Has the browser read the picture; throws a PageProblem when it cannot.
 async function open(picture) {
   const image = new Image();
   image.src = picture.url;
   try {
     await image.decode();
-    picture.isUpright = await isShownUpright(picture.blob);
+    picture.isUpright = (await orientationLeft(picture.blob)) === 1;
   } catch {
     const { name, blob } = picture;
-    throw new Problem({
-      title: "This browser cannot show that file",
-      detail: isHeic(picture)
+    throw new PageProblem(
+      "This browser cannot show that file",
+      isHeic(picture)
         ? `${name} is a HEIC picture. ${HEIC}`
         : `${name} is ${blob.type || "of an unknown type"}. Please save it as ${FORMATS}.`,
-    });
+    );
   }
   picture.width = image.naturalWidth;
   picture.height = image.naturalHeight;
@@ -181,10 +184,7 @@ function takeFiles(files, isFile = true) {
     take([...files], isFile);
     return;
   }
-  state.problem = new Problem({
-    title: "That was no file",
-    detail: "Save the picture first, then drop or choose the file.",
-  });
+  state.problem = new PageProblem("That was no file", "Save the picture first, then drop or choose the file.");
   show();
 }
 
@@ -195,24 +195,32 @@ async function takeSample() {
     await take([new File([await response.blob()], "sample.jpg", { type: "image/jpeg" })], false);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    state.problem = new Problem({ title: "The sample cannot be had", detail: "The server did not send it." });
+    state.problem = new PageProblem("The sample cannot be had", "The server did not send it.");
     show();
   }
 }
 
 // ---------------------------------------------------------------- asking
 
-// Of the request that the page makes, and of the one that its code makes; below the server's address.
+// Of the request that the page's code makes; below the server's address.
 const target = (confidence) =>
-  `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}` + (hasPlaces() ? `?confidence=${confidence}` : "");
+  (model() === EVERYTHING ? "v1/analyze" : `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}`) +
+  (hasPlaces() ? `?confidence=${confidence}` : "");
 
-async function ask(blob, name, signal) {
+// The answer about a picture; the request may be sent so many times.
+async function ask(blob, signal, attempts) {
   const asked = Number($("confidence").value);
-  const form = new FormData();
-  form.append("image", blob, name);
   const begin = performance.now();
-  const { json, headers } = await call(target(asked), { method: "POST", body: form, signal });
-  return { json, asked, roundTrip: performance.now() - begin, cached: headers.get("X-Cache") === "HIT" };
+  let cached = false;
+  const options = {
+    confidence: hasPlaces() ? asked : undefined,
+    signal,
+    attempts,
+    onAnswer: ({ headers }) => (cached = headers.get("X-Cache") === "HIT"),
+  };
+  const isAll = model() === EVERYTHING;
+  const raw = await (isAll ? api().analyze(blob, options) : api().predict(model().name, blob, options));
+  return { json: isAll ? merged(raw) : raw, raw, asked, roundTrip: performance.now() - begin, cached };
 }
 
 // Asks about all pictures that wait, one after the other, the one that is shown first. What was being
@@ -233,11 +241,11 @@ async function work() {
       if (run !== state.run) return;
       if (picture === subject()) showPicture();
       if (!isReady) break;
-      picture.answer = await askPatiently(picture, run.signal);
+      picture.answer = await ask(picture.blob, run.signal, state.pictures.length > 1 ? TRIES : 1);
       picture.problem = null;
     } catch (error) {
       if (run !== state.run) return;
-      if (!(error instanceof Problem)) throw error;
+      if (!(error instanceof InferpoolError)) throw error;
       picture.answer = null;
       picture.problem = error;
     }
@@ -251,19 +259,6 @@ async function work() {
   }
   giveUp();
   if (isReady && state.pictures.length > 1) announce($("many-title").textContent);
-}
-
-// The answer about one of the pictures; of several, each may wait when the server says so.
-async function askPatiently({ blob, name }, signal) {
-  for (let tries = 1; ; ++tries) {
-    try {
-      return await ask(blob, name, signal);
-    } catch (error) {
-      if (!error.retryAfter || state.pictures.length === 1 || tries === TRIES) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
-      signal.throwIfAborted();
-    }
-  }
 }
 
 // What is asked now is not wanted any more; the picture waits again.
@@ -298,7 +293,7 @@ async function openCamera() {
   try {
     await camera.open();
   } catch (error) {
-    state.problem = new Problem({ title: "The camera cannot be used", detail: whyNot(error) });
+    state.problem = new PageProblem("The camera cannot be used", whyNot(error));
     show();
     return;
   }
@@ -328,18 +323,18 @@ async function goLive() {
     const blob = await camera.shot(LIVE_SIDE);
     if (run !== state.run) break;
     try {
-      state.frame = { answer: await ask(blob, "live.jpg", run.signal), problem: null };
+      state.frame = { answer: await ask(blob, run.signal, 1), problem: null };
     } catch (error) {
       if (run !== state.run) break;
-      if (!(error instanceof Problem)) throw error;
+      if (!(error instanceof InferpoolError)) throw error;
       state.frame = { answer: null, problem: error };
     }
     if (run !== state.run) break;
     state.chosen = -1;
     show();
     if (!state.frame.problem) continue;
-    if (!state.frame.problem.retryAfter) break;
-    await new Promise((resolve) => setTimeout(resolve, 1000 * state.frame.problem.retryAfter));
+    if (!state.frame.problem.retry_after_ms) break;
+    await new Promise((resolve) => setTimeout(resolve, state.frame.problem.retry_after_ms));
   }
   if (run === state.run) stopLive();
 }
@@ -357,7 +352,7 @@ const announce = (text) => ($("announcer").textContent = text);
 
 function detections(answer) {
   const least = Number($("confidence").value);
-  return (answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
+  return withFound(answer?.json.detections ?? []).filter(({ confidence }) => confidence >= least);
 }
 
 const itemsOf = (answer) => answer?.json.classes ?? answer?.json.texts ?? detections(answer);
@@ -380,7 +375,7 @@ function show() {
   showRows(items);
   showEmbedding(answer?.json.embedding);
   $("raw").hidden = !answer;
-  $("json").textContent = answer ? JSON.stringify(answer.json, null, 2) : "";
+  $("json").textContent = answer ? JSON.stringify(answer.raw, null, 2) : "";
   showTiming(answer);
   showSnippet();
 }
@@ -440,8 +435,10 @@ function summary(json, items) {
     return items.length
       ? `${items[0].class_name}, ${percent.format(items[0].confidence)} sure.`
       : "No class.";
-  if (!items.length) return `Nothing that is at least ${percent.format($("confidence").value)} sure.`;
-  return `${counted(items)}; ${items.length > 1 ? "up to " : ""}${percent.format(items[0].confidence)} sure.`;
+  const notes = (json.notes ?? []).map((note) => ` ${note}`).join("");
+  if (!items.length) return `Nothing that is at least ${percent.format($("confidence").value)} sure.${notes}`;
+  const surest = Math.max(...items.map(({ confidence }) => confidence));
+  return `${counted(items)}; ${items.length > 1 ? "up to " : ""}${percent.format(surest)} sure.${notes}`;
 }
 
 // The problem of what the page is about, if any, which it returns.
@@ -451,13 +448,12 @@ function showProblem() {
   if (!problem) return null;
   if (needsKey(problem)) $("key-form").hidden = false;
   $("problem-title").textContent = problem.title;
-  const hint = problem.status === 415 && subject()?.blob && isHeic(subject()) ? ` ${HEIC}` : ""; // which Safari can show
-  $("problem-detail").textContent = (problem.detail ?? "") + hint;
+  $("problem-detail").textContent = problem.detail;
   $("problem-id").textContent = problem.request_id
     ? `Status ${problem.status}, request ${problem.request_id}`
     : "";
-  $("problem-page").hidden = !problem.page;
-  if (problem.page) $("problem-page").href = problem.page;
+  $("problem-page").hidden = !(problem instanceof ProblemError);
+  if (problem instanceof ProblemError) $("problem-page").href = address(`docs/errors#${problem.code}`);
   const isMending = !state.models.some(({ family }) => family) || (state.pictures.length && mayPass(problem));
   $("again").hidden = !isMending || needsKey(problem);
   return problem;

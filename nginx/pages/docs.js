@@ -1,7 +1,8 @@
 // The API's reference: Swagger UI, which ops/run installs, with /openapi.json, to which an example is
 // added for each operation.
 
-import { address, call, element, fromPrograms, hasKey, Problem } from "./client.js";
+import { InferpoolError } from "./client.js";
+import { address, element, fromPrograms, hasKey, PageProblem, server as api } from "./page.js";
 import { command, curlProgram, KEY_HEADER, shell } from "./snippets.js";
 
 const FOLDER = "docs/swagger-ui";
@@ -26,11 +27,11 @@ paint();
 // the document's own, or the first that can be used.
 async function aboutServer(usual) {
   try {
-    const { models } = (await call("v1/models")).json;
+    const models = await api().models({ attempts: 2 });
     const usable = models.filter(({ family }) => family).map(({ name }) => name);
     return { keys: hasKey(), model: usable.includes(usual) ? usual : (usable[0] ?? usual) };
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
+    if (!(error instanceof InferpoolError)) throw error;
     return { keys: hasKey() || error.status === 401, model: usual };
   }
 }
@@ -162,11 +163,21 @@ function tell(...words) {
   document.getElementById("missing").hidden = false;
   document.querySelector(".reference").setAttribute("role", "main"); // which else Swagger UI has
 }
+async function loadDocument() {
+  try {
+    const response = await fetch(address("openapi.json"), { cache: "no-store" });
+    if (response.ok) return await response.json();
+  } catch {
+    // told below
+  }
+  throw new PageProblem("The OpenAPI document cannot be had", "The server did not send it.");
+}
+
 const theDocument = (text) => element("a", { href: address("openapi.json") }, text);
 
 try {
-  const [{ json }, server, about] = await Promise.all([
-    call("openapi.json"),
+  const [json, server, about] = await Promise.all([
+    loadDocument(),
     fromPrograms(),
     aboutServer("objects"),
     load("link", { rel: "stylesheet", href: address(`${FOLDER}/swagger-ui.css`) }),
@@ -184,7 +195,7 @@ try {
     validatorUrl: null, // another site's, which nobody here wants to tell
   });
 } catch (error) {
-  if (error instanceof Problem) tell(`${error.title}. ${error.detail ?? ""} Load this page again in a moment.`);
+  if (error instanceof InferpoolError) tell(`${error.title}. ${error.detail} Load this page again in a moment.`);
   else
     tell(
       "Swagger UI is not installed on this server: ",

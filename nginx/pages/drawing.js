@@ -1,7 +1,7 @@
 // Draws what was found: over the picture on the page, as SVG whose parts can be pointed at, and into a
 // copy of the picture to be saved. Both lay it out alike.
 
-import { percent } from "./client.js";
+import { percent } from "./page.js";
 
 // Colours that stand out of pictures, each with a dark edge and dark text on it.
 const COLOURS = ["#5eead4", "#fbbf24", "#93c5fd", "#f9a8d4", "#bef264", "#fdba74", "#c4b5fd", "#f8fafc"];

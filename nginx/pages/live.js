@@ -1,8 +1,9 @@
 // The wall of cameras. It asks this server's public API and nothing else: the list each second, the
 // pictures of those that can be seen, and, of the one that is shown large, each answer as it comes.
-// Its sections are the list, the tiles, their pictures, the large one, what people do.
+// Its sections are asking, the list, the tiles, their pictures, the large one, what people do.
 
-import { ago, ask, call, element, hasKey, percent, Problem, rounded, several, useKey } from "./client.js";
+import { ConnectionFailedError, InferpoolError, ProblemError, UnexpectedAnswerError } from "./client.js";
+import { address, ago, element, hasKey, keyHeaders, percent, rounded, several, useKey } from "./page.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -24,6 +25,33 @@ const state = {
 const path = (id, rest = "") => `v1/cameras/${encodeURIComponent(id)}${rest}`;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// ---------------------------------------------------------------- asking
+
+// Waits for what the network brings; throws an InferpoolError, or what an abort throws.
+async function fromNetwork(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ConnectionFailedError(error);
+  }
+}
+
+// A good answer, whose body has not been read yet: a picture, or a stream that does not end. It is not
+// tried again here, as there is a next one soon.
+async function ask(place, { headers = {}, signal } = {}) {
+  const response = await fromNetwork(
+    fetch(address(place), { headers: { ...headers, ...keyHeaders() }, signal, cache: "no-store" }),
+  );
+  if (response.ok) return response;
+  const json = await fromNetwork(response.text().then(JSON.parse).catch(() => null));
+  const retry_after_ms = 1000 * (Number(response.headers.get("Retry-After")) || 0);
+  throw json?.title
+    ? new ProblemError({ ...json, retry_after_ms })
+    : new UnexpectedAnswerError({ status: response.status, retry_after_ms });
+}
+
+const call = async (place) => fromNetwork((await ask(place)).json());
+
 // ---------------------------------------------------------------- the list
 
 async function follow() {
@@ -31,14 +59,14 @@ async function follow() {
     let wait = EACH_MS;
     if (!document.hidden) {
       try {
-        const { json } = await call("v1/cameras");
+        const list = await call("v1/cameras");
         if (state.cameras.length > 200) wait = 3 * EACH_MS;
-        take(json);
+        take(list);
       } catch (error) {
-        if (!(error instanceof Problem)) throw error;
+        if (!(error instanceof InferpoolError)) throw error;
         fail(error);
         if (needsKey(error)) return; // until there is another
-        wait = Math.max(RETRY_MS, error.retryAfter * 1000);
+        wait = Math.max(RETRY_MS, error.retry_after_ms);
       }
     }
     await pause(wait);
@@ -209,7 +237,7 @@ async function picture(id, holder, image, none) {
   try {
     blob = await (await ask(path(id, "/snapshot.jpg"))).blob();
   } catch (error) {
-    if (!(error instanceof Problem) && error.name !== "TypeError") throw error;
+    if (!(error instanceof InferpoolError) && error.name !== "TypeError") throw error;
     none.hidden = !image.hidden;
     return false;
   }
@@ -261,7 +289,7 @@ function open(id) {
   if (!$("large").open) $("large").showModal();
   const large = state.large;
   refreshLarge(large);
-  call(path(id, "/latest")).then(({ json }) => found(large, json), () => {});
+  call(path(id, "/latest")).then((answer) => found(large, answer), () => {});
   events(path(id, "/events"), (answer) => found(large, answer), abort.signal);
 }
 

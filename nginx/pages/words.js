@@ -8,10 +8,17 @@ function listed(names, and = "and") {
   return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(` ${and} `);
 }
 
+// The models of a pipeline, each once.
+function asked({ model, turn, each = [] }) {
+  return [...new Set([turn, model, ...each.flatMap(asked)].filter(Boolean))];
+}
+
 // A sentence or two on what the model does for somebody who chooses it.
-export function purpose({ family, class_names: names = [] }) {
+export function purpose({ family, class_names: names = [], steps }) {
   const each = names.length === 1 ? `each ${names[0]}` : "each thing that it finds";
   const kinds = names.length > 1 ? `: ${listed(names)}` : "";
+  if (family === "everything") return "Asks several models about the picture at once, and shows all that they find.";
+  if (family === "pipeline") return `Asks ${listed(asked(steps))}, one about what another one has found.`;
   if (family === "classification") return `Says what the whole picture shows${names.length ? `: ${listed(names, "or")}` : ""}.`;
   if (family === "embedding")
     return "Describes the picture as a list of numbers. Pictures that look alike have lists that are alike.";

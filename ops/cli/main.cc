@@ -17,6 +17,7 @@
 #include "ops/cli/nginx_config.h"
 #include "ops/cli/pool_command.h"
 #include "ops/cli/predict_command.h"
+#include "ops/cli/routes_command.h"
 #include "ops/cli/serve.h"
 #include "ops/cli/state_folder.h"
 #include "shared/config/config.h"
@@ -91,6 +92,9 @@ int Main(int argc, char** argv) {
   CLI::App* keys = app.add_subcommand("keys", "Add, show and revoke API keys");
   KeysCommand key;
   const KeysCommands of_keys = AddKeysCommands(*keys, key);
+  CLI::App* routes = app.add_subcommand("routes", "Show and change what routes lead to");
+  RoutesCommand route;
+  const RoutesCommands of_routes = AddRoutesCommands(*routes, route);
   CLI::App* version = app.add_subcommand("version", "Print the version");
   CLI::App* predict = app.add_subcommand("predict", "Send pictures and print what is in them");
   PredictCommand request;
@@ -128,6 +132,10 @@ int Main(int argc, char** argv) {
   if (*of_keys.add) return AddKey(key);
   if (*of_keys.list) return ListKeys(key);
   if (*of_keys.revoke) return RevokeKey(key);
+  if (*of_routes.list) return ListRoutes(route);
+  if (*of_routes.set) return SetRoute(route);
+  if (*of_routes.promote) return PromoteRoute(route);
+  if (*of_routes.rollback) return RollBackRoute(route);
   if (*version) {
     fmt::print("inferpool {}\n", INFERPOOL_VERSION);
     return EXIT_SUCCESS;

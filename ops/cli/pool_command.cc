@@ -1,21 +1,17 @@
 #include "ops/cli/pool_command.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <json/value.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string_view>
-#include <system_error>
 #include <thread>
 
 #include "fcgi/pool/control.h"
-#include "fcgi/pool/pid_file.h"
+#include "ops/cli/open_scoreboard.h"
 #include "ops/sidecar/pool_status.h"
 #include "shared/board/scoreboard.h"
 
@@ -42,28 +38,7 @@ absl::StatusOr<std::string> StateOf(const PoolCommand& command) {
                   Format(result.problems.front(), command.config_file)));
 }
 
-// The master's memfd, through /proc: nobody has to answer.
-absl::StatusOr<Scoreboard> OpenScoreboard(const std::string& state) {
-  const auto master = fcgi::FindMaster(state);
-  if (!master.ok()) return master.status();
-  std::error_code error;
-  const std::string folder = fmt::format("/proc/{}/fd", *master);
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    std::error_code unreadable;
-    const std::string target = std::filesystem::read_symlink(entry.path(), unreadable);
-    if (!target.starts_with("/memfd:inferpool-scoreboard")) continue;
-    FileDescriptor file(open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) break;
-    return Scoreboard::Open(std::move(file), Scoreboard::Access::kRead);
-  }
-  if (error == std::errc::permission_denied) {
-    return absl::PermissionDeniedError(
-        fmt::format("the pool in {} is another user's: run this as that user or as root", state));
-  }
-  return absl::UnavailableError(fmt::format("the master in {} has gone", state));
-}
-
-absl::StatusOr<Scoreboard> OpenScoreboard(const PoolCommand& command) {
+absl::StatusOr<Scoreboard> OpenBoard(const PoolCommand& command) {
   const auto state = StateOf(command);
   if (!state.ok()) return state.status();
   return OpenScoreboard(*state);
@@ -142,7 +117,7 @@ int Status(const PoolCommand& command) {
   std::optional<PoolStatus> before;
   while (true) {
     // Opened every time: the pool may have been started anew.
-    const auto board = OpenScoreboard(command);
+    const auto board = OpenBoard(command);
     if (!board.ok()) return Fail(Message(board.status()));
     PoolStatus status = ReadStatus(*board, Clock::now());
     if (before) RatesSince(*before, status);
@@ -169,7 +144,7 @@ int Scale(const PoolCommand& command) {
 }
 
 int ListQuarantine(const PoolCommand& command) {
-  const auto board = OpenScoreboard(command);
+  const auto board = OpenBoard(command);
   if (!board.ok()) return Fail(Message(board.status()));
   const TimePoint now = Clock::now();
   const auto entries = board->pool().quarantine.List(now);

@@ -52,27 +52,36 @@ RateMeter::Decision WithRest(RateMeter::Decision decision, const Pace& pace, std
 
 }  // namespace
 
-RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
-  if (limit.per_s <= 0) {
-    allowed_.fetch_add(1, std::memory_order_relaxed);
-    return {true};
-  }
+RateMeter::Decision RateMeter::Decide(const RateLimit& limit, int turns, TimePoint now) {
+  if (limit.per_s <= 0) return {true};
   const std::int64_t now_ns = ToNs(now);
   const Pace pace(limit);
+  const std::int64_t more = Ns(kNsPerSecond / limit.per_s * (turns - 1));
   std::int64_t kept = due_ns_.load(std::memory_order_relaxed);
   while (true) {
     const std::int64_t due = pace.Due(kept, now_ns);
-    const std::int64_t early = due - pace.ahead - now_ns;
+    const std::int64_t early = due + more - pace.ahead - now_ns;
     const bool allowed = early <= 0;
-    const std::int64_t next = allowed ? due + pace.interval : due;
+    const std::int64_t next = allowed ? due + more + pace.interval : due;
     if (next != kept && !due_ns_.compare_exchange_weak(kept, next, std::memory_order_relaxed)) {
       continue;
     }
-    (allowed ? allowed_ : limited_).fetch_add(1, std::memory_order_relaxed);
     return WithRest({.allowed = allowed,
                      .retry_after = std::chrono::nanoseconds(std::max<std::int64_t>(0, early))},
                     pace, next, now_ns);
   }
+}
+
+RateMeter::Decision RateMeter::Admit(const RateLimit& limit, TimePoint now) {
+  const Decision decision = Decide(limit, 1, now);
+  (decision.allowed ? allowed_ : limited_).fetch_add(1, std::memory_order_relaxed);
+  return decision;
+}
+
+RateMeter::Decision RateMeter::Take(const RateLimit& limit, int turns, TimePoint now) {
+  const Decision decision = Decide(limit, turns, now);
+  if (!decision.allowed) limited_.fetch_add(1, std::memory_order_relaxed);
+  return decision;
 }
 
 RateMeter::Decision RateMeter::Look(const RateLimit& limit, TimePoint now) const {

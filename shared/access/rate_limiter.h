@@ -44,6 +44,10 @@ class RateMeter {
   // Decides whether a request that comes at `now` may pass, and counts it.
   Decision Admit(const RateLimit& limit, TimePoint now);
 
+  // Takes `turns` more, at least 1, for a request that was let through and costs more than one: all
+  // of them, or none. Only a refusal is counted. Never allowed where a burst has fewer.
+  Decision Take(const RateLimit& limit, int turns, TimePoint now);
+
   // What there is for a request that was let through and counted before. Counts nothing.
   Decision Look(const RateLimit& limit, TimePoint now) const;
 
@@ -51,6 +55,9 @@ class RateMeter {
   std::uint64_t limited() const { return limited_.load(std::memory_order_relaxed); }
 
  private:
+  // Decides on so many turns at once, and takes them. Counts nothing.
+  Decision Decide(const RateLimit& limit, int turns, TimePoint now);
+
   std::atomic<std::int64_t> due_ns_;  // of the next request, were they to come evenly
   std::atomic<std::uint64_t> allowed_;
   std::atomic<std::uint64_t> limited_;

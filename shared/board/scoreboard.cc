@@ -13,6 +13,7 @@
 #include <new>
 #include <numeric>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "shared/base/check.h"
@@ -42,6 +43,7 @@ std::uint64_t LayoutHash() {
                                  std::uint64_t{sizeof(Task)},
                                  std::uint64_t{sizeof(Quarantine)},
                                  std::uint64_t{sizeof(RateLimiter)},
+                                 std::uint64_t{sizeof(RouteTable)},
                                  std::uint64_t{sizeof(ReloadRecord)},
                                  std::uint64_t{sizeof(CrashRecord)},
                                  std::uint64_t{offsetof(ThreadSlot, stages)},
@@ -278,17 +280,17 @@ void Scoreboard::SetRoles(std::span<const RoleRoom> roles) const {
       for (ProcessRow& row : std::span(pool_->processes).subspan(next, rows)) Empty(row);
     }
     next += rows;
-    role.first_slot = next_slot;
-    role.slots = slots;
+    pool_->role_slots[i].first = next_slot;
+    pool_->role_slots[i].count = slots;
     next_slot += slots;
   }
 }
 
 std::optional<int> Scoreboard::SlotOf(int role, int place) const {
   if (role == kWorkerRole) return place;
-  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
-  if (row.slots == 0) return std::nullopt;
-  return slots() + static_cast<int>(row.first_slot.load()) + place;
+  const RoleSlots& own = pool_->role_slots[static_cast<std::size_t>(role)];
+  if (own.count == 0) return std::nullopt;
+  return slots() + static_cast<int>(own.first.load()) + place;
 }
 
 int Scoreboard::RoleOfSlot(int slot) const {
@@ -301,8 +303,9 @@ int Scoreboard::RoleOfSlot(int slot) const {
 
 int Scoreboard::Places(int role) const {
   if (role == kWorkerRole) return slots();
-  const RoleRow& row = pool_->roles[static_cast<std::size_t>(role)];
-  return static_cast<int>(row.slots > 0 ? row.slots.load() : row.rows.load());
+  const auto at = static_cast<std::size_t>(role);
+  const std::uint32_t own = pool_->role_slots[at].count;
+  return static_cast<int>(own > 0 ? own : pool_->roles[at].rows.load());
 }
 
 ProcessRow& Scoreboard::process(int role, int place) const {
@@ -405,6 +408,11 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  totals.routes = pool_->routes.List();
+  std::ranges::sort(totals.routes, {}, [](const RouteTotals& row) {
+    const auto& [route, variant, model, version] = row.labels;
+    return std::tuple(route.view(), variant.view(), model.view(), version.view());
+  });
   AddStreams(*pool_, totals);
   for (int i = slots(); i < all_slots(); ++i) {
     const WorkerSlot& other = slot(i);

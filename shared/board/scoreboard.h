@@ -30,6 +30,7 @@
 #include "shared/board/heavy_work.h"
 #include "shared/board/metrics.h"
 #include "shared/board/quarantine.h"
+#include "shared/board/route_counts.h"
 #include "shared/board/stream_counts.h"
 
 namespace inferpool {
@@ -135,6 +136,10 @@ struct alignas(64) WorkerSlot {
   Histogram total_before;
   ModelCallCounts model_calls;
   CacheCounts cache;
+  // DigestOf the routes that the worker was configured with, and the number of the change to them
+  // that it goes by; 0: none.
+  std::atomic<std::uint64_t> routes_configured;
+  std::atomic<std::int64_t> routes_change;
   StreamProcess streams;  // of a process that answers cameras' frames
   Histogram answer_age;   // likewise: from a frame's capture until its answer was stored
 };
@@ -162,9 +167,9 @@ struct CrashRecord {
 
 inline constexpr std::size_t kCrashRecords = 8;
 
-// The kinds of processes of a pool are numbered. The workers are the first, and have the first slots.
-// Others that work on pictures have slots as well, which lie behind the workers'; the processes of
-// the rest have a row each of Pool::processes.
+// The kinds of processes of a pool are numbered. The workers are the first, and have the first
+// slots. Others that work on pictures have slots as well, which lie behind the workers'; the
+// processes of the rest have a row each of Pool::processes.
 inline constexpr int kWorkerRole = 0;
 inline constexpr std::size_t kMaxRoles = 8;
 inline constexpr std::size_t kProcessRows = 128;
@@ -177,8 +182,6 @@ struct RoleRow {
   Seqlock<RoleName> name;  // empty: there is no such role
   std::atomic<std::uint32_t> first_row;
   std::atomic<std::uint32_t> rows;
-  std::atomic<std::uint32_t> first_slot;  // among those behind the workers'
-  std::atomic<std::uint32_t> slots;
   std::atomic<std::uint32_t> wanted;
   std::atomic<std::uint32_t> backing_off;  // that wait to be started again after a crash
   std::atomic<std::uint64_t> starts;
@@ -186,8 +189,14 @@ struct RoleRow {
   std::atomic<std::uint64_t> planned_ends;
 };
 
-// Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the shards
-// of streams and heavy work.
+// The slots of a role's processes, if they have some.
+struct RoleSlots {
+  std::atomic<std::uint32_t> first;  // among those behind the workers'
+  std::atomic<std::uint32_t> count;
+};
+
+// Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the
+// routes, the shards of streams and heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -202,9 +211,12 @@ struct alignas(64) Pool {
   std::array<Seqlock<CrashRecord>, kCrashRecords> crashes;
   Quarantine quarantine;
   RateLimiter keys;
+  RouteTable routes;
+  std::atomic<std::uint64_t> routes_said;       // hash of what was logged of the routes last
+  std::atomic<std::uint64_t> heavy_tickets;     // given so far (heavy_work.h)
+  std::atomic<std::uint32_t> heavy_releases;    // of heavy work; waiters sleep on it
+  std::array<RoleSlots, kMaxRoles> role_slots;  // written by the master
   std::array<StreamShard, kMaxStreamShards> stream_shards;
-  std::atomic<std::uint64_t> heavy_tickets;   // given so far (heavy_work.h)
-  std::atomic<std::uint32_t> heavy_releases;  // of heavy work; waiters sleep on it
 };
 
 // A kind of process at one moment.
@@ -233,7 +245,8 @@ struct Totals {
   std::uint64_t heavy_bytes = 0;  // that bodies and heavy steps have claimed
   std::array<RoleTotals, kMaxRoles> roles{};
   std::uint64_t quarantined = 0;
-  std::vector<KeyRequests> keys;  // by name
+  std::vector<KeyRequests> keys;    // by name
+  std::vector<RouteTotals> routes;  // by their labels
   // Of cameras' streams: the shards that a process of this pool has or had, and all processes.
   std::vector<StreamShardTotals> stream_shards;
   HistogramTotal answer_age{};

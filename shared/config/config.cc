@@ -15,9 +15,7 @@
 #include "shared/base/grpc_address.h"
 #include "shared/base/processors.h"
 #include "shared/config/config_keys.h"
-#include "shared/config/models_key.h"
 #include "shared/config/nginx_values.h"
-#include "shared/config/streams_keys.h"
 
 namespace inferpool {
 namespace {
@@ -57,7 +55,7 @@ std::string NearestName(std::string_view word, bool is_object) {
   };
   for (const ConfigKey& key : ConfigKeys()) {
     const std::string_view section = Section(key.name);
-    if (std::holds_alternative<ModelsKey>(key.kind)) {
+    if (std::holds_alternative<ObjectKey>(key.kind)) {
       consider(key.name, key.name);
     } else if (is_object) {
       consider(section, section);
@@ -145,11 +143,8 @@ struct Assign {
     return true;
   }
 
-  // Parser::SetModels reads it.
-  bool operator()(const ModelsKey&) const { return value.isObject(); }
-  // Parser::Set reads them.
-  bool operator()(const CamerasKey&) const { return value.isObject(); }
-  bool operator()(const FieldsKey&) const { return value.isObject(); }
+  // Parser::Set reads its members.
+  bool operator()(const ObjectKey&) const { return value.isObject(); }
 
   // Control characters would end up in nginx's configuration and in socket names.
   static bool IsText(const Json::Value& value) {
@@ -289,32 +284,21 @@ class Parser {
     if (!std::visit(Assign{result_.config, value, folder}, key.kind)) {
       Add(line, std::string(key.name),
           fmt::format("is {}, allowed is {}", Shown(value), Allowed(key)));
-    } else if (const auto* models = std::get_if<ModelsKey>(&key.kind)) {
-      SetModels(*models, value, line, folder);
-    } else if (const auto* cameras = std::get_if<CamerasKey>(&key.kind)) {
-      AddAll(ReadCameras(value, cameras->field(result_.config)), line);
-    } else if (const auto* fields = std::get_if<FieldsKey>(&key.kind)) {
-      AddAll(ReadFields(value, fields->field(result_.config)), line);
+    } else if (const auto* object = std::get_if<ObjectKey>(&key.kind)) {
+      // An override has no lines.
+      for (MemberProblem& problem : object->read(value, folder, result_.config)) {
+        Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
+            std::move(problem.message));
+      }
+      if (line != 0 && key.name == "models") NumberModels(value);
     }
   }
 
-  void AddAll(std::vector<StreamsProblem> problems, int line) {
-    for (StreamsProblem& problem : problems) {
-      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
-          std::move(problem.message));
+  // Notes where the models stand, for what only the worker finds wrong with them.
+  void NumberModels(const Json::Value& object) {
+    for (auto& [name, model] : result_.config.models) {
+      model.line = LineAt(object[name].getOffsetStart());
     }
-  }
-
-  // `line`: 0 for an override, in which there are no lines.
-  void SetModels(const ModelsKey& key, const Json::Value& value, int line,
-                 const std::string& folder) {
-    Config::Models& models = key.field(result_.config);
-    for (ModelsProblem& problem : ReadModels(value, folder, models)) {
-      Add(line == 0 ? 0 : LineAt(problem.offset), std::move(problem.key),
-          std::move(problem.message));
-    }
-    if (line == 0) return;
-    for (auto& [name, model] : models) model.line = LineAt(value[name].getOffsetStart());
   }
 
   void FillIn() {
@@ -360,6 +344,15 @@ class Parser {
     if (c.backend.targets.empty()) {
       Add(LineOf("backend.targets"), "backend.targets",
           "is empty, but modelserver.enabled is false: name at least one model server");
+    }
+    for (const auto& [name, route] : c.routes) {
+      if (!c.pipelines.contains(name)) continue;
+      const std::string key = "routes." + name;
+      Add(LineOf("routes"), key, "has the name of a pipeline: name one of the two otherwise");
+    }
+    if (c.analyze.size() > kMaxAnalyzed) {
+      Add(LineOf("analyze"), "analyze",
+          fmt::format("names {} models, allowed are {}", c.analyze.size(), kMaxAnalyzed));
     }
     if (c.nginx.certificate.empty() != c.nginx.certificate_key.empty()) {
       const bool missing_key = c.nginx.certificate_key.empty();

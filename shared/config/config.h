@@ -67,6 +67,54 @@ struct Config {
   using Models = std::map<std::string, Model>;
   Models models;
 
+  // A step of a pipeline: a model that is asked about the picture, or about the parts of it where
+  // the step before has found something.
+  struct Step {
+    std::string model;
+    // A classification model whose classes are degrees: by how many a part is turned clockwise. The
+    // part is turned back by that. Empty: parts are taken as they are.
+    std::string turn = {};
+    bool reading_order = false;  // of what it finds; false: the most confident first
+    // Which findings of the step before it is asked about.
+    std::vector<std::string> classes = {};  // empty: of all classes
+    double min_confidence = 0;
+    int min_size = 1;             // of the box's shorter side, in the picture's pixels
+    int most = 16;                // of one picture: the most confident
+    std::vector<Step> each = {};  // asked about what this one finds
+
+    bool operator==(const Step&) const = default;
+  };
+  using Pipelines = std::map<std::string, Step>;  // the first steps, by name
+  static Pipelines DefaultPipelines();
+  Pipelines pipelines = DefaultPipelines();
+
+  // What /v1/analyze asks when a request names no models: those of these that there are.
+  std::vector<std::string> analyze = {"objects", "faces", "text", "embedding"};
+
+  // A name for clients in front of a model. An empty version: whichever the server chooses.
+  struct Route {
+    std::string model = {};
+    std::string version = {};
+    // Who gets another model: a share of the clients, told apart by key or by address.
+    struct Canary {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+      bool by_address = false;
+    };
+    std::optional<Canary> canary = {};
+    // What is asked as well once the answer was sent, for a share of the requests.
+    struct Shadow {
+      std::string model = {};
+      std::string version = {};
+      double percent = 0;
+    };
+    std::optional<Shadow> shadow = {};
+    std::string fallback = {};  // another route, or a model; empty: none
+  };
+  using Routes = std::map<std::string, Route>;
+  Routes routes;
+
   struct Batch {
     int max = 1;
     int wait_us = 2'000;
@@ -114,6 +162,7 @@ struct Config {
     double confidence = 0.25;
     double iou = 0.45;
     int max_detections = 300;
+    int tiles = 64;
   } predict;
 
   struct Timeouts {
@@ -141,34 +190,6 @@ struct Config {
     bool access = false;
     int slow_ms = 100;
   } log;
-
-  // A camera whose frames come by Redis.
-  struct Camera {
-    std::string model = {};
-    std::string parameters = {};  // as in a URL's query
-    std::string policy = {};      // of kStreamPolicies
-    std::optional<int> max_age_ms = {};
-    double rate = 0;
-    std::string priority = {};
-  };
-  using Cameras = std::map<std::string, Camera>;
-  using Fields = std::map<std::string, std::string>;  // of kStreamFields: the producers' names
-  struct Streams {
-    std::string redis = "127.0.0.1:6379";
-    std::string user;
-    std::string password_file;
-    int workers = 0;
-    int shards = 32;
-    Cameras cameras;
-    std::string camera_set = "inferpool:cameras";
-    std::string model;
-    std::string policy = "latest";
-    int max_age_ms = 0;
-    std::string mode = "auto";
-    // An hour of a camera of 25 frames a second; with JSON of 400 bytes 36 MB a shard.
-    int results_max = 90'000;
-    Fields fields;
-  } streams;
 
   struct Cors {
     std::vector<std::string> origins;
@@ -204,7 +225,38 @@ struct Config {
     std::string pages;
     std::string swagger_ui;
   } nginx;
+
+  // A camera whose frames come by Redis.
+  struct Camera {
+    std::string model = {};
+    std::string parameters = {};  // as in a URL's query
+    std::string policy = {};      // of kStreamPolicies
+    std::optional<int> max_age_ms = {};
+    double rate = 0;
+    std::string priority = {};
+  };
+  using Cameras = std::map<std::string, Camera>;
+  using Fields = std::map<std::string, std::string>;  // of kStreamFields: the producers' names
+  struct Streams {
+    std::string redis = "127.0.0.1:6379";
+    std::string user;
+    std::string password_file;
+    int workers = 0;
+    int shards = 32;
+    Cameras cameras;
+    std::string camera_set = "inferpool:cameras";
+    std::string model;
+    std::string policy = "latest";
+    int max_age_ms = 0;
+    std::string mode = "auto";
+    // An hour of a camera of 25 frames a second; with JSON of 400 bytes 36 MB a shard.
+    int results_max = 90'000;
+    Fields fields;
+  } streams;
 };
+
+// Models that one request to /v1/analyze may name.
+inline constexpr std::size_t kMaxAnalyzed = 16;
 
 // Whether listen.socket is "tcp:ADDRESS:PORT" and not a path.
 constexpr bool IsTcp(std::string_view socket) {

@@ -9,6 +9,8 @@
 #include "shared/base/json_text.h"
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
+#include "shared/config/pipelines_key.h"
+#include "shared/config/routes_key.h"
 #include "shared/config/streams_keys.h"
 
 namespace inferpool {
@@ -66,10 +68,37 @@ const ConfigKey kKeys[] = {
     {"backend.arena_mb", IntegerKey{FIELD(backend.arena_mb), 1, 4'096},
      "shared memory that a worker takes once it serves; tensors that find no room in it go inline",
      ReloadEffect::kWorkers},
-    {"models", ModelsKey{FIELD(models)},
+    {"models",
+     ObjectKey{"\"MODEL\": { ... }",
+               [](const Json::Value& object, const std::string& folder, Config& config) {
+                 return ReadModels(object, folder, config.models);
+               },
+               [](const Config& config) { return ToJson(config.models); }},
      "what model servers do not say of their models, by name: what config.pbtxt's parameters would "
      "(family, input_size, ...), class_names, max_batch_size, inputs, outputs; see servers.md",
      ReloadEffect::kClients},
+    {"pipelines",
+     ObjectKey{"\"NAME\": { \"model\": ... }",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadPipelines(object, config.pipelines);
+               },
+               [](const Config& config) { return ToJson(config.pipelines); }},
+     "models that are asked about what another one has found, by the name under which clients ask "
+     "for all of it; see pipelines.md",
+     ReloadEffect::kWorkers},
+    {"analyze", TextListKey{FIELD(analyze)},
+     "models and pipelines that /v1/analyze asks when a request names none: those of these that "
+     "there are",
+     ReloadEffect::kWorkers},
+    {"routes",
+     ObjectKey{"\"ROUTE\": { ... }",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadRoutes(object, config.routes);
+               },
+               [](const Config& config) { return ToJson(config.routes); }},
+     "names for clients in front of models, each with a model, and perhaps a version, a canary, a "
+     "shadow and a fallback; see routes.md",
+     ReloadEffect::kWorkers},
     {"batch.max", IntegerKey{FIELD(batch.max), 1, 1'024},
      "most pictures that a worker sends in one call, for model servers that do not batch; 1: each "
      "goes alone",
@@ -134,6 +163,8 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kWorkers},
     {"predict.max_detections", IntegerKey{FIELD(predict.max_detections), 1, 10'000},
      "most detections in an answer; a request may ask for fewer", ReloadEffect::kWorkers},
+    {"predict.tiles", IntegerKey{FIELD(predict.tiles), 1, 256},
+     "most tiles that a request may have a picture cut into", ReloadEffect::kWorkers},
     {"timeouts.request_s", IntegerKey{FIELD(timeouts.request_s), 1, 3'600},
      "time a request may take in a worker, the model included; then 504", ReloadEffect::kWorkers},
     {"timeouts.drain_s", IntegerKey{FIELD(timeouts.drain_s), 1, 3'600},
@@ -180,7 +211,12 @@ const ConfigKey kKeys[] = {
     {"streams.shards", IntegerKey{FIELD(streams.shards), 1, 256},
      "parts into which cameras are spread; producers and all pools at one Redis must have the same",
      ReloadEffect::kStart},
-    {"streams.cameras", CamerasKey{FIELD(streams.cameras)},
+    {"streams.cameras",
+     ObjectKey{"\"ID\": { ... }",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadCameras(object, config.streams.cameras);
+               },
+               [](const Config& config) { return ToJson(config.streams.cameras); }},
      "cameras by id, each with what differs from the others: model, parameters, policy, "
      "max_age_ms, "
      "rate (frames a second that are answered at most), priority (high, normal, low)",
@@ -202,7 +238,12 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kIngest},
     {"streams.results_max", IntegerKey{FIELD(streams.results_max), 1, 100'000'000},
      "answers that are kept in a shard's stream of results", ReloadEffect::kIngest},
-    {"streams.fields", FieldsKey{FIELD(streams.fields)},
+    {"streams.fields",
+     ObjectKey{"\"FIELD\": \"NAME\"",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadFields(object, config.streams.fields);
+               },
+               [](const Config& config) { return ToJson(config.streams.fields); }},
      "producers' names for the fields of a frame, where they differ: picture, frame, epoch, seq, "
      "time, model, parameters",
      ReloadEffect::kIngest},
@@ -312,9 +353,9 @@ std::string Allowed(const ConfigKey& key) {
       return k.other.empty() ? "a path" : fmt::format("a path or {}", k.other);
     }
     std::string operator()(const TextListKey&) const { return "a list of texts"; }
-    std::string operator()(const ModelsKey&) const { return "an object { \"MODEL\": { ... } }"; }
-    std::string operator()(const CamerasKey&) const { return "an object { \"ID\": { ... } }"; }
-    std::string operator()(const FieldsKey&) const { return "an object { \"FIELD\": \"NAME\" }"; }
+    std::string operator()(const ObjectKey& k) const {
+      return fmt::format("an object {{ {} }}", k.member);
+    }
   };
   return std::visit(Visitor{}, key.kind);
 }
@@ -376,9 +417,7 @@ std::string ValueOf(const ConfigKey& key, const Config& config) {
       for (const std::string& text : k.field(config)) quoted.push_back(QuotedJson(text));
       return fmt::format("[{}]", fmt::join(quoted, ", "));
     }
-    std::string operator()(const ModelsKey& k) const { return ToJson(k.field(config)); }
-    std::string operator()(const CamerasKey& k) const { return ToJson(k.field(config)); }
-    std::string operator()(const FieldsKey& k) const { return ToJson(k.field(config)); }
+    std::string operator()(const ObjectKey& k) const { return k.text(config); }
   };
   return std::visit(Visitor{copy}, key.kind);
 }

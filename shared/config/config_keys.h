@@ -9,6 +9,11 @@
 #include <vector>
 
 #include "shared/config/config.h"
+#include "shared/config/member_problem.h"
+
+namespace Json {
+class Value;
+}
 
 namespace inferpool {
 
@@ -47,21 +52,17 @@ struct TextListKey {
   std::vector<std::string>& (*field)(Config&);
 };
 
-// An object with a member a model (models_key.h).
-struct ModelsKey {
-  Config::Models& (*field)(Config&);
+// An object whose members have names of the operator's choice: a model each, for example.
+struct ObjectKey {
+  std::string_view member;  // what stands for one in texts: "\"MODEL\": { ... }"
+  // Sets the field and returns what is wrong. Relative paths are below `folder`.
+  std::vector<MemberProblem> (*read)(const Json::Value& object, const std::string& folder,
+                                     Config& config);
+  std::string (*text)(const Config& config);  // as JSON
 };
 
-// Objects of `streams` (streams_keys.h).
-struct CamerasKey {
-  Config::Cameras& (*field)(Config&);
-};
-struct FieldsKey {
-  Config::Fields& (*field)(Config&);
-};
-
-using KeyKind = std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey,
-                             ModelsKey, CamerasKey, FieldsKey>;
+using KeyKind =
+    std::variant<IntegerKey, NumberKey, BooleanKey, TextKey, PathKey, TextListKey, ObjectKey>;
 
 // How a changed value takes effect when a running pool reads its configuration again.
 enum class ReloadEffect {

@@ -57,7 +57,7 @@ std::optional<std::string> ParameterText(const Json::Value& value) {
 
 class Reader {
  public:
-  Reader(const std::string& folder, std::vector<ModelsProblem>& problems)
+  Reader(const std::string& folder, std::vector<MemberProblem>& problems)
       : folder_(folder), problems_(problems) {}
 
   Config::Model Read(const std::string& key, const Json::Value& object) {
@@ -181,7 +181,7 @@ class Reader {
   }
 
   const std::string& folder_;
-  std::vector<ModelsProblem>& problems_;
+  std::vector<MemberProblem>& problems_;
 };
 
 std::string Joined(const std::vector<std::string>& members, char open, char close) {
@@ -200,9 +200,9 @@ std::string ToJson(const std::vector<Config::Model::Tensor>& tensors) {
 
 }  // namespace
 
-std::vector<ModelsProblem> ReadModels(const Json::Value& object, const std::string& folder,
+std::vector<MemberProblem> ReadModels(const Json::Value& object, const std::string& folder,
                                       Config::Models& models) {
-  std::vector<ModelsProblem> problems;
+  std::vector<MemberProblem> problems;
   Reader reader(folder, problems);
   models.clear();
   if (object.size() > kMaxModels) {

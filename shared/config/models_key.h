@@ -9,11 +9,11 @@
 // true or false, or a list of numbers; which there are, and what they may be, the worker knows.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "shared/config/config.h"
+#include "shared/config/member_problem.h"
 
 namespace Json {
 class Value;
@@ -21,14 +21,8 @@ class Value;
 
 namespace inferpool {
 
-struct ModelsProblem {
-  std::ptrdiff_t offset;  // of the value in the text
-  std::string key;        // "models.net.class_names"
-  std::string message;
-};
-
 // Reads an object. Relative paths are below `folder`.
-std::vector<ModelsProblem> ReadModels(const Json::Value& object, const std::string& folder,
+std::vector<MemberProblem> ReadModels(const Json::Value& object, const std::string& folder,
                                       Config::Models& models);
 
 // Returns them as JSON; class names as lists.

@@ -76,8 +76,8 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
 
 }  // namespace
 
-std::vector<StreamsProblem> ReadCameras(const Json::Value& object, Config::Cameras& cameras) {
-  std::vector<StreamsProblem> problems;
+std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Cameras& cameras) {
+  std::vector<MemberProblem> problems;
   cameras.clear();
   const auto add = [&](const Json::Value& value, std::string key, std::string message) {
     problems.push_back({value.getOffsetStart(), std::move(key), std::move(message)});
@@ -107,8 +107,8 @@ std::vector<StreamsProblem> ReadCameras(const Json::Value& object, Config::Camer
   return problems;
 }
 
-std::vector<StreamsProblem> ReadFields(const Json::Value& object, Config::Fields& fields) {
-  std::vector<StreamsProblem> problems;
+std::vector<MemberProblem> ReadFields(const Json::Value& object, Config::Fields& fields) {
+  std::vector<MemberProblem> problems;
   fields.clear();
   for (const std::string& member : object.getMemberNames()) {
     const Json::Value& value = object[member];

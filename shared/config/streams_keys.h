@@ -8,11 +8,11 @@
 // A member of a camera that is not given is as `streams` says, or has no bound.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "shared/config/config.h"
+#include "shared/config/member_problem.h"
 
 namespace Json {
 class Value;
@@ -20,15 +20,9 @@ class Value;
 
 namespace inferpool {
 
-struct StreamsProblem {
-  std::ptrdiff_t offset;  // of the value in the text
-  std::string key;        // "streams.cameras.door-3.policy"
-  std::string message;
-};
-
 // Read an object.
-std::vector<StreamsProblem> ReadCameras(const Json::Value& object, Config::Cameras& cameras);
-std::vector<StreamsProblem> ReadFields(const Json::Value& object, Config::Fields& fields);
+std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Cameras& cameras);
+std::vector<MemberProblem> ReadFields(const Json::Value& object, Config::Fields& fields);
 
 // Return them as JSON.
 std::string ToJson(const Config::Cameras& cameras);

@@ -126,6 +126,9 @@ def headers():
     save("accept", "form", 'form-data; name="image"; filename="a\\"b;c=d.png"')
     save("accept", "odd", ' ; NAME = x y ;q="1"; ;=;name')
     save("query", "all", "confidence=0.5&iou=0.4&max_detections=7&coordinates=normalized&render=png")
+    save("query", "views", "roi=1,2.5,-3e1,40&classes=car,a%2Cb,7&confidence.car=0.5&confidence.7=1&class_agnostic=true"
+                           "&tiles=4x3&tile_overlap=0.25")
+    save("query", "tiles", "tiles=auto&roi=0,0,0.5,1&coordinates=normalized&tiles=65x1")
     save("query", "encoded", "con%66idence=%30.5&&render=j%70eg")
     save("query", "unknown", "a=1&%22%5c%0a%ff=+%2")
     save("query", "range", "max_detections=301&confidence=1e999")

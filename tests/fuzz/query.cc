@@ -19,6 +19,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     HOLDS(parameters->confidence >= 0 && parameters->confidence <= 1);
     HOLDS(parameters->iou >= 0 && parameters->iou <= 1);
     HOLDS(parameters->max_detections >= 1 && parameters->max_detections <= 300);
+    HOLDS(parameters->classes.size() <= http::kMaxClassesBytes);
+    HOLDS(parameters->class_confidence.size() <= http::kMaxClassThresholds);
+    HOLDS(parameters->tile_overlap >= 0 && parameters->tile_overlap <= 0.5);
+    if (const auto& tiles = parameters->tiles; tiles && *tiles != http::TileCount()) {
+      HOLDS(tiles->columns >= 1 && tiles->rows >= 1 && tiles->columns * tiles->rows <= 64);
+    }
+    if (const auto& roi = parameters->roi) HOLDS(roi->x1 < roi->x2 && roi->y1 < roi->y2);
     // Each counts once.
     if (query.find_first_not_of('&') != std::string_view::npos) {
       const auto twice =

@@ -268,7 +268,7 @@ class ToldLimitsTest(SystemTest):
         self.assertEqual("no-store", answer.header("Cache-Control"))
         self.assertEqual(
             {"body_bytes": 1 << 20, "other_body_bytes": 64 << 10, "head_line_bytes": 8 << 10, "pixels": 10_000,
-             "jpeg_scans": 64, "batch_images": 2, "max_detections": 300,
+             "jpeg_scans": 64, "batch_images": 2, "max_detections": 300, "tiles": 64,
              "formats": ["image/jpeg", "image/png", "image/webp", "image/gif"], "timeout_ms": 7_000, "queue_ms": None,
              "key": None, "client": {"requests_per_s": 50, "burst": 71, "in_work": None}}, answer.json())
 

@@ -15,10 +15,12 @@ bool IsFresh(TimePoint ask_again, TimePoint now) {
 }
 // For asking all servers of a model anew, while a request waits.
 constexpr std::chrono::seconds kRenewal{1};
+constexpr std::size_t kMaxNames = 1'000;
 
 // The same model, described by these servers.
 std::shared_ptr<const Model> With(const Model& model, std::vector<std::size_t> servers) {
-  return std::make_shared<const Model>(Model{model.description, model.plan, std::move(servers)});
+  return std::make_shared<const Model>(
+      Model{model.description, model.plan, std::move(servers), model.version});
 }
 
 absl::StatusOr<vision::ModelPlan> PlanOf(const ModelDescription& description) {
@@ -31,41 +33,59 @@ absl::StatusOr<vision::ModelPlan> PlanOf(const ModelDescription& description) {
 Catalog::Catalog(const Client& client, Clock::duration max_age, SettingsByModel settings)
     : client_(client), max_age_(max_age), settings_(std::move(settings)) {}
 
-absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const std::string& name,
+absl::StatusOr<std::shared_ptr<const Model>> Catalog::Get(const ModelVersion& asked,
                                                           Deadline deadline,
                                                           std::optional<std::size_t> avoid) {
-  if (client_.targets() == 1) return GetFrom(name, 0, deadline);
-  const std::size_t turn = Turn(name);
-  const std::size_t first = client_.Pick(name, turn, avoid);
-  auto model = GetFrom(name, first, deadline);
+  if (client_.targets() == 1) return GetFrom(asked, 0, deadline);
+  const std::size_t turn = Turn(asked);
+  const std::size_t first = client_.Pick(asked, turn, avoid);
+  auto model = GetFrom(asked, first, deadline);
   if (model.ok()) return model;
   // It may be elsewhere: moved there, or there as well.
   const bool away = absl::IsUnavailable(model.status());
   if (!away && !absl::IsNotFound(model.status())) return model;
-  std::size_t second = away ? client_.Pick(name, turn, /*avoid=*/first) : first;
+  std::size_t second = away ? client_.Pick(asked, turn, /*avoid=*/first) : first;
   if (second == first) {
-    if (!client_.IsElsewhere(first, {name}, away, deadline)) return model;
-    second = client_.Pick(name, turn, /*avoid=*/first);
+    if (!client_.IsElsewhere(first, asked, away, deadline)) return model;
+    second = client_.Pick(asked, turn, /*avoid=*/first);
   }
-  return second == first ? model : GetFrom(name, second, deadline);
+  return second == first ? model : GetFrom(asked, second, deadline);
 }
 
-std::size_t Catalog::Turn(const std::string& name) {
+ModelVersion Catalog::Resolve(const std::string& name, Deadline deadline) {
+  const std::optional<ModelVersion> split = SplitVersion(name);
+  if (!split) return {name};
+  {
+    const MutexLock lock(mutex_);
+    const auto known = no_names_.find(name);
+    if (known != no_names_.end() && Clock::now() < known->second) return *split;
+  }
+  const auto model = Get(ModelVersion{name}, deadline);
+  if (model.ok()) return {name};
+  if (absl::IsNotFound(model.status())) {
+    const MutexLock lock(mutex_);
+    if (no_names_.size() >= kMaxNames) no_names_.clear();
+    no_names_[name] = Clock::now() + max_age_;
+  }
+  return *split;
+}
+
+std::size_t Catalog::Turn(const ModelVersion& model) {
   const MutexLock lock(mutex_);
-  const auto known = turns_.find(name);
+  const auto known = turns_.find(model);
   return known == turns_.end() ? others_turn_++ : known->second++;
 }
 
-absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const std::string& name,
+absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const ModelVersion& asked,
                                                               std::size_t server, Deadline deadline,
                                                               TimePoint since) {
   {
     MutexLock lock(mutex_);
     while (true) {
-      Entries& entries = entries_[name];
+      Entries& entries = entries_[asked];
       if (entries.empty()) {
         entries.resize(client_.targets());
-        turns_[name] = server + 1;  // so that the next request asks another one
+        turns_[asked] = server + 1;  // so that the next request asks another one
       }
       Entry& entry = entries[server];
       const TimePoint now = Clock::now();
@@ -82,16 +102,17 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::GetFrom(const std::string&
       }
     }
   }
-  return Ask(name, server, deadline);
+  return Ask(asked, server, deadline);
 }
 
-absl::StatusOr<ModelDescription> Catalog::Describe(const std::string& name, std::size_t server,
+absl::StatusOr<ModelDescription> Catalog::Describe(const ModelVersion& asked, std::size_t server,
                                                    Deadline deadline) const {
-  absl::StatusOr<ModelDescription> description = client_.Describe(name, server, deadline);
-  const auto settings = settings_.find(name);
+  absl::StatusOr<ModelDescription> description = client_.Describe(asked, server, deadline);
+  const auto settings = settings_.find(asked.name);
   if (absl::IsUnimplemented(description.status()) && settings != settings_.end()) {
     description = ModelDescription();  // all that is known of it is in the settings
-    description->name = name;
+    description->name = asked.name;
+    description->version = asked.version;
     description->has_config = false;
   }
   RETURN_IF_ERROR(description.status());
@@ -99,19 +120,19 @@ absl::StatusOr<ModelDescription> Catalog::Describe(const std::string& name, std:
   return description;
 }
 
-absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& name,
+absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const ModelVersion& asked,
                                                           std::size_t server, Deadline deadline) {
-  const TimePoint asked = Clock::now();
-  absl::StatusOr<ModelDescription> description = Describe(name, server, deadline);
+  const TimePoint begun = Clock::now();
+  absl::StatusOr<ModelDescription> description = Describe(asked, server, deadline);
   const MutexLock lock(mutex_);
   answered_.notify_all();
-  Entries& entries = entries_[name];
+  Entries& entries = entries_[asked];
   Entry& entry = entries[server];
   entry.asking = false;
-  entry.asked = asked;
+  entry.asked = begun;
   const TimePoint now = Clock::now();
   if (description.ok()) {
-    Enter(entries, server, *std::move(description), now);
+    Enter(entries, server, *std::move(description), asked.version, now);
     entry.ask_again = now + max_age_;
     return HandOut(entries, server, now);
   }
@@ -123,14 +144,14 @@ absl::StatusOr<std::shared_ptr<const Model>> Catalog::Ask(const std::string& nam
   const bool is_idle = std::ranges::none_of(
       entries, [](const Entry& other) { return other.model != nullptr || other.asking; });
   if (is_idle) {
-    entries_.erase(name);
-    turns_.erase(name);
+    entries_.erase(asked);
+    turns_.erase(asked);
   }
   return description.status();
 }
 
 void Catalog::Enter(Entries& entries, std::size_t server, ModelDescription description,
-                    TimePoint now) {
+                    const std::string& version, TimePoint now) {
   Entry& entry = entries[server];
   const auto like = std::ranges::find_if(entries, [&](const Entry& other) {
     return &other != &entry && other.model != nullptr && IsFresh(other.ask_again, now) &&
@@ -141,8 +162,8 @@ void Catalog::Enter(Entries& entries, std::size_t server, ModelDescription descr
   Leave(entries, server);
   if (like == entries.end()) {
     absl::StatusOr<vision::ModelPlan> plan = PlanOf(description);
-    entry.model =
-        std::make_shared<const Model>(Model{std::move(description), std::move(plan), {server}});
+    entry.model = std::make_shared<const Model>(
+        Model{std::move(description), std::move(plan), {server}, version});
     return;
   }
   const std::shared_ptr<const Model> apart = like->model;
@@ -175,7 +196,7 @@ void Catalog::Renew(const Model& model, Deadline deadline) {
   const TimePoint since = Clock::now();
   const Deadline soon(std::min(deadline.at(), since + kRenewal));
   for (const std::size_t server : model.servers) {
-    static_cast<void>(GetFrom(model.description.name, server, soon, since));
+    static_cast<void>(GetFrom(model.asked(), server, soon, since));
   }
 }
 

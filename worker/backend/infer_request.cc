@@ -48,6 +48,7 @@ inference::ModelInferRequest WithoutTensors(const Model& model, const BatchInput
   const vision::ModelPlan& plan = *model.plan;
   inference::ModelInferRequest message;
   message.set_model_name(model.description.name);
+  message.set_model_version(model.version);
   if (const std::uint64_t level = PriorityLevel(model, priority); level != 0) {
     SetPriorityLevel(message, level);
   }

@@ -95,7 +95,7 @@ std::shared_ptr<InferenceClient::ModelBatches> InferenceClient::BatchesOf(
   const MutexLock lock(mutex_);
   if (batches_.size() > kMaxModels) batches_.clear();
   // There may be as many models of one name as there are servers; the latest first.
-  auto& of_the_name = batches_[model->description.name];
+  auto& of_the_name = batches_[model->asked()];
   auto found = std::ranges::find_if(of_the_name, [&](const auto& batches) {
     return batches->model == model || (batches->model->description == model->description &&
                                        batches->model->servers == model->servers);
@@ -227,9 +227,8 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
 std::vector<std::size_t> InferenceClient::ServersOf(const Model& model) const {
   if (client_.targets() == 1) return {};
   std::vector<std::size_t> servers = model.servers;
-  const ModelVersion wanted{model.description.name};
   std::erase_if(servers, [&](std::size_t server) {
-    return client_.directory().Look(server, wanted) == ModelDirectory::Has::kNo;
+    return client_.directory().Look(server, model.asked()) == ModelDirectory::Has::kNo;
   });
   return servers.empty() ? model.servers : servers;
 }

@@ -140,8 +140,8 @@ class InferenceClient {
   Reconnections reconnections_;  // the sweeper's
 
   Mutex mutex_;
-  std::map<std::string, std::vector<std::shared_ptr<ModelBatches>>> batches_
-      ABSL_GUARDED_BY(mutex_);  // by model name
+  std::map<ModelVersion, std::vector<std::shared_ptr<ModelBatches>>> batches_
+      ABSL_GUARDED_BY(mutex_);
 
   Mutex sweep_mutex_;
   bool refused_ ABSL_GUARDED_BY(sweep_mutex_) = false;  // a server has said no just now

@@ -1,7 +1,11 @@
 #include "worker/http/exchange.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
+#include <climits>
+#include <cstdint>
 #include <utility>
 
 #include "shared/base/utf8.h"
@@ -13,6 +17,35 @@ StageTimes::Duration Exchange::SetTotalTime() {
       std::chrono::duration_cast<StageTimes::Duration>(Clock::now() - request.accepted);
   times.Set(Stage::kTotal, total);
   return total;
+}
+
+std::optional<Problem> Exchange::TakeTurns(int turns, const std::string& parameter,
+                                           std::string_view what) const {
+  // nginx sends a request again when a worker died on it, which had taken them.
+  if (holder == nullptr || turns <= 1 || request.again) return std::nullopt;
+  const RateLimit& limit = holder->key.rate;
+  if (limit.per_s <= 0) return std::nullopt;
+  if (turns > limit.burst) {
+    return BadParameter(parameter,
+                        fmt::format("{} count as so many requests, and this API key may send {} at "
+                                    "once: ask for fewer",
+                                    what, limit.burst));
+  }
+  const RateMeter::Decision decision = holder->meter->Take(limit, turns - 1, Clock::now());
+  if (decision.allowed) {
+    more_turns.fetch_add(turns - 1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  // The next try needs a turn of its own as well.
+  const auto wait =
+      decision.retry_after + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                 std::chrono::duration<double>(std::min(1e9, 1 / limit.per_s)));
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+  return TooManyRequests(
+      fmt::format("{} count as so many requests, and this API key may send {} a second, and {} at "
+                  "once; try again in {} s, or ask for fewer",
+                  what, limit.per_s, limit.burst, seconds),
+      static_cast<int>(std::min<std::int64_t>(seconds, INT_MAX)));
 }
 
 fcgi::Response Exchange::Fail(const Problem& problem) const {

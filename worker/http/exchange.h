@@ -4,6 +4,8 @@
 // Exchange::Fail's answer.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 #include "worker/backend/inference_client.h"
 #include "worker/backend/rpc/client.h"
 #include "worker/http/key_ring.h"
+#include "worker/http/lead.h"
 #include "worker/http/problem.h"
 #include "worker/http/stage_times.h"
 
@@ -24,6 +27,10 @@ namespace inferpool::predict {
 struct Cache;
 class SpareThreads;
 }  // namespace inferpool::predict
+
+namespace inferpool::routes {
+struct RouteService;
+}  // namespace inferpool::routes
 
 namespace inferpool::http {
 
@@ -36,8 +43,25 @@ struct Services {
   const Quarantine& quarantine;
   const HeavyWork& heavy;
   predict::SpareThreads& spare_threads;
-  KeyRing* keys = nullptr;          // null: requests need no key
-  predict::Cache* cache = nullptr;  // null: answers are not kept
+  KeyRing* keys = nullptr;                 // null: requests need no key
+  predict::Cache* cache = nullptr;         // null: answers are not kept
+  routes::RouteService* routes = nullptr;  // null: no name is a route's
+};
+
+// The model that is asked, and the route that led to it.
+struct Asked {
+  backend::ModelVersion model = {};
+  std::string route = {};  // empty: the model was asked for by its name
+  routes::Variant variant = routes::Variant::kPrimary;
+};
+
+// What a handler tells of its answer to those who count.
+struct Report {
+  bool model_away = false;     // it is a problem: the model's servers are away
+  bool from_cache = false;     // it was there already
+  std::string version = {};    // of the model that answered
+  std::uint64_t pictures = 0;  // that were answered
+  std::uint64_t findings = 0;  // in them
 };
 
 // Everything that a handler needs to know of a request and to report about it. One thread makes it,
@@ -53,6 +77,12 @@ struct Exchange {
   StageTimes times = {};
   std::shared_ptr<const KeyHolder> holder = nullptr;  // null when no key is needed
   std::optional<RateMeter::Decision> rate = {};       // nullopt unless the key's rate is limited
+  Lead lead = {};                                     // of the name in the path, if it has one
+  Asked asked = {};                                   // the way of `lead` that is gone
+  Report report = {};
+
+  // Turns of the key's rate that were taken besides the request's own.
+  mutable std::atomic<int> more_turns = 0;
 
   Patience patience() const { return {.deadline = limits.deadline, .departed = limits.departed}; }
 
@@ -61,6 +91,12 @@ struct Exchange {
   bool MayUse(std::string_view model) const {
     return holder == nullptr || holder->key.MayUse(model);
   }
+
+  // Takes turns of the key's rate for a request that costs as much as `turns` requests: those that
+  // it has not taken when it came. `parameter` is what makes it cost so much, and `what` says so:
+  // "12 tiles". The problem is a 429, or a 400 when it could never pass. Any thread may call it.
+  [[nodiscard]] std::optional<Problem> TakeTurns(int turns, const std::string& parameter,
+                                                 std::string_view what) const;
 
   // Sets Stage::kTotal to the time since the request was accepted, and returns it.
   StageTimes::Duration SetTotalTime();

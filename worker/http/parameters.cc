@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstddef>
 #include <optional>
 #include <set>
 
@@ -35,16 +37,90 @@ std::string DecodeForm(std::string_view text) {
   return PercentDecode(blanks);
 }
 
-// Puts the value where it belongs; otherwise what is allowed.
-std::optional<std::string> Assign(std::string_view name, std::string_view value, int max_detections,
-                                  PredictParameters& parameters) {
+// Four numbers with commas between them, of which the last two are above the first two.
+std::optional<Region> ParseRegion(std::string_view text) {
+  constexpr double kFar = 1e6;
+  std::array<double, 4> edges{};
+  for (double& edge : edges) {
+    const bool last = &edge == &edges.back();
+    const std::size_t comma = text.find(',');
+    if ((comma == std::string_view::npos) != last) return std::nullopt;
+    const auto number = Parse<double>(text.substr(0, comma), -kFar, kFar);
+    if (!number) return std::nullopt;
+    edge = *number;
+    if (!last) text.remove_prefix(comma + 1);
+  }
+  const Region region{edges[0], edges[1], edges[2], edges[3]};
+  if (region.x2 <= region.x1 || region.y2 <= region.y1) return std::nullopt;
+  return region;
+}
+
+// "auto", or columns and rows such as "4x3", `most` of them at most.
+std::optional<TileCount> ParseTiles(std::string_view text, int most) {
+  if (text == "auto") return TileCount();
+  const std::size_t cross = text.find('x');
+  if (cross == std::string_view::npos) return std::nullopt;
+  const auto columns = Parse<int>(text.substr(0, cross), 1, most);
+  const auto rows = Parse<int>(text.substr(cross + 1), 1, most);
+  if (!columns || !rows || *columns * *rows > most) return std::nullopt;
+  return TileCount{*columns, *rows};
+}
+
+constexpr std::string_view kClassConfidence = "confidence.";
+
+constexpr double kMaxTileOverlap = 0.5;
+
+// What says which part of the picture is looked at and which things are wanted; otherwise as
+// Assign.
+std::optional<std::string> AssignView(std::string_view name, std::string_view value, int max_tiles,
+                                      PredictParameters& parameters) {
+  if (name == "roi") {
+    parameters.roi = ParseRegion(value);
+    if (!parameters.roi) {
+      return "x1,y1,x2,y2: four numbers with commas between them, x2 above x1 and y2 above y1";
+    }
+  } else if (name == "classes") {
+    if (value.empty() || value.size() > kMaxClassesBytes) {
+      return fmt::format("names or numbers of classes with commas between them, {} bytes at most",
+                         kMaxClassesBytes);
+    }
+    parameters.classes = value;
+  } else if (name.starts_with(kClassConfidence)) {
+    const auto number = Parse<double>(value, 0, 1);
+    if (!number) return "a number from 0 to 1";
+    parameters.class_confidence[std::string(name.substr(kClassConfidence.size()))] = *number;
+    if (parameters.class_confidence.size() > kMaxClassThresholds) {
+      return fmt::format("such a threshold for {} classes at most", kMaxClassThresholds);
+    }
+  } else if (name == "class_agnostic") {
+    if (value != "true" && value != "false") return "true or false";
+    parameters.class_agnostic = value == "true";
+  } else if (name == "tiles") {
+    parameters.tiles = ParseTiles(value, max_tiles);
+    if (!parameters.tiles) {
+      return fmt::format("auto, or columns and rows such as 4x3, {} tiles at most", max_tiles);
+    }
+  } else if (name == "tile_overlap") {
+    const auto number = Parse<double>(value, 0, kMaxTileOverlap);
+    if (!number) return fmt::format("a number from 0 to {}", kMaxTileOverlap);
+    parameters.tile_overlap = *number;
+  } else {
+    return "";
+  }
+  return std::nullopt;
+}
+
+// Puts the value where it belongs; otherwise what is allowed, which is empty for a name that is no
+// parameter.
+std::optional<std::string> Assign(std::string_view name, std::string_view value,
+                                  const Config::Predict& defaults, PredictParameters& parameters) {
   if (name == "confidence" || name == "iou") {
     const auto number = Parse<double>(value, 0, 1);
     if (!number) return "a number from 0 to 1";
     (name == "iou" ? parameters.iou : parameters.confidence) = *number;
   } else if (name == "max_detections") {
-    const auto number = Parse<int>(value, 1, max_detections);
-    if (!number) return fmt::format("a whole number from 1 to {}", max_detections);
+    const auto number = Parse<int>(value, 1, defaults.max_detections);
+    if (!number) return fmt::format("a whole number from 1 to {}", defaults.max_detections);
     parameters.max_detections = *number;
   } else if (name == "coordinates") {
     if (value != "pixel" && value != "normalized") return "pixel or normalized";
@@ -60,7 +136,7 @@ std::optional<std::string> Assign(std::string_view name, std::string_view value,
       return "json, jpeg or png";
     }
   } else {
-    return "";
+    return AssignView(name, value, defaults.tiles, parameters);
   }
   return std::nullopt;
 }
@@ -68,7 +144,7 @@ std::optional<std::string> Assign(std::string_view name, std::string_view value,
 class ParameterReader {
  public:
   explicit ParameterReader(const Config::Predict& defaults)
-      : max_detections_(defaults.max_detections),
+      : defaults_(defaults),
         parameters_{.confidence = defaults.confidence,
                     .iou = defaults.iou,
                     .max_detections = defaults.max_detections,
@@ -78,12 +154,14 @@ class ParameterReader {
     if (!seen_.insert(name).second) {
       return BadParameter(name, fmt::format("{} is given twice", name));
     }
-    const auto allowed = Assign(name, value, max_detections_, parameters_);
+    const auto allowed = Assign(name, value, defaults_, parameters_);
     if (!allowed) return std::nullopt;
     if (allowed->empty()) {
-      return BadParameter(name, fmt::format("{} is no parameter; there are confidence, iou, "
-                                            "max_detections, coordinates and render",
-                                            name));
+      return BadParameter(
+          name, fmt::format("{} is no parameter; there are confidence, confidence.CLASS, iou, "
+                            "max_detections, coordinates, render, roi, classes, class_agnostic, "
+                            "tiles and tile_overlap",
+                            name));
     }
     constexpr std::size_t kMaxShown = 200;  // a form's may be as long as the whole body
     return BadParameter(name, fmt::format("{} is \"{}\", allowed is {}", name,
@@ -93,7 +171,7 @@ class ParameterReader {
   const PredictParameters& parameters() const { return parameters_; }
 
  private:
-  const int max_detections_;
+  const Config::Predict& defaults_;
   PredictParameters parameters_;
   std::set<std::string> seen_;
 };

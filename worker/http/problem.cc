@@ -71,6 +71,10 @@ Problem Make(std::string_view code, std::string detail) {
 
 }  // namespace
 
+bool IsModelAway(const Problem& problem) {
+  return problem.code == "model-server-away";
+}
+
 std::string_view Title(std::string_view code) {
   return Find(code).title;
 }

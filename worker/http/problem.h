@@ -30,6 +30,9 @@ struct Problem {
   std::string_view accept_encoding = "";
 };
 
+// Whether it says that the model server is away, and not that it is busy.
+bool IsModelAway(const Problem& problem);
+
 // The form in which a route tells its clients of problems.
 enum class ProblemForm {
   kProblemJson,

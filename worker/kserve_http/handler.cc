@@ -15,6 +15,7 @@
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "shared/base/json_text.h"
 #include "worker/backend/infer_request.h"
@@ -25,6 +26,7 @@
 #include "worker/kserve_http/json_header.h"
 #include "worker/kserve_http/message_json.h"
 #include "worker/kserve_http/route.h"
+#include "worker/routes/route_service.h"
 
 namespace inferpool::kserve_http {
 namespace {
@@ -147,7 +149,9 @@ fcgi::Response ServerReady(const Exchange& exchange, const Services& services) {
   return Json(R"({"ready":true})");
 }
 
-fcgi::Response ModelReady(const Exchange& exchange, const Services& services, const Route& route) {
+// `name`: as the client has it.
+fcgi::Response ModelReady(const Exchange& exchange, const Services& services, const Route& route,
+                          const std::string& name) {
   backend::ModelCalls model(services.client, route.model, route.version);
   const auto answer = model.Ready(exchange.limits);
   if (!answer.ok()) return exchange.Fail(ServerError(answer.status()));
@@ -157,7 +161,7 @@ fcgi::Response ModelReady(const Exchange& exchange, const Services& services, co
     return exchange.Fail(
         ProtocolError(400, fmt::format("model {}{} is not ready", route.model, version)));
   }
-  return Json(fmt::format(R"({{"name":{},"ready":true}})", QuotedJson(route.model)));
+  return Json(fmt::format(R"({{"name":{},"ready":true}})", QuotedJson(name)));
 }
 
 fcgi::Response ModelConfig(const Exchange& exchange, const Services& services, const Route& route) {
@@ -186,10 +190,38 @@ std::variant<bool, Problem> AsksForReady(const Exchange& exchange) {
   return ready.asBool();
 }
 
+// Puts the routes in the place of the models that they hide. One is as ready as what it leads to.
+void PutRoutes(const Config::Routes& routes, bool only_ready,
+               inference::RepositoryIndexResponse& index) {
+  using Entry = inference::RepositoryIndexResponse::ModelIndex;
+  std::vector<Entry> entries;
+  for (const auto& [name, route] : routes) {
+    Entry& entry = entries.emplace_back();
+    entry.set_name(name);
+    entry.set_state("UNAVAILABLE");
+    for (const Entry& model : index.models()) {
+      const bool is_it = model.name() == route.model &&
+                         (route.version.empty() || model.version() == route.version);
+      if (!is_it || model.state() != "READY") continue;
+      entry.set_state("READY");
+      break;
+    }
+    if (only_ready && entry.state() != "READY") entries.pop_back();
+  }
+  auto& models = *index.mutable_models();
+  models.erase(std::remove_if(models.begin(), models.end(),
+                              [&](const Entry& model) { return routes.contains(model.name()); }),
+               models.end());
+  for (Entry& entry : entries) *index.add_models() = std::move(entry);
+}
+
 fcgi::Response Index(const Exchange& exchange, const Services& services) {
   const auto ready = AsksForReady(exchange);
   if (const auto* problem = std::get_if<Problem>(&ready)) return exchange.Fail(*problem);
   auto answer = services.client.RepositoryIndex(std::get<bool>(ready), exchange.limits);
+  if (answer.ok() && services.routes != nullptr) {
+    PutRoutes(*services.routes->live.Current(), std::get<bool>(ready), *answer);
+  }
   if (answer.ok()) HideOtherModels(exchange, *answer->mutable_models());
   return Answer(exchange, answer);
 }
@@ -338,12 +370,16 @@ std::variant<fcgi::Response, Problem> Call(Exchange& exchange, backend::ModelCal
     const absl::StatusOr<grpc::ByteBuffer> message = backend::Encode(infer.request, infer.raw);
     bytes = message.ok() ? calls.Infer(*message, exchange.limits) : message;
   }
-  if (!bytes.ok()) return ServerError(bytes.status());
+  if (!bytes.ok()) {
+    exchange.report.model_away = absl::IsUnavailable(bytes.status());
+    return ServerError(bytes.status());
+  }
   const absl::StatusOr<backend::InferAnswer> answer = backend::Decode(*bytes, {});
   if (!answer.ok()) {
     return ProtocolError(
         502, fmt::format("the model server's answer is not sound: {}", Message(answer.status())));
   }
+  exchange.report.version = answer->message().model_version();
   const Patience patience = exchange.patience();
   if (const std::uint64_t cost = WritingCost(*answer, infer); cost > 0) {
     if (reading.step.empty()) {
@@ -374,7 +410,9 @@ std::optional<Problem> EnterTask(Exchange& exchange, const Services& services, c
 }
 
 fcgi::Response Infer(Exchange& exchange, const Services& services, const Route& route) {
+  if (const auto problem = EnterTask(exchange, services, route)) return exchange.Fail(*problem);
   if (const absl::Status status = services.client.CheckAdmits(); !status.ok()) {
+    exchange.report.model_away = true;
     return exchange.Fail(ServerError(status));
   }
   backend::ModelCalls calls(services.client, route.model, route.version);
@@ -389,11 +427,16 @@ fcgi::Response Infer(Exchange& exchange, const Services& services, const Route& 
   return std::get<fcgi::Response>(std::move(answer));
 }
 
+// The same about the model that a route leads to.
+Route Along(const Route& route, const backend::ModelVersion& model) {
+  return {.to = route.to, .model = model.name, .version = model.version};
+}
+
 }  // namespace
 
 fcgi::Response Handle(Exchange& exchange, const Services& services) {
   const fcgi::Request& request = exchange.request;
-  const Route route = ParseRoute(request.path);
+  Route route = ParseRoute(request.path);
   if (route.to == To::kNotFound) {
     return exchange.Fail(ProtocolError(
         404, fmt::format("there is nothing at {}; there are GET /v2, /v2/health/live, "
@@ -407,12 +450,21 @@ fcgi::Response Handle(Exchange& exchange, const Services& services) {
                       "loading models, shared memory, tracing and logging are for administrators: "
                       "they are not offered over HTTP, only on the model server's own gRPC port"));
   }
-  if (route.to == To::kInfer) {
-    if (const auto problem = EnterTask(exchange, services, route)) return exchange.Fail(*problem);
-  }
   if (const std::string_view allowed = OtherMethodsAllowed(route.to, request.method);
       !allowed.empty()) {
     return exchange.Fail(ProtocolError(http::MethodNotAllowed(request.method, allowed)));
+  }
+  const std::string name = route.model;
+  if (exchange.lead.is_route() && !name.empty()) {
+    if (!route.version.empty()) {
+      return exchange.Fail(
+          ProtocolError(404, fmt::format("{} is a route, which has no versions", name)));
+    }
+    if (route.to != To::kInfer) {
+      const routes::Way& way = exchange.lead.ways.front();
+      exchange.asked = {way.model, exchange.lead.name, way.variant};
+      route = Along(route, way.model);
+    }
   }
   const backend::CallLimits& limits = exchange.limits;
   switch (route.to) {
@@ -431,11 +483,14 @@ fcgi::Response Handle(Exchange& exchange, const Services& services) {
           exchange,
           backend::ModelCalls(services.client, route.model, route.version).Metadata(limits));
     case To::kModelReady:
-      return ModelReady(exchange, services, route);
+      return ModelReady(exchange, services, route, name);
     case To::kModelConfig:
       return ModelConfig(exchange, services, route);
     default:
-      return Infer(exchange, services, route);
+      if (!exchange.lead.is_route()) return Infer(exchange, services, route);
+      return http::AnswerByLead(exchange, services, [&](const backend::ModelVersion& model) {
+        return Infer(exchange, services, Along(route, model));
+      });
   }
 }
 

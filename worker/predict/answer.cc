@@ -20,20 +20,22 @@ std::string ClassName(const std::vector<std::string>& names, int class_id) {
 }
 
 struct Writer {
-  const Prediction& prediction;
+  cv::Size picture;
   bool normalized;
   std::string& json;
+  const std::vector<std::string>& class_names;
+  const std::vector<std::vector<Found>>* below = nullptr;  // for each detection
 
   void operator()(const vision::Detections& detections) const {
     const int digits = normalized ? 6 : 2;
     json += R"("detections":[)";
-    for (const vision::Detection& found : detections) {
+    for (std::size_t i = 0; i < detections.size(); ++i) {
+      const vision::Detection& found = detections[i];
       fmt::format_to(
           std::back_inserter(json),
           R"({}{{"box":{{"x1":{:.{}f},"y1":{:.{}f},"x2":{:.{}f},"y2":{:.{}f}}},"confidence":{:.4f},"class_id":{},"class_name":{})",
           Comma(), X(found.x1), digits, Y(found.y1), digits, X(found.x2), digits, Y(found.y2),
-          digits, found.confidence, found.class_id,
-          ClassName(prediction.model->description.class_names, found.class_id));
+          digits, found.confidence, found.class_id, ClassName(class_names, found.class_id));
       if (!found.corners.empty()) {
         json += R"(,"corners":)";
         Write(found.corners);
@@ -52,6 +54,7 @@ struct Writer {
       if (found.text) {
         fmt::format_to(std::back_inserter(json), R"(,"text":{})", QuotedJson(*found.text));
       }
+      if (below != nullptr && i < below->size()) Write((*below)[i]);
       json += '}';
     }
     json += ']';
@@ -71,8 +74,7 @@ struct Writer {
     for (const vision::ClassScore& score : classification.scores) {
       fmt::format_to(std::back_inserter(json),
                      R"({}{{"confidence":{:.4f},"class_id":{},"class_name":{}}})", Comma(),
-                     score.confidence, score.class_id,
-                     ClassName(prediction.model->description.class_names, score.class_id));
+                     score.confidence, score.class_id, ClassName(class_names, score.class_id));
     }
     json += ']';
   }
@@ -87,10 +89,10 @@ struct Writer {
 
   // One coordinate, as the boxes' are.
   double X(float x) const {
-    return normalized ? static_cast<double>(x) / prediction.picture.width : static_cast<double>(x);
+    return normalized ? static_cast<double>(x) / picture.width : static_cast<double>(x);
   }
   double Y(float y) const {
-    return normalized ? static_cast<double>(y) / prediction.picture.height : static_cast<double>(y);
+    return normalized ? static_cast<double>(y) / picture.height : static_cast<double>(y);
   }
 
   // [[x,y],[x,y]]
@@ -102,6 +104,21 @@ struct Writer {
                      Y(at.y), digits);
     }
     json += ']';
+  }
+
+  void Write(const std::vector<Found>& found_by_steps) const {
+    if (found_by_steps.empty()) return;
+    json += R"(,"found":{)";
+    for (const Found& found : found_by_steps) {
+      fmt::format_to(std::back_inserter(json), "{}{}:{{", json.back() == '{' ? "" : ",",
+                     QuotedJson(found.step));
+      if (found.turned) fmt::format_to(std::back_inserter(json), R"("turned":{},)", *found.turned);
+      std::visit(
+          Writer{picture, normalized, json, found.model->description.class_names, &found.found},
+          found.result);
+      json += '}';
+    }
+    json += '}';
   }
 
   void Write(const std::vector<vision::Keypoint>& keypoints) const {
@@ -118,19 +135,56 @@ struct Writer {
 
 }  // namespace
 
-std::string Members(const Prediction& prediction, bool normalized) {
-  std::string json =
-      fmt::format(R"("model":{{"name":{},"version":{}}},"image":{{"width":{},"height":{}}},)",
-                  QuotedJson(prediction.model->description.name), QuotedJson(prediction.version),
-                  prediction.picture.width, prediction.picture.height);
-  std::visit(Writer{prediction, normalized, json}, prediction.result);
+std::string ModelJson(const Prediction& prediction) {
+  if (!prediction.pipeline) {
+    return fmt::format(R"({{"name":{},"version":{}}})",
+                       QuotedJson(prediction.model->description.name),
+                       QuotedJson(prediction.version));
+  }
+  std::vector<std::string> steps;
+  for (const auto& [model, version] : prediction.pipeline->steps) {
+    steps.push_back(
+        fmt::format(R"({{"name":{},"version":{}}})", QuotedJson(model), QuotedJson(version)));
+  }
+  return fmt::format(R"({{"name":{},"version":"","steps":[{}]}})",
+                     QuotedJson(prediction.pipeline->name), fmt::join(steps, ","));
+}
+
+std::string ResultMembers(const Prediction& prediction, bool normalized) {
+  std::string json;
+  const auto* below = prediction.pipeline ? &prediction.pipeline->found : nullptr;
+  std::visit(Writer{prediction.picture, normalized, json, prediction.model->description.class_names,
+                    below},
+             prediction.result);
   return json;
 }
 
+std::string Members(const Prediction& prediction, bool normalized) {
+  const vision::TileGrid& tiles = prediction.tiles;
+  const std::string looked_at = tiles == vision::TileGrid()
+                                    ? ""
+                                    : fmt::format(R"(,"tiles":"{}x{}")", tiles.columns, tiles.rows);
+  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}{}}},{})", ModelJson(prediction),
+                     prediction.picture.width, prediction.picture.height, looked_at,
+                     ResultMembers(prediction, normalized));
+}
+
 std::string Complete(std::string_view members, const http::StageTimes& times,
-                     std::string_view request_id) {
-  return fmt::format("{{{},\"timing_ms\":{},\"request_id\":{}}}\n", members, times.Json(),
+                     std::string_view request_id, std::string_view route) {
+  return fmt::format("{{{}{},\"timing_ms\":{},\"request_id\":{}}}\n", members, route, times.Json(),
                      QuotedJson(request_id));
+}
+
+std::uint64_t CountOf(const vision::Result& result) {
+  struct Counter {
+    std::uint64_t operator()(const vision::Detections& found) const { return found.size(); }
+    std::uint64_t operator()(const vision::TextLines& lines) const { return lines.size(); }
+    std::uint64_t operator()(const vision::Classification& found) const {
+      return found.scores.size();
+    }
+    std::uint64_t operator()(const vision::Embedding&) const { return 1; }
+  };
+  return std::visit(Counter{}, result);
 }
 
 }  // namespace inferpool::predict

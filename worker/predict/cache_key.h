@@ -38,7 +38,7 @@ class CacheKeys {
 
   const Config& config_;
   Mutex mutex_;
-  std::map<std::string, Described> described_ ABSL_GUARDED_BY(mutex_);  // by name
+  std::map<backend::ModelVersion, Described> described_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace inferpool::predict

@@ -77,12 +77,12 @@ std::string LimitsJson(const Config& config, const ApiKey* key, std::string_view
                                                        RateJson(key->rate), Name(key->priority));
   return fmt::format(
       R"({{"body_bytes":{},"other_body_bytes":{},"head_line_bytes":{},"pixels":{},"jpeg_scans":{},)"
-      R"("batch_images":{},"max_detections":{},"formats":[{}],"timeout_ms":{},"queue_ms":{},)"
-      R"("key":{},"client":{}}})"
+      R"("batch_images":{},"max_detections":{},"tiles":{},"formats":[{}],"timeout_ms":{},)"
+      R"("queue_ms":{},"key":{},"client":{}}})"
       "\n",
       std::int64_t{config.limits.body_mb} << 20, kOtherBodyBytes, kHeadLineBytes,
       config.limits.pixels, kMaxJpegScans, config.limits.batch_images,
-      config.predict.max_detections, fmt::join(formats, ","),
+      config.predict.max_detections, config.predict.tiles, fmt::join(formats, ","),
       std::int64_t{config.timeouts.request_s} * 1000, NumberOrNull(config.limits.queue_ms), own,
       EdgeJson(edge));
 }

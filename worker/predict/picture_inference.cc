@@ -1,37 +1,47 @@
 #include "worker/predict/picture_inference.h"
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture_cost.h"
-#include "worker/vision/reduction.h"
+#include "worker/predict/views.h"
+#include "worker/predict/wanted.h"
 
 namespace inferpool::predict {
 namespace {
 
-vision::Options OptionsOf(const http::PredictParameters& parameters) {
-  return {.confidence = static_cast<float>(parameters.confidence),
-          .iou = static_cast<float>(parameters.iou),
-          .max_detections = static_cast<std::size_t>(parameters.max_detections)};
+std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
+                                          const http::Services& services,
+                                          const PictureQuestion& question, Seqlock<Task>& task) {
+  const std::string& model = question.model.name;
+  const SharedPicture* const shared = question.shared;
+  if (shared == nullptr) return OpenPicture(exchange, services, question.picture, model, task);
+  auto problem = Blame(exchange, services, shared->picture.digest, model, task);
+  if (problem) return *std::move(problem);
+  return shared->picture;
 }
 
 std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
                                             const http::Services& services,
                                             const PictureQuestion& question, Seqlock<Task>& task,
-                                            http::StageTimes& times) {
+                                            http::StageTimes& times, bool& turns_taken) {
   const backend::CallLimits& limits = exchange.limits;
   const std::string& model = question.model.name;
 
-  auto opened = OpenPicture(exchange, services, question.picture, model, task);
+  auto opened = Open(exchange, services, question, task);
   if (auto* problem = std::get_if<http::Problem>(&opened)) return Failure{std::move(*problem)};
   const auto& picture = std::get<Picture>(opened);
 
   absl::StatusOr<std::shared_ptr<const backend::Model>> known = question.known;
-  if (question.known == nullptr) known = services.catalog.Get(model, limits.deadline);
+  if (question.known == nullptr) known = services.catalog.Get(question.model, limits.deadline);
   if (!known.ok()) return Failure{http::BackendProblem(known.status(), model)};
   const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
   if (!plan.ok()) return Failure{http::PlanProblem(plan.status(), model)};
@@ -44,20 +54,36 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   // In a batch, later pictures can be too late.
   if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
 
-  ModelRow row{.pixels = {}, .placement = vision::Place(plan->input, picture.size)};
+  auto wanted = OptionsFor(**known, question.parameters);
+  if (auto* problem = std::get_if<http::Problem>(&wanted)) return Failure{std::move(*problem)};
+  const auto& options = std::get<vision::Options>(wanted);
+  auto looked = ViewsOf(picture, *plan, question.parameters, services.config);
+  if (auto* problem = std::get_if<http::Problem>(&looked)) return Failure{std::move(*problem)};
+  auto& views = std::get<Views>(looked);
+  if (const int tiles = views.tile_count(); tiles > 0 && !turns_taken) {
+    if (auto problem = exchange.TakeTurns(tiles, "tiles", fmt::format("{} tiles", tiles))) {
+      return Failure{*std::move(problem)};
+    }
+    turns_taken = true;
+  }
+
+  cv::Mat bgr;  // empty: the model takes the file
   Pixels pixels;
   const bool decodes = plan->input_kind == vision::InputKind::kPixels;
-  if (decodes) {
-    if (services.config.decode.reduced) {
-      row.placement = vision::Reduce(picture.header, row.placement);
+  if (question.shared != nullptr) {
+    if (decodes) {
+      bgr = question.shared->bgr;
+      Reduce(picture, question.shared->reduction, views);
     }
-    auto decoded = DecodePicture(exchange, picture, row.placement.reduction, model, times);
+  } else if (decodes) {
+    const int reduction = services.config.decode.reduced ? LargestReduction(picture, views) : 1;
+    Reduce(picture, reduction, views);
+    auto decoded = DecodePicture(exchange, picture, reduction, model, times);
     if (auto* problem = std::get_if<http::Problem>(&decoded)) return Failure{std::move(*problem)};
     pixels = std::get<Pixels>(std::move(decoded));
-    row.pixels = pixels.bgr;
+    bgr = pixels.bgr;
     if (!question.keep_pixels) pixels.bgr.release();
   } else {
-    row.file = picture.file;
     // What the embedded model server decodes is this machine's work too, until it has answered.
     if (services.config.modelserver.enabled) {
       auto step = BeginStep(exchange.heavy, DecodeCost(picture.file, picture.header, 1),
@@ -67,27 +93,48 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
     }
   }
 
+  std::vector<ModelRow> rows;
+  for (const vision::Placement& placement : views.placements) {
+    rows.push_back({bgr, decodes ? std::string_view() : picture.file, placement});
+  }
+  bgr.release();
+  vision::Options of_rows = options;
+  // What is dropped when the views are merged shall leave room for others.
+  if (rows.size() > 1) {
+    of_rows.max_detections = static_cast<std::size_t>(services.config.predict.max_detections);
+  }
   auto inferred = InferRows(exchange, services,
                             {.model = *known,
-                             .rows = {std::move(row)},
-                             .options = OptionsOf(question.parameters),
+                             .rows = std::move(rows),
+                             .options = of_rows,
                              .step = decodes ? &pixels.step : nullptr,
                              .keep_pixels = question.keep_pixels},
                             times);
   if (!decodes) pixels.step = HeavyStep();
   if (auto* failure = std::get_if<Failure>(&inferred)) return std::move(*failure);
   auto& found = std::get<RowResults>(inferred);
+  const http::StageTimer timer(times, Stage::kPostprocess);
   return Prediction{.model = *known,
                     .version = std::move(found.version),
                     .picture = picture.size,
                     .pixels = std::move(pixels),
-                    .result = std::move(found.results.front())};
+                    .tiles = views.tiles,
+                    .result = MergeResults(views, std::move(found.results), options)};
 }
 
-// The model as it is now, when that is worth another try.
+}  // namespace
+
+int ReductionFor(const vision::ModelPlan& plan, const http::PredictParameters& parameters,
+                 const Picture& picture, const Config& config) {
+  const auto views = ViewsOf(picture, plan, parameters, config);
+  const auto* const looked = std::get_if<Views>(&views);
+  return config.decode.reduced && looked != nullptr ? LargestReduction(picture, *looked) : 1;
+}
+
 std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
                                               const http::Services& services,
-                                              const std::string& name, const Failure& failure) {
+                                              const backend::ModelVersion& asked,
+                                              const Failure& failure) {
   const auto& [problem, model, status, sent] = failure;
   const Deadline deadline = exchange.limits.deadline;
   const backend::Client& client = services.client;
@@ -101,32 +148,31 @@ std::shared_ptr<const backend::Model> AskAnew(const http::Exchange& exchange,
   if (away || absl::IsNotFound(status)) {
     if (client.targets() == 1) return nullptr;
     if (model->servers.size() == 1 &&
-        !client.IsElsewhere(model->servers.front(), {name}, away, deadline)) {
+        !client.IsElsewhere(model->servers.front(), asked, away, deadline)) {
       return nullptr;
     }
   }
   std::optional<std::size_t> avoid;
   if (away && model->servers.size() == 1) avoid = model->servers.front();
-  const auto now = services.catalog.Get(name, deadline, avoid);
+  const auto now = services.catalog.Get(asked, deadline, avoid);
   if (!now.ok()) return nullptr;
   const bool is_same =
       (*now)->description == model->description && (*now)->servers == model->servers;
   return is_same || (away && sent && !client.MayRepeat()) ? nullptr : *now;
 }
 
-}  // namespace
-
 std::variant<Prediction, http::Problem> InferPicture(const http::Exchange& exchange,
                                                      const http::Services& services,
                                                      const PictureQuestion& question,
                                                      Seqlock<Task>& task, http::StageTimes& times) {
-  auto first = InferOnce(exchange, services, question, task, times);
+  bool turns_taken = false;
+  auto first = InferOnce(exchange, services, question, task, times, turns_taken);
   if (auto* prediction = std::get_if<Prediction>(&first)) return std::move(*prediction);
   auto& failure = std::get<Failure>(first);
   PictureQuestion again = question;
-  again.known = AskAnew(exchange, services, question.model.name, failure);
+  again.known = AskAnew(exchange, services, question.model, failure);
   if (again.known == nullptr) return std::move(failure.problem);
-  auto second = InferOnce(exchange, services, again, task, times);
+  auto second = InferOnce(exchange, services, again, task, times, turns_taken);
   if (auto* prediction = std::get_if<Prediction>(&second)) return std::move(*prediction);
   return std::move(std::get<Failure>(second).problem);
 }

@@ -50,11 +50,12 @@ http::Problem DrawProblem(const absl::Status& status) {
 using Content = std::variant<CachedAnswer, http::Problem>;
 
 struct Question {
-  const std::string& model;
+  const backend::ModelVersion& model;
   std::string_view picture;
   const http::PredictParameters& parameters;
   const std::vector<http::Output>& outputs;  // the best first
   std::shared_ptr<const backend::Model> known = nullptr;
+  const Answerer& answerer;  // empty: InferPicture
 };
 
 vision::Encoding EncodingOf(http::Output output) {
@@ -101,7 +102,7 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
     absl::StatusOr<cv::Mat> decoded =
         vision::Decode(asked.picture, *header, /*reduction=*/1, exchange.limits.deadline);
     if (absl::IsDeadlineExceeded(decoded.status())) {
-      return http::BackendProblem(decoded.status(), asked.model);
+      return http::BackendProblem(decoded.status(), asked.model.name);
     }
     if (!decoded.ok()) return http::PictureProblem(decoded.status());
     pixels = *std::move(decoded);
@@ -109,11 +110,11 @@ Content Draw(http::Exchange& exchange, const Question& asked, Prediction& predic
   const absl::Status drawn =
       std::visit(Drawing{pixels, prediction.model->description.class_names}, prediction.result);
   if (!drawn.ok()) return DrawProblem(drawn);
-  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
+  if (auto problem = TooLate(exchange.limits, asked.model.name)) return *std::move(problem);
   exchange.thread_slot.NewStep(Clock::now());
   absl::StatusOr<std::string> file = vision::EncodePicture(pixels, EncodingOf(output));
   if (!file.ok()) return DrawProblem(file.status());
-  if (auto problem = TooLate(exchange.limits, asked.model)) return *std::move(problem);
+  if (auto problem = TooLate(exchange.limits, asked.model.name)) return *std::move(problem);
   return CachedAnswer{std::string(http::ContentType(output)), *std::move(file)};
 }
 
@@ -126,16 +127,21 @@ struct Computed {
 Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
   const bool may_draw = std::ranges::any_of(
       asked.outputs, [](http::Output output) { return output != http::Output::kJson; });
-  auto predicted = InferPicture(exchange, services,
-                                {.model = {asked.model},
+  const PictureQuestion question{.model = asked.model,
                                  .picture = asked.picture,
                                  .parameters = asked.parameters,
                                  .keep_pixels = may_draw,
-                                 .known = asked.known},
-                                exchange.thread_slot.task, exchange.times);
+                                 .known = asked.known};
+  Seqlock<Task>& task = exchange.thread_slot.task;
+  auto predicted = asked.answerer
+                       ? asked.answerer(exchange, services, question, task, exchange.times)
+                       : InferPicture(exchange, services, question, task, exchange.times);
   if (auto* problem = std::get_if<http::Problem>(&predicted))
     return {std::move(*problem), nullptr, ""};
   auto& prediction = std::get<Prediction>(predicted);
+  exchange.report.version = prediction.version;
+  exchange.report.pictures = 1;
+  exchange.report.findings = CountOf(prediction.result);
   const http::Output output = Choose(asked.outputs, prediction);
   if (output != http::Output::kJson) {
     return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version};
@@ -160,10 +166,12 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
     if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {
       // InferPicture does this when there is no answer.
       const Digest digest = services.quarantine.DigestOf(asked.picture);
-      if (services.quarantine.Has(digest, asked.model, Clock::now())) {
+      if (services.quarantine.Has(digest, asked.model.name, Clock::now())) {
         return {http::Quarantined(), "MISS"};
       }
       cache.counts.hits.fetch_add(1, std::memory_order_relaxed);
+      exchange.report.from_cache = true;
+      exchange.report.version = (*model)->description.version;
       return {*std::move(found), "HIT"};
     }
   }
@@ -183,11 +191,15 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
 }
 
 fcgi::Response Finish(http::Exchange& exchange, Content content) {
-  if (const auto* problem = std::get_if<http::Problem>(&content)) return exchange.Fail(*problem);
+  if (const auto* problem = std::get_if<http::Problem>(&content)) {
+    exchange.report.model_away = http::IsModelAway(*problem);
+    return exchange.Fail(*problem);
+  }
   auto& answer = std::get<CachedAnswer>(content);
   if (answer.content_type == http::ContentType(http::Output::kJson)) {
     exchange.SetTotalTime();
-    return http::Json(Complete(answer.body, exchange.times, exchange.id));
+    return http::Json(
+        Complete(answer.body, exchange.times, exchange.id, http::RouteMember(exchange)));
   }
   fcgi::Response response;
   response.headers.emplace_back("Content-Type", std::move(answer.content_type));
@@ -198,10 +210,7 @@ fcgi::Response Finish(http::Exchange& exchange, Content content) {
 }  // namespace
 
 fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
-                       const std::string& model) {
-  if (!http::CanBeModelName(model)) {
-    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), model));
-  }
+                       const backend::ModelVersion& model, const Answerer& answerer) {
   // Before the body is read, which may cost more.
   const auto in_query = http::ParseParameters(exchange.request.query, {}, services.config.predict);
   if (const auto* problem = std::get_if<http::Problem>(&in_query)) return exchange.Fail(*problem);
@@ -224,8 +233,10 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
   const Question asked{.model = model,
                        .picture = std::get<std::string_view>(picture),
                        .parameters = wanted,
-                       .outputs = outputs};
-  if (services.cache == nullptr) {
+                       .outputs = outputs,
+                       .answerer = answerer};
+  // Answers are kept by the version of one model.
+  if (services.cache == nullptr || answerer) {
     return Finish(exchange, Compute(exchange, services, asked).content);
   }
   Looked looked = LookOrCompute(exchange, services, *services.cache, asked);

@@ -686,6 +686,7 @@ absl::Status Reader::Take(const std::vector<Camera*>& cameras, TimePoint now) {
     if (leases_.MayTake(camera->shard, now)) {
       by_shard[camera->shard].push_back(camera);
     } else {
+      received_.erase(camera->id);
       schedule_.NotThere(*camera);
     }
   }
@@ -801,9 +802,7 @@ absl::Status Reader::Take(const std::vector<Camera*>& cameras, TimePoint now) {
 
 // ------------------------------------------------------------ waiting
 
-absl::Status Reader::Wait(TimePoint now) {
-  // While there is no room, frames wait where they are.
-  if (!HasRoom()) return absl::OkStatus();
+std::set<std::string> Reader::Idle(TimePoint now) {
   std::set<std::string> idle;
   std::size_t bytes = 0;
   for (const Camera* camera : schedule_.ToLookAt(/*all=*/true, now)) {
@@ -812,13 +811,17 @@ absl::Status Reader::Wait(TimePoint now) {
     if (bytes > kMostBytes) break;
     idle.insert(camera->id);
   }
+  return idle;
+}
+
+absl::Status Reader::Wait(TimePoint now) {
+  // While there is no room, frames wait where they are.
+  if (!HasRoom()) return absl::OkStatus();
+  std::set<std::string> idle = Idle(now);
   if (waits_for_) {
     if (std::ranges::includes(*waits_for_, idle)) return absl::OkStatus();
     RETURN_IF_ERROR(StopWaiting());
-    if (!received_.empty()) {  // it got something at the last moment
-      queue_.Wake();
-      return absl::OkStatus();
-    }
+    idle = Idle(now);  // it may have got something at the last moment
   }
   if (idle.empty()) return absl::OkStatus();
   const std::string block = fmt::format("{}", kBlock.count());

@@ -76,7 +76,8 @@ class Reader {
   absl::Status Look(TimePoint now);
   absl::Status Take(const std::vector<Camera*>& cameras, TimePoint now);
   absl::Status ReadLedgers();
-  // Has the blocking read wait for all cameras that have no frame.
+  // The cameras that the blocking read shall wait for: those without a frame.
+  std::set<std::string> Idle(TimePoint now);
   absl::Status Wait(TimePoint now);
   absl::Status StopWaiting();
   // The blocking read has an answer.

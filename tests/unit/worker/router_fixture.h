@@ -14,7 +14,7 @@
 #include "tests/unit/shared/board/occupied_board.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
 #include "tests/unit/worker/http/parsed_json.h"
-#include "worker/predict/batch.h"
+#include "worker/predict/side_by_side.h"
 #include "worker/router.h"
 
 namespace inferpool::test {

@@ -36,7 +36,7 @@ TEST_F(RouterTest, AnUnknownRouteIs404) {
 
 TEST_F(RouterTest, AnotherMethodIs405WithTheAllowedOnes) {
   for (const char* method : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "", "post"}) {
-    for (const char* path : {"/v1/predict/faces", "/predict/faces"}) {
+    for (const char* path : {"/v1/predict/faces", "/predict/faces", "/v1/analyze"}) {
       const fcgi::Response response = Handle(method, path);
       EXPECT_TRUE(IsProblem(response, 405, "method-not-allowed")) << method << " " << path;
       EXPECT_EQ(Header(response, "Allow"), "POST");

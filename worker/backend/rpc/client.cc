@@ -126,10 +126,10 @@ bool Client::IsOpen(std::size_t server) const {
   return targets_[server]->breaker().state(Clock::now()) == Breaker::State::kOpen;
 }
 
-std::size_t Client::Pick(const std::string& model, std::size_t turn,
+std::size_t Client::Pick(const ModelVersion& model, std::size_t turn,
                          std::optional<std::size_t> avoid) const {
   if (targets_.size() == 1) return 0;
-  const std::vector<std::size_t> servers = directory_.ServersFor({model});
+  const std::vector<std::size_t> servers = directory_.ServersFor(model);
   const auto find = [&](const auto& suits) -> std::optional<std::size_t> {
     for (std::size_t i = 0; i < servers.size(); ++i) {
       const std::size_t server = servers[(turn + i) % servers.size()];
@@ -163,17 +163,19 @@ bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool awa
   return directory_.HasAnotherThan(server, model);
 }
 
-absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std::size_t server,
+absl::StatusOr<ModelDescription> Client::Describe(const ModelVersion& model, std::size_t server,
                                                   Deadline deadline) const {
   const std::size_t only[] = {server};
   inference::ModelMetadataRequest metadata_request;
-  metadata_request.set_name(model);
+  metadata_request.set_name(model.name);
+  metadata_request.set_version(model.version);
   const auto metadata =
       Ask<inference::ModelMetadataResponse>("ModelMetadata", metadata_request, only, {deadline});
   RETURN_IF_ERROR(metadata.status());
   directory_.Found(server, model);
   inference::ModelConfigRequest config_request;
-  config_request.set_name(model);
+  config_request.set_name(model.name);
+  config_request.set_version(model.version);
   auto answer =
       Ask<inference::ModelConfigResponse>("ModelConfig", config_request, only, {deadline});
   // It is Triton's extension.
@@ -181,8 +183,10 @@ absl::StatusOr<ModelDescription> Client::Describe(const std::string& model, std:
   RETURN_IF_ERROR(answer.status());
   const inference::ModelConfig& config = answer->config();
   ModelDescription description;
-  description.name = metadata->name().empty() ? model : metadata->name();
-  if (metadata->versions_size() > 0) {
+  description.name = metadata->name().empty() ? model.name : metadata->name();
+  if (!model.version.empty()) {
+    description.version = model.version;
+  } else if (metadata->versions_size() > 0) {
     description.version = metadata->versions(metadata->versions_size() - 1);
   }
   description.has_config = answer->has_config();
@@ -294,6 +298,11 @@ absl::Status Client::CheckAdmits(std::span<const std::size_t> servers) const {
   if (!all_are_open) return absl::OkStatus();
   context_.Count(ModelCall::kMade);
   return Refuse(context_);
+}
+
+bool Client::IsAway(const ModelVersion& model) const {
+  return std::ranges::all_of(directory_.ServersFor(model),
+                             [this](std::size_t server) { return IsOpen(server); });
 }
 
 TargetState Client::State(std::size_t target) const {

@@ -59,7 +59,7 @@ class Client {
 
   // The server whose turn it is, by a number that grows, of those that a call about the model may
   // go to, but `avoid` only when there is no other one.
-  std::size_t Pick(const std::string& model, std::size_t turn,
+  std::size_t Pick(const ModelVersion& model, std::size_t turn,
                    std::optional<std::size_t> avoid = {}) const;
 
   // Whether another server than `server` has the model, of which that one has just said that it is
@@ -80,8 +80,12 @@ class Client {
 
   // What a server says of a model: its metadata, and its configuration where the server has that
   // call. UNIMPLEMENTED: it does not describe models at all.
-  absl::StatusOr<ModelDescription> Describe(const std::string& model, std::size_t server,
+  absl::StatusOr<ModelDescription> Describe(const ModelVersion& model, std::size_t server,
                                             Deadline deadline) const;
+  absl::StatusOr<ModelDescription> Describe(const std::string& name, std::size_t server,
+                                            Deadline deadline) const {
+    return Describe(ModelVersion{name}, server, deadline);
+  }
 
   // ---- Calls as the protocol has them
 
@@ -117,6 +121,10 @@ class Client {
   // Whether it is worth preparing a call: UNAVAILABLE, counted as a call that was refused, while
   // the breakers of all these servers are open; empty: all there are.
   absl::Status CheckAdmits(std::span<const std::size_t> servers = {}) const;
+
+  // Whether a call about the model would be refused: the breakers of all servers that it may go to
+  // are open. Counts nothing.
+  bool IsAway(const ModelVersion& model) const;
 
   // By the index that an Attempt has.
   std::size_t targets() const { return targets_.size(); }

@@ -18,6 +18,24 @@ constexpr std::size_t kMaxVersions = 16;
 
 }  // namespace
 
+std::optional<ModelVersion> SplitVersion(std::string_view text) {
+  constexpr std::size_t kMaxVersion = 64;
+  const std::size_t at = text.rfind('@');
+  if (at == std::string_view::npos || at == 0) return std::nullopt;
+  const std::string_view version = text.substr(at + 1);
+  const bool is_version =
+      !version.empty() && version.size() <= kMaxVersion && std::ranges::all_of(version, [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               c == '.' || c == '_' || c == '-';
+      });
+  if (!is_version) return std::nullopt;
+  return ModelVersion{std::string(text.substr(0, at)), std::string(version)};
+}
+
+std::string Name(const ModelVersion& model) {
+  return model.version.empty() ? model.name : model.name + "@" + model.version;
+}
+
 ModelDirectory::ModelDirectory(std::size_t servers, std::vector<std::string> named)
     : named_(std::move(named)), servers_(servers) {}
 
@@ -216,12 +234,14 @@ bool ModelDirectory::MakeRoomLocked(Server& server, const ModelVersion& model) c
   return true;
 }
 
-void ModelDirectory::Found(std::size_t server, const std::string& name) {
+void ModelDirectory::Found(std::size_t server, const ModelVersion& model) {
   const MutexLock lock(mutex_);
   Server& of = servers_[server];
-  if (of.has_index || of.ready.contains(name) || of.ready.size() >= kMaxKnown) return;
-  of.ready[name].insert("");
-  of.refused.erase({name, ""});
+  if (of.has_index || !MakeRoomLocked(of, model)) return;
+  const auto known = of.ready.find(model.name);
+  if (known != of.ready.end() && model.version.empty()) return;
+  of.ready[model.name].insert(model.version);
+  of.refused.erase(model);
 }
 
 }  // namespace inferpool::backend

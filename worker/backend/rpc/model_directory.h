@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -28,6 +29,13 @@ struct ModelVersion {
 
   auto operator<=>(const ModelVersion&) const = default;
 };
+
+// "yolo@4" as the version 4 of yolo. nullopt for a text that names no version: one without an '@',
+// or with something else than 1 to 64 letters, digits, '.', '_' and '-' behind the last one.
+std::optional<ModelVersion> SplitVersion(std::string_view text);
+
+// The same the other way round; only the name where there is no version.
+std::string Name(const ModelVersion& model);
 
 // Thread safe. Its lock is held for look-ups alone.
 class ModelDirectory {
@@ -90,7 +98,7 @@ class ModelDirectory {
   void TookNothing(std::size_t server, TimePoint asked);
 
   // It described the model, so it has it: servers without an index are asked about it from now on.
-  void Found(std::size_t server, const std::string& name);
+  void Found(std::size_t server, const ModelVersion& model);
 
  private:
   struct Server {

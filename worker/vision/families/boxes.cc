@@ -135,6 +135,13 @@ absl::Status ScaleAndCheck(const ModelPlan& plan, Candidates& candidates, cv::Si
   return absl::OkStatus();
 }
 
+std::optional<Alike> SuppressedOf(Duplicates duplicates, const Options& options) {
+  if (duplicates == Duplicates::kSuppress) {
+    return options.class_agnostic ? Alike::kAnyClass : Alike::kSameClass;
+  }
+  return options.class_agnostic ? std::optional(Alike::kOtherClass) : std::nullopt;
+}
+
 absl::StatusOr<Result> ToPicture(const Candidates& candidates, const Placement& placement,
                                  std::size_t max_detections, const Details& details) {
   Detections detections;
@@ -161,8 +168,10 @@ absl::StatusOr<Result> Finish(const ModelPlan& plan, Candidates candidates,
                               const Placement& placement, const Options& options,
                               Duplicates duplicates, const Details& details) {
   RETURN_IF_ERROR(ScaleAndCheck(plan, candidates, placement.input));
-  if (duplicates == Duplicates::kSuppress) {
-    candidates = SuppressNonMaxima(std::move(candidates), options.iou, options.max_detections);
+  std::erase_if(candidates, [&](const Candidate& box) { return !IsWanted(box, options); });
+  if (const auto alike = SuppressedOf(duplicates, options)) {
+    candidates =
+        SuppressNonMaxima(std::move(candidates), options.iou, options.max_detections, *alike);
   } else {
     SortMostConfidentFirst(candidates);
   }

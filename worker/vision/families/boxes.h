@@ -11,11 +11,13 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "shared/base/status.h"
 #include "worker/vision/families/candidate.h"
+#include "worker/vision/families/nms.h"
 #include "worker/vision/families/placement.h"
 #include "worker/vision/families/plan.h"
 #include "worker/vision/families/result.h"
@@ -50,14 +52,27 @@ using Details = std::function<absl::Status(const Candidate& candidate, Detection
 enum class Duplicates { kSuppress, kKeep };
 
 // Makes detections in the picture, most confident first, of candidates in the model's coordinates
-// (plan.normalized_boxes). Boxes without an area in the picture are dropped. `details` is called
-// only for those that are left, and may be null. INTERNAL and FAILED_PRECONDITION: see above; also
-// when boxes lie far outside of the input, or in 0..1 where pixels are expected, or the reverse.
+// (plan.normalized_boxes) that were read with options.LeastConfidence(). Boxes without an area in
+// the picture are dropped, and before any suppression those that are not wanted. `details` is
+// called only for those that are left, and may be null. INTERNAL and FAILED_PRECONDITION: see
+// above; also when boxes lie far outside of the input, or in 0..1 where pixels are expected, or the
+// reverse.
 absl::StatusOr<Result> Finish(const ModelPlan& plan, Candidates candidates,
                               const Placement& placement, const Options& options,
                               Duplicates duplicates, const Details& details = nullptr);
 
 // The parts of Finish, for families with an overlap of their own.
+//
+// Whether a candidate is of a class that is wanted and confident enough for it.
+template <typename Box>
+bool IsWanted(const Box& box, const Options& options) {
+  return options.Wants(box.class_id) && box.confidence > options.ConfidenceOf(box.class_id);
+}
+
+// Which boxes suppress each other; nullopt: none do. A net that has no duplicates itself may have
+// several boxes for one object only where they are of different classes.
+std::optional<Alike> SuppressedOf(Duplicates duplicates, const Options& options);
+
 absl::Status ScaleAndCheck(const ModelPlan& plan, Candidates& candidates, cv::Size input);
 absl::StatusOr<Result> ToPicture(const Candidates& candidates, const Placement& placement,
                                  std::size_t max_detections, const Details& details);

@@ -153,7 +153,7 @@ bool NamesAnEmbedding(std::string_view output) {
 }  // namespace
 
 absl::StatusOr<Classification> Classify(const ModelPlan& plan, std::span<const TensorView> outputs,
-                                        std::size_t top_k) {
+                                        const Options& options) {
   ASSIGN_OR_RETURN(const Numbers vector, ReadOutput(outputs, plan.outputs.front(), 1));
   if (plan.classes > 0 && vector.values().size() != plan.classes) {
     return absl::InternalError(fmt::format("the model's output {} has {} classes instead of {}",
@@ -172,9 +172,11 @@ absl::StatusOr<Classification> Classify(const ModelPlan& plan, std::span<const T
   std::vector<ClassScore> scores;
   scores.reserve(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    scores.push_back({static_cast<int>(i), values[i]});
+    if (options.Wants(static_cast<int>(i))) {
+      scores.push_back({static_cast<int>(i), values[i]});
+    }
   }
-  const auto kept = static_cast<std::ptrdiff_t>(std::min(top_k, scores.size()));
+  const auto kept = static_cast<std::ptrdiff_t>(std::min(options.top_k, scores.size()));
   std::partial_sort(scores.begin(), scores.begin() + kept, scores.end(),
                     [](const ClassScore& a, const ClassScore& b) {
                       return a.confidence != b.confidence ? a.confidence > b.confidence
@@ -231,7 +233,7 @@ absl::Status PlanEmbedding(const OutputFacts& facts, ModelPlan& plan) {
 absl::StatusOr<Result> ReadClassification(const ModelPlan& plan,
                                           std::span<const TensorView> outputs,
                                           const Placement& /*placement*/, const Options& options) {
-  ASSIGN_OR_RETURN(Classification classes, Classify(plan, outputs, options.top_k));
+  ASSIGN_OR_RETURN(Classification classes, Classify(plan, outputs, options));
   return Result(std::move(classes));
 }
 

@@ -15,11 +15,11 @@
 
 namespace inferpool::vision {
 
-// Reads [classes] and returns the `top_k` most probable. plan.scores says what the values are:
-// kProbabilities, each of its own or all together; kLogits, which go through softmax (a sole one
-// through the sigmoid); kMultiLabelLogits, which each go through the sigmoid. kAuto takes values
-// within 0..1 that add up to 1, give or take 0.01 (FP16 rounds), for probabilities, and values of
-// which one lies outside of 0..1 for logits.
+// Reads [classes] and returns the options.top_k most probable of options.classes. plan.scores says
+// what the values are: kProbabilities, each of its own or all together; kLogits, which go through
+// softmax (a sole one through the sigmoid); kMultiLabelLogits, which each go through the sigmoid.
+// kAuto takes values within 0..1 that add up to 1, give or take 0.01 (FP16 rounds), for
+// probabilities, and values of which one lies outside of 0..1 for logits.
 //
 // INTERNAL: the output is not such a tensor, or a value is not finite. FAILED_PRECONDITION: the
 // values are not what plan.scores says, or kAuto cannot tell: they are within 0..1 and do not add
@@ -27,7 +27,7 @@ namespace inferpool::vision {
 // (within 0..100, and one is above 30 or they add up to 100), or they are no probabilities and
 // nothing but the shape tells that it is a classification (plan.told_by_shape).
 absl::StatusOr<Classification> Classify(const ModelPlan& plan, std::span<const TensorView> outputs,
-                                        std::size_t top_k);
+                                        const Options& options);
 
 // Reads [dimensions]. INTERNAL: the output is not such a tensor, or a value is not finite.
 absl::StatusOr<Embedding> Embed(const ModelPlan& plan, std::span<const TensorView> outputs);

@@ -124,7 +124,7 @@ absl::StatusOr<Result> DetectYoloV8Pose(const ModelPlan& plan, std::span<const T
   ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
   const std::size_t behind = plan.keypoints * plan.keypoint_values;
   ASSIGN_OR_RETURN(Candidates candidates,
-                   ReadYoloV8(plan, head, behind, options.confidence, placement.input));
+                   ReadYoloV8(plan, head, behind, options.LeastConfidence(), placement.input));
   const std::size_t first = head.shape()[0] - behind;
   std::vector<float> values(behind);
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress,
@@ -143,7 +143,7 @@ absl::StatusOr<Result> DetectPoseNmsFree(const ModelPlan& plan, std::span<const 
                                          const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers table, ReadOutput(outputs, plan.outputs.front(), 2));
   const std::size_t behind = plan.keypoints * plan.keypoint_values;
-  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, behind, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, behind, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep,
                 [&](const Candidate& candidate, Detection& detection) -> absl::Status {
                   ASSIGN_OR_RETURN(detection.keypoints,

@@ -208,7 +208,7 @@ absl::StatusOr<Result> DetectYoloV8Segment(const ModelPlan& plan,
   const std::size_t planes = prototypes.shape()[0];
   RETURN_IF_ERROR(CheckPrototypes(plan, prototypes, planes));
   ASSIGN_OR_RETURN(Candidates candidates,
-                   ReadYoloV8(plan, head, planes, options.confidence, placement.input));
+                   ReadYoloV8(plan, head, planes, options.LeastConfidence(), placement.input));
   const std::size_t first = head.shape()[0] - planes;
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress,
                 MaskDetails(prototypes, placement.input, [&](const Candidate& candidate) {
@@ -227,7 +227,7 @@ absl::StatusOr<Result> DetectSegmentNmsFree(const ModelPlan& plan,
   ASSIGN_OR_RETURN(const Numbers prototypes, ReadOutput(outputs, plan.outputs[1], 3));
   const std::size_t planes = prototypes.shape()[0];
   RETURN_IF_ERROR(CheckPrototypes(plan, prototypes, planes));
-  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, planes, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, planes, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep,
                 MaskDetails(prototypes, placement.input, [&](const Candidate& candidate) {
                   const auto values = table.Row(candidate.source).subspan(6);

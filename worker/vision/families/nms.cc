@@ -21,8 +21,9 @@ float IntersectionOverUnion(const Candidate& a, const Candidate& b) {
 
 }  // namespace
 
-Candidates SuppressNonMaxima(Candidates candidates, float iou, std::size_t max_detections) {
-  return Suppress(std::move(candidates), IntersectionOverUnion, iou, max_detections);
+Candidates SuppressNonMaxima(Candidates candidates, float iou, std::size_t max_detections,
+                             Alike alike) {
+  return Suppress(std::move(candidates), IntersectionOverUnion, iou, max_detections, alike);
 }
 
 }  // namespace inferpool::vision

@@ -19,12 +19,20 @@ void SortMostConfidentFirst(std::vector<Box>& boxes) {
                    [](const Box& a, const Box& b) { return a.confidence > b.confidence; });
 }
 
-// Drops every candidate that overlaps a more confident one of its class by more than `limit`, as
-// `overlap` measures two boxes, and returns the `max_detections` most confident of the rest, most
-// confident first, equal ones in their old order. Sorting is O(n log n), suppression O(n x kept).
+// Which boxes may be the same object.
+enum class Alike { kSameClass, kOtherClass, kAnyClass };
+
+inline bool MayBeSame(Alike alike, int a, int b) {
+  return alike == Alike::kAnyClass || (a == b) == (alike == Alike::kSameClass);
+}
+
+// Drops every candidate that overlaps a more confident one that may be the same by more than
+// `limit`, as `overlap` measures two boxes, and returns the `max_detections` most confident of the
+// rest, most confident first, equal ones in their old order. Sorting is O(n log n), suppression O(n
+// x kept).
 template <typename Box, typename Overlap>
 std::vector<Box> Suppress(std::vector<Box> candidates, const Overlap& overlap, float limit,
-                          std::size_t max_detections) {
+                          std::size_t max_detections, Alike alike = Alike::kSameClass) {
   SortMostConfidentFirst(candidates);
   candidates.resize(std::min(candidates.size(), kMaxCandidates));
   std::vector<Box> kept;
@@ -33,7 +41,8 @@ std::vector<Box> Suppress(std::vector<Box> candidates, const Overlap& overlap, f
       break;
     }
     const bool suppressed = std::any_of(kept.begin(), kept.end(), [&](const Box& better) {
-      return better.class_id == candidate.class_id && overlap(better, candidate) > limit;
+      return MayBeSame(alike, better.class_id, candidate.class_id) &&
+             overlap(better, candidate) > limit;
     });
     if (!suppressed) {
       kept.push_back(candidate);
@@ -43,6 +52,7 @@ std::vector<Box> Suppress(std::vector<Box> candidates, const Overlap& overlap, f
 }
 
 // Suppress with the boxes' intersection over union. Boxes must have an area.
-Candidates SuppressNonMaxima(Candidates candidates, float iou, std::size_t max_detections);
+Candidates SuppressNonMaxima(Candidates candidates, float iou, std::size_t max_detections,
+                             Alike alike = Alike::kSameClass);
 
 }  // namespace inferpool::vision

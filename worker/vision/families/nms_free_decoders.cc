@@ -119,14 +119,14 @@ absl::Status PlanNmsFree(const OutputFacts& facts, ModelPlan& plan) {
 
 absl::StatusOr<Result> DetectEndToEnd(const ModelPlan& plan, std::span<const TensorView> outputs,
                                       const Placement& placement, const Options& options) {
-  ASSIGN_OR_RETURN(Candidates candidates, ReadEndToEnd(plan, outputs, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadEndToEnd(plan, outputs, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep);
 }
 
 absl::StatusOr<Result> DetectNmsFree(const ModelPlan& plan, std::span<const TensorView> outputs,
                                      const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers table, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, 0, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadRows(plan, table, 0, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep);
 }
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,6 +18,20 @@ struct Options {
   float iou = 0.45F;                 // overlap above which the raw families' boxes are one object
   std::size_t max_detections = 300;  // the most confident
   std::size_t top_k = 5;             // classes of a classification
+  // The classes that are wanted: what the model takes for another one is dropped. nullopt: all.
+  std::optional<std::set<int>> classes = {};
+  // What stands for `confidence` in some classes.
+  std::map<int, float> class_confidence = {};
+  // Boxes of different classes may be one object, too, also in families that suppress themselves.
+  bool class_agnostic = false;
+
+  bool Wants(int class_id) const { return !classes || classes->contains(class_id); }
+
+  // The threshold of a class that is wanted.
+  float ConfidenceOf(int class_id) const;
+
+  // The least threshold of any class that is wanted: what is not more confident is nothing.
+  float LeastConfidence() const;
 };
 
 struct ClassScore {
@@ -22,8 +39,8 @@ struct ClassScore {
   float confidence = 0;  // a probability
 };
 
-// Most probable first, equal ones by class id; at most Options::top_k. Options::confidence is not
-// applied.
+// Most probable first, equal ones by class id; at most Options::top_k of Options::classes. No
+// threshold is applied.
 struct Classification {
   std::vector<ClassScore> scores;
 };

@@ -129,7 +129,7 @@ absl::Status PlanRtDetr(const OutputFacts& facts, ModelPlan& plan) {
 absl::StatusOr<Result> DetectRtDetr(const ModelPlan& plan, std::span<const TensorView> outputs,
                                     const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers table, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates, ReadRtDetr(plan, table, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadRtDetr(plan, table, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep);
 }
 

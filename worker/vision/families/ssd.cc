@@ -185,7 +185,7 @@ absl::Status PlanSsd(const OutputFacts& facts, ModelPlan& plan) {
 
 absl::StatusOr<Result> DetectSsd(const ModelPlan& plan, std::span<const TensorView> outputs,
                                  const Placement& placement, const Options& options) {
-  ASSIGN_OR_RETURN(Candidates candidates, ReadSsd(plan, outputs, options.confidence));
+  ASSIGN_OR_RETURN(Candidates candidates, ReadSsd(plan, outputs, options.LeastConfidence()));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kKeep);
 }
 

@@ -201,8 +201,6 @@ absl::StatusOr<Result> DetectTextBoxes(const ModelPlan& plan, std::span<const Te
   // OpenCV's matrices cannot borrow what must not be changed.
   const cv::Mat probabilities(placement.input, CV_32FC1, const_cast<float*>(map.values().data()));
   std::vector<TurnedBox> boxes = FindTextBoxes(probabilities, plan.text_boxes);
-  std::erase_if(boxes,
-                [&options](const TurnedBox& box) { return box.confidence <= options.confidence; });
   return FinishTurned(plan, std::move(boxes), placement, options, Duplicates::kKeep);
 }
 

@@ -64,13 +64,13 @@ float Overlap(const SpreadBox& a, const SpreadBox& b) {
   return static_cast<float>(1 - std::sqrt(1 - std::exp(-distance) + kTiny));
 }
 
-TurnedBoxes SuppressTurned(const TurnedBoxes& boxes, const Options& options) {
+TurnedBoxes SuppressTurned(const TurnedBoxes& boxes, const Options& options, Alike alike) {
   std::vector<SpreadBox> spread;
   spread.reserve(boxes.size());
   for (const TurnedBox& box : boxes) {
     spread.push_back({box, CovarianceOf(box)});
   }
-  spread = Suppress(std::move(spread), Overlap, options.iou, options.max_detections);
+  spread = Suppress(std::move(spread), Overlap, options.iou, options.max_detections, alike);
   return {spread.begin(), spread.end()};
 }
 
@@ -139,8 +139,9 @@ absl::StatusOr<Result> FinishTurned(const ModelPlan& plan, std::vector<TurnedBox
     sound.push_back(boxes[candidate.source]);
     sound.back().confidence = candidate.confidence;
   }
-  if (duplicates == Duplicates::kSuppress) {
-    sound = SuppressTurned(sound, options);
+  std::erase_if(sound, [&](const TurnedBox& box) { return !IsWanted(box, options); });
+  if (const auto alike = SuppressedOf(duplicates, options)) {
+    sound = SuppressTurned(sound, options, *alike);
   } else {
     SortMostConfidentFirst(sound);
   }
@@ -195,7 +196,7 @@ absl::StatusOr<Result> DetectYoloV8Obb(const ModelPlan& plan, std::span<const Te
                                        const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
   ASSIGN_OR_RETURN(const Candidates candidates,
-                   ReadYoloV8(plan, head, 1, options.confidence, placement.input));
+                   ReadYoloV8(plan, head, 1, options.LeastConfidence(), placement.input));
   const std::span<const float> angles = head.Row(head.shape()[0] - 1);
   TurnedBoxes boxes;
   boxes.reserve(candidates.size());
@@ -211,7 +212,8 @@ absl::StatusOr<Result> DetectYoloV8Obb(const ModelPlan& plan, std::span<const Te
 absl::StatusOr<Result> DetectObbNmsFree(const ModelPlan& plan, std::span<const TensorView> outputs,
                                         const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers table, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(const Candidates candidates, ReadRows(plan, table, 1, options.confidence));
+  ASSIGN_OR_RETURN(const Candidates candidates,
+                   ReadRows(plan, table, 1, options.LeastConfidence()));
   TurnedBoxes boxes;
   boxes.reserve(candidates.size());
   for (const Candidate& candidate : candidates) {

@@ -370,7 +370,7 @@ absl::StatusOr<Result> DetectRows(decltype(ReadYoloV5)* read, const ModelPlan& p
                                   std::span<const TensorView> outputs, const Placement& placement,
                                   const Options& options) {
   ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates, read(plan, head, options.confidence, placement.input));
+  ASSIGN_OR_RETURN(Candidates candidates, read(plan, head, options.LeastConfidence(), placement.input));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
 }
 
@@ -452,7 +452,7 @@ absl::StatusOr<Result> DetectYoloV8(const ModelPlan& plan, std::span<const Tenso
                                     const Placement& placement, const Options& options) {
   ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
   ASSIGN_OR_RETURN(Candidates candidates,
-                   ReadYoloV8(plan, head, 0, options.confidence, placement.input));
+                   ReadYoloV8(plan, head, 0, options.LeastConfidence(), placement.input));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
 }
 

@@ -53,6 +53,33 @@ TEST_F(RateMeterTest, WithoutALimitAllPass) {
   EXPECT_EQ(meter_.allowed(), 1000U);
 }
 
+TEST_F(RateMeterTest, TurnsAreTakenAllAtOnceOrNot) {
+  const RateLimit limit{.per_s = 10, .burst = 5};
+  EXPECT_EQ(meter_.Admit(limit, kStart).remaining, 4);
+  const RateMeter::Decision taken = meter_.Take(limit, 3, kStart);
+  EXPECT_TRUE(taken.allowed);
+  EXPECT_EQ(taken.remaining, 1);
+  const RateMeter::Decision refused = meter_.Take(limit, 3, kStart);
+  EXPECT_FALSE(refused.allowed);
+  EXPECT_EQ(refused.remaining, 1) << "none was taken";
+  EXPECT_EQ(refused.retry_after, milliseconds(200));
+  EXPECT_FALSE(meter_.Take(limit, 3, kStart + milliseconds(199)).allowed);
+  EXPECT_TRUE(meter_.Take(limit, 3, kStart + milliseconds(200)).allowed);
+  EXPECT_EQ(Allowed(limit, 10, milliseconds(200)), 0);
+  EXPECT_EQ(meter_.allowed(), 1U) << "a request is one, whatever it costs";
+  EXPECT_EQ(meter_.limited(), 12U);
+  // More than a burst never fit.
+  EXPECT_TRUE(meter_.Take(limit, 5, kStart + seconds(100)).allowed);
+  EXPECT_FALSE(meter_.Take(limit, 6, kStart + seconds(200)).allowed);
+  EXPECT_TRUE(meter_.Take({}, 1000, kStart).allowed);
+}
+
+TEST_F(RateMeterTest, TurnsOfTheSlowestRateDoNotOverflow) {
+  const RateLimit slowest{.per_s = 1e-12, .burst = 1'000'000};
+  for (int i = 0; i < 5; ++i) meter_.Take(slowest, 1'000'000, kStart);
+  EXPECT_FALSE(meter_.Take({.per_s = 1e-12, .burst = 1}, 256, kStart).allowed);
+}
+
 TEST_F(RateMeterTest, ABurstPassesAndThenTheRate) {
   const RateLimit limit{.per_s = 10, .burst = 5};
   EXPECT_EQ(Allowed(limit, 100, seconds(0)), 5);

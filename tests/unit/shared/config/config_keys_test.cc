@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <json/json.h>
+#include <json/value.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -54,7 +55,13 @@ TEST(ConfigKeysTest, NoTwoKeysShareAField) {
   std::set<const void*> fields;
   for (const ConfigKey& key : ConfigKeys()) {
     const void* field = std::visit(
-        [&config](const auto& kind) { return static_cast<const void*>(&kind.field(config)); },
+        [&config](const auto& kind) {
+          if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kind)>, ObjectKey>) {
+            return static_cast<const void*>(&kind);  // AChangeOfAnyKeyIsSeen tells them apart
+          } else {
+            return static_cast<const void*>(&kind.field(config));
+          }
+        },
         key.kind);
     EXPECT_TRUE(fields.insert(field).second) << key.name;
   }
@@ -174,21 +181,27 @@ TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
   for (const ConfigKey& key : ConfigKeys()) {
     Config after = before;
     std::visit(
-        [&after](const auto& kind) {
-          auto& field = kind.field(after);
-          using T = std::remove_reference_t<decltype(field)>;
-          if constexpr (std::is_same_v<T, bool>) {
-            field = !field;
-          } else if constexpr (std::is_arithmetic_v<T>) {
-            field += 1;
-          } else if constexpr (std::is_same_v<T, std::string>) {
-            field += "x";
-          } else if constexpr (std::is_same_v<T, Config::Models> ||
-                               std::is_same_v<T, Config::Cameras> ||
-                               std::is_same_v<T, Config::Fields>) {
-            field["x"] = {};
+        [&after, &key](const auto& kind) {
+          if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kind)>, ObjectKey>) {
+            Json::Value object;
+            if (key.name == "streams.fields") {
+              object["picture"] = "y";
+            } else {
+              object["x"]["model"] = "y";
+            }
+            ASSERT_TRUE(kind.read(object, "", after).empty());
           } else {
-            field.emplace_back("x");
+            auto& field = kind.field(after);
+            using T = std::remove_reference_t<decltype(field)>;
+            if constexpr (std::is_same_v<T, bool>) {
+              field = !field;
+            } else if constexpr (std::is_arithmetic_v<T>) {
+              field += 1;
+            } else if constexpr (std::is_same_v<T, std::string>) {
+              field += "x";
+            } else {
+              field.emplace_back("x");
+            }
           }
         },
         key.kind);

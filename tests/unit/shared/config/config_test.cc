@@ -69,14 +69,12 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
   if (std::holds_alternative<PathKey>(key.kind)) {
     return {{"\"a/b\"", "\"/srv/pool/a/b\""}, {"\"/a/b\"", "\"/a/b\""}};
   }
-  if (std::holds_alternative<ModelsKey>(key.kind)) {
-    return {{"{}", "{}"}, {R"({"a": {"family": "yolov8"}})", R"({"a": {"family": "yolov8"}})"}};
-  }
-  if (std::holds_alternative<CamerasKey>(key.kind)) {
-    return {{"{}", "{}"}, {R"({"a": {"policy": "all"}})", R"({"a": {"policy": "all"}})"}};
-  }
-  if (std::holds_alternative<FieldsKey>(key.kind)) {
-    return {{"{}", "{}"}, {R"({"picture": "image"})", R"({"picture": "image"})"}};
+  if (std::holds_alternative<ObjectKey>(key.kind)) {
+    static const std::map<std::string_view, std::string> kObjects = {
+        {"models", R"({"a": {"family": "yolov8"}})"},
+        {"pipelines", R"({"a": {"model": "m"}})"},
+        {"routes", R"({"a": {"model": "b", "version": 3}})"}};
+    return {{"{}", "{}"}, {kObjects.at(key.name), kObjects.at(key.name)}};
   }
   static const std::map<std::string_view, std::string> kLists = {
       {"cors.origins", R"(["https://a.example", "https://*.a.example", "*"])"},
@@ -123,10 +121,9 @@ std::vector<std::string> BadValues(const ConfigKey& key) {
   if (std::holds_alternative<PathKey>(key.kind)) {
     return {"5", "true", "null", "[]", "{}", "\"a\\nb\"", "\"a\\u0000b\"", "\"\\u001b[0m\""};
   }
-  if (std::holds_alternative<CamerasKey>(key.kind) || std::holds_alternative<FieldsKey>(key.kind)) {
+  if (std::holds_alternative<ObjectKey>(key.kind)) {
     return {"5", "null", "[]", "\"a\"", "true"};
   }
-  if (std::holds_alternative<ModelsKey>(key.kind)) return {"5", "null", "[]", "\"a\"", "true"};
   return {"\"unix:/a\"", "5", "null", "{}", "[5]", "[[\"a\"]]", "[null]", "[\"a\", \"b\\n\"]"};
 }
 

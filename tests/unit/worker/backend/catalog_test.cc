@@ -57,6 +57,46 @@ TEST_F(CatalogTest, KnowsTheModelAndThePlanForIt) {
   EXPECT_EQ((*model)->plan->family, vision::Family::kEndToEnd);
 }
 
+TEST_F(CatalogTest, VersionsAreModelsOfTheirOwn) {
+  FakeModel second = FakeDetector("faces");
+  (*second.config.mutable_parameters())["class_names"].set_string_value("head\n");
+  server_.Set("faces@2", second);
+  Catalog catalog(client_);
+  const auto get = [&](const std::string& version) {
+    return catalog.Get(ModelVersion{"faces", version}, Deadline::After(seconds(5)));
+  };
+  for (int i = 0; i < 2; ++i) {
+    const auto model = get("2");
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->description.class_names, std::vector<std::string>{"head"});
+    EXPECT_EQ((*model)->description.version, "2") << "whatever the server calls its latest";
+    EXPECT_EQ((*model)->asked(), (ModelVersion{"faces", "2"}));
+    const auto without = get("");
+    ASSERT_TRUE(without.ok());
+    EXPECT_EQ((*without)->description.class_names, std::vector<std::string>{"face"});
+    EXPECT_EQ((*without)->asked(), (ModelVersion{"faces"}));
+  }
+  EXPECT_EQ(server_.metadata_calls, 2) << "each is asked for once";
+}
+
+TEST_F(CatalogTest, ANameWithAVersionIsThatUnlessAModelHasIt) {
+  Catalog catalog(client_);
+  const auto resolve = [&](const std::string& name) {
+    return Name(catalog.Resolve(name, Deadline::After(seconds(5)))) +
+           (catalog.Resolve(name, Deadline::After(seconds(5))).version.empty() ? "" : " (version)");
+  };
+  EXPECT_EQ(resolve("faces"), "faces");
+  EXPECT_EQ(server_.metadata_calls, 0) << "nobody is asked what a plain name means";
+  EXPECT_EQ(resolve("faces@2"), "faces@2 (version)");
+  EXPECT_EQ(server_.metadata_calls, 1) << "nobody is asked again at once";
+  server_.Set("a@b", FakeDetector("a@b"));
+  EXPECT_EQ(resolve("a@b"), "a@b");
+  EXPECT_EQ(resolve("a@b@3"), "a@b@3 (version)");
+  EXPECT_EQ(resolve("a@"), "a@");
+  EXPECT_EQ(resolve("a@b c"), "a@b c");
+  EXPECT_EQ(resolve("@4"), "@4");
+}
+
 TEST_F(CatalogTest, AModelThatCannotBeUsedIsKnownWithTheReason) {
   server_.Set("odd", FakeModel{});
   Catalog catalog(client_);

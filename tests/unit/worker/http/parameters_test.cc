@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -123,6 +125,57 @@ TEST(ParametersTest, NamesAndValuesAreDecoded) {
 
 TEST(ParametersTest, TheFirstProblemIsTold) {
   EXPECT_TRUE(Refuses("iou=7&confidence=9", "iou", "7"));
+}
+
+TEST(ParametersTest, ThePartOfThePictureAndTheThingsAreRead) {
+  const PredictParameters none = Parsed("");
+  EXPECT_FALSE(none.roi || none.tiles || none.class_agnostic);
+  EXPECT_EQ(none.tile_overlap, 0.2);
+  const PredictParameters all = Parsed(
+      "roi=-1.5,0,640,.5e3&classes=car,traffic%20light%2Cdog&confidence.car=0.6&"
+      "confidence.traffic+light=0&class_agnostic=true&tiles=4x3&tile_overlap=0.5");
+  EXPECT_EQ(all.roi, (Region{-1.5, 0, 640, 500}));
+  EXPECT_EQ(all.classes, "car,traffic light,dog");
+  EXPECT_EQ(all.class_confidence,
+            (std::map<std::string, double>{{"car", 0.6}, {"traffic light", 0}}));
+  EXPECT_TRUE(all.class_agnostic);
+  EXPECT_EQ(all.tiles, (TileCount{4, 3}));
+  EXPECT_EQ(all.tile_overlap, 0.5);
+  EXPECT_EQ(all.confidence, 0.25);
+  EXPECT_EQ(Parsed("tiles=auto").tiles, TileCount());
+  EXPECT_EQ(Parsed("tiles=64x1").tiles, (TileCount{64, 1}));
+  EXPECT_FALSE(Parsed("class_agnostic=false").class_agnostic);
+}
+
+TEST(ParametersTest, APartThatIsNoneIsRefusedWithWhatIsAllowed) {
+  for (const char* value : {"", "1", "1,2,3", "1,2,3,4,5", "1,2,3,", ",,,", "a,b,c,d",
+                            "10,20,10,30", "10,20,5,30", "10,20,30,20", "10,20,30,19", "1,2,nan,4",
+                            "1,2,inf,4", "1,2,1e9,4", "1, 2,3,4", "1;2;3;4"}) {
+    EXPECT_TRUE(Refuses("roi=" + std::string(value), "roi", "x1,y1,x2,y2")) << value;
+  }
+  for (const char* value : {"", "0x1", "1x0", "-1x2", "65x1", "8x9", "2", "2x", "x2", "2x2x2",
+                            "2X2", "Auto", "2 x 2", "99999999999x1", "1.5x2"}) {
+    EXPECT_TRUE(Refuses("tiles=" + std::string(value), "tiles", "64 tiles at most")) << value;
+  }
+  for (const char* value : {"", "0.51", "-0.1", "nan", "20%25"}) {
+    EXPECT_TRUE(Refuses("tile_overlap=" + std::string(value), "tile_overlap", "from 0 to 0.5"));
+  }
+  for (const char* value : {"", "1", "yes", "True"}) {
+    EXPECT_TRUE(Refuses("class_agnostic=" + std::string(value), "class_agnostic", "true or false"));
+  }
+  for (const char* value : {"", "1.1", "high"}) {
+    EXPECT_TRUE(Refuses("confidence.car=" + std::string(value), "confidence.car", "from 0 to 1"));
+  }
+  EXPECT_TRUE(Refuses("classes=", "classes", "names or numbers"));
+  EXPECT_TRUE(Refuses("classes=" + std::string(kMaxClassesBytes + 1, 'a'), "classes", "bytes"));
+  EXPECT_TRUE(Refuses("confidence.car=0.5&confidence.car=0.5", "confidence.car", "twice"));
+}
+
+TEST(ParametersTest, ThresholdsOfClassesAreBounded) {
+  std::string query;
+  for (std::size_t i = 0; i < kMaxClassThresholds; ++i) query += fmt::format("confidence.{}=0&", i);
+  EXPECT_EQ(Parsed(query).class_confidence.size(), kMaxClassThresholds);
+  EXPECT_TRUE(Refuses(query + "confidence.one_more=0", "confidence.one_more", "at most"));
 }
 
 // What form fields make of a request besides its query: "iou 0.5", or the parameter that is

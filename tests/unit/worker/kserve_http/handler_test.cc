@@ -1,5 +1,6 @@
 // The handler with a model server of the test's own: what becomes of each of its answers.
 #include "worker/kserve_http/handler.h"
+#include "worker/predict/side_by_side.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,7 +17,6 @@
 #include "proto/tensor.h"
 #include "tests/unit/shared/board/heavy_fixture.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
-#include "worker/predict/batch.h"
 
 namespace inferpool::kserve_http {
 namespace {

@@ -50,6 +50,37 @@ TEST(AnswerTest, NamesModelPictureTimesAndRequest) {
   EXPECT_EQ(json.size(), 5U) << "and detections, nothing else";
 }
 
+TEST(AnswerTest, APipelinesDetectionsHaveWhatItsStepsFound) {
+  Prediction prediction = Make(kTwo, {"cat", "car"});
+  backend::Model plates{.description = {}, .plan = vision::ModelPlan{}};
+  plates.description.class_names = {"plate"};
+  const auto plate = std::make_shared<const backend::Model>(std::move(plates));
+  Found line{.step = "text_line",
+             .model = plate,
+             .turned = 180,
+             .result = vision::TextLines{{.text = "AB 12", .confidence = 0.5F}}};
+  Found found{.step = "plate",
+              .model = plate,
+              .result = vision::Detections{{.x1 = 64, .y1 = 48, .x2 = 96, .y2 = 72}},
+              .found = {{line}}};
+  prediction.pipeline = PipelineAnswer{
+      .name = "plates", .steps = {{"cars", "3"}, {"plate", "1"}}, .found = {{found, line}}};
+  const Json::Value json = ParseJson(Complete(Members(prediction, true), {}, "id-1"));
+  EXPECT_EQ(json["model"]["name"], "plates");
+  EXPECT_EQ(json["model"]["version"], "");
+  EXPECT_EQ(json["model"]["steps"][1]["name"], "plate");
+  EXPECT_EQ(json["model"]["steps"][0]["version"], "3");
+  const Json::Value& first = json["detections"][0];
+  EXPECT_EQ(first["class_name"], "car");
+  const Json::Value& inner = first["found"]["plate"]["detections"][0];
+  EXPECT_DOUBLE_EQ(inner["box"]["x1"].asDouble(), 0.1) << "of the whole picture";
+  EXPECT_EQ(inner["class_name"], "plate");
+  EXPECT_EQ(inner["found"]["text_line"]["texts"][0]["text"], "AB 12");
+  EXPECT_EQ(inner["found"]["text_line"]["turned"], 180);
+  EXPECT_EQ(first["found"]["text_line"]["texts"].size(), 1U);
+  EXPECT_FALSE(json["detections"][1].isMember("found"));
+}
+
 TEST(AnswerTest, DetectionsKeepTheirOrderAndHaveBoxesInPixels) {
   const Json::Value json = Answer(kTwo, {"cat", "dog"});
   ASSERT_EQ(json["detections"].size(), 2U);

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
 #include <stop_token>
 #include <string>
@@ -15,39 +14,6 @@ namespace inferpool::predict {
 namespace {
 
 using test::ParseJson;
-
-TEST(SpareThreadsTest, GivesWhatIsFreeAndNeverMore) {
-  SpareThreads spare(5);
-  EXPECT_EQ(spare.Take(3), 3);
-  EXPECT_EQ(spare.Take(3), 2);
-  EXPECT_EQ(spare.Take(3), 0);
-  EXPECT_EQ(spare.Take(0), 0);
-  EXPECT_EQ(spare.Take(-1), 0);
-  spare.GiveBack(4);
-  EXPECT_EQ(spare.Take(9), 4);
-}
-
-TEST(SpareThreadsTest, ManyTakersShare) {
-  constexpr int kCount = 6;
-  SpareThreads spare(kCount);
-  std::atomic<int> out = 0;
-  std::atomic<bool> over = false;
-  {
-    std::vector<std::jthread> takers;
-    for (int i = 0; i < 4; ++i) {
-      takers.emplace_back([&] {
-        for (int turn = 0; turn < 2'000; ++turn) {
-          const int taken = spare.Take(4);
-          if (out.fetch_add(taken) + taken > kCount) over = true;
-          out -= taken;
-          spare.GiveBack(taken);
-        }
-      });
-    }
-  }
-  EXPECT_FALSE(over);
-  EXPECT_EQ(spare.Take(100), kCount);
-}
 
 class BatchTest : public test::RouterWithServerTest {
  protected:

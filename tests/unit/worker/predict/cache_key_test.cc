@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
+#include <set>
+#include <string>
 #include <utility>
 
 namespace inferpool::predict {
@@ -36,12 +39,35 @@ TEST_F(CacheKeyTest, TheSameQuestionHasTheSameKeyEverywhere) {
 TEST_F(CacheKeyTest, WhateverMayChangeTheAnswerChangesTheKey) {
   EXPECT_NE(keys_.For("picturE", faces_, parameters_, "json"), key_);
   EXPECT_NE(keys_.For("picture", faces_, parameters_, "image/png"), key_);
+  std::set<std::string, std::less<>> seen{std::string(key_.view())};
   for (const auto& change : std::initializer_list<void (*)(PredictParameters&)>{
            [](auto& p) { p.confidence = 0.250001; }, [](auto& p) { p.iou = 0.5; },
-           [](auto& p) { p.max_detections = 30; }, [](auto& p) { p.normalized = true; }}) {
+           [](auto& p) { p.max_detections = 30; }, [](auto& p) { p.normalized = true; },
+           [](auto& p) { p.class_agnostic = true; },
+           [](auto& p) {
+             p.roi = {1, 2, 3, 4};
+           },
+           [](auto& p) {
+             p.roi = {1, 2, 3, 5};
+           },
+           [](auto& p) { p.classes = "face"; }, [](auto& p) { p.classes = "face,hand"; },
+           [](auto& p) { p.class_confidence["face"] = 0.25; },
+           [](auto& p) { p.class_confidence["face"] = 0.5; },
+           [](auto& p) { p.class_confidence["hand"] = 0.5; },
+           [](auto& p) { p.tiles = http::TileCount(); },
+           [](auto& p) {
+             p.tiles = {4, 3};
+           },
+           [](auto& p) {
+             p.tiles = {3, 4};
+           },
+           [](auto& p) {
+             p.tiles = {3, 4};
+             p.tile_overlap = 0.1;
+           }}) {
     PredictParameters changed = parameters_;
     change(changed);
-    EXPECT_NE(keys_.For("picture", faces_, changed, "json"), key_);
+    EXPECT_TRUE(seen.emplace(keys_.For("picture", faces_, changed, "json").view()).second);
   }
   for (const auto& change : std::initializer_list<void (*)(ModelDescription&)>{
            [](auto& d) { d.name = "faces2"; }, [](auto& d) { d.version = "2"; },

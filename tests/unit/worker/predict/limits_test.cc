@@ -15,11 +15,13 @@ TEST(LimitsTest, TheyAreThoseOfTheConfiguration) {
       .body_mb = 7, .pixels = 1234, .queue_ms = 250, .batch_images = 9, .memory_mb = 512};
   config.timeouts.request_s = 12;
   config.predict.max_detections = 42;
+  config.predict.tiles = 12;
   const Json::Value json = ParseJson(LimitsJson(config, nullptr, ""));
   EXPECT_EQ(json["body_bytes"], 7 << 20);
   EXPECT_EQ(json["pixels"], 1234);
   EXPECT_EQ(json["batch_images"], 9);
   EXPECT_EQ(json["max_detections"], 42);
+  EXPECT_EQ(json["tiles"], 12);
   EXPECT_EQ(json["timeout_ms"], 12'000);
   EXPECT_EQ(json["queue_ms"], 250);
   EXPECT_EQ(json["formats"].size(), 4U);

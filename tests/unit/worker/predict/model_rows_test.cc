@@ -13,7 +13,7 @@
 #include "proto/tensor.h"
 #include "tests/unit/shared/board/heavy_fixture.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
-#include "worker/predict/batch.h"
+#include "worker/predict/side_by_side.h"
 
 namespace inferpool::predict {
 namespace {

@@ -75,6 +75,35 @@ TEST(ModelsTest, HostileTextsOfTheServerStayText) {
   EXPECT_EQ(json["inputs"][0]["datatype"], hostile);
 }
 
+TEST(ModelsTest, TheUsefulSideIsToldWhereItIsKnownForAllPictures) {
+  struct Case {
+    cv::Size size;  // 0: open
+    vision::Resize resize;
+    vision::InputKind kind;
+    int useful_side;  // 0: not told
+  };
+  using enum vision::Resize;
+  using vision::InputKind;
+  for (const auto& [size, resize, kind, useful_side] :
+       {Case{{640, 480}, kLetterbox, InputKind::kPixels, 640},
+        Case{{320, 512}, kLetterbox, InputKind::kPixels, 512},
+        Case{{0, 0}, kLetterbox, InputKind::kPixels, 960},
+        Case{{0, 48}, kLetterbox, InputKind::kPixels, 0},
+        Case{{640, 640}, kStretch, InputKind::kPixels, 0},
+        Case{{224, 224}, kCrop, InputKind::kPixels, 0},
+        Case{{640, 640}, kLetterbox, InputKind::kFile, 0},
+        Case{{0, 0}, kLetterbox, InputKind::kFileBytes, 0}}) {
+    backend::Model model = Faces();
+    model.plan->input_kind = kind;
+    model.plan->input.size = size;
+    model.plan->input.max_side = 960;
+    model.plan->input.resize = resize;
+    const Json::Value json = ParseJson(ToJson(model));
+    EXPECT_EQ(json.isMember("useful_side"), useful_side > 0) << size.width << " x " << size.height;
+    EXPECT_EQ(json["useful_side"].asInt(), useful_side) << size.width << " x " << size.height;
+  }
+}
+
 TEST(ModelsTest, WhereThereAreSeveralServersItSaysWhichHaveIt) {
   EXPECT_FALSE(ParseJson(ToJson(Faces())).isMember("servers"));
   const Json::Value json = ParseJson(ToJson(Faces(), {"unix:/a", "dns:b:8001"}));

@@ -1,4 +1,5 @@
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/side_by_side.h"
 
 #include <gtest/gtest.h>
 
@@ -17,7 +18,6 @@
 #include "shared/board/metrics.h"
 #include "tests/unit/shared/board/heavy_fixture.h"
 #include "tests/unit/worker/backend/rpc/fake_model_server.h"
-#include "worker/predict/batch.h"
 
 namespace inferpool::predict {
 namespace {
@@ -84,7 +84,7 @@ class PictureInferenceTest : public testing::Test {
     return problem == nullptr ? 200 : problem->status;
   }
 
-  static constexpr PredictParameters kParameters{
+  inline static const PredictParameters kParameters{
       .confidence = 0.25, .iou = 0.45, .max_detections = 300, .render = {}};
 
   // 320 x 320 pixels; see ops/pictures/README.md.
@@ -140,6 +140,46 @@ TEST_F(PictureInferenceTest, TheParametersAreApplied) {
   EXPECT_EQ(count({.confidence = 0.5, .iou = 0.45, .max_detections = 300, .render = {}}), 2U);
   EXPECT_EQ(count({.confidence = 0.25, .iou = 0.45, .max_detections = 1, .render = {}}), 1U);
   EXPECT_EQ(count({.confidence = 1, .iou = 0.45, .max_detections = 300, .render = {}}), 0U);
+}
+
+TEST_F(PictureInferenceTest, APartAndItsTilesAreRowsOfOneDecoding) {
+  std::atomic<int> calls = 0;
+  FakeModel model = Finding({{10, 20, 50, 60}}, {0.5F});
+  model.infer = [&calls, infer = model.infer](const auto& request, auto* response) {
+    ++calls;
+    return infer(request, response);
+  };
+  server_.Set("faces", model);
+  PredictParameters parameters = kParameters;
+  const auto find = [&] {
+    calls = 0;
+    const auto result = Predict(parameters);
+    const auto* prediction = std::get_if<Prediction>(&result);
+    if (prediction == nullptr) ADD_FAILURE() << std::get<Problem>(result).detail;
+    return prediction == nullptr ? vision::Detections()
+                                 : std::get<vision::Detections>(prediction->result);
+  };
+  parameters.roi = {100, 50, 200, 150};
+  vision::Detections found = find();
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(calls, 1);
+  EXPECT_NEAR(found[0].x1, 110, 1);
+  EXPECT_NEAR(found[0].y2, 110, 1);
+
+  // The whole part, and two halves of it: each finds the same place of its own.
+  parameters.tiles = {2, 1};
+  parameters.tile_overlap = 0;
+  found = find();
+  EXPECT_EQ(calls, 3);
+  ASSERT_EQ(found.size(), 2U) << "the first tile's is the whole's as well";
+  EXPECT_NEAR(std::max(found[0].x1, found[1].x1), 160, 1);
+
+  parameters.max_detections = 1;
+  EXPECT_EQ(find().size(), 1U);
+  parameters.classes = "no such thing";
+  const auto refused = Predict(parameters);
+  ASSERT_TRUE(std::holds_alternative<Problem>(refused));
+  EXPECT_EQ(std::get<Problem>(refused).parameter, "classes");
 }
 
 TEST_F(PictureInferenceTest, EveryStageIsTimed) {

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <limits>
 #include <list>
+#include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -56,6 +61,22 @@ class PostprocessTest : public testing::Test {
     }
   }
 
+  Detections Found(const std::string& name, Family family, const Options& options) {
+    Answer answer = AnswerOf(answers_[name]);
+    const auto result = Postprocess(PlanFor(family, answer), answer.views(), placement_, options);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? std::get<Detections>(*result) : Detections();
+  }
+
+  static void ExpectSame(const Detections& found, const Detections& expected) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(found[i].confidence, expected[i].confidence);
+      EXPECT_EQ(found[i].class_id, expected[i].class_id);
+      EXPECT_EQ(found[i].x1, expected[i].x1);
+    }
+  }
+
   Json::Value answers_ = ReadJson("answers.json");
   Options options_;
   Placement placement_;
@@ -69,6 +90,87 @@ TEST_F(PostprocessTest, AgreesWithNumpyForEveryDetectorFamily) {
   ExpectKnown("end_to_end_float_classes", Family::kEndToEnd, 1e-4F);
   ExpectKnown("nms_free", Family::kNmsFree, 1e-4F);
   ExpectKnown("nms_free_normalized", Family::kNmsFree, 1e-4F, /*normalized=*/true);
+}
+
+TEST_F(PostprocessTest, OnlyWantedThingsAreFoundAndCount) {
+  options_.max_detections = 1000;
+  for (const auto& [name, family] :
+       {std::pair("yolov8", Family::kYoloV8), std::pair("yolov5", Family::kYoloV5),
+        std::pair("end_to_end", Family::kEndToEnd), std::pair("nms_free", Family::kNmsFree)}) {
+    SCOPED_TRACE(name);
+    const Detections all = Found(name, family, options_);
+    ASSERT_GT(all.size(), 4U);
+    const int wanted = all[1].class_id;
+    const auto of_class = [&](const Detection& one) { return one.class_id == wanted; };
+
+    Options of_one = options_;
+    of_one.classes = {wanted};
+    Detections expected;
+    std::ranges::copy_if(all, std::back_inserter(expected), of_class);
+    ExpectSame(Found(name, family, of_one), expected);
+    of_one.max_detections = 1;
+    expected.resize(1);
+    ExpectSame(Found(name, family, of_one), expected);
+
+    // A threshold above, and one below the others'.
+    Options stricter = options_;
+    stricter.class_confidence[wanted] = all[1].confidence;
+    expected.clear();
+    std::ranges::copy_if(all, std::back_inserter(expected), [&](const Detection& one) {
+      return !of_class(one) || one.confidence > all[1].confidence;
+    });
+    ExpectSame(Found(name, family, stricter), expected);
+
+    Options higher = options_;
+    higher.confidence = 0.6F;
+    higher.class_confidence[wanted] = options_.confidence;
+    expected.clear();
+    std::ranges::copy_if(all, std::back_inserter(expected), [&](const Detection& one) {
+      return of_class(one) || one.confidence > 0.6F;
+    });
+    ExpectSame(Found(name, family, higher), expected);
+  }
+}
+
+TEST_F(PostprocessTest, BoxesOfOtherClassesSuppressEachOtherWhereThatIsWanted) {
+  Answer answer;
+  answer.Add("output0", "FP32", {1, 4, 6},
+             {10, 20, 30, 40, 0.9F, 1,  //
+              10, 20, 30, 40, 0.8F, 2,  // the same as something else
+              10, 20, 30, 41, 0.7F, 1,  // what the net itself has left
+              40, 20, 50, 40, 0.6F, 2});
+  const auto count = [&](bool agnostic) {
+    options_.class_agnostic = agnostic;
+    const auto result =
+        Postprocess(PlanFor(Family::kNmsFree, answer), answer.views(), placement_, options_);
+    return result.ok() ? std::get<Detections>(*result).size() : 999U;
+  };
+  EXPECT_EQ(count(false), 4U);
+  EXPECT_EQ(count(true), 3U);
+  const Detections yolo = Found("yolov8", Family::kYoloV8, options_);
+  for (std::size_t i = 0; i < yolo.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const float width = std::min(yolo[i].x2, yolo[j].x2) - std::max(yolo[i].x1, yolo[j].x1);
+      const float height = std::min(yolo[i].y2, yolo[j].y2) - std::max(yolo[i].y1, yolo[j].y1);
+      const auto area = [](const Detection& of) { return (of.x2 - of.x1) * (of.y2 - of.y1); };
+      const float shared = std::max(0.0F, width) * std::max(0.0F, height);
+      // Boxes are suppressed before they are clipped.
+      EXPECT_LE(shared / (area(yolo[i]) + area(yolo[j]) - shared), 0.6F);
+    }
+  }
+}
+
+TEST_F(PostprocessTest, OfAClassificationOnlyTheWantedClassesAreTold) {
+  Answer scores = AnswerOf(answers_["classification"]);
+  const ModelPlan plan = PlanFor(Family::kClassification, scores);
+  options_.classes = {1, 3, 1000};
+  options_.class_confidence[1] = 1;  // of detections
+  const auto result = Postprocess(plan, scores.views(), placement_, options_);
+  ASSERT_TRUE(result.ok());
+  const auto& told = std::get<Classification>(*result).scores;
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(std::set({told[0].class_id, told[1].class_id}), std::set({1, 3}));
+  EXPECT_GE(told[0].confidence, told[1].confidence);
 }
 
 TEST_F(PostprocessTest, ClassificationAndEmbeddingGiveTheirOwnResults) {

@@ -23,7 +23,7 @@ TEST_F(ClientTargetsTest, WhatIsAskedOfAModelIsOfAServerThatHasIt) {
   client->AwaitModels(In(seconds(5)));
   for (std::size_t i = 0; i < 6; ++i) {
     EXPECT_TRUE(ModelCalls(*client, "people").Metadata({In(seconds(5))}).ok());
-    EXPECT_EQ(client->Pick("people", i), 1U);
+    EXPECT_EQ(client->Pick({"people"}, i), 1U);
     EXPECT_TRUE(absl::IsNotFound(ModelCalls(*client, "none").Metadata({In(seconds(5))}).status()));
   }
   EXPECT_EQ(*client->Models(In(seconds(5))), (std::vector<std::string>{"faces", "people"}));

@@ -96,6 +96,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     server_.reset();
   }
 
+  // "yolo@4": what is answered to those who ask for this version.
   void Set(const std::string& name, FakeModel model) {
     const std::lock_guard lock(mutex_);
     models_[name] = std::move(model);
@@ -168,10 +169,12 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     return failure_;
   }
 
-  // Sets `model` to a copy of the model of that name.
-  grpc::Status Find(const std::string& name, FakeModel& model) {
+  // Sets `model` to a copy of the model of that name. A version that was not set by itself is as
+  // the model without one.
+  grpc::Status Find(const std::string& name, const std::string& version, FakeModel& model) {
     const std::lock_guard lock(mutex_);
-    const auto it = models_.find(name);
+    auto it = models_.find(name + "@" + version);
+    if (version.empty() || it == models_.end()) it = models_.find(name);
     if (it == models_.end()) {
       return {grpc::StatusCode::NOT_FOUND, "Request for unknown model: '" + name + "'"};
     }
@@ -219,7 +222,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     if (const grpc::Status status = CheckHas("ModelMetadata"); !status.ok()) return status;
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
-    const grpc::Status status = Find(request->name(), model);
+    const grpc::Status status = Find(request->name(), request->version(), model);
     *response = model.metadata;
     return status;
   }
@@ -231,7 +234,7 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     if (const grpc::Status status = CheckHas("ModelConfig"); !status.ok()) return status;
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
-    const grpc::Status status = Find(request->name(), model);
+    const grpc::Status status = Find(request->name(), request->version(), model);
     *response->mutable_config() = model.config;
     return status;
   }
@@ -246,9 +249,12 @@ class FakeModelServer final : public inference::GRPCInferenceService::Service {
     }
     if (const grpc::Status status = Begin(*context); !status.ok()) return status;
     FakeModel model;
-    if (const grpc::Status status = Find(request->model_name(), model); !status.ok()) return status;
+    const std::string& version = request->model_version();
+    if (const grpc::Status status = Find(request->model_name(), version, model); !status.ok()) {
+      return status;
+    }
     response->set_model_name(request->model_name());
-    response->set_model_version("1");
+    response->set_model_version(version.empty() ? "1" : version);
     return model.infer(*request, response);
   }
 

@@ -109,19 +109,28 @@ TEST(ModelDirectoryTest, WhatWasFoundIsAskedAboutFurther) {
   ModelDirectory directory(2, {});
   directory.TookNoIndex(0, kStart);
   directory.TookIndex(1, Index({"b"}), kStart);
-  directory.Found(0, "a");
-  directory.Found(1, "stray");  // whoever has an index has what is in it
+  directory.Found(0, {"a"});
+  directory.Found(1, {"stray"});  // whoever has an index has what is in it
   EXPECT_EQ(directory.Questions(0), (std::vector<ModelVersion>{{"a"}, {"b"}}))
       << "and what another server has";
   EXPECT_EQ(directory.Names(), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(directory.ServersFor({"a"}), Servers{0});
 }
 
+TEST(ModelDirectoryTest, AVersionThatWasFoundIsAskedAboutFurther) {
+  ModelDirectory directory(1, {});
+  directory.TookNoIndex(0, kStart);
+  directory.Found(0, {"a", "2"});
+  EXPECT_EQ(directory.Questions(0), (std::vector<ModelVersion>{{"a", "2"}}));
+  EXPECT_EQ(directory.Look(0, {"a", "2"}), Has::kYes);
+  EXPECT_EQ(directory.Look(0, {"a", "3"}), Has::kMaybe);
+}
+
 TEST(ModelDirectoryTest, WhatOneServerHasTheOthersAreAskedAbout) {
   ModelDirectory directory(2, {});
   directory.TookNoIndex(0, kStart);
   directory.TookNoIndex(1, kStart);
-  directory.Found(0, "a");
+  directory.Found(0, {"a"});
   EXPECT_EQ(directory.ServersFor({"a"}), Servers{0});
   EXPECT_EQ(directory.Questions(1), std::vector<ModelVersion>{{"a"}});
   directory.TookReadiness(1, {"a"}, false, kStart);
@@ -134,7 +143,7 @@ TEST(ModelDirectoryTest, WhatOneServerHasTheOthersAreAskedAbout) {
 TEST(ModelDirectoryTest, AServerThatSaysNothingOfModelsHasTold) {
   ModelDirectory directory(1, {});
   directory.TookNoIndex(0, kStart);
-  directory.Found(0, "a");
+  directory.Found(0, {"a"});
   EXPECT_FALSE(directory.Told(0, kLater));
   directory.TookNothing(0, kLater);
   EXPECT_TRUE(directory.Told(0, kLater));

@@ -22,7 +22,7 @@ TEST(ClassificationTest, AgreesWithNumpyForLogitsAndForProbabilities) {
   for (const char* name : {"classification", "classification_probabilities"}) {
     SCOPED_TRACE(name);
     Answer answer = AnswerOf(answers[name]);
-    const auto result = Classify(OneOutput("output0"), answer.views(), 5);
+    const auto result = Classify(OneOutput("output0"), answer.views(), {});
     ASSERT_TRUE(result.ok()) << result.status();
     const Json::Value& expected = answers[name]["expected"];
     ASSERT_EQ(result->scores.size(), 5U);
@@ -38,11 +38,11 @@ TEST(ClassificationTest, ThePlanMayForbidOrForceSoftmax) {
   answer.Add("scores", "FP32", {1, 2}, {0.9F, 0.8F});
   ModelPlan plan = OneOutput("scores");
   plan.scores = Scores::kProbabilities;
-  EXPECT_FLOAT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.9F);
+  EXPECT_FLOAT_EQ(Classify(plan, answer.views(), {})->scores[0].confidence, 0.9F);
   plan.scores = Scores::kLogits;
-  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.52497919, 1e-6);
+  EXPECT_NEAR(Classify(plan, answer.views(), {})->scores[0].confidence, 0.52497919, 1e-6);
   plan.scores = Scores::kMultiLabelLogits;
-  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.71094950, 1e-6);
+  EXPECT_NEAR(Classify(plan, answer.views(), {})->scores[0].confidence, 0.71094950, 1e-6);
 }
 
 absl::Status StatusOf(const std::vector<float>& values, Scores scores = Scores::kAuto) {
@@ -50,7 +50,7 @@ absl::Status StatusOf(const std::vector<float>& values, Scores scores = Scores::
   answer.Add("scores", "FP32", {1, static_cast<std::int64_t>(values.size())}, values);
   ModelPlan plan = OneOutput("scores");
   plan.scores = scores;
-  return Classify(plan, answer.views(), 5).status();
+  return Classify(plan, answer.views(), {}).status();
 }
 
 TEST(ClassificationTest, WhereNothingTellsTheOperatorHasToSay) {
@@ -76,13 +76,13 @@ TEST(ClassificationTest, LogitsOfNoKnownClassesMayBeAnything) {
   Answer answer;
   answer.Add("output", "FP32", {1, 3}, {12, -3, 40});
   ModelPlan plan = OneOutput("output");
-  EXPECT_TRUE(Classify(plan, answer.views(), 5).ok());
+  EXPECT_TRUE(Classify(plan, answer.views(), {}).ok());
   plan.told_by_shape = true;
-  EXPECT_EQ(Classify(plan, answer.views(), 5).status().code(),
+  EXPECT_EQ(Classify(plan, answer.views(), {}).status().code(),
             absl::StatusCode::kFailedPrecondition);
   Answer probabilities;
   probabilities.Add("output", "FP32", {1, 3}, {0.5F, 0.25F, 0.25F});
-  EXPECT_TRUE(Classify(plan, probabilities.views(), 5).ok());
+  EXPECT_TRUE(Classify(plan, probabilities.views(), {}).ok());
 }
 
 TEST(ClassificationTest, ProbabilitiesAreNotAboveOne) {
@@ -94,7 +94,7 @@ TEST(ClassificationTest, ProbabilitiesAreNotAboveOne) {
   answer.Add("scores", "FP32", {2}, {1.0005F, -0.0005F});
   ModelPlan plan = OneOutput("scores");
   plan.scores = Scores::kProbabilities;
-  const auto rounded = Classify(plan, answer.views(), 2);
+  const auto rounded = Classify(plan, answer.views(), {.top_k = 2});
   ASSERT_TRUE(rounded.ok()) << rounded.status();
   EXPECT_EQ(rounded->scores[0].confidence, 1);
   EXPECT_EQ(rounded->scores[1].confidence, 0);
@@ -104,15 +104,15 @@ TEST(ClassificationTest, OneProbabilityIsWhatItIs) {
   Answer answer;
   answer.Add("probability", "FP32", {1, 1}, {0.2F});
   ModelPlan plan = OneOutput("probability");
-  EXPECT_EQ(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.2F);
+  EXPECT_EQ(Classify(plan, answer.views(), {})->scores[0].confidence, 0.2F);
   plan.scores = Scores::kLogits;
-  EXPECT_NEAR(Classify(plan, answer.views(), 5)->scores[0].confidence, 0.54983400, 1e-6);
+  EXPECT_NEAR(Classify(plan, answer.views(), {})->scores[0].confidence, 0.54983400, 1e-6);
 }
 
 TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
   Answer answer;
   answer.Add("scores", "FP32", {3}, {0, 1, 0});
-  const auto result = Classify(OneOutput("scores"), answer.views(), 3);
+  const auto result = Classify(OneOutput("scores"), answer.views(), {.top_k = 3});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->scores[0].class_id, 1);
   EXPECT_EQ(result->scores[0].confidence, 1);
@@ -122,7 +122,7 @@ TEST(ClassificationTest, AClassThatIsCertainIsAProbability) {
 TEST(ClassificationTest, HugeLogitsDoNotOverflow) {
   Answer answer;
   answer.Add("scores", "FP32", {3}, {3e38F, 3e38F, -3e38F});
-  const auto result = Classify(OneOutput("scores"), answer.views(), 5);
+  const auto result = Classify(OneOutput("scores"), answer.views(), {});
   ASSERT_TRUE(result.ok());
   ASSERT_EQ(result->scores.size(), 3U);
   EXPECT_EQ(result->scores[0].class_id, 0);
@@ -142,9 +142,9 @@ TEST(ClassificationTest, AnotherNumberOfClassesThanPlannedIsAnInternalError) {
   answer.Add("scores", "FP32", {1, 3}, {1, 2, 3});
   ModelPlan plan = OneOutput("scores");
   plan.classes = 4;
-  EXPECT_EQ(Classify(plan, answer.views(), 5).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Classify(plan, answer.views(), {}).status().code(), absl::StatusCode::kInternal);
   plan.classes = 3;
-  EXPECT_EQ(Classify(plan, answer.views(), 0)->scores.size(), 0U);
+  EXPECT_EQ(Classify(plan, answer.views(), {.top_k = 0})->scores.size(), 0U);
 }
 
 TEST(ClassificationTest, AnEmbeddingIsGivenAsItIs) {

@@ -1,5 +1,7 @@
-// What all pages share: where this server is, its API, the key, what went wrong, how numbers are
+// What all pages share: where this server is, its client, the key, what went wrong, how numbers are
 // written. Nothing here knows a page.
+
+import { Client, InferpoolError } from "./client.js";
 
 // The server's own address, whatever path prefix it stands behind: the folder of this module.
 export const BASE = new URL("./", import.meta.url).href;
@@ -37,73 +39,24 @@ export function kept(store, name, value) {
   }
 }
 
+// The client of this server, with the person's key.
 let key = kept("sessionStorage", "inferpool.key");
+let client = new Client({ url: BASE, key });
+export const server = () => client;
+// What a request of this page's own has besides.
+export const keyHeaders = () => (key ? { Authorization: `Bearer ${key}` } : {});
 export const hasKey = () => Boolean(key);
 export function useKey(value) {
   key = value;
+  client = new Client({ url: BASE, key });
   kept("sessionStorage", "inferpool.key", value);
 }
 
-// What went wrong, as RFC 9457 has it.
-export class Problem extends Error {
-  constructor(fields, retryAfter = 0) {
-    super(fields.title);
-    Object.assign(this, fields);
-    this.retryAfter = retryAfter;
+// What a page itself found out, told as the server's problems are.
+export class PageProblem extends InferpoolError {
+  constructor(title, detail = "") {
+    super({ code: "page", title, detail });
   }
-
-  // The part of the errors' page that is about it; "" for what this page itself found out.
-  get page() {
-    return this.code && this.request_id ? address(`docs/errors#${this.code}`) : "";
-  }
-}
-
-const unreachable = () =>
-  new Problem({
-    title: "The server cannot be reached",
-    detail: "The connection broke or was refused. Is the server running?",
-  });
-
-// Waits for what the network brings; throws a Problem, or what an abort throws.
-async function fromNetwork(promise) {
-  try {
-    return await promise;
-  } catch (error) {
-    throw error.name === "AbortError" ? error : unreachable();
-  }
-}
-
-const parsed = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-};
-
-function makesNoSense({ status }) {
-  return {
-    title: "The server's answer makes no sense",
-    detail: `It has status ${status} and is not of this API.`,
-    status,
-  };
-}
-
-// A good answer, whose body has not been read yet; throws a Problem, or what an abort throws.
-export async function ask(path, options = {}) {
-  const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  const response = await fromNetwork(fetch(address(path), { ...options, headers, cache: "no-store" }));
-  if (response.ok) return response;
-  const json = parsed(await fromNetwork(response.text()));
-  throw new Problem(json?.title ? json : makesNoSense(response), Number(response.headers.get("Retry-After")) || 0);
-}
-
-// The answer's JSON with its headers; throws a Problem, or what an abort throws.
-export async function call(path, options = {}) {
-  const response = await ask(path, options);
-  const json = parsed(await fromNetwork(response.text()));
-  if (!json) throw new Problem(makesNoSense(response));
-  return { json, headers: response.headers };
 }
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
