@@ -4,9 +4,9 @@
     cmake --preset release && cmake --build --preset release
     bench/tiles_bench.py
 
-The time of one request with `tiles=auto` as a share of tiles x inference + decode. `inference` is the model's time
-for one picture of a tile's size, and `decode` the one of the request itself; all are medians of one run, in which
-the two take turns. ROUNDS takes another number of them.
+The time of one request with `tiles=auto` as a share of tiles x inference + decode. `inference` is the mean of the
+model's times for as many pictures of a tile's size, one after the other, and `decode` is the request's own. Both are
+measured in turns, as long as each other, so that a machine that slows down slows both; the median of ROUNDS counts.
 """
 
 import os
@@ -44,21 +44,19 @@ def main():
             assert answer.status == 200, answer.body
             return answer.json()
 
-        for _ in range(3):
-            ask(tile), ask(picture, "tiles=auto")
+        answer = ask(picture, "tiles=auto")
+        columns, rows = map(int, answer["tiles"].split("x"))
+        tiles = columns * rows
         rounds = []
         for _ in range(ROUNDS):
-            singles = [ask(tile)["timing_ms"] for _ in range(5)]
-            rounds.append((statistics.median(one["infer"] for one in singles), ask(picture, "tiles=auto")))
-        inference = statistics.median(single for single, _ in rounds)
-        stages = {stage: statistics.median(answer["timing_ms"][stage] for _, answer in rounds)
-                  for stage in ("decode", "preprocess", "infer", "postprocess", "total")}
-        answer = rounds[-1][1]
-        columns, rows = map(int, answer["image"]["tiles"].split("x"))
-        bound = columns * rows * inference + stages["decode"]
-        print(f"tiles {answer['tiles']}, one inference {inference:.2f} ms, "
-              + ", ".join(f"{stage} {time:.1f} ms" for stage, time in stages.items()))
-        print(f"total / (tiles x inference + decode): {stages['total'] / bound:.3f}")
+            inference = statistics.mean(ask(tile)["timing_ms"]["infer"] for _ in range(tiles))
+            times = ask(picture, "tiles=auto")["timing_ms"]
+            rounds.append({"ratio": times["total"] / (tiles * inference + times["decode"]), "one": inference, **times})
+        middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+        print(f"{tiles} tiles, one inference {middle['one']:.2f} ms; of the request decode {middle['decode']:.1f} ms, "
+              f"preprocess {middle['preprocess']:.1f} ms, infer {middle['infer']:.1f} ms, postprocess "
+              f"{middle['postprocess']:.1f} ms, total {middle['total']:.1f} ms")
+        print(f"total / (tiles x inference + decode): {middle['ratio']:.3f}")
         print(f"recall of {len(things)} things of 24 pixels: {recall(things, answer['detections']):.3f} with tiles, "
               f"{recall(things, ask(picture)['detections']):.3f} without; {len(answer['detections'])} answers")
     finally:

@@ -14,7 +14,7 @@ file(CREATE_LINK ${swagger_ui} ${data}/swagger-ui SYMBOLIC)
 set(onnxruntime ${PROJECT_SOURCE_DIR}/build/onnxruntime)
 file(CREATE_LINK ${onnxruntime} ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/onnxruntime SYMBOLIC)
 
-install(TARGETS inferpool RUNTIME)
+install(TARGETS inferpool inferpool-feed RUNTIME)
 install(TARGETS modelserver RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/inferpool)
 install(DIRECTORY nginx/pages ops/models ops/pictures
   DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool

@@ -11,7 +11,7 @@ run_packages=(
   libfcgi-dev libopencv-dev opencv-data libgrpc++-dev protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libjsoncpp-dev libmicrohttpd-dev libspdlog-dev libabsl-dev libcli11-dev
   libcurl4-openssl-dev libssl-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev
-  libxxhash-dev libsystemd-dev libhiredis-dev
+  libxxhash-dev libsystemd-dev libhiredis-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
   prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )
@@ -19,7 +19,9 @@ run_packages=(
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
   fonts-dejavu-core fonts-liberation shellcheck python3-jsonschema python3-requests python3-selenium chromium chromium-driver
-  node-typescript redis-server
+  node-typescript
+  redis-server python3-redis python3-opencv ffmpeg
+  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 )
 # What fuzzing needs besides: libFuzzer and the sanitizers are clang's.
 fuzz_packages=(clang libclang-rt-dev)

@@ -23,6 +23,7 @@ RULES = {
     "shared/board": ["shared/access", "shared/base"],
     "shared/monitor": ["shared/base"],
     "shared/pictures": ["shared/base"],
+    "shared/redis": ["shared/base"],
     "proto": ["shared/base"],
     "fcgi/wire": ["shared/base"],
     "fcgi/serving": ["fcgi/wire", "shared/board", "shared/base"],
@@ -47,14 +48,15 @@ RULES = {
     "worker/predict": ["worker/http", "worker/routes", "worker/backend", "worker/vision", "fcgi/wire/request.h",
                        "fcgi/serving/crash_scope.h", "proto", "shared/access", "shared/board",
                        "shared/config", "shared/pictures", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
-                       "worker/vision/families", "shared/pictures", "fcgi/wire/request.h",
-                       "fcgi/serving", "shared/board", "shared/config", "shared/base"],
     "worker/analyze": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
+    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
+                       "worker/vision/families", "fcgi/wire/request.h", "fcgi/serving", "shared/board",
+                       "shared/config", "shared/pictures", "shared/redis", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
-    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams", "worker/http",
-               "worker/routes", "worker/backend", "worker/backend/rpc", "fcgi/serving", "fcgi/wire", "shared/board",
+    "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams",
+               "worker/http", "worker/routes", "worker/backend", "worker/backend/rpc",
+               "fcgi/serving", "fcgi/wire", "shared/board",
                "shared/config", "shared/pictures", "shared/base"],
     "modelserver/config": ["proto", "shared/base"],
     "modelserver/execution": ["modelserver/config", "proto", "shared/base"],
@@ -70,10 +72,11 @@ RULES = {
     "ops/sidecar": ["worker/backend/rpc", "worker/backend/shm", "shared/board", "shared/config", "shared/monitor",
                     "shared/base"],
     # Of the master only how it listens on a Unix socket.
-    "ops/live": ["worker/streams", "worker/http", "fcgi/pool/listener.h", "fcgi/wire/request.h",
-                 "shared/access", "shared/board", "shared/config", "shared/base"],
+    "ops/live": ["worker/streams/address.h", "worker/http", "fcgi/pool/listener.h", "fcgi/wire/request.h",
+                 "shared/access", "shared/board", "shared/config", "shared/redis", "shared/base"],
     "ops/cli": ["ops/live", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
+    "ops/feeder": ["shared/redis", "shared/base"],
 }
 FOLDERS = sorted({folder.split("/")[0] for folder in RULES})
 

@@ -29,6 +29,7 @@
 #include "worker/http/key_ring.h"
 #include "worker/model_settings.h"
 #include "worker/predict/cache.h"
+#include "worker/predict/shadow.h"
 #include "worker/router.h"
 #include "worker/routes/route_service.h"
 #include "worker/streams/ingest.h"
@@ -183,6 +184,8 @@ int RunWorker(const ProcessStart& start) {
   services.keys = keys ? &*keys : nullptr;
   services.cache = cache ? &*cache : nullptr;
   services.routes = &routes;
+  predict::ShadowRunner shadows(services, engine.thread_slots);
+  services.shadows = &shadows;
   const worker::Router router(services);
   fcgi::Serve(start.listener, ReadLimitsOf(config),
               [&router](const fcgi::Request& request, ThreadSlot& thread_slot) {

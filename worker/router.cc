@@ -131,9 +131,12 @@ std::optional<Problem> Admit(Exchange& exchange, const Services& services) {
 std::optional<Problem> FindLead(Exchange& exchange, const Services& services) {
   const std::string_view path = exchange.request.path;
   const std::string name = ModelOf(path);
+  const bool is_of_protocol = kserve_http::IsProtocolPath(path);
+  const bool is_pipeline =
+      !is_of_protocol && predict::FindPipeline(services.config, name) != nullptr;
   // Others are refused by their handlers, without asking anybody.
-  if (http::CanBeModelName(name)) {
-    exchange.lead = http::LeadOf(exchange, services, name, !kserve_http::IsProtocolPath(path));
+  if (http::CanBeModelName(name) && !is_pipeline) {
+    exchange.lead = http::LeadOf(exchange, services, name, !is_of_protocol);
   } else {
     exchange.lead.name = name;
   }

@@ -72,11 +72,13 @@ void CaptureAll() {
 
 void QuarantineOwnTask() {
   const std::uint64_t ttl = handler_pool->quarantine_ttl_ns;
-  if (ttl == 0 || own_thread_slot->busy_since_ns == 0) return;
+  if (ttl == 0 || (own_thread_slot != nullptr && own_thread_slot->busy_since_ns == 0)) return;
   const auto task = own_task->Load();
   if (!task) return;
   // The report reads the thread slot's. Its own thread may be at it: then the report knows no task.
-  if (own_task != &own_thread_slot->task) own_thread_slot->task.Store(*task);
+  if (own_thread_slot != nullptr && own_task != &own_thread_slot->task) {
+    own_thread_slot->task.Store(*task);
+  }
   handler_pool->quarantine.Enter({.digest = task->digest,
                                   .model = task->model,
                                   .request_id = task->request_id,
@@ -109,8 +111,8 @@ void OnCrash(int signal, siginfo_t* info, void*) {
     if (own_thread_slot != nullptr) {
       handler_slot->crash_thread =
           static_cast<std::int32_t>(own_thread_slot - handler_thread_slots.data());
-      QuarantineOwnTask();
     }
+    if (own_task != nullptr) QuarantineOwnTask();
     if (signal == SIGSEGV || signal == SIGBUS) {
       handler_slot->crash_address = reinterpret_cast<std::uint64_t>(info->si_addr);
     }
@@ -125,11 +127,11 @@ void OnCrash(int signal, siginfo_t* info, void*) {
 }
 
 // Gives the calling thread a stack for the handler, and the handler what it needs to know.
-std::unique_ptr<std::byte[]> Enter(ThreadSlot& thread_slot, const Seqlock<Task>& task) {
+std::unique_ptr<std::byte[]> Enter(ThreadSlot* thread_slot, const Seqlock<Task>& task) {
   auto bytes = std::make_unique<std::byte[]>(kStackBytes);
   const stack_t stack{.ss_sp = bytes.get(), .ss_flags = 0, .ss_size = kStackBytes};
   sigaltstack(&stack, nullptr);
-  own_thread_slot = &thread_slot;
+  own_thread_slot = thread_slot;
   own_task = &task;
   return bytes;
 }
@@ -168,7 +170,7 @@ void InstallCrashHandler(WorkerSlot& slot, std::span<ThreadSlot> thread_slots, P
 }
 
 ThreadCrashScope::ThreadCrashScope(ThreadSlot& thread_slot)
-    : stack_(Enter(thread_slot, thread_slot.task)) {
+    : stack_(Enter(&thread_slot, thread_slot.task)) {
   thread_slot.thread = static_cast<pid_t>(syscall(SYS_gettid));
 }
 
@@ -178,7 +180,7 @@ ThreadCrashScope::~ThreadCrashScope() {
 }
 
 HelperCrashScope::HelperCrashScope(ThreadSlot& thread_slot, const Seqlock<Task>& task)
-    : stack_(Enter(thread_slot, task)) {
+    : stack_(Enter(&thread_slot, task)) {
   const auto self = static_cast<pid_t>(syscall(SYS_gettid));
   for (std::atomic<pid_t>& helper : thread_slot.helpers) {
     pid_t nobody = 0;
@@ -190,6 +192,13 @@ HelperCrashScope::HelperCrashScope(ThreadSlot& thread_slot, const Seqlock<Task>&
 
 HelperCrashScope::~HelperCrashScope() {
   if (entry_ != nullptr) *entry_ = 0;
+  Leave();
+}
+
+BackgroundCrashScope::BackgroundCrashScope(const Seqlock<Task>& task)
+    : stack_(Enter(nullptr, task)) {}
+
+BackgroundCrashScope::~BackgroundCrashScope() {
   Leave();
 }
 

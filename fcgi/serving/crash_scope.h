@@ -41,4 +41,17 @@ class HelperCrashScope {
   std::atomic<pid_t>* entry_ = nullptr;  // among the thread slot's helpers
 };
 
+// While it exists, the calling thread works on something that is no request's: a crash of the
+// thread is blamed on `task`, which must outlive the scope, and on no request.
+class BackgroundCrashScope {
+ public:
+  explicit BackgroundCrashScope(const Seqlock<Task>& task);
+  ~BackgroundCrashScope();
+  BackgroundCrashScope(const BackgroundCrashScope&) = delete;
+  BackgroundCrashScope& operator=(const BackgroundCrashScope&) = delete;
+
+ private:
+  std::unique_ptr<std::byte[]> stack_;
+};
+
 }  // namespace inferpool::fcgi

@@ -9,8 +9,10 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <functional>
 #include <latch>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fcgi/serving/crash_handler.h"
@@ -146,7 +148,7 @@ class Worker {
               const ThreadCrashScope owner(context_.thread_slots[thread_slot]);
               may_serve_.wait();
               while (FileDescriptor socket = queue.Next()) {
-                ServeOne(std::move(socket), thread_slot);
+                if (const auto sent = ServeOne(std::move(socket), thread_slot)) sent();
                 AskForReplacement();
               }
             });
@@ -163,7 +165,8 @@ class Worker {
     context_.wakeup.Wake();
   }
 
-  void ServeOne(FileDescriptor socket, std::size_t index) {
+  // Returns what is to be done once the answer was sent, if anything.
+  std::function<void()> ServeOne(FileDescriptor socket, std::size_t index) {
     ThreadSlot& thread_slot = context_.thread_slots[index];
     const Busy busy(thread_slot, context_.heavy);
     Connection connection(std::move(socket), limits_);
@@ -176,12 +179,13 @@ class Worker {
     if (!request.ok()) {
       if (absl::IsCancelled(request.status())) thread_slot.CountStatus(kClientLeft);
       log::Debug("connection without a request", {{"reason", Message(request.status())}});
-      return;
+      return {};
     }
     request->departed = watch_.Begin(index, connection.socket());
-    const Response response = handler_(*request, thread_slot);
+    Response response = handler_(*request, thread_slot);
     watch_.End(index, connection.socket());
     connection.Write(response);
+    return std::move(response.sent);
   }
 
   void AskForReplacement() {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -60,6 +61,9 @@ struct Response {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
+  // Called in the thread that served the request once the answer was sent, or could not be; must
+  // neither wait nor throw. Empty: nothing is to be done.
+  std::function<void()> sent = {};
 };
 
 }  // namespace inferpool::fcgi

@@ -30,6 +30,7 @@ const HEIC =
 const MOST = 100; // pictures at once
 const TRIES = 5; // for a picture of several, while the server asks for patience
 const THUMB_SIDE = 144;
+const LARGE_BYTES = 1 << 20; // of a picture that may take a while to be sent
 const LIVE_SIDE = 1280; // the longer side of a live picture: more only takes longer
 
 // A picture: {blob, name, isFile, url, width, height, isUpright, thumb, progress, answer, problem}, with
@@ -207,15 +208,24 @@ const target = (confidence) =>
   (model() === EVERYTHING ? "v1/analyze" : `v1/predict/${encodeURIComponent(model()?.name ?? "objects")}`) +
   (hasPlaces() ? `?confidence=${confidence}` : "");
 
-// The answer about a picture; the request may be sent so many times.
-async function ask(blob, signal, attempts) {
+// The answer about a picture; the request may be sent so many times. `onSent` is told which share of a
+// large picture has left, in steps of a tenth, once that takes longer than half a second.
+async function ask(blob, signal, attempts, onSent) {
   const asked = Number($("confidence").value);
   const begin = performance.now();
   let cached = false;
+  let told = 0;
+  const onProgress = ({ sent, total }) => {
+    const share = Math.floor((10 * sent) / total) / 10;
+    if (performance.now() - begin < 500 || share === told) return;
+    told = share;
+    onSent(share);
+  };
   const options = {
     confidence: hasPlaces() ? asked : undefined,
     signal,
     attempts,
+    onProgress: onSent && blob.size > LARGE_BYTES ? onProgress : undefined,
     onAnswer: ({ headers }) => (cached = headers.get("X-Cache") === "HIT"),
   };
   const isAll = model() === EVERYTHING;
@@ -234,6 +244,7 @@ async function work() {
     const picture = waits(state.pictures[state.at]) ? state.pictures[state.at] : state.pictures.find(waits);
     if (!picture) break;
     picture.progress = "looking";
+    picture.sent = 1;
     showMany();
     showBusy();
     try {
@@ -241,7 +252,10 @@ async function work() {
       if (run !== state.run) return;
       if (picture === subject()) showPicture();
       if (!isReady) break;
-      picture.answer = await ask(picture.blob, run.signal, state.pictures.length > 1 ? TRIES : 1);
+      picture.answer = await ask(picture.blob, run.signal, state.pictures.length > 1 ? TRIES : 1, (share) => {
+        picture.sent = share;
+        if (picture === subject() && !picture.answer) $("summary").textContent = waiting(picture);
+      });
       picture.problem = null;
     } catch (error) {
       if (run !== state.run) return;
@@ -370,7 +384,7 @@ function show() {
       : state.frame
         ? "Take the picture, or go live."
         : about
-          ? "Looking at it …"
+          ? waiting(about)
           : "Nothing yet: choose a picture, or try the sample.";
   showRows(items);
   showEmbedding(answer?.json.embedding);
@@ -379,6 +393,8 @@ function show() {
   showTiming(answer);
   showSnippet();
 }
+
+const waiting = ({ sent = 1 }) => (sent < 1 ? `Sending it: ${percent.format(sent)} has left …` : "Looking at it …");
 
 // The picture, or what the camera sees, with what was found on it.
 function showPicture() {

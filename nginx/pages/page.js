@@ -39,16 +39,18 @@ export function kept(store, name, value) {
   }
 }
 
+const LONGEST_MS = 300_000; // for a large picture from a phone
+
 // The client of this server, with the person's key.
 let key = kept("sessionStorage", "inferpool.key");
-let client = new Client({ url: BASE, key });
+let client = new Client({ url: BASE, key, timeout_ms: LONGEST_MS });
 export const server = () => client;
 // What a request of this page's own has besides.
 export const keyHeaders = () => (key ? { Authorization: `Bearer ${key}` } : {});
 export const hasKey = () => Boolean(key);
 export function useKey(value) {
   key = value;
-  client = new Client({ url: BASE, key });
+  client = new Client({ url: BASE, key, timeout_ms: LONGEST_MS });
   kept("sessionStorage", "inferpool.key", value);
 }
 

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "shared/base/json_text.h"
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 namespace inferpool::live {
 namespace {

@@ -13,7 +13,7 @@
 #include "ops/live/questions.h"
 #include "shared/base/deadline.h"
 #include "shared/base/log.h"
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 namespace inferpool::live {
 namespace {

@@ -14,7 +14,7 @@
 #include "ops/live/answer.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/base/status.h"
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 namespace inferpool::live {
 

@@ -7,7 +7,7 @@
 #include <iterator>
 #include <utility>
 
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 namespace inferpool::live {
 namespace {

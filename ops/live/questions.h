@@ -13,7 +13,7 @@
 #include "shared/base/deadline.h"
 #include "shared/base/mutex.h"
 #include "shared/base/status.h"
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 namespace inferpool::live {
 

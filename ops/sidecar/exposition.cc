@@ -105,6 +105,49 @@ MetricFamily Keys(const Totals& totals) {
   return family;
 }
 
+// Of routes, by what answered.
+std::vector<MetricFamily> Routes(const Totals& totals) {
+  std::array<double, kBucketBoundsUs.size()> bounds{};
+  std::ranges::transform(kBucketBoundsUs, bounds.begin(),
+                         [](long us) { return static_cast<double>(us) / kMicrosPerSecond; });
+  MetricFamily requests = Counter("inferpool_route_requests_total",
+                                  "Requests for a route, by variant, model and version");
+  MetricFamily errors =
+      Counter("inferpool_route_errors_total", "Those that ended with a status of 500 or above");
+  MetricFamily seconds =
+      monitor::Histogram("inferpool_route_seconds", "Time from the choice of the model on");
+  MetricFamily pictures =
+      Counter("inferpool_route_pictures_total", "Pictures that a model was asked about");
+  MetricFamily findings = Counter("inferpool_route_findings_total", "What was found in them");
+  MetricFamily agreement = Counter("inferpool_route_agreement_total",
+                                   "Findings that the shadow shares with the answer, or one of "
+                                   "them has alone");
+  MetricFamily dropped = Counter("inferpool_route_shadows_dropped_total",
+                                 "Shadows that were not asked, for want of memory or time");
+  for (const RouteTotals& row : totals.routes) {
+    monitor::Labels labels = {{"route", std::string(row.labels.route.view())},
+                              {"variant", std::string(row.labels.variant.view())},
+                              {"model", std::string(row.labels.model.view())},
+                              {"version", std::string(row.labels.version.view())}};
+    Add(requests, labels, static_cast<double>(row.requests));
+    Add(errors, labels, static_cast<double>(row.errors));
+    monitor::AddHistogram(seconds, labels, bounds, row.buckets,
+                          static_cast<double>(row.sum_us) / kMicrosPerSecond);
+    Add(pictures, labels, static_cast<double>(row.pictures));
+    Add(findings, labels, static_cast<double>(row.findings));
+    if (row.labels.variant.view() != "shadow") continue;
+    Add(dropped, labels, static_cast<double>(row.dropped));
+    for (const auto& [outcome, count] : {std::pair("matched", row.agreement.matched),
+                                         std::pair("only_primary", row.agreement.only_primary),
+                                         std::pair("only_shadow", row.agreement.only_shadow)}) {
+      monitor::Labels with = labels;
+      with.push_back({"outcome", outcome});
+      Add(agreement, std::move(with), static_cast<double>(count));
+    }
+  }
+  return {requests, errors, seconds, pictures, findings, agreement, dropped};
+}
+
 MetricFamily Ends(const Totals& totals) {
   MetricFamily family =
       Counter("inferpool_worker_ends_total", "Worker processes that ended, by reason");
@@ -220,6 +263,7 @@ std::string Exposition(const Totals& totals, const Health& health,
       ModelServers(health),
       Gauge("inferpool_ready", "1 when /readyz answers 200", health.Ready() ? 1 : 0),
   };
+  for (MetricFamily& family : Routes(totals)) families.push_back(std::move(family));
   for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
   for (MetricFamily& family : Streams(totals)) families.push_back(std::move(family));
   return monitor::PrometheusText(families);

@@ -114,6 +114,8 @@ class PageTest(SystemTest):
         cls.folder = Path(folder.name)
         cls.instance = cls.start(
             {"modelserver.repository": str(tiny_models.make_repository(cls.folder / "models")),
+             "pipelines": {"faces_in_people": {"model": "people", "each": [{"model": "faces_cascade"}]}},
+             "analyze": ["faces_in_people", "faces_cascade", "nobody", "colours", "fingerprint"],
              "nginx.rate_per_s": 0, **cls.settings()}, cleanup=cls.addClassCleanup)
         cls.origin = f"https://localhost:{cls.instance.port}"
         cls.browser = Browser()

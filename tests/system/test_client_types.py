@@ -22,7 +22,8 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 VERSION = re.search(r"project\(inferpool VERSION (\S+)", (SOURCE / "CMakeLists.txt").read_text())[1]
 # Of the answers: the schema that its examples are of.
 EXAMPLES = {"Detections": "Prediction", "Texts": "Prediction", "Classes": "Prediction", "Embedding": "Prediction",
-            "Batch": "BatchAnswer", "Analysis": "Analysis", "Limits": "Limits", "Model": "Model", "BadParameter": "Problem"}
+            "Batch": "BatchAnswer", "Analysis": "Analysis", "Limits": "Limits", "Model": "Model",
+            "BadParameter": "Problem"}
 
 
 def run(*command, cwd=None):

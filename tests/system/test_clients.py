@@ -3,7 +3,6 @@ cuts connections and refuses: each call ends in the right answer or the right er
 
 import concurrent.futures
 import email.utils
-import json
 import subprocess
 import time
 import unittest

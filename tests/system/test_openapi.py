@@ -157,10 +157,14 @@ class DocumentTest(unittest.TestCase):
         """Said without `oneOf`, of which generators make a type that has no members."""
         schemas, examples = (DOCUMENT["components"][part] for part in ("schemas", "examples"))
         good = examples["Detections"]["value"]
+        tiled = {**good, "tiles": "4x3"}
+        routed = {**tiled, "route": {"name": "things", "variant": "canary"}}
         batch = examples["Batch"]["value"]["results"]
         for schema, right, wrong in (
-                ("Prediction", [good],
-                 [{**good, "classes": []}, {key: good[key] for key in good if key != "detections"}]),
+                ("Prediction", [good, tiled, routed, {key: routed[key] for key in routed if key != "tiles"}],
+                 [{**good, "classes": []}, {**tiled, "texts": []}, {**routed, "embedding": []},
+                  {key: value for key, value in routed.items() if key not in ("tiles", "detections")}, {key: good[key] for key in good if key != "detections"},
+                  {"embedding" if key == "detections" else key: value for key, value in tiled.items()}]),
                 ("AnalysisResult", list(examples["Analysis"]["value"]["results"].values()),
                  [{"status": 200}, {**examples["Analysis"]["value"]["results"]["text"], "embedding": []}]),
                 ("BatchResult", batch,
@@ -408,7 +412,7 @@ class AnswersTest(SystemTest):
                 (404, "/v2/models/{model}/versions/{version}", dict(version="99")),
                 (404, "/v2/models/{model}/infer", dict(body=json.dumps(self.tensor()), headers=self.JSON, model="nobody")),
                 (405, predict, dict(method="GET")), (405, batch, dict(method="PUT")),
-                (405, "/v1/analyze", dict(method="GET")), (405, "/v1/analyze", dict(method="HEAD")),
+                (405, "/v1/analyze", dict(method="GET")), (405, "/v1/analyze", dict(method="PUT")),
                 (400, "/v1/analyze", dict(body=self.FACE, query="?models=a,a")),
                 (400, "/v1/analyze", dict(body=self.FACE, query="?render=png")),
                 (413, "/v1/analyze", dict(body=bytes(2 ** 20 + 1))),

@@ -6,6 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import numpy
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
@@ -87,6 +88,28 @@ class AnswersTest(PageTest):
         self.choose(self.file("one.jpg", ASTRONAUT), self.file("two.jpg", ASTRONAUT))
         self.all_done(2)
         self.assertEqual(["face", "face"], [result for _, result, _ in self.results()])
+
+    def test_of_a_large_picture_it_is_told_how_much_has_left(self):
+        noise = numpy.random.default_rng(25).integers(0, 255, (1300, 1300, 3), numpy.uint8)
+        large = pictures.encode(Image.fromarray(noise), "JPEG", quality=85)
+        self.assertGreater(len(large), 1 << 20)
+        self.open(model="colours")
+        self.browser.run("""
+            window.said = [];
+            new MutationObserver(() => said.push(document.getElementById("summary").textContent))
+              .observe(document.getElementById("summary"), { childList: true });""")
+
+        def upload(bytes_per_s):
+            self.browser.command("Network.emulateNetworkConditions", offline=False, latency=0,
+                                 downloadThroughput=-1, uploadThroughput=bytes_per_s)
+        self.browser.command("Network.enable")
+        self.addCleanup(upload, -1)
+        upload(len(large) // 3)
+        self.choose(self.file("large.jpg", large))
+        self.shown()
+        told = [words for words in self.browser.run("return said") if words.startswith("Sending it: ")]
+        self.assertGreater(len(told), 2)
+        self.assertEqual(sorted(set(told)), told)
 
     def test_of_too_many_pictures_the_first_are_used(self):
         small = pictures.plain(8, 8)

@@ -101,7 +101,7 @@ class PagesTest(PageTest):
         self.open()
         options = [option.text for option in Select(self.browser.one("model")).options]
         self.assertEqual(["colours", "faces_cascade", "fingerprint", "letter", "people", "shapes",
-                          "unusable: cannot be used here", "everything"], options)
+                          "unusable: cannot be used here", "faces_in_people", "everything"], options)
         self.sample()
         self.pick("shapes")
         self.browser.wait(lambda: self.shown()["model"]["name"] == "shapes", "shapes is asked")
@@ -119,8 +119,30 @@ class PagesTest(PageTest):
             source=f"window.fetch = async () => new Response({json.dumps(json.dumps({'models': models}))})")
         self.addCleanup(self.browser.command, "Page.removeScriptToEvaluateOnNewDocument", **script)
         self.browser.driver.refresh()
-        self.browser.wait(lambda: len(self.browser.all("#model option")) == 3, "the models are there")
+        self.browser.wait(lambda: len(self.browser.all("#model option")) == 4, "the models are there")
         self.assertEqual("objects", self.browser.one("model").get_property("value"))
+
+    def test_everything_asks_several_models_and_draws_what_all_find(self):
+        self.open()
+        self.pick("everything")
+        results = self.sample()["results"]
+        self.assertEqual(["faces_in_people", "faces_cascade", "colours", "fingerprint"], list(results))
+        self.assertIn("all that they find", self.browser.text("about"))
+        faces = results["faces_cascade"]["detections"]
+        people = results["faces_in_people"]["detections"]
+        inner = [face for person in people for face in person["found"]["faces_cascade"]["detections"]]
+        found = [one for one in faces + people + inner if one["confidence"] >= 0.25]
+        self.assertGreater(len(faces), 0)
+        self.assertEqual(len(found), len(self.browser.all("#rows tr")))
+        self.assertEqual(len(found), len(self.browser.all(".found")))
+        summary = self.browser.text("summary")
+        self.assertIn("face", summary)
+        self.assertIn(f"colours: {results['colours']['classes'][0]['class_name']}.", summary)
+        self.assertIn("fingerprint: 3 numbers.", summary)
+        self.assertIn("/v1/analyze?confidence=0.25", self.browser.text("snippet"))
+        self.pick("faces_in_people")
+        self.browser.wait(lambda: self.shown().get("model", {}).get("name") == "faces_in_people", "the pipeline is asked")
+        self.assertIn("Asks people and faces_cascade", self.browser.text("about"))
 
     def test_classes_and_embeddings_are_shown(self):
         self.open(model="colours")
@@ -389,7 +411,7 @@ class PagesTest(PageTest):
     def test_a_model_that_cannot_be_chosen_says_why(self):
         self.open()
         why = self.instance.request("GET", "/v1/models/unusable").json()["unusable"]
-        option = self.browser.all("#model option")[-1]
+        (option,) = [one for one in self.browser.all("#model option") if one.text.startswith("unusable")]
         self.assertEqual(("unusable: cannot be used here", False), (option.text, option.is_enabled()))
         self.assertTrue(self.browser.one("unusable").is_displayed())
         self.assertIn(why, self.browser.text("unusable"))

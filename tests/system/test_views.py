@@ -152,12 +152,12 @@ class ViewsTest(SystemTest):
             for kind, options in (("PNG", {"compress_level": 1}), ("JPEG", {"quality": 92})):
                 body = pictures.encode(image, kind, **options)
                 without = self.assert_good(self.ask(picture=body))
-                self.assertNotIn("tiles", without["image"])
+                self.assertNotIn("tiles", without)
                 self.assertLess(recall(things, without["detections"]), 0.2)
                 answer = self.assert_good(self.ask("tiles=auto", body))
                 found = answer["detections"]
                 self.assertGreaterEqual(recall(things, found), 0.95)
-                self.assertLessEqual(math.prod(int(part) for part in answer["image"]["tiles"].split("x")), 64)
+                self.assertLessEqual(math.prod(int(part) for part in answer["tiles"].split("x")), 64)
                 twice = [thing for thing in things if len(matches(thing, found, 0.3)) > 1]
                 self.assertEqual([], twice, "one answer for one thing")
                 self.assertLessEqual(len(found), 1.1 * len(things))
@@ -196,7 +196,7 @@ class ViewsTest(SystemTest):
         body = png(image)
         plain, tiled = self.assert_good(self.ask(picture=body)), self.assert_good(self.ask("tiles=auto", body))
         self.assertEqual(plain["detections"], tiled["detections"])
-        self.assertNotIn("tiles", tiled["image"])
+        self.assertNotIn("tiles", tiled)
 
     def test_tiles_of_a_part_lie_in_it(self):
         image, things = drawn_shapes.scattered(3)
@@ -229,7 +229,7 @@ class ViewsTest(SystemTest):
         answer = self.instance.request("POST", f"/v1/predict/shapes/batch?{query}", form, {"Content-Type": kind})
         for result in self.assert_good(answer)["results"]:
             self.assertEqual(expected, result["detections"])
-            self.assertEqual("2x1", result["image"]["tiles"])
+            self.assertEqual("2x1", result["tiles"])
         drawn = self.ask(query + "&render=png")
         self.assertEqual((200, "image/png"), (drawn.status, drawn.header("Content-Type")))
         before, after = (Image.open(io.BytesIO(body)).convert("RGB") for body in (self.picture, drawn.body))

@@ -105,7 +105,8 @@ Crop TurnedBack(const Crop& crop, int quarters) {
   Crop turned = crop;
   turned.is_view = crop.is_view && quarters % 4 == 0;
   // What is seen turned clockwise by one quarter has its own top left at the top right.
-  std::ranges::rotate(turned.corners, turned.corners.begin() + quarters % 4);
+  auto& corners = turned.corners;
+  std::rotate(corners.begin(), corners.begin() + quarters % 4, corners.end());
   if (quarters % 2 != 0) std::swap(turned.size.width, turned.size.height);
   return turned;
 }

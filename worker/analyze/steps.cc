@@ -67,7 +67,7 @@ LineCorners CornersOf(const vision::Detection& detection, std::span<const Found>
   const auto turned =
       std::ranges::find_if(found, [](const Found& one) { return one.turned.has_value(); });
   if (turned != found.end()) {
-    std::ranges::rotate(corners, corners.begin() + *turned->turned / 90 % 4);
+    std::rotate(corners.begin(), corners.begin() + *turned->turned / 90 % 4, corners.end());
   }
   return corners;
 }
@@ -132,10 +132,12 @@ class Steps {
                                                wanted, step.model));
     }
     std::vector<const vision::Detections*> lists;
+    lists.reserve(findings.size());
     for (const Findings& list : findings) lists.push_back(list.detections);
     const std::vector<Place> chosen = Choose(lists, class_names, step);
     if (chosen.empty()) return std::nullopt;
     std::vector<Crop> crops;
+    crops.reserve(chosen.size());
     for (const auto& [list, at] : chosen) {
       crops.push_back(CropOf((*lists[list])[at], picture_.picture.size));
     }

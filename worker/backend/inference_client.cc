@@ -188,7 +188,7 @@ RequestBatcher::BatchAnswer InferenceClient::Call(const Model& model, const Batc
   Attempts attempts = client_.NewAttempts(limits.deadline);
   while (std::optional<Attempt> attempt = attempts.Next(Candidates(servers, call), Clock::now())) {
     const std::size_t target = attempt->target;
-    const auto way = WayTo(target, call, /*by_message=*/all_forget);
+    const auto way = WayTo(target, call, /*by_message=*/all_forget || limits.alone);
     if (!way.ok()) {
       attempts.Record(way.status(), Breaker::Outcome::kNothing);
       if (++refusals < client_.targets()) attempts.StartAgain();

@@ -25,6 +25,7 @@
 
 namespace inferpool::predict {
 struct Cache;
+class ShadowRunner;
 class SpareThreads;
 }  // namespace inferpool::predict
 
@@ -43,9 +44,10 @@ struct Services {
   const Quarantine& quarantine;
   const HeavyWork& heavy;
   predict::SpareThreads& spare_threads;
-  KeyRing* keys = nullptr;                 // null: requests need no key
-  predict::Cache* cache = nullptr;         // null: answers are not kept
-  routes::RouteService* routes = nullptr;  // null: no name is a route's
+  KeyRing* keys = nullptr;                   // null: requests need no key
+  predict::Cache* cache = nullptr;           // null: answers are not kept
+  routes::RouteService* routes = nullptr;    // null: no name is a route's
+  predict::ShadowRunner* shadows = nullptr;  // null: there are no shadows
 };
 
 // The model that is asked, and the route that led to it.

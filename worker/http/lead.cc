@@ -35,7 +35,8 @@ void Count(const Exchange& exchange, const Services& services, const fcgi::Respo
   counts.CountRequest(response.status >= kServerError,
                       std::chrono::duration_cast<std::chrono::microseconds>(took));
   if (report.pictures > 0) counts.CountFindings(report.pictures, report.findings);
-  if (response.status == 200 && !report.from_cache) {
+  // A batch's time says nothing of one picture's.
+  if (response.status == 200 && !report.from_cache && report.pictures <= 1) {
     services.routes->times.Add(model, took, Clock::now());
   }
 }
@@ -79,8 +80,8 @@ fcgi::Response AnswerByLead(
   std::size_t at = 0;
   while (true) {
     const std::size_t last = lead.ways.size() - 1;
-    const auto left = exchange.limits.deadline;
-    while (at < last && !CanAnswer(services, lead.ways[at].model, left)) ++at;
+    const Deadline deadline = exchange.limits.deadline;
+    while (at < last && !CanAnswer(services, lead.ways[at].model, deadline)) ++at;
     exchange.asked = {lead.ways[at].model, lead.name, lead.ways[at].variant};
     exchange.report = {};
     const TimePoint begun = Clock::now();

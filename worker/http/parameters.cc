@@ -158,8 +158,8 @@ class ParameterReader {
     if (!allowed) return std::nullopt;
     if (allowed->empty()) {
       return BadParameter(
-          name, fmt::format("{} is no parameter; there are confidence, confidence.CLASS, iou, "
-                            "max_detections, coordinates, render, roi, classes, class_agnostic, "
+          name, fmt::format("{} is no parameter; there are confidence, iou, max_detections, "
+                            "coordinates, render, roi, classes, confidence.CLASS, class_agnostic, "
                             "tiles and tile_overlap",
                             name));
     }

@@ -152,6 +152,9 @@ std::string ModelJson(const Prediction& prediction) {
 
 std::string ResultMembers(const Prediction& prediction, bool normalized) {
   std::string json;
+  if (prediction.tiles != vision::TileGrid()) {
+    json = fmt::format(R"("tiles":"{}x{}",)", prediction.tiles.columns, prediction.tiles.rows);
+  }
   const auto* below = prediction.pipeline ? &prediction.pipeline->found : nullptr;
   std::visit(Writer{prediction.picture, normalized, json, prediction.model->description.class_names,
                     below},
@@ -160,12 +163,8 @@ std::string ResultMembers(const Prediction& prediction, bool normalized) {
 }
 
 std::string Members(const Prediction& prediction, bool normalized) {
-  const vision::TileGrid& tiles = prediction.tiles;
-  const std::string looked_at = tiles == vision::TileGrid()
-                                    ? ""
-                                    : fmt::format(R"(,"tiles":"{}x{}")", tiles.columns, tiles.rows);
-  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}{}}},{})", ModelJson(prediction),
-                     prediction.picture.width, prediction.picture.height, looked_at,
+  return fmt::format(R"("model":{},"image":{{"width":{},"height":{}}},{})", ModelJson(prediction),
+                     prediction.picture.width, prediction.picture.height,
                      ResultMembers(prediction, normalized));
 }
 

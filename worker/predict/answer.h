@@ -16,7 +16,7 @@ namespace inferpool::predict {
 // "keypoints" and "text" only where the model's family gives them. `normalized`: all of it is in 0
 // to 1 of the picture's size instead of pixels.
 //
-// "image" has "tiles" ("4x3", columns and rows) when they were looked at besides the whole.
+// "tiles" ("4x3", columns and rows) stands before the detections when there were some.
 //
 // Of a pipeline, "model" has "steps": those that were asked, with their versions. A detection has
 // "found" where a step was asked about it: {"plate":{"turned":180,"detections":[...]}}, a member

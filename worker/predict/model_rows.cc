@@ -104,10 +104,11 @@ class Work {
   // Asks about the first rows of `left`, which have one shape, and returns how many they were.
   std::variant<std::size_t, Failure> AskNext(std::span<const std::size_t> left,
                                              RowResults& answer) {
-    const std::size_t same = CountOfOneShape(left);
+    const std::size_t same = std::min(CountOfOneShape(left), question_.most_rows);
     std::variant<Answers, Failure> asked =
-        same == 1 ? AskAboutOne(left.front(), left.size() == 1)
-                  : AskAboutSeveral(left.first(same), left.size() == same);
+        same == 1 && !exchange_.limits.alone
+            ? AskAboutOne(left.front(), left.size() == 1)
+            : AskAboutSeveral(left.first(same), left.size() == same);
     if (auto* failure = std::get_if<Failure>(&asked)) return std::move(*failure);
     const auto& answers = std::get<Answers>(asked);
     if (!answers.ok()) {

@@ -1,6 +1,8 @@
 // Parts of decoded pixels through a model: each is a row of its input.
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <opencv2/core/mat.hpp>
 #include <string>
@@ -33,6 +35,8 @@ struct RowsQuestion {
   // caller's own.
   HeavyStep* step = nullptr;
   bool keep_pixels = false;
+  // Most rows of one call, at least 1, where the model takes more.
+  std::size_t most_rows = std::numeric_limits<std::size_t>::max();
 };
 
 struct RowResults {

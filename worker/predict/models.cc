@@ -139,9 +139,6 @@ fcgi::Response ListModels(http::Exchange& exchange, const http::Services& servic
 
 fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& services) {
   const http::Lead& lead = exchange.lead;
-  if (lead.ways.empty()) {
-    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), lead.name));
-  }
   if (const Config::Step* pipeline = FindPipeline(services.config, lead.name)) {
     if (const auto problem = CheckKey(exchange, services, lead.name, *pipeline)) {
       return exchange.Fail(*problem);
@@ -149,6 +146,9 @@ fcgi::Response DescribeModel(http::Exchange& exchange, const http::Services& ser
     return http::Json(
         DescribePipeline(exchange, services, lead.name, *pipeline, exchange.limits.deadline) +
         "\n");
+  }
+  if (lead.ways.empty()) {
+    return exchange.Fail(http::BackendProblem(absl::NotFoundError(""), lead.name));
   }
   // What a route leads to for most clients, as the list has it.
   const backend::ModelVersion model =

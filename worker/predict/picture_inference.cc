@@ -18,6 +18,10 @@
 namespace inferpool::predict {
 namespace {
 
+// So many tiles go in one call: on a processor more of them take longer each, as they outgrow its
+// caches, and other requests wait longer for the model.
+constexpr std::size_t kMostRows = 8;
+
 std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
                                           const http::Services& services,
                                           const PictureQuestion& question, Seqlock<Task>& task) {
@@ -108,7 +112,8 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
                              .rows = std::move(rows),
                              .options = of_rows,
                              .step = decodes ? &pixels.step : nullptr,
-                             .keep_pixels = question.keep_pixels},
+                             .keep_pixels = question.keep_pixels,
+                             .most_rows = kMostRows},
                             times);
   if (!decodes) pixels.step = HeavyStep();
   if (auto* failure = std::get_if<Failure>(&inferred)) return std::move(*failure);

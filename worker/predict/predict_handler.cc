@@ -16,6 +16,7 @@
 #include "worker/predict/cache.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/shadow.h"
 #include "worker/vision/draw.h"
 #include "worker/vision/encode.h"
 
@@ -122,6 +123,7 @@ struct Computed {
   Content content;
   std::shared_ptr<const backend::Model> model;  // that answered
   std::string version;                          // its version, as the answer has it
+  std::shared_ptr<const ShadowJob> shadow = nullptr;
 };
 
 Computed Compute(http::Exchange& exchange, const http::Services& services, const Question& asked) {
@@ -142,18 +144,21 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
   exchange.report.version = prediction.version;
   exchange.report.pictures = 1;
   exchange.report.findings = CountOf(prediction.result);
+  auto shadow = ShadowJobOf(exchange, services, asked.picture, asked.parameters, prediction);
   const http::Output output = Choose(asked.outputs, prediction);
   if (output != http::Output::kJson) {
-    return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version};
+    return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version,
+            std::move(shadow)};
   }
   return {CachedAnswer{std::string(http::ContentType(output)),
                        Members(prediction, asked.parameters.normalized)},
-          prediction.model, prediction.version};
+          prediction.model, prediction.version, std::move(shadow)};
 }
 
 struct Looked {
   Content content;
   std::string_view outcome;  // X-Cache
+  std::shared_ptr<const ShadowJob> shadow = nullptr;
 };
 
 Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, Cache& cache,
@@ -187,10 +192,10 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
        (*model)->description.version.empty())) {
     cache.answers.Store(*key, *answer, std::chrono::system_clock::now());
   }
-  return {std::move(computed.content), "MISS"};
+  return {std::move(computed.content), "MISS", std::move(computed.shadow)};
 }
 
-fcgi::Response Finish(http::Exchange& exchange, Content content) {
+fcgi::Response ToResponse(http::Exchange& exchange, Content content) {
   if (const auto* problem = std::get_if<http::Problem>(&content)) {
     exchange.report.model_away = http::IsModelAway(*problem);
     return exchange.Fail(*problem);
@@ -204,6 +209,16 @@ fcgi::Response Finish(http::Exchange& exchange, Content content) {
   fcgi::Response response;
   response.headers.emplace_back("Content-Type", std::move(answer.content_type));
   response.body = std::move(answer.body);
+  return response;
+}
+
+// The answer, with what is to be done once it was sent.
+fcgi::Response Finish(http::Exchange& exchange, const http::Services& services, Content content,
+                      std::shared_ptr<const ShadowJob> shadow) {
+  fcgi::Response response = ToResponse(exchange, std::move(content));
+  if (shadow != nullptr && response.status == 200) {
+    response.sent = [runner = services.shadows, job = std::move(shadow)] { runner->Offer(job); };
+  }
   return response;
 }
 
@@ -237,10 +252,12 @@ fcgi::Response Predict(http::Exchange& exchange, const http::Services& services,
                        .answerer = answerer};
   // Answers are kept by the version of one model.
   if (services.cache == nullptr || answerer) {
-    return Finish(exchange, Compute(exchange, services, asked).content);
+    Computed computed = Compute(exchange, services, asked);
+    return Finish(exchange, services, std::move(computed.content), std::move(computed.shadow));
   }
   Looked looked = LookOrCompute(exchange, services, *services.cache, asked);
-  fcgi::Response response = Finish(exchange, std::move(looked.content));
+  fcgi::Response response =
+      Finish(exchange, services, std::move(looked.content), std::move(looked.shadow));
   response.headers.emplace_back("X-Cache", looked.outcome);
   return response;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "shared/config/config.h"
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 namespace inferpool::streams {
 

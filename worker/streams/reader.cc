@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "shared/base/log.h"
+#include "shared/redis/names.h"
 #include "worker/streams/address.h"
 #include "worker/streams/frame_work.h"
-#include "worker/streams/names.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/shares.h"
 

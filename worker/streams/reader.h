@@ -26,12 +26,12 @@
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
 #include "shared/board/stream_counts.h"
+#include "shared/redis/redis.h"
 #include "worker/streams/frame.h"
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/ingest.h"
 #include "worker/streams/leases.h"
 #include "worker/streams/looks.h"
-#include "worker/streams/redis.h"
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 namespace inferpool::streams {
 namespace {

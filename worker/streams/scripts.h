@@ -3,7 +3,7 @@
 // keys, and only then write: Redis does not undo a script that fails in its middle.
 #pragma once
 
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 namespace inferpool::streams {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 namespace inferpool::streams {
 

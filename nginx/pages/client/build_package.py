@@ -51,7 +51,9 @@ def build_sdist(sdist_directory, config_settings=None):
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     folder = f"inferpool-{VERSION}.dist-info"
-    files = {"inferpool.py": MODULE, f"{folder}/METADATA": METADATA.encode(), f"{folder}/WHEEL": WHEEL.encode()}
+    # As a folder, which a type checker knows by py.typed to have types.
+    files = {"inferpool/__init__.py": MODULE, "inferpool/py.typed": b"", f"{folder}/METADATA": METADATA.encode(),
+             f"{folder}/WHEEL": WHEEL.encode()}
     record = ""
     for name, content in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")

@@ -47,7 +47,7 @@ export interface CallOptions {
 
 export interface UploadOptions extends CallOptions {
   priority?: "high" | "normal" | "low" | undefined;
-  /** How much of the body has left. It begins again with each attempt. */
+  /** How much of the body has left. It begins again with each attempt. A service worker is not told. */
   onProgress?: ((progress: { sent: number; total: number }) => void) | undefined;
   /**
    * In browsers, sends few more pixels than the model sees, where it does not need the original: the
@@ -175,6 +175,7 @@ export function orientationLeft(blob: Blob): Promise<number>;
 /** One of `detections`, `texts`, `classes` and `embedding`, by the model's family */
 export interface Prediction {
   model: ModelVersion;
+  route?: RouteTaken;
   image: Size;
   /**
    * Columns and rows of the tiles that were looked at besides the whole; absent when there were
@@ -189,11 +190,21 @@ export interface Prediction {
   request_id: string;
 }
 
+/**
+ * The route that was asked, and what of it answered: what it leads to, its canary, or its
+ * fallback. Absent where a model was asked
+ */
+export interface RouteTaken {
+  name: string;
+  variant: "primary" | "canary" | "fallback";
+}
+
 export interface BatchAnswer {
   model: {
     name: string;
   };
   results: BatchResult[];
+  route?: RouteTaken;
   timing_ms: Timing;
   request_id: string;
 }
@@ -309,11 +320,6 @@ export interface ModelVersion {
 export interface Size {
   width: number;
   height: number;
-  /**
-   * Columns and rows of the tiles that were looked at besides the whole; absent when there were
-   * none
-   */
-  tiles?: string;
 }
 
 /** Most confident first */
@@ -456,6 +462,11 @@ export interface Model {
    * made smaller before it is sent. Absent where it may not
    */
   useful_side?: number;
+  /**
+   * Of a route: what it leads to, as the operator has set it. The other members are those of the
+   * model that it leads to for most clients
+   */
+  route?: { [name: string]: unknown };
   /** Where there are several model servers: those that have it ready */
   servers?: string[];
   steps?: Step;

@@ -145,7 +145,7 @@ function sendByXhr(url, { method, headers, body, signal }, onProgress) {
   });
 }
 
-// Elsewhere, a body that tells how much of it was taken.
+// In Node.js, a body that tells how much of it was taken.
 async function sendAsStream(send, url, request, onProgress) {
   const whole = new Response(request.body);
   const type = whole.headers.get("Content-Type");
@@ -550,9 +550,10 @@ export class Client {
     try {
       const request = { method, headers, body, signal: limit.signal, cache: "no-store" };
       let response;
-      if (!onProgress || !body) response = await this.#fetch(url, request);
-      else if (typeof XMLHttpRequest === "function") response = await sendByXhr(url, request, onProgress);
-      else response = await sendAsStream(this.#fetch, url, request, onProgress);
+      const isTold = Boolean(onProgress && body);
+      if (isTold && typeof XMLHttpRequest === "function") response = await sendByXhr(url, request, onProgress);
+      else if (isTold && !isBrowser()) response = await sendAsStream(this.#fetch, url, request, onProgress);
+      else response = await this.#fetch(url, request);
       return { value: await read(response), status: response.status, headers: response.headers };
     } catch (error) {
       if (limit.signal.aborted) throw limit.signal.reason;

@@ -191,7 +191,7 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(host, port)
         self.auto_open = 0
         self.wire = wire
-        self.sock = wire  # type: ignore[assignment]
+        self.sock: Any = wire
 
     def end(self) -> None:
         self.close()
@@ -310,6 +310,10 @@ def _pause(attempts: int, retry_after_s: float) -> float:
     others who were refused at the same time."""
     own = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (attempts - 1))
     return max(own * random.uniform(0.5, 1.0), retry_after_s * random.uniform(1.0, 1.25))
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _query(parameters: Mapping[str, Any]) -> str:
@@ -435,48 +439,54 @@ class Client:
         "png", the file of the picture with what was found drawn into it."""
         if render != "json":
             parameters["render"] = render
-        return self._call("POST", f"v1/predict/{urllib.parse.quote(model, safe='')}{_query(parameters)}",
-                          _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress),
-                          _bytes_of(picture), "application/octet-stream")
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress)
+        path = f"v1/predict/{_quoted(model)}{_query(parameters)}"
+        return self._call("POST", path, options, _bytes_of(picture), "application/octet-stream")
 
     def batch(self, model: str, pictures: Iterable[Picture], *, timeout_s: Optional[float] = None,
               attempts: Optional[int] = None, budget_s: Optional[float] = None, request_id: Optional[str] = None,
               cancel: Optional[threading.Event] = None, priority: Optional[Priority] = None,
               on_progress: Optional[Progress] = None, **parameters: Any) -> BatchAnswer:
         """What is in each of several pictures: each has its own result or problem, in their order."""
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress)
         body, content_type = _form(map(_bytes_of, pictures))
-        return self._call("POST", f"v1/predict/{urllib.parse.quote(model, safe='')}/batch{_query(parameters)}",
-                          _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress),
-                          body, content_type)
+        path = f"v1/predict/{_quoted(model)}/batch{_query(parameters)}"
+        answer: BatchAnswer = self._call("POST", path, options, body, content_type)
+        return answer
 
     def analyze(self, picture: Picture, *, models: Optional[Iterable[str]] = None, timeout_s: Optional[float] = None,
                 attempts: Optional[int] = None, budget_s: Optional[float] = None, request_id: Optional[str] = None,
                 cancel: Optional[threading.Event] = None, priority: Optional[Priority] = None,
                 on_progress: Optional[Progress] = None, **parameters: Any) -> Analysis:
         """What several models say of one picture, by default those that the server has chosen."""
-        asked = {"models": None if models is None else list(models), **parameters}
-        return self._call("POST", f"v1/analyze{_query(asked)}",
-                          _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress),
-                          _bytes_of(picture), "application/octet-stream")
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress)
+        path = "v1/analyze" + _query({"models": None if models is None else list(models), **parameters})
+        answer: Analysis = self._call("POST", path, options, _bytes_of(picture), "application/octet-stream")
+        return answer
 
     def models(self, *, timeout_s: Optional[float] = None, attempts: Optional[int] = None,
                budget_s: Optional[float] = None, request_id: Optional[str] = None,
                cancel: Optional[threading.Event] = None) -> List[Model]:
         """The models that are ready."""
-        return self._call("GET", "v1/models", _Options(timeout_s, attempts, budget_s, request_id, cancel))["models"]
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel)
+        answer: Models = self._call("GET", "v1/models", options)
+        return answer["models"]
 
     def model(self, name: str, *, timeout_s: Optional[float] = None, attempts: Optional[int] = None,
               budget_s: Optional[float] = None, request_id: Optional[str] = None,
               cancel: Optional[threading.Event] = None) -> Model:
         """One of them."""
-        return self._call("GET", f"v1/models/{urllib.parse.quote(name, safe='')}",
-                          _Options(timeout_s, attempts, budget_s, request_id, cancel))
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel)
+        answer: Model = self._call("GET", f"v1/models/{_quoted(name)}", options)
+        return answer
 
     def limits(self, *, timeout_s: Optional[float] = None, attempts: Optional[int] = None,
                budget_s: Optional[float] = None, request_id: Optional[str] = None,
                cancel: Optional[threading.Event] = None) -> Limits:
         """What a request may have."""
-        return self._call("GET", "v1/limits", _Options(timeout_s, attempts, budget_s, request_id, cancel))
+        options = _Options(timeout_s, attempts, budget_s, request_id, cancel)
+        answer: Limits = self._call("GET", "v1/limits", options)
+        return answer
 
     # ------------------------------------------------------------ one call
 
@@ -567,6 +577,7 @@ class _Prediction(TypedDict):
 class Prediction(_Prediction, total=False):
     """One of `detections`, `texts`, `classes` and `embedding`, by the model's family"""
 
+    route: RouteTaken
     tiles: str
     detections: Detections
     texts: Texts
@@ -574,15 +585,27 @@ class Prediction(_Prediction, total=False):
     embedding: Embedding
 
 
+class RouteTaken(TypedDict):
+    """The route that was asked, and what of it answered: what it leads to, its canary, or its
+    fallback. Absent where a model was asked"""
+
+    name: str
+    variant: Literal["primary", "canary", "fallback"]
+
+
 class BatchAnswerModel(TypedDict):
     name: str
 
 
-class BatchAnswer(TypedDict):
+class _BatchAnswer(TypedDict):
     model: BatchAnswerModel
     results: List[BatchResult]
     timing_ms: Timing
     request_id: str
+
+
+class BatchAnswer(_BatchAnswer, total=False):
+    route: RouteTaken
 
 
 class _BatchResult(TypedDict):
@@ -681,15 +704,11 @@ class ModelVersion(_ModelVersion, total=False):
     steps: List[ModelVersionStepsItem]
 
 
-class _Size(TypedDict):
-    width: int
-    height: int
-
-
-class Size(_Size, total=False):
+class Size(TypedDict):
     """The picture's, upright, in pixels"""
 
-    tiles: str
+    width: int
+    height: int
 
 
 Detections = List["Detection"]
@@ -813,6 +832,7 @@ class _Model(TypedDict):
 class Model(_Model, total=False):
     unusable: str
     useful_side: int
+    route: Dict[str, Any]
     servers: List[str]
     steps: Step
 

@@ -31,6 +31,9 @@ struct CallLimits {
   std::stop_token departed = {};  // stopped when nobody waits for the answer any more
   Priority priority = Priority::kNormal;
   std::shared_ptr<const TraceContext> trace = {};  // goes with the call as metadata; null: none
+  // The input joins no others' and goes in the message: whatever becomes of the call, nobody else
+  // feels it.
+  bool alone = false;
 };
 
 // What has an eye on the server while calls are out.

@@ -89,6 +89,27 @@ TEST_F(CrashHandlerTest, AHelpersCrashIsItsOwnPicturesDoing) {
   EXPECT_EQ(thread_slot().task.Load()->digest, Poison()) << "what the report says";
 }
 
+TEST_F(CrashHandlerTest, ACrashInTheBackgroundIsNoRequestsDoing) {
+  const Digest innocent = DigestOf({}, "innocent");
+  const int status = StatusAfter([&, this] {
+    thread_slot().Begin(Clock::now());
+    thread_slot().task.Store(
+        {.request_id = RequestName("request-7"), .model = ModelName("faces"), .digest = innocent});
+    std::thread([] {
+      Seqlock<Task> task;
+      const BackgroundCrashScope scope(task);
+      task.Store({.request_id = RequestName("request-6"),
+                  .model = ModelName("faces"),
+                  .digest = Poison()});
+      test::OverflowStack(0);
+    }).join();
+  });
+  EXPECT_TRUE(DiedOf(SIGSEGV, status));
+  EXPECT_EQ(slot().crash_thread.load(), -1);
+  EXPECT_TRUE(PoisonIsQuarantined());
+  EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
+}
+
 TEST_F(CrashHandlerTest, ABadAddressIsKept) {
   StatusAfter([] {
     volatile char* volatile nowhere = reinterpret_cast<char*>(0x1234);

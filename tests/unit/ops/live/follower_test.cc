@@ -8,8 +8,8 @@
 #include <mutex>
 
 #include "ops/live/questions.h"
-#include "tests/unit/worker/streams/redis_server.h"
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
+#include "tests/unit/shared/redis/redis_server.h"
 
 namespace inferpool::live {
 namespace {

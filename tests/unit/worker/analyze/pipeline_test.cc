@@ -248,6 +248,15 @@ TEST_F(PipelineTest, PipelinesAreListedAfterTheModels) {
   EXPECT_EQ(Ask(RouterTest::Make("GET", "/v1/models/text")).status, 200);
 }
 
+TEST_F(PipelineTest, ANameMayBeAModelsUnderTheProtocol) {
+  config_.pipelines["spots"] = Tree("colour");
+  EXPECT_EQ(ParseJson(Post("/v1/predict/spots").body)["model"]["steps"].size(), 2U);
+  const fcgi::Response model = Ask(RouterTest::Make("GET", "/v2/models/spots"));
+  EXPECT_EQ(model.status, 200) << model.body;
+  EXPECT_EQ(ParseJson(model.body)["outputs"][0]["name"], "boxes");
+  EXPECT_EQ(ParseJson(Ask(RouterTest::Make("GET", "/v1/models")).body)["models"].size(), 3U);
+}
+
 TEST_F(PipelineTest, ThereAreNoOtherMethods) {
   for (const char* method : {"GET", "HEAD", "PUT"}) {
     const fcgi::Response response = Ask(RouterTest::Make(method, "/v1/analyze"));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <stop_token>
@@ -101,8 +102,10 @@ class ModelRowsTest : public testing::Test {
       rows.push_back({.pixels = picture_,
                       .placement = vision::Place((*model)->plan->input, picture_.size(), view)});
     }
-    return InferRows(exchange, services,
-                     {.model = *model, .rows = std::move(rows), .options = options_}, times_);
+    return InferRows(
+        exchange, services,
+        {.model = *model, .rows = std::move(rows), .options = options_, .most_rows = most_rows_},
+        times_);
   }
 
   // The blue of each answer, or what is wrong.
@@ -130,6 +133,7 @@ class ModelRowsTest : public testing::Test {
 
   cv::Mat picture_ = Columns(200, 40);
   vision::Options options_;
+  std::size_t most_rows_ = 100;
   Config config_;
   test::HeavyPool heavy_;
   FakeModelServer server_;
@@ -151,6 +155,14 @@ TEST_F(ModelRowsTest, RowsOfOneShapeGoTogetherUpToTheModelsMost) {
   EXPECT_EQ(Calls(), (std::vector<std::int64_t>{4, 2}));
   EXPECT_EQ(BluesOf({{7, 0, 8, 8}}), std::vector<float>{7});
   EXPECT_EQ(Calls(), (std::vector<std::int64_t>{4, 2, 1}));
+}
+
+TEST_F(ModelRowsTest, ACallHasNoMoreRowsThanTheCallerSays) {
+  Serve({8, 8, 3}, 4);
+  most_rows_ = 2;
+  EXPECT_EQ(BluesOf({{0, 0, 8, 8}, {10, 0, 8, 8}, {20, 8, 8, 8}, {30, 0, 8, 8}, {40, 0, 8, 8}}),
+            (std::vector<float>{0, 10, 20, 30, 40}));
+  EXPECT_EQ(Calls(), (std::vector<std::int64_t>{2, 2, 1}));
 }
 
 TEST_F(ModelRowsTest, AModelWithoutBatchesIsAskedForEach) {

@@ -1,4 +1,4 @@
-#include "worker/streams/names.h"
+#include "shared/redis/names.h"
 
 #include <gtest/gtest.h>
 

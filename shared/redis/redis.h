@@ -129,20 +129,4 @@ class Redis {
   std::unique_ptr<redisContext, Free> context_;
 };
 
-// Pauses between tries to connect: from 20 ms they grow to 0.8 s, and each is drawn from the upper
-// half of what it could be, so that many processes do not come at once. Pure but for the
-// random numbers.
-class Pauses {
- public:
-  explicit Pauses(std::uint64_t seed) : random_(seed) {}
-  std::chrono::milliseconds Next();
-  void Reset() { next_ = kFirst; }
-
- private:
-  static constexpr std::chrono::milliseconds kFirst{20};
-  static constexpr std::chrono::milliseconds kLongest{800};
-  std::chrono::milliseconds next_ = kFirst;
-  std::mt19937_64 random_;
-};
-
 }  // namespace inferpool::streams

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "shared/redis/redis.h"
 #include "tests/unit/shared/base/temporary_folder.h"
-#include "worker/streams/redis.h"
 
 namespace inferpool::streams {
 

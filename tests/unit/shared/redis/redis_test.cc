@@ -1,12 +1,11 @@
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 #include <gtest/gtest.h>
 #include <poll.h>
 
 #include <string>
 
-#include "tests/unit/worker/streams/redis_server.h"
-#include "worker/streams/scripts.h"
+#include "tests/unit/shared/redis/redis_server.h"
 
 namespace inferpool::streams {
 namespace {
@@ -66,10 +65,11 @@ TEST(RedisTest, AServerThatStopsAnsweringIsAwayAfterItsPatience) {
 }
 
 TEST(RedisTest, AScriptThatRedisHasForgottenIsLoadedAgain) {
+  const Script script("return redis.call('SET', KEYS[1], ARGV[1], 'NX') and 1 or 0");
   const RedisServer server;
   Redis redis = server.Connect();
   for (int i = 0; i < 3; ++i) {
-    const Redis::ScriptCall call{&AcquireScript(), {"lease"}, {"token", "3000"}};
+    const Redis::ScriptCall call{&script, {"key"}, {"value"}};
     const Redis::ScriptCall calls[] = {call, call};
     const auto replies = redis.RunAll(calls);
     ASSERT_TRUE(replies.ok());
@@ -91,17 +91,6 @@ TEST(RedisTest, ALateAnswerIsAwaitedOnTheSocket) {
   const auto reply = reader.Receive();
   ASSERT_TRUE(reply.ok());
   EXPECT_EQ((**reply).at(1).Text(), "value");
-}
-
-TEST(RedisTest, PausesGrowToABoundAndAreDrawn) {
-  Pauses pauses(1);
-  milliseconds longest{0};
-  for (int i = 0; i < 20; ++i) longest = std::max(longest, pauses.Next());
-  EXPECT_GE(longest, milliseconds(400));
-  EXPECT_LE(longest, milliseconds(800));
-  pauses.Reset();
-  EXPECT_LE(pauses.Next(), milliseconds(20));
-  EXPECT_NE(Pauses(2).Next(), Pauses(7).Next());
 }
 
 }  // namespace

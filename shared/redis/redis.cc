@@ -1,4 +1,4 @@
-#include "worker/streams/redis.h"
+#include "shared/redis/redis.h"
 
 #include <fmt/format.h>
 #include <hiredis/hiredis.h>
@@ -236,13 +236,6 @@ Script::Script(std::string_view text) : text_(text) {
   unsigned int length = 0;
   EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha1(), nullptr);
   for (unsigned int i = 0; i < length; ++i) digest_ += fmt::format("{:02x}", digest[i]);
-}
-
-std::chrono::milliseconds Pauses::Next() {
-  const auto most = next_.count();
-  next_ = std::min(2 * next_, kLongest);
-  std::uniform_int_distribution<std::chrono::milliseconds::rep> drawn(most / 2, most);
-  return std::chrono::milliseconds(drawn(random_));
 }
 
 }  // namespace inferpool::streams

@@ -1,0 +1,61 @@
+#include "worker/predict/shadow_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace inferpool::predict {
+namespace {
+
+std::shared_ptr<const ShadowJob> Job(std::size_t bytes, std::string route = "a") {
+  auto job = std::make_shared<ShadowJob>();
+  job->route = std::move(route);
+  job->bytes = bytes;
+  return job;
+}
+
+TEST(ShadowQueueTest, WhatFindsNoRoomIsNotTaken) {
+  ShadowQueue queue(100);
+  EXPECT_TRUE(queue.Put(Job(60)));
+  EXPECT_FALSE(queue.Put(Job(41)));
+  EXPECT_TRUE(queue.Put(Job(40)));
+  EXPECT_FALSE(queue.Put(Job(1)));
+  EXPECT_FALSE(ShadowQueue(100).Put(Job(101)));
+}
+
+TEST(ShadowQueueTest, TheOneInWorkIsCountedUntilItIsDone) {
+  ShadowQueue queue(100);
+  ASSERT_TRUE(queue.Put(Job(60, "first")));
+  ASSERT_TRUE(queue.Put(Job(20, "second")));
+  const auto job = queue.Take({});
+  EXPECT_EQ(job->route, "first");
+  EXPECT_EQ(queue.bytes(), 80U);
+  EXPECT_FALSE(queue.Grow(21));
+  EXPECT_TRUE(queue.Grow(20));
+  EXPECT_FALSE(queue.Put(Job(1)));
+  queue.Done(*job, 20);
+  EXPECT_EQ(queue.bytes(), 20U);
+  EXPECT_EQ(queue.Take({})->route, "second");
+}
+
+TEST(ShadowQueueTest, ItsThreadWaitsUntilThereIsOneOrItShallStop) {
+  ShadowQueue queue(100);
+  std::atomic<int> taken = 0;
+  std::jthread thread([&](const std::stop_token& stop) {
+    while (const auto job = queue.Take(stop)) {
+      ++taken;
+      queue.Done(*job, 0);
+    }
+  });
+  EXPECT_TRUE(queue.Put(Job(100)));
+  while (taken == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (queue.bytes() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(queue.Put(Job(100)));
+  thread.request_stop();
+  thread.join();
+}
+
+}  // namespace
+}  // namespace inferpool::predict
