@@ -41,7 +41,7 @@ class Api {
     http::KeyRing* keys = nullptr;       // null: requests need no key
     std::string base_path = {};          // where clients find our pages
     // How long a request for a snapshot waits for the first one.
-    std::chrono::milliseconds snapshot_wait{2'500};
+    std::chrono::milliseconds snapshot_wait{5'000};
   };
 
   explicit Api(Parts parts) : parts_(std::move(parts)) {}
