@@ -204,6 +204,7 @@ const write = (place, text) => {
 
 const badgeOf = (camera) => {
   if (camera.age_ms === null) return ["", "not yet"];
+  if (state.isOld) return ["", "old"];
   if (isSilent(camera)) return ["bad", `silent, ${ago(camera.age_ms)}`];
   return isBad(camera) ? ["bad", "cannot be used"] : ["live", "live"];
 };
