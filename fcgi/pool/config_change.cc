@@ -14,9 +14,9 @@ namespace inferpool::fcgi {
 namespace {
 
 // Keys of processes of the pool that nginx's configuration is made from as well.
-constexpr std::array<std::string_view, 6> kAlsoNginx = {
-    "limits.body_mb", "timeouts.request_s", "timeouts.start_s",
-    "timeouts.io_s",  "nginx.base_path",    "streams.workers"};
+constexpr std::array<std::string_view, 6> kAlsoNginx = {"limits.body_mb",   "timeouts.request_s",
+                                                        "timeouts.start_s", "timeouts.io_s",
+                                                        "nginx.base_path",  "streams.workers"};
 
 }  // namespace
 

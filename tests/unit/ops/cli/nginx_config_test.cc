@@ -259,6 +259,18 @@ TEST(NginxConfigTest, ABasePathIsWhereClientsFindUs) {
             R"("url": "/" "url": "/vision.2")");
 }
 
+TEST(NginxConfigTest, CamerasAreLookedAtWhereThereAreSome) {
+  Config config = Example();
+  config.streams.workers = 0;
+  EXPECT_EQ(NginxConfig(config, Host()).find("/v1/cameras(/|$) {"), std::string::npos);
+  config.streams.workers = 2;
+  const std::string text = NginxConfig(config, Host());
+  EXPECT_NE(text.find("location ~ ^/v1/cameras(/|$) {"), std::string::npos);
+  EXPECT_NE(text.find("proxy_pass http://live$target;"), std::string::npos);
+  EXPECT_NE(text.find("server \"unix:" + config.state + "/children/live.sock\" max_fails=0;"),
+            std::string::npos);
+}
+
 TEST(NginxConfigTest, AnyOriginIsAStarWhateverElseIsNamed) {
   Config config = Example();
   config.cors.origins = {"https://a.example", "*"};
