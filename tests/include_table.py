@@ -50,8 +50,9 @@ RULES = {
                        "shared/config", "shared/pictures", "shared/base"],
     "worker/analyze": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "fcgi/wire/request.h",
-                       "fcgi/serving", "shared/board", "shared/config", "shared/redis", "shared/base"],
+    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
+                       "worker/vision/families", "fcgi/wire/request.h", "fcgi/serving", "shared/board",
+                       "shared/config", "shared/pictures", "shared/redis", "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
     "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams",
                "worker/http", "worker/routes", "worker/backend", "worker/backend/rpc",
@@ -70,7 +71,10 @@ RULES = {
                             "shared/base"],
     "ops/sidecar": ["worker/backend/rpc", "worker/backend/shm", "shared/board", "shared/config", "shared/monitor",
                     "shared/base"],
-    "ops/cli": ["ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
+    # Of the master only how it listens on a Unix socket.
+    "ops/live": ["worker/streams/address.h", "worker/http", "fcgi/pool/listener.h", "fcgi/wire/request.h",
+                 "shared/access", "shared/board", "shared/config", "shared/redis", "shared/base"],
+    "ops/cli": ["ops/live", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
     "ops/feeder": ["shared/redis", "shared/base"],
 }

@@ -13,9 +13,10 @@ namespace inferpool::fcgi {
 
 namespace {
 
-// Keys of the workers that nginx's configuration is made from as well.
-constexpr std::array<std::string_view, 5> kAlsoNginx = {
-    "limits.body_mb", "timeouts.request_s", "timeouts.start_s", "timeouts.io_s", "nginx.base_path"};
+// Keys of processes of the pool that nginx's configuration is made from as well.
+constexpr std::array<std::string_view, 6> kAlsoNginx = {"limits.body_mb",   "timeouts.request_s",
+                                                        "timeouts.start_s", "timeouts.io_s",
+                                                        "nginx.base_path",  "streams.workers"};
 
 }  // namespace
 

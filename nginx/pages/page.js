@@ -9,6 +9,16 @@ export const address = (path) => new URL(path, BASE).href;
 
 export const percent = new Intl.NumberFormat("en", { style: "percent" });
 export const milliseconds = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+// A number with three digits that count, and no more of them behind the point than two.
+export const rounded = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+// How long ago something was, of which so many milliseconds have passed.
+export function ago(ms) {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return "just now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86_400)} days ago`;
+}
 export const several = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 // An element: element("td", {className: "x"}, "text", child).
@@ -35,6 +45,8 @@ const LONGEST_MS = 300_000; // for a large picture from a phone
 let key = kept("sessionStorage", "inferpool.key");
 let client = new Client({ url: BASE, key, timeout_ms: LONGEST_MS });
 export const server = () => client;
+// What a request of this page's own has besides.
+export const keyHeaders = () => (key ? { Authorization: `Bearer ${key}` } : {});
 export const hasKey = () => Boolean(key);
 export function useKey(value) {
   key = value;

@@ -154,6 +154,11 @@ absl::StatusOr<ApiKey> KeyOf(const KeysCommand& command) {
   if (std::ranges::count(key.models, "") > 0) {
     return absl::InvalidArgumentError("--models has an empty name");
   }
+  if (key.models != ApiKey().models) key.cameras.clear();
+  if (!command.cameras.empty()) key.cameras = command.cameras;
+  if (std::ranges::count(key.cameras, "") > 0) {
+    return absl::InvalidArgumentError("--cameras has an empty name");
+  }
   const auto rate = MakeRateLimit(command.rate_per_s, command.burst);
   RETURN_IF_ERROR(rate.status());
   key.rate = *rate;
@@ -205,6 +210,10 @@ KeysCommands AddKeysCommands(CLI::App& keys, KeysCommand& options) {
   add.add_option("--models", options.models,
                  "Models that it is for, such as faces,shop-*; all when not given")
       ->delimiter(',');
+  add.add_option("--cameras", options.cameras,
+                 "Cameras that it may watch, such as door-*; when not given, all for a key of all "
+                 "models, else none")
+      ->delimiter(',');
   add.add_option("--rate", options.rate_per_s, "Most requests a second; no limit when not given");
   add.add_option("--burst", options.burst, "Requests that may come at once");
   add.add_option("--priority", options.priority, "The most urgent that it may ask for")
@@ -251,11 +260,12 @@ int ListKeys(const KeysCommand& command) {
     return EXIT_SUCCESS;
   }
   constexpr std::size_t kShownDigits = 8;
-  constexpr const char* kRow = "{:<20} {:<10} {:<20} {:<9} {:<22} {}\n";
-  fmt::print(kRow, "NAME", "SHA-256", "RATE/S (BURST)", "PRIORITY", "EXPIRES", "MODELS");
+  constexpr const char* kRow = "{:<20} {:<10} {:<20} {:<9} {:<22} {:<20} {}\n";
+  fmt::print(kRow, "NAME", "SHA-256", "RATE/S (BURST)", "PRIORITY", "EXPIRES", "MODELS", "CAMERAS");
   for (const ApiKey& key : *keys) {
     fmt::print(kRow, key.name, ToHex(key.sha256).substr(0, kShownDigits) + "..", Rate(key.rate),
-               Name(key.priority), Expiry(key), fmt::join(key.models, ","));
+               Name(key.priority), Expiry(key), fmt::format("{}", fmt::join(key.models, ",")),
+               fmt::join(key.cameras, ","));
   }
   return EXIT_SUCCESS;
 }

@@ -16,6 +16,7 @@ struct KeysCommand {
   ConfigOverrides overrides;
   std::string name;
   std::vector<std::string> models;
+  std::vector<std::string> cameras;
   double rate_per_s = 0;
   int burst = 0;
   std::string priority = "normal";

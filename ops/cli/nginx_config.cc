@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "ops/live/live.h"
 #include "shared/base/listen.h"
 #include "shared/config/nginx_values.h"
 
@@ -152,6 +153,7 @@ void AddAddresses(const Config& config, const NginxHost& host, Values& values) {
   values["POOLS"] = fmt::format("{}", pools);
   values["NEXT_POOL"] = pools > 1 ? "http_503 non_idempotent" : "off";
   values["SIDECAR"] = sidecar;
+  values["LIVE"] = config.streams.workers > 0 ? live::SocketPath(config) : "";
   std::vector<std::string> sidecars = nginx.sidecars;
   if (sidecars.empty()) sidecars = {sidecar};
   values["PROBES"] = Lines(8, Each("server {} max_fails=0;", sidecars));

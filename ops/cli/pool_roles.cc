@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "ops/cli/model_server_launcher.h"
+#include "ops/live/live.h"
 #include "ops/sidecar/sidecar.h"
 #include "worker/process.h"
 
@@ -34,6 +35,14 @@ int Ingest(const fcgi::ChildContext& context) {
 int Sidecar(const fcgi::ChildContext& context) {
   return RunSidecar(context.config, context.scoreboard, context.sidecar_listener,
                     [&context] { context.SayReady(); });
+}
+
+int Live(const fcgi::ChildContext& context) {
+  return live::RunLive({.config = context.config,
+                        .scoreboard = context.scoreboard,
+                        .successor = context.successor,
+                        .row = context.row},
+                       [&context] { context.SayReady(); });
 }
 
 int ModelServer(const fcgi::ChildContext& context) {
@@ -71,6 +80,12 @@ const fcgi::RoleTable& PoolRoles() {
        .replaced_by = {ReloadEffect::kIngest, ReloadEffect::kWorkers, ReloadEffect::kClients,
                        ReloadEffect::kAll},
        .run = &Ingest},
+      {.name = "live",
+       .seats = [](const Config& config) { return config.streams.workers > 0 ? 1 : 0; },
+       .replaced_by = {ReloadEffect::kIngest, ReloadEffect::kWorkers, ReloadEffect::kClients,
+                       ReloadEffect::kAll},
+       .policy = {.leave_turn = 1, .drain = kLastDrain, .rolls_last = true},
+       .run = &Live},
   };
   return roles;
 }

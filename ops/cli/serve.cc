@@ -27,6 +27,7 @@
 #include "ops/cli/own_files.h"
 #include "ops/cli/pool_roles.h"
 #include "ops/cli/state_folder.h"
+#include "ops/live/live.h"
 #include "ops/sidecar/sidecar.h"
 #include "shared/base/descriptor_limit.h"
 #include "shared/base/listen.h"
@@ -268,6 +269,8 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
        .nginx_remark = &CertificateRemark,
        .handover = std::move(handover)});
   std::error_code error;
+  // That of a live process that was killed.
+  std::filesystem::remove(live::SocketPath(config), error);
   if (!resources->socket_activated && !IsTcp(config.listen.socket)) {
     std::filesystem::remove(config.listen.socket, error);
   }

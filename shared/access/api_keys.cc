@@ -45,6 +45,17 @@ bool Matches(std::string_view pattern, std::string_view text) {
   return pattern.find_first_not_of('*', in_pattern) == std::string_view::npos;
 }
 
+bool MatchesAny(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::ranges::any_of(patterns,
+                             [text](const std::string& pattern) { return Matches(pattern, text); });
+}
+
+Json::Value ListOf(const std::vector<std::string>& texts) {
+  Json::Value list = Json::arrayValue;
+  for (const std::string& text : texts) list.append(text);
+  return list;
+}
+
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -100,7 +111,8 @@ class Parser {
 
   absl::Status AddKey(const Json::Value& entry) {
     RETURN_IF_ERROR(CheckMembers(
-        entry, {"name", "sha256", "models", "rate_per_s", "burst", "priority", "expires"},
+        entry,
+        {"name", "sha256", "models", "cameras", "rate_per_s", "burst", "priority", "expires"},
         {"name", "sha256"}));
     for (const char* member : {"name", "sha256", "priority", "expires"}) {
       if (entry.isMember(member) && !entry[member].isString()) {
@@ -121,7 +133,9 @@ class Parser {
     if (!digests_.insert(ToHex(*digest)).second) {
       return At(entry["sha256"], "there is a key with this sha256 already");
     }
-    RETURN_IF_ERROR(ReadModels(entry, key));
+    RETURN_IF_ERROR(ReadPatterns(entry, "models", key.models));
+    if (key.models != ApiKey().models) key.cameras.clear();
+    RETURN_IF_ERROR(ReadPatterns(entry, "cameras", key.cameras));
     RETURN_IF_ERROR(ReadRate(entry, key));
     if (entry.isMember("priority")) {
       const auto priority = ParsePriority(entry["priority"].asString());
@@ -138,16 +152,18 @@ class Parser {
     return absl::OkStatus();
   }
 
-  absl::Status ReadModels(const Json::Value& entry, ApiKey& key) const {
-    if (!entry.isMember("models")) return absl::OkStatus();
-    const Json::Value& models = entry["models"];
-    const bool texts = models.isArray() && models.size() <= kMaxPatterns &&
-                       std::ranges::all_of(models, [](const Json::Value& name) {
+  // `patterns` stay as they are when the entry has no such member.
+  absl::Status ReadPatterns(const Json::Value& entry, const char* member,
+                            std::vector<std::string>& patterns) const {
+    if (!entry.isMember(member)) return absl::OkStatus();
+    const Json::Value& names = entry[member];
+    const bool texts = names.isArray() && names.size() <= kMaxPatterns &&
+                       std::ranges::all_of(names, [](const Json::Value& name) {
                          return name.isString() && !name.asString().empty();
                        });
-    if (!texts) return At(models, "models is no list of names");
-    key.models.clear();
-    for (const Json::Value& name : models) key.models.push_back(name.asString());
+    if (!texts) return At(names, fmt::format("{} is no list of names", member));
+    patterns.clear();
+    for (const Json::Value& name : names) patterns.push_back(name.asString());
     return absl::OkStatus();
   }
 
@@ -182,8 +198,11 @@ class Parser {
 }  // namespace
 
 bool ApiKey::MayUse(std::string_view model) const {
-  return std::ranges::any_of(
-      models, [model](const std::string& pattern) { return Matches(pattern, model); });
+  return MatchesAny(models, model);
+}
+
+bool ApiKey::MayWatch(std::string_view camera) const {
+  return MatchesAny(cameras, camera);
 }
 
 absl::Status CheckKeyName(std::string_view name) {
@@ -260,10 +279,10 @@ std::string SerializeApiKeys(const std::vector<ApiKey>& keys) {
     Json::Value& entry = root["keys"].append(Json::objectValue);
     entry["name"] = key.name;
     entry["sha256"] = ToHex(key.sha256);
-    if (key.models != ApiKey().models) {
-      entry["models"] = Json::arrayValue;
-      for (const std::string& model : key.models) entry["models"].append(model);
-    }
+    const bool all_models = key.models == ApiKey().models;
+    if (!all_models) entry["models"] = ListOf(key.models);
+    const bool as_without = all_models ? key.cameras == ApiKey().cameras : key.cameras.empty();
+    if (!as_without) entry["cameras"] = ListOf(key.cameras);
     if (key.rate.per_s > 0) {
       entry["rate_per_s"] = key.rate.per_s;
       entry["burst"] = key.rate.burst;

@@ -1,9 +1,10 @@
-// The file of API keys. A key says which models its holder may use, how often and with which
-// priority.
+// The file of API keys. A key says which models its holder may use and which cameras watch, how
+// often and with which priority.
 //
 //   {"keys": [
 //     {"name": "shop", "sha256": "<64 hexadecimal digits>", "models": ["faces", "shop-*"],
-//      "rate_per_s": 50, "burst": 100, "priority": "high", "expires": "2027-06-30"}
+//      "cameras": ["door-*"], "rate_per_s": 50, "burst": 100, "priority": "high", "expires":
+//      "2027-06-30"}
 //   ]}
 //
 // The file holds digests, not keys. A key is 32 random bytes, which nobody can guess, so a plain
@@ -30,12 +31,16 @@ struct ApiKey {
   Sha256 sha256;     // of the key as clients send it
   // Names in which '*' stands for any characters. Empty: no model.
   std::vector<std::string> models = {"*"};
+  // The same of cameras. Where the file does not name them: all for a key that may use all models,
+  // and none for any other.
+  std::vector<std::string> cameras = {"*"};
   RateLimit rate = {};
   Priority priority = Priority::kNormal;  // the highest that its requests may ask for
   std::string expires = {};               // as in the file; empty: never
   WallTime expires_at = WallTime::max();
 
   bool MayUse(std::string_view model) const;
+  bool MayWatch(std::string_view camera) const;
 };
 
 inline constexpr std::size_t kMaxApiKeys = 1000;

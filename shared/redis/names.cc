@@ -57,6 +57,14 @@ std::string DeadKey(int shard) {
   return ShardTag(shard) + ":dead";
 }
 
+std::string LookKey(int shard, std::string_view camera) {
+  return fmt::format("{}:look:{}", ShardTag(shard), camera);
+}
+
+std::string SnapshotKey(int shard, std::string_view camera) {
+  return fmt::format("{}:snap:{}", ShardTag(shard), camera);
+}
+
 std::uint64_t PairHash(int shard, std::string_view process) {
   // FNV's last bytes barely reach the upper bits, which decide here: they are mixed in afterwards.
   std::uint64_t hash = Fnv1a(fmt::format("{}|{}", process, shard));

@@ -34,6 +34,9 @@ std::string ResultsKey(int shard);
 std::string LedgerKey(int shard);
 std::string LeaseKey(int shard);
 std::string DeadKey(int shard);
+// There while somebody looks at a camera, and its latest picture with what was found drawn into it.
+std::string LookKey(int shard, std::string_view camera);
+std::string SnapshotKey(int shard, std::string_view camera);
 
 // A hash of a shard and a process, for fair shares.
 std::uint64_t PairHash(int shard, std::string_view process);

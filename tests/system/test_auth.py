@@ -67,6 +67,9 @@ class KeysCommandTest(unittest.TestCase):
         self.assertEqual(0, done.returncode)
         for word in ("shop", "faces,shop-*", "2.5 (3)", "high", "2099-01-31"):
             self.assertIn(word, done.stdout)
+        self.assertTrue(done.stdout.rstrip().endswith("faces,shop-*"), "a key of some models watches no camera")
+        self.keys.add("guard", "--cameras", "door-*,yard")
+        self.assertTrue(self.keys.run("list").stdout.rstrip().endswith(" door-*,yard"))
         self.assertNotIn(key, done.stdout)
         self.assertNotIn(hashlib.sha256(key.encode()).hexdigest(), done.stdout)
 

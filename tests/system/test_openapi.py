@@ -12,6 +12,7 @@ import jsonschema
 
 import pictures
 import tiny_models
+from camera_owner import Owner, key, start_redis
 from harness import SystemTest, free_ports
 from http_client import multipart
 from pictures import ASTRONAUT, SOURCE
@@ -240,8 +241,16 @@ class AnswersTest(SystemTest):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
+        redis = start_redis(cls.addClassCleanup)
+        owner = Owner(redis)
+        cls.addClassCleanup(owner.close)
+        owner.answer("door-3", {"model": {"name": "shapes", "version": "1"}, "image": {"width": 64, "height": 48},
+                                "detections": []})
+        owner.ledger("door-3", produced=1, published=1)
+        owner("SET", key("door-3", "snap:"), pictures.plain(64, 48, "JPEG"))
         cls.instance = cls.start(
-            {"modelserver.repository": str(tiny_models.make_repository(Path(folder.name) / "models")),
+            {"streams.redis": redis.address, "streams.workers": 1, "streams.model": "shapes",
+             "modelserver.repository": str(tiny_models.make_repository(Path(folder.name) / "models")),
              "pipelines": {"crops": {"model": "faces_cascade", "order": "reading",
                                      "each": [{"model": "colours", "min_confidence": 0, "most": 4},
                                               {"model": "letter"}, {"model": "shapes"}]},
@@ -279,7 +288,7 @@ class AnswersTest(SystemTest):
 
     def ask(self, path, body=None, headers=None, status=200, method=None, query="", instance=None, **names):
         """One request to the path of that template."""
-        target = path.format(**{"model": "shapes", "version": "1", **names}) + query
+        target = path.format(**{"model": "shapes", "version": "1", "camera": "door-3", **names}) + query
         method = method or ("GET" if body is None else "POST")
         answer = (instance or self.instance).request(method, target, body, headers)
         documented = DOCUMENT["paths"][path]
@@ -332,6 +341,9 @@ class AnswersTest(SystemTest):
                  dict(body=in_json, headers=self.JSON)),
                 ("/v1/models", {}), ("/v1/limits", {}),
                 ("/v1/models/{model}", {}, dict(model="unusable"), dict(model="crops"), dict(model="broken")),
+                ("/v1/cameras", {}), ("/v1/cameras/{camera}", {}), ("/v1/cameras/{camera}/latest", {}),
+                ("/v1/cameras/{camera}/snapshot.jpg", {}),
+                ("/v1/cameras/{camera}/events", dict(method="HEAD"), dict(method="HEAD", query="?findings=only")),
                 ("/v2", {}), ("/v2/health/live", {}), ("/v2/health/ready", {}),
                 ("/v2/models/stats", {}),
                 ("/v2/repository/index", {}, dict(body="{}", headers=self.JSON),
@@ -343,7 +355,7 @@ class AnswersTest(SystemTest):
                       ("/infer", dict(body=tensor, headers=self.JSON, model="colours"),
                        dict(body=small, headers=self.JSON, model="faces_cascade")))),
                 ("/livez", {}), ("/readyz", {}), ("/metrics", {}), ("/openapi.json", {}), ("/", {}),
-                ("/docs", {}), ("/docs/errors", {})):
+                ("/docs", {}), ("/docs/errors", {}), ("/live", {})):
             for request in requests:
                 with self.subTest(path, **{name: str(value)[:60] for name, value in request.items()}):
                     method = "post" if "body" in request else "get"
@@ -391,6 +403,11 @@ class AnswersTest(SystemTest):
                 (404, predict, dict(body=self.FACE, model="nobody")),
                 (404, batch, dict(body=b'{"images":["eA=="]}', headers=self.JSON, model="nobody")),
                 (404, models, dict(model="nobody")),
+                (404, "/v1/cameras/{camera}", dict(camera="nobody")),
+                (404, "/v1/cameras/{camera}/events", dict(camera="nobody")),
+                (400, "/v1/cameras/{camera}/events", dict(query="?findings=all")),
+                (405, "/v1/cameras", dict(method="POST", body=b"")),
+                (405, "/v1/cameras/{camera}/latest", dict(method="DELETE")),
                 (404, "/v2/models/{model}", dict(model="nobody")),
                 (404, "/v2/models/{model}/versions/{version}", dict(version="99")),
                 (404, "/v2/models/{model}/infer", dict(body=json.dumps(self.tensor()), headers=self.JSON, model="nobody")),
@@ -428,7 +445,7 @@ class AnswersTest(SystemTest):
         self.assertEqual("text/html; charset=utf-8", answer.header("Content-Type"))
 
     def test_probes_and_pages_answer_as_documented(self):
-        for path in ("/", "/docs", "/docs/errors", "/openapi.json"):
+        for path in ("/", "/docs", "/docs/errors", "/live", "/openapi.json"):
             tag = self.ask(path).header("ETag")
             for status, request in (
                     (304, dict(headers={"If-None-Match": tag})), (412, dict(headers={"If-Match": '"other"'})),
@@ -445,7 +462,7 @@ class AnswersTest(SystemTest):
 
     def test_what_nginx_refuses_anywhere_is_as_documented(self):
         for path, method, _ in operations():
-            target = path.format(model="shapes", version="1")
+            target = path.format(model="shapes", version="1", camera="door-3")
             for status, data in (
                     (400, f"GET {target} HTTP/1.1\r\n\r\n"),  # no host
                     (405, f"TRACE {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
@@ -464,7 +481,7 @@ class AnswersTest(SystemTest):
     def test_too_many_requests_are_answered_as_documented(self):
         instance = self.start({"nginx.rate_per_s": 1, "nginx.burst": 0, "nginx.trusted_proxies": ["127.0.0.1"]},
                               cleanup=self.addCleanup)
-        for path in ("/v1/models", "/v2", "/", "/livez"):
+        for path in ("/v1/models", "/v2", "/", "/live", "/livez"):
             with self.subTest(path), concurrent.futures.ThreadPoolExecutor(8) as pool:
                 answers = pool.map(lambda _: instance.request("GET", path, headers={"X-Forwarded-For": "203.0.113.1"}),
                                    range(60))

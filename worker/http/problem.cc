@@ -30,6 +30,8 @@ constexpr std::array kKinds = {
     Kind{"forbidden", 403, "This is not for you"},
     Kind{"unknown-route", 404, "There is nothing at this address"},
     Kind{"unknown-model", 404, "There is no such model"},
+    Kind{"unknown-camera", 404, "There is no such camera"},
+    Kind{"nothing-yet", 404, "There is nothing of this camera yet"},
     Kind{"method-not-allowed", 405, "The method is not allowed here"},
     Kind{"not-acceptable", 406, "There is no such form of the answer"},
     Kind{"length-required", 411, "The request names no length"},
@@ -44,6 +46,7 @@ constexpr std::array kKinds = {
     Kind{"unusable-model", 501, "The model cannot be used for prediction"},
     Kind{"bad-model-answer", 502, "The model server answered with an error"},
     Kind{"model-server-away", 503, "The model server is away"},
+    Kind{"streams-away", 503, "Redis is away"},
     Kind{"overloaded", 503, "There are more requests than can be answered"},
     Kind{"model-too-slow", 504, "The model did not answer in time"},
 };
@@ -148,6 +151,19 @@ Problem TooManyRequests(std::string detail, int retry_after_s) {
   Problem problem = Make("too-many-requests", std::move(detail));
   problem.retry_after_s = retry_after_s;
   return problem;
+}
+
+Problem UnknownCamera(std::string_view camera) {
+  return Make("unknown-camera",
+              fmt::format("there is no camera {}; GET /v1/cameras lists them", camera));
+}
+
+Problem NothingYet(std::string detail) {
+  return Make("nothing-yet", std::move(detail));
+}
+
+Problem StreamsAway() {
+  return Make("streams-away", "Redis, where cameras' frames and answers are, is away; try again");
 }
 
 Problem BodyProblem(const absl::Status& status) {

@@ -60,6 +60,9 @@ Problem TooManyImages(std::size_t count, int max_images);
 Problem Unauthorized(std::string detail);
 Problem Forbidden(std::string detail);
 Problem TooManyRequests(std::string detail, int retry_after_s);
+Problem UnknownCamera(std::string_view camera);
+Problem NothingYet(std::string detail);
+Problem StreamsAway();
 
 // Translates Request::body_status, or the error of unpacking a body: 400, 411, 413, 415, 499, 503
 // or 504. The detail is the status' message.

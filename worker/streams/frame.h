@@ -25,6 +25,7 @@ struct Frame {
   bool claimed = false;  // a process before us had it
   TimePoint read_at{};
   int tries = 0;
+  bool snapshot = false;  // somebody looks at the camera, and shall see this one
 };
 
 // What is to become of a frame that was worked on.
@@ -40,6 +41,7 @@ struct Outcome {
   What what = What::kAnswer;
   int status = 200;
   std::string json = {};
+  std::string snapshot = {};     // a JPEG, where the frame asked for one
   std::size_t bytes = 0;         // of the picture
   std::int64_t answered_ms = 0;  // Unix time
   std::int64_t worked_us = 0;

@@ -14,6 +14,7 @@
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/streams/snapshot.h"
 
 namespace inferpool::streams {
 namespace {
@@ -72,14 +73,17 @@ class Work {
       return;
     }
     const auto& wanted = std::get<http::PredictParameters>(parameters);
-    auto predicted = predict::InferPicture(
-        exchange_, services_,
-        {.model = {frame_.model}, .picture = frame_.picture, .parameters = wanted},
-        exchange_.thread_slot.task, exchange_.times);
+    auto predicted = predict::InferPicture(exchange_, services_,
+                                           {.model = {frame_.model},
+                                            .picture = frame_.picture,
+                                            .parameters = wanted,
+                                            .keep_pixels = frame_.snapshot},
+                                           exchange_.thread_slot.task, exchange_.times);
     if (const auto* problem = std::get_if<http::Problem>(&predicted)) {
       Fail(outcome, *problem);
       return;
     }
+    if (frame_.snapshot) AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
     exchange_.SetTotalTime();
     outcome.json = predict::Complete(
         predict::Members(std::get<predict::Prediction>(predicted), wanted.normalized),
@@ -88,6 +92,17 @@ class Work {
   }
 
  private:
+  // A frame without one is as good for programs.
+  void AddSnapshot(const predict::Prediction& prediction, Outcome& outcome) const {
+    absl::StatusOr<std::string> snapshot =
+        MakeSnapshot({.file = frame_.picture,
+                      .pixels = prediction.pixels.bgr,
+                      .size = prediction.picture,
+                      .result = prediction.result,
+                      .class_names = prediction.model->description.class_names});
+    if (snapshot.ok()) outcome.snapshot = *std::move(snapshot);
+  }
+
   void Fail(Outcome& outcome, const http::Problem& problem) const {
     outcome.status = problem.status;
     outcome.json = fmt::format("{{{}}}", Members(problem, services_.config.nginx.base_path));

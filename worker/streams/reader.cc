@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
 #include <random>
 #include <utility>
 
 #include "shared/base/log.h"
 #include "shared/redis/names.h"
+#include "worker/streams/address.h"
 #include "worker/streams/frame_work.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/shares.h"
@@ -45,6 +45,7 @@ constexpr milliseconds kPatienceForModel{5'000};
 constexpr int kMostTriesOfBroken = 3;
 constexpr int kMostCrashes = 3;
 constexpr std::string_view kMostDead = "1000";
+constexpr std::string_view kSnapshotLasts = "10000";  // milliseconds
 
 std::string RandomText() {
   std::random_device random;
@@ -55,16 +56,6 @@ std::string OwnName() {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
   return fmt::format("{}:{}:{}", host.data(), getpid(), RandomText());
-}
-
-// The first line of the file; empty when there is none.
-std::string FirstLine(const std::string& path) {
-  std::string line;
-  if (path.empty()) return line;
-  std::ifstream file(path);
-  std::getline(file, line);
-  if (line.ends_with('\r')) line.pop_back();
-  return line;
 }
 
 Policy PolicyOf(std::string_view word) {
@@ -137,10 +128,8 @@ void Reader::Run() {
 }
 
 absl::Status Reader::Connect() {
-  const RedisAddress address{.where = config_.redis,
-                             .user = config_.user,
-                             .password = FirstLine(config_.password_file),
-                             .patience = kPatience};
+  RedisAddress address = AddressOf(config_);
+  address.patience = kPatience;
   RedisAddress patient = address;
   patient.patience = kBlock + kPatience;
   ASSIGN_OR_RETURN(Redis work, Redis::Connect(address));
@@ -213,10 +202,47 @@ absl::Status Reader::Beat(TimePoint now) {
   }
   processes_ = processes.size();
   leases_.Want(ShareOf(name_, processes, config_.shards), now);
+  RETURN_IF_ERROR(SeeWhoLooks(now));
   if (std::exchange(wakes_others_, false)) {
     RETURN_IF_ERROR(redis_->work.Call({"PUBLISH", kChanges, name_}).status());
   }
   return absl::OkStatus();
+}
+
+// Of which cameras somebody wants to see pictures.
+absl::Status Reader::SeeWhoLooks(TimePoint now) {
+  looks_.Tidy(now);
+  std::map<int, std::vector<std::string_view>> cameras;  // by shard
+  for (const auto& [id, camera] : schedule_.cameras()) cameras[camera.shard].push_back(id);
+  std::deque<std::string> keys;
+  std::vector<Arguments> commands;
+  for (const auto& [shard, ids] : cameras) {
+    Arguments& command = commands.emplace_back(Arguments{"MGET"});
+    for (const std::string_view id : ids) command.push_back(keys.emplace_back(LookKey(shard, id)));
+  }
+  ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, redis_->work.CallAll(commands));
+  std::size_t next = 0;
+  for (const auto& [shard, ids] : cameras) {
+    const Reply looks = *replies[next++];
+    for (std::size_t i = 0; i < looks.size() && i < ids.size(); ++i) {
+      if (!looks.at(i).IsNil()) looks_.Seen(ids[i], now);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Stores the pictures of cameras that somebody looks at. One that cannot be stored is missed by
+// nobody for longer than a second.
+absl::Status Reader::StoreSnapshots() {
+  std::deque<std::string> keys;
+  std::vector<Arguments> commands;
+  for (const Outcome& outcome : outcomes_) {
+    const Frame& frame = outcome.frame;
+    if (outcome.snapshot.empty() || !leases_.Has(frame.shard)) continue;
+    commands.push_back({"SET", keys.emplace_back(SnapshotKey(frame.shard, frame.camera)),
+                        outcome.snapshot, "PX", kSnapshotLasts});
+  }
+  return commands.empty() ? absl::OkStatus() : redis_->work.CallAll(commands).status();
 }
 
 // We take nothing more, and the others may have our shards.
@@ -438,6 +464,8 @@ bool Reader::SettlingIsDue(TimePoint now) const {
 // Publishes the answers and drops what is given up, in one trip. Whatever breaks it, they are tried
 // again: Redis takes each only once.
 absl::Status Reader::Settle() {
+  // Before the answers, on which those who wait for a picture look for one.
+  RETURN_IF_ERROR(StoreSnapshots());
   Trip trip;
   std::map<int, std::vector<std::size_t>> answers;  // by shard
   std::vector<std::vector<std::size_t>> of_call;
@@ -554,6 +582,7 @@ void Reader::Begin(Camera& camera, Frame frame) {
   StreamShard& counts = Counts(camera.shard);
   counts.Count(StreamEvent::kRead);
   if (frame.claimed) counts.Count(StreamEvent::kClaimed);
+  frame.snapshot = looks_.IsDue(frame.camera, Clock::now());
   queue_.Put(std::move(frame));
 }
 

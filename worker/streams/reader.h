@@ -32,6 +32,7 @@
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/ingest.h"
 #include "worker/streams/leases.h"
+#include "worker/streams/looks.h"
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {
@@ -68,6 +69,8 @@ class Reader {
   absl::Status Turn();
   absl::Status Beat(TimePoint now);
   absl::Status LookForCameras(TimePoint now);
+  absl::Status SeeWhoLooks(TimePoint now);
+  absl::Status StoreSnapshots();
   absl::Status KeepLeases(TimePoint now);
   absl::Status Settle();
   absl::Status LookAndTake(TimePoint now);
@@ -113,6 +116,7 @@ class Reader {
 
   Leases leases_;
   Schedule schedule_;
+  Looks looks_;
   std::set<std::string> camera_set_;  // as it was looked at last
   std::size_t processes_ = 1;
   TimePoint next_beat_{};

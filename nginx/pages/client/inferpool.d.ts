@@ -557,6 +557,8 @@ export type ProblemCode =
   | "forbidden"
   | "unknown-route"
   | "unknown-model"
+  | "unknown-camera"
+  | "nothing-yet"
   | "method-not-allowed"
   | "not-acceptable"
   | "request-timeout"
@@ -574,6 +576,7 @@ export type ProblemCode =
   | "unusable-model"
   | "bad-model-answer"
   | "model-server-away"
+  | "streams-away"
   | "overloaded"
   | "model-too-slow"
   | "too-slow";

@@ -219,7 +219,7 @@ TEST(NginxConfigTest, HeadersOfOtherOriginsAreOursAndThoseThatAreSet) {
   };
   const std::string ours =
       "Authorization, Content-Encoding, Content-Type, X-API-Key, X-Priority, X-Request-ID, "
-      "X-Timeout-Ms, traceparent, tracestate, Inference-Header-Content-Length";
+      "X-Timeout-Ms, Last-Event-ID, traceparent, tracestate, Inference-Header-Content-Length";
   EXPECT_EQ(allowed(), ours + ", baggage, sentry-trace, X-Requested-With, Cache-Control, Pragma");
   config.cors.headers = {"X-Own"};
   EXPECT_EQ(allowed(), ours + ", X-Own");
@@ -257,6 +257,18 @@ TEST(NginxConfigTest, ABasePathIsWhereClientsFindUs) {
   EXPECT_EQ(reader.One("http/server/location //location = /docs/", "return"), "308 /vision.2/docs");
   EXPECT_EQ(reader.One("http/server/location //location = /openapi.json", "sub_filter"),
             R"("url": "/" "url": "/vision.2")");
+}
+
+TEST(NginxConfigTest, CamerasAreLookedAtWhereThereAreSome) {
+  Config config = Example();
+  config.streams.workers = 0;
+  EXPECT_EQ(NginxConfig(config, Host()).find("/v1/cameras(/|$) {"), std::string::npos);
+  config.streams.workers = 2;
+  const std::string text = NginxConfig(config, Host());
+  EXPECT_NE(text.find("location ~ ^/v1/cameras(/|$) {"), std::string::npos);
+  EXPECT_NE(text.find("proxy_pass http://live$target;"), std::string::npos);
+  EXPECT_NE(text.find("server \"unix:" + config.state + "/children/live.sock\" max_fails=0;"),
+            std::string::npos);
 }
 
 TEST(NginxConfigTest, AnyOriginIsAStarWhateverElseIsNamed) {

@@ -34,7 +34,7 @@ TEST(ApiKeysTest, AnEntryMayBeShort) {
   const ApiKey& key = keys->front();
   EXPECT_EQ(key.name, "shop");
   EXPECT_EQ(key.sha256, Sha256Of("ip_shop"));
-  EXPECT_TRUE(key.MayUse("any"));
+  EXPECT_TRUE(key.MayUse("any") && key.MayWatch("any"));
   EXPECT_EQ(key.rate.per_s, 0);
   EXPECT_EQ(key.priority, Priority::kNormal);
   EXPECT_EQ(key.expires_at, WallTime::max());
@@ -75,6 +75,26 @@ TEST(ApiKeysTest, PatternsTakeAnyCharactersForAStar) {
   }
   key.models = {};
   EXPECT_FALSE(key.MayUse("a")) << "an empty list is for no model";
+}
+
+TEST(ApiKeysTest, CamerasAreNamedAsModelsAre) {
+  const auto may_watch = [](const std::string& members, std::string_view camera) {
+    const auto keys = ParseApiKeys(FileOf(members));
+    EXPECT_TRUE(keys.ok()) << keys.status();
+    // What is written of the key says the same.
+    const auto again = ParseApiKeys(SerializeApiKeys(*keys));
+    EXPECT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->front().cameras, keys->front().cameras) << members;
+    return keys->front().MayWatch(camera);
+  };
+  const std::string doors = R"(, "cameras": ["door-*", "yard"])";
+  EXPECT_TRUE(may_watch(doors, "door-3") && may_watch(doors, "yard"));
+  EXPECT_FALSE(may_watch(doors, "hall"));
+  EXPECT_FALSE(may_watch(R"(, "cameras": [])", "door-3"));
+  EXPECT_TRUE(may_watch(R"(, "models": ["faces"], "cameras": ["door-*"])", "door-3"));
+  EXPECT_TRUE(may_watch(R"(, "models": ["*"])", "door-3"));
+  // A key that was made for a model does not open somebody's cameras.
+  EXPECT_FALSE(may_watch(R"(, "models": ["faces"])", "door-3"));
 }
 
 TEST(ApiKeysTest, ABurstThatIsNotSaidIsASecondsWorth) {
@@ -131,6 +151,7 @@ TEST(ApiKeysTest, ABadFileIsRefusedWithItsLine) {
            {FileOf(R"(, "models": "faces")"), "models is no list of names"},
            {FileOf(R"(, "models": [""])"), "models is no list of names"},
            {FileOf(R"(, "models": [1])"), "models is no list of names"},
+           {FileOf(R"(, "cameras": "door-3")"), "cameras is no list of names"},
            {FileOf(R"(, "rate_per_s": "1")"), "rate_per_s is no number"},
            {FileOf(R"(, "rate_per_s": -1)"), "rate_per_s is 0 for no limit"},
            {FileOf(R"(, "rate_per_s": 1e30)"), "rate_per_s is 0 for no limit"},
