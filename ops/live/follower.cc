@@ -13,6 +13,7 @@
 #include "ops/live/questions.h"
 #include "shared/base/deadline.h"
 #include "shared/base/log.h"
+#include "shared/base/pauses.h"
 #include "shared/redis/names.h"
 
 namespace inferpool::live {
@@ -61,7 +62,7 @@ void Follower::SayAway(const absl::Status& status) {
 }
 
 void Follower::Run() {
-  streams::Pauses pauses(std::random_device{}());
+  Pauses pauses(std::random_device{}());
   do {
     const absl::Status status = Follow();
     if (status.ok()) return;
