@@ -363,6 +363,7 @@ class RedisAwayTest(SystemTest):
         events = Events(instance, "door-3")
         self.addCleanup(events.close)
         self.redis.kill()
+        self.owner.close()
         away = eventually(lambda: (answer := instance.request("GET", "/v1/cameras").json())["redis"] == "away" and answer,
                           "that Redis is away is said")
         self.assertEqual(["door-3"], [camera["id"] for camera in away["cameras"]])
@@ -488,7 +489,7 @@ class SwitchedOnTest(SystemTest):
         self.assertTrue((instance.state / "children/live.sock").is_socket())
         instance.stop_nginx()
         instance.start_nginx()
-        eventually(lambda: instance.http("GET", "/livez").status == 200, "nginx answers")
+        instance._wait(nginx=True, wait_ready=True)
         self.assertEqual(200, instance.request("GET", "/v1/cameras").status)
         self.assertEqual(0, instance.reload(**{"streams.workers": 0}).returncode)
         eventually(lambda: not instance._ready("live ready", "live"), "it is gone")
