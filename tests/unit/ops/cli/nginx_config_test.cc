@@ -92,7 +92,7 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
   EXPECT_EQ(reader.One("", "worker_rlimit_nofile"), "1000");
   EXPECT_EQ(reader.One("events", "worker_connections"), "800");
   EXPECT_EQ(reader.One("http", "client_max_body_size"), "77m");
-  for (const char* route : {"^(/v1)?/predict/", "^/v2/models/.+/infer$"}) {
+  for (const char* route : {"^(/v1)?/predict/|^/v1/analyze$", "^/v2/models/.+/infer$"}) {
     EXPECT_EQ(reader.One(std::string("http/server/location //location ~ ") + route,
                          "client_max_body_size"),
               "77m");
