@@ -126,7 +126,7 @@ class Reader {
       Add(object, key, R"(allowed is {"model": ..., "version": ..., "percent": ..., "by": ...})");
       return;
     }
-    canary.emplace();
+    canary = Config::Route::Canary{};
     for (const std::string& member : object.getMemberNames()) {
       const Json::Value& value = object[member];
       const std::string name = key + "." + member;
@@ -148,7 +148,7 @@ class Reader {
       Add(object, key, R"(allowed is {"model": ..., "version": ..., "percent": ...})");
       return;
     }
-    shadow.emplace();
+    shadow = Config::Route::Shadow{};
     for (const std::string& member : object.getMemberNames()) {
       const Json::Value& value = object[member];
       const std::string name = key + "." + member;
