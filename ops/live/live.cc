@@ -86,10 +86,6 @@ int Refuse(const absl::Status& status) {
 
 }  // namespace
 
-std::string SocketPath(const Config& config) {
-  return config.state + "/children/live.sock";
-}
-
 int RunLive(const LiveStart& start, const std::function<void()>& ready) {
   const Config& config = start.config;
   const streams::RedisAddress address = streams::AddressOf(config.streams);

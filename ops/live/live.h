@@ -15,7 +15,9 @@ namespace inferpool::live {
 inline constexpr int kConnections = 320;
 
 // The socket's path.
-std::string SocketPath(const Config& config);
+inline std::string SocketPath(const Config& config) {
+  return config.state + "/children/live.sock";
+}
 
 // Serves until SIGTERM and calls `ready` when it begins to. SIGUSR1 opens the log file again. Both
 // signals must be blocked. Takes the socket's path over from a process that still serves, which

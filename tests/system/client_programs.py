@@ -73,8 +73,11 @@ class InPython:
         for name in ("timeout", "budget"):
             if f"{name}_ms" in options:
                 options[f"{name}_s"] = options.pop(f"{name}_ms") / 1000
-        if options.pop("progress", False):
+        progress = options.pop("progress", False)
+        if progress:
             options["on_progress"] = lambda sent, total: told["progress"].append([sent, total])
+        if progress == "raise":
+            options["on_progress"] = self.leave
         if "cancel_after_ms" in asked:
             options["cancel"] = threading.Event()
             threading.Timer(asked["cancel_after_ms"] / 1000, options["cancel"].set).start()
@@ -86,8 +89,14 @@ class InPython:
         except inferpool.InferpoolError as error:
             told["error"] = {"name": type(error).__name__, "is_ours": True, "message": str(error),
                              "retry_after_ms": 1000 * error.retry_after_s, "parameter": None, **vars(error)}
+        except OSError as error:
+            told["error"] = {"name": type(error).__name__, "is_ours": False, "message": str(error)}
         told["seconds"] = time.monotonic() - begin
         return told
+
+    @staticmethod
+    def leave(*_):
+        raise TimeoutError("enough")
 
     def picture(self, value):
         if isinstance(value, dict):

@@ -3,7 +3,10 @@ cuts connections and refuses: each call ends in the right answer or the right er
 
 import concurrent.futures
 import email.utils
+import json
+import socket
 import subprocess
+import threading
 import time
 import unittest
 import urllib.parse
@@ -96,6 +99,11 @@ class Cases:
         self.proxy.reset(("cut",), ("answer", 503, {}, OVERLOADED))
         self.assert_right(self.call(progress=True), sent=3)
 
+    def test_what_the_progress_raises_ends_the_call(self):
+        told = self.call(progress="raise")
+        self.assertEqual((False, "enough"), (told["error"]["is_ours"], told["error"]["message"]))
+        self.assertLessEqual(len(self.proxy.requests), 1)
+
     # ------------------------------------------------------------ what passes
 
     def test_what_passes_is_tried_again(self):
@@ -111,7 +119,8 @@ class Cases:
     def test_retry_after_is_waited_for(self):
         date = email.utils.formatdate(time.time() + 3600 + 2, usegmt=True)
         its_clock = {"Retry-After": date, "Date": email.utils.formatdate(time.time() + 3600, usegmt=True)}
-        for headers, at_least in (({"Retry-After": "1"}, 1), (its_clock, 1.9), ({"Retry-After": "soon"}, 0)):
+        for headers, at_least in (({"Retry-After": "1"}, 1), (its_clock, 1.9), ({"Retry-After": "soon"}, 0),
+                                  ({"Retry-After": "Wed, 21 Oct 99999999999 07:28:00 GMT"}, 0)):
             with self.subTest(headers):
                 self.proxy.reset(("answer", 429, headers, problem("too-many-requests", 429)))
                 told = self.call()
@@ -153,7 +162,41 @@ class Cases:
         self.proxy.reset(("answer", 200, {"Content-Type": "text/html"}, b"<html>Sign in</html>"))
         self.assert_error(self.call(), "UnexpectedAnswerError", "unexpected-answer", sent=1, status=200)
 
+    def test_an_answer_that_is_not_of_this_api(self):
+        for body in (b"{}", b'{"models": 1, "results": {}}', b"[]", b"[" * 100_000):
+            for call, *given in (("models",), ("batch", MODEL, [encoded(ASTRONAUT)])):
+                with self.subTest(call, body=body[:40]):
+                    self.proxy.reset(("answer", 200, {"Content-Type": "application/json"}, body))
+                    self.assert_error(self.call(call, *given), "UnexpectedAnswerError", "unexpected-answer", sent=1,
+                                      status=200)
+
+    def test_a_problem_says_no_more_than_it_may(self):
+        body = {"code": "overloaded", "title": 7, "request_id": 7, "parameter": [7], "status": 200, "name": "n",
+                "message": "m", "stack": "s", "attempts": 9, "retry_after_ms": "abc", "retry_after_s": "abc"}
+        self.proxy.reset(always=("answer", 503, {}, json.dumps(body).encode()))
+        error = self.assert_error(self.call(attempts=2), "ProblemError", "overloaded", sent=2, status=503, attempts=2,
+                                  retry_after_ms=0, title="overloaded", message="overloaded")
+        self.assertNotIn(7, (error["request_id"], error.get("parameter")))
+        first, second = (request.time for request in self.proxy.requests)
+        self.assertGreater(second - first, 0.1)
+
+    def test_a_redirect_is_not_followed(self):
+        for status in (301, 302, 307):
+            for progress in (False, True):
+                with self.subTest(status, progress=progress):
+                    self.proxy.reset(("answer", status, {"Location": "/v1/models"}, b""))
+                    is_blind = self.runner.is_browser and progress  # XMLHttpRequest follows
+                    error = self.assert_error(self.call(progress=progress), "UnexpectedAnswerError",
+                                              "unexpected-answer", sent=2 if is_blind else 1,
+                                              status=0 if self.runner.is_browser else status)
+                    self.assertIn("the server's own address", error["detail"])
+
     # ------------------------------------------------------------ deadlines and cancelling
+
+    def test_a_time_without_end_is_a_long_one(self):
+        self.assert_right(self.call(timeout_ms=1e15), sent=1)
+        self.assertGreater(int(self.proxy.requests[0].headers["x-timeout-ms"]), 9e8)
+        self.assertLessEqual(int(self.proxy.requests[0].headers["x-timeout-ms"]), 1e9)
 
     def test_a_call_ends_with_its_time(self):
         for fault in (("delay", 40), ("drip",)):
@@ -245,11 +288,21 @@ class PythonTest(Cases, ClientTest):
             for picture in (ASTRONAUT, bytearray(ASTRONAUT), memoryview(ASTRONAUT), path, str(path), file):
                 self.assertEqual(self.expected, found(client.predict(MODEL, picture)))
 
-    def test_what_the_progress_raises_ends_the_call(self):
-        def leave(sent, total):
-            raise KeyError("enough")
-        with inferpool.Client(self.proxy.url) as client, self.assertRaises(KeyError):
-            client.predict(MODEL, ASTRONAUT, on_progress=leave)
+    def test_a_call_is_cancelled_before_its_request_has_left(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            for _ in range(4):  # so that a further connection has to wait
+                waiting = socket.socket()
+                self.addCleanup(waiting.close)
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            for step, scheme, server in (("upload", "http", silent), ("handshake", "https", silent),
+                                         ("connect", "http", full)):
+                with self.subTest(step):
+                    cancel = threading.Event()
+                    threading.Timer(0.3, cancel.set).start()
+                    url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+                    with inferpool.Client(url) as client, self.assertRaises(inferpool.CancelledError):
+                        client.predict(MODEL, bytes(30_000_000), timeout_s=SLACK_S, cancel=cancel)
 
 
 class NodeTest(Cases, ClientTest):

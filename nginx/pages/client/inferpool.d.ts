@@ -47,7 +47,10 @@ export interface CallOptions {
 
 export interface UploadOptions extends CallOptions {
   priority?: "high" | "normal" | "low" | undefined;
-  /** How much of the body has left. It begins again with each attempt. A service worker is not told. */
+  /**
+   * How much of the body has left. It begins again with each attempt. A service worker is not told. What
+   * it throws ends the call, which throws it.
+   */
   onProgress?: ((progress: { sent: number; total: number }) => void) | undefined;
   /**
    * In browsers, sends few more pixels than the model sees, where it does not need the original: the
@@ -97,7 +100,8 @@ export interface AnalyzeOptions extends UploadOptions, Parameters {
  *
  * A call that meets 429, 502, 503, 504 or a connection that breaks sends its request again, after what
  * Retry-After says or a pause that grows, as long as time, budget and attempts are left: asking changes
- * nothing on the server. What it throws at the end is an InferpoolError, or the reason of its signal.
+ * nothing on the server. What it throws at the end is an InferpoolError, the reason of its signal, or
+ * what its onProgress threw.
  */
 export class Client {
   constructor(options?: ClientOptions);
@@ -119,12 +123,12 @@ export type ErrorCode =
   | "unexpected-answer"
   | "not-a-picture";
 
-/** Whatever a call can end with but for the reason of its signal. `title` and `detail` are for people. */
+/** Whatever a call can end with but for what is the caller's own. `title` and `detail` are for people. */
 export class InferpoolError extends Error {
   readonly code: ErrorCode;
   readonly title: string;
   readonly detail: string;
-  /** Of the answer; 0 without one. */
+  /** Of the answer; 0 without one, and for a redirect in browsers, which hide it. */
   readonly status: number;
   /** By which it is found in the server's logs; "" without one. */
   readonly request_id: string;
@@ -143,7 +147,7 @@ export class ProblemError extends InferpoolError {
   readonly parameter?: string;
 }
 
-/** An answer came that is not of this API: of a proxy, for one. */
+/** An answer came that is not of this API: of a proxy, for one. Redirects are not followed. */
 export class UnexpectedAnswerError extends InferpoolError {
   readonly code: "unexpected-answer";
 }

@@ -66,7 +66,7 @@ export class PictureError extends InferpoolError {
 const MAY_PASS = [429, 502, 503, 504];
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 8_000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const LONGEST_MS = 1e9; // of a call; timers take no time that is much longer
 
 // Whether the same request may have another answer in a moment.
 const mayPass = (error) => error instanceof ConnectionFailedError || MAY_PASS.includes(error.status);
@@ -87,20 +87,27 @@ function pause(attempts, retry_after_ms) {
   return Math.max(own * (0.5 + Math.random() / 2), retry_after_ms * (1 + Math.random() / 4));
 }
 
+// What the caller's onProgress threw: it ends the call, whatever it is.
+class Stopped {
+  constructor(reason) {
+    this.reason = reason;
+  }
+}
+
 // A signal that follows `signal`, where there is one, and is aborted with a DeadlineError at the time
-// `end`; `release` ends both.
+// `end`, or by `abort`; `release` ends what it follows.
 function limited(signal, end, timeout_ms, cause) {
   const controller = new AbortController();
   const follow = () => controller.abort(signal.reason);
   if (signal?.aborted) follow();
   else signal?.addEventListener("abort", follow);
-  const left = Math.min(LONGEST_TIMER_MS, Math.max(0, end - performance.now()));
+  const left = Math.max(0, end - performance.now());
   const timer = setTimeout(() => controller.abort(new DeadlineError(timeout_ms, cause)), left);
   const release = () => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", follow);
   };
-  return { signal: controller.signal, release };
+  return { signal: controller.signal, abort: (reason) => controller.abort(reason), release };
 }
 
 // Waits, unless the signal is aborted: then it throws its reason.
@@ -121,7 +128,18 @@ function sleep(ms, signal) {
 
 // ---------------------------------------------------------------- sending
 
-// fetch() does not tell how much of a body has left: in browsers XMLHttpRequest does.
+// A redirect is not followed: keys and pictures are for the server that was named. Browsers hide its
+// status and where it leads.
+function redirected(status, location, told) {
+  const what = status ? `It has status ${status} and leads` : "It leads";
+  const detail =
+    `${what} to ${location || "another address"}. The client does not go there with ` +
+    "pictures and keys: its `url` has to be the server's own address.";
+  return new UnexpectedAnswerError({ ...told, detail, status });
+}
+
+// fetch() does not tell how much of a body has left: in browsers XMLHttpRequest does. That follows
+// redirects, and tells of them when it has.
 function sendByXhr(url, { method, headers, body, signal }, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -132,6 +150,7 @@ function sendByXhr(url, { method, headers, body, signal }, onProgress) {
     const end = () => request.abort();
     request.onloadend = () => signal.removeEventListener("abort", end);
     request.onload = () => {
+      if (request.responseURL && request.responseURL !== url) return reject(redirected(0, request.responseURL));
       const lines = request.getAllResponseHeaders().trim().split(/[\r\n]+/).filter(Boolean);
       const received = new Headers(lines.map((line) => /^(.*?):(.*)$/.exec(line).slice(1)));
       const isEmpty = [204, 205, 304].includes(request.status);
@@ -454,17 +473,17 @@ export class Client {
     const form = new FormData();
     for (const { blob, type } of sent) form.append("images", new Blob([blob], { type }), "picture");
     const path = `v1/predict/${encodeURIComponent(model)}/batch${queryOf(options)}`;
-    const answer = await this.#call("POST", path, form, null, limits);
+    const answer = await this.#call("POST", path, form, null, limits, "results");
     const isNormalized = options.coordinates === "normalized";
     answer.results = answer.results.map((result) => {
-      const { original } = sent[result.index] ?? {};
+      const { original } = sent[result?.index] ?? {};
       return original && result.image ? scaledBack(result, original, isNormalized) : result;
     });
     return answer;
   }
 
   async models(options = {}) {
-    return (await this.#call("GET", "v1/models", null, null, this.#begin(options))).models;
+    return (await this.#call("GET", "v1/models", null, null, this.#begin(options), "models")).models;
   }
 
   async model(name, options = {}) {
@@ -483,7 +502,8 @@ export class Client {
     if (signal?.aborted) throw signal.reason;
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     const limits = { ...this.#defaults, ...given };
-    return { ...limits, end: performance.now() + limits.timeout_ms };
+    const timeout_ms = Math.min(LONGEST_MS, limits.timeout_ms);
+    return { ...limits, timeout_ms, end: performance.now() + timeout_ms };
   }
 
   async #ask(path, model, picture, parameters, options) {
@@ -518,17 +538,18 @@ export class Client {
   }
 
   // Asks until there is an answer that trying again would not change, or no time, no budget or no
-  // attempt is left.
-  async #call(method, path, body, type, limits) {
+  // attempt is left. `has`: the list that an answer has, if any.
+  async #call(method, path, body, type, limits, has) {
     const { attempts, signal, end, onAnswer } = limits;
     let budget = limits.budget_ms;
     let last;
     for (let attempt = 1; ; ++attempt) {
       try {
-        const { value, headers, status } = await this.#attempt(method, path, body, type, limits, last);
+        const { value, headers, status } = await this.#attempt(method, path, body, type, limits, has, last);
         onAnswer?.({ status, headers, attempts: attempt, sent_bytes: body?.size ?? 0 });
         return value;
       } catch (error) {
+        if (error instanceof Stopped) throw error.reason;
         if (!(error instanceof InferpoolError)) throw error;
         last = Object.assign(error, { attempts: attempt });
       }
@@ -539,7 +560,8 @@ export class Client {
     }
   }
 
-  async #attempt(method, path, body, type, { signal, end, timeout_ms, onProgress, priority, request_id }, last) {
+  async #attempt(method, path, body, type, limits, has, last) {
+    const { signal, end, timeout_ms, onProgress, priority, request_id } = limits;
     const headers = new Headers(this.#headers);
     headers.set("X-Timeout-Ms", Math.max(1, Math.ceil(end - performance.now())));
     if (type) headers.set("Content-Type", type);
@@ -547,14 +569,21 @@ export class Client {
     if (request_id) headers.set("X-Request-ID", request_id);
     const url = new URL(path, this.#url).href;
     const limit = limited(signal, end, timeout_ms, last);
+    const tell = (progress) => {
+      try {
+        onProgress(progress);
+      } catch (error) {
+        limit.abort(new Stopped(error));
+      }
+    };
     try {
-      const request = { method, headers, body, signal: limit.signal, cache: "no-store" };
+      const request = { method, headers, body, signal: limit.signal, cache: "no-store", redirect: "manual" };
       let response;
       const isTold = Boolean(onProgress && body);
-      if (isTold && typeof XMLHttpRequest === "function") response = await sendByXhr(url, request, onProgress);
-      else if (isTold && !isBrowser()) response = await sendAsStream(this.#fetch, url, request, onProgress);
+      if (isTold && typeof XMLHttpRequest === "function") response = await sendByXhr(url, request, tell);
+      else if (isTold && !isBrowser()) response = await sendAsStream(this.#fetch, url, request, tell);
       else response = await this.#fetch(url, request);
-      return { value: await read(response), status: response.status, headers: response.headers };
+      return { value: await read(response, has), status: response.status, headers: response.headers };
     } catch (error) {
       if (limit.signal.aborted) throw limit.signal.reason;
       throw error instanceof InferpoolError ? error : new ConnectionFailedError(error);
@@ -564,8 +593,12 @@ export class Client {
   }
 }
 
-// What a response says; throws a ProblemError or an UnexpectedAnswerError.
-async function read(response) {
+// What a problem's body may say, each of it a string.
+const TOLD = ["type", "code", "title", "detail", "parameter", "request_id"];
+
+// What a response says; throws a ProblemError or an UnexpectedAnswerError. `has`: the list that an answer
+// has, if any.
+async function read(response, has) {
   const { status, headers } = response;
   if (response.ok && headers.get("Content-Type")?.startsWith("image/")) return response.blob();
   const text = await response.text();
@@ -575,9 +608,15 @@ async function read(response) {
   } catch {
     // told below
   }
-  if (response.ok && json && typeof json === "object") return json;
+  const isObject = json !== null && typeof json === "object" && !Array.isArray(json);
+  if (response.ok && isObject && (!has || Array.isArray(json[has]))) return json;
   const told = { request_id: headers.get("X-Request-ID") ?? "", retry_after_ms: retryAfter(headers) };
-  if (!response.ok && typeof json?.code === "string") throw new ProblemError({ ...told, ...json, status });
+  if (!response.ok && typeof json?.code === "string") {
+    const said = TOLD.filter((name) => typeof json[name] === "string").map((name) => [name, json[name]]);
+    throw new ProblemError({ ...told, type: "", title: json.code, ...Object.fromEntries(said), status });
+  }
+  const isRedirect = response.type === "opaqueredirect" || (status >= 300 && status < 400 && headers.has("Location"));
+  if (isRedirect) throw redirected(status, headers.get("Location"), told);
   const title = typeof json?.title === "string" ? { title: json.title, detail: String(json.detail ?? "") } : {};
   throw new UnexpectedAnswerError({ ...told, ...title, status });
 }

@@ -28,7 +28,7 @@ and those that send pictures besides:
 
     priority     "high", "normal" or "low"
     on_progress  is called with the bytes that have left and all bytes, from 0 again at each attempt;
-                 what it raises ends the call
+                 what it raises ends the call, which raises it
 
 Further names are parameters of the request, as the server's documentation has them. Lists are sent
 with commas; confidence={"person": 0.6} is confidence.person=0.6.
@@ -51,7 +51,7 @@ import threading
 import time
 import urllib.parse
 from typing import (Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Literal, Mapping, NamedTuple,
-                    Optional, Tuple, TypedDict, Union, overload)
+                    Optional, Tuple, TypedDict, TypeVar, Union, overload)
 
 __version__ = "0.1.0"
 
@@ -65,6 +65,9 @@ _LONGEST_PAUSE_S = 8.0
 _MAX_IDLE = 16  # connections that are kept
 _PART_BYTES = 1 << 16
 _LOOK_S = 0.1  # how often a call that waits looks whether it is cancelled
+_LONGEST_S = 1e6  # of a call; sockets and selectors take no time that is much longer
+
+_T = TypeVar("_T")
 
 
 # ------------------------------------------------------------ errors
@@ -92,17 +95,18 @@ class ProblemError(InferpoolError):
     code: ProblemCode
 
     def __init__(self, problem: Mapping[str, Any], **more: Any):
-        super().__init__(problem["code"], str(problem.get("title", "")), str(problem.get("detail", "")), **more)
-        self.type: str = str(problem.get("type", ""))
-        self.parameter: Optional[str] = problem.get("parameter")
+        told = {name: value for name, value in problem.items() if isinstance(value, str)}
+        super().__init__(told["code"], told.get("title", told["code"]), told.get("detail", ""), **more)
+        self.type: str = told.get("type", "")
+        self.parameter: Optional[str] = told.get("parameter")
 
 
 class UnexpectedAnswerError(InferpoolError):
     """An answer came that is not of this API: of a proxy, for one."""
 
-    def __init__(self, status: int, **more: Any):
+    def __init__(self, status: int, detail: str = "", **more: Any):
         super().__init__("unexpected-answer", "The server's answer makes no sense",
-                         f"It has status {status} and is not of this API.", status=status, **more)
+                         detail or f"It has status {status} and is not of this API.", status=status, **more)
 
 
 class ConnectionFailedError(InferpoolError):
@@ -127,6 +131,14 @@ class CancelledError(InferpoolError):
         super().__init__("cancelled", "The call was cancelled")
 
 
+class _Stopped(Exception):
+    """What a call's on_progress raised, which is none of the connection's errors, whatever its type."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error = error
+
+
 # ------------------------------------------------------------ one call's time
 
 
@@ -144,8 +156,8 @@ class _Limit:
     """When a call has to end."""
 
     def __init__(self, timeout_s: float, cancel: Optional[threading.Event]):
-        self.timeout_s = timeout_s
-        self.end = time.monotonic() + timeout_s
+        self.timeout_s = min(_LONGEST_S, timeout_s)
+        self.end = time.monotonic() + self.timeout_s
         self.cancel = cancel
 
     def left(self) -> float:
@@ -157,6 +169,11 @@ class _Limit:
             raise DeadlineError(self.timeout_s)
         return left
 
+    def look(self) -> float:
+        """The seconds that a step may wait before it asks again; raises as left() does."""
+        left = self.left()
+        return left if self.cancel is None else min(left, _LOOK_S)
+
     def sleep(self, seconds: float) -> None:
         if self.cancel is None:
             time.sleep(seconds)
@@ -165,6 +182,16 @@ class _Limit:
 
 
 # ------------------------------------------------------------ connections
+
+
+def _within(limit: _Limit, connected: socket.socket, act: Callable[[], _T]) -> _T:
+    """Does something with a socket that may be begun again after a timeout, until it is done."""
+    while True:
+        connected.settimeout(limit.look())
+        try:
+            return act()
+        except socket.timeout:
+            continue
 
 
 class _Wire:
@@ -176,8 +203,9 @@ class _Wire:
         self.limit = limit
 
     def sendall(self, data: bytes) -> None:
-        self.socket.settimeout(self.limit.left())
-        self.socket.sendall(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[_within(self.limit, self.socket, lambda: self.socket.send(rest)):]
 
     def makefile(self, *_: Any) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self), _PART_BYTES)
@@ -207,14 +235,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        limit = self.wire.limit
-        while True:
-            left = limit.left()
-            self.wire.socket.settimeout(left if limit.cancel is None else min(left, _LOOK_S))
-            try:
-                return self.wire.socket.recv_into(buffer)
-            except socket.timeout:
-                continue
+        return _within(self.wire.limit, self.wire.socket, lambda: self.wire.socket.recv_into(buffer))
 
 
 class _Pool:
@@ -263,8 +284,10 @@ class _Pool:
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context:
-                connected.settimeout(limit.left())
-                connected = self._context.wrap_socket(connected, server_hostname=self._host)
+                secured = self._context.wrap_socket(connected, server_hostname=self._host,
+                                                    do_handshake_on_connect=False)
+                connected = secured
+                _within(limit, secured, secured.do_handshake)
         except BaseException:
             connected.close()
             raise
@@ -275,8 +298,7 @@ class _Pool:
         for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
             made = socket.socket(family, kind, protocol)
             try:
-                made.settimeout(limit.left())
-                made.connect(address)
+                self._reach(made, address, limit)
                 return made
             except OSError as error:
                 made.close()
@@ -285,6 +307,21 @@ class _Pool:
                 made.close()
                 raise
         raise failed
+
+    @staticmethod
+    def _reach(made: socket.socket, address: Any, limit: _Limit) -> None:
+        made.setblocking(False)
+        try:
+            made.connect(address)
+        except BlockingIOError:
+            pass
+        with selectors.DefaultSelector() as selector:
+            selector.register(made, selectors.EVENT_WRITE)
+            while not selector.select(limit.look()):
+                pass
+        failed = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
 
 
 # ------------------------------------------------------------ what is sent and what comes
@@ -299,7 +336,10 @@ def _retry_after(headers: http.client.HTTPMessage) -> float:
 
     def seconds(text: Optional[str]) -> Optional[float]:
         parsed = email.utils.parsedate_tz(text or "")
-        return None if parsed is None else email.utils.mktime_tz(parsed)
+        try:
+            return None if parsed is None else email.utils.mktime_tz(parsed)
+        except (OverflowError, ValueError):  # there is no such day
+            return None
 
     then, now = seconds(value), seconds(headers.get("Date"))
     return 0.0 if then is None else max(0.0, then - (time.time() if now is None else now))
@@ -308,7 +348,7 @@ def _retry_after(headers: http.client.HTTPMessage) -> float:
 def _pause(attempts: int, retry_after_s: float) -> float:
     """How long to wait after so many attempts: never less than the server asks for, and not as long as
     others who were refused at the same time."""
-    own = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (attempts - 1))
+    own = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 10))
     return max(own * random.uniform(0.5, 1.0), retry_after_s * random.uniform(1.0, 1.25))
 
 
@@ -351,7 +391,10 @@ def _parts(body: bytes, on_progress: Optional[Progress]) -> Iterator[memoryview]
     for at in range(0, len(body), _PART_BYTES):
         yield view[at:at + _PART_BYTES]
         if on_progress is not None:
-            on_progress(min(at + _PART_BYTES, len(body)), len(body))
+            try:
+                on_progress(min(at + _PART_BYTES, len(body)), len(body))
+            except Exception as error:
+                raise _Stopped(error) from error
 
 
 def _form(pictures: Iterable[bytes]) -> Tuple[bytes, str]:
@@ -362,8 +405,9 @@ def _form(pictures: Iterable[bytes]) -> Tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-def _read(response: http.client.HTTPResponse) -> Any:
-    """What a response says; raises a ProblemError or an UnexpectedAnswerError."""
+def _read(response: http.client.HTTPResponse, has: str) -> Any:
+    """What a response says; raises a ProblemError or an UnexpectedAnswerError. `has`: the list that an answer
+    has; "" for none."""
     body = response.read()
     status, headers = response.status, response.headers
     good = 200 <= status < 300
@@ -371,14 +415,19 @@ def _read(response: http.client.HTTPResponse) -> Any:
         return body
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
-    if good and isinstance(value, dict):
+    if good and isinstance(value, dict) and (not has or isinstance(value.get(has), list)):
         return value
     told: Dict[str, Any] = {"request_id": headers.get("X-Request-ID") or "", "retry_after_s": _retry_after(headers)}
     if not good and isinstance(value, dict) and isinstance(value.get("code"), str):
-        told["request_id"] = value.get("request_id") or told["request_id"]
+        if isinstance(value.get("request_id"), str):
+            told["request_id"] = value["request_id"]
         raise ProblemError(value, status=status, **told)
+    if 300 <= status < 400 and headers.get("Location"):
+        detail = (f"It has status {status} and leads to {headers['Location']}. The client does not go there with "
+                  "pictures and keys: its `url` has to be the server's own address.")
+        raise UnexpectedAnswerError(status, detail, **told)
     raise UnexpectedAnswerError(status, **told)
 
 
@@ -451,7 +500,7 @@ class Client:
         options = _Options(timeout_s, attempts, budget_s, request_id, cancel, priority, on_progress)
         body, content_type = _form(map(_bytes_of, pictures))
         path = f"v1/predict/{_quoted(model)}/batch{_query(parameters)}"
-        answer: BatchAnswer = self._call("POST", path, options, body, content_type)
+        answer: BatchAnswer = self._call("POST", path, options, body, content_type, has="results")
         return answer
 
     def analyze(self, picture: Picture, *, models: Optional[Iterable[str]] = None, timeout_s: Optional[float] = None,
@@ -469,7 +518,7 @@ class Client:
                cancel: Optional[threading.Event] = None) -> List[Model]:
         """The models that are ready."""
         options = _Options(timeout_s, attempts, budget_s, request_id, cancel)
-        answer: Models = self._call("GET", "v1/models", options)
+        answer: Models = self._call("GET", "v1/models", options, has="models")
         return answer["models"]
 
     def model(self, name: str, *, timeout_s: Optional[float] = None, attempts: Optional[int] = None,
@@ -491,7 +540,7 @@ class Client:
     # ------------------------------------------------------------ one call
 
     def _call(self, method: str, path: str, options: _Options, body: Optional[bytes] = None,
-              content_type: str = "") -> Any:
+              content_type: str = "", has: str = "") -> Any:
         """Asks until there is an answer that trying again would not change, or no time, no budget or no attempt
         is left."""
         timeout_s, attempts, budget_s = (
@@ -506,7 +555,9 @@ class Client:
         while True:
             attempt += 1
             try:
-                return self._attempt(method, path, headers, body, limit, options.on_progress)
+                return self._attempt(method, path, headers, body, limit, options.on_progress, has)
+            except _Stopped as stopped:
+                raise stopped.error from None
             except InferpoolError as error:
                 error.attempts = attempt
                 wait = _pause(attempt, error.retry_after_s)
@@ -517,12 +568,10 @@ class Client:
             limit.sleep(wait)
 
     def _attempt(self, method: str, path: str, headers: Mapping[str, str], body: Optional[bytes], limit: _Limit,
-                 on_progress: Optional[Progress]) -> Any:
+                 on_progress: Optional[Progress], has: str) -> Any:
         try:
             sent = {**headers, "X-Timeout-Ms": str(math.ceil(limit.left() * 1000))}
             connection = self._pool.take(limit)
-        except socket.timeout:
-            raise DeadlineError(limit.timeout_s) from None
         except OSError as error:
             limit.left()
             raise ConnectionFailedError(error) from error
@@ -532,18 +581,14 @@ class Client:
                 sent["Content-Length"] = str(len(body))
             try:
                 connection.request(method, self._path + path, None if body is None else _parts(body, on_progress), sent)
-            except socket.timeout:
-                raise
             except OSError as error:
                 response = self._early_answer(connection, error)
             else:
                 response = connection.getresponse()
             try:
-                return _read(response)
+                return _read(response, has)
             finally:
                 keep = response.isclosed() and not response.will_close
-        except socket.timeout:
-            raise DeadlineError(limit.timeout_s) from None
         except (OSError, http.client.HTTPException) as error:
             limit.left()
             raise ConnectionFailedError(error) from error

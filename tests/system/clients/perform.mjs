@@ -7,6 +7,11 @@ export async function perform(module, { url, client, call, arguments: given, opt
   const told = { progress: [] };
   const { progress, ...others } = options;
   if (progress) others.onProgress = ({ sent, total }) => told.progress.push([sent, total]);
+  if (progress === "raise") {
+    others.onProgress = () => {
+      throw new RangeError("enough");
+    };
+  }
   others.onAnswer = ({ status, attempts, sent_bytes }) => (told.info = { status, attempts, sent_bytes });
   if (cancel_after_ms !== undefined) {
     const controller = new AbortController();

@@ -370,7 +370,8 @@ absl::StatusOr<Result> DetectRows(decltype(ReadYoloV5)* read, const ModelPlan& p
                                   std::span<const TensorView> outputs, const Placement& placement,
                                   const Options& options) {
   ASSIGN_OR_RETURN(const Numbers head, ReadOutput(outputs, plan.outputs.front(), 2));
-  ASSIGN_OR_RETURN(Candidates candidates, read(plan, head, options.LeastConfidence(), placement.input));
+  ASSIGN_OR_RETURN(Candidates candidates,
+                   read(plan, head, options.LeastConfidence(), placement.input));
   return Finish(plan, std::move(candidates), placement, options, Duplicates::kSuppress);
 }
 

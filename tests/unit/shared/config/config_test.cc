@@ -73,7 +73,9 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
     static const std::map<std::string_view, std::string> kObjects = {
         {"models", R"({"a": {"family": "yolov8"}})"},
         {"pipelines", R"({"a": {"model": "m"}})"},
-        {"routes", R"({"a": {"model": "b", "version": 3}})"}};
+        {"routes", R"({"a": {"model": "b", "version": 3}})"},
+        {"streams.cameras", R"({"a": {"model": "m"}})"},
+        {"streams.fields", R"({"picture": "jpeg"})"}};
     return {{"{}", "{}"}, {kObjects.at(key.name), kObjects.at(key.name)}};
   }
   static const std::map<std::string_view, std::string> kLists = {
