@@ -19,6 +19,7 @@ import pictures
 from camera_owner import FOUND, JPEG, NOTHING, Owner, key, settings, start_redis
 from harness import SystemTest
 from processes import PATIENCE_S, eventually
+from redis_server import Camera
 
 
 class Events:
@@ -476,6 +477,38 @@ class OffTest(SystemTest):
         self.assertEqual(200, self.instance.request("GET", "/live").status)
         for page in ("/", "/docs", "/docs/errors"):
             self.assertNotIn("live\">Cameras</a>", re.sub("<!--.*?-->", "", self.instance.request("GET", page).body.decode()))
+
+
+class WholeWayTest(SystemTest):
+    def test_a_frame_becomes_an_answer_and_a_picture(self):
+        redis = start_redis(self.addCleanup)
+        client = redis.connect()
+        self.addCleanup(client.close)
+        client("SADD", "inferpool:cameras", "door-3")
+        instance = self.start(settings(redis, **{"streams.model": "faces_cascade"}), cleanup=self.addCleanup)
+        ended = threading.Event()
+
+        def feed():
+            camera = Camera("door-3")
+            with contextlib.closing(redis.connect()) as own:
+                while not ended.wait(0.3):
+                    camera.put(own, pictures.ASTRONAUT)
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            answer = eventually(
+                lambda: (answer := instance.request("GET", "/v1/cameras/door-3/latest")).status == 200 and answer.json(),
+                "a frame is answered")
+            self.assertEqual("face", answer["detections"][0]["class_name"])
+            snapshot = eventually(
+                lambda: (answer := instance.request("GET", "/v1/cameras/door-3/snapshot.jpg")).status == 200 and answer.body,
+                "there is a picture")
+            self.assertTrue(snapshot.startswith(b"\xff\xd8"))
+            (entry, event), = Events(instance, "door-3").take(1)
+            self.assertEqual("door-3", event["camera"])
+        finally:
+            ended.set()
+            feeder.join()
 
 
 class SwitchedOnTest(SystemTest):
