@@ -287,10 +287,14 @@ TEST_F(CatalogTest, IsSharedByManyThreadsWhateverTheyDo) {
 
 class CatalogOfTwoTest : public CatalogTest {
  protected:
-  CatalogOfTwoTest() { other_.Set("faces", Version("1")); }
+  // The client looks at once at what the servers have.
+  std::vector<std::string> TargetsOfBoth() {
+    other_.Set("faces", Version("1"));
+    return {server_.target(), other_.target()};
+  }
 
   FakeModelServer other_;
-  const Client both_{{server_.target(), other_.target()}, 16};
+  const Client both_{TargetsOfBoth(), 16};
 };
 
 TEST_F(CatalogOfTwoTest, ServersThatSayTheSameShareTheModel) {

@@ -75,6 +75,7 @@ TEST_F(ClientTargetsTest, AModelThatMovedIsReadyWhereItIsNow) {
 TEST_F(ClientTargetsTest, TheIndexNamesEachVersionAndNoServerThatIsAway) {
   for (FakeModelServer* server : {&first_, &second_}) server->Lacks({"RepositoryIndex"});
   const auto client = OfBoth();
+  client->AwaitModels(In(seconds(5)));
   ASSERT_TRUE(client->Describe("faces", 0, In(seconds(5))).ok());
   ASSERT_EQ(client->RepositoryIndex(true, {In(seconds(5))})->models_size(), 1);
   first_.Stop();
@@ -112,6 +113,7 @@ TEST_F(ClientTargetsTest, AServerThatHangsKeepsNoRequestForAModelThatIsNowhere) 
 TEST_F(ClientTargetsTest, WithoutAnIndexThereIsOneOfWhatIsKnownThoughTheFirstIsAway) {
   second_.Lacks({"RepositoryIndex"});
   const auto client = OfBoth();
+  client->AwaitModels(In(seconds(5)));
   ASSERT_TRUE(client->Describe("faces", 1, In(seconds(5))).ok());
   first_.Stop();
   const auto index = client->RepositoryIndex(true, {In(seconds(5))});
