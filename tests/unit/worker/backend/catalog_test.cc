@@ -298,6 +298,7 @@ class CatalogOfTwoTest : public CatalogTest {
 };
 
 TEST_F(CatalogOfTwoTest, ServersThatSayTheSameShareTheModel) {
+  both_.AwaitModels(Deadline::After(minutes(1)));
   Catalog catalog(both_);
   std::shared_ptr<const Model> model;
   for (int i = 0; i < 4; ++i) model = *Get(catalog);
