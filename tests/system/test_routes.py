@@ -48,6 +48,11 @@ class Versions(PlainServer):
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no {name} {version}")
         return versions[version]
 
+    def ModelStatistics(self, request, context):
+        answer = pb.ModelStatisticsResponse()
+        answer.model_stats.add(name=request.name, version=request.version)
+        return answer
+
     def RepositoryIndex(self, request, context):
         answer = pb.RepositoryIndexResponse()
         for name, versions in list(self.models.items()):
@@ -135,7 +140,8 @@ class RoutesTest(SystemTest):
         keys = KeysFile(self.addCleanup)
         objects = bearer(keys.add("objects", "--models", "objects,yolo"))
         only = bearer(keys.add("only", "--models", "objects"))
-        self.pool(*self.servers(Versions(yolo())), auth__keys_file=str(keys.path),
+        server = Versions(yolo(), (*WITH_INDEX, "ModelStatistics"))
+        self.pool(*self.servers(server), auth__keys_file=str(keys.path),
                   routes={"yolo": {"model": "yolo", "version": 1},
                           "objects": {"model": "yolo", "version": 2}})
         answer = self.assert_good(self.predict("yolo", headers=objects))
@@ -151,6 +157,9 @@ class RoutesTest(SystemTest):
         self.assertEqual(404, get("/v2/models/yolo/versions/2").status)
         self.assertEqual({"name": "objects", "ready": True},
                          get("/v2/models/objects/ready", only).json())
+        stats = get("/v2/models/objects/stats", only)
+        self.assertEqual(200, stats.status)
+        self.assertEqual(["2"], [one["version"] for one in stats.json()["model_stats"]])
         index = get("/v2/repository/index").json()
         self.assertEqual([("objects", "READY"), ("yolo", "READY")],
                          sorted((entry["name"], entry["state"]) for entry in index))
@@ -268,6 +277,15 @@ class RoutesTest(SystemTest):
         time.sleep(1.2)
         self.assertEqual("2", self.version("objects"))
         self.assertIn("remove the file", self.routes("set", "objects", "version=1", status=1))
+        # Nor in new workers, which say why they are not ready.
+        done = self.instance.reload(**{"log.slow_ms": 2})
+        self.assertNotEqual(0, done.returncode, done.stdout)
+        self.assertIn("routes.json", done.stdout + done.stderr)
+        self.assertEqual({"2"}, {self.version("objects") for _ in range(6)})
+        shown = run(self.instance, "list")
+        self.assertEqual(1, shown.returncode)
+        self.assertIn("configuration", shown.stdout)
+        self.assertIn("routes.json", shown.stderr)
         path.write_text(good)
         # New workers go by it from their first request on, until the configuration says otherwise.
         self.assertEqual(0, self.instance.reload(**{"log.slow_ms": 1}).returncode)
@@ -310,6 +328,37 @@ class RoutesTest(SystemTest):
         first.start()
         eventually(lambda: self.assert_good(self.predict("objects"))["route"]["variant"] == "primary",
                    "the model is back")
+
+    def test_the_primary_answers_while_there_is_no_such_canary(self):
+        canary = {"model": "yolo", "version": 7, "percent": 100}
+        self.pool(*self.servers(Versions(yolo())),
+                  routes={"objects": {"model": "yolo", "version": 1, "canary": canary}})
+        answer = self.assert_good(self.predict("objects"))
+        self.assertEqual({"name": "objects", "variant": "primary"}, answer["route"])
+        self.assertEqual("1", self.version("objects"))
+        body, content_type = multipart([("images", PICTURE, "a.png")] * 2)
+        batch = self.assert_good(self.predict_batch("objects", body, content_type))
+        self.assertEqual(["1", "1"], [item["model"]["version"] for item in batch["results"]])
+
+    def test_a_batch_of_failures_is_an_error(self):
+        [server] = self.servers(Versions(yolo()))
+        self.pool(server, routes={"objects": {"model": "yolo", "version": 1}})
+        self.assertEqual("1", self.version("objects"))
+        server.models["yolo"]["1"].fails = (grpc.StatusCode.INTERNAL, "broken")
+        body, content_type = multipart([("images", PICTURE, "a.png")] * 2)
+        batch = self.assert_good(self.predict_batch("objects", body, content_type))
+        self.assertEqual([True, True], [item["status"] >= 500 for item in batch["results"]])
+        self.assertEqual(1, self.counts("errors_total", "objects", "primary", "1"))
+
+    def test_shells_at_once_all_succeed(self):
+        self.pool(*self.servers(Versions(yolo())),
+                  routes={"objects": {"model": "yolo", "version": 1}})
+        with ThreadPoolExecutor(4) as shells:
+            done = list(shells.map(
+                lambda i: run(self.instance, "set", f"objects{i}", '{"model": "yolo"}'), range(8)))
+        self.assertEqual([0] * 8, [one.returncode for one in done], [one.stderr for one in done])
+        said = [line for line in self.instance.log() if line.get("event") == "routes changed"]
+        self.assertEqual(list(range(1, 9)), sorted(line["change"] for line in said), "each once")
 
     def test_the_fallback_answers_when_too_little_time_is_left(self):
         first, second = self.servers(Versions(yolo()),
