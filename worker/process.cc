@@ -180,6 +180,11 @@ int RunWorker(const ProcessStart& start) {
   routes::RouteService routes{
       .live = {config.routes, RoutesFilePath(config.state), engine.pool, engine.slot},
       .counts = engine.pool.routes};
+  // The worker that it would replace may well go by changes that the file had.
+  if (const std::string problem = routes.live.file_problem(); start.successor && !problem.empty()) {
+    row.not_ready.Store(NotReadyText(problem));
+    return EXIT_FAILURE;
+  }
   http::Services services = engine.Services();
   services.keys = keys ? &*keys : nullptr;
   services.cache = cache ? &*cache : nullptr;

@@ -66,7 +66,7 @@ std::string Now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 }
 
-// The workers that serve, and how many of them go by the change.
+// The workers that serve, and how many of them go by the change that is asked for.
 struct Followers {
   int ready = 0;
   int following = 0;
@@ -74,14 +74,14 @@ struct Followers {
 };
 
 Followers CountFollowers(const Scoreboard& board, std::uint64_t configuration,
-                         std::int64_t change) {
+                         const std::function<bool(std::int64_t change)>& follows) {
   Followers followers;
   for (int i = 0; i < board.slots(); ++i) {
     const WorkerSlot& slot = board.slot(i);
     if (slot.process.state != ProcessState::kReady) continue;
     ++followers.ready;
     followers.of_this_configuration &= slot.routes_configured == configuration;
-    if (slot.routes_change.load(std::memory_order_acquire) == change) ++followers.following;
+    if (follows(slot.routes_change.load(std::memory_order_acquire))) ++followers.following;
   }
   return followers;
 }
@@ -139,7 +139,9 @@ int Await(const Scoreboard& board, const Config& config, std::int64_t change) {
   const Deadline deadline = Deadline::After(kPatience);
   Followers followers;
   while (!deadline.Expired(Clock::now())) {
-    followers = CountFollowers(board, DigestOf(config.routes), change);
+    // Another one may have made the next change meanwhile, which has this one in it.
+    followers = CountFollowers(board, DigestOf(config.routes),
+                               [change](std::int64_t latest) { return latest >= change; });
     if (followers.ready > 0 && followers.following == followers.ready) {
       fmt::print("change {} is in effect in all {} workers\n", change, followers.ready);
       return EXIT_SUCCESS;
@@ -158,7 +160,8 @@ int Change(const RoutesCommand& command, const std::string& what,
   if (!config.ok()) return Fail(Message(config.status()));
   const auto pool = FindPool(config->state);
   if (!pool.ok()) return Fail(Message(pool.status()));
-  if (*pool && !CountFollowers(**pool, DigestOf(config->routes), 0).of_this_configuration) {
+  const auto any = [](std::int64_t) { return true; };
+  if (*pool && !CountFollowers(**pool, DigestOf(config->routes), any).of_this_configuration) {
     return Fail(fmt::format("the pool has other routes than {} says: inferpool reload first",
                             command.config_file));
   }
@@ -170,6 +173,7 @@ int Change(const RoutesCommand& command, const std::string& what,
 }
 
 std::string ListAsJson(const Config& config, const std::optional<RoutesFile>& file, bool counts,
+                       const std::optional<std::string>& problem,
                        const std::optional<Followers>& followers) {
   std::vector<std::string> changes;
   if (file) {
@@ -180,10 +184,11 @@ std::string ListAsJson(const Config& config, const std::optional<RoutesFile>& fi
     }
   }
   return fmt::format(R"({{"effective": "{}", "configuration": {}, "changed": {}, "changes": [{}], )"
-                     R"("workers": {}, "workers_following": {}}})",
+                     R"("problem": {}, "workers": {}, "workers_following": {}}})",
                      counts ? "changed" : "configuration", ToJson(config.routes),
                      file ? ToJson(file->routes) : "null", fmt::join(changes, ", "),
-                     followers ? followers->ready : 0, followers ? followers->following : 0);
+                     problem ? QuotedJson(*problem) : "null", followers ? followers->ready : 0,
+                     followers ? followers->following : 0);
 }
 
 void PrintTable(const Config& config, const std::optional<RoutesFile>& file, bool counts) {
@@ -242,17 +247,23 @@ int ListRoutes(const RoutesCommand& command) {
   const auto config = Load(command);
   if (!config.ok()) return Fail(Message(config.status()));
   auto loaded = LoadRoutesFile(RoutesFilePath(config->state));
-  if (!loaded.ok() && !absl::IsNotFound(loaded.status())) return Fail(Message(loaded.status()));
   std::optional<RoutesFile> file;
-  if (loaded.ok()) file = *std::move(loaded);
+  std::optional<std::string> problem;
+  if (loaded.ok()) {
+    file = *std::move(loaded);
+  } else if (!absl::IsNotFound(loaded.status())) {
+    problem = Message(loaded.status());
+  }
   const bool counts = file && file->CountsFor(config->routes);
   std::optional<Followers> followers;
   if (const auto pool = FindPool(config->state); pool.ok() && *pool) {
-    followers = CountFollowers(**pool, DigestOf(config->routes), counts ? file->number() : 0);
+    followers = CountFollowers(
+        **pool, DigestOf(config->routes),
+        [number = counts ? file->number() : 0](std::int64_t change) { return change == number; });
   }
   if (command.json) {
-    fmt::print("{}\n", ListAsJson(*config, file, counts, followers));
-    return EXIT_SUCCESS;
+    fmt::print("{}\n", ListAsJson(*config, file, counts, problem, followers));
+    return problem ? EXIT_FAILURE : EXIT_SUCCESS;
   }
   PrintTable(*config, file, counts);
   if (file) {
@@ -267,6 +278,7 @@ int ListRoutes(const RoutesCommand& command) {
   } else if (followers) {
     fmt::print("in effect in {} of {} workers\n", followers->following, followers->ready);
   }
+  if (problem) return Fail(*problem + ": workers that knew the file before go by it");
   return EXIT_SUCCESS;
 }
 

@@ -212,7 +212,7 @@ struct alignas(64) Pool {
   Quarantine quarantine;
   RateLimiter keys;
   RouteTable routes;
-  std::atomic<std::uint64_t> routes_said;       // hash of what was logged of the routes last
+  std::atomic<std::uint64_t> routes_said;       // what was logged of them last (live_routes.cc)
   std::atomic<std::uint64_t> heavy_tickets;     // given so far (heavy_work.h)
   std::atomic<std::uint32_t> heavy_releases;    // of heavy work; waiters sleep on it
   std::array<RoleSlots, kMaxRoles> role_slots;  // written by the master

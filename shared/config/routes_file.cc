@@ -1,14 +1,18 @@
 #include "shared/config/routes_file.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <json/json.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
-#include <fstream>
+#include <system_error>
 #include <utility>
 
+#include "shared/base/file_descriptor.h"
 #include "shared/base/json_text.h"
 #include "shared/base/strict_json.h"
 #include "shared/config/routes_key.h"
@@ -119,15 +123,34 @@ absl::StatusOr<RoutesFile> ParseRoutesFile(std::string_view text) {
 }
 
 absl::StatusOr<RoutesFile> LoadRoutesFile(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
+  const auto failed = [&path] {
+    return absl::UnavailableError(
+        fmt::format("cannot read {}: {}", path, std::generic_category().message(errno)));
+  };
+  // A pipe does not hold us.
+  const FileDescriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!descriptor) {
     if (errno == ENOENT) return absl::NotFoundError(fmt::format("there is no {}", path));
-    return InvalidArgument("{} cannot be read", path);
+    return failed();
   }
+  struct stat info {};
+  if (fstat(descriptor.get(), &info) != 0) return failed();
+  if (!S_ISREG(info.st_mode)) return InvalidArgument("{} is no regular file", path);
   std::string text(kMaxFileBytes + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!stream.eof()) return InvalidArgument("{} is larger than {} bytes", path, kMaxFileBytes);
-  text.resize(static_cast<std::size_t>(stream.gcount()));
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(descriptor.get(), text.data() + size, text.size() - size);
+    if (got == 0) break;
+    if (got > 0) {
+      size += static_cast<std::size_t>(got);
+    } else if (errno != EINTR) {
+      return failed();
+    }
+  }
+  if (size == text.size()) {
+    return InvalidArgument("{} is larger than {} bytes", path, kMaxFileBytes);
+  }
+  text.resize(size);
   auto file = ParseRoutesFile(text);
   if (file.ok()) return file;
   return InvalidArgument("{}: {}", path, Message(file.status()));

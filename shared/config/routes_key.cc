@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kMaxRoutes = 256;
 constexpr std::size_t kMaxName = 255;
 constexpr std::size_t kMaxVersion = 64;
+constexpr std::size_t kMaxRouteName = 127;  // told apart in metrics (route_counts.h)
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxName && IsUtf8(text) &&
@@ -210,6 +211,9 @@ std::vector<MemberProblem> ReadRoutes(const Json::Value& object, Config::Routes&
       reader.Add(value, "routes", "has a name that no model can have");
     } else if (name.find('@') != std::string::npos) {
       reader.Add(value, key, "has an '@' in its name, which stands before a model's version");
+    } else if (name.size() > kMaxRouteName) {
+      reader.Add(value, key,
+                 fmt::format("has a name of {} bytes, allowed are {}", name.size(), kMaxRouteName));
     } else if (!value.isObject()) {
       reader.Add(value, key, "allowed is an object { ... }");
     } else {

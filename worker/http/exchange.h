@@ -60,7 +60,8 @@ struct Asked {
 // What a handler tells of its answer to those who count.
 struct Report {
   bool model_away = false;     // it is a problem: the model's servers are away
-  bool from_cache = false;     // it was there already
+  bool timed = false;          // its time tells how long the model takes for one such request
+  bool none_answered = false;  // it is a batch, and the model failed with each of its pictures
   std::string version = {};    // of the model that answered
   std::uint64_t pictures = 0;  // that were answered
   std::uint64_t findings = 0;  // in them

@@ -32,11 +32,10 @@ void Count(const Exchange& exchange, const Services& services, const fcgi::Respo
   RouteCounts& counts =
       services.routes->counts.Find(route, routes::Name(variant), model.name,
                                    report.version.empty() ? model.version : report.version);
-  counts.CountRequest(response.status >= kServerError,
+  counts.CountRequest(response.status >= kServerError || report.none_answered,
                       std::chrono::duration_cast<std::chrono::microseconds>(took));
   if (report.pictures > 0) counts.CountFindings(report.pictures, report.findings);
-  // A batch's time says nothing of one picture's.
-  if (response.status == 200 && !report.from_cache && report.pictures <= 1) {
+  if (response.status == 200 && report.timed) {
     services.routes->times.Add(model, took, Clock::now());
   }
 }
@@ -77,6 +76,7 @@ fcgi::Response AnswerByLead(
     exchange.asked = {.model = lead.ways.front().model};
     return answer(exchange.asked.model);
   }
+  constexpr int kNotFound = 404;
   std::size_t at = 0;
   while (true) {
     const std::size_t last = lead.ways.size() - 1;
@@ -87,7 +87,10 @@ fcgi::Response AnswerByLead(
     const TimePoint begun = Clock::now();
     fcgi::Response response = answer(exchange.asked.model);
     Count(exchange, services, response, Clock::now() - begun);
-    const bool may_go_on = exchange.report.model_away && at < last &&
+    // A canary that is not there yet, or no more, is no reason to refuse its clients.
+    const bool no_canary =
+        lead.ways[at].variant == routes::Variant::kCanary && response.status == kNotFound;
+    const bool may_go_on = (exchange.report.model_away || no_canary) && at < last &&
                            !exchange.limits.deadline.Expired(Clock::now()) &&
                            !exchange.limits.departed.stop_requested();
     if (!may_go_on) return response;

@@ -38,8 +38,9 @@ Lead LeadOf(const Exchange& exchange, const Services& services, const std::strin
 
 // Answers by the first of the exchange's ways whose model can be asked: whose servers' breakers are
 // not all open, and that took less time lately than is left (the time of nine of ten requests of
-// the last minute). When its server turns out to be away (Exchange::model_away), the next one is
-// asked. The last one is asked in any case. Counts each try by route, variant and version.
+// the last minute). When its server turns out to be away (Exchange::model_away), or there is no
+// such canary, the next one is asked. The last one is asked in any case. Counts each try by route,
+// variant and version.
 fcgi::Response AnswerByLead(
     Exchange& exchange, const Services& services,
     const std::function<fcgi::Response(const backend::ModelVersion& model)>& answer);

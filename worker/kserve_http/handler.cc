@@ -231,7 +231,10 @@ fcgi::Response Statistics(const Exchange& exchange, const Services& services, co
                     ? services.client.AllStatistics(exchange.limits)
                     : backend::ModelCalls(services.client, route.model, route.version)
                           .Statistics(exchange.limits);
-  if (answer.ok()) HideOtherModels(exchange, *answer->mutable_model_stats());
+  // The one of the path may be a route's, whose key need not allow it.
+  if (answer.ok() && route.model.empty()) {
+    HideOtherModels(exchange, *answer->mutable_model_stats());
+  }
   return Answer(exchange, answer);
 }
 
@@ -379,6 +382,7 @@ std::variant<fcgi::Response, Problem> Call(Exchange& exchange, backend::ModelCal
     return ProtocolError(
         502, fmt::format("the model server's answer is not sound: {}", Message(answer.status())));
   }
+  exchange.report.timed = true;
   exchange.report.version = answer->message().model_version();
   const Patience patience = exchange.patience();
   if (const std::uint64_t cost = WritingCost(*answer, infer); cost > 0) {

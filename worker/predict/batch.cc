@@ -100,6 +100,14 @@ struct Writer {
   }
 };
 
+// `failed`: of a picture that has no outcome.
+bool IsModelsFault(const Outcome& outcome, const http::Problem& failed) {
+  constexpr int kServerError = 500;
+  if (std::holds_alternative<Prediction>(outcome)) return false;
+  const auto* problem = std::get_if<http::Problem>(&outcome);
+  return (problem == nullptr ? failed : *problem).status >= kServerError;
+}
+
 // As http::ParseParameters; nothing is drawn.
 std::variant<http::PredictParameters, http::Problem> ReadParameters(
     std::string_view query, std::span<const http::FormField> fields,
@@ -153,6 +161,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   if (exchange.limits.departed.stop_requested()) return exchange.Fail(http::ClientLeft());
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
   exchange.SetTotalTime();
+  exchange.report.none_answered = true;
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model.name));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
@@ -164,6 +173,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
       ++exchange.report.pictures;
       exchange.report.findings += CountOf(prediction->result);
     }
+    exchange.report.none_answered &= IsModelsFault(batch.outcomes()[i], batch.failed());
   }
   fmt::format_to(std::back_inserter(json), "]{},\"timing_ms\":{},\"request_id\":{}}}\n",
                  http::RouteMember(exchange), exchange.times.Json(), QuotedJson(exchange.id));

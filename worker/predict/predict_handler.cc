@@ -142,6 +142,7 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
     return {std::move(*problem), nullptr, ""};
   auto& prediction = std::get<Prediction>(predicted);
   exchange.report.version = prediction.version;
+  exchange.report.timed = true;
   exchange.report.pictures = 1;
   exchange.report.findings = CountOf(prediction.result);
   auto shadow = ShadowJobOf(exchange, services, asked.picture, asked.parameters, prediction);
@@ -175,7 +176,6 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
         return {http::Quarantined(), "MISS"};
       }
       cache.counts.hits.fetch_add(1, std::memory_order_relaxed);
-      exchange.report.from_cache = true;
       exchange.report.version = (*model)->description.version;
       return {*std::move(found), "HIT"};
     }

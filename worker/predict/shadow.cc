@@ -17,7 +17,6 @@
 #include "worker/predict/answer.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/routes/route_service.h"
-#include "worker/vision/reduction.h"
 
 namespace inferpool::predict {
 namespace {
@@ -68,7 +67,8 @@ void ShadowRunner::Run(const std::stop_token& stop) {
     std::size_t grown = 0;
     bool asked = false;
     try {
-      asked = !IsLoaded() && Ask(*job, stop, grown);
+      const bool is_stale = IsStale(*job, *services_.routes->live.Current(), Clock::now());
+      asked = !is_stale && !IsLoaded() && Ask(*job, stop, grown);
     } catch (const std::exception& error) {  // out of memory, for one
       log::Error("shadow failed", {{"request_id", job->request_id}, {"reason", error.what()}});
     }
@@ -104,10 +104,10 @@ bool ShadowRunner::Ask(const ShadowJob& job, const std::stop_token& stop, std::s
     return true;
   }
   if (const auto header = vision::ReadHeader(job.picture); header.ok()) {
-    vision::Placement placement =
-        vision::Place((*known)->plan->input, vision::UprightSize(*header));
-    if (services_.config.decode.reduced) placement = vision::Reduce(*header, placement);
-    const std::uint64_t bytes = DecodeCost(job.picture, *header, placement.reduction).bytes;
+    const Picture picture{
+        .file = job.picture, .digest = {}, .header = *header, .size = vision::UprightSize(*header)};
+    const int reduction = ReductionFor(*(*known)->plan, job.parameters, picture, services_.config);
+    const std::uint64_t bytes = DecodeCost(job.picture, *header, reduction).bytes;
     if (!queue_.Grow(bytes)) return false;
     grown = bytes;
   }
@@ -149,7 +149,8 @@ std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
                                                    .bytes = request.body.size(),
                                                    .parameters = parameters,
                                                    .answer = prediction.result,
-                                                   .answered_by = prediction.model});
+                                                   .answered_by = prediction.model,
+                                                   .answered_at = Clock::now()});
   const bool is_in_body =
       request.body_bytes != nullptr && picture.data() >= request.body.data() &&
       picture.data() + picture.size() <= request.body.data() + request.body.size();
@@ -159,6 +160,7 @@ std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
     job->bytes = copy->size();
     job->memory = copy;
   }
+  job->bytes += OwnBytes(*job);
   return job;
 }
 

@@ -17,9 +17,10 @@ namespace inferpool::predict {
 
 // A worker's shadows. One thread of the lowest priority asks, one picture at a time, and only while
 // no more than half of the worker's threads have a request; it gives up after 5 s. What it holds,
-// the pictures that wait included, is at most 64 MB. What finds no room, and what comes while the
-// worker is busy, is dropped and counted. A crash is blamed on the picture with the shadow's model,
-// so that clients may send the picture further on. Thread safe.
+// the pictures that wait included, is at most 64 MB and 256 pictures. What finds no room, what
+// comes up while the worker is busy, and what is stale by then is dropped and counted. A crash is
+// blamed on the picture with the shadow's model, so that clients may send the picture further on.
+// Thread safe.
 class ShadowRunner {
  public:
   // `services` and `thread_slots` (the worker's) must outlive it.

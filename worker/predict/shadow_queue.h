@@ -9,7 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "shared/base/deadline.h"
 #include "shared/base/mutex.h"
+#include "shared/config/config.h"
 #include "worker/backend/catalog.h"
 #include "worker/http/parameters.h"
 #include "worker/vision/postprocess.h"
@@ -23,18 +25,28 @@ struct ShadowJob {
   std::string request_id;
   std::string_view picture;            // the bytes as uploaded
   std::shared_ptr<const void> memory;  // that they are in
-  std::size_t bytes = 0;               // of that memory
+  std::size_t bytes = 0;               // of that memory, and of the job itself
   http::PredictParameters parameters;
   vision::Result answer;  // that the client got
   std::shared_ptr<const backend::Model> answered_by;
+  TimePoint answered_at = {};
 };
+
+// The memory of a job without its picture's: an estimate from the sizes of what it holds.
+std::size_t OwnBytes(const ShadowJob& job);
+
+// Whether it is too late to ask: the answer was given more than 30 s ago, or its route has no such
+// shadow any more.
+bool IsStale(const ShadowJob& job, const Config::Routes& routes, TimePoint now);
 
 // Thread safe.
 class ShadowQueue {
  public:
+  static constexpr std::size_t kMaxJobs = 256;
+
   explicit ShadowQueue(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
-  // False: there is no room for it.
+  // False: there is no room for it, or kMaxJobs wait.
   bool Put(std::shared_ptr<const ShadowJob> job);
 
   // Waits for the next one, whose memory stays counted until Done. Null when it is to stop.

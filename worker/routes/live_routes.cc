@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <utility>
 
 #include "shared/base/log.h"
@@ -16,8 +18,13 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookEvery{500};
 
-std::uint64_t HashOf(const std::string& text) {
-  return XXH3_64bits(text.data(), text.size());
+// Pool::routes_said has the number of the latest change that was logged, 0 when it does not count,
+// and above it the hash of what else was logged last.
+constexpr int kHashShift = 32;
+constexpr std::uint64_t kNumberMask = 0xffff'ffff;
+
+std::uint32_t HashOf(const std::string& text) {
+  return static_cast<std::uint32_t>(XXH3_64bits(text.data(), text.size()));
 }
 
 }  // namespace
@@ -41,9 +48,19 @@ std::shared_ptr<const Config::Routes> LiveRoutes::Current() const {
   return current_;
 }
 
+std::string LiveRoutes::file_problem() const {
+  const MutexLock lock(mutex_);
+  return file_problem_;
+}
+
 LiveRoutes::Stamp LiveRoutes::Seen() const {
   struct stat info {};
-  if (stat(file_.c_str(), &info) != 0) return {};
+  if (stat(file_.c_str(), &info) != 0) {
+    // One that cannot be looked at may well be there: reading it says what is wrong.
+    constexpr Stamp kNone;
+    constexpr Stamp kUnknown{.inode = std::numeric_limits<ino_t>::max()};
+    return errno == ENOENT ? kNone : kUnknown;
+  }
   constexpr std::int64_t kNsPerSecond = 1'000'000'000;
   return {.inode = info.st_ino,
           .size = info.st_size,
@@ -55,21 +72,27 @@ void LiveRoutes::Look() {
   const MutexLock lock(look_mutex_);
   const Stamp stamp = Seen();
   if (stamp == seen_) return;
-  seen_ = stamp;
   if (stamp.inode == 0) {
+    pool_.routes_said.fetch_and(~kNumberMask, std::memory_order_relaxed);
     Use(configured_, 0);
+  } else if (!Take(LoadRoutesFile(file_), stamp)) {
     return;
   }
-  Take(LoadRoutesFile(file_), stamp);
+  seen_ = stamp;
 }
 
-void LiveRoutes::Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp) {
+bool LiveRoutes::Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp) {
+  if (absl::IsNotFound(file.status())) return false;  // it has just gone
   if (!file.ok()) {
+    {
+      const MutexLock lock(mutex_);
+      file_problem_ = Message(file.status());
+    }
     if (IsFirstToSay(HashOf(fmt::format("bad {} {}", stamp.inode, stamp.changed_ns)))) {
       log::Error("the file of the routes' changes is bad: the routes stay as they were",
                  {{"reason", Message(file.status())}});
     }
-    return;
+    return absl::IsInvalidArgument(file.status());
   }
   if (!file->CountsFor(*configured_)) {
     if (!file->changes.empty() && IsFirstToSay(HashOf(fmt::format("over {} {:016x}", file->number(),
@@ -78,29 +101,51 @@ void LiveRoutes::Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp) {
                 {{"change", file->number()}});
     }
     Use(configured_, 0);
-    return;
+    return true;
   }
-  const RoutesChange& latest = file->changes.back();
-  if (IsFirstToSay(
-          HashOf(fmt::format("{} {} {} {}", latest.number, latest.at, latest.by, latest.what)))) {
+  LogChanges(*file);
+  const std::int64_t number = file->number();
+  Use(std::make_shared<const Config::Routes>(std::move(file->routes)), number);
+  return true;
+}
+
+void LiveRoutes::LogChanges(const RoutesFile& file) {
+  const auto latest = static_cast<std::uint32_t>(file.number());
+  std::uint64_t said = pool_.routes_said.load(std::memory_order_relaxed);
+  std::uint32_t before = 0;
+  do {
+    before = static_cast<std::uint32_t>(said & kNumberMask);
+    const bool is_begun_anew = before > latest && slot_.routes_change > file.number();
+    if (is_begun_anew) before = 0;
+    if (before >= latest) return;
+  } while (!pool_.routes_said.compare_exchange_weak(said, (said & ~kNumberMask) | latest,
+                                                    std::memory_order_relaxed));
+  // What was changed before the pool started was logged by the one that ran then.
+  const bool is_start = !seen_ && before == 0;
+  for (const RoutesChange& change : file.changes) {
+    if (is_start ? change.number != file.number() : change.number <= before) continue;
     log::Info(
         "routes changed",
-        {{"change", latest.number}, {"what", latest.what}, {"by", latest.by}, {"at", latest.at}});
+        {{"change", change.number}, {"what", change.what}, {"by", change.by}, {"at", change.at}});
   }
-  const std::int64_t number = latest.number;
-  Use(std::make_shared<const Config::Routes>(std::move(file->routes)), number);
 }
 
 void LiveRoutes::Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number) {
   {
     const MutexLock lock(mutex_);
     current_ = std::move(routes);
+    file_problem_.clear();
   }
   slot_.routes_change.store(number, std::memory_order_release);
 }
 
-bool LiveRoutes::IsFirstToSay(std::uint64_t what) {
-  return pool_.routes_said.exchange(what, std::memory_order_relaxed) != what;
+bool LiveRoutes::IsFirstToSay(std::uint32_t what) {
+  std::uint64_t said = pool_.routes_said.load(std::memory_order_relaxed);
+  do {
+    if (said >> kHashShift == what) return false;
+  } while (!pool_.routes_said.compare_exchange_weak(
+      said, (said & kNumberMask) | (std::uint64_t{what} << kHashShift), std::memory_order_relaxed));
+  return true;
 }
 
 void LiveRoutes::LookNowAndThen(const std::stop_token& stop) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -17,7 +18,7 @@ namespace inferpool::routes {
 
 // Thread safe. A thread of its own looks at the file of changes (shared/config/routes_file.h) twice
 // a second. A bad file changes nothing. The worker's slot says which routes it was configured with,
-// and which change it goes by; what changed is logged by one worker of the pool.
+// and which change it goes by; each change is logged by one worker of the pool.
 class LiveRoutes {
  public:
   // Looks at the file once. `pool` and `slot` must outlive it.
@@ -27,6 +28,9 @@ class LiveRoutes {
   LiveRoutes& operator=(const LiveRoutes&) = delete;
 
   std::shared_ptr<const Config::Routes> Current() const;
+
+  // Why the file could not be taken when it was looked at last; empty when it was, or is not there.
+  std::string file_problem() const;
 
   // Looks at the file. For the thread, and for tests.
   void Look();
@@ -42,10 +46,13 @@ class LiveRoutes {
   };
 
   Stamp Seen() const;
-  void Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp);
+  // False: it is to be looked at again.
+  bool Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(look_mutex_);
+  void LogChanges(const RoutesFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(look_mutex_);
   void Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number);
   // True for the first worker of the pool that says it.
-  bool IsFirstToSay(std::uint64_t what);
+  bool IsFirstToSay(std::uint32_t what);
   void LookNowAndThen(const std::stop_token& stop);
 
   const std::shared_ptr<const Config::Routes> configured_;
@@ -53,9 +60,11 @@ class LiveRoutes {
   Pool& pool_;
   WorkerSlot& slot_;
   Mutex look_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
-  Stamp seen_ ABSL_GUARDED_BY(look_mutex_);
+  // Nullopt until a file, or none, was taken.
+  std::optional<Stamp> seen_ ABSL_GUARDED_BY(look_mutex_);
   mutable Mutex mutex_;
   std::shared_ptr<const Config::Routes> current_ ABSL_GUARDED_BY(mutex_);
+  std::string file_problem_ ABSL_GUARDED_BY(mutex_);
   std::jthread looker_;  // last: ends first
 };
 

@@ -1,7 +1,9 @@
 #include "shared/config/routes_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <filesystem>
 #include <string>
 
 #include "shared/config/routes_key.h"
@@ -50,6 +52,12 @@ TEST(RoutesFileTest, ABadFileIsRefused) {
   }
   const test::TemporaryFolder folder;
   EXPECT_TRUE(absl::IsNotFound(LoadRoutesFile(folder / "routes.json").status()));
+  std::filesystem::create_directory(folder / "folder");
+  EXPECT_TRUE(absl::IsInvalidArgument(LoadRoutesFile(folder / "folder").status()));
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), S_IRUSR | S_IWUSR), 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(LoadRoutesFile(folder / "pipe").status()));
+  std::filesystem::create_symlink(folder / "circle", folder / "circle");
+  EXPECT_TRUE(absl::IsUnavailable(LoadRoutesFile(folder / "circle").status()));
   test::WriteFile(folder / "routes.json", "{");
   EXPECT_TRUE(absl::IsInvalidArgument(LoadRoutesFile(folder / "routes.json").status()));
 }

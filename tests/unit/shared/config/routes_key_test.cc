@@ -86,6 +86,11 @@ TEST(RoutesKeyTest, WhatIsWrongIsSaidWithItsPlace) {
   EXPECT_TRUE(HasOnly(Parse(R"({"routes": {"a": "b"}})"), 1, "routes.a", "allowed"));
   EXPECT_TRUE(HasOnly(Parse(R"({"routes": {"a@4": {"model": "b"}}})"), 1, "routes.a@4", "'@'"));
   EXPECT_FALSE(Parse(R"({"routes": {"": {"model": "b"}}})").problems.empty());
+  const auto named = [](std::size_t bytes) {
+    return Parse(R"({"routes": {")" + std::string(bytes, 'a') + R"(": {"model": "b"}}})");
+  };
+  EXPECT_TRUE(IsGood(named(127)));
+  EXPECT_TRUE(HasOnly(named(128), 1, "routes." + std::string(128, 'a'), "128 bytes"));
 }
 
 TEST(RoutesKeyTest, FallbacksFormNoCircle) {

@@ -25,6 +25,43 @@ TEST(ShadowQueueTest, WhatFindsNoRoomIsNotTaken) {
   EXPECT_FALSE(ShadowQueue(100).Put(Job(101)));
 }
 
+TEST(ShadowQueueTest, OnlySoManyWait) {
+  ShadowQueue queue(std::size_t{1} << 30);
+  for (std::size_t i = 0; i < ShadowQueue::kMaxJobs; ++i) ASSERT_TRUE(queue.Put(Job(1)));
+  EXPECT_FALSE(queue.Put(Job(1)));
+  queue.Done(*queue.Take({}), 0);
+  EXPECT_TRUE(queue.Put(Job(1)));
+}
+
+TEST(ShadowQueueTest, TheAnswerAndTheParametersAreCounted) {
+  ShadowJob job;
+  const std::size_t empty = OwnBytes(job);
+  EXPECT_GE(empty, sizeof(job));
+  job.parameters.classes = std::string(10'000, 'a');
+  EXPECT_GE(OwnBytes(job), empty + 10'000);
+  vision::Detection found;
+  found.mask.emplace_back(1'000);
+  job.answer = vision::Detections(10, found);
+  EXPECT_GE(OwnBytes(job), empty + 10'000 + 10 * 1'000 * sizeof(vision::Point));
+}
+
+TEST(ShadowQueueTest, AJobIsStaleAfterAWhileAndWhenItsRouteHasNoSuchShadow) {
+  Config::Routes routes;
+  routes["a"] = {.model = "m", .shadow = Config::Route::Shadow{.model = "s", .version = "2"}};
+  const TimePoint now = Clock::now();
+  ShadowJob job;
+  job.route = "a";
+  job.model = {"s", "2"};
+  job.answered_at = now;
+  EXPECT_FALSE(IsStale(job, routes, now + std::chrono::seconds(29)));
+  EXPECT_TRUE(IsStale(job, routes, now + std::chrono::seconds(31)));
+  routes["a"].shadow->version = "3";
+  EXPECT_TRUE(IsStale(job, routes, now));
+  routes["a"].shadow.reset();
+  EXPECT_TRUE(IsStale(job, routes, now));
+  EXPECT_TRUE(IsStale(job, {}, now));
+}
+
 TEST(ShadowQueueTest, TheOneInWorkIsCountedUntilItIsDone) {
   ShadowQueue queue(100);
   ASSERT_TRUE(queue.Put(Job(60, "first")));

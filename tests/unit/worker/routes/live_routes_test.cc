@@ -15,7 +15,7 @@ namespace {
 
 class LiveRoutesTest : public testing::Test {
  protected:
-  static void SetUpTestSuite() { log::Init(log::Level::kError, "test"); }
+  static void SetUpTestSuite() { log::Init(log::Level::kInfo, "test"); }
 
   LiveRoutesTest() { configured_["a"] = {.model = "m", .version = "1"}; }
 
@@ -81,6 +81,62 @@ TEST_F(LiveRoutesTest, ABadFileChangesNothing) {
   Write("3", 2);
   routes.Look();
   EXPECT_EQ(VersionOf(routes), "3");
+}
+
+TEST_F(LiveRoutesTest, WhatCannotBeReadChangesNothingAndSaysWhy) {
+  Write("2", 1);
+  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  EXPECT_EQ(routes.file_problem(), "");
+  std::filesystem::remove(path_);
+  std::filesystem::create_symlink(path_, path_);
+  routes.Look();
+  EXPECT_EQ(VersionOf(routes), "2");
+  EXPECT_NE(routes.file_problem(), "");
+  WriteText("{");
+  routes.Look();
+  EXPECT_NE(routes.file_problem(), "");
+  Write("3", 2);
+  routes.Look();
+  EXPECT_EQ(VersionOf(routes), "3");
+  EXPECT_EQ(routes.file_problem(), "");
+}
+
+TEST_F(LiveRoutesTest, AWorkerThatBeginsWithABadFileSaysSo) {
+  WriteText("{");
+  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  EXPECT_EQ(VersionOf(routes), "1");
+  EXPECT_NE(routes.file_problem(), "");
+}
+
+TEST_F(LiveRoutesTest, EachChangeIsLoggedOnce) {
+  RoutesFile file{.configuration = DigestOf(configured_), .routes = configured_};
+  const auto write = [&](std::int64_t number, const std::string& what) {
+    AddChange(file, {.number = number, .what = what});
+  };
+  const auto logged = [](const std::string& log, const std::string& what) {
+    std::size_t count = 0;
+    for (auto at = log.find(what); at != std::string::npos; at = log.find(what, at + 1)) ++count;
+    return count;
+  };
+  write(1, "first-change");
+  write(2, "second-change");
+  WriteText(SerializeRoutesFile(file));
+  testing::internal::CaptureStderr();
+  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes others(configured_, path_, board_.pool(), slot());
+  std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(logged(log, "first-change"), 0U) << "before the pool started";
+  EXPECT_EQ(logged(log, "second-change"), 1U);
+  testing::internal::CaptureStderr();
+  write(3, "third-change");
+  write(4, "fourth-change");  // by another shell, before any worker looked
+  WriteText(SerializeRoutesFile(file));
+  routes.Look();
+  others.Look();
+  log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(logged(log, "second-change"), 0U);
+  EXPECT_EQ(logged(log, "third-change"), 1U) << log;
+  EXPECT_EQ(logged(log, "fourth-change"), 1U) << log;
 }
 
 TEST_F(LiveRoutesTest, AnotherConfigurationCounts) {
