@@ -283,6 +283,10 @@ int ListRoutes(const RoutesCommand& command) {
 }
 
 int SetRoute(const RoutesCommand& command) {
+  if (const auto config = Load(command); config.ok() && config->pipelines.contains(command.name)) {
+    return Fail(
+        fmt::format("{} is the name of a pipeline: give the route another one", command.name));
+  }
   return Change(command,
                 fmt::format("set {} {}", command.name, fmt::join(command.assignments, " ")),
                 [&](RoutesFile& file) {

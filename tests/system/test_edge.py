@@ -177,7 +177,7 @@ class EdgeTest(SystemTest):
         self.assertIn("Origin", ", ".join(answer.headers.get_all("Vary")))
         exposed = answer.header("Access-Control-Expose-Headers").split(", ")
         self.assertEqual({"X-Request-ID", "Server-Timing", "X-Process-Time", "X-Cache", "Retry-After", "RateLimit",
-                          "RateLimit-Policy", "Inference-Header-Content-Length"},
+                          "RateLimit-Policy", "Inference-Header-Content-Length", "X-Inferpool-Route"},
                          set(exposed))
         self.assertEqual([origin], answer.headers.get_all("Timing-Allow-Origin"))
         self.assertIsNone(answer.header("Access-Control-Allow-Credentials"))

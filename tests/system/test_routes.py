@@ -260,6 +260,7 @@ class RoutesTest(SystemTest):
                                               "canary.percent=500", status=1))
         self.assertIn("no route none", self.routes("promote", "none", status=1))
         self.assertIn("no canary", self.routes("promote", "objects", status=1))
+        self.assertIn("pipeline", self.routes("set", "text", "model=yolo", status=1))
         self.routes("set", "objects", "version=2")
         self.assertEqual("2", self.version("objects"))
         listed = json.loads(self.routes("list", "--json"))

@@ -407,9 +407,10 @@ std::variant<fcgi::Response, Problem> Call(Exchange& exchange, backend::ModelCal
 std::optional<Problem> EnterTask(Exchange& exchange, const Services& services, const Route& route) {
   if (!exchange.request.body_status.ok()) return std::nullopt;
   const Digest digest = services.quarantine.DigestOf(exchange.request.body);
-  if (services.quarantine.Has(digest, route.model, Clock::now())) return http::Quarantined();
+  const std::string model = Name(backend::ModelVersion{route.model, route.version});
+  if (services.quarantine.Has(digest, model, Clock::now())) return http::Quarantined();
   exchange.thread_slot.task.Store(
-      {.request_id = RequestName(exchange.id), .model = ModelName(route.model), .digest = digest});
+      {.request_id = RequestName(exchange.id), .model = ModelName(model), .digest = digest});
   return std::nullopt;
 }
 

@@ -25,7 +25,8 @@ constexpr std::size_t kMostRows = 8;
 std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
                                           const http::Services& services,
                                           const PictureQuestion& question, Seqlock<Task>& task) {
-  const std::string& model = question.model.name;
+  // Another version of the model may well take what crashes this one.
+  const std::string model = Name(question.model);
   const SharedPicture* const shared = question.shared;
   if (shared == nullptr) return OpenPicture(exchange, services, question.picture, model, task);
   auto problem = Blame(exchange, services, shared->picture.digest, model, task);

@@ -172,7 +172,7 @@ Looked LookOrCompute(http::Exchange& exchange, const http::Services& services, C
     if (auto found = cache.answers.Find(*key, std::chrono::system_clock::now())) {
       // InferPicture does this when there is no answer.
       const Digest digest = services.quarantine.DigestOf(asked.picture);
-      if (services.quarantine.Has(digest, asked.model.name, Clock::now())) {
+      if (services.quarantine.Has(digest, Name(asked.model), Clock::now())) {
         return {http::Quarantined(), "MISS"};
       }
       cache.counts.hits.fetch_add(1, std::memory_order_relaxed);

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <map>
 #include <optional>
-#include <ranges>
 #include <tuple>
 #include <utility>
 
@@ -291,10 +290,11 @@ absl::StatusOr<grpc::ByteBuffer> Client::Infer(const grpc::ByteBuffer& request,
 }
 
 absl::Status Client::CheckAdmits(std::span<const std::size_t> servers) const {
-  const auto is_open = [this](std::size_t i) { return IsOpen(i); };
-  const bool all_are_open =
-      servers.empty() ? std::ranges::all_of(std::views::iota(std::size_t{0}, targets()), is_open)
-                      : std::ranges::all_of(servers, is_open);
+  bool all_are_open = true;
+  const std::size_t count = servers.empty() ? targets() : servers.size();
+  for (std::size_t i = 0; i < count && all_are_open; ++i) {
+    all_are_open = IsOpen(servers.empty() ? i : servers[i]);
+  }
   if (!all_are_open) return absl::OkStatus();
   context_.Count(ModelCall::kMade);
   return Refuse(context_);

@@ -236,6 +236,19 @@ TEST_F(HeavyStepsTest, WhatIsKeptLetsOthersWork) {
   EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 0U);
 }
 
+// Else the next step's claim would take the place of what is kept, which then nobody counted.
+TEST_F(HeavyStepsTest, WhatARequestKeepsIsCountedUntilItsNextStep) {
+  HeavySteps steps(work_, thread_slot(0, 0), 1);
+  auto kept = steps.Begin(500, For(seconds(60)));
+  ASSERT_TRUE(kept.ok());
+  kept->Keep(400);
+  EXPECT_FALSE(steps.Begin(500, For(milliseconds(50))).ok());
+  EXPECT_EQ(board_.Sum(Clock::now()).heavy_bytes, 400U);
+  EXPECT_TRUE(kept->Resume(300, For(seconds(60))).ok());
+  *kept = HeavyStep();
+  EXPECT_TRUE(steps.Begin(500, For(seconds(60))).ok());
+}
+
 TEST_F(HeavyStepsTest, NobodyKeepsMoreThanItHad) {
   HeavySteps steps(work_, thread_slot(0, 0), 1);
   auto step = steps.Begin(400, For(seconds(60)));

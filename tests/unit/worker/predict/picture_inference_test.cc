@@ -73,7 +73,7 @@ class PictureInferenceTest : public testing::Test {
         exchange,
         {config_, client_, inference_, catalog_, heavy_.board.pool().quarantine, heavy_.work,
          spare_threads_},
-        {.model = {"faces"}, .picture = picture_, .parameters = parameters, .keep_pixels = true},
+        {.model = model_, .picture = picture_, .parameters = parameters, .keep_pixels = true},
         heavy_.thread_slot.task, timings_);
   }
 
@@ -90,6 +90,7 @@ class PictureInferenceTest : public testing::Test {
   // 320 x 320 pixels; see ops/pictures/README.md.
   std::string picture_ =
       test::ReadFile(std::string(INFERPOOL_SOURCE_DIR) + "/ops/pictures/astronaut.jpg");
+  backend::ModelVersion model_ = {"faces"};
   Config config_;
   test::HeavyPool heavy_;
   FakeModelServer server_;
@@ -320,6 +321,19 @@ TEST_F(PictureInferenceTest, AClientThatHasLeftBeforeCostsNoCall) {
 std::string LargePngHeader() {
   using std::string_literals::operator""s;
   return "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x1b\x58\0\0\x1b\x58\x08\x02\0\0\0\0\0\0\0"s;
+}
+
+// A canary that crashes must not take the picture from the primary.
+TEST_F(PictureInferenceTest, ACrashIsBlamedOnTheVersionThatWasAskedFor) {
+  server_.Set("faces", Finding({}, {}));
+  Quarantine& quarantine = heavy_.board.pool().quarantine;
+  quarantine.Enter({.digest = quarantine.DigestOf(picture_),
+                    .model = ModelName("faces@2"),
+                    .request_id = {},
+                    .until_ns = ToNs(Clock::now() + seconds(60))});
+  EXPECT_EQ(StatusOfPredict(), 200);
+  model_.version = "2";
+  EXPECT_EQ(StatusOfPredict(), 422);
 }
 
 TEST_F(PictureInferenceTest, WhatTheEmbeddedServerDecodesIsHeavyWorkUntilItHasAnswered) {

@@ -60,6 +60,18 @@ void See(std::vector<FoundInPart>& parts, const Detection& object, bool in_the_w
          << found.x1 << " " << found.y1 << " " << found.x2 << " " << found.y2;
 }
 
+// The whole shows small things so badly that it takes some for others.
+TEST(TileMergeTest, ASmallThingThatTheWholeTakesForAnotherIsAnsweredOnce) {
+  std::vector<FoundInPart> parts = Parts();
+  const Detection square = BoxOf(100, 100, 164, 164, 0.97F, 1);
+  parts[kAll].found.push_back(BoxOf(103, 98, 166, 161, 0.75F, 2));
+  parts[kTopLeft].found.push_back(square);
+  const Detections merged = MergeTiles(std::move(parts), {});
+  ASSERT_EQ(merged.size(), 1U);
+  EXPECT_EQ(merged[0].class_id, 1);
+  EXPECT_TRUE(IsAbout(merged[0], square, 1));
+}
+
 TEST(TileMergeTest, WhatTheWholeAloneSeesStaysAsItIs) {
   const Detections found = {BoxOf(1, 2, 3, 4, 0.9F), BoxOf(1, 2, 3, 4, 0.8F),
                             BoxOf(0, 0, 1000, 1000, 0.7F)};
