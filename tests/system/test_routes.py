@@ -46,6 +46,8 @@ class Versions(PlainServer):
         version = self._asked.version or max(versions, default="")
         if version not in versions:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no {name} {version}")
+        if versions[version].fails:
+            context.abort(*versions[version].fails)
         return versions[version]
 
     def ModelStatistics(self, request, context):
