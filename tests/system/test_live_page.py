@@ -99,7 +99,7 @@ class PageTest(SystemTest):
         self.assertEqual([], self.browser.run(PALE))
 
 
-class WallTest(PageTest):
+class CamerasTest(PageTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -108,6 +108,8 @@ class WallTest(PageTest):
         cls.addClassCleanup(cls.cameras.stop)
         cls.instance = cls.start(settings(cls.redis), cleanup=cls.addClassCleanup)
 
+
+class WallTest(CamerasTest):
     def test_a_wall_of_pictures_with_rate_and_lag(self):
         self.open()
         self.await_wall()
@@ -171,6 +173,10 @@ class WallTest(PageTest):
         self.browser.all("#large summary")[0].click()
         self.browser.wait(lambda: "Left out for a newer one" in self.browser.text("ledger"), "the ledger is shown")
         self.assertIn("Pictures that wait", self.browser.text("pace"))
+
+
+class OtherCamerasTest(CamerasTest):
+    """Who adds cameras: those that were answered once stay on the wall for a while."""
 
     def test_names_are_names_and_no_html(self):
         name = "<img src=x onerror=alert(1)>&/é"
