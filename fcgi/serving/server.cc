@@ -1,6 +1,5 @@
 #include "fcgi/serving/server.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 #include "fcgi/serving/crash_scope.h"
 #include "fcgi/serving/departure_watch.h"
 #include "shared/base/log.h"
+#include "shared/base/termination.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -132,7 +132,7 @@ class Worker {
     SetState(ProcessState::kReady);
     // Not before: a request that crashes us would make us one that did not come up.
     may_serve_.count_down();
-    AwaitTerm();
+    AwaitTermination();
     SetState(ProcessState::kDraining);
     stop_.Raise();
     threads.clear();  // joins
@@ -193,17 +193,6 @@ class Worker {
     const std::uint64_t quota = context_.slot.quota.load(std::memory_order_relaxed);
     if (quota == 0 || served < quota) return;
     if (context_.slot.due.exchange(1, std::memory_order_relaxed) == 0) context_.wakeup.Wake();
-  }
-
-  static void AwaitTerm() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGUSR1);
-    int signal = 0;
-    while (sigwait(&set, &signal) != 0 || signal != SIGTERM) {
-      if (signal == SIGUSR1) log::Reopen();
-    }
   }
 
   const int listener_;

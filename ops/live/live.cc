@@ -1,7 +1,6 @@
 #include "ops/live/live.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "ops/live/questions.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/base/log.h"
+#include "shared/base/termination.h"
 #include "worker/http/key_ring.h"
 #include "worker/streams/address.h"
 
@@ -67,17 +67,6 @@ class Socket {
   FileDescriptor listener_;
   ino_t inode_;
 };
-
-void AwaitTheEnd() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGUSR1);
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0 || signal != SIGTERM) {
-    if (signal == SIGUSR1) log::Reopen();
-  }
-}
 
 int Refuse(const absl::Status& status) {
   log::Error("live cannot start", {{"reason", Message(status)}});
@@ -127,7 +116,7 @@ int RunLive(const LiveStart& start, const std::function<void()>& ready) {
   if (!server.ok()) return Refuse(server.status());
   log::Info("live ready", {{"socket", SocketPath(config)}});
   ready();
-  AwaitTheEnd();
+  AwaitTermination();
   listeners.End();
   return EXIT_SUCCESS;
 }

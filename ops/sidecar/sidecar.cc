@@ -1,7 +1,5 @@
 #include "ops/sidecar/sidecar.h"
 
-#include <signal.h>
-
 #include <cstdlib>
 #include <string_view>
 
@@ -10,6 +8,7 @@
 #include "ops/sidecar/model_servers.h"
 #include "shared/base/log.h"
 #include "shared/base/status.h"
+#include "shared/base/termination.h"
 #include "shared/monitor/http_port.h"
 #include "shared/monitor/prometheus_text.h"
 
@@ -54,14 +53,7 @@ int RunSidecar(const Config& config, const Scoreboard& scoreboard, int listener,
   }
   log::Info("sidecar ready", {{"port", config.sidecar.port}});
   ready();
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGUSR1);
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0 || signal != SIGTERM) {
-    if (signal == SIGUSR1) log::Reopen();
-  }
+  AwaitTermination();
   return EXIT_SUCCESS;
 }
 

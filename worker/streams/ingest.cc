@@ -1,7 +1,5 @@
 #include "worker/streams/ingest.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -11,26 +9,12 @@
 #include "fcgi/serving/crash_scope.h"
 #include "shared/base/log.h"
 #include "shared/base/processors.h"
+#include "shared/base/termination.h"
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/frame_work.h"
 #include "worker/streams/reader.h"
 
 namespace inferpool::streams {
-namespace {
-
-void AwaitTerm() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGUSR1);
-  int signal = 0;
-  while (sigwait(&set, &signal) != 0 || signal != SIGTERM) {
-    if (signal == SIGUSR1) log::Reopen();
-  }
-}
-
-}  // namespace
-
 std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors) {
   const std::string& mode = config.streams.mode;
   const bool is_sync = mode == "sync" || (mode == "auto" && config.modelserver.enabled);
@@ -66,7 +50,7 @@ void Ingest(const IngestContext& context) {
   };
   log::Info("ingest ready", {{"threads", thread_slots.size()}});
   set_state(ProcessState::kReady);
-  AwaitTerm();
+  AwaitTermination();
   set_state(ProcessState::kDraining);
   reader.Stop();
   reading.join();
