@@ -83,11 +83,12 @@ class Work {
       Fail(outcome, *problem);
       return;
     }
-    if (frame_.snapshot) AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
+    const auto& prediction = std::get<predict::Prediction>(predicted);
+    outcome.has_findings = predict::CountOf(prediction.result) > 0;
+    if (frame_.snapshot) AddSnapshot(prediction, outcome);
     exchange_.SetTotalTime();
-    outcome.json = predict::Complete(
-        predict::Members(std::get<predict::Prediction>(predicted), wanted.normalized),
-        exchange_.times, exchange_.id);
+    outcome.json = predict::Complete(predict::Members(prediction, wanted.normalized),
+                                     exchange_.times, exchange_.id);
     outcome.json.pop_back();  // the newline
   }
 
@@ -108,7 +109,7 @@ class Work {
     outcome.json = fmt::format("{{{}}}", Members(problem, services_.config.nginx.base_path));
     if (problem.code == "quarantined") {
       outcome.what = Outcome::What::kDead;
-      outcome.json = problem.detail;
+      outcome.json = "this picture crashed a thread, or it hung, and is in quarantine";
     } else if (IsTransient(problem)) {
       outcome.what = Outcome::What::kRetry;
     }
