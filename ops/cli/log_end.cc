@@ -27,8 +27,8 @@ off_t SizeOf(int file) {
 off_t EndOfLines(int file, off_t size) {
   std::string text(static_cast<std::size_t>(std::min(size, kMostBytes)), '\0');
   const off_t begin = size - static_cast<off_t>(text.size());
-  if (pread(file, text.data(), text.size(), begin) != static_cast<ssize_t>(text.size()))
-    return size;
+  const ssize_t got = pread(file, text.data(), text.size(), begin);
+  if (got != static_cast<ssize_t>(text.size())) return size;
   const std::size_t end = text.rfind('\n');
   if (end == std::string::npos) return begin == 0 ? 0 : size;
   return begin + static_cast<off_t>(end) + 1;
