@@ -112,9 +112,19 @@ class FullDiskTest(ScriptTest):
         os.kill(min(before), signal.SIGSEGV)
         eventually(lambda: len(workers()) == 2 and workers() != before, "the worker is replaced")
         answer(5)
+        access = self.state / "logs/nginx-access.log"
+
+        def ends_with_a_line():
+            return access.read_text().endswith("\n")
+        self.fill()
+        eventually(ends_with_a_line, "the part of a line that nginx could write is gone")
         for path in self.disk.glob("filler*"):
             path.unlink()
         answer(2)
+        answered = access.read_text().count("\n")
+        eventually(lambda: access.read_text().count("\n") > answered, "nginx logs again")
+        eventually(ends_with_a_line, "a line is whole")
+        self.assertEqual([], [line for line in access.read_text().splitlines() if not is_json(line)])
         self.assertIn("log lines dropped", log.read_text())
         torn = []
         for line in log.read_text().splitlines():
