@@ -72,6 +72,18 @@ std::int64_t ToNumber(std::string_view text) {
   return number;
 }
 
+// Why a frame is dropped, as the ledger has it.
+std::string_view ReasonOf(Outcome::What what) {
+  switch (what) {
+    case Outcome::What::kDead:
+      return "failed";
+    case Outcome::What::kOverwritten:
+      return "overwritten";
+    default:
+      return "stale";
+  }
+}
+
 bool BreaksConnection(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsPermissionDenied(status);
 }
@@ -485,7 +497,7 @@ absl::Status Reader::Settle() {
                       kGroup,
                       frame.camera,
                       frame.id,
-                      is_dead ? "failed" : "stale",
+                      ReasonOf(outcome.what),
                       is_dead ? std::string_view(outcome.json) : std::string_view(),
                       kMostDead};
     of_call.push_back({i});
@@ -658,6 +670,8 @@ Frame Reader::FrameOf(const Camera& camera, Reply id, Reply fields, bool claimed
     const std::string_view value = fields.at(i + 1).Text();
     if (name == FieldName("picture")) {
       frame.picture = value;
+    } else if (name == FieldName("frame")) {
+      frame.handle = value;
     } else if (name == FieldName("seq")) {
       frame.seq = value;
     } else if (name == FieldName("time")) {
