@@ -31,6 +31,18 @@ constexpr milliseconds kPatienceForModel{5'000};
 constexpr int kMostTriesOfBroken = 3;
 constexpr std::string_view kMostDead = "1000";
 
+// Why a frame is dropped, as the ledger has it.
+std::string_view ReasonOf(Outcome::What what) {
+  switch (what) {
+    case Outcome::What::kDead:
+      return "failed";
+    case Outcome::What::kOverwritten:
+      return "overwritten";
+    default:
+      return "stale";
+  }
+}
+
 void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
   const Frame& frame = outcome.frame;
   const bool is_dead = outcome.what == Outcome::What::kDead;
@@ -41,7 +53,7 @@ void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
                     kGroup,
                     frame.camera,
                     frame.id,
-                    is_dead ? "failed" : "stale",
+                    ReasonOf(outcome.what),
                     is_dead ? std::string_view(outcome.json) : std::string_view(),
                     kMostDead};
 }

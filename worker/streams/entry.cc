@@ -8,6 +8,9 @@
 namespace inferpool::streams {
 namespace {
 
+// No handle is as long, and what is cut off here is none.
+constexpr std::size_t kMostHandle = 512;
+
 std::int64_t ToNumber(std::string_view text) {
   std::int64_t number = 0;
   std::from_chars(text.begin(), text.end(), number);
@@ -38,6 +41,8 @@ Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, R
     const std::string_view value = fields.at(i + 1).Text();
     if (name == FieldName(settings, "picture")) {
       frame.picture = value;
+    } else if (name == FieldName(settings, "frame")) {
+      frame.handle = value.substr(0, kMostHandle);
     } else if (name == FieldName(settings, "seq")) {
       frame.seq = value;
     } else if (name == FieldName(settings, "time")) {

@@ -16,6 +16,7 @@ struct Frame {
   std::string id = {};  // of the entry
   std::string seq = {};
   std::string picture = {};     // a file's bytes
+  std::string handle = {};      // without a picture: where it lies in shared memory
   std::string model = {};       // empty: none was named
   std::string parameters = {};  // as in a URL's query
   Policy policy = Policy::kLatest;
@@ -32,10 +33,11 @@ struct Frame {
 // What is to become of a frame that was worked on.
 struct Outcome {
   enum class What {
-    kAnswer,  // publish `json`
-    kRetry,   // the model server was away or had no room
-    kStale,   // it has become too old
-    kDead,    // give it up and keep it among the dead letters: `json` says why
+    kAnswer,       // publish `json`
+    kRetry,        // the model server was away or had no room
+    kStale,        // it has become too old
+    kOverwritten,  // what its handle names is gone
+    kDead,         // give it up and keep it among the dead letters: `json` says why
   };
 
   Frame frame = {};  // without its picture unless it is tried again
