@@ -10,9 +10,13 @@
 #include <variant>
 
 #include "fcgi/wire/request.h"
+#include "shared/base/json_text.h"
+#include "shared/pictures/decode.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
+#include "worker/predict/picture.h"
+#include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
 #include "worker/streams/snapshot.h"
 
@@ -73,6 +77,11 @@ class Work {
       return;
     }
     const auto& wanted = std::get<http::PredictParameters>(parameters);
+    if (frame_.gate != nullptr && NothingMoves() && !frame_.snapshot) {
+      outcome.still = true;
+      outcome.json = StillAnswer();
+      return;
+    }
     auto predicted = predict::InferPicture(exchange_, services_,
                                            {.model = {frame_.model},
                                             .picture = frame_.picture,
@@ -83,6 +92,7 @@ class Work {
       Fail(outcome, *problem);
       return;
     }
+    if (frame_.gate != nullptr) frame_.gate->Looked(frame_.id, Clock::now());
     if (frame_.snapshot) AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
     exchange_.SetTotalTime();
     outcome.json = predict::Complete(
@@ -92,6 +102,36 @@ class Work {
   }
 
  private:
+  // Whether the frame shows what the one before it showed. What cannot be decoded is for the
+  // model's way to say. A frame that is tried again was found worth a look.
+  bool NothingMoves() {
+    if (frame_.tries > 0) return false;
+    const auto opened = predict::OpenPicture(exchange_, services_, frame_.picture, frame_.model,
+                                             exchange_.thread_slot.task);
+    const auto* const picture = std::get_if<predict::Picture>(&opened);
+    if (picture == nullptr) return false;
+    const auto step = predict::BeginStep(
+        exchange_.heavy,
+        predict::DecodeCost(picture->file, picture->header, MotionGate::kReduction),
+        exchange_.patience());
+    if (!step.ok()) return false;
+    const http::StageTimer timer(exchange_.times, Stage::kDecode);
+    const auto grey = vision::DecodeGrey(picture->file, picture->header, MotionGate::kReduction,
+                                         exchange_.limits.deadline);
+    if (!grey.ok()) return false;
+    const std::string question = fmt::format("{}?{}", frame_.model, frame_.parameters);
+    return !frame_.gate->MustLook(*grey, question, Clock::now());
+  }
+
+  std::string StillAnswer() {
+    exchange_.SetTotalTime();
+    std::string json = predict::Complete(
+        fmt::format(R"("still":true,"since":{})", QuotedJson(frame_.gate->looked_at())),
+        exchange_.times, exchange_.id);
+    json.pop_back();  // the newline
+    return json;
+  }
+
   // A frame without one is as good for programs.
   void AddSnapshot(const predict::Prediction& prediction, Outcome& outcome) const {
     absl::StatusOr<std::string> snapshot =
