@@ -325,6 +325,16 @@ hidden_in() {
   done
 }
 
+# remove_temporary STATE: the folder in memory for nginx's temporary files, of an nginx that is no more.
+remove_temporary() {
+  local folder
+  folder=$(LC_ALL=C sed -n 's|^ *client_body_temp_path "\(/dev/shm/inferpool-nginx-[0-9a-f-]*\)/body";$|\1|p' \
+    "$1/nginx.conf" 2>/dev/null) || return 0
+  if [ -n "$folder" ] && [ -d "$folder" ] && [ ! -L "$folder" ] && [ -O "$folder" ]; then
+    rm -rf -- "$folder"
+  fi
+}
+
 # stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which
 # drains. Either may be empty.
 stop_processes() {
@@ -341,6 +351,7 @@ stop_processes() {
   for process in "$2" "${left[@]}"; do
     wait_gone "$process" 10 || fail "nginx (pid ${process% *}) does not stop"
   done
+  remove_temporary "$1"
   if lives "$3"; then
     say "Draining the pool"
     signal TERM "$3"

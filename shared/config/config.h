@@ -206,6 +206,7 @@ struct Config {
     int https_port = 0;
     // A socket on [::] cannot be made on every host, and nginx does not start without it.
     std::string ipv6 = "auto";
+    std::string temporary_files = "auto";
     std::string server_name = "_";
     std::string certificate;
     std::string certificate_key;

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
 constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
+constexpr std::array<std::string_view, 2> kTemporaryFiles = {"auto", "disk"};
 constexpr std::array<std::string_view, 3> kStreamModes = {"auto", "async", "sync"};
 constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll"};
 
@@ -285,6 +286,11 @@ const ConfigKey kKeys[] = {
     {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
      "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
      "(auto)",
+     ReloadEffect::kNginx},
+    {"nginx.temporary_files", TextKey{FIELD(nginx.temporary_files), kTemporaryFiles},
+     "where bodies above 4 MB wait: in /dev/shm, where that has 1 GB free at the start (auto), or "
+     "in "
+     "the state folder",
      ReloadEffect::kNginx},
     {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any",
      ReloadEffect::kNginx},
