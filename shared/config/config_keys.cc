@@ -221,8 +221,8 @@ const ConfigKey kKeys[] = {
                },
                [](const Config& config) { return ToJson(config.streams.cameras); }},
      "cameras by id, each with what differs from the others: model, parameters, policy, "
-     "max_age_ms, "
-     "rate (frames a second that are answered at most), priority (high, normal, low), motion",
+     "max_age_ms, rate (frames a second that are answered at most), priority (high, normal, low), "
+     "results, motion",
      ReloadEffect::kIngest},
     {"streams.camera_set", TextKey{FIELD(streams.camera_set)},
      "key of a set in Redis that names more cameras, looked at every few seconds; empty: none",
@@ -241,6 +241,12 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kIngest},
     {"streams.results_max", IntegerKey{FIELD(streams.results_max), 1, 100'000'000},
      "answers that are kept in a shard's stream of results", ReloadEffect::kIngest},
+    {"streams.results", TextKey{FIELD(streams.results), kStreamResults},
+     "answers that are stored: all of them, or those in which something was found, and problems "
+     "(findings)",
+     ReloadEffect::kIngest},
+    {"streams.metrics_cameras", IntegerKey{FIELD(streams.metrics_cameras), 0, 100},
+     "cameras that /metrics names: those with the most frames", ReloadEffect::kIngest},
     {"streams.fields",
      ObjectKey{"\"FIELD\": \"NAME\"",
                [](const Json::Value& object, const std::string&, Config& config) {

@@ -51,6 +51,11 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
                ? ""
                : fmt::format("allowed is one of {}", fmt::join(kPriorityNames, ", "));
   }
+  if (member == "results") {
+    return SetWord(value, kStreamResults, camera.results)
+               ? ""
+               : fmt::format("allowed is one of {}", fmt::join(kStreamResults, ", "));
+  }
   if (member == "max_age_ms") {
     return ReadWhole(value, 0, kMaxAgeMs, camera.max_age_ms.emplace())
                ? ""
@@ -61,8 +66,8 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
                ? ""
                : fmt::format("allowed is a number from 0 to {}", kMaxRate);
   }
-  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate, priority and "
-         "motion";
+  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate, priority, "
+         "results and motion";
 }
 
 }  // namespace
@@ -137,6 +142,7 @@ std::string ToJson(const Config::Cameras& cameras) {
       members.push_back(fmt::format(R"("max_age_ms": {})", *camera.max_age_ms));
     if (camera.rate > 0) members.push_back(fmt::format(R"("rate": {})", camera.rate));
     text("priority", camera.priority);
+    text("results", camera.results);
     if (std::string motion = ToJson(camera.motion); motion != "{}") {
       members.push_back(fmt::format(R"("motion": {})", motion));
     }

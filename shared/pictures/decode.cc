@@ -82,11 +82,7 @@ absl::StatusOr<cv::Mat> DecodeStoredGrey(std::string_view bytes, const Header& h
                                          int reduction, Deadline deadline) {
   if (header.format == Format::kJpeg) return DecodeGreyJpeg(bytes, header, reduction, deadline);
   ASSIGN_OR_RETURN(const cv::Mat whole, DecodeStored(bytes, header, 1, deadline));
-  cv::Mat small;
-  cv::resize(whole, small, Reduced(whole.size(), reduction), 0, 0, cv::INTER_AREA);
-  cv::Mat grey;
-  cv::cvtColor(small, grey, cv::COLOR_BGR2GRAY);
-  return grey;
+  return GreyOf(whole, reduction);
 }
 
 // Decodes by `decode`, which gives the picture as it is stored, and turns it upright.
@@ -126,6 +122,14 @@ absl::StatusOr<cv::Mat> DecodeGrey(std::string_view bytes, const Header& header,
                                    Deadline deadline) {
   return DecodeUpright(bytes, header,
                        [&] { return DecodeStoredGrey(bytes, header, reduction, deadline); });
+}
+
+cv::Mat GreyOf(const cv::Mat& bgr, int reduction) {
+  cv::Mat small;
+  cv::resize(bgr, small, Reduced(bgr.size(), reduction), 0, 0, cv::INTER_AREA);
+  cv::Mat grey;
+  cv::cvtColor(small, grey, cv::COLOR_BGR2GRAY);
+  return grey;
 }
 
 }  // namespace inferpool::vision

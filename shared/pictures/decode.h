@@ -39,4 +39,7 @@ absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int
 absl::StatusOr<cv::Mat> DecodeGrey(std::string_view bytes, const Header& header, int reduction,
                                    Deadline deadline = Deadline::Never());
 
+// The brightness of a CV_8UC3 BGR picture, as DecodeGrey gives it. Thread safe.
+cv::Mat GreyOf(const cv::Mat& bgr, int reduction);
+
 }  // namespace inferpool::vision

@@ -31,6 +31,18 @@ constexpr milliseconds kPatienceForModel{5'000};
 constexpr int kMostTriesOfBroken = 3;
 constexpr std::string_view kMostDead = "1000";
 
+// Why a frame is dropped, as the ledger has it.
+std::string_view ReasonOf(Outcome::What what) {
+  switch (what) {
+    case Outcome::What::kDead:
+      return "failed";
+    case Outcome::What::kOverwritten:
+      return "overwritten";
+    default:
+      return "stale";
+  }
+}
+
 void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
   const Frame& frame = outcome.frame;
   const bool is_dead = outcome.what == Outcome::What::kDead;
@@ -41,7 +53,7 @@ void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
                     kGroup,
                     frame.camera,
                     frame.id,
-                    is_dead ? "failed" : "stale",
+                    ReasonOf(outcome.what),
                     is_dead ? std::string_view(outcome.json) : std::string_view(),
                     kMostDead};
 }
@@ -51,7 +63,8 @@ void AddAnswer(Trip& trip, const Outcome& outcome, Redis::ScriptCall& call) {
   call.keys.push_back(trip.Keep(FramesKey(frame.shard, frame.camera)));
   call.arguments.insert(
       call.arguments.end(),
-      {frame.camera, frame.id, frame.seq, trip.Keep(outcome.status), outcome.json,
+      {frame.camera, frame.id, frame.seq, trip.Keep(outcome.status),
+       IsStored(outcome) ? std::string_view(outcome.json) : std::string_view(),
        trip.Keep(frame.captured_ms), trip.Keep(frame.read_ms), trip.Keep(outcome.answered_ms)});
 }
 
@@ -143,7 +156,7 @@ absl::Status Answers::Settle(Redis& redis) {
   for (const auto& [shard, numbers] : answers) {
     Redis::ScriptCall& call = trip.Add(PublishScript());
     call.keys = {trip.Keep(LeaseKey(shard)), trip.Keep(LedgerKey(shard)),
-                 trip.Keep(ResultsKey(shard))};
+                 trip.Keep(ResultsKey(shard)), trip.Keep(LossesKey(shard))};
     call.arguments = {leases.token(shard), kGroup, most};
     for (const std::size_t i : numbers) AddAnswer(trip, outcomes_[i], call);
     told.push_back(numbers);
@@ -165,9 +178,9 @@ absl::Status Answers::Settle(Redis& redis) {
       in_work_.End(outcomes_[i].frame, outcomes_[i].bytes);
     }
   }
-  StreamProcess& counts = context_.slot.streams;
-  counts.trips.fetch_add(1, std::memory_order_relaxed);
-  counts.frames.fetch_add(outcomes_.size() - left.size(), std::memory_order_relaxed);
+  if (trip.size() > 0) {
+    context_.slot.streams.CountTrip(StreamWay::kOut, outcomes_.size() - left.size());
+  }
   outcomes_ = std::move(left);
   first_outcome_.reset();
   if (!outcomes_.empty()) {

@@ -8,6 +8,9 @@
 namespace inferpool::streams {
 namespace {
 
+// No handle is as long, and what is cut off here is none.
+constexpr std::size_t kMostHandle = 512;
+
 std::int64_t ToNumber(std::string_view text) {
   std::int64_t number = 0;
   std::from_chars(text.begin(), text.end(), number);
@@ -28,6 +31,7 @@ Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, R
   frame.parameters = camera.options.parameters;
   frame.policy = camera.options.policy;
   frame.max_age_ms = camera.options.max_age_ms;
+  frame.findings_only = camera.options.findings_only;
   frame.claimed = claimed;
   frame.read_at = Clock::now();
   frame.read_ms = NowMs();
@@ -37,6 +41,8 @@ Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, R
     const std::string_view value = fields.at(i + 1).Text();
     if (name == FieldName(settings, "picture")) {
       frame.picture = value;
+    } else if (name == FieldName(settings, "frame")) {
+      frame.handle = value.substr(0, kMostHandle);
     } else if (name == FieldName(settings, "seq")) {
       frame.seq = value;
     } else if (name == FieldName(settings, "time")) {
