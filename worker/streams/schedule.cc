@@ -30,6 +30,9 @@ void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
     camera.shard = shard;
     camera.key = FramesKey(shard, id);
   }
+  if (added || camera.options.motion != options.motion) {
+    camera.gate = options.motion ? std::make_shared<MotionGate>(*options.motion) : nullptr;
+  }
   camera.options = std::move(options);
   camera.gone = false;
 }
