@@ -12,6 +12,7 @@ many as there are cores. Each with one thread for a run, and in turns. ROUNDS an
 import itertools
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -56,6 +57,12 @@ def rate(callers):
     for thread in threads:
         thread.join()
     return counted / seconds
+
+
+def shared_memory_options(program):
+    """What allows `program` regions of clients: older builds do so always, and do not know the option."""
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+    return ["--allow-client-shm=true"] if "--allow-client-shm" in told else []
 
 
 class Served:
@@ -110,7 +117,7 @@ def main():
         model.symlink_to(path)
         callers = {}
         for program in [PROGRAM, *map(Path, sys.argv[2:])]:
-            server = stack.enter_context(ModelServer(folder, program))
+            server = stack.enter_context(ModelServer(folder, program, shared_memory_options(program)))
             server.client.load_model("net")
             served = Served(server, "net", numbers, sizes)
             stack.callback(served.close)

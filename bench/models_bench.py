@@ -5,7 +5,7 @@
     bench/models_bench.py [latency] [cores] [memory]
 
 MODELS (names with commas between; default: all that are ready), ROUNDS, SECONDS, REQUESTS and MORE (requests
-of each model before the memory is read, and after) take other amounts.
+of each model before the memory is read, and before it is read again, REPEATS times) take other amounts.
 """
 
 import os
@@ -22,6 +22,7 @@ import pictures  # noqa: E402
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS", "6"))
 REQUESTS, MORE = int(os.environ.get("REQUESTS", "1000")), int(os.environ.get("MORE", "10000"))
+REPEATS = int(os.environ.get("REPEATS", "1"))
 SETTINGS = {**pool_bench.QUIET, "modelserver.repository": str(SOURCE / "ops/models")}
 MODELS = [name for name in os.environ.get("MODELS", "").split(",") if name]
 
@@ -95,7 +96,9 @@ def memory():
         names, server = models(instance), instance.modelserver()
         print(f"| answers of each of {len(names)} models | resident, MB |\n| --- | --- |")
         print(f"| 0 | {resident_mb(server):.0f} |", flush=True)
-        for count, total in ((REQUESTS, REQUESTS), (MORE, REQUESTS + MORE)):
+        total = 0
+        for count in (REQUESTS, *[MORE] * REPEATS):
+            total += count
             for model in names:
                 for number in range(count):
                     instance.predict(model, shown[number % len(shown)])

@@ -25,6 +25,10 @@ install(DIRECTORY ${swagger_ui}/ DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool/
 # The same; without it ONNX models do not load.
 install(DIRECTORY ${onnxruntime}/ DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/inferpool/onnxruntime OPTIONAL
   FILES_MATCHING PATTERN "libonnxruntime.so.1" PATTERN "LICENSE")
+# For producers of frames in shared memory.
+install(FILES shared/frames/inferpool_frames.h TYPE INCLUDE)
+install(PROGRAMS shared/frames/inferpool_frames.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/inferpool/examples)
 install(FILES README.md CHANGELOG.md LICENSE TYPE DOC)
 install(DIRECTORY docs TYPE DOC)
 install(CODE "

@@ -24,6 +24,7 @@ RULES = {
     "shared/monitor": ["shared/base"],
     "shared/pictures": ["shared/base"],
     "shared/redis": ["shared/base"],
+    "shared/frames": ["shared/base"],
     "proto": ["shared/base"],
     "fcgi/wire": ["shared/base"],
     "fcgi/serving": ["fcgi/wire", "shared/board", "shared/base"],
@@ -52,7 +53,8 @@ RULES = {
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
     "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "worker/vision/families", "fcgi/wire/request.h", "fcgi/serving", "shared/board",
-                       "shared/config", "shared/pictures", "shared/redis", "shared/base"],
+                       "shared/config", "shared/frames", "shared/pictures", "shared/redis",
+                       "shared/base"],
     # The router, and the worker's main, which makes all that a worker needs.
     "worker": ["worker/kserve_http", "worker/analyze", "worker/predict", "worker/streams",
                "worker/http", "worker/routes", "worker/backend", "worker/backend/rpc",
@@ -76,7 +78,7 @@ RULES = {
                  "shared/access", "shared/board", "shared/config", "shared/redis", "shared/base"],
     "ops/cli": ["ops/live", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
-    "ops/feeder": ["shared/redis", "shared/base"],
+    "ops/feeder": ["shared/frames", "shared/redis", "shared/base"],
 }
 FOLDERS = sorted({folder.split("/")[0] for folder in RULES})
 

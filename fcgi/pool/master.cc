@@ -290,6 +290,7 @@ void Master::Tick() {
     if (slot && running.ready) Look(pid, *slot, running, now, late);
   }
   if (check_) check_->Tick(now);
+  setup_.each_second();
   const Totals totals = board_.Sum(now);
   sd_notifyf(0, "WATCHDOG=1\nSTATUS=%lu of %d workers ready, %lu requests in work",
              totals.workers().by_state[static_cast<std::size_t>(ProcessState::kReady)],

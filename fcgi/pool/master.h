@@ -41,7 +41,8 @@ struct MasterSetup {
   std::function<absl::Status(const Config&)> check_files;
   // What to tell of the changed keys that nginx has to be told of; empty: nothing.
   std::function<std::string(const std::vector<std::string>& keys, const Config&)> nginx_remark = {};
-  std::optional<Handover> handover;  // from the program before
+  std::function<void()> each_second = [] {};  // to do beside; must not block
+  std::optional<Handover> handover;           // from the program before
 };
 
 // What the configuration has logged, at least.

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "fcgi/serving/crash_scope.h"
+#include "shared/base/bus_error.h"
 
 namespace inferpool::fcgi {
 namespace {
@@ -97,6 +98,7 @@ void DieOf(int signal) {
 }
 
 void OnCrash(int signal, siginfo_t* info, void*) {
+  if (signal == SIGBUS && info->si_code > 0 && MendBusError(info->si_addr)) return;
   pid_t nobody = 0;
   const auto self = static_cast<pid_t>(syscall(SYS_gettid));
   if (!crashed_thread.compare_exchange_strong(nobody, self)) {
@@ -155,6 +157,7 @@ void InstallCrashHandler(WorkerSlot& slot, std::span<ThreadSlot> thread_slots, P
   std::array<void*, 1> frame{};
   ::backtrace(frame.data(), 1);
 
+  HandleBusErrorsElsewhere();
   struct sigaction action {};
   action.sa_sigaction = &OnCrash;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;

@@ -13,9 +13,10 @@
 
 namespace inferpool::fcgi {
 
-// Handles SIGSEGV, SIGABRT, SIGBUS, SIGFPE and SIGILL from now on. Call it once per worker process,
-// before its threads start. The arguments must live until the process ends. `thread_slots` are
-// those whose threads will have a ThreadCrashScope (crash_scope.h).
+// Handles SIGSEGV, SIGABRT, SIGBUS, SIGFPE and SIGILL from now on; a SIGBUS of memory that is
+// guarded (shared/base/bus_error.h) is no crash. Call it once per worker process, before its
+// threads start. The arguments must live until the process ends. `thread_slots` are those whose
+// threads will have a ThreadCrashScope (crash_scope.h).
 void InstallCrashHandler(WorkerSlot& slot, std::span<ThreadSlot> thread_slots, Pool& pool);
 
 }  // namespace inferpool::fcgi

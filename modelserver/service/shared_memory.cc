@@ -13,7 +13,7 @@
 #include <system_error>
 #include <utility>
 
-#include "modelserver/service/bus_error.h"
+#include "shared/base/bus_error.h"
 #include "shared/base/file_descriptor.h"
 
 namespace inferpool::modelserver {

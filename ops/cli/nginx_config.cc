@@ -203,6 +203,7 @@ std::string NginxConfig(const Config& config, const NginxHost& host) {
       // The rest is for files.
       {"CONNECTIONS_OF_WORKER",
        fmt::format("{}", std::max<std::uint64_t>(descriptors / 5 * 4, 64))},
+      {"TEMPORARY", host.temporary},
       {"IO_S", fmt::format("{}", timeouts.io_s)},
       {"READ_S", fmt::format("{}", timeouts.request_s + timeouts.start_s + kReadMarginSeconds)},
   };

@@ -23,6 +23,9 @@ struct NginxHost {
   int processors = 1;
   // Most file descriptors that a process of ours may have.
   std::uint64_t descriptors = 20'000;
+  // For what does not fit into nginx's buffers; one that is no path from the root is in the state
+  // folder.
+  std::string temporary = "tmp";
   // Where `pages` and `swagger-ui` lie unless the configuration says otherwise.
   std::string data = "/usr/share/inferpool";
 };

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fcgi/pool/child.h"
+#include "ops/cli/memory_folder.h"
 #include "ops/cli/nginx_config.h"
 #include "ops/cli/own_files.h"
 #include "shared/base/descriptor_limit.h"
@@ -42,6 +43,7 @@ NginxHost ThisHost(const Config& config) {
           .has_ipv6 = CanBindIpv6(),
           .processors = UsableProcessors(),
           .descriptors = MaxDescriptors(),
+          .temporary = TemporaryFolder(config),
           .data = DataFolder()};
 }
 

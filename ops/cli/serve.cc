@@ -23,6 +23,7 @@
 #include "fcgi/pool/master.h"
 #include "fcgi/pool/pid_file.h"
 #include "ops/cli/keys_command.h"
+#include "ops/cli/log_end.h"
 #include "ops/cli/model_server_launcher.h"
 #include "ops/cli/own_files.h"
 #include "ops/cli/pool_roles.h"
@@ -252,6 +253,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
                          {"threads", config.threads},
                          {"socket", config.listen.socket},
                          {"sidecar_port", config.sidecar.port}});
+  LogEnd nginx_log(config.state + "/logs/nginx-access.log");
   const int status = fcgi::RunMaster(
       {.roles = PoolRoles(),
        .config = config,
@@ -267,6 +269,7 @@ int Serve(Config config, const std::string& config_file, const ConfigOverrides& 
        .identity = *identity,
        .check_files = [&](const Config& next) { return CheckFiles(*identity, next); },
        .nginx_remark = &CertificateRemark,
+       .each_second = [&nginx_log] { nginx_log.Mend(); },
        .handover = std::move(handover)});
   std::error_code error;
   // That of a live process that was killed.

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "ops/cli/memory_folder.h"
 #include "ops/cli/nginx_config.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/base/replace_file.h"
@@ -159,6 +160,7 @@ absl::Status PrepareFolders(const Config& config) {
     RETURN_IF_ERROR(MakeFolder(fmt::format("{}/{}", config.state, name), O_NOFOLLOW).status());
   }
   RETURN_IF_ERROR(CheckNoLinks(config.state + "/logs"));
+  MakeMemoryFolder(config);
   return ReplaceFile(config.state + "/nginx.conf", NginxConfig(config, ThisHost(config)));
 }
 

@@ -23,7 +23,8 @@ inline constexpr std::string_view kRunsAsRoot =
 absl::Status MakeStateFolder(const std::string& path);
 
 // `inferpool prepare`: makes the state folder with all that ops/run and nginx need in it, that is
-// logs/, tmp/, tls/ and nginx.conf; the certificate is the caller's. Returns the exit status.
+// logs/, tmp/, tls/ and nginx.conf, and the folder in memory for nginx's temporary files; the
+// certificate is the caller's. Returns the exit status.
 int Prepare(const Config& config);
 
 // What the children and nginx's workers, who run as `identity` and not as root, must be able to

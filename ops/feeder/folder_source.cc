@@ -67,10 +67,11 @@ absl::StatusOr<bool> FolderSource::Read(const Wanted& wanted, std::string& pictu
 }
 
 absl::Status FolderSource::ReadFile(const std::string& path, std::string& picture) {
-  if (settings_.width > 0) {
-    // It is decoded only if it is too wide, or no JPEG.
+  if (settings_.width > 0 || settings_.raw()) {
+    // It is decoded only if it is too wide, or no JPEG, or to be pixels.
     ASSIGN_OR_RETURN(const auto media, MediaSource::Open(path, settings_, watchdog_));
     ASSIGN_OR_RETURN(const bool has_picture, media->Read([](auto) { return true; }, picture));
+    raw_size_ = media->raw_size();
     return has_picture ? absl::OkStatus() : absl::UnavailableError("there is no picture in it");
   }
   std::error_code error;

@@ -18,9 +18,10 @@ class FolderSource final : public PictureSource {
 
   bool live() const override { return false; }
 
-  // Files go on unchanged, but for those that are too wide. Files that cannot be read are left out,
-  // and the log says so, but not `again`.
+  // Files go on unchanged, but for those that are too wide, or where pixels are asked for. Files
+  // that cannot be read are left out, and the log says so, but not `again`.
   absl::StatusOr<bool> Read(const Wanted& wanted, std::string& picture) override;
+  PictureSize raw_size() const override { return raw_size_; }
 
  private:
   FolderSource(const SourceSettings& settings, Watchdog& watchdog, bool again)
@@ -33,6 +34,7 @@ class FolderSource final : public PictureSource {
   const bool again_;
   std::vector<std::string> paths_;
   std::size_t next_ = 0;
+  PictureSize raw_size_;
 };
 
 }  // namespace inferpool::feeder

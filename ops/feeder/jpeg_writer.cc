@@ -61,14 +61,14 @@ void JpegWriter::FreeTurbo::operator()(void* handle) const {
 JpegWriter::JpegWriter(int most_width, int quality)
     : most_width_(most_width), quality_(quality), turbo_(tjInitCompress()) {}
 
-absl::Status JpegWriter::PrepareScaler(const AVFrame& frame) {
+absl::Status JpegWriter::PrepareScaler(const AVFrame& frame, AVPixelFormat pixels) {
   const bool full = HasFullRange(frame);
   const Form form{frame.width, frame.height, frame.format, ColourTable(frame.colorspace), full};
   if (scaler_ != nullptr && form == form_) return absl::OkStatus();
   size_ = ScaledSize({frame.width, frame.height}, most_width_);
   scaler_.reset(sws_getContext(frame.width, frame.height, static_cast<AVPixelFormat>(frame.format),
-                               size_.width, size_.height, AV_PIX_FMT_BGR0, SWS_BILINEAR, nullptr,
-                               nullptr, nullptr));
+                               size_.width, size_.height, pixels, SWS_BILINEAR, nullptr, nullptr,
+                               nullptr));
   if (scaler_ == nullptr) {
     return absl::InternalError(
         fmt::format("FFmpeg cannot convert pictures of {} x {} pixels", frame.width, frame.height));
@@ -84,7 +84,7 @@ absl::Status JpegWriter::PrepareScaler(const AVFrame& frame) {
 }
 
 absl::Status JpegWriter::Write(const AVFrame& frame, std::string& jpeg) {
-  RETURN_IF_ERROR(PrepareScaler(frame));
+  RETURN_IF_ERROR(PrepareScaler(frame, AV_PIX_FMT_BGR0));
   const std::array<std::uint8_t*, 4> planes = {pixels_.data()};
   const std::array<int, 4> strides = {stride_};
   if (sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, planes.data(),
@@ -99,6 +99,22 @@ absl::Status JpegWriter::Write(const AVFrame& frame, std::string& jpeg) {
         fmt::format("a JPEG could not be written: {}", tjGetErrorStr2(turbo_.get())));
   }
   jpeg.assign(reinterpret_cast<const char*>(file), length);
+  return absl::OkStatus();
+}
+
+absl::Status JpegWriter::WritePixels(const AVFrame& frame, std::string& pixels) {
+  RETURN_IF_ERROR(PrepareScaler(frame, AV_PIX_FMT_BGR24));
+  const int stride = 3 * size_.width;
+  const std::size_t bytes =
+      static_cast<std::size_t>(stride) * static_cast<std::size_t>(size_.height);
+  pixels.resize(bytes + kAlignment);
+  const std::array<std::uint8_t*, 4> planes = {reinterpret_cast<std::uint8_t*>(pixels.data())};
+  const std::array<int, 4> strides = {stride};
+  if (sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, planes.data(),
+                strides.data()) <= 0) {
+    return absl::InternalError("FFmpeg could not convert a picture");
+  }
+  pixels.resize(bytes);
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// From a decoded picture to a JPEG.
+// From a decoded picture to a JPEG, or to pixels of the size that is wanted.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,14 @@ class JpegWriter {
   // 4:2:0 into `jpeg`. INTERNAL says why it could not.
   absl::Status Write(const AVFrame& frame, std::string& jpeg);
 
+  // Writes it as rows of BGR without gaps. A writer writes either JPEGs or pixels.
+  absl::Status WritePixels(const AVFrame& frame, std::string& pixels);
+
+  // Of the latest picture.
+  PictureSize size() const { return size_; }
+
  private:
-  absl::Status PrepareScaler(const AVFrame& frame);
+  absl::Status PrepareScaler(const AVFrame& frame, AVPixelFormat pixels);
 
   struct FreeTurbo {
     void operator()(void* handle) const;

@@ -80,6 +80,7 @@ MediaSource::MediaSource(const SourceSettings& settings, Watchdog& watchdog)
     : watchdog_(watchdog),
       writer_(settings.width, settings.quality),
       most_width_(settings.width),
+      raw_(settings.raw()),
       packet_(av_packet_alloc()),
       frame_(av_frame_alloc()) {}
 
@@ -150,7 +151,7 @@ absl::Status MediaSource::OpenDecoder() {
   const AVCodecParameters& parameters = *stream_->codecpar;
   const AVCodecDescriptor* descriptor = avcodec_descriptor_get(parameters.codec_id);
   independent_ = descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
-  unchanged_ = parameters.codec_id == AV_CODEC_ID_MJPEG &&
+  unchanged_ = !raw_ && parameters.codec_id == AV_CODEC_ID_MJPEG &&
                (most_width_ == 0 || (parameters.width > 0 && parameters.width <= most_width_));
   if (unchanged_) return absl::OkStatus();
   const AVCodec* codec = avcodec_find_decoder(parameters.codec_id);
@@ -221,7 +222,8 @@ absl::StatusOr<bool> MediaSource::Read(const Wanted& wanted, std::string& pictur
         latest = Clock::now();
         if (!IsDamaged(*frame_) && (independent_ ? std::exchange(is_wanted, false)
                                                  : wanted(TimeOf(frame_->best_effort_timestamp)))) {
-          RETURN_IF_ERROR(writer_.Write(*frame_, picture));
+          RETURN_IF_ERROR(raw_ ? writer_.WritePixels(*frame_, picture)
+                               : writer_.Write(*frame_, picture));
           return true;
         }
         continue;

@@ -21,9 +21,10 @@ class MediaSource final : public PictureSource {
 
   bool live() const override { return live_; }
 
-  // JPEGs that need no scaling go on unchanged; all others are decoded, scaled and written anew. A
-  // picture that the decoder found damaged is left out.
+  // JPEGs that need no scaling go on unchanged, unless pixels are asked for; all others are
+  // decoded, scaled and written anew. A picture that the decoder found damaged is left out.
   absl::StatusOr<bool> Read(const Wanted& wanted, std::string& picture) override;
+  PictureSize raw_size() const override { return raw_ ? writer_.size() : PictureSize(); }
 
  private:
   MediaSource(const SourceSettings& settings, Watchdog& watchdog);
@@ -39,6 +40,7 @@ class MediaSource final : public PictureSource {
   Watchdog& watchdog_;
   JpegWriter writer_;
   const int most_width_;
+  const bool raw_;  // pixels and no files
   Ffmpeg<AVFormatContext> input_;
   Ffmpeg<AVCodecContext> decoder_;
   Ffmpeg<AVPacket> packet_;

@@ -18,8 +18,11 @@ namespace inferpool::feeder {
 
 struct Picture {
   std::shared_ptr<const std::string> bytes;  // of the file: JPEG, PNG or WebP
-  std::int64_t captured_ms = 0;              // Unix time
-  std::uint64_t seq = 0;                     // of its source, from 1 on
+  // Of pixels instead of a file: rows of BGR without gaps.
+  int width = 0;
+  int height = 0;
+  std::int64_t captured_ms = 0;  // Unix time
+  std::uint64_t seq = 0;         // of its source, from 1 on
 };
 
 struct Parcel {

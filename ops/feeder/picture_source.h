@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "ops/feeder/jpeg_writer.h"
 #include "ops/feeder/pacing.h"
 #include "ops/feeder/settings.h"
 #include "ops/feeder/watchdog.h"
@@ -30,6 +31,10 @@ class PictureSource {
   // WebP. False at the end. UNAVAILABLE: the source is away or says nothing; any other error: it
   // cannot be read.
   virtual absl::StatusOr<bool> Read(const Wanted& wanted, std::string& picture) = 0;
+
+  // The size of the latest picture where the settings ask for pixels, which it then is: rows of BGR
+  // without gaps. Otherwise 0 x 0.
+  virtual PictureSize raw_size() const = 0;
 };
 
 // Opens a source by its address. What was said in the log about it the first time is not said

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "ops/feeder/watchdog.h"
@@ -19,6 +20,9 @@ using streams::Arguments;
 using streams::OwnedReply;
 
 constexpr std::chrono::seconds kFarewell{2};
+// For so long pictures in shared memory stay after the last one was sent.
+constexpr std::chrono::seconds kLinger{10};
+constexpr milliseconds kLookPause{20};
 constexpr milliseconds kIdle{100};  // between looks at whether we are asked to end
 // At most so many streams that are too long are looked at in a millisecond.
 constexpr std::size_t kLooksPerMs = 10;
@@ -58,6 +62,10 @@ Publisher::Publisher(const Settings& settings, const std::vector<Source>& source
   for (const Source& source : sources) {
     sources_.push_back(
         {.first = cameras_.size(), .cameras = source.cameras.size(), .wait = source.settings.wait});
+    if (source.settings.in_memory()) {
+      sources_.back().ring.emplace(
+          static_cast<std::uint32_t>(SlotsOf(source.settings, settings.most_frames)));
+    }
     any_waits_ = any_waits_ || source.settings.wait > 0;
     for (const std::string& id : source.cameras) {
       const int shard = streams::ShardOf(id, settings.shards);
@@ -69,11 +77,17 @@ Publisher::Publisher(const Settings& settings, const std::vector<Source>& source
 
 absl::Status Publisher::Run(const std::stop_token& stop) {
   std::optional<Deadline> end;
+  std::optional<Deadline> linger;
   // Ends its sleep at nothing but the time: a farewell is short anyway.
   for (;;) {
     if (stop.stop_requested() && !end) end = Deadline::After(kFarewell);
     if (end && end->Expired(Clock::now())) break;
-    if (entries_.empty() && outbox_.Finished()) break;
+    if (entries_.empty() && outbox_.Finished()) {
+      if (!linger) linger = Deadline::After(kLinger);
+      if (linger->Expired(Clock::now()) || LeftInMemory() == 0) break;
+      std::this_thread::sleep_for(kLookPause);
+      continue;
+    }
     absl::Status status = redis_ ? Work() : Connect();
     if (status.ok()) continue;
     const bool never_let_in = !was_connected_ && absl::IsPermissionDenied(status);
@@ -136,15 +150,51 @@ absl::Status Publisher::Work() {
 
 void Publisher::Enqueue(std::vector<Parcel> parcels) {
   for (Parcel& parcel : parcels) {
-    const SourceState& source = sources_[parcel.source];
+    SourceState& source = sources_[parcel.source];
+    const std::optional<std::string> handle = PutInMemory(source, parcel.picture);
+    if (!handle) {
+      counters_.dropped += source.cameras;
+      continue;
+    }
     for (std::size_t i = source.first; i < source.first + source.cameras; ++i) {
       entries_.push_back({.camera = i,
                           .picture = parcel.picture,
+                          .handle = *handle,
                           .id = cameras_[i].ids.Next(parcel.picture.captured_ms).Text(),
                           .seq = fmt::format("{}", parcel.picture.seq),
                           .time = fmt::format("{}", parcel.picture.captured_ms)});
     }
   }
+}
+
+std::optional<std::string> Publisher::PutInMemory(SourceState& source, const Picture& picture) {
+  if (!source.ring) return std::string();
+  absl::StatusOr<std::string> handle = source.ring->Put(picture);
+  if (handle.ok()) {
+    source.full = false;
+    return *std::move(handle);
+  }
+  if (!std::exchange(source.full, true)) {
+    log::Warning("a picture finds no room in shared memory",
+                 {{"camera", cameras_[source.first].id}, {"reason", Message(handle.status())}});
+  }
+  return std::nullopt;
+}
+
+std::int64_t Publisher::LeftInMemory() {
+  std::vector<Arguments> commands;
+  for (const CameraState& camera : cameras_) {
+    if (sources_[camera.source].ring) commands.push_back({"XLEN", camera.key});
+  }
+  if (commands.empty() || !redis_) return 0;
+  const absl::StatusOr<std::vector<OwnedReply>> replies = redis_->CallAll(commands);
+  if (!replies.ok()) {
+    redis_.reset();
+    return 0;
+  }
+  std::int64_t left = 0;
+  for (const OwnedReply& reply : *replies) left += (*reply).Number();
+  return left;
 }
 
 // Sends all entries, some at a time, and keeps those that have to be sent again.
@@ -156,7 +206,8 @@ absl::Status Publisher::SendEntries() {
     for (std::size_t bytes = 0; end < entries_.size() && end - begin < kMostCommandsAtOnce &&
                                 (end == begin || bytes < kMostBytesAtOnce);
          ++end) {
-      bytes += entries_[end].picture.bytes->size();
+      const Entry& entry = entries_[end];
+      bytes += entry.handle.empty() ? entry.picture.bytes->size() : entry.handle.size();
     }
     status = Send(begin, end);
     begin = end;
@@ -174,9 +225,17 @@ absl::Status Publisher::Send(std::size_t begin, std::size_t end) {
     const CameraState& camera = cameras_[entry.camera];
     const bool waits = sources_[camera.source].wait > 0;
     Arguments& command = commands.emplace_back(Arguments{"XADD", camera.key});
-    if (!waits) command.insert(command.end(), {"MAXLEN", "~", most_frames_});
-    command.insert(command.end(), {entry.id, "epoch", epoch_, "seq", entry.seq, "time", entry.time,
-                                   "picture", *entry.picture.bytes});
+    // Redis trims about so many where that is cheap; but slots are counted.
+    if (!waits) {
+      command.insert(command.end(), {"MAXLEN", entry.handle.empty() ? "~" : "=", most_frames_});
+    }
+    command.insert(command.end(),
+                   {entry.id, "epoch", epoch_, "seq", entry.seq, "time", entry.time});
+    if (entry.handle.empty()) {
+      command.insert(command.end(), {"picture", *entry.picture.bytes});
+    } else {
+      command.insert(command.end(), {"frame", entry.handle});
+    }
     if (waits) commands.push_back({"XLEN", camera.key});
   }
   const absl::StatusOr<std::vector<OwnedReply>> replies = redis_->CallAll(commands);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/feeder/entry_ids.h"
+#include "ops/feeder/frame_ring.h"
 #include "ops/feeder/outbox.h"
 #include "ops/feeder/progress.h"
 #include "ops/feeder/settings.h"
@@ -19,14 +20,16 @@ namespace inferpool::feeder {
 
 // For one thread. Each camera gets the pictures of its source in their order, and each once: one
 // whose fate is unknown because the connection broke is sent again under the same id, which Redis
-// refuses if it has it.
+// refuses if it has it. Pictures for shared memory are written there first, once for all cameras of
+// their source.
 class Publisher {
  public:
   // All but `settings` must live as long as the publisher.
   Publisher(const Settings& settings, const std::vector<Source>& sources, Outbox& outbox,
             Counters& counters);
 
-  // Until the outbox is finished and empty; after `stop` for two more seconds at most. While Redis
+  // Until the outbox is finished and empty, and, for ten seconds at most, until pictures in shared
+  // memory have been answered; after `stop` for two more seconds at most. While Redis
   // is away it tries to connect, with growing pauses. PERMISSION_DENIED: Redis never let us in.
   // INVALID_ARGUMENT: its address is none.
   absl::Status Run(const std::stop_token& stop);
@@ -43,6 +46,7 @@ class Publisher {
   struct Entry {
     std::size_t camera = 0;
     Picture picture;
+    std::string handle;  // of a picture in shared memory
     std::string id;
     std::string seq;
     std::string time;
@@ -53,6 +57,8 @@ class Publisher {
     std::size_t first = 0;  // of its cameras
     std::size_t cameras = 0;
     int wait = 0;
+    std::optional<FrameRing> ring = {};  // of pictures in shared memory
+    bool full = false;                   // the latest picture found no room there
   };
 
   absl::Status Connect();
@@ -66,6 +72,11 @@ class Publisher {
   absl::Status FollowStream(Entry& entry);
   absl::Status ReadLengths(bool all);
   void UpdateHeld();
+  // Where the picture lies in shared memory; nullopt: it is dropped.
+  std::optional<std::string> PutInMemory(SourceState& source, const Picture& picture);
+  // How many entries the streams still have whose pictures are in our memory; none while Redis is
+  // away.
+  std::int64_t LeftInMemory();
   void Leave();
   void ReportAway(const absl::Status& status);
 

@@ -1,6 +1,7 @@
 #include "ops/feeder/settings.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <json/value.h>
 
 #include <algorithm>
@@ -33,6 +34,7 @@ constexpr Range kWait{1, 1'000'000};
 constexpr Range kShards{1, 1'000};
 constexpr Range kMostFrames{1, 100'000};
 constexpr Range kTimeoutS{1, 3'600};
+constexpr int kMostSlots = 256;  // of a segment
 
 // One key of an object of the file, for one of the types that there are.
 absl::Status Wrong(std::string_view key, std::string_view wanted) {
@@ -75,8 +77,13 @@ absl::Status ReadSourceKey(const std::string& key, const Json::Value& value,
   if (key == "width") return Read(key, value, kWidth, source.width);
   if (key == "quality") return Read(key, value, kQuality, source.quality);
   if (key == "wait") return Read(key, value, kWait, source.wait);
-  return InvalidArgument("\"{}\" is unknown; there are source, fps, loop, width, quality and wait",
-                         key);
+  if (key == "frames") {
+    RETURN_IF_ERROR(Read(key, value, source.frames));
+    if (std::ranges::find(kFrames, source.frames) != kFrames.end()) return absl::OkStatus();
+    return Wrong(key, fmt::format("one of {}", fmt::join(kFrames, ", ")));
+  }
+  return InvalidArgument(
+      "\"{}\" is unknown; there are source, fps, loop, width, quality, wait and frames", key);
 }
 
 absl::Status ReadCameras(const Json::Value& value, Settings& settings) {
@@ -189,6 +196,10 @@ void AddOptions(CLI::App& app, Settings& settings) {
          "send no picture while the stream has more than this many; nothing is trimmed, and a "
          "recording goes as fast as it is answered")
       ->check(CLI::Range(kWait.least, kWait.most));
+  option("--frames", &SourceSettings::frames,
+         "where pictures go to: redis, or shared memory of this machine, as files (shm) or as "
+         "pixels (raw)")
+      ->check(CLI::IsMember(std::vector<std::string>(kFrames.begin(), kFrames.end())));
   app.add_flag_callback(
          "--loop", [&settings] { Latest(settings, "--loop").loop = true; },
          "begin anew at the end of a recording or a folder")
@@ -229,6 +240,12 @@ absl::Status Check(const Settings& settings) {
       return InvalidArgument("camera {} has no source: write --source ADDRESS behind it",
                              camera.id);
     }
+    if (const int slots = SlotsOf(source, settings.most_frames);
+        source.in_memory() && slots > kMostSlots) {
+      return InvalidArgument(
+          "camera {}: {} pictures in shared memory are more than {}: lower --max-frames or --wait",
+          camera.id, slots, kMostSlots);
+    }
     std::error_code error;
     if (KindOf(source.address) == AddressKind::kFile &&
         !std::filesystem::exists(source.address, error)) {
@@ -240,6 +257,11 @@ absl::Status Check(const Settings& settings) {
                            sources, kMostSources);
   }
   return absl::OkStatus();
+}
+
+int SlotsOf(const SourceSettings& source, int most_frames) {
+  constexpr int kOnTheirWay = 4;
+  return (source.wait > 0 ? source.wait : most_frames) + kOnTheirWay;
 }
 
 std::vector<Source> SourcesOf(const std::vector<Camera>& cameras) {

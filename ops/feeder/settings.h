@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <string>
@@ -13,6 +14,9 @@
 
 namespace inferpool::feeder {
 
+// Into Redis as files; into shared memory as files, or as pixels.
+inline constexpr std::array<std::string_view, 3> kFrames = {"redis", "shm", "raw"};
+
 // Where a camera's pictures come from, and what is done to them.
 struct SourceSettings {
   std::string address;
@@ -21,6 +25,10 @@ struct SourceSettings {
   int width = 0;      // wider pictures are scaled down to it; 0: none are
   int quality = 85;   // of JPEGs that are made here
   int wait = 0;       // no picture is sent while the stream has more; 0: the oldest are trimmed
+  std::string frames = "redis";  // where its pictures go to, of kFrames
+
+  bool in_memory() const { return frames != "redis"; }
+  bool raw() const { return frames == "raw"; }
 
   bool operator==(const SourceSettings&) const = default;
 };
@@ -50,6 +58,10 @@ struct Source {
 // Bounds of one process: each source has a thread.
 inline constexpr std::size_t kMostSources = 256;
 inline constexpr std::size_t kMostCameras = 10'000;
+
+// The slots that a source's segment in shared memory needs: as many pictures as its cameras'
+// streams may have, and some for those that are on their way.
+int SlotsOf(const SourceSettings& source, int most_frames);
 
 // Adds all options to `app`. They are read in their order: those of a camera follow its --camera,
 // and --config FILE is read where it stands. `settings` must live as long as `app`. An option that

@@ -97,7 +97,11 @@ class SourceLoop {
       if (paced) watchdog_.SleepUntil(pace_.Due(time, Clock::now()));
       if (watchdog_.stopped()) return absl::OkStatus();
       if (!first_picture_) ReportBack();
-      Picture picture{.bytes = std::move(bytes), .captured_ms = UnixMs()};
+      const PictureSize raw = pictures->raw_size();
+      Picture picture{.bytes = std::move(bytes),
+                      .width = raw.width,
+                      .height = raw.height,
+                      .captured_ms = UnixMs()};
       if (live) {
         counters_.dropped +=
             outbox_.PutNewest(number_, std::move(picture)) * source_.cameras.size();

@@ -18,6 +18,7 @@ namespace inferpool {
 
 // What becomes of a camera's frames when there are more than can be answered.
 inline constexpr std::array<std::string_view, 3> kStreamPolicies = {"latest", "fifo", "all"};
+inline constexpr std::array<std::string_view, 2> kStreamResults = {"all", "findings"};
 // What a frame's entry in Redis may have.
 inline constexpr std::array<std::string_view, 7> kStreamFields = {
     "picture", "frame", "epoch", "seq", "time", "model", "parameters"};
@@ -204,6 +205,7 @@ struct Config {
     int https_port = 0;
     // A socket on [::] cannot be made on every host, and nginx does not start without it.
     std::string ipv6 = "auto";
+    std::string temporary_files = "auto";
     std::string server_name = "_";
     std::string certificate;
     std::string certificate_key;
@@ -234,6 +236,7 @@ struct Config {
     std::optional<int> max_age_ms = {};
     double rate = 0;
     std::string priority = {};
+    std::string results = {};  // of kStreamResults
   };
   using Cameras = std::map<std::string, Camera>;
   using Fields = std::map<std::string, std::string>;  // of kStreamFields: the producers' names
@@ -251,6 +254,8 @@ struct Config {
     std::string mode = "auto";
     // An hour of a camera of 25 frames a second; with JSON of 400 bytes 36 MB a shard.
     int results_max = 90'000;
+    std::string results = "all";
+    int metrics_cameras = 20;
     Fields fields;
   } streams;
 };

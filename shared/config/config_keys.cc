@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kTransports = {"auto", "shm", "inline"};
 constexpr std::array<std::string_view, 3> kIpv6 = {"auto", "on", "off"};
+constexpr std::array<std::string_view, 2> kTemporaryFiles = {"auto", "disk"};
 constexpr std::array<std::string_view, 3> kStreamModes = {"auto", "async", "sync"};
 constexpr std::array<std::string_view, 3> kControls = {"none", "explicit", "poll"};
 
@@ -218,8 +219,8 @@ const ConfigKey kKeys[] = {
                },
                [](const Config& config) { return ToJson(config.streams.cameras); }},
      "cameras by id, each with what differs from the others: model, parameters, policy, "
-     "max_age_ms, "
-     "rate (frames a second that are answered at most), priority (high, normal, low)",
+     "max_age_ms, rate (frames a second that are answered at most), priority (high, normal, low), "
+     "results",
      ReloadEffect::kIngest},
     {"streams.camera_set", TextKey{FIELD(streams.camera_set)},
      "key of a set in Redis that names more cameras, looked at every few seconds; empty: none",
@@ -238,6 +239,12 @@ const ConfigKey kKeys[] = {
      ReloadEffect::kIngest},
     {"streams.results_max", IntegerKey{FIELD(streams.results_max), 1, 100'000'000},
      "answers that are kept in a shard's stream of results", ReloadEffect::kIngest},
+    {"streams.results", TextKey{FIELD(streams.results), kStreamResults},
+     "answers that are stored: all of them, or those in which something was found, and problems "
+     "(findings)",
+     ReloadEffect::kIngest},
+    {"streams.metrics_cameras", IntegerKey{FIELD(streams.metrics_cameras), 0, 100},
+     "cameras that /metrics names: those with the most frames", ReloadEffect::kIngest},
     {"streams.fields",
      ObjectKey{"\"FIELD\": \"NAME\"",
                [](const Json::Value& object, const std::string&, Config& config) {
@@ -264,6 +271,11 @@ const ConfigKey kKeys[] = {
     {"nginx.ipv6", TextKey{FIELD(nginx.ipv6), kIpv6},
      "listen on IPv6 too: on, off, or where the host has it when the configuration is rendered "
      "(auto)",
+     ReloadEffect::kNginx},
+    {"nginx.temporary_files", TextKey{FIELD(nginx.temporary_files), kTemporaryFiles},
+     "where bodies above 4 MB wait: in /dev/shm, where that has 1 GB free at the start (auto), or "
+     "in "
+     "the state folder",
      ReloadEffect::kNginx},
     {"nginx.server_name", TextKey{FIELD(nginx.server_name)}, "host name; _: any",
      ReloadEffect::kNginx},

@@ -57,6 +57,11 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
                ? ""
                : fmt::format("allowed is one of {}", fmt::join(kPriorityNames, ", "));
   }
+  if (member == "results") {
+    return SetWord(value, kStreamResults, camera.results)
+               ? ""
+               : fmt::format("allowed is one of {}", fmt::join(kStreamResults, ", "));
+  }
   if (member == "max_age_ms") {
     if (!value.isInt() || value.isBool() || value.asInt() < 0 || value.asInt() > kMaxAgeMs) {
       return fmt::format("allowed is a whole number from 0 to {}", kMaxAgeMs);
@@ -71,7 +76,8 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
     camera.rate = value.asDouble();
     return "";
   }
-  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate and priority";
+  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate, priority and "
+         "results";
 }
 
 }  // namespace
@@ -141,6 +147,7 @@ std::string ToJson(const Config::Cameras& cameras) {
       members.push_back(fmt::format(R"("max_age_ms": {})", *camera.max_age_ms));
     if (camera.rate > 0) members.push_back(fmt::format(R"("rate": {})", camera.rate));
     text("priority", camera.priority);
+    text("results", camera.results);
     items.push_back(fmt::format("{}: {{{}}}", QuotedJson(id), fmt::join(members, ", ")));
   }
   return fmt::format("{{{}}}", fmt::join(items, ", "));

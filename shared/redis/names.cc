@@ -53,6 +53,10 @@ std::string LeaseKey(int shard) {
   return ShardTag(shard) + ":lease";
 }
 
+std::string LossesKey(int shard) {
+  return ShardTag(shard) + ":losses";
+}
+
 std::string DeadKey(int shard) {
   return ShardTag(shard) + ":dead";
 }

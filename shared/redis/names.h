@@ -34,6 +34,8 @@ std::string ResultsKey(int shard);
 std::string LedgerKey(int shard);
 std::string LeaseKey(int shard);
 std::string DeadKey(int shard);
+// A hash of how many results consumer groups have lost: `all`, and `group:NAME` of each.
+std::string LossesKey(int shard);
 // There while somebody looks at a camera, and its latest picture with what was found drawn into it.
 std::string LookKey(int shard, std::string_view camera);
 std::string SnapshotKey(int shard, std::string_view camera);

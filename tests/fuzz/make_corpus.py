@@ -125,6 +125,11 @@ def headers():
     save("accept", "refused", "application/json;q=0, image/*;q=0.001")
     save("accept", "form", 'form-data; name="image"; filename="a\\"b;c=d.png"')
     save("accept", "odd", ' ; NAME = x y ;q="1"; ;=;name')
+    boot = "0b5c1a9e-0001-4242-8888-0123456789ab"
+    save("frame_handle", "file", f"inferpool.47-1f 7 42 5000 jpeg 0 0 0 {boot}")
+    save("frame_handle", "pixels", f"inferpool.47-1f 0 18446744073709551614 921600 bgr 640 480 1920 {boot}")
+    save("frame_handle", "planes", f"inferpool.a_B.c 255 2 460800 nv12 640 480 640 {boot}")
+    save("frame_handle", "path", f"inferpool./../x 0 2 1 webp 0 0 0 {boot}")
     save("query", "all", "confidence=0.5&iou=0.4&max_detections=7&coordinates=normalized&render=png")
     save("query", "views", "roi=1,2.5,-3e1,40&classes=car,a%2Cb,7&confidence.car=0.5&confidence.7=1&class_agnostic=true"
                            "&tiles=4x3&tile_overlap=0.25")

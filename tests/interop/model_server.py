@@ -20,11 +20,11 @@ DATATYPES = {
 class ModelServer(Program):
     """Models are loaded and unloaded by request. Use it as a context manager."""
 
-    def __init__(self, repository, program=PROGRAM):
+    def __init__(self, repository, program=PROGRAM, options=()):
         folder = new_folder()
         self.target = f"unix:{folder}/socket"
         super().__init__([program, "--repository", repository, "--model-control-mode", "explicit",
-                          "--listen", self.target], folder)
+                          "--listen", self.target, *options], folder)
         self.wait_ready(self.target)
         self.stub = self.client._client_stub  # for tensors that the client's own classes refuse
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pictures
 import processes
 from checkout import ROOT, ScriptTest
 from harness import SystemTest, inferpool
+from PIL import Image
 from processes import eventually
 
 def is_json(text):
@@ -42,6 +44,13 @@ class FullDiskTest(ScriptTest):
         size = free.f_bavail * free.f_bsize - but_kb * 1024
         with open(self.disk / f"filler{time.monotonic_ns()}", "wb") as file:
             file.write(bytes(max(size, 0)))
+
+    def waits_in_memory(self):
+        """Whether nginx has its temporary files in /dev/shm, as it has where that has 1 GB free."""
+        folder = re.search('client_body_temp_path "(.*)/body";', (self.state / "nginx.conf").read_text())[1]
+        memory = os.statvfs("/dev/shm")
+        self.assertEqual(memory.f_bavail * memory.f_bsize > 1 << 30, folder.startswith("/dev/shm/"))
+        return folder != "tmp"
 
     def test_before_the_start(self):
         for free_kb in (0, 12, 48):
@@ -76,19 +85,25 @@ class FullDiskTest(ScriptTest):
         face = pictures.encode(pictures.astronaut().crop((140, 40, 310, 210)), "PNG")
         certificate = self.state / "tls/certificate.pem"
 
-        def answer(count):
+        # More than nginx holds in its buffers.
+        large = pictures.encode(Image.frombytes("RGB", (1600, 1600), os.urandom(3 * 1600 * 1600)), "PNG")
+        self.assertGreater(len(large), 7_000_000)
+
+        def answer(count, picture=face):
             for _ in range(count):
                 status = subprocess.run(
                     ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", certificate,
                      "--data-binary", "@-", "-H", "Content-Type: image/png",
                      f"https://localhost:{self.checkout.ports[0]}/v1/predict/faces_cascade"],
-                    input=face, capture_output=True, check=False, timeout=60).stdout
+                    input=picture, capture_output=True, check=False, timeout=60).stdout
                 self.assertEqual(b"200", status)
         self.fill(but_kb=8)
         answer(30)
         size = log.stat().st_size
         answer(5)
         self.assertEqual(size, log.stat().st_size, "the disk was not full")
+        if self.waits_in_memory():
+            answer(3, large)
 
         def workers():
             return {pid for pid in processes.children(self.checkout.pid("inferpool"))
@@ -97,9 +112,19 @@ class FullDiskTest(ScriptTest):
         os.kill(min(before), signal.SIGSEGV)
         eventually(lambda: len(workers()) == 2 and workers() != before, "the worker is replaced")
         answer(5)
+        access = self.state / "logs/nginx-access.log"
+
+        def ends_with_a_line():
+            return access.read_text().endswith("\n")
+        self.fill()
+        eventually(ends_with_a_line, "the part of a line that nginx could write is gone")
         for path in self.disk.glob("filler*"):
             path.unlink()
         answer(2)
+        answered = access.read_text().count("\n")
+        eventually(lambda: access.read_text().count("\n") > answered, "nginx logs again")
+        eventually(ends_with_a_line, "a line is whole")
+        self.assertEqual([], [line for line in access.read_text().splitlines() if not is_json(line)])
         self.assertIn("log lines dropped", log.read_text())
         torn = []
         for line in log.read_text().splitlines():

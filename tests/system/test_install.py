@@ -19,6 +19,7 @@ from processes import PATIENCE_S, eventually, session
 BUILD = harness.BIN.parent
 EVERYTHING = (
     "etc/inferpool/inferpool.json", "usr/bin/inferpool", "usr/bin/inferpool-feed", "usr/libexec/inferpool/modelserver",
+    "usr/include/inferpool_frames.h", "usr/share/inferpool/examples/inferpool_frames.py",
     "usr/share/inferpool/pages/index.html", "usr/share/inferpool/models/faces_cascade/config.pbtxt",
     "usr/share/inferpool/models/shapes/1/model.onnx", "usr/share/inferpool/pictures/astronaut.jpg",
     "usr/share/doc/inferpool/README.md", "usr/share/doc/inferpool/docs/operations.md",

@@ -75,6 +75,10 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   cv::Mat bgr;  // empty: the model takes the file
   Pixels pixels;
   const bool decodes = plan->input_kind == vision::InputKind::kPixels;
+  if (!decodes && picture.file.empty()) {
+    return Failure{http::UnsupportedMedia(fmt::format(
+        "the model {} is sent the picture's file as it is, and this one came as pixels", model))};
+  }
   if (question.shared != nullptr) {
     if (decodes) {
       bgr = question.shared->bgr;

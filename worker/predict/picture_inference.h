@@ -36,7 +36,8 @@ struct Prediction {
   std::optional<PipelineAnswer> pipeline = {};  // when it was a pipeline that was asked
 };
 
-// A picture that several models are asked about, opened and decoded once for all of them.
+// A picture that several models are asked about, opened and decoded once for all of them; or one
+// that came as pixels and has no file.
 struct SharedPicture {
   Picture picture;
   cv::Mat bgr;  // as Pixels has it; empty: all models take the file

@@ -16,6 +16,7 @@ struct Frame {
   std::string id = {};  // of the entry
   std::string seq = {};
   std::string picture = {};     // a file's bytes
+  std::string handle = {};      // without a picture: where it lies in shared memory
   std::string model = {};       // empty: none was named
   std::string parameters = {};  // as in a URL's query
   Policy policy = Policy::kLatest;
@@ -25,22 +26,25 @@ struct Frame {
   bool claimed = false;  // a process before us had it
   TimePoint read_at{};
   int tries = 0;
-  bool snapshot = false;  // somebody looks at the camera, and shall see this one
+  bool findings_only = false;  // an answer without findings is not stored
+  bool snapshot = false;       // somebody looks at the camera, and shall see this one
 };
 
 // What is to become of a frame that was worked on.
 struct Outcome {
   enum class What {
-    kAnswer,  // publish `json`
-    kRetry,   // the model server was away or had no room
-    kStale,   // it has become too old
-    kDead,    // give it up and keep it among the dead letters: `json` says why
+    kAnswer,       // publish `json`
+    kRetry,        // the model server was away or had no room
+    kStale,        // it has become too old
+    kOverwritten,  // what its handle names is gone
+    kDead,         // give it up and keep it among the dead letters: `json` says why
   };
 
   Frame frame = {};  // without its picture unless it is tried again
   What what = What::kAnswer;
   int status = 200;
   std::string json = {};
+  bool has_findings = false;     // something was found in the picture
   std::string snapshot = {};     // a JPEG, where the frame asked for one
   std::size_t bytes = 0;         // of the picture
   std::int64_t answered_ms = 0;  // Unix time
@@ -48,5 +52,10 @@ struct Outcome {
 };
 
 std::int64_t NowMs();  // Unix time
+
+// Whether the answer is to be an entry among the results. A problem always is.
+inline bool IsStored(const Outcome& answer) {
+  return !answer.frame.findings_only || answer.has_findings || answer.status != 200;
+}
 
 }  // namespace inferpool::streams

@@ -6,6 +6,9 @@
 #include <chrono>
 #include <exception>
 #include <iterator>
+#include <opencv2/core/mat.hpp>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -13,7 +16,9 @@
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
+#include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/streams/handles.h"
 #include "worker/streams/snapshot.h"
 
 namespace inferpool::streams {
@@ -21,6 +26,9 @@ namespace {
 
 // All cameras are one client of the heavy work, so that HTTP finds its seats.
 constexpr std::string_view kClient = "cameras";
+
+// What is copied or converted of a frame in shared memory is heavy work above this.
+constexpr std::size_t kHeavyBytes = std::size_t{20} << 20;
 
 // What another try may change.
 bool IsTransient(const http::Problem& problem) {
@@ -30,9 +38,11 @@ bool IsTransient(const http::Problem& problem) {
 
 class Work {
  public:
-  Work(const Frame& frame, const http::Services& services, ThreadSlot& thread_slot)
+  Work(const Frame& frame, const http::Services& services, frames::Segments& segments,
+       ThreadSlot& thread_slot)
       : frame_(frame),
         services_(services),
+        segments_(segments),
         heavy_(services.heavy, thread_slot, HeavyClientOfKey(kClient)),
         request_{.method = "POST",
                  .path = {},
@@ -59,7 +69,7 @@ class Work {
       outcome.what = Outcome::What::kStale;
       return;
     }
-    if (frame_.picture.empty()) {
+    if (frame_.picture.empty() && frame_.handle.empty()) {
       Fail(outcome, http::BadRequest("the entry has no picture"));
       return;
     }
@@ -73,30 +83,108 @@ class Work {
       return;
     }
     const auto& wanted = std::get<http::PredictParameters>(parameters);
+    if (frame_.picture.empty() && !TakeFromMemory(outcome)) return;
     auto predicted = predict::InferPicture(exchange_, services_,
                                            {.model = {frame_.model},
-                                            .picture = frame_.picture,
+                                            .picture = file(),
                                             .parameters = wanted,
-                                            .keep_pixels = frame_.snapshot},
+                                            .keep_pixels = frame_.snapshot,
+                                            .shared = pixels_ ? &*pixels_ : nullptr},
                                            exchange_.thread_slot.task, exchange_.times);
-    if (const auto* problem = std::get_if<http::Problem>(&predicted)) {
+    const auto* problem = std::get_if<http::Problem>(&predicted);
+    if (problem == nullptr && frame_.snapshot) {
+      AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
+    }
+    if (!memory_.IsWhole()) {
+      outcome.what = Outcome::What::kOverwritten;
+      outcome.snapshot.clear();
+      return;
+    }
+    if (problem != nullptr) {
       Fail(outcome, *problem);
       return;
     }
-    if (frame_.snapshot) AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
+    const auto& prediction = std::get<predict::Prediction>(predicted);
+    outcome.has_findings = predict::CountOf(prediction.result) > 0;
     exchange_.SetTotalTime();
-    outcome.json = predict::Complete(
-        predict::Members(std::get<predict::Prediction>(predicted), wanted.normalized),
-        exchange_.times, exchange_.id);
+    outcome.json = predict::Complete(predict::Members(prediction, wanted.normalized),
+                                     exchange_.times, exchange_.id);
     outcome.json.pop_back();  // the newline
   }
 
  private:
+  std::string_view file() const { return frame_.picture.empty() ? memory_.file : frame_.picture; }
+
+  // The frame that the handle names. False when that is all: the outcome says why.
+  bool TakeFromMemory(Outcome& outcome) {
+    const absl::StatusOr<frames::Handle> handle = frames::ParseHandle(frame_.handle);
+    if (!handle.ok()) {
+      Fail(outcome, http::BadRequest(std::string(Message(handle.status()))));
+      return false;
+    }
+    if (auto problem = TooLarge(*handle)) {
+      Fail(outcome, *problem);
+      return false;
+    }
+    const std::size_t copied = CopiedBytes(*handle);
+    auto step =
+        predict::BeginStep(exchange_.heavy, {copied, copied > kHeavyBytes}, exchange_.patience());
+    if (!step.ok()) {
+      Fail(outcome, http::HeavyProblem(step.status()));
+      return false;
+    }
+    absl::StatusOr<SharedFrame> taken = TakeFrame(*handle, segments_, Clock::now());
+    if (absl::IsNotFound(taken.status())) {
+      outcome.what = Outcome::What::kOverwritten;
+      return false;
+    }
+    if (!taken.ok()) {
+      const std::string why(Message(taken.status()));
+      Fail(outcome, absl::IsResourceExhausted(taken.status()) ? http::Overloaded(why)
+                                                              : http::BadRequest(why));
+      return false;
+    }
+    memory_ = *std::move(taken);
+    if (memory_.bgr.empty()) return true;  // it is decoded as any other, with a step of its own
+    step_ = *std::move(step);
+    const cv::Size size = memory_.bgr.size();
+    pixels_ = {.picture = {.file = {},
+                           .digest = services_.quarantine.DigestOf(frame_.handle),
+                           .header = {.format = vision::Format::kPng,
+                                      .width = size.width,
+                                      .height = size.height,
+                                      .orientation = 1},
+                           .size = size},
+               .bgr = memory_.bgr};
+    return true;
+  }
+
+  std::optional<http::Problem> TooLarge(const frames::Handle& handle) const {
+    const std::uint64_t most = static_cast<std::uint64_t>(services_.config.limits.body_mb) << 20;
+    const std::int64_t pixels = std::int64_t{handle.width} * handle.height;
+    if (!frames::IsRaw(handle.format) && handle.bytes > most) {
+      return http::BadRequest(
+          fmt::format("the frame has {} bytes, allowed are {}", handle.bytes, most));
+    }
+    if (frames::IsRaw(handle.format) && pixels > services_.config.limits.pixels) {
+      return http::PictureProblem(absl::OutOfRangeError(
+          fmt::format("the frame has {} x {} = {} pixels, allowed are {}", handle.width,
+                      handle.height, pixels, services_.config.limits.pixels)));
+    }
+    return std::nullopt;
+  }
+
+  // What may be drawn into: not the pixels in shared memory.
+  cv::Mat PixelsToDrawInto(const predict::Prediction& prediction) const {
+    if (!pixels_) return prediction.pixels.bgr;
+    return pixels_->bgr.cols > kSnapshotWidth ? pixels_->bgr : pixels_->bgr.clone();
+  }
+
   // A frame without one is as good for programs.
   void AddSnapshot(const predict::Prediction& prediction, Outcome& outcome) const {
     absl::StatusOr<std::string> snapshot =
-        MakeSnapshot({.file = frame_.picture,
-                      .pixels = prediction.pixels.bgr,
+        MakeSnapshot({.file = file(),
+                      .pixels = PixelsToDrawInto(prediction),
                       .size = prediction.picture,
                       .result = prediction.result,
                       .class_names = prediction.model->description.class_names});
@@ -108,7 +196,7 @@ class Work {
     outcome.json = fmt::format("{{{}}}", Members(problem, services_.config.nginx.base_path));
     if (problem.code == "quarantined") {
       outcome.what = Outcome::What::kDead;
-      outcome.json = problem.detail;
+      outcome.json = "this picture crashed a thread, or it hung, and is in quarantine";
     } else if (IsTransient(problem)) {
       outcome.what = Outcome::What::kRetry;
     }
@@ -116,9 +204,13 @@ class Work {
 
   const Frame& frame_;
   const http::Services& services_;
+  frames::Segments& segments_;
   HeavySteps heavy_;
   fcgi::Request request_;
   http::Exchange exchange_;
+  SharedFrame memory_;
+  std::optional<predict::SharedPicture> pixels_;  // of a raw frame, views of memory_
+  HeavyStep step_;                                // of its conversion; ends first
 };
 
 }  // namespace
@@ -133,12 +225,13 @@ RequestName RequestNameOf(const Frame& frame) {
   return RequestName(fmt::format("{}@{}", frame.id, frame.camera));
 }
 
-Outcome WorkOn(Frame frame, const http::Services& services, ThreadSlot& thread_slot) {
+Outcome WorkOn(Frame frame, const http::Services& services, frames::Segments& segments,
+               ThreadSlot& thread_slot) {
   Outcome outcome;
   const TimePoint begun = Clock::now();
   thread_slot.Begin(begun);
   try {
-    Work(frame, services, thread_slot).Do(outcome);
+    Work(frame, services, segments, thread_slot).Do(outcome);
   } catch (const std::exception& error) {  // out of memory, for one
     outcome.what = Outcome::What::kRetry;
     outcome.status = 500;

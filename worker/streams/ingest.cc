@@ -10,6 +10,7 @@
 #include "shared/base/log.h"
 #include "shared/base/processors.h"
 #include "shared/base/termination.h"
+#include "shared/frames/segments.h"
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/frame_work.h"
 #include "worker/streams/reader.h"
@@ -28,12 +29,13 @@ void Ingest(const IngestContext& context) {
   const std::span<ThreadSlot> thread_slots = context.thread_slots.first(
       ThreadsFor(context.config, context.thread_slots.size(), UsableProcessors()));
   FrameQueue queue;
+  frames::Segments segments;
   std::atomic<std::uint64_t> served = 0;
   std::vector<std::jthread> threads;
   const auto work = [&](ThreadSlot& thread_slot) {
     const fcgi::ThreadCrashScope owner(thread_slot);
     while (auto frame = queue.Take()) {
-      queue.Finish(WorkOn(*std::move(frame), context.services, thread_slot));
+      queue.Finish(WorkOn(*std::move(frame), context.services, segments, thread_slot));
       const std::uint64_t quota = context.slot.quota.load(std::memory_order_relaxed);
       if (served.fetch_add(1, std::memory_order_relaxed) + 1 < quota || quota == 0) continue;
       if (context.slot.due.exchange(1, std::memory_order_relaxed) == 0) context.wakeup.Wake();

@@ -34,6 +34,7 @@ struct CameraOptions {
   int max_age_ms = 0;  // 0: a frame of any age is answered
   double rate = 0;     // frames per second that are answered at most; 0: any
   Priority priority = Priority::kNormal;
+  bool findings_only = false;  // answers without findings are not stored
   bool operator==(const CameraOptions&) const = default;
 };
 

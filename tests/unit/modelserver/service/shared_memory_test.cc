@@ -10,7 +10,7 @@
 #include <deque>
 #include <string>
 
-#include "modelserver/service/bus_error.h"
+#include "shared/base/bus_error.h"
 #include "shared/base/file_descriptor.h"
 
 namespace inferpool::modelserver {

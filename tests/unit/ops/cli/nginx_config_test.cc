@@ -65,6 +65,7 @@ TEST(NginxConfigTest, EveryValueOfTheConfigurationLandsInItsPlace) {
                   .http_port = 1080,
                   .https_port = 2443,
                   .ipv6 = "on",
+                  .temporary_files = "auto",
                   .server_name = "pool.example.org",
                   .certificate = "/c/cert.pem",
                   .certificate_key = "/c/key.pem",

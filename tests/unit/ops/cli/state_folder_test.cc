@@ -21,7 +21,10 @@ constexpr uid_t kNobody = 65534;
 
 class StateFolderTest : public testing::Test {
  protected:
-  StateFolderTest() { config_.state = state_; }
+  StateFolderTest() {
+    config_.state = state_;
+    config_.nginx.temporary_files = "disk";  // none is left in /dev/shm
+  }
 
   static mode_t ModeOf(const std::string& path) {
     struct stat info {};

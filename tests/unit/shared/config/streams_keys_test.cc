@@ -44,6 +44,7 @@ TEST(StreamsKeysTest, WhatIsWrongIsSaidWithItsPlace) {
   };
   EXPECT_TRUE(Refuses(camera(R"("policy": "newest")"), "streams.cameras.a.policy"));
   EXPECT_TRUE(Refuses(camera(R"("rate": -1)"), "streams.cameras.a.rate"));
+  EXPECT_TRUE(Refuses(camera(R"("results": "some")"), "streams.cameras.a.results"));
   EXPECT_TRUE(Refuses(camera(R"("max_age_ms": 1.5)"), "streams.cameras.a.max_age_ms"));
   EXPECT_TRUE(Refuses(camera(R"("priority": 3)"), "streams.cameras.a.priority"));
   EXPECT_TRUE(Refuses(camera(R"("model": 3)"), "streams.cameras.a.model"));

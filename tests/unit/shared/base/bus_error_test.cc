@@ -1,4 +1,4 @@
-#include "modelserver/service/bus_error.h"
+#include "shared/base/bus_error.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include "shared/base/file_descriptor.h"
 
-namespace inferpool::modelserver {
+namespace inferpool {
 namespace {
 
 // Two pages of a file that can be shortened.
@@ -91,4 +91,4 @@ TEST(BusErrorsDeathTest, UnguardedMemoryEndsTheProcess) {
 }
 
 }  // namespace
-}  // namespace inferpool::modelserver
+}  // namespace inferpool

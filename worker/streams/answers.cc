@@ -1,0 +1,219 @@
+#include "worker/streams/answers.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "shared/base/log.h"
+#include "shared/redis/names.h"
+#include "worker/streams/counts.h"
+#include "worker/streams/onlookers.h"
+#include "worker/streams/scripts.h"
+#include "worker/streams/trip.h"
+
+namespace inferpool::streams {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A trip waits for more outcomes while the threads have frames.
+constexpr std::size_t kFullTrip = 16;
+constexpr milliseconds kGather{2};
+// After answers could not be stored.
+constexpr milliseconds kSettleAgain{500};
+constexpr milliseconds kFirstRetry{100};
+constexpr milliseconds kLongestRetry{2'000};
+// A frame that need not be answered at any price is given up after so long.
+constexpr milliseconds kPatienceForModel{5'000};
+constexpr int kMostTriesOfBroken = 3;
+constexpr std::string_view kMostDead = "1000";
+
+// Why a frame is dropped, as the ledger has it.
+std::string_view ReasonOf(Outcome::What what) {
+  switch (what) {
+    case Outcome::What::kDead:
+      return "failed";
+    case Outcome::What::kOverwritten:
+      return "overwritten";
+    default:
+      return "stale";
+  }
+}
+
+void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
+  const Frame& frame = outcome.frame;
+  const bool is_dead = outcome.what == Outcome::What::kDead;
+  Redis::ScriptCall& call = trip.Add(DropScript());
+  call.keys = {trip.Keep(LeaseKey(frame.shard)), trip.Keep(LedgerKey(frame.shard)),
+               trip.Keep(DeadKey(frame.shard)), trip.Keep(FramesKey(frame.shard, frame.camera))};
+  call.arguments = {token,
+                    kGroup,
+                    frame.camera,
+                    frame.id,
+                    ReasonOf(outcome.what),
+                    is_dead ? std::string_view(outcome.json) : std::string_view(),
+                    kMostDead};
+}
+
+void AddAnswer(Trip& trip, const Outcome& outcome, Redis::ScriptCall& call) {
+  const Frame& frame = outcome.frame;
+  call.keys.push_back(trip.Keep(FramesKey(frame.shard, frame.camera)));
+  call.arguments.insert(
+      call.arguments.end(),
+      {frame.camera, frame.id, frame.seq, trip.Keep(outcome.status),
+       IsStored(outcome) ? std::string_view(outcome.json) : std::string_view(),
+       trip.Keep(frame.captured_ms), trip.Keep(frame.read_ms), trip.Keep(outcome.answered_ms)});
+}
+
+}  // namespace
+
+Answers::Answers(const IngestContext& context, Ownership& ownership, InWork& in_work,
+                 FrameQueue& queue)
+    : context_(context), ownership_(ownership), in_work_(in_work), queue_(queue) {}
+
+bool Answers::IsTriedAgain(const Outcome& outcome) const {
+  const Frame& frame = outcome.frame;
+  if (outcome.what != Outcome::What::kRetry) return false;
+  if (outcome.status == 500 && frame.tries + 1 >= kMostTriesOfBroken) return false;
+  // That there was no model is an answer too.
+  return frame.policy == Policy::kAll || Clock::now() - frame.read_at <= kPatienceForModel;
+}
+
+void Answers::Collect(bool stopping) {
+  for (Outcome& outcome : queue_.Outcomes()) {
+    in_work_.Worked(outcome.worked_us);
+    Frame& frame = outcome.frame;
+    if (!IsTriedAgain(outcome)) {
+      if (outcome.what == Outcome::What::kRetry) outcome.what = Outcome::What::kAnswer;
+      Add(std::move(outcome), Clock::now());
+    } else if (stopping) {
+      in_work_.End(frame, outcome.bytes);  // it stays pending, for the next owner
+    } else {
+      CountsOf(context_.board, frame.shard).Count(StreamEvent::kRetried);
+      const auto pause = std::min(kFirstRetry * (1 << std::min(frame.tries, 8)), kLongestRetry);
+      ++frame.tries;
+      retries_.push_back({Clock::now() + pause, std::move(frame)});
+    }
+  }
+}
+
+void Answers::Add(Outcome outcome, TimePoint now) {
+  if (!first_outcome_) first_outcome_ = now;
+  outcomes_.push_back(std::move(outcome));
+}
+
+void Answers::TryAgain(TimePoint now) {
+  for (std::size_t i = 0; i < retries_.size();) {
+    Retry& retry = retries_[i];
+    if (now < retry.at) {
+      ++i;
+      continue;
+    }
+    if (ownership_.leases().Has(retry.frame.shard)) {
+      queue_.Put(std::move(retry.frame));
+    } else {
+      in_work_.End(retry.frame, retry.frame.picture.size());
+    }
+    std::swap(retry, retries_.back());
+    retries_.pop_back();
+  }
+}
+
+void Answers::TryNothingAgain() {
+  for (const Retry& retry : std::exchange(retries_, {})) {
+    in_work_.End(retry.frame, retry.frame.picture.size());
+  }
+}
+
+bool Answers::SettlingIsDue(bool stopping, TimePoint now) const {
+  if (outcomes_.empty() || now < settle_after_) return false;
+  return stopping || outcomes_.size() >= kFullTrip || in_work_.ThreadsAreFree() ||
+         now >= *first_outcome_ + kGather;
+}
+
+absl::Status Answers::Settle(Redis& redis) {
+  const Leases& leases = ownership_.leases();
+  // Before the answers, on which those who wait for a picture look for one.
+  RETURN_IF_ERROR(StoreSnapshots(redis, leases, outcomes_));
+  Trip trip;
+  std::vector<std::vector<std::size_t>> told;       // by each call
+  std::map<int, std::vector<std::size_t>> answers;  // by shard
+  for (std::size_t i = 0; i < outcomes_.size(); ++i) {
+    const Outcome& outcome = outcomes_[i];
+    const int shard = outcome.frame.shard;
+    if (!leases.Has(shard)) continue;
+    if (outcome.what == Outcome::What::kAnswer) {
+      answers[shard].push_back(i);
+    } else {
+      AddDrop(trip, outcome, leases.token(shard));
+      told.push_back({i});
+    }
+  }
+  const std::string_view most = trip.Keep(context_.config.streams.results_max);
+  for (const auto& [shard, numbers] : answers) {
+    Redis::ScriptCall& call = trip.Add(PublishScript());
+    call.keys = {trip.Keep(LeaseKey(shard)), trip.Keep(LedgerKey(shard)),
+                 trip.Keep(ResultsKey(shard)), trip.Keep(LossesKey(shard))};
+    call.arguments = {leases.token(shard), kGroup, most};
+    for (const std::size_t i : numbers) AddAnswer(trip, outcomes_[i], call);
+    told.push_back(numbers);
+  }
+  std::vector<OwnedReply> replies;
+  if (trip.size() > 0) {
+    ASSIGN_OR_RETURN(replies, trip.Go(redis));
+  }
+  std::vector<bool> again(outcomes_.size(), false);
+  for (std::size_t call = 0; call < told.size(); ++call) {
+    ASSIGN_OR_RETURN(const bool is_settled, Read(*replies[call], told[call]));
+    for (const std::size_t i : told[call]) again[i] = !is_settled;
+  }
+  std::vector<Outcome> left;
+  for (std::size_t i = 0; i < outcomes_.size(); ++i) {
+    if (again[i]) {
+      left.push_back(std::move(outcomes_[i]));
+    } else {
+      in_work_.End(outcomes_[i].frame, outcomes_[i].bytes);
+    }
+  }
+  if (trip.size() > 0) {
+    context_.slot.streams.CountTrip(StreamWay::kOut, outcomes_.size() - left.size());
+  }
+  outcomes_ = std::move(left);
+  first_outcome_.reset();
+  if (!outcomes_.empty()) {
+    first_outcome_ = Clock::now();
+    settle_after_ = *first_outcome_ + kSettleAgain;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Answers::Read(Reply reply, std::span<const std::size_t> outcomes) {
+  const absl::Status status = reply.ToStatus();
+  if (BreaksConnection(status)) return status;
+  const int shard = outcomes_[outcomes.front()].frame.shard;
+  if (absl::IsAborted(status)) {
+    ownership_.Lose(shard, Clock::now());
+    return true;  // they are the next owner's
+  }
+  if (!status.ok()) {
+    log::Error("answers cannot be stored", {{"shard", shard}, {"reason", Message(status)}});
+    return false;
+  }
+  for (std::size_t k = 0; k < outcomes.size(); ++k) {
+    const bool is_stored = (reply.IsList() ? reply.at(k) : reply).Number() == 1;
+    if (is_stored) CountStored(context_.board, context_.slot, outcomes_[outcomes[k]]);
+  }
+  return true;
+}
+
+std::optional<TimePoint> Answers::NextDue() const {
+  std::optional<TimePoint> next;
+  if (!outcomes_.empty()) next = std::max(*first_outcome_ + kGather, settle_after_);
+  for (const Retry& retry : retries_) next = std::min(next.value_or(retry.at), retry.at);
+  return next;
+}
+
+}  // namespace inferpool::streams

@@ -1,0 +1,45 @@
+#include "worker/streams/in_work.h"
+
+#include <utility>
+
+#include "worker/streams/counts.h"
+
+namespace inferpool::streams {
+
+InWork::InWork(FrameQueue& queue, Leases& leases, Schedule& schedule, Looks& looks,
+               const Scoreboard& board, std::size_t threads)
+    : queue_(queue),
+      leases_(leases),
+      schedule_(schedule),
+      looks_(looks),
+      board_(board),
+      threads_(threads) {}
+
+void InWork::Begin(Camera& camera, Frame frame) {
+  Hold(camera, frame, frame.read_at);
+  StreamShard& counts = CountsOf(board_, camera.shard);
+  counts.Count(StreamEvent::kRead);
+  if (frame.claimed) counts.Count(StreamEvent::kClaimed);
+  frame.snapshot = looks_.IsDue(frame.camera, Clock::now());
+  queue_.Put(std::move(frame));
+}
+
+void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {
+  schedule_.Took(camera, frame.picture.size(), now);
+  ++frames_;
+  bytes_ += frame.picture.size();
+  leases_.Began(camera.shard);
+}
+
+void InWork::End(const Frame& frame, std::size_t bytes) {
+  --frames_;
+  bytes_ -= bytes;
+  leases_.Ended(frame.shard);
+  if (Camera* camera = schedule_.Find(frame.camera)) schedule_.Done(*camera);
+}
+
+void InWork::Worked(std::int64_t us) {
+  frame_us_ += (static_cast<double>(us) - frame_us_) / 64;
+}
+
+}  // namespace inferpool::streams

@@ -1,0 +1,57 @@
+// The frames that were taken and are not done: how many, how large, and whether there is room for
+// more. For the thread that talks to Redis.
+#pragma once
+
+#include <cstddef>
+
+#include "shared/board/scoreboard.h"
+#include "worker/streams/frame.h"
+#include "worker/streams/frame_queue.h"
+#include "worker/streams/leases.h"
+#include "worker/streams/looks.h"
+#include "worker/streams/schedule.h"
+
+namespace inferpool::streams {
+
+// Of frames that were taken and are not answered.
+inline constexpr std::size_t kMostBytes = std::size_t{64} << 20;
+
+class InWork {
+ public:
+  // Tells `leases` and `schedule` of each frame that begins and ends; `threads` take them out of
+  // `queue`.
+  InWork(FrameQueue& queue, Leases& leases, Schedule& schedule, Looks& looks,
+         const Scoreboard& board, std::size_t threads);
+
+  // The camera's frame was taken, and goes to the threads.
+  void Begin(Camera& camera, Frame frame);
+  // It was taken, and what becomes of it is known already.
+  void Hold(Camera& camera, const Frame& frame, TimePoint now);
+  // It is done, or somebody else's. `bytes` of its picture, as when it began.
+  void End(const Frame& frame, std::size_t bytes);
+  // A thread took so long for one.
+  void Worked(std::int64_t us);
+
+  bool HasRoom() const { return frames_ < depth() && bytes_ < kMostBytes; }
+  std::size_t room() const { return frames_ < depth() ? depth() - frames_ : 0; }
+  std::size_t bytes_left() const { return bytes_ < kMostBytes ? kMostBytes - bytes_ : 0; }
+  std::size_t frames() const { return frames_; }
+  // Some threads have nothing to do, or soon will.
+  bool ThreadsAreFree() const { return queue_.waiting() < threads_; }
+
+ private:
+  std::size_t depth() const { return Depth(threads_, frame_us_); }
+
+  FrameQueue& queue_;
+  Leases& leases_;
+  Schedule& schedule_;
+  Looks& looks_;
+  const Scoreboard& board_;
+  const std::size_t threads_;
+
+  std::size_t frames_ = 0;
+  std::size_t bytes_ = 0;
+  double frame_us_ = 20'000;  // of a thread, by those seen
+};
+
+}  // namespace inferpool::streams

@@ -1,0 +1,160 @@
+#include "worker/streams/ownership.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shared/redis/names.h"
+#include "worker/streams/counts.h"
+#include "worker/streams/scripts.h"
+#include "worker/streams/shares.h"
+#include "worker/streams/trip.h"
+
+namespace inferpool::streams {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kBeatEvery{1'000};
+constexpr milliseconds kAlive{3'000};  // without a heartbeat
+
+std::string RandomText() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+std::string OwnName() {
+  return fmt::format("{}:{}:{}", HostName(), getpid(), RandomText());
+}
+
+}  // namespace
+
+std::string HostName() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+Ownership::Ownership(int shards, const Scoreboard& board, Schedule& schedule)
+    : shards_(shards), board_(board), schedule_(schedule), name_(OwnName()), leases_(shards) {}
+
+void Ownership::Arrive() {
+  next_beat_ = {};
+  wakes_others_ = true;
+}
+
+absl::Status Ownership::Tell(Redis& redis) const {
+  return redis.Call({"PUBLISH", kChanges, name_}).status();
+}
+
+absl::Status Ownership::Beat(Redis& redis, TimePoint now) {
+  next_beat_ = now + kBeatEvery;
+  if (left_) return absl::OkStatus();
+  const std::string alive = fmt::format("{}", kAlive.count());
+  ASSIGN_OR_RETURN(const OwnedReply reply,
+                   redis.Run({&HeartbeatScript(), {kConsumers}, {name_, alive}}));
+  std::vector<std::string> processes;
+  for (std::size_t i = 0; i < (*reply).size(); ++i) {
+    processes.emplace_back((*reply).at(i).Text());
+  }
+  leases_.Want(ShareOf(name_, processes, shards_), now);
+  return std::exchange(wakes_others_, false) ? Tell(redis) : absl::OkStatus();
+}
+
+absl::StatusOr<bool> Ownership::KeepLeases(Redis& redis, TimePoint now) {
+  const Leases::Due due = leases_.WhatIsDue(now);
+  if (due.acquire.empty() && due.renew.empty() && due.release.empty()) return false;
+  Trip trip;
+  const std::string_view time = trip.Keep(kLeaseTime.count());
+  std::vector<std::string> tokens;
+  for (const int shard : due.acquire) {
+    tokens.push_back(RandomText());
+    Redis::ScriptCall& call = trip.Add(AcquireScript());
+    call.keys = {trip.Keep(LeaseKey(shard))};
+    call.arguments = {trip.Keep(tokens.back()), time};
+  }
+  for (const int shard : due.renew) {
+    Redis::ScriptCall& call = trip.Add(RenewScript());
+    call.keys = {trip.Keep(LeaseKey(shard))};
+    call.arguments = {leases_.token(shard), time};
+  }
+  for (const int shard : due.release) {
+    Redis::ScriptCall& call = trip.Add(ReleaseScript());
+    call.keys = {trip.Keep(LeaseKey(shard))};
+    call.arguments = {leases_.token(shard)};
+  }
+  ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, trip.Go(redis));
+  for (const OwnedReply& reply : replies) {
+    const absl::Status status = (*reply).ToStatus();
+    if (BreaksConnection(status)) return status;
+  }
+  std::size_t next = 0;
+  bool changed = !due.release.empty();
+  for (std::size_t i = 0; i < due.acquire.size(); ++i) {
+    const int shard = due.acquire[i];
+    if ((*replies[next++]).Number() == 1) {
+      leases_.Acquired(shard, tokens[i], now);
+      StreamShard& counts = CountsOf(board_, shard);
+      counts.Count(StreamEvent::kLeaseChange);
+      counts.owner = getpid();
+      changed = true;
+    } else {
+      leases_.Refused(shard, now);
+    }
+  }
+  for (const int shard : due.renew) {
+    if ((*replies[next++]).Number() == 1) {
+      leases_.Renewed(shard, now);
+    } else {
+      Lose(shard, now);
+    }
+  }
+  for (const int shard : due.release) Lose(shard, now);
+  if (!due.release.empty()) RETURN_IF_ERROR(Tell(redis));
+  return changed;
+}
+
+void Ownership::Lose(int shard, TimePoint now) {
+  if (!leases_.Has(shard)) return;
+  leases_.Lost(shard, now);
+  StreamShard& counts = CountsOf(board_, shard);
+  counts.Count(StreamEvent::kLeaseChange);
+  std::int32_t self = getpid();  // another process of the pool may have it by now
+  counts.owner.compare_exchange_strong(self, 0);
+  schedule_.Keep([shard](const Camera& camera) { return camera.shard != shard; });
+}
+
+absl::Status Ownership::Hear(Redis& hears) {
+  ASSIGN_OR_RETURN(OwnedReply reply, hears.Receive());
+  while (true) {
+    if ((*reply).size() == 3 && (*reply).at(2).Text() != name_) {
+      next_beat_ = {};
+      leases_.TryNow();
+    }
+    std::optional<OwnedReply> next = hears.ReceiveBuffered();
+    if (!next) return absl::OkStatus();
+    reply = *std::move(next);
+  }
+}
+
+absl::Status Ownership::Leave(Redis& redis) {
+  left_ = true;
+  leases_.Want({}, Clock::now());
+  RETURN_IF_ERROR(redis.Call({"ZREM", kConsumers, name_}).status());
+  return Tell(redis);
+}
+
+TimePoint Ownership::NextDue() const {
+  return std::min(next_beat_, leases_.NextDue().value_or(TimePoint::max()));
+}
+
+}  // namespace inferpool::streams

@@ -1,0 +1,55 @@
+// Takes frames: finds out which cameras have some, and has the script give one of each. For the
+// thread that talks to Redis.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shared/base/deadline.h"
+#include "shared/base/status.h"
+#include "shared/redis/redis.h"
+#include "worker/streams/answers.h"
+#include "worker/streams/frame.h"
+#include "worker/streams/in_work.h"
+#include "worker/streams/ingest.h"
+#include "worker/streams/ownership.h"
+#include "worker/streams/schedule.h"
+#include "worker/streams/waiting.h"
+
+namespace inferpool::streams {
+
+class Taking {
+ public:
+  Taking(const IngestContext& context, Ownership& ownership, Schedule& schedule, InWork& in_work,
+         Answers& answers);
+
+  // Takes frames for as long as there are some and there is room. Cameras that `waiting` waits for
+  // have none.
+  absl::Status TakeAll(Redis& redis, const Waiting& waiting, TimePoint now);
+  // Takes in what a blocking read was given.
+  absl::Status TakeIn(Redis& redis, Received received, TimePoint now);
+
+ private:
+  // Finds out which cameras have frames, when no other is known that has one.
+  absl::Status Look(Redis& redis, const Waiting& waiting, TimePoint now);
+  absl::Status Take(Redis& redis, std::span<Camera* const> cameras, Received received,
+                    TimePoint now);
+  // What the script gave of one shard's cameras.
+  absl::Status Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
+                      Received& received, TimePoint now);
+  // The crashes of threads that had the frame in their hands, as far as the pool remembers them: a
+  // word for each. Empty: there was none.
+  std::string CrashesOf(const Frame& frame) const;
+  // A frame that crashed is worked on again, or given up when it did so too often.
+  absl::Status Blame(Redis& redis, Frame frame, TimePoint now);
+
+  const IngestContext& context_;
+  const Config::Streams& settings_;
+  Ownership& ownership_;
+  Schedule& schedule_;
+  InWork& in_work_;
+  Answers& answers_;
+};
+
+}  // namespace inferpool::streams
