@@ -15,6 +15,8 @@ run_packages=(
   prometheus-cpp-dev zlib1g-dev
   nginx openssl curl
 )
+# What cameras to look at need besides (ops/run --streams).
+streams_packages=(redis-server redis-tools python3 python3-pil)
 # What the tests need besides.
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-numpy python3-onnx python3-pil python3-grpcio python3-protobuf clang-format
@@ -266,15 +268,21 @@ master_of() {
   done
 }
 
-# is_nginx_of STATE PID: whether that process is an nginx of the folder's owner. In a folder of root's it
-# may be anybody's: nginx's workers run as `user`, and a container's user may use its volume.
-is_nginx_of() {
-  local program owner
-  program=$(readlink "/proc/$2/exe" 2>/dev/null) || return 1
+# is_program_of STATE PID NAME...: whether that process runs a program of one of these names and is the
+# folder's owner's. In a folder of root's it may be anybody's: nginx's workers run as `user`, and a
+# container's user may use its volume.
+is_program_of() {
+  local program owner state=$1 pid=$2
+  shift 2
+  program=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
   program=${program% (deleted)} # a package was upgraded
-  owner=$(stat -Lc %u "$1") || return 1
-  [ "${program##*/}" = nginx ] || return 1
-  [ "$owner" = 0 ] || grep -q "^Uid:[[:space:]]${owner}[[:space:]]" "/proc/$2/status" 2>/dev/null
+  owner=$(stat -Lc %u "$state") || return 1
+  [[ " $* " == *" ${program##*/} "* ]] || return 1
+  [ "$owner" = 0 ] || grep -q "^Uid:[[:space:]]${owner}[[:space:]]" "/proc/$pid/status" 2>/dev/null
+}
+
+is_nginx_of() { # STATE PID
+  is_program_of "$1" "$2" nginx
 }
 
 # nginx_of STATE: the nginx that runs from that folder, by its program and its command line: it holds
@@ -313,6 +321,26 @@ nginx_left_in() {
   done < <(find /proc -mindepth 2 -maxdepth 2 -name exe -lname '*/nginx*' 2>/dev/null)
 }
 
+# working_in STATE FOLDER NAME...: the processes of programs of these names that work in that folder of
+# the state folder's, a line each. What `ops/run --streams` starts beside the pool is known by that.
+working_in() {
+  local state=$1 folder=$1/$2 program pid
+  shift 2
+  [ -d "$folder" ] && [ ! -L "$folder" ] || return 0
+  while read -r program; do
+    pid=${program//[^0-9]/}
+    if [ "/proc/$pid/cwd" -ef "$folder" ] && is_program_of "$state" "$pid" "$@"; then process_of "$pid"; fi
+  done < <(find /proc -mindepth 2 -maxdepth 2 -name exe \( -lname '*/redis-*' -o -lname '*/inferpool-feed*' \) 2>/dev/null)
+}
+
+redis_of() { # STATE
+  working_in "$1" redis redis-server redis-check-rdb # which are one program, of several names
+}
+
+feeder_of() { # STATE
+  working_in "$1" clips inferpool-feed
+}
+
 # hidden_in STATE: a process that a pid file there names and that we may not look at, as which anything
 # may run.
 hidden_in() {
@@ -335,10 +363,11 @@ remove_temporary() {
   fi
 }
 
-# stop_processes STATE NGINX MASTER: nginx first, so that nothing new comes; then the pool, which
-# drains. Either may be empty.
+# stop_processes STATE NGINX MASTER [FEEDER [REDIS]]: nginx and the feeder first, so that nothing new
+# comes; then the pool, which drains; then Redis. Each may be empty, or several lines.
 stop_processes() {
   local process left
+  stop_all "the feeder" 10 "${4:-}"
   if lives "$2"; then
     say "Stopping nginx"
     signal QUIT "$2"
@@ -358,4 +387,17 @@ stop_processes() {
     # It kills what does not drain within timeouts.drain_s, so it ends by itself.
     wait_gone "$3" 3700 || fail "the pool (pid ${3% *}) does not stop"
   fi
+  stop_all Redis 30 "${5:-}"
+}
+
+stop_all() { # NAME SECONDS PROCESSES
+  local process
+  [ -n "$3" ] || return 0
+  say "Stopping $1"
+  while read -r process; do
+    signal TERM "$process"
+  done <<<"$3"
+  while read -r process; do
+    wait_gone "$process" "$2" || fail "$1 (pid ${process% *}) does not stop"
+  done <<<"$3"
 }

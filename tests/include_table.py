@@ -76,7 +76,10 @@ RULES = {
     # Of the master only how it listens on a Unix socket.
     "ops/live": ["worker/streams/address.h", "worker/http", "fcgi/pool/listener.h", "fcgi/wire/request.h",
                  "shared/access", "shared/board", "shared/config", "shared/redis", "shared/base"],
-    "ops/cli": ["ops/live", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
+    # Of those who answer frames only where Redis is and how a lease is kept.
+    "ops/rules": ["worker/streams/address.h", "worker/streams/scripts.h", "shared/board",
+                  "shared/config", "shared/redis", "shared/base"],
+    "ops/cli": ["ops/live", "ops/rules", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
     "ops/feeder": ["shared/frames", "shared/redis", "shared/base"],
 }

@@ -167,9 +167,12 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   const std::chrono::system_clock::time_point wall = std::chrono::system_clock::now();
   const std::vector<Thread> threads = Threads(scoreboard, crash, now);
   const Thread* culprit = Culprit(threads, slot, crash);
+  const int role_number = scoreboard.RoleOfSlot(crash.slot);
+  const RoleRow& role_row = scoreboard.pool().roles[static_cast<std::size_t>(role_number)];
   CrashRecord record{
       .at_s = std::chrono::system_clock::to_time_t(wall),
-      .slot = crash.slot,
+      .role = role_row.name.Load().value_or(RoleName()),
+      .place = crash.slot - scoreboard.SlotOf(role_number, 0).value_or(0),
       .pid = crash.pid,
       .signal = signal,
       .exit_status = WIFEXITED(crash.wait_status) ? WEXITSTATUS(crash.wait_status) : 0,
@@ -181,7 +184,9 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   const auto time = fmt::gmtime(std::chrono::system_clock::to_time_t(wall));
   Json::Value report;
   report["time"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", time);
-  report["worker"] = crash.slot;
+  const std::string role(record.role.view());
+  report["role"] = role;
+  report[role] = record.place;
   report["pid"] = crash.pid;
   report["signal"] = SignalName(signal);
   report["stuck"] = crash.stuck_thread_slot.has_value();
@@ -196,19 +201,19 @@ CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const 
   report["threads"] = Json::arrayValue;
   for (const Thread& thread : threads) report["threads"].append(ToJson(thread));
   const std::string path =
-      fmt::format("{}/{:%Y%m%dT%H%M%S}-worker-{}-{}.json", folder, time, crash.slot, crash.pid);
+      fmt::format("{}/{:%Y%m%dT%H%M%S}-{}-{}-{}.json", folder, time, role, record.place, crash.pid);
   const bool written = WriteReport(folder, path, report);
 
-  log::Error("worker crashed", {{"worker", crash.slot},
-                                {"child_pid", crash.pid},
-                                {"signal", SignalName(signal)},
-                                {"stuck", crash.stuck_thread_slot.has_value()},
-                                {"request_id", record.task.request_id.view()},
-                                {"model", record.task.model.view()},
-                                {"digest", report["digest"].asString()},
-                                {"report", written ? path : ""}});
+  log::Error(role + " crashed", {{role, record.place},
+                                 {"child_pid", crash.pid},
+                                 {"signal", SignalName(signal)},
+                                 {"stuck", crash.stuck_thread_slot.has_value()},
+                                 {"request_id", record.task.request_id.view()},
+                                 {"model", record.task.model.view()},
+                                 {"digest", report["digest"].asString()},
+                                 {"report", written ? path : ""}});
   for (const Thread& thread : threads) {
-    log::Error("backtrace", {{"worker", crash.slot},
+    log::Error("backtrace", {{role, record.place},
                              {"thread", thread.thread_slot},
                              {"frames", fmt::format("{}", fmt::join(thread.frames, "\n"))}});
   }

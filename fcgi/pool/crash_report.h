@@ -1,5 +1,5 @@
-// What the master says of a worker that crashed: a JSON file in the state folder, and log lines
-// with the stacks.
+// What the master says of a worker, or another process with a slot, that crashed: a JSON file in
+// the state folder, and log lines with the stacks.
 #pragma once
 
 #include <sys/types.h>
@@ -29,8 +29,8 @@ struct Crash {
 // SIGILL, or a stuck thread. A SIGKILL from elsewhere is none.
 bool IsReported(const Crash& crash);
 
-// Reads what the worker left in the scoreboard; call it before the slot is vacated. Writes
-// `folder`/TIME-worker-SLOT-PID.json and logs; a report that cannot be written whole, as on a full
+// Reads what the process left in the scoreboard; call it before the slot is vacated. Writes
+// `folder`/TIME-ROLE-PLACE-PID.json and logs; a report that cannot be written whole, as on a full
 // disk, is not there at all, and the log says so. Returns the entry for the scoreboard's list of
 // crashes.
 CrashRecord ReportCrash(const Scoreboard& scoreboard, const Crash& crash, const std::string& folder,

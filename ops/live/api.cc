@@ -205,11 +205,14 @@ Reply Api::Snapshot(const Exchange& exchange) const {
       picture = parts_.questions.Snapshot(camera);
     }
   }
+  // An answer that is not stored, for nothing was found, tells nobody that there is a picture.
+  if (picture.ok() && picture->empty()) picture = parts_.questions.Snapshot(camera);
   if (!picture.ok()) return Fail(exchange, http::StreamsAway());
   if (picture->empty()) {
     return Fail(exchange, http::NothingYet("there is no picture of this camera yet: one is made of "
                                            "its next frame, if any comes"));
   }
+  if (parts_.counts != nullptr) parts_.counts->snapshots.fetch_add(1, std::memory_order_relaxed);
   return {Good("image/jpeg", *std::move(picture))};
 }
 
@@ -219,7 +222,8 @@ Reply Api::Events(const Exchange& exchange) const {
   if (const auto* problem = std::get_if<http::Problem>(&findings_only)) {
     return Fail(exchange, *problem);
   }
-  EventStream::Options options{.findings_only = std::get<bool>(findings_only)};
+  EventStream::Options options{.findings_only = std::get<bool>(findings_only),
+                               .counts = parts_.counts};
   if (const std::string_view after = exchange.request.Header("last-event-id"); !after.empty()) {
     options.after = ParseEntryId(after);
     if (!options.after) {

@@ -40,6 +40,7 @@ class Api {
     std::function<bool()> is_connected;  // to Redis
     http::KeyRing* keys = nullptr;       // null: requests need no key
     std::string base_path = {};          // where clients find our pages
+    LiveCounts* counts = nullptr;        // null: nothing is counted
     // How long a request for a snapshot waits for the first one.
     std::chrono::milliseconds snapshot_wait{5'000};
   };

@@ -37,12 +37,17 @@ EventStream::Wait EventStream::WaitFor(int client, std::chrono::milliseconds tim
   return ready > 0 ? Wait::kMore : Wait::kTime;
 }
 
+void EventStream::CountEvent() const {
+  if (options_.counts != nullptr) options_.counts->events.fetch_add(1, std::memory_order_relaxed);
+}
+
 std::string EventStream::TextOf(const Listener::Taken& taken) {
   std::string text;
   for (const auto& answer : taken.answers) {
     if (answer->id <= sent_) continue;  // the history had it
     text += Event(*answer);
     sent_ = answer->id;
+    CountEvent();
   }
   return text;
 }
@@ -59,7 +64,9 @@ std::optional<std::string> EventStream::Replay(int client) {
   std::string text;
   if (page->is_incomplete) text += Comment("older answers are not kept any more");
   for (const Answer& answer : page->answers) {
-    if (!options_.findings_only || answer.has_findings) text += Event(answer);
+    if (options_.findings_only && !answer.has_findings) continue;
+    text += Event(answer);
+    CountEvent();
   }
   sent_ = std::max(sent_, page->last);
   if (page->is_last) {
@@ -102,6 +109,9 @@ std::optional<std::string> EventStream::Next(int client) {
       text += Comment("come again: this process is replaced");
     } else if (taken.is_too_slow) {
       ends_ = true;
+      if (options_.counts != nullptr) {
+        options_.counts->too_slow.fetch_add(1, std::memory_order_relaxed);
+      }
       text += Comment("too slow: come again, from the last event on");
     }
     if (!text.empty()) return text;

@@ -16,6 +16,7 @@
 #include "ops/live/listeners.h"
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
+#include "shared/board/stream_counts.h"
 
 namespace inferpool::live {
 
@@ -41,6 +42,7 @@ class EventStream {
     std::function<absl::StatusOr<HistoryPage>(EntryId)> read_history = {};
     // Whether the client may still listen: asked at each heartbeat.
     std::function<bool()> may_stay = [] { return true; };
+    LiveCounts* counts = nullptr;  // of events that are sent; null: they are not counted
     std::chrono::milliseconds heartbeat{15'000};
   };
 
@@ -56,6 +58,7 @@ class EventStream {
   Wait WaitFor(int client, std::chrono::milliseconds time) const;
   std::optional<std::string> Replay(int client);
   std::string TextOf(const Listener::Taken& taken);
+  void CountEvent() const;
 
   const std::unique_ptr<Listener> listener_;
   const Options options_;

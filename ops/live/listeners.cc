@@ -84,6 +84,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listeners::Join(std::string camera, st
   }
   listener.reset(new Listener(*this, std::move(camera), std::move(key), findings_only));
   by_camera_.emplace(listener->camera_, listener.get());
+  CountThem();
   if (!listener->key_.empty()) ++of_key_[listener->key_];
   if (listener->fd() < 0) return absl::UnavailableError("there is no descriptor left");
   return listener;
@@ -97,6 +98,7 @@ void Listeners::Leave(const Listener& listener) {
     by_camera_.erase(one);
     break;
   }
+  CountThem();
   const auto of_key = of_key_.find(listener.key_);
   if (of_key != of_key_.end() && --of_key->second == 0) of_key_.erase(of_key);
 }
@@ -105,6 +107,10 @@ void Listeners::Put(const std::shared_ptr<const Answer>& answer) {
   const MutexLock lock(mutex_);
   const auto [begin, end] = by_camera_.equal_range(answer->camera);
   for (auto one = begin; one != end; ++one) one->second->Put(answer);
+}
+
+void Listeners::CountThem() const {
+  if (count_ != nullptr) *count_ = static_cast<std::uint32_t>(by_camera_.size());
 }
 
 void Listeners::End() {

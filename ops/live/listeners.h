@@ -1,7 +1,9 @@
 // Who follows the answers of a camera, each with a short queue of its own. Thread safe.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -70,6 +72,8 @@ class Listeners {
 
   Listeners() = default;
   explicit Listeners(const Limits& limits) : limits_(limits) {}
+  // Keeps `count` at the number of listeners.
+  explicit Listeners(std::atomic<std::uint32_t>& count) : count_(&count) {}
 
   // `key` is the name of whose listener it is; those without a name count among all alone. The
   // listeners must outlive theirs.
@@ -90,7 +94,10 @@ class Listeners {
   friend class Listener;
   void Leave(const Listener& listener);
 
+  void CountThem() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Limits limits_ = {};
+  std::atomic<std::uint32_t>* const count_ = nullptr;
   mutable Mutex mutex_;
   std::multimap<std::string, Listener*, std::less<>> by_camera_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::size_t> of_key_ ABSL_GUARDED_BY(mutex_);

@@ -95,7 +95,7 @@ int RunLive(const LiveStart& start, const std::function<void()>& ready) {
   std::vector<std::string> configured;
   for (const auto& [id, camera] : config.streams.cameras) configured.push_back(id);
   Cameras cameras(questions, std::move(configured));
-  Listeners listeners;
+  Listeners listeners(start.row.clients);
   const Follower follower({.address = address,
                            .shards = config.streams.shards,
                            .take =
@@ -109,7 +109,8 @@ int RunLive(const LiveStart& start, const std::function<void()>& ready) {
                  .questions = questions,
                  .is_connected = [&] { return follower.is_connected(); },
                  .keys = keys ? &*keys : nullptr,
-                 .base_path = config.nginx.base_path});
+                 .base_path = config.nginx.base_path,
+                 .counts = &start.scoreboard.pool().live});
   const auto server =
       HttpServer::Start(socket->fd(), kConnections,
                         [&](const fcgi::Request& request) { return api.Handle(request); });

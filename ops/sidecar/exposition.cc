@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <numeric>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,6 +21,7 @@ using monitor::Gauge;
 using monitor::MetricFamily;
 
 constexpr double kMicrosPerSecond = 1e6;  // a division rounds right: 0.1, not 0.09999999999999999
+constexpr double kMillisPerSecond = 1e3;
 
 MetricFamily Requests(const Totals& totals) {
   MetricFamily family = Counter("inferpool_requests_total", "Requests answered, by HTTP status");
@@ -183,15 +187,19 @@ std::vector<MetricFamily> Roles(const Totals& totals) {
 }
 
 // Of cameras' streams, a line for each shard that this pool has or had.
-std::vector<MetricFamily> Streams(const Totals& totals) {
-  if (totals.stream_shards.empty()) return {};
+std::vector<MetricFamily> StreamShards(const Totals& totals) {
   MetricFamily events = Counter("inferpool_stream_events_total",
                                 "What processes of this pool did with cameras' frames, by shard");
   MetricFamily ledger = Gauge("inferpool_stream_frames",
                               "What became of the frames that producers numbered, by shard, as the "
                               "ledger in Redis has it; produced is the sum of the others");
-  MetricFamily waiting = Gauge("inferpool_stream_waiting",
-                               "Frames that waited in Redis when that was looked at, by shard");
+  MetricFamily waiting =
+      Gauge("inferpool_stream_waiting", "Frames in Redis that wait or are in work, by shard");
+  MetricFamily lag =
+      Gauge("inferpool_stream_lag_seconds", "Age of the oldest of these frames, by shard");
+  MetricFamily lost = Counter("inferpool_stream_results_lost_total",
+                              "Answers that were trimmed before consumer groups had read and "
+                              "acknowledged them, by shard; one that two groups lost counts twice");
   MetricFamily cameras = Gauge("inferpool_stream_cameras", "Cameras, by shard");
   MetricFamily owned = Gauge("inferpool_stream_owned", "1 when this pool has the shard's lease");
   for (const StreamShardTotals& shard : totals.stream_shards) {
@@ -205,31 +213,123 @@ std::vector<MetricFamily> Streams(const Totals& totals) {
           static_cast<double>(shard.ledger[i]));
     }
     Add(waiting, {{"shard", name}}, static_cast<double>(shard.waiting));
+    Add(lag, {{"shard", name}}, static_cast<double>(shard.lag_ms) / kMillisPerSecond);
+    Add(lost, {{"shard", name}}, static_cast<double>(shard.results_lost));
     Add(cameras, {{"shard", name}}, static_cast<double>(shard.cameras));
     Add(owned, {{"shard", name}}, shard.owned ? 1 : 0);
   }
+  return {events, ledger, waiting, lag, lost, cameras, owned};
+}
+
+// Of the processes that answer cameras' frames, together.
+std::vector<MetricFamily> StreamProcesses(const Totals& totals) {
   MetricFamily ages = monitor::Histogram("inferpool_stream_answer_seconds",
                                          "Time from a frame's capture until its answer was stored");
   monitor::AddHistogram(ages, {}, BucketBounds(), totals.answer_age.buckets,
                         static_cast<double>(totals.answer_age.sum_us) / kMicrosPerSecond);
-  return {events,
-          ledger,
-          waiting,
-          cameras,
-          owned,
-          ages,
-          Counter("inferpool_stream_trips_total", "Trips to Redis that took or stored frames",
-                  static_cast<double>(totals.stream_trips)),
-          Counter("inferpool_stream_trip_frames_total", "Frames taken or stored in these trips",
-                  static_cast<double>(totals.stream_frames)),
+  std::array<double, kTripBounds.size()> bounds{};
+  std::ranges::transform(kTripBounds, bounds.begin(),
+                         [](std::uint64_t frames) { return static_cast<double>(frames); });
+  MetricFamily batches =
+      monitor::Histogram("inferpool_stream_batch_frames",
+                         "Frames that one trip to Redis took (in), or stored the answers of (out)");
+  MetricFamily trips = Counter("inferpool_stream_trips_total",
+                               "Trips to Redis that took frames (in), or stored answers (out)");
+  MetricFamily frames = Counter("inferpool_stream_trip_frames_total",
+                                "Frames taken (in), or answers stored (out), in these trips");
+  for (std::size_t i = 0; i < kStreamWays; ++i) {
+    const TripSizesTotal& sizes = totals.stream_trips[i];
+    const monitor::Labels way = {{"way", std::string(kStreamWayNames[i])}};
+    monitor::AddHistogram(batches, way, bounds, sizes.buckets, static_cast<double>(sizes.frames));
+    Add(trips, way, std::accumulate(sizes.buckets.begin(), sizes.buckets.end(), 0.0));
+    Add(frames, way, static_cast<double>(sizes.frames));
+  }
+  MetricFamily calls = Counter("inferpool_stream_model_calls_total",
+                               "What happened to the calls to model servers about cameras' frames, "
+                               "of which one may have many");
+  for (std::size_t i = 0; i < kModelCalls; ++i) {
+    Add(calls, {{"event", std::string(kModelCallNames[i])}},
+        static_cast<double>(totals.stream_model_calls[i]));
+  }
+  return {ages,
+          batches,
+          trips,
+          frames,
+          calls,
           Gauge("inferpool_stream_redis_up", "Ingest processes that have a connection to Redis",
                 static_cast<double>(totals.stream_processes_up))};
+}
+
+// Of the rules for cameras' answers.
+std::vector<MetricFamily> Rules(const Totals& totals) {
+  if (totals.rules.empty()) return {};
+  MetricFamily events =
+      Counter("inferpool_rule_events_total", "What became of the rules for cameras' answers");
+  MetricFamily waiting =
+      Gauge("inferpool_rule_waiting", "Events that a rule's receiver is still to be told of");
+  for (const RuleTotals& row : totals.rules) {
+    const std::string name(row.rule.view());
+    for (std::size_t i = 0; i < kRuleEvents; ++i) {
+      Add(events, {{"rule", name}, {"event", std::string(kRuleEventNames[i])}},
+          static_cast<double>(row.events[i]));
+    }
+    Add(waiting, {{"rule", name}}, static_cast<double>(row.waiting));
+  }
+  return {events, waiting};
+}
+
+// Of the cameras that are named.
+std::vector<MetricFamily> StreamCameras(std::span<const StreamCamera> cameras) {
+  MetricFamily frames =
+      Gauge("inferpool_camera_frames",
+            "What became of the frames of a camera, of those with the most frames "
+            "(streams.metrics_cameras), as the ledger in Redis has it");
+  MetricFamily waiting =
+      Gauge("inferpool_camera_waiting", "Frames of the camera that wait or are in work");
+  MetricFamily lag = Gauge("inferpool_camera_lag_seconds", "Age of the oldest of these frames");
+  for (const StreamCamera& camera : cameras) {
+    const std::string name(camera.name.view());
+    for (std::size_t i = 0; i < kLedgerEntries; ++i) {
+      Add(frames, {{"camera", name}, {"state", std::string(kLedgerNames[i])}},
+          static_cast<double>(camera.frames[i]));
+    }
+    Add(waiting, {{"camera", name}}, static_cast<double>(camera.waiting));
+    Add(lag, {{"camera", name}}, static_cast<double>(camera.lag_ms) / kMillisPerSecond);
+  }
+  return {frames, waiting, lag};
+}
+
+// Of those who look at cameras.
+std::vector<MetricFamily> Live(const Totals& totals) {
+  const auto live = std::ranges::find(totals.roles, std::string_view("live"),
+                                      [](const RoleTotals& role) { return role.name.view(); });
+  const std::uint64_t clients = live == totals.roles.end() ? 0 : live->clients;
+  return {Gauge("inferpool_live_clients", "Clients that follow a camera's answers now",
+                static_cast<double>(clients)),
+          Counter("inferpool_live_events_total", "Answers sent to clients that follow a camera",
+                  static_cast<double>(totals.live_events)),
+          Counter("inferpool_live_snapshots_total", "Pictures of cameras sent",
+                  static_cast<double>(totals.live_snapshots)),
+          Counter("inferpool_live_too_slow_total",
+                  "Clients that were sent away because they did not take answers fast enough",
+                  static_cast<double>(totals.live_too_slow))};
+}
+
+std::vector<MetricFamily> Streams(const Totals& totals, std::span<const StreamCamera> cameras) {
+  if (totals.stream_shards.empty()) return {};
+  std::vector<MetricFamily> all;
+  for (auto families :
+       {StreamShards(totals), StreamProcesses(totals), StreamCameras(cameras), Live(totals)}) {
+    std::ranges::move(families, std::back_inserter(all));
+  }
+  return all;
 }
 
 }  // namespace
 
 std::string Exposition(const Totals& totals, const Health& health,
-                       const std::optional<ListenQueue>& queue) {
+                       const std::optional<ListenQueue>& queue,
+                       std::span<const StreamCamera> cameras) {
   const auto value = [](std::uint64_t number) { return static_cast<double>(number); };
   std::vector<MetricFamily> families = {
       Requests(totals),
@@ -265,7 +365,8 @@ std::string Exposition(const Totals& totals, const Health& health,
   };
   for (MetricFamily& family : Routes(totals)) families.push_back(std::move(family));
   for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
-  for (MetricFamily& family : Streams(totals)) families.push_back(std::move(family));
+  for (MetricFamily& family : Streams(totals, cameras)) families.push_back(std::move(family));
+  for (MetricFamily& family : Rules(totals)) families.push_back(std::move(family));
   return monitor::PrometheusText(families);
 }
 

@@ -131,6 +131,8 @@ std::string StreamsLine(const Totals& totals) {
   std::uint64_t owned = 0;
   std::uint64_t cameras = 0;
   std::uint64_t waiting = 0;
+  std::uint64_t lag_ms = 0;
+  std::uint64_t lost = 0;
   std::array<std::uint64_t, kStreamEvents> events{};
   for (const StreamShardTotals& shard : totals.stream_shards) {
     for (std::size_t i = 0; i < kStreamEvents; ++i) events[i] += shard.events[i];
@@ -138,11 +140,13 @@ std::string StreamsLine(const Totals& totals) {
     ++owned;
     cameras += shard.cameras;
     waiting += shard.waiting;
+    lag_ms = std::max(lag_ms, shard.lag_ms);
+    lost += shard.results_lost;
   }
   return fmt::format(
-      "streams     {} with Redis, {} shards, {} cameras, {} frames waiting; {} read, {} answered, "
-      "{} dead\n",
-      totals.stream_processes_up, owned, cameras, waiting,
+      "streams     {} with Redis, {} shards, {} cameras, {} frames waiting (the oldest for {:.1f} "
+      "s), {} answers lost to slow readers; {} read, {} answered, {} dead\n",
+      totals.stream_processes_up, owned, cameras, waiting, static_cast<double>(lag_ms) / 1e3, lost,
       events[static_cast<std::size_t>(StreamEvent::kRead)],
       events[static_cast<std::size_t>(StreamEvent::kAnswered)],
       events[static_cast<std::size_t>(StreamEvent::kDead)]);
@@ -175,8 +179,8 @@ std::string Summary(const PoolStatus& status) {
                         status.reload.detail.view());
   }
   for (const CrashRecord& crash : status.crashes) {
-    text += fmt::format("crash       {} worker {} (pid {}): {}", Time(crash.at_s), crash.slot,
-                        crash.pid, EndOf(crash));
+    text += fmt::format("crash       {} {} {} (pid {}): {}", Time(crash.at_s), crash.role.view(),
+                        crash.place, crash.pid, EndOf(crash));
     if (!crash.task.request_id.view().empty()) {
       text += fmt::format(", request {}, model {}", crash.task.request_id.view(),
                           crash.task.model.view());
@@ -242,7 +246,8 @@ Json::Value ToJsonValue(const ProcessStatus& process) {
 Json::Value ToJsonValue(const CrashRecord& crash) {
   Json::Value json;
   json["time"] = Json::Int64{crash.at_s};
-  json["slot"] = crash.slot;
+  json["role"] = std::string(crash.role.view());
+  json["place"] = crash.place;
   json["pid"] = crash.pid;
   json["signal"] = crash.signal;
   json["exit"] = crash.exit_status;

@@ -31,7 +31,8 @@ HttpAnswer Answer(const Context& context, std::string_view path) {
   if (path == "/readyz") return {health.Ready() ? 200 : 503, ToJson(health, context.with_names)};
   if (path == "/metrics") {
     return {200,
-            Exposition(totals, health, ReadListenQueue(context.scoreboard.pool().listener_inode)),
+            Exposition(totals, health, ReadListenQueue(context.scoreboard.pool().listener_inode),
+                       context.scoreboard.BusiestCameras()),
             monitor::kPrometheusContentType};
   }
   return {404, "{\"detail\":\"there are /livez, /readyz and /metrics\"}\n"};

@@ -57,6 +57,8 @@ std::uint64_t LayoutHash() {
                                  std::uint64_t{kProcessRows},
                                  std::uint64_t{kOtherSlots},
                                  std::uint64_t{kStreamEvents},
+                                 std::uint64_t{kTripBuckets},
+                                 std::uint64_t{sizeof(StreamCamera)},
                                  std::uint64_t{kLedgerEntries},
                                  std::uint64_t{kHttpStatuses.size()}};
   return XXH3_64bits(kParts.data(), sizeof(kParts));
@@ -94,6 +96,8 @@ void AddStreams(const Pool& pool, Totals& totals) {
     for (std::size_t e = 0; e < kStreamEvents; ++e) total.events[e] = Get(shard.events[e]);
     for (std::size_t e = 0; e < kLedgerEntries; ++e) total.ledger[e] = Get(shard.ledger[e]);
     total.waiting = Get(shard.waiting);
+    total.lag_ms = Get(shard.lag_ms);
+    total.results_lost = Get(shard.results_lost);
     total.cameras = shard.cameras.load(std::memory_order_relaxed);
     total.owned = shard.owner.load(std::memory_order_relaxed) != 0;
   }
@@ -101,6 +105,7 @@ void AddStreams(const Pool& pool, Totals& totals) {
 
 void Count(const ProcessRow& row, RoleTotals& totals) {
   const ProcessState state = row.state.load(std::memory_order_relaxed);
+  totals.clients += row.clients.load(std::memory_order_relaxed);
   if (state != ProcessState::kEmpty) ++totals.by_state[static_cast<std::size_t>(state)];
 }
 
@@ -109,6 +114,7 @@ void Empty(ProcessRow& row) {
   row.state = ProcessState::kEmpty;
   row.generation = 0;
   row.started_ns = 0;
+  row.clients = 0;
 }
 
 absl::Status Failed(const char* what) {
@@ -120,6 +126,13 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(std::atomic<ProcessState>::is_always_lock_free);
 
 }  // namespace
+
+void StreamProcess::CountTrip(StreamWay way, std::uint64_t frames) {
+  TripSizes& sizes = trips[static_cast<std::size_t>(way)];
+  const auto bound = std::ranges::lower_bound(kTripBounds, frames);
+  Add(sizes.buckets[static_cast<std::size_t>(bound - kTripBounds.begin())], 1);
+  Add(sizes.frames, frames);
+}
 
 void ThreadSlot::Begin(TimePoint accepted) {
   task.Store({});  // a crash from here on is not the latest request's doing
@@ -408,17 +421,29 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  totals.rules = pool_->rules.List();
+  std::ranges::sort(totals.rules, {}, [](const RuleTotals& row) { return row.rule.view(); });
   totals.routes = pool_->routes.List();
   std::ranges::sort(totals.routes, {}, [](const RouteTotals& row) {
     const auto& [route, variant, model, version] = row.labels;
     return std::tuple(route.view(), variant.view(), model.view(), version.view());
   });
   AddStreams(*pool_, totals);
+  totals.live_events = Get(pool_->live.events);
+  totals.live_snapshots = Get(pool_->live.snapshots);
+  totals.live_too_slow = Get(pool_->live.too_slow);
   for (int i = slots(); i < all_slots(); ++i) {
     const WorkerSlot& other = slot(i);
     Add(totals.answer_age, other.answer_age);
-    totals.stream_trips += Get(other.streams.trips);
-    totals.stream_frames += Get(other.streams.frames);
+    for (std::size_t way = 0; way < kStreamWays; ++way) {
+      const TripSizes& trips = other.streams.trips[way];
+      TripSizesTotal& total = totals.stream_trips[way];
+      for (std::size_t b = 0; b < kTripBuckets; ++b) total.buckets[b] += Get(trips.buckets[b]);
+      total.frames += Get(trips.frames);
+    }
+    for (std::size_t call = 0; call < kModelCalls; ++call) {
+      totals.stream_model_calls[call] += Get(other.model_calls.events[call]);
+    }
     totals.stream_processes_up += other.streams.redis_is_up.load(std::memory_order_relaxed);
     for (const ThreadSlot& thread_slot : used_thread_slots(i)) {
       AddHeavy(thread_slot.heavy, totals);
@@ -446,6 +471,26 @@ Totals Scoreboard::Sum(TimePoint now) const {
     }
   }
   return totals;
+}
+
+std::vector<StreamCamera> Scoreboard::BusiestCameras() const {
+  std::vector<StreamCamera> cameras;
+  const std::size_t most = pool_->named_cameras.load(std::memory_order_relaxed);
+  for (const StreamShard& shard : pool_->stream_shards) {
+    if (shard.owner.load(std::memory_order_relaxed) == 0) continue;
+    for (std::size_t row = 0; row < std::min(most, shard.busiest.size()); ++row) {
+      const auto camera = shard.busiest[row].Load();
+      if (!camera) continue;
+      if (camera->name.view().empty()) break;  // those of a shard stand together
+      cameras.push_back(*camera);
+    }
+  }
+  std::ranges::sort(cameras, [](const StreamCamera& one, const StreamCamera& other) {
+    return one.frames.front() != other.frames.front() ? one.frames.front() > other.frames.front()
+                                                      : one.name.view() < other.name.view();
+  });
+  if (cameras.size() > most) cameras.resize(most);
+  return cameras;
 }
 
 }  // namespace inferpool

@@ -31,6 +31,7 @@
 #include "shared/board/metrics.h"
 #include "shared/board/quarantine.h"
 #include "shared/board/route_counts.h"
+#include "shared/board/rule_counts.h"
 #include "shared/board/stream_counts.h"
 
 namespace inferpool {
@@ -49,6 +50,7 @@ struct ProcessRow {
   std::atomic<ProcessState> state;
   std::atomic<std::uint32_t> generation;
   std::atomic<std::int64_t> started_ns;  // steady clock
+  std::atomic<std::uint32_t> clients;    // that are connected for long; the process counts them
   Seqlock<NotReadyText> not_ready;       // for people; empty: the process knows of nothing
 };
 
@@ -155,9 +157,12 @@ struct ReloadRecord {
 inline constexpr std::array<std::string_view, 5> kReloadOutcomes = {"none", "rolling", "done",
                                                                     "refused", "given up"};
 
+using RoleName = FixedText<24>;
+
 struct CrashRecord {
-  std::int64_t at_s = 0;  // since the epoch; 0: empty
-  std::int32_t slot = 0;
+  std::int64_t at_s = 0;   // since the epoch; 0: empty
+  RoleName role = {};      // the kind of process, such as "worker"
+  std::int32_t place = 0;  // among those of its role; of a worker the slot
   std::int32_t pid = 0;
   std::int32_t signal = 0;       // 0: it exited
   std::int32_t exit_status = 0;  // when it exited
@@ -174,8 +179,6 @@ inline constexpr int kWorkerRole = 0;
 inline constexpr std::size_t kMaxRoles = 8;
 inline constexpr std::size_t kProcessRows = 128;
 inline constexpr int kOtherSlots = 40;
-
-using RoleName = FixedText<24>;
 
 // One kind of process: how many there shall be, and what became of them. Written by the master.
 struct RoleRow {
@@ -196,7 +199,7 @@ struct RoleSlots {
 };
 
 // Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the
-// routes, the shards of streams and heavy work.
+// routes, the shards of streams, the rules and heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -217,6 +220,9 @@ struct alignas(64) Pool {
   std::atomic<std::uint32_t> heavy_releases;    // of heavy work; waiters sleep on it
   std::array<RoleSlots, kMaxRoles> role_slots;  // written by the master
   std::array<StreamShard, kMaxStreamShards> stream_shards;
+  RuleTable rules;
+  std::atomic<std::uint32_t> named_cameras;  // that metrics may name (streams.metrics_cameras)
+  LiveCounts live;
 };
 
 // A kind of process at one moment.
@@ -228,6 +234,7 @@ struct RoleTotals {
   std::uint64_t starts = 0;
   std::uint64_t crashes = 0;
   std::uint64_t planned_ends = 0;
+  std::uint64_t clients = 0;
 };
 
 // The totals over all slots and thread slots at one moment.
@@ -247,12 +254,16 @@ struct Totals {
   std::uint64_t quarantined = 0;
   std::vector<KeyRequests> keys;    // by name
   std::vector<RouteTotals> routes;  // by their labels
+  std::vector<RuleTotals> rules;    // by name
   // Of cameras' streams: the shards that a process of this pool has or had, and all processes.
   std::vector<StreamShardTotals> stream_shards;
   HistogramTotal answer_age{};
-  std::uint64_t stream_trips = 0;
-  std::uint64_t stream_frames = 0;
+  std::array<TripSizesTotal, kStreamWays> stream_trips{};
+  std::array<std::uint64_t, kModelCalls> stream_model_calls{};
   std::uint64_t stream_processes_up = 0;  // that have a connection to Redis
+  std::uint64_t live_events = 0;
+  std::uint64_t live_snapshots = 0;
+  std::uint64_t live_too_slow = 0;
 
   const RoleTotals& workers() const { return roles[kWorkerRole]; }
   RoleTotals& workers() { return roles[kWorkerRole]; }
@@ -280,6 +291,7 @@ class Scoreboard {
   int all_slots() const { return static_cast<int>(slots_.size()); }
   // The slot of a process; nullopt for one that has a row only.
   std::optional<int> SlotOf(int role, int place) const;
+  int RoleOfSlot(int slot) const;
   int threads_per_slot() const { return threads_per_slot_; }
   Pool& pool() const { return *pool_; }
   WorkerSlot& slot(int index) const { return slots_[static_cast<std::size_t>(index)]; }
@@ -321,13 +333,16 @@ class Scoreboard {
   // Sums everything up. Any process may call it; it takes O(slots) and never waits.
   Totals Sum(TimePoint now) const;
 
+  // The cameras with the most frames of the shards that this pool has, the first of them first: as
+  // many as metrics may name. It takes longer than Sum.
+  std::vector<StreamCamera> BusiestCameras() const;
+
  private:
   struct Head;
 
   Scoreboard(FileDescriptor file, void* memory, std::size_t bytes);
 
   RoleTotals SumRole(int role) const;
-  int RoleOfSlot(int slot) const;
 
   FileDescriptor file_;
   std::size_t bytes_;

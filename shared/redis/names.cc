@@ -53,6 +53,10 @@ std::string LeaseKey(int shard) {
   return ShardTag(shard) + ":lease";
 }
 
+std::string LossesKey(int shard) {
+  return ShardTag(shard) + ":losses";
+}
+
 std::string DeadKey(int shard) {
   return ShardTag(shard) + ":dead";
 }
@@ -63,6 +67,18 @@ std::string LookKey(int shard, std::string_view camera) {
 
 std::string SnapshotKey(int shard, std::string_view camera) {
   return fmt::format("{}:snap:{}", ShardTag(shard), camera);
+}
+
+std::string RulesOwnerKey(int shard) {
+  return ShardTag(shard) + ":rules";
+}
+
+std::string EventsKey(int shard) {
+  return ShardTag(shard) + ":events";
+}
+
+std::string HeldKey(int shard, std::string_view rule, std::string_view camera) {
+  return fmt::format("{}:held:{}:{}", ShardTag(shard), rule, camera);
 }
 
 std::uint64_t PairHash(int shard, std::string_view process) {

@@ -29,7 +29,7 @@ class Checkout:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ipc", dir="/tmp"))
         (self.folder / "ops").mkdir()
-        for name in ("run", "stop", "lib.sh", "inferpool.json"):
+        for name in ("run", "stop", "lib.sh", "draw_clips.py", "inferpool.json"):
             shutil.copy(SOURCE / "ops" / name, self.folder / "ops")
         for name in ("swagger-ui", "onnxruntime", "model_packages"):
             shutil.copytree(SOURCE / "ops" / name, self.folder / "ops" / name)
@@ -83,11 +83,11 @@ class Checkout:
         return self._call("stop", "--state", state or self.state, how=how, **environment)
 
     def running(self, below=None):
-        """The programs under test and the nginxes that name a path below our folder, or have one open."""
+        """The programs under test, and the nginxes and Redises that name a path below our folder, or have one open."""
         prefix = str(below or self.folder)
         found = set()
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-            if not re.match("inferpool|modelserver|nginx", processes.program(pid)):
+            if not re.match("inferpool|modelserver|nginx|redis", processes.program(pid)):
                 continue
             try:
                 names = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")]

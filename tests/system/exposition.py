@@ -50,8 +50,10 @@ class Metrics:
     def value(self, name, **labels):
         return self.samples[(name, tuple(sorted(labels.items())))]
 
-    def sum(self, name):
-        return sum(value for (sample, _), value in self.samples.items() if sample == name)
+    def sum(self, name, **labels):
+        """Over all samples that have these labels."""
+        return sum(value for (sample, has), value in self.samples.items()
+                   if sample == name and set(labels.items()) <= set(has))
 
     def counters(self):
         """Every sample that must never fall."""

@@ -39,6 +39,10 @@ class StreamsTest(SystemTest):
         return [line["pid"] for line in self.instance.log()
                 if line.get("event") == "ingest ready" and line["pid"] in alive]
 
+    def events(self, event):
+        """Of all shards."""
+        return self.instance.metrics().sum("inferpool_stream_events_total", event=event)
+
     def wait_answers(self, cameras):
         """Until each has as many answers as it has frames; all of them, in order, once."""
         def done():
@@ -111,6 +115,84 @@ class AnswersTest(StreamsTest):
         eventually(lambda: len(results(self.client).get("a", ())) == 5, "all are answered")
         self.assertEqual(["1", "2", "3", "4", "5"],
                          [answer["seq"] for answer in results(self.client)["a"]])
+
+
+class FindingsTest(StreamsTest):
+    """A face is found, and nothing is in a plain picture."""
+
+    FACE = pictures.encode(pictures.astronaut().crop((140, 40, 310, 210)), "JPEG")
+
+    def test_only_answers_with_findings_are_stored(self):
+        camera, = self.begin({"streams.policy": "all", "streams.results": "findings"}, [Camera("a")])
+        for picture in (SMALL, self.FACE, SMALL, b"no picture", SMALL, self.FACE, SMALL):
+            camera.put(self.client, picture)
+        eventually(lambda: ledger(self.client).get("a", {}).get("published") == 7, "all are published")
+        found = results(self.client)["a"]
+        self.assertEqual([("2", "200"), ("4", "415"), ("6", "200")],
+                         [(answer["seq"], answer["status"]) for answer in found])
+        self.assertTrue(json.loads(found[0]["json"])["detections"])
+        self.assert_ledger([camera], produced=7, published=7, pending=0)
+        self.assertEqual(0, self.client("XLEN", frames_key("a")), "the frames are gone")
+        eventually(lambda: self.events("not_stored") == 4 and self.events("answered") == 7, "they are counted")
+
+    def test_a_camera_may_say_so_for_itself(self):
+        self.begin({"streams.camera_set": "", "streams.policy": "all",
+                    "streams.cameras": {"a": {"results": "findings"}, "b": {}}})
+        for camera in (Camera("a"), Camera("b")):
+            camera.put(self.client, SMALL)
+            camera.put(self.client, self.FACE)
+        eventually(lambda: len(results(self.client).get("b", ())) == 2 and "a" in results(self.client),
+                   "they are answered")
+        self.assertEqual(["2"], [answer["seq"] for answer in results(self.client)["a"]])
+
+
+class MetricsTest(StreamsTest):
+    def test_what_a_slow_group_lost_is_counted(self):
+        camera = Camera("a")
+        stream = f"{tag(shard_of('a'))}:results"
+        self.client("XGROUP", "CREATE", stream, "slow", "0", "MKSTREAM")
+        self.begin({"streams.policy": "all", "streams.results_max": 50}, [camera])
+        for _ in range(150):
+            camera.put(self.client, SMALL)
+        eventually(lambda: ledger(self.client).get("a", {}).get("published") == 150, "all are published")
+        losses = self.client("HGETALL", f"{tag(shard_of('a'))}:losses")
+        self.assertEqual({b"all": b"100", b"group:slow": b"100"}, dict(zip(losses[::2], losses[1::2])))
+        eventually(lambda: self.instance.metrics().sum("inferpool_stream_results_lost_total") == 100,
+                   "the metric has it")
+        status = inferpool("status", "-c", self.instance.config_file).stdout
+        self.assertRegex(status, "100 answers lost to slow readers")
+
+    def test_the_lag_and_the_busiest_cameras_are_told(self):
+        cameras = [Camera(name) for name in ("busy", "calm", "quiet")]
+        self.begin({"streams.policy": "all", "streams.metrics_cameras": 2}, cameras)
+        for camera, count in zip(cameras, (30, 20, 10)):
+            for _ in range(count):
+                camera.put(self.client, SMALL)
+
+        def told():
+            metrics = self.instance.metrics()
+            return metrics.sum("inferpool_camera_frames", state="published") == 50 and metrics
+        metrics = eventually(told, "two are named")
+        self.assertEqual(30, metrics.value("inferpool_camera_frames", camera="busy", state="produced"))
+        self.assertEqual(0, metrics.sum("inferpool_camera_frames", camera="quiet"))
+        self.assertEqual(0, metrics.value("inferpool_camera_waiting", camera="busy"))
+        self.assertEqual(0, metrics.sum("inferpool_stream_lag_seconds"))
+        self.assertEqual(60, metrics.sum("inferpool_stream_trip_frames_total", way="out"))
+        self.assertEqual(60, metrics.sum("inferpool_stream_batch_frames_sum", way="in"))
+        self.assertGreaterEqual(metrics.value("inferpool_stream_model_calls_total", event="made"), 1)
+        # One waits for a model server that does not answer.
+        frozen = self.instance.stop_modelserver()
+        cameras[1].put(self.client, SMALL)
+
+        def lags():
+            metrics = self.instance.metrics()
+            return metrics.value("inferpool_camera_lag_seconds", camera="calm") > 3 and metrics
+        metrics = eventually(lags, "the lag grows")
+        self.assertEqual(1, metrics.sum("inferpool_stream_waiting"))
+        self.assertEqual(1, metrics.value("inferpool_camera_waiting", camera="calm"))
+        self.assertGreater(metrics.sum("inferpool_stream_lag_seconds"), 3)
+        os.kill(frozen, signal.SIGCONT)
+        eventually(lambda: self.instance.metrics().sum("inferpool_stream_lag_seconds") == 0, "it is answered")
 
 
 class OwnersTest(StreamsTest):
@@ -271,6 +353,10 @@ class PoisonTest(StreamsTest):
         eventually(lambda: len(results(self.client).get("bad", ())) == 5
                    and len(results(self.client).get("good", ())) == 5, "all others are answered")
         self.assert_ledger([bad], produced=6, published=5, failed=1)
+        status = inferpool("status", "-c", self.instance.config_file).stdout
+        self.assertRegex(status, r"crash .* ingest \d \(pid \d+\): SIGSEGV, request \d+-\d+@bad, model faces_cascade")
+        reports = [path.name for path in (self.instance.state / "crashes").iterdir()]
+        self.assertTrue(reports and all("-ingest-" in name for name in reports), reports)
         self.assert_ledger([good], produced=5, published=5)
 
     def test_without_a_quarantine_it_may_crash_three(self):

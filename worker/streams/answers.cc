@@ -63,7 +63,8 @@ void AddAnswer(Trip& trip, const Outcome& outcome, Redis::ScriptCall& call) {
   call.keys.push_back(trip.Keep(FramesKey(frame.shard, frame.camera)));
   call.arguments.insert(
       call.arguments.end(),
-      {frame.camera, frame.id, frame.seq, trip.Keep(outcome.status), outcome.json,
+      {frame.camera, frame.id, frame.seq, trip.Keep(outcome.status),
+       IsStored(outcome) ? std::string_view(outcome.json) : std::string_view(),
        trip.Keep(frame.captured_ms), trip.Keep(frame.read_ms), trip.Keep(outcome.answered_ms)});
 }
 
@@ -155,7 +156,7 @@ absl::Status Answers::Settle(Redis& redis) {
   for (const auto& [shard, numbers] : answers) {
     Redis::ScriptCall& call = trip.Add(PublishScript());
     call.keys = {trip.Keep(LeaseKey(shard)), trip.Keep(LedgerKey(shard)),
-                 trip.Keep(ResultsKey(shard))};
+                 trip.Keep(ResultsKey(shard)), trip.Keep(LossesKey(shard))};
     call.arguments = {leases.token(shard), kGroup, most};
     for (const std::size_t i : numbers) AddAnswer(trip, outcomes_[i], call);
     told.push_back(numbers);
@@ -177,9 +178,9 @@ absl::Status Answers::Settle(Redis& redis) {
       in_work_.End(outcomes_[i].frame, outcomes_[i].bytes);
     }
   }
-  StreamProcess& counts = context_.slot.streams;
-  counts.trips.fetch_add(1, std::memory_order_relaxed);
-  counts.frames.fetch_add(outcomes_.size() - left.size(), std::memory_order_relaxed);
+  if (trip.size() > 0) {
+    context_.slot.streams.CountTrip(StreamWay::kOut, outcomes_.size() - left.size());
+  }
   outcomes_ = std::move(left);
   first_outcome_.reset();
   if (!outcomes_.empty()) {

@@ -4,6 +4,7 @@
 #include "shared/base/status.h"
 #include "shared/board/scoreboard.h"
 #include "shared/board/stream_counts.h"
+#include "shared/config/config.h"
 #include "shared/redis/redis.h"
 #include "worker/streams/frame.h"
 #include "worker/streams/leases.h"
@@ -13,11 +14,12 @@ namespace inferpool::streams {
 
 StreamShard& CountsOf(const Scoreboard& board, int shard);
 
-// An answer has been stored, or a dead letter.
+// An answer has been published, or a dead letter stored.
 void CountStored(const Scoreboard& board, WorkerSlot& slot, const Outcome& outcome);
 
-// Reads the ledgers of the shards that we have, and says what they are and how many frames wait.
-absl::Status ReadLedgers(Redis& redis, const Leases& leases, const Schedule& schedule, int shards,
-                         const Scoreboard& board);
+// Reads of the shards that we have their ledgers, how many frames wait and for how long, and what
+// consumer groups have lost, and names the cameras with the most frames.
+absl::Status ReadCounts(Redis& redis, const Leases& leases, const Schedule& schedule,
+                        const Config::Streams& settings, const Scoreboard& board);
 
 }  // namespace inferpool::streams

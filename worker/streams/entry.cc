@@ -31,6 +31,7 @@ Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, R
   frame.parameters = camera.options.parameters;
   frame.policy = camera.options.policy;
   frame.max_age_ms = camera.options.max_age_ms;
+  frame.findings_only = camera.options.findings_only;
   frame.claimed = claimed;
   frame.read_at = Clock::now();
   frame.read_ms = NowMs();

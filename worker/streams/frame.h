@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "shared/base/deadline.h"
+#include "worker/streams/motion.h"
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {
@@ -26,7 +28,11 @@ struct Frame {
   bool claimed = false;  // a process before us had it
   TimePoint read_at{};
   int tries = 0;
-  bool snapshot = false;  // somebody looks at the camera, and shall see this one
+  bool findings_only = false;  // an answer without findings is not stored
+  bool snapshot = false;       // somebody looks at the camera, and shall see this one
+  // The camera's, for as long as this frame is in work, as it has no other then. Null: the model
+  // looks at each frame.
+  std::shared_ptr<MotionGate> gate = nullptr;
 };
 
 // What is to become of a frame that was worked on.
@@ -43,6 +49,8 @@ struct Outcome {
   What what = What::kAnswer;
   int status = 200;
   std::string json = {};
+  bool still = false;            // nothing moved, and the model was not asked
+  bool has_findings = false;     // something was found in the picture
   std::string snapshot = {};     // a JPEG, where the frame asked for one
   std::size_t bytes = 0;         // of the picture
   std::int64_t answered_ms = 0;  // Unix time
@@ -50,5 +58,10 @@ struct Outcome {
 };
 
 std::int64_t NowMs();  // Unix time
+
+// Whether the answer is to be an entry among the results. A problem always is.
+inline bool IsStored(const Outcome& answer) {
+  return !answer.frame.findings_only || answer.has_findings || answer.status != 200;
+}
 
 }  // namespace inferpool::streams

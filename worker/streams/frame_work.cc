@@ -13,9 +13,12 @@
 #include <variant>
 
 #include "fcgi/wire/request.h"
+#include "shared/base/json_text.h"
+#include "shared/pictures/decode.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
+#include "worker/predict/picture.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
 #include "worker/streams/handles.h"
@@ -84,6 +87,12 @@ class Work {
     }
     const auto& wanted = std::get<http::PredictParameters>(parameters);
     if (frame_.picture.empty() && !TakeFromMemory(outcome)) return;
+    if (frame_.gate != nullptr && NothingMoves() && !frame_.snapshot) {
+      outcome.still = true;
+      outcome.json = StillAnswer();
+      if (!memory_.IsWhole()) outcome.what = Outcome::What::kOverwritten;
+      return;
+    }
     auto predicted = predict::InferPicture(exchange_, services_,
                                            {.model = {frame_.model},
                                             .picture = file(),
@@ -104,14 +113,52 @@ class Work {
       Fail(outcome, *problem);
       return;
     }
+    if (frame_.gate != nullptr) frame_.gate->Looked(frame_.id, Clock::now());
+    const auto& prediction = std::get<predict::Prediction>(predicted);
+    outcome.has_findings = predict::CountOf(prediction.result) > 0;
     exchange_.SetTotalTime();
-    outcome.json = predict::Complete(
-        predict::Members(std::get<predict::Prediction>(predicted), wanted.normalized),
-        exchange_.times, exchange_.id);
+    outcome.json = predict::Complete(predict::Members(prediction, wanted.normalized),
+                                     exchange_.times, exchange_.id);
     outcome.json.pop_back();  // the newline
   }
 
  private:
+  // Whether the frame shows what the one before it showed. What cannot be decoded is for the
+  // model's way to say. A frame that is tried again was found worth a look.
+  bool NothingMoves() {
+    if (frame_.tries > 0) return false;
+    const absl::StatusOr<cv::Mat> grey = Grey();
+    if (!grey.ok()) return false;
+    const std::string question = fmt::format("{}?{}", frame_.model, frame_.parameters);
+    return !frame_.gate->MustLook(*grey, question, Clock::now());
+  }
+
+  // The frame's brightness at the gate's scale.
+  absl::StatusOr<cv::Mat> Grey() {
+    const http::StageTimer timer(exchange_.times, Stage::kDecode);
+    if (pixels_) return vision::GreyOf(pixels_->bgr, MotionGate::kReduction);
+    const auto opened = predict::OpenPicture(exchange_, services_, file(), frame_.model,
+                                             exchange_.thread_slot.task);
+    const auto* const picture = std::get_if<predict::Picture>(&opened);
+    if (picture == nullptr) return absl::InvalidArgumentError("it is no picture");
+    ASSIGN_OR_RETURN(const HeavyStep step,
+                     predict::BeginStep(exchange_.heavy,
+                                        predict::DecodeCost(picture->file, picture->header,
+                                                            MotionGate::kReduction),
+                                        exchange_.patience()));
+    return vision::DecodeGrey(picture->file, picture->header, MotionGate::kReduction,
+                              exchange_.limits.deadline);
+  }
+
+  std::string StillAnswer() {
+    exchange_.SetTotalTime();
+    std::string json = predict::Complete(
+        fmt::format(R"("still":true,"since":{})", QuotedJson(frame_.gate->looked_at())),
+        exchange_.times, exchange_.id);
+    json.pop_back();  // the newline
+    return json;
+  }
+
   std::string_view file() const { return frame_.picture.empty() ? memory_.file : frame_.picture; }
 
   // The frame that the handle names. False when that is all: the outcome says why.
@@ -195,7 +242,7 @@ class Work {
     outcome.json = fmt::format("{{{}}}", Members(problem, services_.config.nginx.base_path));
     if (problem.code == "quarantined") {
       outcome.what = Outcome::What::kDead;
-      outcome.json = problem.detail;
+      outcome.json = "this picture crashed a thread, or it hung, and is in quarantine";
     } else if (IsTransient(problem)) {
       outcome.what = Outcome::What::kRetry;
     }

@@ -21,6 +21,7 @@ void InWork::Begin(Camera& camera, Frame frame) {
   counts.Count(StreamEvent::kRead);
   if (frame.claimed) counts.Count(StreamEvent::kClaimed);
   frame.snapshot = looks_.IsDue(frame.camera, Clock::now());
+  frame.gate = camera.gate;
   queue_.Put(std::move(frame));
 }
 

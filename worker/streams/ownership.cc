@@ -33,12 +33,16 @@ std::string RandomText() {
 }
 
 std::string OwnName() {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return fmt::format("{}:{}:{}", host.data(), getpid(), RandomText());
+  return fmt::format("{}:{}:{}", HostName(), getpid(), RandomText());
 }
 
 }  // namespace
+
+std::string HostName() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
 
 Ownership::Ownership(int shards, const Scoreboard& board, Schedule& schedule)
     : shards_(shards), board_(board), schedule_(schedule), name_(OwnName()), leases_(shards) {}

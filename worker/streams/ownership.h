@@ -14,6 +14,8 @@
 
 namespace inferpool::streams {
 
+std::string HostName();
+
 class Ownership {
  public:
   // A shard that is lost takes its cameras out of `schedule`.

@@ -110,8 +110,7 @@ absl::Status Reader::Turn() {
 absl::Status Reader::LookForCameras(TimePoint now) {
   RETURN_IF_ERROR(cameras_.Look(redis_->work, now));
   cameras_.SetIn(schedule_, ownership_.leases(), context_.board);
-  return ReadLedgers(redis_->work, ownership_.leases(), schedule_, settings_.shards,
-                     context_.board);
+  return ReadCounts(redis_->work, ownership_.leases(), schedule_, settings_, context_.board);
 }
 
 absl::Status Reader::Beat(TimePoint now) {

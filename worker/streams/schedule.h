@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 
 #include "shared/base/deadline.h"
 #include "shared/base/priority.h"
+#include "worker/streams/motion.h"
 
 namespace inferpool::streams {
 
@@ -34,6 +36,8 @@ struct CameraOptions {
   int max_age_ms = 0;  // 0: a frame of any age is answered
   double rate = 0;     // frames per second that are answered at most; 0: any
   Priority priority = Priority::kNormal;
+  bool findings_only = false;                 // answers without findings are not stored
+  std::optional<MotionSettings> motion = {};  // nullopt: the model looks at each frame
   bool operator==(const CameraOptions&) const = default;
 };
 
@@ -53,11 +57,14 @@ struct Camera {
   std::int64_t waiting = 0;     // frames in its stream when that was looked at
   std::uint64_t served = 0;     // the turn of its latest frame
   TimePoint rests_until{};
+  // What was seen of it so far; its frame has it while one is in work. Null when its options say
+  // nothing of motion.
+  std::shared_ptr<MotionGate> gate = nullptr;
 };
 
 class Schedule {
  public:
-  // Puts the camera in, or changes its options.
+  // Puts the camera in, or changes its options. A gate for motion begins anew when they differ.
   void Set(const std::string& id, int shard, CameraOptions options);
   // Takes out all for which `keep` is false. One that has a frame in work goes when it is done.
   void Keep(const std::function<bool(const Camera&)>& keep);

@@ -138,10 +138,11 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
     }
   }
   ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, trip.Go(redis));
-  context_.slot.streams.trips.fetch_add(1, std::memory_order_relaxed);
   std::size_t next = 0;
+  std::uint64_t taken = 0;
   for (const auto& [shard, of_shard] : by_shard) {
     const Reply reply = *replies[next++];
+    taken += reply.size();
     RETURN_IF_ERROR(Accept(redis, reply, of_shard, received, now));
     const absl::Status status = reply.ToStatus();
     if (absl::IsAborted(status)) {
@@ -150,6 +151,7 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
       log::Error("frames cannot be taken", {{"shard", shard}, {"reason", Message(status)}});
     }
   }
+  context_.slot.streams.CountTrip(StreamWay::kIn, taken);
   return absl::OkStatus();
 }
 
@@ -170,12 +172,11 @@ absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> 
       continue;
     }
     has_frame[at] = true;
-    context_.slot.streams.frames.fetch_add(1, std::memory_order_relaxed);
     const bool has_fields = item.size() > 3;  // or they came before
     Frame frame = has_fields ? FrameOf(settings_, camera, item.at(2), item.at(3),
                                        item.at(1).Text() == "claimed")
                              : std::move(received[camera.id]);
-    if (frame.claimed && CrashesOf(frame) > 0) {
+    if (frame.claimed && !CrashesOf(frame).empty()) {
       blamed.push_back(std::move(frame));
     } else {
       in_work_.Begin(camera, std::move(frame));
@@ -195,15 +196,18 @@ absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> 
   return absl::OkStatus();
 }
 
-int Taking::CrashesOf(const Frame& frame) const {
+std::string Taking::CrashesOf(const Frame& frame) const {
   const RequestName name = RequestNameOf(frame);
-  return static_cast<int>(std::ranges::count_if(
-      context_.board.Crashes(),
-      [&](const CrashRecord& crash) { return crash.task.request_id == name; }));
+  std::string crashes;
+  for (const CrashRecord& crash : context_.board.Crashes()) {
+    if (crash.task.request_id != name) continue;
+    crashes += fmt::format("{}:{}@{} ", HostName(), crash.pid, crash.at_s);
+  }
+  return crashes;
 }
 
 absl::Status Taking::Blame(Redis& redis, Frame frame, TimePoint now) {
-  const std::string crashes = fmt::format("{}", CrashesOf(frame));
+  const std::string crashes = CrashesOf(frame);
   const std::string lease = LeaseKey(frame.shard);
   const std::string ledger = LedgerKey(frame.shard);
   const auto known =

@@ -38,8 +38,9 @@ class Taking {
   // What the script gave of one shard's cameras.
   absl::Status Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
                       Received& received, TimePoint now);
-  // How often the frame was in the hands of a thread that crashed, as far as the pool remembers.
-  int CrashesOf(const Frame& frame) const;
+  // The crashes of threads that had the frame in their hands, as far as the pool remembers them: a
+  // word for each. Empty: there was none.
+  std::string CrashesOf(const Frame& frame) const;
   // A frame that crashed is worked on again, or given up when it did so too often.
   absl::Status Blame(Redis& redis, Frame frame, TimePoint now);
 

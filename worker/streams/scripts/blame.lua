@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Notes that a frame was in the hands of a thread that crashed.
--- KEYS: lease, ledger. ARGV: token, camera, id of the frame, how often that was as far as the caller
--- knows. Returns how often it was as far as anybody knew.
+-- KEYS: lease, ledger. ARGV: token, camera, id of the frame, the crashes that the caller knows of, a
+-- word for each. Returns how many there were that anybody knew of.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('LOST the lease ' .. KEYS[1] .. ' is not ours')
 end
@@ -10,9 +10,11 @@ if kind ~= 'hash' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. kind)
 end
 local blamed, crashes = ARGV[2] .. ':blamed', ARGV[2] .. ':crashes'
-if redis.call('HGET', KEYS[2], blamed) ~= ARGV[3] then
-  redis.call('HSET', KEYS[2], blamed, ARGV[3], crashes, 0)
+local before = redis.call('HMGET', KEYS[2], blamed, crashes)
+local words, seen = {}, {}
+for word in ((before[1] == ARGV[3] and before[2] or '') .. ' ' .. ARGV[4]):gmatch('%S+') do
+  if not seen[word] then words[#words + 1] = word end
+  seen[word] = true
 end
-local most = math.max(tonumber(redis.call('HGET', KEYS[2], crashes)), tonumber(ARGV[4]))
-redis.call('HSET', KEYS[2], crashes, most)
-return most
+redis.call('HSET', KEYS[2], blamed, ARGV[3], crashes, table.concat(words, ' '))
+return #words

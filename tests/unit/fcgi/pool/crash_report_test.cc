@@ -36,6 +36,9 @@ constexpr int Signal(int signal) {
 
 class CrashReportTest : public CrashingWorker {
  protected:
+  CrashReportTest() {
+    board_.SetRoles(std::array<Scoreboard::RoleRoom, 2>{{{"worker", 0}, {"ingest", 0, 2}}});
+  }
   Crash Of(int wait_status, std::optional<int> stuck_thread_slot = std::nullopt,
            bool same_program = true) const {
     return {.slot = kSlot,
@@ -79,7 +82,8 @@ TEST_F(CrashReportTest, SaysWhoDidItOnWhatAndWhere) {
     test::ReadNull();
   });
   const CrashRecord record = Report(Of(status));
-  EXPECT_EQ(record.slot, kSlot);
+  EXPECT_EQ(record.role.view(), "worker");
+  EXPECT_EQ(record.place, kSlot);
   EXPECT_EQ(record.pid, 4'711);
   EXPECT_EQ(record.signal, SIGSEGV);
   EXPECT_EQ(record.stuck, 0U);
@@ -103,6 +107,20 @@ TEST_F(CrashReportTest, SaysWhoDidItOnWhatAndWhere) {
   EXPECT_NE(log_.find("worker crashed"), std::string::npos);
   EXPECT_NE(log_.find("backtrace"), std::string::npos);
   EXPECT_NE(log_.find(ToHex(Poison())), std::string::npos);
+}
+
+TEST_F(CrashReportTest, AProcessOfAnotherRoleIsCalledByIt) {
+  Crash crash = Of(Signal(SIGSEGV));
+  crash.slot = board_.SlotOf(/*role=*/1, /*place=*/1).value();
+  const CrashRecord record = Report(crash);
+  EXPECT_EQ(record.role.view(), "ingest");
+  EXPECT_EQ(record.place, 1);
+  const Json::Value report = OnlyReport();
+  EXPECT_EQ(report["role"], "ingest");
+  EXPECT_EQ(report["ingest"], 1);
+  EXPECT_FALSE(report.isMember("worker"));
+  EXPECT_NE(Files()[0].find("-ingest-1-4711.json"), std::string::npos) << Files()[0];
+  EXPECT_NE(log_.find("ingest crashed"), std::string::npos) << log_;
 }
 
 TEST_F(CrashReportTest, FramesOfThisProgramHaveNamesAndThoseOfAnotherAddressesAlone) {

@@ -52,6 +52,21 @@ TEST_F(EventStreamTest, EventsAsTheyCome) {
   EXPECT_EQ(stream.Next(connection_.ours()), "id: 8-0\ndata: {}\n\nid: 9-0\ndata: {}\n\n");
 }
 
+TEST_F(EventStreamTest, EventsAreCounted) {
+  LiveCounts counts{};
+  EventStream stream = Start({.counts = &counts});
+  stream.Next(connection_.ours());
+  Put(8);
+  Put(9);
+  stream.Next(connection_.ours());
+  EXPECT_EQ(counts.events, 2U);
+  EXPECT_EQ(counts.too_slow, 0U);
+  for (std::uint64_t id = 10; id <= 10 + Listener::kMaxQueued; ++id) Put(id);
+  stream.Next(connection_.ours());
+  EXPECT_EQ(counts.events, 2U + Listener::kMaxQueued);
+  EXPECT_EQ(counts.too_slow, 1U);
+}
+
 TEST_F(EventStreamTest, AHeartbeatWhenNothingComes) {
   EventStream stream = Start({.heartbeat = milliseconds(20)});
   stream.Next(connection_.ours());

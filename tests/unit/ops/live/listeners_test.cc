@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <atomic>
 #include <thread>
 
 namespace inferpool::live {
@@ -34,6 +35,16 @@ TEST(ListenersTest, EachGetsTheAnswersOfItsCamera) {
   EXPECT_EQ(found->Take().answers.size(), 1U);
   EXPECT_FALSE(IsReadable(*yard));
   EXPECT_TRUE(door->Take().answers.empty());
+}
+
+TEST(ListenersTest, TheyAreCounted) {
+  std::atomic<std::uint32_t> count = 0;
+  Listeners listeners(count);
+  auto one = *listeners.Join("a", "", false);
+  const auto other = *listeners.Join("b", "", false);
+  EXPECT_EQ(count, 2U);
+  one.reset();
+  EXPECT_EQ(count, 1U);
 }
 
 TEST(ListenersTest, OneThatIsTooSlowIsTold) {

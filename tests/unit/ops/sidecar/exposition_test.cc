@@ -272,6 +272,41 @@ TEST(ExpositionTest, EachKeyHasItsRequests) {
   EXPECT_EQ(page.Number(R"(inferpool_cache_requests_total{outcome="miss"})"), 6);
 }
 
+TEST(ExpositionTest, StreamsAreToldByShardCameraAndProcess) {
+  Totals totals;
+  EXPECT_EQ(Exposition(totals, Ready()).find("inferpool_stream"), std::string::npos);
+  totals.stream_shards = {
+      {.shard = 7, .waiting = 5, .lag_ms = 1'250, .results_lost = 40, .cameras = 2, .owned = true}};
+  totals.stream_shards[0].events[static_cast<std::size_t>(StreamEvent::kNotStored)] = 9;
+  totals.stream_trips[0].buckets = {1, 0, 2};  // one of 1 frame, two of 3 or 4
+  totals.stream_trips[0].frames = 8;
+  totals.stream_model_calls[0] = 6;
+  totals.roles[4] = {.name = RoleName("live"), .clients = 3};
+  totals.live_events = 70;
+  std::vector<StreamCamera> cameras(1);
+  cameras[0].name = FixedText<129>("the \"door\"");
+  cameras[0].frames[0] = 11;
+  cameras[0].waiting = 2;
+  cameras[0].lag_ms = 500;
+  const Page page = Parse(Exposition(totals, Ready(), std::nullopt, cameras));
+  for (const auto& [family, type] : page.types) EXPECT_TRUE(page.helps.contains(family)) << family;
+  EXPECT_EQ(page.Number(R"(inferpool_stream_lag_seconds{shard="07"})"), 1.25);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_results_lost_total{shard="07"})"), 40);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_events_total{shard="07",event="not_stored"})"), 9);
+  EXPECT_EQ(page.types.at("inferpool_stream_batch_frames"), "histogram");
+  EXPECT_EQ(page.Number(R"(inferpool_stream_batch_frames_bucket{way="in",le="1"})"), 1);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_batch_frames_bucket{way="in",le="4"})"), 3);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_batch_frames_sum{way="in"})"), 8);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_trips_total{way="in"})"), 3);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_trip_frames_total{way="in"})"), 8);
+  EXPECT_EQ(page.Number(R"(inferpool_stream_model_calls_total{event="made"})"), 6);
+  EXPECT_EQ(page.Number(R"(inferpool_camera_frames{camera="the \"door\"",state="produced"})"), 11);
+  EXPECT_EQ(page.Number(R"(inferpool_camera_waiting{camera="the \"door\""})"), 2);
+  EXPECT_EQ(page.Number(R"(inferpool_camera_lag_seconds{camera="the \"door\""})"), 0.5);
+  EXPECT_EQ(page.Number("inferpool_live_clients"), 3);
+  EXPECT_EQ(page.Number("inferpool_live_events_total"), 70);
+}
+
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
   const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .max = 511}));
   EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);

@@ -184,7 +184,12 @@ TEST(QuantileTest, BeyondTheLastBoundOnlyThatIsKnown) {
 
 TEST_F(PoolStatusTest, JsonHasAllOfIt) {
   Serve(1, 3, milliseconds(2));
-  board_.Record({.at_s = 5, .slot = 1, .pid = 77, .signal = SIGSEGV, .task = {}});
+  board_.Record({.at_s = 5,
+                 .role = RoleName("ingest"),
+                 .place = 1,
+                 .pid = 77,
+                 .signal = SIGSEGV,
+                 .task = {}});
   board_.pool().quarantine.Enter({.digest = DigestOf({}, "p"),
                                   .model = ModelName("m\"x"),
                                   .request_id = RequestName("r"),
@@ -195,11 +200,24 @@ TEST_F(PoolStatusTest, JsonHasAllOfIt) {
   EXPECT_EQ(json["workers"]["ready"], 2);
   EXPECT_EQ(json["requests"]["by_status"]["200"], 3);
   EXPECT_EQ(json["slots"].size(), 2U);
-  EXPECT_EQ(json["crashes"].size(), 1U);
+  ASSERT_EQ(json["crashes"].size(), 1U);
+  EXPECT_EQ(json["crashes"][0]["role"], "ingest");
+  EXPECT_EQ(json["crashes"][0]["place"], 1);
   ASSERT_EQ(json["quarantine"].size(), 1U);
   EXPECT_EQ(json["quarantine"][0]["digest"], ToHex(DigestOf({}, "p")));
   EXPECT_EQ(json["quarantine"][0]["model"], "m\"x");
   EXPECT_NEAR(json["quarantine"][0]["left_s"].asDouble(), 30, 0.01);
+}
+
+TEST_F(PoolStatusTest, ACrashIsToldWithTheRoleOfTheProcess) {
+  board_.Record({.at_s = 5,
+                 .role = RoleName("ingest"),
+                 .place = 1,
+                 .pid = 77,
+                 .signal = SIGSEGV,
+                 .task = {}});
+  const std::string table = ToTable(ReadStatus(board_, kNow));
+  EXPECT_NE(table.find(" ingest 1 (pid 77): SIGSEGV"), std::string::npos) << table;
 }
 
 TEST_F(PoolStatusTest, TheTableHasALineForEveryWorker) {

@@ -112,6 +112,39 @@ TEST(ScoreboardSlotRolesTest, ShardsThatThePoolHadAreTold) {
   EXPECT_FALSE(totals.stream_shards[0].owned);
 }
 
+TEST(ScoreboardSlotRolesTest, TheBusiestCamerasOfAllShardsAreNamed) {
+  const Scoreboard board = std::move(*Scoreboard::Create(1, 1));
+  const auto set = [&](std::size_t shard, std::size_t row, std::string_view name,
+                       std::uint64_t frames) {
+    StreamCamera camera;
+    camera.name = FixedText<129>(name);
+    camera.frames.front() = frames;
+    board.pool().stream_shards[shard].busiest[row].Store(camera);
+  };
+  set(3, 0, "busy", 90);
+  set(3, 1, "calm", 10);
+  set(8, 0, "fair", 50);
+  set(9, 0, "elsewhere", 99);
+  for (const std::size_t shard : {3, 8}) board.pool().stream_shards[shard].owner = 1;
+  EXPECT_TRUE(board.BusiestCameras().empty()) << "none is to be named";
+  board.pool().named_cameras = 2;
+  const std::vector<StreamCamera> cameras = board.BusiestCameras();
+  ASSERT_EQ(cameras.size(), 2U);
+  EXPECT_EQ(cameras[0].name.view(), "busy");
+  EXPECT_EQ(cameras[1].name.view(), "fair");
+}
+
+TEST(ScoreboardSlotRolesTest, TripsAreCountedByTheirSize) {
+  const Scoreboard board = std::move(*Scoreboard::Create(1, 1));
+  StreamProcess& process = board.slot(1).streams;
+  for (const std::uint64_t frames : {0, 1, 3, 4, 500}) process.CountTrip(StreamWay::kOut, frames);
+  const TripSizesTotal trips = board.Sum(kNow).stream_trips[1];
+  EXPECT_EQ(trips.frames, 508U);
+  EXPECT_EQ(trips.buckets[0], 2U) << "of none, and of one";
+  EXPECT_EQ(trips.buckets[2], 2U);
+  EXPECT_EQ(trips.buckets.back(), 1U);
+}
+
 TEST(ScoreboardRolesDeathTest, MoreRowsThanThereAreAbort) {
   const auto board = Scoreboard::Create(1, 1);
   ASSERT_TRUE(board.ok());

@@ -76,12 +76,13 @@ class ScriptsTest : public testing::Test {
   }
 
   // 1: published; 0: it had been before; otherwise the error.
-  absl::StatusOr<std::int64_t> Publish(const Frame& frame, std::string_view token = "token") {
+  absl::StatusOr<std::int64_t> Publish(const Frame& frame, std::string_view token = "token",
+                                       std::string_view json = "{}") {
     const std::string key = FramesKey(0, frame.camera);
     auto reply = redis_.Run(
         {&PublishScript(),
-         {lease_, ledger_, results_, key},
-         {token, kGroup, "1000", frame.camera, frame.id, frame.seq, "200", "{}", "1", "2", "3"}});
+         {lease_, ledger_, results_, losses_, key},
+         {token, kGroup, most_, frame.camera, frame.id, frame.seq, "200", json, "1", "2", "3"}});
     if (!reply.ok()) return reply.status();
     return (**reply).at(0).Number();
   }
@@ -115,13 +116,40 @@ class ScriptsTest : public testing::Test {
     return ledger;
   }
 
+  // Frames of camera a that are added, taken and published, each after the other.
+  void PublishMany(int count, int first = 1) {
+    for (int seq = first; seq < first + count; ++seq) {
+      Add("a", seq);
+      const auto frames = Take({"a"}, "all");
+      ASSERT_TRUE(frames.ok() && frames->size() == 1) << seq;
+      ASSERT_EQ(*Publish((*frames)[0]), 1) << seq;
+    }
+  }
+  // Lets a group read results, and acknowledge some of them.
+  void Read(std::string_view group, int count, int acknowledged) {
+    const std::string number = fmt::format("{}", count);
+    const auto read =
+        redis_.Call({"XREADGROUP", "GROUP", group, "c", "COUNT", number, "STREAMS", results_, ">"});
+    ASSERT_TRUE(read.ok()) << read.status();
+    const Reply entries = (**read).at(0).at(1);
+    ASSERT_EQ(entries.size(), static_cast<std::size_t>(count));
+    for (int i = 0; i < acknowledged; ++i) {
+      const Reply entry = entries.at(static_cast<std::size_t>(i));
+      ASSERT_TRUE(redis_.Call({"XACK", results_, group, entry.at(0).Text()}).ok());
+    }
+  }
+  std::int64_t Lost(std::string_view field) {
+    return (**redis_.Call({"HGET", losses_, field})).Number();
+  }
+
   std::int64_t Length(const std::string& key) { return (**redis_.Call({"XLEN", key})).Number(); }
 
   RedisServer server_;
   Redis redis_;
   std::string enough_ = "100000000";
   std::string lease_ = LeaseKey(0), ledger_ = LedgerKey(0), results_ = ResultsKey(0),
-              dead_ = DeadKey(0);
+              dead_ = DeadKey(0), losses_ = LossesKey(0);
+  std::string most_ = "1000";  // results that are kept
 };
 
 TEST_F(ScriptsTest, LatestTakesTheNewestAndCountsWhatFellOut) {
@@ -276,6 +304,52 @@ TEST_F(ScriptsTest, ALostGroupIsMadeAgainFromTheBeginning) {
   EXPECT_EQ(ledger["superseded"], 2);
 }
 
+TEST_F(ScriptsTest, AnAnswerWithoutFindingsIsPublishedAndNotStored) {
+  Add("a", 1);
+  const auto frames = Take({"a"});
+  ASSERT_EQ(*Publish(frames->at(0), "token", ""), 1);
+  EXPECT_EQ(*Publish(frames->at(0), "token", ""), 0) << "once";
+  EXPECT_EQ(Ledger("a")["published"], 1);
+  EXPECT_EQ(Length(results_), 0);
+  EXPECT_EQ(Length(FramesKey(0, "a")), 0);
+}
+
+TEST_F(ScriptsTest, WhatTrimmingTakesFromConsumerGroupsIsCounted) {
+  most_ = "100";
+  for (const char* group : {"fast", "slow", "never"}) {
+    ASSERT_TRUE(redis_.Call({"XGROUP", "CREATE", results_, group, "0", "MKSTREAM"}).ok());
+  }
+  PublishMany(199);
+  Read("fast", 150, 150);
+  Read("slow", 70, 60);
+  EXPECT_EQ(Length(results_), 199);
+  EXPECT_EQ(Lost("all"), 0);
+  PublishMany(1, 200);
+  EXPECT_EQ(Length(results_), 100);
+  EXPECT_EQ(Lost("group:fast"), 0);
+  EXPECT_EQ(Lost("group:slow"), 30 + 10) << "30 not read, 10 not acknowledged";
+  EXPECT_EQ(Lost("group:never"), 100);
+  EXPECT_EQ(Lost("all"), 140);
+
+  // What is lost is lost once; a group that is gone is forgotten, and what it lost is not.
+  Read("slow", 100, 100);
+  ASSERT_TRUE(redis_.Call({"XGROUP", "DESTROY", results_, "never"}).ok());
+  PublishMany(100, 201);
+  EXPECT_EQ(Length(results_), 100);
+  EXPECT_EQ(Lost("group:fast"), 50);
+  EXPECT_EQ(Lost("group:slow"), 40);
+  EXPECT_EQ((**redis_.Call({"HEXISTS", losses_, "group:never"})).Number(), 0);
+  EXPECT_EQ(Lost("all"), 190);
+}
+
+TEST_F(ScriptsTest, ALoweredBoundOfResultsIsReachedInParts) {
+  PublishMany(1'050);
+  EXPECT_EQ(Length(results_), 1'050) << "a hundred at a time";
+  most_ = "20";
+  PublishMany(1, 1'051);
+  EXPECT_EQ(Length(results_), 51);
+}
+
 TEST_F(ScriptsTest, AFrameThatWasTrimmedWhilePendingIsCounted) {
   Add("a", 1);
   ASSERT_EQ(Take({"a"})->size(), 1);
@@ -338,11 +412,13 @@ TEST_F(ScriptsTest, ResultsOrALedgerOfAnotherTypeLoseNothing) {
 TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   Add("a", 1);
   const auto frames = Take({"a"});
-  const auto blame = [&](std::string_view id, std::string_view times) {
-    return (**redis_.Run({&BlameScript(), {lease_, ledger_}, {"token", "a", id, times}})).Number();
+  const auto blame = [&](std::string_view id, std::string_view crashes) {
+    return (**redis_.Run({&BlameScript(), {lease_, ledger_}, {"token", "a", id, crashes}}))
+        .Number();
   };
-  EXPECT_EQ(blame(frames->front().id, "2"), 2);
-  EXPECT_EQ(blame(frames->front().id, "1"), 2);
+  EXPECT_EQ(blame(frames->front().id, "here:71@5 here:72@6 "), 2);
+  EXPECT_EQ(blame(frames->front().id, "here:72@6 "), 2) << "a pool remembers the latest only";
+  EXPECT_EQ(blame(frames->front().id, "there:9@7 here:72@6 "), 3) << "of another pool";
   EXPECT_EQ(*Drop(frames->front(), "failed", "it crashed"), 1);
   EXPECT_EQ(*Drop(frames->front(), "failed", "it crashed"), 0);
   EXPECT_EQ(Ledger("a")["failed"], 1);
@@ -353,7 +429,7 @@ TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   EXPECT_EQ(fields.at(7).Text(), "picture");
   Add("a", 2);
   const auto next = Take({"a"});
-  EXPECT_EQ(blame(next->front().id, "1"), 1);
+  EXPECT_EQ(blame(next->front().id, "here:73@9 "), 1);
 }
 
 TEST_F(ScriptsTest, ALeaseIsItsHoldersAlone) {
