@@ -2,6 +2,7 @@
 // found (shared/config/pipelines_key.h).
 #pragma once
 
+#include <string>
 #include <variant>
 
 #include "shared/config/config.h"
@@ -11,6 +12,12 @@
 #include "worker/predict/picture_inference.h"
 
 namespace inferpool::analyze {
+
+// As predict::InferPicture, counted by the route that `name` is, if it is one and has led to the
+// question's model.
+std::variant<predict::Prediction, http::Problem> InferByRoute(
+    const http::Exchange& exchange, const http::Services& services, const std::string& name,
+    const predict::PictureQuestion& question, Seqlock<Task>& task, http::StageTimes& times);
 
 // Answers a question, whose model is the pipeline's name, by asking `pipeline`'s models one after
 // the other. The first one is asked about the picture with the question's parameters; each step

@@ -59,7 +59,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   // In a batch, later pictures can be too late.
   if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
 
-  auto wanted = OptionsFor(**known, question.parameters);
+  auto wanted = OptionsFor(**known, question.parameters, question.one_of_several);
   if (auto* problem = std::get_if<http::Problem>(&wanted)) return Failure{std::move(*problem)};
   const auto& options = std::get<vision::Options>(wanted);
   auto looked = ViewsOf(picture, *plan, question.parameters, services.config);

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kUsualFrame = std::size_t{64} << 10;
 constexpr std::size_t kMostInWork = 512;
 constexpr double kBusyUs = 20'000;
+// A rate below it is this one: a frame in 11 days.
+constexpr double kLeastRate = 1e-6;
 // Of so many choices one is by age only.
 constexpr std::uint64_t kByAge = 4;
 
@@ -115,7 +117,7 @@ void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
   camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
   if (camera.options.rate <= 0) return;
   const auto pause = std::chrono::duration_cast<Clock::duration>(
-      std::chrono::duration<double>(1 / camera.options.rate));
+      std::chrono::duration<double>(1 / std::max(camera.options.rate, kLeastRate)));
   // What was late by less than a pause is made up for, so that the rate is reached.
   camera.rests_until = std::max(camera.rests_until + pause, now);
 }

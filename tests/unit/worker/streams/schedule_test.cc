@@ -108,6 +108,16 @@ TEST(ScheduleTest, ARateIsKeptAndReached) {
   EXPECT_TRUE(world.schedule.NextDue(world.now).has_value());
 }
 
+TEST(ScheduleTest, ARateOfNextToNothingIsKept) {
+  World world;
+  world.Add("rare", 1'000'000, {.rate = 1e-300});
+  for (int s = 0; s < 60; ++s) {
+    world.now = kStart + std::chrono::seconds(s);
+    world.Trip(2);
+  }
+  EXPECT_EQ(world.answered["rare"], 1) << "a pause beyond all numbers is a long one, not none";
+}
+
 TEST(ScheduleTest, SoManyFramesAsFitIntoTheBytes) {
   Schedule schedule;
   for (int i = 0; i < 10; ++i) {
