@@ -174,7 +174,10 @@ class BadReceiversTest(RulesTest):
         eventually(lambda: hook.frames() == [1, 2, 3, 4], "all are told")
         eventually(lambda: self.waiting() == 0, "nothing is left")
         self.assertEqual([], hook.problems)
-        self.assertEqual((4, 7), (self.count("faces", "delivered"), self.count("faces", "failed")))
+        self.assertEqual(7, sum(not taken for _, _, taken in hook.deliveries))
+        self.assertEqual(4, self.count("faces", "delivered"))
+        # A connection that was kept and breaks off is tried anew within a try.
+        self.assertTrue(4 <= self.count("faces", "failed") <= 7)
         self.assertEqual(0, self.instance.metrics().value("inferpool_rule_waiting", rule="faces"))
 
     def test_nothing_is_lost_when_receiver_and_process_are_killed(self):
