@@ -6,6 +6,9 @@ import signal
 import time
 import unittest
 
+from PIL import Image
+
+import drawn_shapes
 import pictures
 import processes
 from harness import SystemTest, inferpool
@@ -90,6 +93,22 @@ class AnswersTest(StreamsTest):
         found = self.wait_answers([camera])["a"]
         self.assertEqual(["415", "400", "404", "400", "200"], [answer["status"] for answer in found])
         self.assertEqual("bad-parameter", json.loads(found[3]["json"])["code"])
+
+    def test_pipelines_routes_and_versions_are_asked_as_over_http(self):
+        camera, = self.begin(
+            {"streams.policy": "all", "routes": {"front": {"model": "faces_cascade"}},
+             "pipelines": {"twice": {"model": "faces_cascade", "each": [{"model": "faces_cascade"}]}}},
+            [Camera("a")])
+        for model in ("twice", "front", "faces_cascade@1", "front@1", "faces_cascade@7"):
+            camera.put(self.client, pictures.ASTRONAUT, model=model)
+        answers = self.wait_answers([camera])["a"]
+        self.assertEqual(["200", "200", "200", "404", "404"], [answer["status"] for answer in answers])
+        twice, front, version = (json.loads(answer["json"]) for answer in answers[:3])
+        self.assertEqual(["faces_cascade"], list(twice["detections"][0]["found"]))
+        self.assertEqual("twice", twice["model"]["name"])
+        for answer in (front, version):
+            self.assertEqual(("faces_cascade", "1"), (answer["model"]["name"], answer["model"]["version"]))
+        self.assertEqual(1, self.instance.metrics().sum("inferpool_route_requests_total", route="front"))
 
     def test_cameras_come_and_go_without_a_reload(self):
         first, = self.begin(cameras=[Camera("first")])
@@ -263,6 +282,44 @@ class OwnersTest(StreamsTest):
         self.assertLess(max(int(answer["answered"]) - int(answer["captured"])
                             for answers in found.values() for answer in answers), 2_900,
                         "no lease had to run out")
+
+
+class GroupsTest(StreamsTest):
+    """Frames that one call of the model is about."""
+
+    def test_frames_that_are_asked_about_together_are_answered_as_alone(self):
+        shown = Image.new("RGB", (640, 480), drawn_shapes.GROUND)
+        drawn_shapes.draw(shown, "square", (200, 240), 120)
+        picture = pictures.encode(shown, "JPEG", quality=90)
+        small = pictures.encode(shown.resize((320, 240)), "PNG")
+        kinds = [picture, small, b"no picture", picture[:len(picture) // 2], picture]
+        cameras = self.begin({"streams.model": "shapes", "streams.mode": "async", "streams.workers": 1,
+                              "streams.policy": "all", "threads": 1},
+                             [Camera(f"cam{i}") for i in range(20)])
+        alone = [Camera(name) for name in ("alone0", "alone1", "alone2", "alone3", "alone4")]
+        for camera, shows in zip(alone, kinds):
+            self.client("SADD", "inferpool:cameras", camera.name)
+            camera.put(self.client, shows)
+            self.wait_answers([camera])
+        before = self.calls()
+        pid, = self.ingest_pids()
+        os.kill(pid, signal.SIGSTOP)
+        for i, camera in enumerate(cameras):
+            camera.put(self.client, kinds[i % 5])
+        os.kill(pid, signal.SIGCONT)
+        found = self.wait_answers([*cameras, *alone])
+        for i, camera in enumerate(cameras):
+            expected, = found[f"alone{i % 5}"]
+            answer, = found[camera.name]
+            self.assertEqual(expected["status"], answer["status"], camera.name)
+            told, as_told = json.loads(answer["json"]), json.loads(expected["json"])
+            for member in ("detections", "code", "model", "image"):
+                self.assertEqual(as_told.get(member), told.get(member), (camera.name, member))
+        self.assertEqual("square", json.loads(found["cam0"][0]["json"])["detections"][0]["class_name"])
+        self.assertLess(self.calls() - before, 10, "calls for twelve pictures and more")
+
+    def calls(self):
+        return self.instance.metrics().value("inferpool_stream_model_calls_total", event="made")
 
 
 class RedisAwayTest(StreamsTest):

@@ -17,6 +17,7 @@
 #include "fcgi/wire/request.h"
 #include "shared/base/json_text.h"
 #include "shared/pictures/decode.h"
+#include "worker/analyze/pipeline.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
@@ -24,6 +25,7 @@
 #include "worker/predict/picture.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/pipelines.h"
 #include "worker/streams/handles.h"
 #include "worker/streams/mode.h"
 #include "worker/streams/snapshot.h"
@@ -55,7 +57,7 @@ class Work {
                  .path = {},
                  .query = frame.parameters,
                  .content_type = {},
-                 .client = std::string(kClient),
+                 .client = frame.camera,  // by which a route's canary has its share of the cameras
                  .headers = {},
                  .body_status = absl::OkStatus(),
                  .body = frame.picture,
@@ -98,17 +100,36 @@ class Work {
       if (!memory_.IsWhole()) outcome.what = Outcome::What::kOverwritten;
       return false;
     }
+    pipeline_ = predict::FindPipeline(services_.config, frame_.model);
     question_.emplace(predict::PictureQuestion{.model = {frame_.model},
                                                .picture = file(),
                                                .parameters = *wanted_,
                                                .keep_pixels = frame_.snapshot,
                                                .shared = pixels_ ? &*pixels_ : nullptr});
+    if (pipeline_ != nullptr) return true;
+    const auto model = predict::ModelFor(exchange_, services_, frame_.model);
+    if (!model) {
+      Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
+      return false;
+    }
+    question_->model = *model;
+    asked_at_ = Clock::now();
     return true;
   }
 
-  // After Begin: what the model is to be asked.
+  // After Begin: the model may be asked about it together with others; a pipeline is not.
+  bool joins() const { return pipeline_ == nullptr; }
   predict::GroupItem item() {
     return {exchange_, *question_, exchange_.thread_slot.task, exchange_.times};
+  }
+  std::variant<predict::Prediction, http::Problem> AskPipeline() {
+    if (pixels_) {
+      auto known = predict::FindModel(exchange_, services_, pipeline_->model);
+      if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
+      question_->known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));
+    }
+    return analyze::AskPipeline(exchange_, services_, *pipeline_, *question_,
+                                exchange_.thread_slot.task, exchange_.times);
   }
   // No other frame of the thread may begin before this one is done: it has a heavy step.
   bool is_heavy() const { return !step_.empty(); }
@@ -119,6 +140,7 @@ class Work {
 
   // What became of that.
   void End(std::variant<predict::Prediction, http::Problem> predicted, Outcome& outcome) {
+    if (joins()) CountByRoute(predicted);
     const auto* problem = std::get_if<http::Problem>(&predicted);
     if (problem == nullptr && frame_.snapshot) {
       AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
@@ -143,6 +165,22 @@ class Work {
   }
 
  private:
+  // As a request for the route that the frame's model is, if it is one.
+  void CountByRoute(const std::variant<predict::Prediction, http::Problem>& predicted) {
+    int status = 200;
+    http::Report report;
+    if (const auto* problem = std::get_if<http::Problem>(&predicted)) {
+      status = problem->status;
+    } else {
+      const auto& prediction = std::get<predict::Prediction>(predicted);
+      report.version = prediction.version;
+      report.pictures = 1;
+      report.findings = predict::CountOf(prediction.result);
+    }
+    http::CountByRoute(exchange_, services_, frame_.model, question_->model, report, status,
+                       Clock::now() - asked_at_);
+  }
+
   // Whether the frame shows what the one before it showed. What cannot be decoded is for the
   // model's way to say. A frame that is tried again was found worth a look.
   bool NothingMoves() {
@@ -274,7 +312,9 @@ class Work {
   fcgi::Request request_;
   http::Exchange exchange_;
   std::optional<http::PredictParameters> wanted_;
+  const Config::Step* pipeline_ = nullptr;  // that the frame's model is
   std::optional<predict::PictureQuestion> question_;
+  TimePoint asked_at_{};
   SharedFrame memory_;
   std::optional<predict::SharedPicture> pixels_;  // of a raw frame, views of memory_
   HeavyStep step_;                                // of its conversion; ends first
@@ -288,6 +328,10 @@ class Together {
 
   // `work` has begun; `i`: the number of its frame.
   void Add(std::unique_ptr<Work> work, std::size_t i) {
+    if (!work->joins()) {
+      work->End(work->AskPipeline(), outcomes_[i]);
+      return;
+    }
     const bool is_heavy = work->is_heavy();
     held_bytes_ += work->held_bytes();
     works_.push_back(std::move(work));

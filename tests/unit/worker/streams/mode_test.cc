@@ -50,8 +50,8 @@ TEST(ModeTest, OurOwnServerBatchesNowhereElse) {
   config.modelserver.enabled = true;
   config.modelserver.listen = "unix:own";
   config.backend.targets = {"unix:own", "ipv4:other"};
-  backend::Model model{.description = {.max_batch_size = 8}, .plan = absl::UnknownError("")};
-  model.servers = {0};
+  backend::Model model{.description = {}, .plan = absl::UnknownError(""), .servers = {0}};
+  model.description.max_batch_size = 8;
   EXPECT_FALSE(BatchesElsewhere(model, config));
   model.servers = {0, 1};
   EXPECT_TRUE(BatchesElsewhere(model, config));
