@@ -33,6 +33,9 @@
 #ifndef INFERPOOL_FRAMES_H
 #define INFERPOOL_FRAMES_H
 
+/* It is C, and a folder is read by one thread.
+ * NOLINTBEGIN(modernize-use-nullptr,concurrency-mt-unsafe) */
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -318,4 +321,5 @@ static inline int inferpool_frames_end(struct inferpool_frames* ring,
   return 0;
 }
 
+/* NOLINTEND(modernize-use-nullptr,concurrency-mt-unsafe) */
 #endif

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 #include <iterator>
+#include <memory>
 #include <opencv2/core/mat.hpp>
 #include <optional>
 #include <string_view>
@@ -15,12 +16,14 @@
 #include "fcgi/wire/request.h"
 #include "shared/base/json_text.h"
 #include "shared/pictures/decode.h"
+#include "worker/analyze/pipeline.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
 #include "worker/predict/picture.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/pipelines.h"
 #include "worker/streams/handles.h"
 #include "worker/streams/snapshot.h"
 
@@ -51,7 +54,7 @@ class Work {
                  .path = {},
                  .query = frame.parameters,
                  .content_type = {},
-                 .client = std::string(kClient),
+                 .client = frame.camera,  // by which a route's canary has its share of the cameras
                  .headers = {},
                  .body_status = absl::OkStatus(),
                  .body = frame.picture,
@@ -93,13 +96,7 @@ class Work {
       if (!memory_.IsWhole()) outcome.what = Outcome::What::kOverwritten;
       return;
     }
-    auto predicted = predict::InferPicture(exchange_, services_,
-                                           {.model = {frame_.model},
-                                            .picture = file(),
-                                            .parameters = wanted,
-                                            .keep_pixels = frame_.snapshot,
-                                            .shared = pixels_ ? &*pixels_ : nullptr},
-                                           exchange_.thread_slot.task, exchange_.times);
+    auto predicted = Ask(wanted);
     const auto* problem = std::get_if<http::Problem>(&predicted);
     if (problem == nullptr && frame_.snapshot) {
       AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
@@ -123,6 +120,30 @@ class Work {
   }
 
  private:
+  // What the pipeline, the route, the model or its version of the frame's name says.
+  std::variant<predict::Prediction, http::Problem> Ask(const http::PredictParameters& wanted) {
+    Seqlock<Task>& task = exchange_.thread_slot.task;
+    predict::PictureQuestion question{.model = {frame_.model},
+                                      .picture = file(),
+                                      .parameters = wanted,
+                                      .keep_pixels = frame_.snapshot,
+                                      .shared = pixels_ ? &*pixels_ : nullptr};
+    const auto* const pipeline = predict::FindPipeline(services_.config, frame_.model);
+    if (pipeline == nullptr) {
+      const auto model = predict::ModelFor(exchange_, services_, frame_.model);
+      if (!model) return http::BackendProblem(absl::NotFoundError(""), frame_.model);
+      question.model = *model;
+      return analyze::InferByRoute(exchange_, services_, frame_.model, question, task,
+                                   exchange_.times);
+    }
+    if (pixels_) {
+      auto known = predict::FindModel(exchange_, services_, pipeline->model);
+      if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
+      question.known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));
+    }
+    return analyze::AskPipeline(exchange_, services_, *pipeline, question, task, exchange_.times);
+  }
+
   // Whether the frame shows what the one before it showed. What cannot be decoded is for the
   // model's way to say. A frame that is tried again was found worth a look.
   bool NothingMoves() {
