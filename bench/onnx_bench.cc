@@ -175,10 +175,11 @@ void Register() {
         for (const int runs : {1, 2}) {
           const Setting setting{model, path, rows, threads, runs};
           const auto add = [&](const std::string& way, auto function, auto... arguments) {
-            benchmark::RegisterBenchmark((model + "/" + way + "/" + std::to_string(rows) + "/" +
-                                          std::to_string(threads) + "/" + std::to_string(runs))
-                                             .c_str(),
-                                         function, setting, arguments...)
+            benchmark::RegisterBenchmark(
+                (setting.model + "/" + way + "/" + std::to_string(rows) + "/" +
+                 std::to_string(threads) + "/" + std::to_string(runs))
+                    .c_str(),
+                function, setting, arguments...)
                 ->Unit(benchmark::kMillisecond)
                 ->UseRealTime()
                 ->MeasureProcessCPUTime();

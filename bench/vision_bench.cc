@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cstddef>
 #include <fstream>
 #include <iterator>
@@ -14,6 +15,7 @@
 
 #include "shared/pictures/decode.h"
 #include "shared/pictures/header.h"
+#include "worker/streams/motion.h"
 #include "worker/vision/families/placement.h"
 #include "worker/vision/letterbox.h"
 #include "worker/vision/model_plan.h"
@@ -66,6 +68,32 @@ void DecodeReduced(benchmark::State& state) {
   const int reduction = Reduce(*header, Place(Yolo640(), UprightSize(*header))).reduction;
   for (auto _ : state) benchmark::DoNotOptimize(Decode(bytes, *header, reduction));
   state.counters["reduction"] = reduction;
+}
+
+// What a frame costs on which nothing moves (worker/streams/motion.h), beside DecodeOurs, which is
+// the least that it costs otherwise.
+void MotionGate(benchmark::State& state) {
+  const std::string bytes = Jpeg(Width(state), Height(state));
+  const auto header = ReadHeader(bytes);
+  streams::MotionGate gate({});
+  TimePoint now{};
+  for (auto _ : state) {
+    now += std::chrono::milliseconds(40);
+    const auto grey = DecodeGrey(bytes, *header, streams::MotionGate::kReduction);
+    benchmark::DoNotOptimize(gate.MustLook(*grey, "", now));
+  }
+}
+
+// Of that, all but the decoding.
+void MotionGateAlone(benchmark::State& state) {
+  const std::string bytes = Jpeg(Width(state), Height(state));
+  const auto grey = DecodeGrey(bytes, *ReadHeader(bytes), streams::MotionGate::kReduction);
+  streams::MotionGate gate({});
+  TimePoint now{};
+  for (auto _ : state) {
+    now += std::chrono::milliseconds(40);
+    benchmark::DoNotOptimize(gate.MustLook(*grey, "", now));
+  }
 }
 
 void DecodeOpenCv(benchmark::State& state) {
@@ -151,6 +179,8 @@ void Sizes(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK(Header)->Args({1920, 1080});
 BENCHMARK(DecodeOurs)->Apply(Sizes);
 BENCHMARK(DecodeReduced)->Apply(Sizes);
+BENCHMARK(MotionGate)->Apply(Sizes);
+BENCHMARK(MotionGateAlone)->Apply(Sizes);
 BENCHMARK(DecodeOpenCv)->Apply(Sizes);
 BENCHMARK(DecodeAndLetterbox)
     ->ArgsProduct({{1920}, {1080}, {0, 1}})

@@ -51,7 +51,7 @@ RULES = {
                        "shared/config", "shared/pictures", "shared/base"],
     "worker/analyze": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
+    "worker/streams": ["worker/analyze", "worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "worker/vision/families", "fcgi/wire/request.h", "fcgi/serving", "shared/board",
                        "shared/config", "shared/frames", "shared/pictures", "shared/redis",
                        "shared/base"],
@@ -76,7 +76,10 @@ RULES = {
     # Of the master only how it listens on a Unix socket.
     "ops/live": ["worker/streams/address.h", "worker/http", "fcgi/pool/listener.h", "fcgi/wire/request.h",
                  "shared/access", "shared/board", "shared/config", "shared/redis", "shared/base"],
-    "ops/cli": ["ops/live", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
+    # Of those who answer frames only where Redis is and how a lease is kept.
+    "ops/rules": ["worker/streams/address.h", "worker/streams/scripts.h", "shared/board",
+                  "shared/config", "shared/redis", "shared/base"],
+    "ops/cli": ["ops/live", "ops/rules", "ops/sidecar", "worker", "worker/backend/shm", "fcgi/pool", "shared/access",
                 "shared/board", "shared/config", "shared/base"],
     "ops/feeder": ["shared/frames", "shared/redis", "shared/base"],
 }

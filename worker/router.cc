@@ -47,6 +47,7 @@ struct Route {
     kListModels,
     kDescribeModel,
     kLimits,
+    kCameras,  // where there are none: otherwise nginx asks another process
     kKserve,
   };
 
@@ -80,6 +81,10 @@ Route ParseRoute(std::string_view path) {
   if (path == "/v1/models") return {To::kListModels};
   if (const auto model = Segment(path, "/v1/models/"); !model.empty()) {
     return {To::kDescribeModel, http::PercentDecode(model)};
+  }
+  if (path == "/v1/cameras") return {To::kCameras};
+  for (const std::string_view suffix : {"", "/latest", "/snapshot.jpg", "/events"}) {
+    if (!Segment(path, "/v1/cameras/", suffix).empty()) return {To::kCameras};
   }
   return {};
 }
@@ -196,9 +201,11 @@ fcgi::Response Dispatch(Exchange& exchange, const Services& services, const Rout
     case To::kListModels:
     case To::kDescribeModel:
     case To::kLimits:
+    case To::kCameras:
       if (method != "GET" && method != "HEAD") {
         return exchange.Fail(http::MethodNotAllowed(method, "GET, HEAD"));
       }
+      if (route.to == To::kCameras) break;
       if (route.to == To::kLimits) return predict::TellLimits(exchange, services);
       return route.to == To::kListModels ? predict::ListModels(exchange, services)
                                          : predict::DescribeModel(exchange, services);

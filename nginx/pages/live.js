@@ -338,6 +338,7 @@ const nameOf = (item) => item.text || item.class_name || `kind ${item.class_id}`
 function found(large, answer) {
   if (state.large !== large) return;
   $("json").textContent = JSON.stringify(answer, null, 1);
+  if (answer.still) return; // what was found holds
   const items = answer.detections ?? answer.classes ?? answer.texts ?? [];
   $("found-text").textContent =
     answer.status !== 200

@@ -4,6 +4,7 @@
 
 #include "ops/cli/model_server_launcher.h"
 #include "ops/live/live.h"
+#include "ops/rules/rules.h"
 #include "ops/sidecar/sidecar.h"
 #include "worker/process.h"
 
@@ -43,6 +44,12 @@ int Live(const fcgi::ChildContext& context) {
                         .successor = context.successor,
                         .row = context.row},
                        [&context] { context.SayReady(); });
+}
+
+int Rules(const fcgi::ChildContext& context) {
+  return rules::RunRules(
+      {.config = context.config, .scoreboard = context.scoreboard, .row = context.row},
+      [&context] { context.SayReady(); });
 }
 
 int ModelServer(const fcgi::ChildContext& context) {
@@ -86,6 +93,12 @@ const fcgi::RoleTable& PoolRoles() {
                        ReloadEffect::kAll},
        .policy = {.leave_turn = 1, .drain = kLastDrain, .rolls_last = true},
        .run = &Live},
+      {.name = "rules",
+       .seats = [](const Config& config) { return config.streams.rules.empty() ? 0 : 1; },
+       .replaced_by = {ReloadEffect::kRules, ReloadEffect::kIngest, ReloadEffect::kClients,
+                       ReloadEffect::kAll},
+       .policy = {.leave_turn = 1, .drain = kLastDrain, .rolls_last = true},
+       .run = &Rules},
   };
   return roles;
 }

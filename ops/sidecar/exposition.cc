@@ -260,6 +260,24 @@ std::vector<MetricFamily> StreamProcesses(const Totals& totals) {
                 static_cast<double>(totals.stream_processes_up))};
 }
 
+// Of the rules for cameras' answers.
+std::vector<MetricFamily> Rules(const Totals& totals) {
+  if (totals.rules.empty()) return {};
+  MetricFamily events =
+      Counter("inferpool_rule_events_total", "What became of the rules for cameras' answers");
+  MetricFamily waiting =
+      Gauge("inferpool_rule_waiting", "Events that a rule's receiver is still to be told of");
+  for (const RuleTotals& row : totals.rules) {
+    const std::string name(row.rule.view());
+    for (std::size_t i = 0; i < kRuleEvents; ++i) {
+      Add(events, {{"rule", name}, {"event", std::string(kRuleEventNames[i])}},
+          static_cast<double>(row.events[i]));
+    }
+    Add(waiting, {{"rule", name}}, static_cast<double>(row.waiting));
+  }
+  return {events, waiting};
+}
+
 // Of the cameras that are named.
 std::vector<MetricFamily> StreamCameras(std::span<const StreamCamera> cameras) {
   MetricFamily frames =
@@ -348,6 +366,7 @@ std::string Exposition(const Totals& totals, const Health& health,
   for (MetricFamily& family : Routes(totals)) families.push_back(std::move(family));
   for (MetricFamily& family : Roles(totals)) families.push_back(std::move(family));
   for (MetricFamily& family : Streams(totals, cameras)) families.push_back(std::move(family));
+  for (MetricFamily& family : Rules(totals)) families.push_back(std::move(family));
   return monitor::PrometheusText(families);
 }
 

@@ -421,6 +421,8 @@ Totals Scoreboard::Sum(TimePoint now) const {
   totals.quarantined = pool_->quarantine.List(now).size();
   totals.keys = pool_->keys.List();
   std::ranges::sort(totals.keys, {}, [](const KeyRequests& key) { return key.name.view(); });
+  totals.rules = pool_->rules.List();
+  std::ranges::sort(totals.rules, {}, [](const RuleTotals& row) { return row.rule.view(); });
   totals.routes = pool_->routes.List();
   std::ranges::sort(totals.routes, {}, [](const RouteTotals& row) {
     const auto& [route, variant, model, version] = row.labels;

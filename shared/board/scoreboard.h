@@ -31,6 +31,7 @@
 #include "shared/board/metrics.h"
 #include "shared/board/quarantine.h"
 #include "shared/board/route_counts.h"
+#include "shared/board/rule_counts.h"
 #include "shared/board/stream_counts.h"
 
 namespace inferpool {
@@ -198,7 +199,7 @@ struct RoleSlots {
 };
 
 // Data of the pool as a whole. The master writes it, except for the quarantine, the keys, the
-// routes, the shards of streams and heavy work.
+// routes, the shards of streams, the rules and heavy work.
 struct alignas(64) Pool {
   std::atomic<pid_t> master;
   std::atomic<std::int64_t> started_ns;  // of the pool, steady clock
@@ -219,6 +220,7 @@ struct alignas(64) Pool {
   std::atomic<std::uint32_t> heavy_releases;    // of heavy work; waiters sleep on it
   std::array<RoleSlots, kMaxRoles> role_slots;  // written by the master
   std::array<StreamShard, kMaxStreamShards> stream_shards;
+  RuleTable rules;
   std::atomic<std::uint32_t> named_cameras;  // that metrics may name (streams.metrics_cameras)
   LiveCounts live;
 };
@@ -252,6 +254,7 @@ struct Totals {
   std::uint64_t quarantined = 0;
   std::vector<KeyRequests> keys;    // by name
   std::vector<RouteTotals> routes;  // by their labels
+  std::vector<RuleTotals> rules;    // by name
   // Of cameras' streams: the shards that a process of this pool has or had, and all processes.
   std::vector<StreamShardTotals> stream_shards;
   HistogramTotal answer_age{};

@@ -24,9 +24,10 @@ enum class StreamEvent {
   kRetried,      // tries of a frame that were repeated
   kDead,         // dead letters
   kLeaseChange,  // leases got or lost
+  kStill,        // of the answers, those without the model: nothing moved
 };
-inline constexpr std::array<std::string_view, 7> kStreamEventNames = {
-    "read", "claimed", "answered", "not_stored", "retried", "dead", "lease_change"};
+inline constexpr std::array<std::string_view, 8> kStreamEventNames = {
+    "read", "claimed", "answered", "not_stored", "retried", "dead", "lease_change", "still"};
 inline constexpr std::size_t kStreamEvents = kStreamEventNames.size();
 
 // What has become of the frames that the producers numbered, as the ledger in Redis has it. The

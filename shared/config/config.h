@@ -14,6 +14,8 @@
 #include <variant>
 #include <vector>
 
+#include "shared/base/polygon.h"
+
 namespace inferpool {
 
 // What becomes of a camera's frames when there are more than can be answered.
@@ -228,6 +230,25 @@ struct Config {
     std::string swagger_ui;
   } nginx;
 
+  // Whether frames on which nothing moves are answered without the model (worker/streams/motion.h).
+  struct Motion {
+    std::optional<bool> enabled = {};
+    std::optional<int> threshold = {};
+    std::optional<double> area = {};
+    std::optional<double> keyframe_s = {};
+    std::optional<std::vector<Polygon>> masks = {};
+  };
+  // Of which findings of cameras somebody is told, and where he is.
+  struct Rule {
+    std::vector<std::string> cameras = {};  // empty: all
+    std::vector<std::string> classes = {};  // empty: all
+    double min_confidence = 0;
+    Polygon zone = {};  // empty: the whole picture
+    int hold_off_s = 60;
+    std::string url = {};
+    std::string secret_file = {};
+  };
+  using Rules = std::map<std::string, Rule>;
   // A camera whose frames come by Redis.
   struct Camera {
     std::string model = {};
@@ -237,6 +258,7 @@ struct Config {
     double rate = 0;
     std::string priority = {};
     std::string results = {};  // of kStreamResults
+    Motion motion = {};
   };
   using Cameras = std::map<std::string, Camera>;
   using Fields = std::map<std::string, std::string>;  // of kStreamFields: the producers' names
@@ -257,8 +279,12 @@ struct Config {
     std::string results = "all";
     int metrics_cameras = 20;
     Fields fields;
+    Motion motion;
+    Rules rules;
   } streams;
 };
+
+inline constexpr std::size_t kMaxRules = 64;
 
 // Models that one request to /v1/analyze may name.
 inline constexpr std::size_t kMaxAnalyzed = 16;

@@ -9,8 +9,10 @@
 #include "shared/base/json_text.h"
 #include "shared/base/log.h"
 #include "shared/config/models_key.h"
+#include "shared/config/motion_key.h"
 #include "shared/config/pipelines_key.h"
 #include "shared/config/routes_key.h"
+#include "shared/config/rules_key.h"
 #include "shared/config/streams_keys.h"
 
 namespace inferpool {
@@ -220,7 +222,7 @@ const ConfigKey kKeys[] = {
                [](const Config& config) { return ToJson(config.streams.cameras); }},
      "cameras by id, each with what differs from the others: model, parameters, policy, "
      "max_age_ms, rate (frames a second that are answered at most), priority (high, normal, low), "
-     "results",
+     "results, motion",
      ReloadEffect::kIngest},
     {"streams.camera_set", TextKey{FIELD(streams.camera_set)},
      "key of a set in Redis that names more cameras, looked at every few seconds; empty: none",
@@ -254,6 +256,25 @@ const ConfigKey kKeys[] = {
      "producers' names for the fields of a frame, where they differ: picture, frame, epoch, seq, "
      "time, model, parameters",
      ReloadEffect::kIngest},
+    {"streams.motion",
+     ObjectKey{"\"MEMBER\": VALUE",
+               [](const Json::Value& object, const std::string&, Config& config) {
+                 return ReadMotion(object, "streams.motion", config.streams.motion);
+               },
+               [](const Config& config) { return ToJson(config.streams.motion); }},
+     "whether frames on which nothing moves are answered without the model: enabled (false), "
+     "threshold (12, in grey levels), area (0.001, the share of the picture that must change), "
+     "keyframe_s (10), masks (polygons that do not count); a camera's `motion` goes before it",
+     ReloadEffect::kIngest},
+    {"streams.rules",
+     ObjectKey{"\"RULE\": { ... }",
+               [](const Json::Value& object, const std::string& folder, Config& config) {
+                 return ReadRules(object, folder, config.streams.rules);
+               },
+               [](const Config& config) { return ToJson(config.streams.rules); }},
+     "rules by name: of which findings a webhook is told: cameras, classes, min_confidence, zone, "
+     "hold_off_s, url, secret_file",
+     ReloadEffect::kRules},
     {"cors.origins", TextListKey{FIELD(cors.origins)},
      "origins whose pages may read the answers, such as \"https://example.com\", or "
      "\"https://*.example.com\" for all sub-domains; \"*\": all; empty: none but our own",
@@ -386,6 +407,8 @@ std::string_view Describe(ReloadEffect effect) {
       return "restarts the model server, replaces workers and sidecar";
     case ReloadEffect::kIngest:
       return "replaces ingest";
+    case ReloadEffect::kRules:
+      return "replaces rules";
     case ReloadEffect::kNginx:
       return "nginx";
     case ReloadEffect::kStart:

@@ -72,6 +72,7 @@ enum class ReloadEffect {
   kModels,   // the model server is replaced
   kAll,      // workers, sidecar and model server are replaced
   kIngest,   // the ingest processes are replaced, one by one
+  kRules,    // the process that goes by the rules is replaced
   kNginx,    // when nginx's configuration is rendered again and nginx reloaded
   kStart,    // at the next start only: the reload is refused
 };

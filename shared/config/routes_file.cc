@@ -110,6 +110,10 @@ std::string RoutesFilePath(const std::string& state) {
   return state + "/routes.json";
 }
 
+std::string KeptRoutesPath(const std::string& state) {
+  return state + "/children/routes.json";
+}
+
 absl::StatusOr<RoutesFile> ParseRoutesFile(std::string_view text) {
   const auto root = ReadStrictJson(text, kMaxDepth, kMaxValues);
   RETURN_IF_ERROR(root.status());

@@ -39,6 +39,9 @@ struct RoutesFile {
 // Where the file is in that state folder.
 std::string RoutesFilePath(const std::string& state);
 
+// Where workers keep a copy of the last such file that was good.
+std::string KeptRoutesPath(const std::string& state);
+
 // Parses such a file, with all the checks that the configuration's routes have. INVALID_ARGUMENT
 // says what is wrong.
 absl::StatusOr<RoutesFile> ParseRoutesFile(std::string_view text);

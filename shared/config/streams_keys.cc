@@ -5,13 +5,15 @@
 #include <json/value.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "shared/base/json_text.h"
 #include "shared/base/priority.h"
-#include "shared/base/utf8.h"
+#include "shared/config/member_reading.h"
+#include "shared/config/motion_key.h"
 
 namespace inferpool {
 namespace {
@@ -22,17 +24,9 @@ constexpr std::size_t kMaxText = 1'024;
 constexpr int kMaxAgeMs = 86'400'000;
 constexpr double kMaxRate = 10'000;
 
-bool IsText(std::string_view text, std::size_t most) {
-  return text.size() <= most && IsUtf8(text) && std::ranges::none_of(text, [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-         });
-}
-
 // A member of a camera: how it is read, and what is allowed.
 bool SetText(const Json::Value& value, std::string& text) {
-  if (!value.isString() || !IsText(value.asString(), kMaxText)) return false;
-  text = value.asString();
-  return true;
+  return ReadText(value, kMaxText, text);
 }
 
 bool SetWord(const Json::Value& value, std::span<const std::string_view> words, std::string& text) {
@@ -63,21 +57,17 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
                : fmt::format("allowed is one of {}", fmt::join(kStreamResults, ", "));
   }
   if (member == "max_age_ms") {
-    if (!value.isInt() || value.isBool() || value.asInt() < 0 || value.asInt() > kMaxAgeMs) {
-      return fmt::format("allowed is a whole number from 0 to {}", kMaxAgeMs);
-    }
-    camera.max_age_ms = value.asInt();
-    return "";
+    return ReadWhole(value, 0, kMaxAgeMs, camera.max_age_ms.emplace())
+               ? ""
+               : fmt::format("allowed is a whole number from 0 to {}", kMaxAgeMs);
   }
   if (member == "rate") {
-    const bool good = value.isNumeric() && !value.isBool() && value.asDouble() >= 0 &&
-                      value.asDouble() <= kMaxRate;
-    if (!good) return fmt::format("allowed is a number from 0 to {}", kMaxRate);
-    camera.rate = value.asDouble();
-    return "";
+    return ReadNumber(value, 0, kMaxRate, camera.rate)
+               ? ""
+               : fmt::format("allowed is a number from 0 to {}", kMaxRate);
   }
-  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate, priority and "
-         "results";
+  return "is unknown; a camera has model, parameters, policy, max_age_ms, rate, priority, "
+         "results and motion";
 }
 
 }  // namespace
@@ -96,7 +86,7 @@ std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Camera
   for (const std::string& id : object.getMemberNames()) {
     const Json::Value& value = object[id];
     const std::string key = "streams.cameras." + id;
-    if (id.empty() || !IsText(id, kMaxName)) {
+    if (id.empty() || !IsPlainText(id, kMaxName)) {
       add(value, "streams.cameras",
           fmt::format("has a name that no camera can have: it has 1 to {} bytes of text",
                       kMaxName));
@@ -105,6 +95,11 @@ std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Camera
     } else {
       Config::Camera& camera = cameras[id];
       for (const std::string& member : value.getMemberNames()) {
+        if (member == "motion") {
+          auto wrong = ReadMotion(value[member], key + ".motion", camera.motion);
+          std::ranges::move(wrong, std::back_inserter(problems));
+          continue;
+        }
         std::string problem = SetMember(member, value[member], camera);
         if (!problem.empty()) add(value[member], key + "." + member, std::move(problem));
       }
@@ -124,7 +119,7 @@ std::vector<MemberProblem> ReadFields(const Json::Value& object, Config::Fields&
           {value.getOffsetStart(), key,
            fmt::format("is unknown; allowed are {}", fmt::join(kStreamFields, ", "))});
     } else if (!value.isString() || value.asString().empty() ||
-               !IsText(value.asString(), kMaxName)) {
+               !IsPlainText(value.asString(), kMaxName)) {
       problems.push_back({value.getOffsetStart(), key, "allowed is the name of a field"});
     } else {
       fields[member] = value.asString();
@@ -148,6 +143,9 @@ std::string ToJson(const Config::Cameras& cameras) {
     if (camera.rate > 0) members.push_back(fmt::format(R"("rate": {})", camera.rate));
     text("priority", camera.priority);
     text("results", camera.results);
+    if (std::string motion = ToJson(camera.motion); motion != "{}") {
+      members.push_back(fmt::format(R"("motion": {})", motion));
+    }
     items.push_back(fmt::format("{}: {{{}}}", QuotedJson(id), fmt::join(members, ", ")));
   }
   return fmt::format("{{{}}}", fmt::join(items, ", "));

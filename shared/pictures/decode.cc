@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 #include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
 
 #include "shared/base/status.h"
 #include "shared/pictures/gif.h"
@@ -77,13 +78,20 @@ cv::Mat Upright(const cv::Mat& stored, int orientation) {
   }
 }
 
-}  // namespace
+absl::StatusOr<cv::Mat> DecodeStoredGrey(std::string_view bytes, const Header& header,
+                                         int reduction, Deadline deadline) {
+  if (header.format == Format::kJpeg) return DecodeGreyJpeg(bytes, header, reduction, deadline);
+  ASSIGN_OR_RETURN(const cv::Mat whole, DecodeStored(bytes, header, 1, deadline));
+  return GreyOf(whole, reduction);
+}
 
-absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction,
-                               Deadline deadline) {
+// Decodes by `decode`, which gives the picture as it is stored, and turns it upright.
+template <typename DecodeStep>
+absl::StatusOr<cv::Mat> DecodeUpright(std::string_view bytes, const Header& header,
+                                      const DecodeStep& decode) {
   RETURN_IF_ERROR(CheckIntegrity(bytes, header));
   try {
-    absl::StatusOr<cv::Mat> stored = DecodeStored(bytes, header, reduction, deadline);
+    absl::StatusOr<cv::Mat> stored = decode();
     if (!stored.ok()) {
       return stored;
     }
@@ -100,6 +108,28 @@ absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int
     return absl::DataLossError(
         fmt::format("cannot decode the {} picture: {}", Name(header.format), error.what()));
   }
+}
+
+}  // namespace
+
+absl::StatusOr<cv::Mat> Decode(std::string_view bytes, const Header& header, int reduction,
+                               Deadline deadline) {
+  return DecodeUpright(bytes, header,
+                       [&] { return DecodeStored(bytes, header, reduction, deadline); });
+}
+
+absl::StatusOr<cv::Mat> DecodeGrey(std::string_view bytes, const Header& header, int reduction,
+                                   Deadline deadline) {
+  return DecodeUpright(bytes, header,
+                       [&] { return DecodeStoredGrey(bytes, header, reduction, deadline); });
+}
+
+cv::Mat GreyOf(const cv::Mat& bgr, int reduction) {
+  cv::Mat small;
+  cv::resize(bgr, small, Reduced(bgr.size(), reduction), 0, 0, cv::INTER_AREA);
+  cv::Mat grey;
+  cv::cvtColor(small, grey, cv::COLOR_BGR2GRAY);
+  return grey;
 }
 
 }  // namespace inferpool::vision

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
+#include <opencv2/imgproc.hpp>
 
 // jpeglib.h needs <cstdio> in front of it.
 #include <jerror.h>
@@ -174,19 +175,9 @@ cv::Mat InvertedCmykToBgr(const cv::Mat& cmyk) {
   return bgr;
 }
 
-}  // namespace
-
-int ReducedSide(int side, int reduction) {
-  return static_cast<int>((std::int64_t{side} + reduction / 2) / reduction);
-}
-
-cv::Size Reduced(cv::Size size, int reduction) {
-  return {std::max(1, ReducedSide(size.width, reduction)),
-          std::max(1, ReducedSide(size.height, reduction))};
-}
-
-absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction,
-                                   Deadline deadline) {
+// To grey, or to BGR. CMYK has no way to grey but by way of BGR.
+absl::StatusOr<cv::Mat> DecodeTo(bool grey, std::string_view bytes, const Header& header,
+                                 int reduction, Deadline deadline) {
   Decoder decoder;
   jpeg_decompress_struct& jpeg = decoder.jpeg;
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
@@ -204,7 +195,7 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   }
 
   const bool is_cmyk = jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK;
-  jpeg.out_color_space = is_cmyk ? JCS_CMYK : JCS_EXT_BGR;
+  jpeg.out_color_space = is_cmyk ? JCS_CMYK : grey ? JCS_GRAYSCALE : JCS_EXT_BGR;
   jpeg.scale_num = 1;
   jpeg.scale_denom = static_cast<unsigned>(reduction);
   const bool started = Attempt(decoder.stop, [&] {
@@ -216,11 +207,39 @@ absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header,
   if (jpeg.buffered_image != FALSE) RETURN_IF_ERROR(ReadScans(decoder, deadline));
 
   cv::Mat pixels(static_cast<int>(jpeg.output_height), static_cast<int>(jpeg.output_width),
-                 is_cmyk ? CV_8UC4 : CV_8UC3);
+                 is_cmyk ? CV_8UC4
+                 : grey  ? CV_8UC1
+                         : CV_8UC3);
   RETURN_IF_ERROR(ReadRows(decoder, pixels, deadline));
   // libjpeg rounds up. A last pixel that is mostly padding would shift all others.
   const cv::Mat rounded = pixels(cv::Rect({0, 0}, Reduced(size, reduction)));
-  return is_cmyk ? InvertedCmykToBgr(rounded) : rounded;
+  if (!is_cmyk) return rounded;
+  cv::Mat bgr = InvertedCmykToBgr(rounded);
+  if (!grey) return bgr;
+  cv::Mat brightness;
+  cv::cvtColor(bgr, brightness, cv::COLOR_BGR2GRAY);
+  return brightness;
+}
+
+}  // namespace
+
+int ReducedSide(int side, int reduction) {
+  return static_cast<int>((std::int64_t{side} + reduction / 2) / reduction);
+}
+
+cv::Size Reduced(cv::Size size, int reduction) {
+  return {std::max(1, ReducedSide(size.width, reduction)),
+          std::max(1, ReducedSide(size.height, reduction))};
+}
+
+absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction,
+                                   Deadline deadline) {
+  return DecodeTo(/*grey=*/false, bytes, header, reduction, deadline);
+}
+
+absl::StatusOr<cv::Mat> DecodeGreyJpeg(std::string_view bytes, const Header& header, int reduction,
+                                       Deadline deadline) {
+  return DecodeTo(/*grey=*/true, bytes, header, reduction, deadline);
 }
 
 }  // namespace inferpool::vision

@@ -37,4 +37,9 @@ cv::Size Reduced(cv::Size size, int reduction);
 absl::StatusOr<cv::Mat> DecodeJpeg(std::string_view bytes, const Header& header, int reduction,
                                    Deadline deadline);
 
+// The same as CV_8UC1, brightness only: where the file has it on its own, nothing is done with its
+// colours but to check them.
+absl::StatusOr<cv::Mat> DecodeGreyJpeg(std::string_view bytes, const Header& header, int reduction,
+                                       Deadline deadline);
+
 }  // namespace inferpool::vision

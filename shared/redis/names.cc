@@ -69,6 +69,18 @@ std::string SnapshotKey(int shard, std::string_view camera) {
   return fmt::format("{}:snap:{}", ShardTag(shard), camera);
 }
 
+std::string RulesOwnerKey(int shard) {
+  return ShardTag(shard) + ":rules";
+}
+
+std::string EventsKey(int shard) {
+  return ShardTag(shard) + ":events";
+}
+
+std::string HeldKey(int shard, std::string_view rule, std::string_view camera) {
+  return fmt::format("{}:held:{}:{}", ShardTag(shard), rule, camera);
+}
+
 std::uint64_t PairHash(int shard, std::string_view process) {
   // FNV's last bytes barely reach the upper bits, which decide here: they are mixed in afterwards.
   std::uint64_t hash = Fnv1a(fmt::format("{}|{}", process, shard));

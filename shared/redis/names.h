@@ -19,6 +19,11 @@ inline constexpr std::string_view kConsumers = "inferpool:consumers";
 // The channel on which a process says that it has come, has left, or has let go of a shard.
 inline constexpr std::string_view kChanges = "inferpool:changes";
 
+// The consumer group of those that go by the rules for answers, and the key of the lease that one
+// of their processes has at a time.
+inline constexpr std::string_view kRulesGroup = "inferpool-rules";
+inline constexpr std::string_view kRulesLease = "inferpool:rules";
+
 // The shard of a camera: FNV-1a of 64 bits over the id's bytes, modulo `shards`. Producers compute
 // the same, so it never changes.
 int ShardOf(std::string_view camera, int shards);
@@ -39,6 +44,11 @@ std::string LossesKey(int shard);
 // There while somebody looks at a camera, and its latest picture with what was found drawn into it.
 std::string LookKey(int shard, std::string_view camera);
 std::string SnapshotKey(int shard, std::string_view camera);
+// The token of the process that goes by the rules, the events that receivers are still to be told
+// of, and when a rule last met a camera's answer.
+std::string RulesOwnerKey(int shard);
+std::string EventsKey(int shard);
+std::string HeldKey(int shard, std::string_view rule, std::string_view camera);
 
 // A hash of a shard and a process, for fair shares.
 std::uint64_t PairHash(int shard, std::string_view process);

@@ -16,8 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   HOLDS(frames::IsSegmentName(handle->segment));
   HOLDS(handle->segment.find('/') == std::string::npos && handle->segment != "..");
   HOLDS(text == fmt::format("{} {} {} {} {} {} {} {} {}", handle->segment, handle->slot,
-                                 handle->generation, handle->bytes, Name(handle->format),
-                                 handle->width, handle->height, handle->stride, handle->boot_id));
+                            handle->generation, handle->bytes, Name(handle->format), handle->width,
+                            handle->height, handle->stride, handle->boot_id));
   if (frames::IsRaw(handle->format)) {
     HOLDS(handle->width > 0 && handle->height > 0);
     HOLDS(handle->bytes >= handle->stride * static_cast<std::size_t>(handle->height - 1));

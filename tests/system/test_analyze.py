@@ -168,7 +168,33 @@ class AnalyzeWithoutNetsTest(SystemTest):
                          {name: part["status"] for name, part in ask().json()["results"].items()})
         instance.reload(analyze=[])
         eventually(lambda: ask().status == 400, "the workers have the new set")
-        self.assert_problem(ask(), 400, "bad-parameter")
+        self.assertIn("by itself", self.assert_problem(ask(), 400, "bad-parameter")["detail"])
+        instance.reload(analyze=["objects", "text"])
+        eventually(lambda: "(objects, text)" in ask().json().get("detail", ""), "the problem names what is not there")
+
+    def test_a_class_that_only_some_models_know_is_nothing_to_the_others(self):
+        instance = self.start({}, self.addCleanup)
+        body = (pictures.SOURCE / "tests/data/shapes/common_640x480.jpg").read_bytes()
+
+        def ask(query):
+            return instance.request("POST", "/v1/analyze?" + query, body, {"Content-Type": "image/jpeg"})
+
+        def found(query):
+            return {name: (part["status"], {one["class_name"] for one in part.get("detections", [])})
+                    for name, part in self.assert_good(ask(query))["results"].items()}
+        some = "models=shapes,people"
+        self.assertEqual({"shapes": (200, {"circle"}), "people": (200, set())}, found(some + "&classes=circle"))
+        self.assertEqual({"shapes": (200, set()), "people": (200, set())}, found(some + "&classes=person"))
+        self.assertEqual({"shapes": (200, {"circle", "star"}), "people": (200, set())},
+                         found(some + "&classes=circle,person,star"))
+        self.assertNotIn("circle", found(some + "&confidence.circle=1")["shapes"][1])
+        self.assertEqual((404, set()), found("models=shapes,nobody&classes=circle")["nobody"])
+        # One that none of them knows is as wrong as ever.
+        for query, parameter in (("&classes=circle,dragon", "classes"), ("&classes=circle,", "classes"),
+                                 ("&classes=dragon", "classes"), ("&confidence.dragon=0.5", "confidence.dragon")):
+            for models in (some, "models=shapes", some + ",nobody"):
+                with self.subTest(query, models=models):
+                    self.assertEqual(parameter, self.assert_problem(ask(models + query), 400, "bad-parameter")["parameter"])
 
     def test_a_picture_that_crashes_a_worker_is_refused(self):
         instance = self.start({"workers": 2}, self.addCleanup)

@@ -1,6 +1,8 @@
 """Routes: versions, canaries, shadows, fallbacks, and the command that changes them."""
 
 import json
+import os
+import signal
 import statistics
 import threading
 import time
@@ -100,10 +102,10 @@ class RoutesTest(SystemTest):
         self.assertEqual(status, done.returncode, done.stdout + done.stderr)
         return done.stdout if status == 0 else done.stderr
 
-    def counts(self, name, route, variant, version, model="yolo"):
+    def counts(self, name, route, variant, version, model="yolo", **more):
         try:
-            return self.instance.metrics().value(f"inferpool_route_{name}", route=route,
-                                                 variant=variant, model=model, version=version)
+            return self.instance.metrics().value(f"inferpool_route_{name}", route=route, variant=variant,
+                                                 model=model, version=version, **more)
         except KeyError:
             return None
 
@@ -280,6 +282,12 @@ class RoutesTest(SystemTest):
         time.sleep(1.2)
         self.assertEqual("2", self.version("objects"))
         self.assertIn("remove the file", self.routes("set", "objects", "version=1", status=1))
+        # Nor a worker that stands in for one that crashed.
+        before = self.instance.workers()
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len(set(self.instance.workers()) - set(before)) == 2, "there are new workers")
+        self.assertEqual({"2"}, {self.version("objects") for _ in range(6)})
         # Nor in new workers, which say why they are not ready.
         done = self.instance.reload(**{"log.slow_ms": 2})
         self.assertNotEqual(0, done.returncode, done.stdout)
@@ -403,6 +411,45 @@ class RoutesTest(SystemTest):
                                         count("other", "only_primary"), count("other", "matched")))
         self.assertEqual(6, self.counts("requests_total", "same", "shadow", "1", "like"))
         self.assertIsNone(count("none", "matched"))
+
+    def test_a_shadow_is_asked_about_each_picture_of_a_batch(self):
+        [server] = self.servers(Versions({**yolo(), "like": {"1": Net(0, version="1")}}))
+        self.pool(server, routes={
+            "all": {"model": "yolo", "version": 1, "shadow": {"model": "like", "percent": 100}},
+            "half": {"model": "yolo", "version": 1, "shadow": {"model": "like", "percent": 50}}})
+        body, kind = multipart([("images", PICTURE, "a.png")] * 16 + [("images", b"hello", "b.txt")])
+
+        def ask(route):
+            answer = self.instance.request("POST", f"/v1/predict/{route}/batch", body, {"Content-Type": kind})
+            self.assertEqual([200] * 16 + [415], [part["status"] for part in self.assert_good(answer)["results"]])
+
+        def asked(route):
+            return self.counts("requests_total", route, "shadow", "1", "like") or 0
+        ask("all")
+        eventually(lambda: asked("all") == 16, "the shadow is asked about all")
+        self.assertEqual(16, self.counts("agreement_total", "all", "shadow", "1", "like", outcome="matched"))
+        for _ in range(4):
+            ask("half")
+        eventually(lambda: asked("half") > 16, "the shadow is asked about some of each batch")
+        time.sleep(0.5)
+        self.assertLess(asked("half"), 48)
+
+    def test_what_lists_and_pipelines_ask_is_counted_by_route(self):
+        [server] = self.servers(Versions({**yolo(), "like": {"1": Net(0, version="1")}}))
+        self.pool(server, routes={
+            "objects": {"model": "yolo", "version": 2, "canary": {"model": "yolo", "version": 1, "percent": 100}},
+            "parts": {"model": "like"}, "gone": {"model": "nothing"}},
+            pipelines={"both": {"model": "objects", "each": [{"model": "parts"}]}})
+        answer = self.instance.request("POST", "/v1/analyze?models=objects,yolo,both,gone", PICTURE,
+                                       {"Content-Type": "image/png"})
+        self.assertEqual([200, 200, 200, 404],
+                         [part["status"] for part in self.assert_good(answer)["results"].values()])
+        self.assert_good(self.predict("both"))
+        for name, count in (("requests_total", 3), ("errors_total", 0), ("pictures_total", 3), ("findings_total", 3)):
+            self.assertEqual(count, self.counts(name, "objects", "canary", "1"), name)
+        self.assertEqual(2, self.counts("requests_total", "parts", "primary", "1", "like"))
+        self.assertEqual(2, self.counts("pictures_total", "parts", "primary", "1", "like"))
+        self.assertEqual(1, self.counts("requests_total", "gone", "primary", "", "nothing"))
 
     def test_a_shadow_that_hangs_is_not_felt(self):
         first, second = self.servers(Versions(yolo()), Versions({"like": {"1": Net(0, version="1")}}))

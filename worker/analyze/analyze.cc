@@ -129,10 +129,11 @@ void Ask(const http::Exchange& exchange, const http::Services& services,
       .picture = shared.picture.file,
       .parameters = parameters,
       .known = part.model,
-      .shared = &shared};
+      .shared = &shared,
+      .one_of_several = true};
   auto answer = part.pipeline != nullptr
                     ? AskPipeline(exchange, services, *part.pipeline, question, task, part.times)
-                    : predict::InferPicture(exchange, services, question, task, part.times);
+                    : InferByRoute(exchange, services, part.name, question, task, part.times);
   if (auto* problem = std::get_if<http::Problem>(&answer)) {
     part.outcome = std::move(*problem);
   } else {
@@ -152,6 +153,21 @@ std::string ToJson(const Part& part, bool normalized, std::string_view base_path
                      Members(problem, base_path));
 }
 
+// A request names no models, and those of `asked_otherwise` are not there for it.
+http::Problem NoModels(const std::vector<std::string>& asked_otherwise) {
+  const std::string reason =
+      asked_otherwise.empty()
+          ? "this server asks none by itself"
+          : fmt::format(
+                "of those that this server asks by itself ({}) it has none, or none that "
+                "the request's key may use",
+                fmt::join(asked_otherwise, ", "));
+  return http::BadParameter(
+      std::string(kParameter),
+      fmt::format("name models, such as ?models=a,b: {}; GET /v1/models lists those that are there",
+                  reason));
+}
+
 // The parts that are asked for, with their models where there are some.
 std::variant<std::vector<Part>, http::Problem> PartsOf(
     const http::Exchange& exchange, const http::Services& services,
@@ -165,14 +181,22 @@ std::variant<std::vector<Part>, http::Problem> PartsOf(
         problem != nullptr && (problem->status == 404 || problem->status == 403);
     if (wanted || !is_missing) parts.push_back(std::move(part));
   }
-  if (parts.empty()) {
-    return http::BadParameter(
-        std::string(kParameter),
-        fmt::format("name models, such as ?models=a,b: there are none of those that are asked "
-                    "otherwise ({})",
-                    fmt::join(services.config.analyze, ", ")));
-  }
+  if (parts.empty()) return NoModels(services.config.analyze);
   return parts;
+}
+
+// The problem of a class that no model knows. While one of them cannot be looked at, it may know
+// it.
+std::optional<http::Problem> CheckClasses(const std::vector<Part>& parts,
+                                          const http::PredictParameters& parameters) {
+  constexpr int kNotFound = 404;
+  std::vector<std::shared_ptr<const backend::Model>> models;
+  for (const Part& part : parts) {
+    const auto* problem = std::get_if<http::Problem>(&part.outcome);
+    if (problem != nullptr && problem->status != kNotFound) return std::nullopt;
+    if (problem == nullptr) models.push_back(part.model);
+  }
+  return predict::CheckClasses(models, parameters);
 }
 
 // As http::ParseParameters; nothing is drawn.
@@ -268,6 +292,7 @@ fcgi::Response Analyze(http::Exchange& exchange, const http::Services& services)
   auto& parts = std::get<std::vector<Part>>(found);
 
   const auto& asked = std::get<http::PredictParameters>(parameters);
+  if (const auto problem = CheckClasses(parts, asked)) return exchange.Fail(*problem);
   HeavyStep step;
   const auto opened =
       Open(exchange, services, std::get<std::string_view>(picture), asked, parts, step);

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "worker/analyze/steps.h"
+#include "worker/http/lead.h"
+#include "worker/predict/answer.h"
 #include "worker/predict/picture.h"
 #include "worker/predict/pipelines.h"
 
@@ -24,7 +26,7 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
   PictureQuestion first = question;
   first.model = question.known->asked();
   first.keep_pixels = false;
-  auto asked = predict::InferPicture(exchange, services, first, task, times);
+  auto asked = InferByRoute(exchange, services, pipeline.model, first, task, times);
   if (auto* problem = std::get_if<http::Problem>(&asked)) return std::move(*problem);
   auto& prediction = std::get<Prediction>(asked);
   prediction.pipeline.emplace();
@@ -38,6 +40,33 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
 }
 
 }  // namespace
+
+void CountByRoute(const http::Exchange& exchange, const http::Services& services,
+                  const std::string& name, const backend::ModelVersion& model,
+                  const std::variant<Prediction, http::Problem>& answer, Clock::duration took) {
+  int status = 200;
+  http::Report report;
+  if (const auto* problem = std::get_if<http::Problem>(&answer)) {
+    status = problem->status;
+  } else {
+    const auto& prediction = std::get<Prediction>(answer);
+    report.version = prediction.version;
+    report.pictures = 1;
+    report.findings = predict::CountOf(prediction.result);
+  }
+  http::CountByRoute(exchange, services, name, model, report, status, took);
+}
+
+std::variant<Prediction, http::Problem> InferByRoute(const http::Exchange& exchange,
+                                                     const http::Services& services,
+                                                     const std::string& name,
+                                                     const PictureQuestion& question,
+                                                     Seqlock<Task>& task, http::StageTimes& times) {
+  const TimePoint begun = Clock::now();
+  auto answer = predict::InferPicture(exchange, services, question, task, times);
+  CountByRoute(exchange, services, name, question.model, answer, Clock::now() - begun);
+  return answer;
+}
 
 std::variant<Prediction, http::Problem> AskPipeline(const http::Exchange& exchange,
                                                     const http::Services& services,

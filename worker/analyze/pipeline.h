@@ -2,6 +2,7 @@
 // found (shared/config/pipelines_key.h).
 #pragma once
 
+#include <string>
 #include <variant>
 
 #include "shared/config/config.h"
@@ -11,6 +12,19 @@
 #include "worker/predict/picture_inference.h"
 
 namespace inferpool::analyze {
+
+// Counts an answer of `model`, which took that long, by the route that `name` is, if it is one and
+// has led to that model.
+void CountByRoute(const http::Exchange& exchange, const http::Services& services,
+                  const std::string& name, const backend::ModelVersion& model,
+                  const std::variant<predict::Prediction, http::Problem>& answer,
+                  Clock::duration took);
+
+// As predict::InferPicture, counted by the route that `name` is, if it is one and has led to the
+// question's model.
+std::variant<predict::Prediction, http::Problem> InferByRoute(
+    const http::Exchange& exchange, const http::Services& services, const std::string& name,
+    const predict::PictureQuestion& question, Seqlock<Task>& task, http::StageTimes& times);
 
 // Answers a question, whose model is the pipeline's name, by asking `pipeline`'s models one after
 // the other. The first one is asked about the picture with the question's parameters; each step

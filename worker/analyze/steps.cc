@@ -14,6 +14,8 @@
 
 #include "worker/analyze/crops.h"
 #include "worker/analyze/reading_order.h"
+#include "worker/http/lead.h"
+#include "worker/predict/answer.h"
 #include "worker/predict/found.h"
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture.h"
@@ -212,7 +214,9 @@ class Steps {
         const http::StageTimer timer(times_, Stage::kPreprocess);
         for (const Crop& crop : crops.first(count)) pixels.push_back(Pixels(picture_.bgr, crop));
       }
+      const TimePoint begun = Clock::now();
       auto answer = Ask(name, pixels, model);
+      if (model != nullptr) Count(name, model->asked(), answer, Clock::now() - begun);
       if (auto* problem = std::get_if<http::Problem>(&answer)) return std::move(*problem);
       auto& found = std::get<RowResults>(answer);
       std::ranges::move(found.results, std::back_inserter(results));
@@ -223,6 +227,24 @@ class Steps {
       answered_.push_back({name, version});
     }
     return std::nullopt;
+  }
+
+  // By the route that the step names, if it is one.
+  void Count(const std::string& name, const backend::ModelVersion& model,
+             const std::variant<RowResults, http::Problem>& answer, Clock::duration took) const {
+    int status = 200;
+    http::Report report;
+    if (const auto* problem = std::get_if<http::Problem>(&answer)) {
+      status = problem->status;
+    } else {
+      const auto& found = std::get<RowResults>(answer);
+      report.version = found.version;
+      report.pictures = found.results.size();
+      for (const vision::Result& result : found.results) {
+        report.findings += predict::CountOf(result);
+      }
+    }
+    http::CountByRoute(exchange_, services_, name, model, report, status, took);
   }
 
   static std::size_t CountAtOnce(std::span<const Crop> crops) {

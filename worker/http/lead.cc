@@ -24,18 +24,17 @@ bool CanAnswer(const Services& services, const backend::ModelVersion& model, Dea
   return !usual || *usual <= deadline.Left(now);
 }
 
-void Count(const Exchange& exchange, const Services& services, const fcgi::Response& response,
+void Count(const Services& services, const Asked& asked, const Report& report, int status,
            Clock::duration took) {
   constexpr int kServerError = 500;
-  const auto& [model, route, variant] = exchange.asked;
-  const Report& report = exchange.report;
+  const auto& [model, route, variant] = asked;
   RouteCounts& counts =
       services.routes->counts.Find(route, routes::Name(variant), model.name,
                                    report.version.empty() ? model.version : report.version);
-  counts.CountRequest(response.status >= kServerError || report.none_answered,
+  counts.CountRequest(status >= kServerError || report.none_answered,
                       std::chrono::duration_cast<std::chrono::microseconds>(took));
   if (report.pictures > 0) counts.CountFindings(report.pictures, report.findings);
-  if (response.status == 200 && report.timed) {
+  if (status == 200 && report.timed) {
     services.routes->times.Add(model, took, Clock::now());
   }
 }
@@ -86,7 +85,7 @@ fcgi::Response AnswerByLead(
     exchange.report = {};
     const TimePoint begun = Clock::now();
     fcgi::Response response = answer(exchange.asked.model);
-    Count(exchange, services, response, Clock::now() - begun);
+    Count(services, exchange.asked, exchange.report, response.status, Clock::now() - begun);
     // A canary that is not there yet, or no more, is no reason to refuse its clients.
     const bool no_canary =
         lead.ways[at].variant == routes::Variant::kCanary && response.status == kNotFound;
@@ -97,6 +96,16 @@ fcgi::Response AnswerByLead(
     exchange.unused_turns = exchange.more_turns.load();
     ++at;
   }
+}
+
+void CountByRoute(const Exchange& exchange, const Services& services, const std::string& name,
+                  const backend::ModelVersion& model, const Report& report, int status,
+                  Clock::duration took) {
+  if (services.routes == nullptr || !services.routes->live.Current()->contains(name)) return;
+  const Lead lead = LeadOf(exchange, services, name, /*names_versions=*/true);
+  const auto way = std::ranges::find(lead.ways, model, &routes::Way::model);
+  if (way == lead.ways.end()) return;
+  Count(services, {.model = model, .route = name, .variant = way->variant}, report, status, took);
 }
 
 std::string RouteMember(const Exchange& exchange) {

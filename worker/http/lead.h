@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fcgi/wire/request.h"
+#include "shared/base/deadline.h"
 #include "shared/config/config.h"
 #include "worker/backend/rpc/model_directory.h"
 #include "worker/routes/resolve.h"
@@ -19,6 +20,7 @@
 namespace inferpool::http {
 
 struct Exchange;
+struct Report;
 struct Services;
 
 // What a name leads to.
@@ -44,6 +46,13 @@ Lead LeadOf(const Exchange& exchange, const Services& services, const std::strin
 fcgi::Response AnswerByLead(
     Exchange& exchange, const Services& services,
     const std::function<fcgi::Response(const backend::ModelVersion& model)>& answer);
+
+// Counts what a model has answered that a list of models or a pipeline names, by the route that the
+// name is; nothing when it is none, or does not lead to that model any more. `status`: as of a
+// request for this model alone.
+void CountByRoute(const Exchange& exchange, const Services& services, const std::string& name,
+                  const backend::ModelVersion& model, const Report& report, int status,
+                  Clock::duration took);
 
 // The member of a JSON answer that says which route was asked and how it was answered, with a comma
 // before it: ,"route":{"name":"objects","variant":"canary"}. Empty when a model was asked.

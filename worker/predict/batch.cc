@@ -17,6 +17,7 @@
 #include "worker/predict/answer.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/shadow.h"
 #include "worker/predict/side_by_side.h"
 #include "worker/predict/wanted.h"
 
@@ -162,6 +163,7 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
   for (const http::StageTimes& part : batch.times()) exchange.times.Add(part);
   exchange.SetTotalTime();
   exchange.report.none_answered = true;
+  std::vector<std::shared_ptr<const ShadowJob>> shadows;
   std::string json = fmt::format(R"({{"model":{{"name":{}}},"results":[)", QuotedJson(model.name));
   for (std::size_t i = 0; i < batch.outcomes().size(); ++i) {
     fmt::format_to(std::back_inserter(json), R"({}{{"index":{},"status":)", i == 0 ? "" : ",", i);
@@ -172,12 +174,22 @@ fcgi::Response PredictBatch(http::Exchange& exchange, const http::Services& serv
       exchange.report.version = prediction->version;
       ++exchange.report.pictures;
       exchange.report.findings += CountOf(prediction->result);
+      auto shadow =
+          ShadowJobOf(exchange, services, std::get<std::string_view>(pictures.pictures[i]), i,
+                      wanted, *prediction);
+      if (shadow != nullptr) shadows.push_back(std::move(shadow));
     }
     exchange.report.none_answered &= IsModelsFault(batch.outcomes()[i], batch.failed());
   }
   fmt::format_to(std::back_inserter(json), "]{},\"timing_ms\":{},\"request_id\":{}}}\n",
                  http::RouteMember(exchange), exchange.times.Json(), QuotedJson(exchange.id));
-  return http::Json(std::move(json));
+  fcgi::Response response = http::Json(std::move(json));
+  if (!shadows.empty()) {
+    response.sent = [runner = services.shadows, jobs = std::move(shadows)] {
+      for (const auto& job : jobs) runner->Offer(job);
+    };
+  }
+  return response;
 }
 
 }  // namespace inferpool::predict

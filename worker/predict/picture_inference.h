@@ -54,6 +54,7 @@ struct PictureQuestion {
   // The picture, where it is decoded already; whoever has decoded it keeps the heavy step. Null: it
   // is opened and decoded.
   const SharedPicture* shared = nullptr;
+  bool one_of_several = false;  // as OptionsFor (wanted.h) has it
 };
 
 // The largest reduction (worker/vision/reduction.h) at which the picture has enough pixels for all

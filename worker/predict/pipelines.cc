@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "shared/base/deadline.h"
 #include "shared/base/json_text.h"
 #include "shared/config/pipelines_key.h"
 #include "worker/http/lead.h"
@@ -51,11 +52,16 @@ std::variant<std::shared_ptr<const backend::Model>, http::Problem> FindModel(
   std::optional<backend::ModelVersion> asked;
   if (http::CanBeModelName(name)) asked = ModelFor(exchange, services, name);
   if (!asked) return http::BackendProblem(absl::NotFoundError(""), name);
+  const auto failed = [&](http::Problem problem) {
+    http::CountByRoute(exchange, services, name, *asked, {}, problem.status,
+                       Clock::duration::zero());
+    return problem;
+  };
   auto known = services.catalog.Get(*asked, exchange.limits.deadline);
-  if (!known.ok()) return http::BackendProblem(known.status(), name);
-  if (!(*known)->plan.ok()) return http::PlanProblem((*known)->plan.status(), name);
+  if (!known.ok()) return failed(http::BackendProblem(known.status(), name));
+  if (!(*known)->plan.ok()) return failed(http::PlanProblem((*known)->plan.status(), name));
   const absl::Status admits = services.inference.CheckAdmits(**known);
-  if (!admits.ok()) return http::BackendProblem(admits, name);
+  if (!admits.ok()) return failed(http::BackendProblem(admits, name));
   return *std::move(known);
 }
 

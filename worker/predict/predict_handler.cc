@@ -145,7 +145,8 @@ Computed Compute(http::Exchange& exchange, const http::Services& services, const
   exchange.report.timed = true;
   exchange.report.pictures = 1;
   exchange.report.findings = CountOf(prediction.result);
-  auto shadow = ShadowJobOf(exchange, services, asked.picture, asked.parameters, prediction);
+  auto shadow = ShadowJobOf(exchange, services, asked.picture, /*number=*/std::nullopt,
+                            asked.parameters, prediction);
   const http::Output output = Choose(asked.outputs, prediction);
   if (output != http::Output::kJson) {
     return {Draw(exchange, asked, prediction, output), prediction.model, prediction.version,

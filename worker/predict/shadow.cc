@@ -1,5 +1,6 @@
 #include "worker/predict/shadow.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -132,13 +133,15 @@ bool ShadowRunner::Ask(const ShadowJob& job, const std::stop_token& stop, std::s
 std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
                                              const http::Services& services,
                                              std::string_view picture,
+                                             std::optional<std::size_t> number,
                                              const http::PredictParameters& parameters,
                                              const Prediction& prediction) {
   const bool may_have = services.shadows != nullptr && exchange.lead.is_route() &&
                         exchange.asked.variant == routes::Variant::kPrimary;
   if (!may_have) return nullptr;
   const std::string& route = exchange.lead.name;
-  auto model = routes::ShadowOf(route, exchange.lead.route(), exchange.id);
+  const std::string id = number ? fmt::format("{}/{}", exchange.id, *number) : exchange.id;
+  auto model = routes::ShadowOf(route, exchange.lead.route(), id);
   if (!model) return nullptr;
   const fcgi::Request& request = exchange.request;
   auto job = std::make_shared<ShadowJob>(ShadowJob{.route = route,
@@ -146,7 +149,7 @@ std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
                                                    .request_id = exchange.id,
                                                    .picture = picture,
                                                    .memory = request.body_bytes,
-                                                   .bytes = request.body.size(),
+                                                   .memory_bytes = request.body.size(),
                                                    .parameters = parameters,
                                                    .answer = prediction.result,
                                                    .answered_by = prediction.model,
@@ -157,10 +160,10 @@ std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
   if (!is_in_body) {  // it came in base64
     const auto copy = std::make_shared<const std::string>(picture);
     job->picture = *copy;
-    job->bytes = copy->size();
+    job->memory_bytes = copy->size();
     job->memory = copy;
   }
-  job->bytes += OwnBytes(*job);
+  job->bytes = OwnBytes(*job);
   return job;
 }
 

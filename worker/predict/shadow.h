@@ -47,10 +47,12 @@ class ShadowRunner {
 };
 
 // The picture of the request as a job for the shadow that its route has for it; null when there is
-// none. `parameters`: those that it was answered with.
+// none. `number`: the picture's in a batch, whose pictures are chosen each on its own.
+// `parameters`: those that it was answered with.
 std::shared_ptr<const ShadowJob> ShadowJobOf(const http::Exchange& exchange,
                                              const http::Services& services,
                                              std::string_view picture,
+                                             std::optional<std::size_t> number,
                                              const http::PredictParameters& parameters,
                                              const Prediction& prediction);
 

@@ -59,8 +59,11 @@ bool IsStale(const ShadowJob& job, const Config::Routes& routes, TimePoint now) 
 bool ShadowQueue::Put(std::shared_ptr<const ShadowJob> job) {
   {
     const MutexLock lock(mutex_);
-    if (jobs_.size() >= kMaxJobs || job->bytes > max_bytes_ - bytes_) return false;
-    bytes_ += job->bytes;
+    const void* const memory = job->memory.get();
+    const std::size_t bytes = job->bytes + (shared_by_.contains(memory) ? 0 : job->memory_bytes);
+    if (jobs_.size() >= kMaxJobs || bytes > max_bytes_ - bytes_) return false;
+    bytes_ += bytes;
+    ++shared_by_[memory];
     jobs_.push_back(std::move(job));
   }
   put_.notify_one();
@@ -87,6 +90,10 @@ bool ShadowQueue::Grow(std::size_t bytes) {
 void ShadowQueue::Done(const ShadowJob& job, std::size_t grown) {
   const MutexLock lock(mutex_);
   bytes_ -= job.bytes + grown;
+  const auto shared = shared_by_.find(job.memory.get());
+  if (--shared->second > 0) return;
+  shared_by_.erase(shared);
+  bytes_ -= job.memory_bytes;
 }
 
 std::size_t ShadowQueue::bytes() const {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -23,9 +24,11 @@ struct ShadowJob {
   std::string route;
   backend::ModelVersion model;  // the shadow's
   std::string request_id;
-  std::string_view picture;            // the bytes as uploaded
-  std::shared_ptr<const void> memory;  // that they are in
-  std::size_t bytes = 0;               // of that memory, and of the job itself
+  std::string_view picture;  // the bytes as uploaded
+  std::shared_ptr<const void>
+      memory;  // that they are in, perhaps together with those of other jobs
+  std::size_t memory_bytes = 0;
+  std::size_t bytes = 0;  // of the job itself
   http::PredictParameters parameters;
   vision::Result answer;  // that the client got
   std::shared_ptr<const backend::Model> answered_by;
@@ -39,7 +42,7 @@ std::size_t OwnBytes(const ShadowJob& job);
 // shadow any more.
 bool IsStale(const ShadowJob& job, const Config::Routes& routes, TimePoint now);
 
-// Thread safe.
+// Thread safe. Memory that several jobs share is counted once, until the last of them is done.
 class ShadowQueue {
  public:
   static constexpr std::size_t kMaxJobs = 256;
@@ -65,6 +68,8 @@ class ShadowQueue {
   mutable Mutex mutex_;
   std::condition_variable_any put_;
   std::deque<std::shared_ptr<const ShadowJob>> jobs_ ABSL_GUARDED_BY(mutex_);
+  // How many jobs, waiting or taken, have their picture in that memory.
+  std::map<const void*, std::size_t> shared_by_ ABSL_GUARDED_BY(mutex_);
   std::size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

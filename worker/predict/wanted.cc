@@ -6,7 +6,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -119,7 +121,7 @@ Answers AnswersOf(vision::Family family) {
 
 // What the model cannot be asked, whatever the picture.
 std::optional<Problem> CheckFits(const backend::Model& model,
-                                 const http::PredictParameters& parameters) {
+                                 const http::PredictParameters& parameters, bool one_of_several) {
   const std::string& name = model.description.name;
   const Answers answers = AnswersOf(model.plan->family);
   if (model.plan->input_kind != vision::InputKind::kPixels &&
@@ -137,6 +139,7 @@ std::optional<Problem> CheckFits(const backend::Model& model,
                              "the picture with roi",
                              name));
   }
+  if (one_of_several) return std::nullopt;
   if (!parameters.classes.empty() && !answers.has_classes) {
     return BadParameter("classes",
                         fmt::format("the model {} has no classes: leave classes away", name));
@@ -151,36 +154,65 @@ std::optional<Problem> CheckFits(const backend::Model& model,
   return std::nullopt;
 }
 
+// Calls `take` with the classes of each item of a list with commas, and with where the item begins
+// in it. An item that has no class ends at its first comma.
+void ForEachItem(const Classes& classes, std::string_view list,
+                 const std::function<void(std::size_t at, const std::vector<int>& ids)>& take) {
+  for (std::string_view left = list; !left.empty();) {
+    const std::size_t at = list.size() - left.size();
+    const std::vector<int> ids = classes.TakeFirst(left);
+    if (ids.empty()) left.remove_prefix(std::min(left.find(','), left.size() - 1) + 1);
+    take(at, ids);
+  }
+}
+
+Problem EndsInComma() {
+  return BadParameter("classes", "classes ends in a comma: name classes with commas between");
+}
+
+Problem KnownToNone(const std::string& parameter, std::string_view name) {
+  return BadParameter(
+      parameter, fmt::format("{} names \"{}\", which is a class of none of the models that are "
+                             "asked; GET /v1/models tells the classes of each",
+                             Utf8Text(parameter, 100), Utf8Text(name, 100)));
+}
+
 // A whole pixel is one in spite of rounding.
 constexpr double kRounding = 1e-6;
 
 }  // namespace
 
 std::variant<vision::Options, Problem> OptionsFor(const backend::Model& model,
-                                                  const http::PredictParameters& parameters) {
-  if (auto problem = CheckFits(model, parameters)) return *std::move(problem);
+                                                  const http::PredictParameters& parameters,
+                                                  bool one_of_several) {
+  if (auto problem = CheckFits(model, parameters, one_of_several)) return *std::move(problem);
+  const Answers answers = AnswersOf(model.plan->family);
   vision::Options options{.confidence = static_cast<float>(parameters.confidence),
                           .iou = static_cast<float>(parameters.iou),
                           .max_detections = static_cast<std::size_t>(parameters.max_detections),
                           .class_agnostic = parameters.class_agnostic};
   if (parameters.classes.empty() && parameters.class_confidence.empty()) return options;
   const Classes classes(model);
-  if (!parameters.classes.empty()) {
-    if (parameters.classes.ends_with(',')) {
-      return BadParameter("classes", "classes ends in a comma: name classes with commas between");
-    }
+  if (!parameters.classes.empty() && answers.has_classes) {
+    const std::string_view list = parameters.classes;
+    if (list.ends_with(',')) return EndsInComma();
     std::set<int>& wanted = options.classes.emplace();
-    for (std::string_view left = parameters.classes; !left.empty();) {
-      const std::vector<int> ids = classes.TakeFirst(left);
-      if (ids.empty()) {
-        return UnknownClass("classes", left.substr(0, left.find(',')), model, classes);
-      }
+    std::optional<std::size_t> unknown;
+    ForEachItem(classes, list, [&](std::size_t at, const std::vector<int>& ids) {
+      if (ids.empty() && !unknown) unknown = at;
       wanted.insert(ids.begin(), ids.end());
+    });
+    if (unknown && !one_of_several) {
+      const std::string_view left = list.substr(*unknown);
+      return UnknownClass("classes", left.substr(0, left.find(',')), model, classes);
     }
   }
+  if (!answers.has_things) return options;
   for (const auto& [name, confidence] : parameters.class_confidence) {
     const std::vector<int> ids = classes.Find(name);
-    if (ids.empty()) return UnknownClass("confidence." + name, name, model, classes);
+    if (ids.empty() && !one_of_several) {
+      return UnknownClass("confidence." + name, name, model, classes);
+    }
     for (const int id : ids) {
       if (options.class_confidence.try_emplace(id, static_cast<float>(confidence)).second) continue;
       const std::string parameter = "confidence." + name;
@@ -191,6 +223,43 @@ std::variant<vision::Options, Problem> OptionsFor(const backend::Model& model,
     }
   }
   return options;
+}
+
+std::optional<Problem> CheckClasses(
+    const std::vector<std::shared_ptr<const backend::Model>>& models,
+    const http::PredictParameters& parameters) {
+  if (models.empty()) return std::nullopt;
+  const std::string_view list = parameters.classes;
+  if (list.ends_with(',')) return EndsInComma();
+  // Where items begin that have been a class of none so far: of the first model all of them.
+  std::optional<std::set<std::size_t>> unknown;
+  std::set<std::string_view> thresholds;
+  for (const auto& [name, confidence] : parameters.class_confidence) thresholds.insert(name);
+  for (const std::shared_ptr<const backend::Model>& model : models) {
+    const Answers answers = AnswersOf(model->plan->family);
+    if (!answers.has_classes) continue;
+    const Classes classes(*model);
+    std::set<std::size_t> of_this;
+    ForEachItem(classes, list, [&](std::size_t at, const std::vector<int>& ids) {
+      if (ids.empty() && (!unknown || unknown->contains(at))) of_this.insert(at);
+    });
+    unknown = std::move(of_this);
+    if (!answers.has_things) continue;
+    std::erase_if(thresholds,
+                  [&classes](std::string_view name) { return !classes.Find(name).empty(); });
+  }
+  if (!unknown && !list.empty()) {
+    return BadParameter("classes",
+                        "none of the models that are asked has classes: leave classes "
+                        "away");
+  }
+  if (unknown && !unknown->empty()) {
+    const std::string_view left = list.substr(*unknown->begin());
+    return KnownToNone("classes", left.substr(0, left.find(',')));
+  }
+  if (thresholds.empty()) return std::nullopt;
+  const std::string name(*thresholds.begin());
+  return KnownToNone("confidence." + name, name);
 }
 
 std::variant<cv::Rect, Problem> RegionOf(const http::PredictParameters& parameters,

@@ -2,7 +2,9 @@
 // pixels. Pure.
 #pragma once
 
+#include <memory>
 #include <opencv2/core/types.hpp>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -18,8 +20,19 @@ namespace inferpool::predict {
 // names them, or by number where none has that name; the name of a class may have commas, of which
 // the longest name is taken that fits. The problem is a 400: there is no such class, or the model
 // cannot be asked about parts or classes, whatever the picture.
+//
+// `one_of_several`: other models are asked the same. Classes that the model does not know are then
+// those of others: it finds nothing of them. A model without classes answers as if none were named,
+// and so does one without thresholds for theirs.
 [[nodiscard]] std::variant<vision::Options, http::Problem> OptionsFor(
-    const backend::Model& model, const http::PredictParameters& parameters);
+    const backend::Model& model, const http::PredictParameters& parameters,
+    bool one_of_several = false);
+
+// The problem of a class that none of the models knows, which are asked the same; nullopt when each
+// class has a model that knows it, and when there are no models.
+[[nodiscard]] std::optional<http::Problem> CheckClasses(
+    const std::vector<std::shared_ptr<const backend::Model>>& models,
+    const http::PredictParameters& parameters);
 
 // Returns the part of an upright picture of that size that the request asks about: as far as it
 // lies in the picture, with whole pixels. The problem is a 400: nothing of it lies in the picture,

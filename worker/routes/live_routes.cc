@@ -1,16 +1,22 @@
 #include "worker/routes/live_routes.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
+#include "shared/base/file_descriptor.h"
 #include "shared/base/log.h"
+#include "shared/base/replace_file.h"
 #include "shared/config/routes_key.h"
 
 namespace inferpool::routes {
@@ -29,15 +35,18 @@ std::uint32_t HashOf(const std::string& text) {
 
 }  // namespace
 
-LiveRoutes::LiveRoutes(Config::Routes configured, std::string file, Pool& pool, WorkerSlot& slot)
+LiveRoutes::LiveRoutes(Config::Routes configured, std::string file, std::string kept, Pool& pool,
+                       WorkerSlot& slot)
     : configured_(std::make_shared<const Config::Routes>(std::move(configured))),
       file_(std::move(file)),
+      kept_(std::move(kept)),
       pool_(pool),
       slot_(slot),
       current_(configured_) {
   slot_.routes_configured.store(DigestOf(*configured_), std::memory_order_relaxed);
   slot_.routes_change.store(0, std::memory_order_relaxed);
   Look();
+  if (!file_problem().empty()) UseKept();
   looker_ = std::jthread([this](const std::stop_token& stop) { LookNowAndThen(stop); });
 }
 
@@ -74,6 +83,7 @@ void LiveRoutes::Look() {
   if (stamp == seen_) return;
   if (stamp.inode == 0) {
     pool_.routes_said.fetch_and(~kNumberMask, std::memory_order_relaxed);
+    unlink(kept_.c_str());
     Use(configured_, 0);
   } else if (!Take(LoadRoutesFile(file_), stamp)) {
     return;
@@ -104,6 +114,7 @@ bool LiveRoutes::Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp) {
     return true;
   }
   LogChanges(*file);
+  Keep(*file);
   const std::int64_t number = file->number();
   Use(std::make_shared<const Config::Routes>(std::move(file->routes)), number);
   return true;
@@ -130,11 +141,35 @@ void LiveRoutes::LogChanges(const RoutesFile& file) {
   }
 }
 
-void LiveRoutes::Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number) {
+void LiveRoutes::Keep(const RoutesFile& file) {
+  constexpr mode_t kFolderMode = 0750;
+  const std::string folder = std::filesystem::path(kept_).parent_path();
+  mkdir(folder.c_str(), kFolderMode);
+  const FileDescriptor lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return;
+  const std::string text = SerializeRoutesFile(file);
+  const auto kept = LoadRoutesFile(kept_);
+  if (kept.ok() && SerializeRoutesFile(*kept) == text) return;
+  const absl::Status status = ReplaceFile(kept_, text);
+  if (!status.ok() && IsFirstToSay(HashOf(status.ToString()))) {
+    log::Warning("no copy of the routes' changes can be kept", {{"reason", Message(status)}});
+  }
+}
+
+void LiveRoutes::UseKept() {
+  auto kept = LoadRoutesFile(kept_);
+  if (!kept.ok() || !kept->CountsFor(*configured_)) return;
+  const std::int64_t number = kept->number();
+  log::Warning("the routes are those of the last good file", {{"change", number}});
+  Use(std::make_shared<const Config::Routes>(std::move(kept->routes)), number, file_problem());
+}
+
+void LiveRoutes::Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number,
+                     std::string problem) {
   {
     const MutexLock lock(mutex_);
     current_ = std::move(routes);
-    file_problem_.clear();
+    file_problem_ = std::move(problem);
   }
   slot_.routes_change.store(number, std::memory_order_release);
 }

@@ -17,12 +17,14 @@
 namespace inferpool::routes {
 
 // Thread safe. A thread of its own looks at the file of changes (shared/config/routes_file.h) twice
-// a second. A bad file changes nothing. The worker's slot says which routes it was configured with,
-// and which change it goes by; each change is logged by one worker of the pool.
+// a second. A bad file changes nothing: a copy of the last good one is kept for workers that begin
+// while the file is bad. The worker's slot says which routes it was configured with, and which
+// change it goes by; each change is logged by one worker of the pool.
 class LiveRoutes {
  public:
-  // Looks at the file once. `pool` and `slot` must outlive it.
-  LiveRoutes(Config::Routes configured, std::string file, Pool& pool, WorkerSlot& slot);
+  // Looks at the file once. `kept`: where the copy is. `pool` and `slot` must outlive it.
+  LiveRoutes(Config::Routes configured, std::string file, std::string kept, Pool& pool,
+             WorkerSlot& slot);
   ~LiveRoutes();
   LiveRoutes(const LiveRoutes&) = delete;
   LiveRoutes& operator=(const LiveRoutes&) = delete;
@@ -50,13 +52,19 @@ class LiveRoutes {
   bool Take(absl::StatusOr<RoutesFile> file, const Stamp& stamp)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(look_mutex_);
   void LogChanges(const RoutesFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(look_mutex_);
-  void Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number);
+  // Makes the copy, unless another worker does so now.
+  void Keep(const RoutesFile& file);
+  // Goes by the copy, if there is one that counts.
+  void UseKept();
+  void Use(std::shared_ptr<const Config::Routes> routes, std::int64_t number,
+           std::string problem = "");
   // True for the first worker of the pool that says it.
   bool IsFirstToSay(std::uint32_t what);
   void LookNowAndThen(const std::stop_token& stop);
 
   const std::shared_ptr<const Config::Routes> configured_;
   const std::string file_;
+  const std::string kept_;
   Pool& pool_;
   WorkerSlot& slot_;
   Mutex look_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);

@@ -42,7 +42,8 @@ CameraOptions Cameras::OptionsOf(const std::string& id) const {
   CameraOptions options{.model = settings_.model,
                         .policy = PolicyOf(settings_.policy),
                         .max_age_ms = settings_.max_age_ms,
-                        .findings_only = settings_.results == "findings"};
+                        .findings_only = settings_.results == "findings",
+                        .motion = MotionOf(settings_.motion, {})};
   const auto found = settings_.cameras.find(id);
   if (found == settings_.cameras.end()) return options;
   const Config::Camera& camera = found->second;
@@ -52,6 +53,7 @@ CameraOptions Cameras::OptionsOf(const std::string& id) const {
   options.max_age_ms = camera.max_age_ms.value_or(settings_.max_age_ms);
   options.rate = camera.rate;
   options.priority = ParsePriority(camera.priority).value_or(Priority::kNormal);
+  options.motion = MotionOf(settings_.motion, camera.motion);
   if (!camera.results.empty()) options.findings_only = camera.results == "findings";
   return options;
 }

@@ -57,6 +57,7 @@ void CountStored(const Scoreboard& board, WorkerSlot& slot, const Outcome& outco
   if (outcome.what == Outcome::What::kDead) counts.Count(StreamEvent::kDead);
   if (outcome.what != Outcome::What::kAnswer) return;
   counts.Count(StreamEvent::kAnswered);
+  if (outcome.still) counts.Count(StreamEvent::kStill);
   if (!IsStored(outcome)) counts.Count(StreamEvent::kNotStored);
   Histogram& ages = slot.answer_age;
   const std::int64_t us = std::max<std::int64_t>(NowMs() - frame.captured_ms, 0) * 1'000;

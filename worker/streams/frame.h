@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "shared/base/deadline.h"
+#include "worker/streams/motion.h"
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {
@@ -28,6 +30,9 @@ struct Frame {
   int tries = 0;
   bool findings_only = false;  // an answer without findings is not stored
   bool snapshot = false;       // somebody looks at the camera, and shall see this one
+  // The camera's, for as long as this frame is in work, as it has no other then. Null: the model
+  // looks at each frame.
+  std::shared_ptr<MotionGate> gate = nullptr;
 };
 
 // What is to become of a frame that was worked on.
@@ -44,6 +49,7 @@ struct Outcome {
   What what = What::kAnswer;
   int status = 200;
   std::string json = {};
+  bool still = false;            // nothing moved, and the model was not asked
   bool has_findings = false;     // something was found in the picture
   std::string snapshot = {};     // a JPEG, where the frame asked for one
   std::size_t bytes = 0;         // of the picture

@@ -21,7 +21,12 @@ void InWork::Begin(Camera& camera, Frame frame) {
   counts.Count(StreamEvent::kRead);
   if (frame.claimed) counts.Count(StreamEvent::kClaimed);
   frame.snapshot = looks_.IsDue(frame.camera, Clock::now());
-  queue_.Put(std::move(frame));
+  frame.gate = camera.gate;
+  begun_.push_back(std::move(frame));
+}
+
+void InWork::HandOver() {
+  if (!begun_.empty()) queue_.Put(std::exchange(begun_, {}));
 }
 
 void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {

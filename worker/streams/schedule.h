@@ -10,18 +10,22 @@
 //   Rate           a camera with a rate rests after each frame for as long as the rate says.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "shared/base/deadline.h"
 #include "shared/base/priority.h"
+#include "worker/streams/motion.h"
 
 namespace inferpool::streams {
 
@@ -34,7 +38,8 @@ struct CameraOptions {
   int max_age_ms = 0;  // 0: a frame of any age is answered
   double rate = 0;     // frames per second that are answered at most; 0: any
   Priority priority = Priority::kNormal;
-  bool findings_only = false;  // answers without findings are not stored
+  bool findings_only = false;                 // answers without findings are not stored
+  std::optional<MotionSettings> motion = {};  // nullopt: the model looks at each frame
   bool operator==(const CameraOptions&) const = default;
 };
 
@@ -47,18 +52,22 @@ struct Camera {
 
   enum class State { kIdle, kReady, kInWork };
   State state = State::kIdle;
-  bool has_frame = false;       // in work
-  bool gone = false;            // nothing more is taken of it
-  bool needs_group = true;      // its consumer group may be missing: Redis is not asked to wait
-  std::size_t frame_bytes = 0;  // of a frame of it, by those seen
-  std::int64_t waiting = 0;     // frames in its stream when that was looked at
-  std::uint64_t served = 0;     // the turn of its latest frame
+  bool has_frame = false;        // in work
+  bool gone = false;             // nothing more is taken of it
+  bool needs_group = true;       // its consumer group may be missing: Redis is not asked to wait
+  std::size_t frame_bytes = 0;   // of a frame of it, by those seen
+  std::int64_t waiting = 0;      // frames in its stream when that was looked at
+  std::uint64_t served = 0;      // the turn of its latest frame
+  std::uint64_t awaited_by = 0;  // the latest blocking read that waited for it
   TimePoint rests_until{};
+  // What was seen of it so far; its frame has it while one is in work. Null when its options say
+  // nothing of motion.
+  std::shared_ptr<MotionGate> gate = nullptr;
 };
 
 class Schedule {
  public:
-  // Puts the camera in, or changes its options.
+  // Puts the camera in, or changes its options. A gate for motion begins anew when they differ.
   void Set(const std::string& id, int shard, CameraOptions options);
   // Takes out all for which `keep` is false. One that has a frame in work goes when it is done.
   void Keep(const std::function<bool(const Camera&)>& keep);
@@ -71,7 +80,7 @@ class Schedule {
   // What was found. One that has no frame stays idle.
   void Found(Camera& camera, std::int64_t waiting);
 
-  bool has_ready() const { return !ready_.empty(); }
+  bool has_ready() const;
 
   // The next cameras with a frame, at most so many, and so few that their frames probably have at
   // most `bytes` together; one at least when `count` is. They count as in work from now on.
@@ -95,10 +104,23 @@ class Schedule {
   const std::map<std::string, Camera, std::less<>>& cameras() const { return cameras_; }
 
  private:
+  // Those of one priority that have a frame, the one that has waited longest first.
+  struct ServedBefore {
+    bool operator()(const Camera* a, const Camera* b) const {
+      return a->served != b->served ? a->served < b->served : a->id < b->id;
+    }
+  };
+  using Ready = std::set<Camera*, ServedBefore>;
+
+  Ready& ReadyOf(const Camera& camera) {
+    return ready_[static_cast<std::size_t>(camera.options.priority)];
+  }
+  // The camera whose turn it is; there is one.
+  Camera& Choose();
   void Drop(Camera& camera);
 
   std::map<std::string, Camera, std::less<>> cameras_;
-  std::vector<Camera*> ready_;
+  std::array<Ready, kPriorityNames.size()> ready_;
   std::uint64_t turn_ = 0;
 };
 

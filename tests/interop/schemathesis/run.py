@@ -23,6 +23,7 @@ def main():
     program = Path(sys.executable).parent / "st"
     subprocess.run([program, "--version"], check=True)
     instance = harness.Instance({"workers": 2, "predict.max_detections": 10_000, "nginx.rate_per_s": 0, "nginx.connections": 0,
+                                 "analyze": ["faces_cascade", "shapes"],
                                  "nginx.trusted_proxies": ["127.0.0.1"]})  # so that probes are not counted
     address = f"https://localhost:{instance.port}"
     crashes = 0

@@ -51,6 +51,21 @@ TEST_F(RouterTest, AnotherMethodIs405WithTheAllowedOnes) {
   }
 }
 
+TEST_F(RouterTest, WithoutStreamsNoCameraIsThere) {
+  for (const char* path : {"/v1/cameras", "/v1/cameras/door", "/v1/cameras/door/latest",
+                           "/v1/cameras/door/snapshot.jpg", "/v1/cameras/door/events"}) {
+    EXPECT_TRUE(IsProblem(Handle("GET", path), 404, "unknown-route")) << path;
+    for (const char* method : {"POST", "QUERY", "DELETE"}) {
+      const fcgi::Response response = Handle(method, path);
+      EXPECT_TRUE(IsProblem(response, 405, "method-not-allowed")) << method << " " << path;
+      EXPECT_EQ(Header(response, "Allow"), "GET, HEAD");
+    }
+  }
+  for (const char* path : {"/v1/cameras/", "/v1/cameras//latest", "/v1/cameras/a/b"}) {
+    EXPECT_TRUE(IsProblem(Handle("POST", path), 404, "unknown-route")) << path;
+  }
+}
+
 TEST_F(RouterTest, TheBodysStatusHasItsHttpStatus) {
   for (const auto& [status, code, type] :
        {std::tuple(absl::FailedPreconditionError("no length"), 411, "length-required"),

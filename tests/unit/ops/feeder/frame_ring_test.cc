@@ -16,8 +16,8 @@ Picture File(std::string bytes) {
 }
 
 Picture Pixels(int width, int height, char value) {
-  Picture picture =
-      File(std::string(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height), value));
+  Picture picture = File(
+      std::string(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height), value));
   picture.width = width;
   picture.height = height;
   return picture;

@@ -63,6 +63,13 @@ TEST(TimelineTest, GoesOnWhereARecordingBeginsAnew) {
   EXPECT_EQ(timeline.Next(milliseconds(20)), milliseconds(120));
 }
 
+TEST(TimelineTest, TimesBeyondAllNumbersAreNone) {
+  Timeline timeline;
+  EXPECT_EQ(timeline.Next(seconds(0)), seconds(0));
+  EXPECT_EQ(timeline.Next(MediaTime::max()), milliseconds(40));
+  EXPECT_EQ(timeline.Next(MediaTime::min()), milliseconds(80));
+}
+
 TEST(TimelineTest, GrowsWithoutTimesAndOverJumps) {
   Timeline timeline;
   EXPECT_EQ(timeline.Next(std::nullopt), seconds(0));

@@ -119,8 +119,8 @@ TEST(ConfigKeysTest, EveryReachHasAnEffectThatIsItsOwn) {
   std::set<std::string_view> effects;
   for (const ReloadEffect effect :
        {ReloadEffect::kMaster, ReloadEffect::kWorkers, ReloadEffect::kClients,
-        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kIngest, ReloadEffect::kNginx,
-        ReloadEffect::kStart}) {
+        ReloadEffect::kModels, ReloadEffect::kAll, ReloadEffect::kIngest, ReloadEffect::kRules,
+        ReloadEffect::kNginx, ReloadEffect::kStart}) {
     EXPECT_FALSE(Describe(effect).empty());
     EXPECT_TRUE(effects.insert(Describe(effect)).second) << Describe(effect);
   }
@@ -154,6 +154,7 @@ TEST(ConfigKeysTest, TheReachOfAKeyIsThatOfWhoeverUsesIt) {
   for (const char* name : {"streams.redis", "streams.cameras", "streams.fields"}) {
     EXPECT_EQ(reach(name), ReloadEffect::kIngest) << name;
   }
+  EXPECT_EQ(reach("streams.rules"), ReloadEffect::kRules);
   // What sockets, files and identities are made of.
   for (const char* name :
        {"state", "workers_max", "user", "group", "listen.socket", "sidecar.address", "sidecar.port",
@@ -186,6 +187,11 @@ TEST(ConfigKeysTest, AChangeOfAnyKeyIsSeen) {
             Json::Value object;
             if (key.name == "streams.fields") {
               object["picture"] = "y";
+            } else if (key.name == "streams.motion") {
+              object["enabled"] = true;
+            } else if (key.name == "streams.rules") {
+              object["x"]["url"] = "https://y";
+              object["x"]["secret_file"] = "/z";
             } else {
               object["x"]["model"] = "y";
             }

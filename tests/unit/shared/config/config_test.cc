@@ -75,7 +75,9 @@ std::vector<std::pair<std::string, std::string>> GoodValues(const ConfigKey& key
         {"pipelines", R"({"a": {"model": "m"}})"},
         {"routes", R"({"a": {"model": "b", "version": 3}})"},
         {"streams.cameras", R"({"a": {"model": "m"}})"},
-        {"streams.fields", R"({"picture": "jpeg"})"}};
+        {"streams.fields", R"({"picture": "jpeg"})"},
+        {"streams.motion", R"({"enabled": true, "masks": [[[0, 0], [1, 0], [1, 0.5]]]})"},
+        {"streams.rules", R"({"a": {"url": "https://b/c", "secret_file": "/d"}})"}};
     return {{"{}", "{}"}, {kObjects.at(key.name), kObjects.at(key.name)}};
   }
   static const std::map<std::string_view, std::string> kLists = {

@@ -61,8 +61,9 @@ TEST(DecodeDeadlineTest, ALargePictureStopsSoonAfterIt) {
       {"lossy WebP", EncodedWebp(medium, /*lossless=*/false)},
       {"lossless WebP", EncodedWebp(medium, /*lossless=*/true)},
   };
-  for (const auto& [name, bytes] : pictures) {
-    SCOPED_TRACE(name);
+  for (const auto& picture : pictures) {
+    SCOPED_TRACE(picture.first);
+    const std::string& bytes = picture.second;
     const Header header = *ReadHeader(bytes);
     const nanoseconds whole = RunningTime([&] { EXPECT_TRUE(Decode(bytes, header).ok()); });
     absl::Status status;

@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <memory>
 #include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "shared/pictures/jpeg.h"
 #include "tests/unit/shared/pictures/data.h"
 
 namespace inferpool::vision {
@@ -49,6 +51,35 @@ TEST(DecodeTest, EveryKindComesOutUprightInTheRightColours) {
     EXPECT_TRUE(picture->isContinuous());
     EXPECT_EQ(picture->size(), UprightSize(*ReadHeader(bytes)));
     EXPECT_LE(LargestDifference(*picture, ReadData(known.name + ".bgr")), known.tolerance);
+  }
+}
+
+TEST(DecodeGreyTest, EveryKindHasTheBrightnessOfItsColours) {
+  for (const KnownPicture& known : KnownPictures()) {
+    SCOPED_TRACE(known.name);
+    const std::string bytes = ReadData(known.name);
+    const Header header = *ReadHeader(bytes);
+    cv::Mat expected;
+    cv::cvtColor(*Decode(bytes, header), expected, cv::COLOR_BGR2GRAY);
+    for (const int reduction : {1, 8}) {
+      const auto grey = DecodeGrey(bytes, header, reduction);
+      ASSERT_TRUE(grey.ok()) << grey.status();
+      ASSERT_EQ(grey->type(), CV_8UC1);
+      ASSERT_EQ(grey->size(), Reduced(UprightSize(header), reduction));
+      cv::Mat small;
+      cv::resize(expected, small, grey->size(), 0, 0, cv::INTER_AREA);
+      const double off = cv::norm(*grey, small, cv::NORM_L1) / static_cast<double>(grey->total());
+      EXPECT_LE(off, reduction == 1 ? 3 : 12) << "levels on average";
+    }
+  }
+}
+
+TEST(DecodeGreyTest, WhatIsDamagedIsDataLoss) {
+  for (const char* name : {"baseline.jpg", "progressive.jpg"}) {
+    const std::string whole = ReadData(name);
+    const Header header = *ReadHeader(whole);
+    const auto grey = DecodeGrey(whole.substr(0, whole.size() / 2), header, 8);
+    EXPECT_EQ(grey.status().code(), absl::StatusCode::kDataLoss) << name;
   }
 }
 

@@ -25,6 +25,28 @@ TEST(ShadowQueueTest, WhatFindsNoRoomIsNotTaken) {
   EXPECT_FALSE(ShadowQueue(100).Put(Job(101)));
 }
 
+TEST(ShadowQueueTest, MemoryThatJobsShareIsCountedOnceAndUntilTheLastIsDone) {
+  ShadowQueue queue(100);
+  const auto memory = std::make_shared<const std::string>("pictures");
+  const auto put = [&](std::size_t bytes) {
+    auto job = std::make_shared<ShadowJob>();
+    job->memory = memory;
+    job->memory_bytes = 50;
+    job->bytes = bytes;
+    return queue.Put(std::move(job));
+  };
+  EXPECT_TRUE(put(10));
+  EXPECT_TRUE(put(20));
+  EXPECT_FALSE(put(30));
+  EXPECT_EQ(queue.bytes(), 80U);
+  queue.Done(*queue.Take({}), 0);
+  EXPECT_EQ(queue.bytes(), 70U);
+  queue.Done(*queue.Take({}), 0);
+  EXPECT_EQ(queue.bytes(), 0U);
+  EXPECT_TRUE(put(50));
+  EXPECT_EQ(queue.bytes(), 100U);
+}
+
 TEST(ShadowQueueTest, OnlySoManyWait) {
   ShadowQueue queue(std::size_t{1} << 30);
   for (std::size_t i = 0; i < ShadowQueue::kMaxJobs; ++i) ASSERT_TRUE(queue.Put(Job(1)));

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -102,6 +105,58 @@ TEST(WantedTest, AnUnknownClassIsRefusedWithWhatThereIs) {
   parameters = kPlain;
   parameters.classes = std::string(16'000, 'x');
   EXPECT_LT(Refusal(OptionsFor(ModelOf(many), parameters), "classes").size(), 1'000U);
+}
+
+TEST(WantedTest, OneOfSeveralModelsPassesOverClassesOfOthers) {
+  const auto options = [](const backend::Model& model, const PredictParameters& parameters) {
+    return std::get<vision::Options>(OptionsFor(model, parameters, /*one_of_several=*/true));
+  };
+  PredictParameters parameters = kPlain;
+  parameters.classes = "dog,person,x, y,cat";
+  parameters.class_confidence = {{"dog", 0.5}, {"cat", 0.75}};
+  const auto of_cats = options(ModelOf({"cat", "person"}), parameters);
+  EXPECT_EQ(of_cats.classes, (std::set{0, 1}));
+  EXPECT_EQ(of_cats.class_confidence, (std::map<int, float>{{0, 0.75F}}));
+  EXPECT_EQ(options(ModelOf({"x, y"}), parameters).classes, std::set({0}));
+  EXPECT_EQ(options(ModelOf({"sheep"}), parameters).classes, std::set<int>()) << "it finds none";
+  const auto of_classifier = options(ModelOf({"dog"}, vision::Family::kClassification), parameters);
+  EXPECT_EQ(of_classifier.classes, std::set({0}));
+  EXPECT_TRUE(of_classifier.class_confidence.empty());
+  EXPECT_FALSE(options(ModelOf({}, vision::Family::kEmbedding), parameters).classes);
+}
+
+TEST(WantedTest, AClassThatNoneOfSeveralKnowsIsRefused) {
+  const auto shared = [](backend::Model model) {
+    return std::make_shared<const backend::Model>(std::move(model));
+  };
+  const auto cats = shared(ModelOf({"cat", "a,b"}));
+  const auto dogs = shared(ModelOf({"dog"}));
+  const auto classifier = shared(ModelOf({"bird"}, vision::Family::kClassification));
+  const auto embedding = shared(ModelOf({}, vision::Family::kEmbedding));
+  const auto check = [](const std::vector<std::shared_ptr<const backend::Model>>& models,
+                        const std::string& classes, std::map<std::string, double> thresholds = {}) {
+    PredictParameters parameters = kPlain;
+    parameters.classes = classes;
+    parameters.class_confidence = std::move(thresholds);
+    return CheckClasses(models, parameters);
+  };
+  for (const auto& models : {std::vector{cats, dogs, embedding}, {embedding, dogs, cats}}) {
+    EXPECT_FALSE(check(models, ""));
+    EXPECT_FALSE(check(models, "cat,dog"));
+    EXPECT_FALSE(check(models, "dog,a,b,cat")) << "a,b is one class";
+    EXPECT_FALSE(check(models, "", {{"cat", 0.5}, {"dog", 0.5}}));
+    for (const std::string list : {"bird", "cat,bird", "bird,dog", "a,c", "cat,,dog"}) {
+      EXPECT_EQ(check(models, list).value().parameter, "classes") << list;
+    }
+    EXPECT_THAT(check(models, "dog,bird").value().detail, HasSubstr("\"bird\""));
+    EXPECT_THAT(check(models, "dog,").value().detail, HasSubstr("comma"));
+    EXPECT_EQ(check(models, "", {{"cat", 0.5}, {"bird", 0.5}}).value().parameter,
+              "confidence.bird");
+  }
+  EXPECT_FALSE(check({classifier, cats}, "bird,cat"));
+  EXPECT_EQ(check({classifier, cats}, "", {{"bird", 0.5}}).value().parameter, "confidence.bird");
+  EXPECT_THAT(check({embedding}, "0").value().detail, HasSubstr("leave classes away"));
+  EXPECT_FALSE(check({}, "bird")) << "nobody can say";
 }
 
 TEST(WantedTest, ThresholdsAreByNameOrNumber) {

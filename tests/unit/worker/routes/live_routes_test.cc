@@ -33,12 +33,13 @@ class LiveRoutesTest : public testing::Test {
 
   const test::TemporaryFolder folder_;
   const std::string path_ = folder_ / "routes.json";
+  const std::string kept_ = folder_ / "children/routes.json";
   Config::Routes configured_;
   const Scoreboard board_ = test::OccupiedBoard(1, 1);
 };
 
 TEST_F(LiveRoutesTest, TheConfigurationCountsWhileThereIsNoFile) {
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   EXPECT_EQ(VersionOf(routes), "1");
   EXPECT_EQ(Change(), 0);
   EXPECT_EQ(slot().routes_configured, DigestOf(configured_));
@@ -46,7 +47,7 @@ TEST_F(LiveRoutesTest, TheConfigurationCountsWhileThereIsNoFile) {
 
 TEST_F(LiveRoutesTest, TheFileCountsFromTheStartAndWhenItChanges) {
   Write("2", 1);
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   EXPECT_EQ(VersionOf(routes), "2");
   EXPECT_EQ(Change(), 1);
   Write("3", 2);
@@ -59,7 +60,7 @@ TEST_F(LiveRoutesTest, TheFileCountsFromTheStartAndWhenItChanges) {
 }
 
 TEST_F(LiveRoutesTest, ItIsLookedAtWithoutBeingAsked) {
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   const TimePoint begin = Clock::now();
   Write("2", 1);
   while (VersionOf(routes) != "2" && Clock::now() - begin < std::chrono::seconds(5)) {
@@ -71,7 +72,7 @@ TEST_F(LiveRoutesTest, ItIsLookedAtWithoutBeingAsked) {
 
 TEST_F(LiveRoutesTest, ABadFileChangesNothing) {
   Write("2", 1);
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   for (const char* text : {"", "{", R"({"configuration": "0"})"}) {
     WriteText(text);
     routes.Look();
@@ -85,7 +86,7 @@ TEST_F(LiveRoutesTest, ABadFileChangesNothing) {
 
 TEST_F(LiveRoutesTest, WhatCannotBeReadChangesNothingAndSaysWhy) {
   Write("2", 1);
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   EXPECT_EQ(routes.file_problem(), "");
   std::filesystem::remove(path_);
   std::filesystem::create_symlink(path_, path_);
@@ -103,9 +104,48 @@ TEST_F(LiveRoutesTest, WhatCannotBeReadChangesNothingAndSaysWhy) {
 
 TEST_F(LiveRoutesTest, AWorkerThatBeginsWithABadFileSaysSo) {
   WriteText("{");
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   EXPECT_EQ(VersionOf(routes), "1");
   EXPECT_NE(routes.file_problem(), "");
+}
+
+TEST_F(LiveRoutesTest, AWorkerThatBeginsWithABadFileGoesByTheLastGoodOne) {
+  Write("2", 1);
+  { const LiveRoutes earlier(configured_, path_, kept_, board_.pool(), slot()); }
+  WriteText("{");
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
+  EXPECT_EQ(VersionOf(routes), "2");
+  EXPECT_EQ(Change(), 1);
+  EXPECT_NE(routes.file_problem(), "");
+  routes.Look();
+  EXPECT_EQ(VersionOf(routes), "2");
+  Write("3", 2);
+  routes.Look();
+  EXPECT_EQ(VersionOf(routes), "3");
+  EXPECT_EQ(routes.file_problem(), "");
+  WriteText("{");
+  configured_["a"].fallback = "b";
+  EXPECT_EQ(VersionOf({configured_, path_, kept_, board_.pool(), slot()}), "1")
+      << "it was made from another configuration";
+}
+
+TEST_F(LiveRoutesTest, WhatWasTakenAwayDoesNotComeBack) {
+  Write("2", 1);
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
+  std::filesystem::remove(path_);
+  routes.Look();
+  EXPECT_FALSE(std::filesystem::exists(kept_));
+  WriteText("{");
+  EXPECT_EQ(VersionOf({configured_, path_, kept_, board_.pool(), slot()}), "1");
+}
+
+TEST_F(LiveRoutesTest, WithoutAPlaceForTheCopyTheRoutesAreTaken) {
+  test::WriteFile(folder_ / "children", "no folder");
+  Write("2", 1);
+  testing::internal::CaptureStderr();
+  const LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("no copy"), std::string::npos);
+  EXPECT_EQ(VersionOf(routes), "2");
 }
 
 TEST_F(LiveRoutesTest, EachChangeIsLoggedOnce) {
@@ -122,8 +162,8 @@ TEST_F(LiveRoutesTest, EachChangeIsLoggedOnce) {
   write(2, "second-change");
   WriteText(SerializeRoutesFile(file));
   testing::internal::CaptureStderr();
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
-  LiveRoutes others(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
+  LiveRoutes others(configured_, path_, kept_, board_.pool(), slot());
   std::string log = testing::internal::GetCapturedStderr();
   EXPECT_EQ(logged(log, "first-change"), 0U) << "before the pool started";
   EXPECT_EQ(logged(log, "second-change"), 1U);
@@ -142,7 +182,7 @@ TEST_F(LiveRoutesTest, EachChangeIsLoggedOnce) {
 TEST_F(LiveRoutesTest, AnotherConfigurationCounts) {
   Write("2", 1);
   configured_["a"].fallback = "b";
-  LiveRoutes routes(configured_, path_, board_.pool(), slot());
+  LiveRoutes routes(configured_, path_, kept_, board_.pool(), slot());
   EXPECT_EQ(VersionOf(routes), "1");
   EXPECT_EQ(Change(), 0);
 }

@@ -19,10 +19,9 @@ class HandlesTest : public testing::Test {
   std::string Put(const cv::Mat& plane, const char* format, int width, int height) {
     const std::string_view bytes(reinterpret_cast<const char*>(plane.data),
                                  plane.total() * plane.elemSize());
-    return producer_.Put(bytes, {format, static_cast<std::uint32_t>(width),
-                                 static_cast<std::uint32_t>(height),
-                                 static_cast<std::uint32_t>(plane.cols * plane.elemSize()),
-                                 bytes.size()});
+    return producer_.Put(
+        bytes, {format, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
+                static_cast<std::uint32_t>(plane.cols * plane.elemSize()), bytes.size()});
   }
   SharedFrame Take(const std::string& text) {
     auto frame = TakeFrame(Parsed(text), segments_, Clock::now());
@@ -73,8 +72,8 @@ TEST_F(HandlesTest, OtherFormsAreConvertedAndLetGo) {
   // Video white, without a colour.
   cv::Mat planes(6, 6, CV_8UC1, cv::Scalar(235));
   planes.rowRange(4, 6).setTo(128);
-  EXPECT_LE(Difference(Take(Put(planes, "nv12", 6, 4)).bgr, cv::Mat(4, 6, CV_8UC3, {255, 255, 255})),
-            1);
+  EXPECT_LE(
+      Difference(Take(Put(planes, "nv12", 6, 4)).bgr, cv::Mat(4, 6, CV_8UC3, {255, 255, 255})), 1);
 }
 
 TEST_F(HandlesTest, FilesAreCopies) {
