@@ -51,7 +51,7 @@ RULES = {
                        "shared/config", "shared/pictures", "shared/base"],
     "worker/analyze": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "fcgi/wire/request.h", "shared/board", "shared/config", "shared/base"],
-    "worker/streams": ["worker/predict", "worker/http", "worker/backend", "worker/vision",
+    "worker/streams": ["worker/analyze", "worker/predict", "worker/http", "worker/backend", "worker/vision",
                        "worker/vision/families", "fcgi/wire/request.h", "fcgi/serving", "shared/board",
                        "shared/config", "shared/frames", "shared/pictures", "shared/redis",
                        "shared/base"],

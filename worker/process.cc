@@ -205,14 +205,19 @@ int RunWorker(const ProcessStart& start) {
 }
 
 int RunIngest(const ProcessStart& start) {
+  const Config& config = start.config;
   Engine engine(start);
   engine.Prepare();
   // A model server that is away keeps frames waiting; it is no reason to refuse a new
   // configuration.
   if (!Connect(*engine.client, /*successor=*/false, engine.slot.process)) return EXIT_SUCCESS;
   engine.Begin();
-  const http::Services services = engine.Services();
-  streams::Ingest({.config = start.config,
+  routes::RouteService routes{.live = {config.routes, RoutesFilePath(config.state),
+                                       KeptRoutesPath(config.state), engine.pool, engine.slot},
+                              .counts = engine.pool.routes};
+  http::Services services = engine.Services();
+  services.routes = &routes;
+  streams::Ingest({.config = config,
                    .services = services,
                    .board = start.scoreboard,
                    .slot = engine.slot,

@@ -5,15 +5,16 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
 import threading
 import time
 
 
 class Hook:
     """`behave(number)` is called for each delivery, may take its time, and returns the status of the
-    answer, or None for none at all."""
+    answer, or None for none at all. `tls`: a folder with a certificate and its key, for HTTPS."""
 
-    def __init__(self, secret, behave=lambda number: 204, port=0):
+    def __init__(self, secret, behave=lambda number: 204, port=0, tls=None):
         self.secret, self.behave = secret, behave
         self.deliveries = []  # (event's id, event, whether it was taken)
         self.problems = []
@@ -51,8 +52,14 @@ class Hook:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # a client that breaks off
         self.port = self.server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/hook"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/hook"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / "certificate.pem", tls / "key.pem")
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
 

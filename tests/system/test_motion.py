@@ -4,17 +4,24 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 import unittest
 
 from PIL import Image
 
 import pictures
-from processes import eventually
-from redis_server import Camera, RedisServer, ledger, results, unbalanced
 from harness import SystemTest
+from processes import eventually
+from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag,
+                          unbalanced)
+
+sys.path.insert(0, str(pictures.SOURCE / "shared/frames"))
+sys.dont_write_bytecode = True
+from inferpool_frames import Ring  # noqa: E402
 
 SIZE = (640, 480)
+SMALL = pictures.plain(64, 64, "JPEG")
 
 
 class Scene:
@@ -126,6 +133,42 @@ class MotionTest(SystemTest):
                 camera.put(self.client, pictures.plain(side, side, kind))
         answers, = self.answers([camera])
         self.assertEqual([False, True, False] * 4, ["still" in answer for answer in answers])
+
+    def test_frames_in_shared_memory(self):
+        camera = Camera("a")
+        self.begin({"a": {}})
+        ring = Ring(16, 320 * 240 * 3)
+        self.addCleanup(ring.close)
+        empty, full = (Image.new("RGB", (320, 240), (90, 120, 150)) for _ in range(2))
+        full.paste((250, 250, 250), (100, 100, 160, 160))
+        for picture in (empty, empty, full):
+            for handle in (ring.put(picture.tobytes(), "rgb", 320, 240),
+                           ring.put(pictures.encode(picture, "JPEG"), "jpeg")):
+                camera.seq += 1
+                self.client("XADD", frames_key("a"), "*", "frame", handle,
+                            *camera.fields(b"")[2:])
+        answers, = self.answers([camera])
+        self.assertEqual([False, True, True, True, False, False],
+                         ["still" in answer for answer in answers])
+
+    def test_whoever_looks_at_a_camera_sees_what_the_model_sees(self):
+        camera = Camera("a")
+        self.begin({"a": {"motion": {"keyframe_s": 600}}})
+        camera.put(self.client, SMALL)
+        camera.put(self.client, SMALL)
+        answers, = self.answers([camera])
+        self.assertEqual([False, True], ["still" in answer for answer in answers])
+        shard = tag(shard_of("a"))
+        self.client("SET", f"{shard}:look:a", "1")
+
+        def is_seen():
+            camera.put(self.client, SMALL)
+            time.sleep(0.1)
+            return self.client("EXISTS", f"{shard}:snap:a")
+        eventually(is_seen, "there is a picture of the camera")
+        answers, = self.answers([camera])
+        self.assertTrue(any("still" not in answer for answer in answers[2:]))
+        self.assertTrue(any("still" in answer for answer in answers[2:]))
 
     def test_a_model_that_is_away_looks_when_it_is_back(self):
         camera = Camera("a")

@@ -1,14 +1,21 @@
 """Rules for cameras' answers: webhooks that are slow, fail and die, with a real Redis and pool."""
 
+import hashlib
+import hmac
+import http.client
+import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import unittest
 
 import pictures
 import processes
-from harness import SystemTest
+from harness import SystemTest, certificate, free_ports
 from hook import Hook
 from processes import eventually
 from redis_server import Camera, RedisServer, results, unbalanced
@@ -122,6 +129,18 @@ class EventsTest(RulesTest):
         self.assertEqual([], inside.problems + outside.problems)
         self.assertEqual({"open"}, {event["rule"] for event in inside.taken().values()})
 
+    def test_a_certificate_that_nobody_has_signed_is_refused(self):
+        hook = Hook(SECRET, tls=certificate())
+        self.addCleanup(hook.close)
+        camera = Camera("a")
+        self.begin({"faces": self.rule(hook)}, camera)
+        camera.put(self.client, FACE)
+        eventually(lambda: self.count("faces", "failed") >= 2, "it is tried in vain")
+        self.assertEqual([], hook.deliveries)
+        said, = [line["reason"] for line in self.instance.log()
+                 if line.get("event") == "a rule's receiver fails"]
+        self.assertIn("certificate", said)
+
     def test_a_reload_changes_rules_and_nothing_else(self):
         hook = self.hook()
         camera = Camera("a")
@@ -139,6 +158,43 @@ class EventsTest(RulesTest):
                    "the new rule holds")
         self.assertEqual(ingest, [line["pid"] for line in self.instance.log()
                                   if line.get("event") == "ingest ready"])
+
+
+class ExampleTest(RulesTest):
+    def test_the_receiver_of_the_documentation_takes_our_events_and_no_others(self):
+        page = (pictures.SOURCE / "docs/streams.md").read_text()
+        program, = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+                    if "X-Inferpool-Signature" in block]
+        port, = free_ports(1)
+        self.assertIn('("", 8000)', program)
+        (self.redis.folder / "door.secret").write_bytes(SECRET + b"\n")
+        process = subprocess.Popen(
+            [sys.executable, "-B", "-u", "-c", program.replace('("", 8000)', f'("", {port})')],
+            cwd=self.redis.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        camera = Camera("a")
+        self.begin({"faces": self.rule(f"http://127.0.0.1:{port}/")}, camera)
+        camera.put(self.client, FACE)
+        event = json.loads(process.stdout.readline())
+        self.assertEqual(("faces", "a", 1), (event["rule"], event["camera"], event["seq"]))
+        eventually(lambda: self.count("faces", "delivered") == 1, "it is taken")
+
+        def post(secret, at):
+            body = b'{"id": "faces:00:1-0"}'
+            signature = hmac.new(secret, f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("POST", "/", body, {
+                "X-Inferpool-Event": "faces:00:1-0",
+                "X-Inferpool-Signature": f"t={at},v1={signature}"})
+            status = connection.getresponse().status
+            connection.close()
+            return status
+        now = int(time.time())
+        self.assertEqual(401, post(b"another secret of sixteen bytes", now))
+        self.assertEqual(401, post(SECRET, now - 3_600), "it was kept and is sent again")
+        self.assertEqual(204, post(SECRET, now))
 
 
 class BadReceiversTest(RulesTest):
@@ -174,7 +230,10 @@ class BadReceiversTest(RulesTest):
         eventually(lambda: hook.frames() == [1, 2, 3, 4], "all are told")
         eventually(lambda: self.waiting() == 0, "nothing is left")
         self.assertEqual([], hook.problems)
-        self.assertEqual((4, 7), (self.count("faces", "delivered"), self.count("faces", "failed")))
+        self.assertEqual(7, sum(not taken for _, _, taken in hook.deliveries))
+        self.assertEqual(4, self.count("faces", "delivered"))
+        # A connection that was kept and breaks off is tried anew within a try.
+        self.assertTrue(4 <= self.count("faces", "failed") <= 7)
         self.assertEqual(0, self.instance.metrics().value("inferpool_rule_waiting", rule="faces"))
 
     def test_nothing_is_lost_when_receiver_and_process_are_killed(self):

@@ -91,6 +91,22 @@ class AnswersTest(StreamsTest):
         self.assertEqual(["415", "400", "404", "400", "200"], [answer["status"] for answer in found])
         self.assertEqual("bad-parameter", json.loads(found[3]["json"])["code"])
 
+    def test_pipelines_routes_and_versions_are_asked_as_over_http(self):
+        camera, = self.begin(
+            {"streams.policy": "all", "routes": {"front": {"model": "faces_cascade"}},
+             "pipelines": {"twice": {"model": "faces_cascade", "each": [{"model": "faces_cascade"}]}}},
+            [Camera("a")])
+        for model in ("twice", "front", "faces_cascade@1", "front@1", "faces_cascade@7"):
+            camera.put(self.client, pictures.ASTRONAUT, model=model)
+        answers = self.wait_answers([camera])["a"]
+        self.assertEqual(["200", "200", "200", "404", "404"], [answer["status"] for answer in answers])
+        twice, front, version = (json.loads(answer["json"]) for answer in answers[:3])
+        self.assertEqual(["faces_cascade"], list(twice["detections"][0]["found"]))
+        self.assertEqual("twice", twice["model"]["name"])
+        for answer in (front, version):
+            self.assertEqual(("faces_cascade", "1"), (answer["model"]["name"], answer["model"]["version"]))
+        self.assertEqual(1, self.instance.metrics().sum("inferpool_route_requests_total", route="front"))
+
     def test_cameras_come_and_go_without_a_reload(self):
         first, = self.begin(cameras=[Camera("first")])
         first.put(self.client, SMALL)

@@ -8,8 +8,8 @@
 #include <span>
 #include <utility>
 
-#include "proto/tensor.h"
 #include "worker/predict/picture.h"
+#include "worker/predict/row_result.h"
 #include "worker/vision/letterbox.h"
 
 namespace inferpool::predict {
@@ -39,23 +39,6 @@ std::size_t InputBytes(const vision::ModelPlan& plan, const ModelRow& row) {
       break;
   }
   return vision::RowBytes(plan.input, row.placement.input);
-}
-
-absl::StatusOr<vision::Result> ReadResult(const vision::ModelPlan& plan,
-                                          const backend::RowAnswer& row,
-                                          const vision::Placement& placement,
-                                          const vision::Options& options) {
-  std::vector<TensorView> views = row.answer->tensors();
-  std::vector<std::vector<std::int64_t>> shapes;  // of one row of several, to which its views point
-  shapes.reserve(views.size());
-  for (TensorView& view : views) {
-    if (row.rows > 1) {
-      ASSIGN_OR_RETURN(view.data, backend::RowOf(view, row.rows, row.row));
-      view.shape = shapes.emplace_back(view.shape.begin(), view.shape.end());
-      shapes.back().front() = 1;
-    }
-  }
-  return vision::Postprocess(plan, views, placement, options);
 }
 
 // A server that decodes the picture itself calls a bad one an invalid argument.
@@ -122,7 +105,7 @@ class Work {
       const backend::RowAnswer& row = (*answers)[i];
       const std::size_t at = left[i];
       absl::StatusOr<vision::Result> result =
-          ReadResult(plan_, row, question_.rows[at].placement, question_.options);
+          ReadRow(plan_, row, question_.rows[at].placement, question_.options);
       if (!result.ok()) {
         return Failure{http::PlanProblem(result.status(), name_), question_.model, result.status()};
       }

@@ -12,8 +12,8 @@
 
 #include "worker/predict/model_rows.h"
 #include "worker/predict/picture_cost.h"
+#include "worker/predict/picture_plan.h"
 #include "worker/predict/views.h"
-#include "worker/predict/wanted.h"
 
 namespace inferpool::predict {
 namespace {
@@ -22,62 +22,22 @@ namespace {
 // caches, and other requests wait longer for the model.
 constexpr std::size_t kMostRows = 8;
 
-std::variant<Picture, http::Problem> Open(const http::Exchange& exchange,
-                                          const http::Services& services,
-                                          const PictureQuestion& question, Seqlock<Task>& task) {
-  // Another version of the model may well take what crashes this one.
-  const std::string model = Name(question.model);
-  const SharedPicture* const shared = question.shared;
-  if (shared == nullptr) return OpenPicture(exchange, services, question.picture, model, task);
-  auto problem = Blame(exchange, services, shared->picture.digest, model, task);
-  if (problem) return *std::move(problem);
-  return shared->picture;
-}
-
 std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
                                             const http::Services& services,
                                             const PictureQuestion& question, Seqlock<Task>& task,
                                             http::StageTimes& times, bool& turns_taken) {
-  const backend::CallLimits& limits = exchange.limits;
-  const std::string& model = question.model.name;
-
-  auto opened = Open(exchange, services, question, task);
-  if (auto* problem = std::get_if<http::Problem>(&opened)) return Failure{std::move(*problem)};
-  const auto& picture = std::get<Picture>(opened);
-
-  absl::StatusOr<std::shared_ptr<const backend::Model>> known = question.known;
-  if (question.known == nullptr) known = services.catalog.Get(question.model, limits.deadline);
-  if (!known.ok()) return Failure{http::BackendProblem(known.status(), model)};
-  const absl::StatusOr<vision::ModelPlan>& plan = (*known)->plan;
-  if (!plan.ok()) return Failure{http::PlanProblem(plan.status(), model)};
-
-  // A refusal is prompt, however large the picture.
-  if (const absl::Status admits = services.inference.CheckAdmits(**known); !admits.ok()) {
-    return Failure{http::BackendProblem(admits, model), *known, admits, /*sent=*/false};
-  }
-
-  // In a batch, later pictures can be too late.
-  if (auto problem = TooLate(limits, model)) return Failure{*std::move(problem)};
-
-  auto wanted = OptionsFor(**known, question.parameters, question.one_of_several);
-  if (auto* problem = std::get_if<http::Problem>(&wanted)) return Failure{std::move(*problem)};
-  const auto& options = std::get<vision::Options>(wanted);
-  auto looked = ViewsOf(picture, *plan, question.parameters, services.config);
-  if (auto* problem = std::get_if<http::Problem>(&looked)) return Failure{std::move(*problem)};
-  auto& views = std::get<Views>(looked);
-  if (const int tiles = views.tile_count(); tiles > 0 && !turns_taken) {
-    if (auto problem = exchange.TakeTurns(tiles, "tiles", fmt::format("{} tiles", tiles))) {
-      return Failure{*std::move(problem)};
-    }
-    turns_taken = true;
-  }
+  auto planned = PlanPicture(exchange, services, question, task, turns_taken);
+  if (auto* failure = std::get_if<Failure>(&planned)) return std::move(*failure);
+  auto& [picture, model, options, views] = std::get<PicturePlan>(planned);
+  const vision::ModelPlan& plan = *model->plan;
 
   cv::Mat bgr;  // empty: the model takes the file
   Pixels pixels;
-  const bool decodes = plan->input_kind == vision::InputKind::kPixels;
+  const bool decodes = plan.input_kind == vision::InputKind::kPixels;
   if (!decodes && picture.file.empty()) {
-    return Failure{http::UnsupportedMedia(fmt::format(
-        "the model {} is sent the picture's file as it is, and this one came as pixels", model))};
+    return Failure{http::UnsupportedMedia(
+        fmt::format("the model {} is sent the picture's file as it is, and this one came as pixels",
+                    question.model.name))};
   }
   if (question.shared != nullptr) {
     if (decodes) {
@@ -85,9 +45,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
       Reduce(picture, question.shared->reduction, views);
     }
   } else if (decodes) {
-    const int reduction = services.config.decode.reduced ? LargestReduction(picture, views) : 1;
-    Reduce(picture, reduction, views);
-    auto decoded = DecodePicture(exchange, picture, reduction, model, times);
+    auto decoded = DecodePlanned(exchange, services, std::get<PicturePlan>(planned), times);
     if (auto* problem = std::get_if<http::Problem>(&decoded)) return Failure{std::move(*problem)};
     pixels = std::get<Pixels>(std::move(decoded));
     bgr = pixels.bgr;
@@ -114,7 +72,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
     of_rows.max_detections = static_cast<std::size_t>(services.config.predict.max_detections);
   }
   auto inferred = InferRows(exchange, services,
-                            {.model = *known,
+                            {.model = model,
                              .rows = std::move(rows),
                              .options = of_rows,
                              .step = decodes ? &pixels.step : nullptr,
@@ -125,7 +83,7 @@ std::variant<Prediction, Failure> InferOnce(const http::Exchange& exchange,
   if (auto* failure = std::get_if<Failure>(&inferred)) return std::move(*failure);
   auto& found = std::get<RowResults>(inferred);
   const http::StageTimer timer(times, Stage::kPostprocess);
-  return Prediction{.model = *known,
+  return Prediction{.model = model,
                     .version = std::move(found.version),
                     .picture = picture.size,
                     .pixels = std::move(pixels),

@@ -1,7 +1,6 @@
 #include "worker/streams/answers.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <map>
 #include <string_view>
@@ -19,9 +18,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A trip waits for more outcomes while the threads have frames.
-constexpr std::size_t kFullTrip = 16;
-constexpr milliseconds kGather{2};
+// A trip waits so long for more outcomes while the threads have frames.
+constexpr milliseconds kGather{5};
 // After answers could not be stored.
 constexpr milliseconds kSettleAgain{500};
 constexpr milliseconds kFirstRetry{100};
@@ -113,7 +111,9 @@ void Answers::TryAgain(TimePoint now) {
       continue;
     }
     if (ownership_.leases().Has(retry.frame.shard)) {
-      queue_.Put(std::move(retry.frame));
+      std::vector<Frame> frames;
+      frames.push_back(std::move(retry.frame));
+      queue_.Put(std::move(frames));
     } else {
       in_work_.End(retry.frame, retry.frame.picture.size());
     }
@@ -129,12 +129,20 @@ void Answers::TryNothingAgain() {
 }
 
 bool Answers::SettlingIsDue(bool stopping, TimePoint now) const {
-  if (outcomes_.empty() || now < settle_after_) return false;
-  return stopping || outcomes_.size() >= kFullTrip || in_work_.ThreadsAreFree() ||
-         now >= *first_outcome_ + kGather;
+  const FrameQueue::Progress progress = queue_.progress();
+  const std::size_t count = outcomes_.size() + progress.outcomes;
+  if (count == 0 || now < settle_after_) return false;
+  return stopping || count >= FrameQueue::kFullTrip || progress.is_done ||
+         now >= FirstOf(progress) + kGather;
+}
+
+TimePoint Answers::FirstOf(const FrameQueue::Progress& progress) const {
+  constexpr TimePoint kNever = TimePoint::max() - kGather;
+  return std::min(first_outcome_.value_or(kNever), progress.first_outcome.value_or(kNever));
 }
 
 absl::Status Answers::Settle(Redis& redis) {
+  if (outcomes_.empty()) return absl::OkStatus();
   const Leases& leases = ownership_.leases();
   // Before the answers, on which those who wait for a picture look for one.
   RETURN_IF_ERROR(StoreSnapshots(redis, leases, outcomes_));
@@ -211,7 +219,10 @@ absl::StatusOr<bool> Answers::Read(Reply reply, std::span<const std::size_t> out
 
 std::optional<TimePoint> Answers::NextDue() const {
   std::optional<TimePoint> next;
-  if (!outcomes_.empty()) next = std::max(*first_outcome_ + kGather, settle_after_);
+  const FrameQueue::Progress progress = queue_.progress();
+  if (outcomes_.size() + progress.outcomes > 0) {
+    next = std::max(FirstOf(progress) + kGather, settle_after_);
+  }
   for (const Retry& retry : retries_) next = std::min(next.value_or(retry.at), retry.at);
   return next;
 }

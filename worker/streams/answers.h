@@ -22,8 +22,8 @@ class Answers {
  public:
   Answers(const IngestContext& context, Ownership& ownership, InWork& in_work, FrameQueue& queue);
 
-  // Takes the outcomes out of the queue. `stopping`: what would be tried again is left to the next
-  // owner.
+  // Takes the outcomes out of the queue, where they may stay until settling is due. `stopping`:
+  // what would be tried again is left to the next owner.
   void Collect(bool stopping);
   // One that no thread has made.
   void Add(Outcome outcome, TimePoint now);
@@ -33,10 +33,10 @@ class Answers {
   // Leaves all that would be tried again to the next owner.
   void TryNothingAgain();
 
-  // The outcomes are worth a trip: they are many, or old, or threads are free and want frames.
+  // The outcomes are worth a trip: they are many, or old, or no others will come.
   bool SettlingIsDue(bool stopping, TimePoint now) const;
-  // Tells Redis of all outcomes in one trip. Whatever breaks it, they are kept and told again:
-  // Redis takes each only once.
+  // Tells Redis of all outcomes that were collected, in one trip. Whatever breaks it, they are kept
+  // and told again: Redis takes each only once.
   absl::Status Settle(Redis& redis);
 
   // When there is something to do if nothing happens; nullopt: never.
@@ -49,6 +49,8 @@ class Answers {
     Frame frame;
   };
 
+  // When the first of all outcomes that are to be told came.
+  TimePoint FirstOf(const FrameQueue::Progress& progress) const;
   bool IsTriedAgain(const Outcome& outcome) const;
   // What Redis said to a call. False: its outcomes are to be told again.
   absl::StatusOr<bool> Read(Reply reply, std::span<const std::size_t> outcomes);

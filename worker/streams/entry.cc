@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace inferpool::streams {
 namespace {
@@ -19,13 +20,21 @@ std::int64_t ToNumber(std::string_view text) {
 
 }  // namespace
 
-std::string_view FieldName(const Config::Streams& settings, std::string_view field) {
-  const auto found = settings.fields.find(std::string(field));
-  return found == settings.fields.end() ? field : std::string_view(found->second);
+FieldNames::FieldNames(const Config::Fields& names) {
+  const auto name = [&names](const std::string& field) {
+    const auto found = names.find(field);
+    return found == names.end() ? field : found->second;
+  };
+  picture = name("picture");
+  frame = name("frame");
+  epoch = name("epoch");
+  seq = name("seq");
+  time = name("time");
+  model = name("model");
+  parameters = name("parameters");
 }
 
-Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, Reply fields,
-              bool claimed) {
+Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fields, bool claimed) {
   Frame frame{.camera = camera.id, .shard = camera.shard, .id = std::string(id.Text())};
   frame.model = camera.options.model;
   frame.parameters = camera.options.parameters;
@@ -39,17 +48,17 @@ Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, R
   for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
     const std::string_view name = fields.at(i).Text();
     const std::string_view value = fields.at(i + 1).Text();
-    if (name == FieldName(settings, "picture")) {
+    if (name == names.picture) {
       frame.picture = value;
-    } else if (name == FieldName(settings, "frame")) {
+    } else if (name == names.frame) {
       frame.handle = value.substr(0, kMostHandle);
-    } else if (name == FieldName(settings, "seq")) {
+    } else if (name == names.seq) {
       frame.seq = value;
-    } else if (name == FieldName(settings, "time")) {
+    } else if (name == names.time) {
       if (const std::int64_t time = ToNumber(value); time > 0) frame.captured_ms = time;
-    } else if (name == FieldName(settings, "model") && !value.empty()) {
+    } else if (name == names.model && !value.empty()) {
       frame.model = value;
-    } else if (name == FieldName(settings, "parameters")) {
+    } else if (name == names.parameters) {
       frame.parameters = value;
     }
   }

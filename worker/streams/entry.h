@@ -1,7 +1,7 @@
 // From an entry of a camera's stream to a frame. Pure, but for the clock.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "shared/config/config.h"
 #include "shared/redis/redis.h"
@@ -10,12 +10,21 @@
 
 namespace inferpool::streams {
 
-// What producers call a field.
-std::string_view FieldName(const Config::Streams& settings, std::string_view field);
+// What producers call the fields of an entry.
+struct FieldNames {
+  explicit FieldNames(const Config::Fields& names);
+
+  std::string picture;
+  std::string frame;
+  std::string epoch;
+  std::string seq;
+  std::string time;
+  std::string model;
+  std::string parameters;
+};
 
 // The frame of the entry with this id and these fields, which is read now. What the entry does not
 // say is the camera's. `claimed`: another process had it before.
-Frame FrameOf(const Config::Streams& settings, const Camera& camera, Reply id, Reply fields,
-              bool claimed);
+Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fields, bool claimed);
 
 }  // namespace inferpool::streams

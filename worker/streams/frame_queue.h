@@ -5,13 +5,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "shared/base/deadline.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/base/mutex.h"
 #include "worker/streams/frame.h"
@@ -20,42 +24,63 @@ namespace inferpool::streams {
 
 class FrameQueue {
  public:
-  void Put(Frame frame) {
+  // So many outcomes are worth a trip of their own.
+  static constexpr std::size_t kFullTrip = 32;
+
+  void Put(std::vector<Frame> frames) {
     {
       const MutexLock lock(mutex_);
-      frames_.push_back(std::move(frame));
+      std::ranges::move(frames, std::back_inserter(frames_));
     }
     came_.notify_one();
   }
 
-  // The next frame; nullopt after Close, when there is none left.
-  std::optional<Frame> Take() {
+  // The next frames, at least one and at most `most`, without waiting for more; none after Close,
+  // when there is none left.
+  std::vector<Frame> Take(std::size_t most) {
     MutexLock lock(mutex_);
     came_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return closed_ || !frames_.empty();
     });
-    if (frames_.empty()) return std::nullopt;
-    std::optional<Frame> frame = std::move(frames_.front());
-    frames_.pop_front();
-    return frame;
+    const auto end = frames_.begin() + static_cast<std::ptrdiff_t>(std::min(most, frames_.size()));
+    std::vector<Frame> taken(std::move_iterator(frames_.begin()), std::move_iterator(end));
+    frames_.erase(frames_.begin(), end);
+    at_work_ += taken.size();
+    if (!frames_.empty()) came_.notify_one();  // the next thread goes on
+    return taken;
   }
 
-  void Finish(Outcome outcome) {
+  // The reader is woken by the first outcome, when there are enough for a trip, and when all frames
+  // are done; not by each.
+  void Finish(std::vector<Outcome> outcomes) {
+    bool wakes = false;
     {
       const MutexLock lock(mutex_);
-      outcomes_.push_back(std::move(outcome));
+      const std::size_t before = outcomes_.size();
+      if (before == 0) first_outcome_ = Clock::now();
+      at_work_ -= outcomes.size();
+      std::ranges::move(outcomes, std::back_inserter(outcomes_));
+      wakes =
+          before == 0 || IsDoneLocked() || (before < kFullTrip && outcomes_.size() >= kFullTrip);
     }
-    Wake();
+    if (wakes) Wake();
   }
 
+  // Takes all outcomes.
   std::vector<Outcome> Outcomes() {
     const MutexLock lock(mutex_);
+    first_outcome_.reset();
     return std::exchange(outcomes_, {});
   }
 
-  std::size_t waiting() const {
+  struct Progress {
+    std::size_t outcomes = 0;                  // that wait
+    std::optional<TimePoint> first_outcome{};  // when it came
+    bool is_done = false;                      // no frame waits or is worked on
+  };
+  Progress progress() const {
     const MutexLock lock(mutex_);
-    return frames_.size();
+    return {outcomes_.size(), first_outcome_, IsDoneLocked()};
   }
 
   void Close() {
@@ -66,7 +91,8 @@ class FrameQueue {
     came_.notify_all();
   }
 
-  // Readable when there is an outcome, or somebody has called Wake, until Clear.
+  // Readable when there is something to do for the reader, or somebody has called Wake, until
+  // Clear.
   int fd() const { return event_.get(); }
   void Wake() const {
     const std::uint64_t one = 1;
@@ -78,11 +104,17 @@ class FrameQueue {
   }
 
  private:
+  bool IsDoneLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return frames_.empty() && at_work_ == 0;
+  }
+
   FileDescriptor event_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   mutable Mutex mutex_;
   std::condition_variable came_;
   std::deque<Frame> frames_ ABSL_GUARDED_BY(mutex_);
+  std::size_t at_work_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Outcome> outcomes_ ABSL_GUARDED_BY(mutex_);
+  std::optional<TimePoint> first_outcome_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <iterator>
+#include <memory>
 #include <opencv2/core/mat.hpp>
 #include <optional>
 #include <string_view>
@@ -15,12 +17,15 @@
 #include "fcgi/wire/request.h"
 #include "shared/base/json_text.h"
 #include "shared/pictures/decode.h"
+#include "worker/analyze/pipeline.h"
 #include "worker/http/parameters.h"
 #include "worker/http/problem.h"
 #include "worker/predict/answer.h"
+#include "worker/predict/group_inference.h"
 #include "worker/predict/picture.h"
 #include "worker/predict/picture_cost.h"
 #include "worker/predict/picture_inference.h"
+#include "worker/predict/pipelines.h"
 #include "worker/streams/handles.h"
 #include "worker/streams/snapshot.h"
 
@@ -39,19 +44,19 @@ bool IsTransient(const http::Problem& problem) {
   return std::ranges::find(kTransient, problem.status) != std::end(kTransient);
 }
 
+// Of one frame. `heavy`: of the thread.
 class Work {
  public:
   Work(const Frame& frame, const http::Services& services, frames::Segments& segments,
-       ThreadSlot& thread_slot)
+       ThreadSlot& thread_slot, HeavySteps& heavy)
       : frame_(frame),
         services_(services),
         segments_(segments),
-        heavy_(services.heavy, thread_slot, HeavyClientOfKey(kClient)),
         request_{.method = "POST",
                  .path = {},
                  .query = frame.parameters,
                  .content_type = {},
-                 .client = std::string(kClient),
+                 .client = frame.camera,  // by which a route's canary has its share of the cameras
                  .headers = {},
                  .body_status = absl::OkStatus(),
                  .body = frame.picture,
@@ -60,46 +65,86 @@ class Work {
                  .body_bytes = nullptr},
         exchange_{.request = request_,
                   .thread_slot = thread_slot,
-                  .heavy = heavy_,
+                  .heavy = heavy,
                   .id = std::string(RequestNameOf(frame).view()),
                   .problem_form = http::ProblemForm::kProblemJson,
                   .limits = {.deadline = Deadline(
                                  request_.accepted +
                                  std::chrono::seconds(services.config.timeouts.request_s))}} {}
 
-  void Do(Outcome& outcome) {
+  // Does all that comes before the model. False: the outcome is known without it.
+  bool Begin(Outcome& outcome) {
     if (frame_.max_age_ms > 0 && NowMs() - frame_.captured_ms > frame_.max_age_ms) {
       outcome.what = Outcome::What::kStale;
-      return;
+      return false;
     }
     if (frame_.picture.empty() && frame_.handle.empty()) {
       Fail(outcome, http::BadRequest("the entry has no picture"));
-      return;
+      return false;
     }
     if (!http::CanBeModelName(frame_.model)) {
       Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
-      return;
+      return false;
     }
-    const auto parameters = http::ParseParameters(frame_.parameters, {}, services_.config.predict);
+    auto parameters = http::ParseParameters(frame_.parameters, {}, services_.config.predict);
     if (const auto* problem = std::get_if<http::Problem>(&parameters)) {
       Fail(outcome, *problem);
-      return;
+      return false;
     }
-    const auto& wanted = std::get<http::PredictParameters>(parameters);
-    if (frame_.picture.empty() && !TakeFromMemory(outcome)) return;
+    wanted_ = std::get<http::PredictParameters>(std::move(parameters));
+    if (frame_.picture.empty() && !TakeFromMemory(outcome)) return false;
     if (frame_.gate != nullptr && NothingMoves() && !frame_.snapshot) {
       outcome.still = true;
       outcome.json = StillAnswer();
       if (!memory_.IsWhole()) outcome.what = Outcome::What::kOverwritten;
-      return;
+      return false;
     }
-    auto predicted = predict::InferPicture(exchange_, services_,
-                                           {.model = {frame_.model},
-                                            .picture = file(),
-                                            .parameters = wanted,
-                                            .keep_pixels = frame_.snapshot,
-                                            .shared = pixels_ ? &*pixels_ : nullptr},
-                                           exchange_.thread_slot.task, exchange_.times);
+    pipeline_ = predict::FindPipeline(services_.config, frame_.model);
+    backend::ModelVersion asked{frame_.model};
+    if (pipeline_ == nullptr) {
+      const auto model = predict::ModelFor(exchange_, services_, frame_.model);
+      if (!model) {
+        Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
+        return false;
+      }
+      asked = *model;
+    }
+    question_.emplace(predict::PictureQuestion{.model = std::move(asked),
+                                               .picture = file(),
+                                               .parameters = *wanted_,
+                                               .keep_pixels = frame_.snapshot,
+                                               .shared = pixels_ ? &*pixels_ : nullptr});
+    return true;
+  }
+
+  // After Begin: what the model is to be asked, unless a pipeline is.
+  predict::GroupItem item() {
+    return {exchange_, *question_, exchange_.thread_slot.task, exchange_.times};
+  }
+  bool is_for_pipeline() const { return pipeline_ != nullptr; }
+  std::variant<predict::Prediction, http::Problem> AskPipeline() {
+    if (pixels_) {
+      auto known = predict::FindModel(exchange_, services_, pipeline_->model);
+      if (auto* problem = std::get_if<http::Problem>(&known)) return std::move(*problem);
+      question_->known = std::get<std::shared_ptr<const backend::Model>>(std::move(known));
+    }
+    return analyze::AskPipeline(exchange_, services_, *pipeline_, *question_,
+                                exchange_.thread_slot.task, exchange_.times);
+  }
+  // Counts an answer to item() by the route that the frame's model is, if it is one.
+  void CountByRoute(const std::variant<predict::Prediction, http::Problem>& answer,
+                    Clock::duration took) const {
+    analyze::CountByRoute(exchange_, services_, frame_.model, question_->model, answer, took);
+  }
+  // No other frame of the thread may begin before this one is done: it has a heavy step.
+  bool is_heavy() const { return !step_.empty(); }
+  // Memory of its own, until it is done.
+  std::size_t held_bytes() const {
+    return memory_.file.size() + memory_.bgr.total() * memory_.bgr.elemSize();
+  }
+
+  // What became of that.
+  void End(std::variant<predict::Prediction, http::Problem> predicted, Outcome& outcome) {
     const auto* problem = std::get_if<http::Problem>(&predicted);
     if (problem == nullptr && frame_.snapshot) {
       AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
@@ -117,7 +162,7 @@ class Work {
     const auto& prediction = std::get<predict::Prediction>(predicted);
     outcome.has_findings = predict::CountOf(prediction.result) > 0;
     exchange_.SetTotalTime();
-    outcome.json = predict::Complete(predict::Members(prediction, wanted.normalized),
+    outcome.json = predict::Complete(predict::Members(prediction, wanted_->normalized),
                                      exchange_.times, exchange_.id);
     outcome.json.pop_back();  // the newline
   }
@@ -251,13 +296,70 @@ class Work {
   const Frame& frame_;
   const http::Services& services_;
   frames::Segments& segments_;
-  HeavySteps heavy_;
   fcgi::Request request_;
   http::Exchange exchange_;
+  std::optional<http::PredictParameters> wanted_;
+  const Config::Step* pipeline_ = nullptr;  // that the frame's model is
+  std::optional<predict::PictureQuestion> question_;
   SharedFrame memory_;
   std::optional<predict::SharedPicture> pixels_;  // of a raw frame, views of memory_
   HeavyStep step_;                                // of its conversion; ends first
 };
+
+// A thread's frames on their way: those that were begun are asked about together.
+class Together {
+ public:
+  Together(const http::Services& services, std::vector<Outcome>& outcomes)
+      : services_(services), outcomes_(outcomes) {}
+
+  // `work` has begun; `i`: the number of its frame.
+  void Add(std::unique_ptr<Work> work, std::size_t i) {
+    if (work->is_for_pipeline()) {
+      Ask();
+      work->End(work->AskPipeline(), outcomes_[i]);
+      return;
+    }
+    const bool is_heavy = work->is_heavy();
+    held_bytes_ += work->held_bytes();
+    works_.push_back(std::move(work));
+    numbers_.push_back(i);
+    if (is_heavy || held_bytes_ > kHeavyBytes) Ask();
+  }
+
+  void Ask() {
+    std::vector<predict::GroupItem> items;
+    for (const auto& work : works_) items.push_back(work->item());
+    const TimePoint begun = Clock::now();
+    auto predicted = predict::InferGroup(services_, items);
+    const Clock::duration took = Clock::now() - begun;
+    for (std::size_t k = 0; k < works_.size(); ++k) {
+      works_[k]->CountByRoute(predicted[k], took);
+      works_[k]->End(std::move(predicted[k]), outcomes_[numbers_[k]]);
+    }
+    works_.clear();
+    numbers_.clear();
+    held_bytes_ = 0;
+  }
+
+ private:
+  const http::Services& services_;
+  std::vector<Outcome>& outcomes_;
+  std::vector<std::unique_ptr<Work>> works_;
+  std::vector<std::size_t> numbers_;
+  std::size_t held_bytes_ = 0;
+};
+
+void WorkOnAll(const std::vector<Frame>& frames, const http::Services& services,
+               frames::Segments& segments, ThreadSlot& thread_slot,
+               std::vector<Outcome>& outcomes) {
+  HeavySteps heavy(services.heavy, thread_slot, HeavyClientOfKey(kClient));
+  Together together(services, outcomes);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    auto work = std::make_unique<Work>(frames[i], services, segments, thread_slot, heavy);
+    if (work->Begin(outcomes[i])) together.Add(std::move(work), i);
+  }
+  together.Ask();
+}
 
 }  // namespace
 
@@ -271,27 +373,34 @@ RequestName RequestNameOf(const Frame& frame) {
   return RequestName(fmt::format("{}@{}", frame.id, frame.camera));
 }
 
-Outcome WorkOn(Frame frame, const http::Services& services, frames::Segments& segments,
-               ThreadSlot& thread_slot) {
-  Outcome outcome;
+std::vector<Outcome> WorkOn(std::vector<Frame> frames, const http::Services& services,
+                            frames::Segments& segments, ThreadSlot& thread_slot) {
+  std::vector<Outcome> outcomes(frames.size());
   const TimePoint begun = Clock::now();
   thread_slot.Begin(begun);
   try {
-    Work(frame, services, segments, thread_slot).Do(outcome);
+    WorkOnAll(frames, services, segments, thread_slot, outcomes);
   } catch (const std::exception& error) {  // out of memory, for one
-    outcome.what = Outcome::What::kRetry;
-    outcome.status = 500;
-    outcome.json = R"({"code":"internal","status":500})";
+    for (Outcome& outcome : outcomes) {
+      outcome = {.what = Outcome::What::kRetry,
+                 .status = 500,
+                 .json = R"({"code":"internal","status":500})"};
+    }
   }
   services.heavy.Leave(thread_slot);
   thread_slot.End();
-  outcome.answered_ms = NowMs();
-  outcome.worked_us =
+  const std::int64_t now = NowMs();
+  const auto worked =
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count();
-  outcome.bytes = frame.picture.size();
-  if (outcome.what != Outcome::What::kRetry) frame.picture = std::string();
-  outcome.frame = std::move(frame);
-  return outcome;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    Outcome& outcome = outcomes[i];
+    outcome.answered_ms = now;
+    outcome.worked_us = worked / static_cast<std::int64_t>(frames.size());
+    outcome.bytes = frames[i].picture.size();
+    if (outcome.what != Outcome::What::kRetry) frames[i].picture = std::string();
+    outcome.frame = std::move(frames[i]);
+  }
+  return outcomes;
 }
 
 }  // namespace inferpool::streams

@@ -22,7 +22,11 @@ void InWork::Begin(Camera& camera, Frame frame) {
   if (frame.claimed) counts.Count(StreamEvent::kClaimed);
   frame.snapshot = looks_.IsDue(frame.camera, Clock::now());
   frame.gate = camera.gate;
-  queue_.Put(std::move(frame));
+  begun_.push_back(std::move(frame));
+}
+
+void InWork::HandOver() {
+  if (!begun_.empty()) queue_.Put(std::exchange(begun_, {}));
 }
 
 void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {

@@ -2,7 +2,10 @@
 // more. For the thread that talks to Redis.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "shared/board/scoreboard.h"
 #include "worker/streams/frame.h"
@@ -23,8 +26,9 @@ class InWork {
   InWork(FrameQueue& queue, Leases& leases, Schedule& schedule, Looks& looks,
          const Scoreboard& board, std::size_t threads);
 
-  // The camera's frame was taken, and goes to the threads.
+  // The camera's frame was taken, and goes to the threads with the next HandOver.
   void Begin(Camera& camera, Frame frame);
+  void HandOver();
   // It was taken, and what becomes of it is known already.
   void Hold(Camera& camera, const Frame& frame, TimePoint now);
   // It is done, or somebody else's. `bytes` of its picture, as when it began.
@@ -32,12 +36,14 @@ class InWork {
   // A thread took so long for one.
   void Worked(std::int64_t us);
 
-  bool HasRoom() const { return frames_ < depth() && bytes_ < kMostBytes; }
+  // Room for so many that a trip is worth it.
+  bool HasRoom() const {
+    return room() >= std::clamp<std::size_t>(depth() / 2, 1, FrameQueue::kFullTrip) &&
+           bytes_ < kMostBytes;
+  }
   std::size_t room() const { return frames_ < depth() ? depth() - frames_ : 0; }
   std::size_t bytes_left() const { return bytes_ < kMostBytes ? kMostBytes - bytes_ : 0; }
   std::size_t frames() const { return frames_; }
-  // Some threads have nothing to do, or soon will.
-  bool ThreadsAreFree() const { return queue_.waiting() < threads_; }
 
  private:
   std::size_t depth() const { return Depth(threads_, frame_us_); }
@@ -49,6 +55,7 @@ class InWork {
   const Scoreboard& board_;
   const std::size_t threads_;
 
+  std::vector<Frame> begun_;  // that are to be handed over
   std::size_t frames_ = 0;
   std::size_t bytes_ = 0;
   double frame_us_ = 20'000;  // of a thread, by those seen

@@ -16,16 +16,31 @@
 #include "worker/streams/reader.h"
 
 namespace inferpool::streams {
-std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors) {
+namespace {
+
+// Frames that a thread asks a server about in one call, where they wait for it anyway.
+constexpr int kGroup = 16;
+
+bool IsSync(const Config& config) {
   const std::string& mode = config.streams.mode;
-  const bool is_sync = mode == "sync" || (mode == "auto" && config.modelserver.enabled);
-  if (!is_sync) return thread_slots;
+  return mode == "sync" || (mode == "auto" && config.modelserver.enabled);
+}
+
+std::size_t GroupFor(const Config& config) {
+  return IsSync(config) ? 1 : static_cast<std::size_t>(std::max(config.batch.max, kGroup));
+}
+
+}  // namespace
+
+std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors) {
+  if (!IsSync(config)) return thread_slots;
   const int processes = std::max(config.streams.workers, 1);
   const int share = std::max((processors + processes - 1) / processes, 1);
   return std::min(static_cast<std::size_t>(share), thread_slots);
 }
 
 void Ingest(const IngestContext& context) {
+  const std::size_t group = GroupFor(context.config);
   const std::span<ThreadSlot> thread_slots = context.thread_slots.first(
       ThreadsFor(context.config, context.thread_slots.size(), UsableProcessors()));
   FrameQueue queue;
@@ -34,10 +49,14 @@ void Ingest(const IngestContext& context) {
   std::vector<std::jthread> threads;
   const auto work = [&](ThreadSlot& thread_slot) {
     const fcgi::ThreadCrashScope owner(thread_slot);
-    while (auto frame = queue.Take()) {
-      queue.Finish(WorkOn(*std::move(frame), context.services, segments, thread_slot));
+    while (true) {
+      std::vector<Frame> frames = queue.Take(group);
+      const std::size_t count = frames.size();
+      if (count == 0) return;
+      queue.Finish(WorkOn(std::move(frames), context.services, segments, thread_slot));
       const std::uint64_t quota = context.slot.quota.load(std::memory_order_relaxed);
-      if (served.fetch_add(1, std::memory_order_relaxed) + 1 < quota || quota == 0) continue;
+      if (served.fetch_add(count, std::memory_order_relaxed) + count < quota || quota == 0)
+        continue;
       if (context.slot.due.exchange(1, std::memory_order_relaxed) == 0) context.wakeup.Wake();
     }
   };

@@ -21,12 +21,13 @@ Reader::Reader(const IngestContext& context, FrameQueue& queue, std::size_t thre
       settings_(context.config.streams),
       queue_(queue),
       pauses_(std::random_device{}()),
+      fields_(settings_.fields),
       cameras_(settings_),
       ownership_(settings_.shards, context.board, schedule_),
       in_work_(queue, ownership_.leases(), schedule_, looks_, context.board, threads),
       answers_(context, ownership_, in_work_, queue),
-      waiting_(settings_, ownership_.leases(), schedule_),
-      taking_(context, ownership_, schedule_, in_work_, answers_) {}
+      waiting_(fields_, ownership_.leases(), schedule_),
+      taking_(context, fields_, ownership_, schedule_, in_work_, answers_) {}
 
 void Reader::Stop() {
   stopping_ = true;
@@ -99,10 +100,13 @@ absl::Status Reader::Turn() {
   if (now >= cameras_.next_look()) RETURN_IF_ERROR(LookForCameras(now));
   if (ownership_.BeatIsDue(now)) RETURN_IF_ERROR(Beat(now));
   RETURN_IF_ERROR(KeepLeases(now));
-  answers_.Collect(stopping_);
-  if (answers_.SettlingIsDue(stopping_, now)) RETURN_IF_ERROR(answers_.Settle(redis_->work));
+  if (answers_.SettlingIsDue(stopping_, now)) {
+    answers_.Collect(stopping_);
+    RETURN_IF_ERROR(answers_.Settle(redis_->work));
+  }
   answers_.TryAgain(now);
   if (stopping_) return absl::OkStatus();
+  if (taking_.keeps_up()) RETURN_IF_ERROR(Wait(now));
   RETURN_IF_ERROR(taking_.TakeAll(redis_->work, waiting_, now));
   return Wait(now);
 }
@@ -153,7 +157,10 @@ absl::Status Reader::Leave() {
 void Reader::Sleep() {
   const TimePoint now = Clock::now();
   TimePoint until = std::min(cameras_.next_look(), ownership_.NextDue());
-  if (in_work_.HasRoom()) until = std::min(until, schedule_.NextDue(now).value_or(until));
+  if (in_work_.HasRoom()) {
+    until = std::min(until, schedule_.NextDue(now).value_or(until));
+    until = std::min(until, waiting_.NextDue(now).value_or(until));
+  }
   until = std::min(until, answers_.NextDue().value_or(until));
   const auto left = std::chrono::ceil<milliseconds>(until - now);
   std::array<pollfd, 3> events{{{.fd = queue_.fd(), .events = POLLIN, .revents = 0},

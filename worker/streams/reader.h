@@ -22,6 +22,7 @@
 #include "shared/base/status.h"
 #include "worker/streams/answers.h"
 #include "worker/streams/cameras.h"
+#include "worker/streams/entry.h"
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/in_work.h"
 #include "worker/streams/ingest.h"
@@ -69,6 +70,7 @@ class Reader {
   bool away_was_logged_ = false;
   bool left_ = false;
 
+  const FieldNames fields_;
   Schedule schedule_;
   Looks looks_;
   Cameras cameras_;

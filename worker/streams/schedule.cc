@@ -17,11 +17,6 @@ constexpr double kLeastRate = 1e-6;
 // Of so many choices one is by age only.
 constexpr std::uint64_t kByAge = 4;
 
-bool GoesBefore(const Camera& a, const Camera& b) {
-  if (a.options.priority != b.options.priority) return a.options.priority < b.options.priority;
-  return a.served < b.served;
-}
-
 }  // namespace
 
 void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
@@ -35,7 +30,10 @@ void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
   if (added || camera.options.motion != options.motion) {
     camera.gate = options.motion ? std::make_shared<MotionGate>(*options.motion) : nullptr;
   }
+  const bool is_ready = camera.state == Camera::State::kReady;
+  if (is_ready) ReadyOf(camera).erase(&camera);
   camera.options = std::move(options);
+  if (is_ready) ReadyOf(camera).insert(&camera);
   camera.gone = false;
 }
 
@@ -52,7 +50,7 @@ void Schedule::Drop(Camera& camera) {
     camera.gone = true;
     return;
   }
-  std::erase(ready_, &camera);
+  ReadyOf(camera).erase(&camera);
   cameras_.erase(cameras_.find(camera.id));
 }
 
@@ -74,25 +72,35 @@ void Schedule::Found(Camera& camera, std::int64_t waiting) {
   camera.waiting = waiting;
   if (waiting <= 0 || camera.state != Camera::State::kIdle) return;
   camera.state = Camera::State::kReady;
-  ready_.push_back(&camera);
+  ReadyOf(camera).insert(&camera);
+}
+
+bool Schedule::has_ready() const {
+  return !std::ranges::all_of(ready_, &Ready::empty);
+}
+
+Camera& Schedule::Choose() {
+  const bool by_age = ++turn_ % kByAge == 0;
+  Camera* chosen = nullptr;
+  for (const Ready& ready : ready_) {  // the highest priority first
+    if (ready.empty()) continue;
+    if (chosen == nullptr || (*ready.begin())->served < chosen->served) chosen = *ready.begin();
+    if (!by_age) break;
+  }
+  return *chosen;
 }
 
 std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
   std::vector<Camera*> chosen;
-  while (!ready_.empty() && chosen.size() < count) {
-    const auto next = ++turn_ % kByAge == 0
-                          ? std::ranges::min_element(ready_, {}, &Camera::served)
-                          : std::ranges::min_element(ready_, [](const Camera* a, const Camera* b) {
-                              return GoesBefore(*a, *b);
-                            });
-    Camera& camera = **next;
+  while (has_ready() && chosen.size() < count) {
+    Camera& camera = Choose();
     const std::size_t size = camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
     if (!chosen.empty() && size > bytes) break;
     bytes -= std::min(size, bytes);
+    ReadyOf(camera).erase(&camera);
     camera.state = Camera::State::kInWork;
     camera.served = turn_;
     chosen.push_back(&camera);
-    ready_.erase(next);
   }
   return chosen;
 }
@@ -110,9 +118,9 @@ void Schedule::PutBack() {
 }
 
 void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
+  if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kInWork;
   camera.has_frame = true;
-  std::erase(ready_, &camera);
   // Grows at once and shrinks slowly: a budget shall not be missed by much.
   camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
   if (camera.options.rate <= 0) return;
@@ -123,7 +131,7 @@ void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
 }
 
 void Schedule::Done(Camera& camera) {
-  if (camera.state == Camera::State::kReady) std::erase(ready_, &camera);
+  if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kIdle;
   camera.has_frame = false;
   if (camera.gone) Drop(camera);

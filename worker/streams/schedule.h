@@ -10,6 +10,7 @@
 //   Rate           a camera with a rate rests after each frame for as long as the rate says.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,12 +52,13 @@ struct Camera {
 
   enum class State { kIdle, kReady, kInWork };
   State state = State::kIdle;
-  bool has_frame = false;       // in work
-  bool gone = false;            // nothing more is taken of it
-  bool needs_group = true;      // its consumer group may be missing: Redis is not asked to wait
-  std::size_t frame_bytes = 0;  // of a frame of it, by those seen
-  std::int64_t waiting = 0;     // frames in its stream when that was looked at
-  std::uint64_t served = 0;     // the turn of its latest frame
+  bool has_frame = false;        // in work
+  bool gone = false;             // nothing more is taken of it
+  bool needs_group = true;       // its consumer group may be missing: Redis is not asked to wait
+  std::size_t frame_bytes = 0;   // of a frame of it, by those seen
+  std::int64_t waiting = 0;      // frames in its stream when that was looked at
+  std::uint64_t served = 0;      // the turn of its latest frame
+  std::uint64_t awaited_by = 0;  // the latest blocking read that waited for it
   TimePoint rests_until{};
   // What was seen of it so far; its frame has it while one is in work. Null when its options say
   // nothing of motion.
@@ -77,7 +80,7 @@ class Schedule {
   // What was found. One that has no frame stays idle.
   void Found(Camera& camera, std::int64_t waiting);
 
-  bool has_ready() const { return !ready_.empty(); }
+  bool has_ready() const;
 
   // The next cameras with a frame, at most so many, and so few that their frames probably have at
   // most `bytes` together; one at least when `count` is. They count as in work from now on.
@@ -101,10 +104,23 @@ class Schedule {
   const std::map<std::string, Camera, std::less<>>& cameras() const { return cameras_; }
 
  private:
+  // Those of one priority that have a frame, the one that has waited longest first.
+  struct ServedBefore {
+    bool operator()(const Camera* a, const Camera* b) const {
+      return a->served != b->served ? a->served < b->served : a->id < b->id;
+    }
+  };
+  using Ready = std::set<Camera*, ServedBefore>;
+
+  Ready& ReadyOf(const Camera& camera) {
+    return ready_[static_cast<std::size_t>(camera.options.priority)];
+  }
+  // The camera whose turn it is; there is one.
+  Camera& Choose();
   void Drop(Camera& camera);
 
   std::map<std::string, Camera, std::less<>> cameras_;
-  std::vector<Camera*> ready_;
+  std::array<Ready, kPriorityNames.size()> ready_;
   std::uint64_t turn_ = 0;
 };
 

@@ -13,7 +13,6 @@
 
 #include "shared/base/log.h"
 #include "shared/redis/names.h"
-#include "worker/streams/entry.h"
 #include "worker/streams/frame_work.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/trip.h"
@@ -37,10 +36,10 @@ std::string_view Word(Policy policy) {
 
 }  // namespace
 
-Taking::Taking(const IngestContext& context, Ownership& ownership, Schedule& schedule,
-               InWork& in_work, Answers& answers)
+Taking::Taking(const IngestContext& context, const FieldNames& fields, Ownership& ownership,
+               Schedule& schedule, InWork& in_work, Answers& answers)
     : context_(context),
-      settings_(context.config.streams),
+      fields_(fields),
       ownership_(ownership),
       schedule_(schedule),
       in_work_(in_work),
@@ -48,11 +47,14 @@ Taking::Taking(const IngestContext& context, Ownership& ownership, Schedule& sch
 
 absl::Status Taking::TakeAll(Redis& redis, const Waiting& waiting, TimePoint now) {
   while (in_work_.HasRoom()) {
+    if (keeps_up_ && waiting.Rests(now) && !schedule_.has_ready()) return absl::OkStatus();
     RETURN_IF_ERROR(Look(redis, waiting, now));
     const std::vector<Camera*> cameras = schedule_.Next(in_work_.room(), in_work_.bytes_left());
-    if (cameras.empty()) return absl::OkStatus();
+    keeps_up_ = cameras.empty();
+    if (keeps_up_) return absl::OkStatus();
     RETURN_IF_ERROR(Take(redis, cameras, {}, now));
   }
+  keeps_up_ = false;
   return absl::OkStatus();
 }
 
@@ -69,7 +71,7 @@ absl::Status Taking::Look(Redis& redis, const Waiting& waiting, TimePoint now) {
   for (Camera* camera : schedule_.ToLookAt(!schedule_.has_ready(), now)) {
     if (!ownership_.leases().MayTake(camera->shard, now)) continue;
     // The blocking read has an eye on it.
-    if (waiting.WaitsFor(camera->id)) continue;
+    if (waiting.WaitsFor(*camera)) continue;
     by_shard[camera->shard].push_back(camera);
   }
   if (by_shard.empty()) return absl::OkStatus();
@@ -119,15 +121,8 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
   for (const auto& [shard, of_shard] : by_shard) {
     Redis::ScriptCall& call = trip.Add(TakeScript());
     call.keys = {trip.Keep(LeaseKey(shard)), trip.Keep(LedgerKey(shard))};
-    call.arguments = {leases.token(shard),
-                      kGroup,
-                      kConsumer,
-                      wall,
-                      FieldName(settings_, "epoch"),
-                      FieldName(settings_, "seq"),
-                      FieldName(settings_, "time"),
-                      enough,
-                      largest};
+    call.arguments = {leases.token(shard), kGroup,       kConsumer, wall,   fields_.epoch,
+                      fields_.seq,         fields_.time, enough,    largest};
     for (const Camera* camera : of_shard) {
       const auto known = received.find(camera->id);
       call.keys.push_back(camera->key);
@@ -140,10 +135,12 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
   ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, trip.Go(redis));
   std::size_t next = 0;
   std::uint64_t taken = 0;
+  absl::Status accepted;
   for (const auto& [shard, of_shard] : by_shard) {
     const Reply reply = *replies[next++];
     taken += reply.size();
-    RETURN_IF_ERROR(Accept(redis, reply, of_shard, received, now));
+    accepted = Accept(redis, reply, of_shard, received, now);
+    if (!accepted.ok()) break;
     const absl::Status status = reply.ToStatus();
     if (absl::IsAborted(status)) {
       ownership_.Lose(shard, now);
@@ -151,8 +148,9 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
       log::Error("frames cannot be taken", {{"shard", shard}, {"reason", Message(status)}});
     }
   }
+  in_work_.HandOver();
   context_.slot.streams.CountTrip(StreamWay::kIn, taken);
-  return absl::OkStatus();
+  return accepted;
 }
 
 absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
@@ -173,7 +171,7 @@ absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> 
     }
     has_frame[at] = true;
     const bool has_fields = item.size() > 3;  // or they came before
-    Frame frame = has_fields ? FrameOf(settings_, camera, item.at(2), item.at(3),
+    Frame frame = has_fields ? FrameOf(fields_, camera, item.at(2), item.at(3),
                                        item.at(1).Text() == "claimed")
                              : std::move(received[camera.id]);
     if (frame.claimed && !CrashesOf(frame).empty()) {

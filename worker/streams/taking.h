@@ -10,6 +10,7 @@
 #include "shared/base/status.h"
 #include "shared/redis/redis.h"
 #include "worker/streams/answers.h"
+#include "worker/streams/entry.h"
 #include "worker/streams/frame.h"
 #include "worker/streams/in_work.h"
 #include "worker/streams/ingest.h"
@@ -21,14 +22,19 @@ namespace inferpool::streams {
 
 class Taking {
  public:
-  Taking(const IngestContext& context, Ownership& ownership, Schedule& schedule, InWork& in_work,
-         Answers& answers);
+  // The references must outlive it.
+  Taking(const IngestContext& context, const FieldNames& fields, Ownership& ownership,
+         Schedule& schedule, InWork& in_work, Answers& answers);
 
   // Takes frames for as long as there are some and there is room. Cameras that `waiting` waits for
-  // have none.
+  // have none, and are not looked at while it rests.
   absl::Status TakeAll(Redis& redis, const Waiting& waiting, TimePoint now);
   // Takes in what a blocking read was given.
   absl::Status TakeIn(Redis& redis, Received received, TimePoint now);
+
+  // When frames were looked for the last time, there was room for more than there were: they come
+  // one by one, and to wait for them costs less than to look.
+  bool keeps_up() const { return keeps_up_; }
 
  private:
   // Finds out which cameras have frames, when no other is known that has one.
@@ -45,11 +51,12 @@ class Taking {
   absl::Status Blame(Redis& redis, Frame frame, TimePoint now);
 
   const IngestContext& context_;
-  const Config::Streams& settings_;
+  const FieldNames& fields_;
   Ownership& ownership_;
   Schedule& schedule_;
   InWork& in_work_;
   Answers& answers_;
+  bool keeps_up_ = false;
 };
 
 }  // namespace inferpool::streams

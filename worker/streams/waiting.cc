@@ -4,52 +4,74 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
-#include <utility>
 
 #include "shared/redis/names.h"
-#include "worker/streams/entry.h"
 #include "worker/streams/in_work.h"
 #include "worker/streams/trip.h"
 
 namespace inferpool::streams {
 
-Waiting::Waiting(const Config::Streams& settings, const Leases& leases, Schedule& schedule)
-    : settings_(settings), leases_(leases), schedule_(schedule) {}
+namespace {
 
-Waiting::Ids Waiting::Idle(TimePoint now) const {
-  Ids idle;
+using std::chrono::milliseconds;
+
+// After a read that was given frames: others come at about the same time.
+constexpr milliseconds kRest{5};
+// A read for a thousand streams costs Redis a millisecond or two, whether or not it is given any.
+constexpr milliseconds kShortestWait{20};
+
+}  // namespace
+
+Waiting::Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule)
+    : fields_(fields), leases_(leases), schedule_(schedule) {}
+
+std::vector<Camera*> Waiting::Idle(TimePoint now) const {
+  std::vector<Camera*> idle;
   std::size_t bytes = 0;
-  for (const Camera* camera : schedule_.ToLookAt(/*all=*/true, now)) {
+  for (Camera* camera : schedule_.ToLookAt(/*all=*/true, now)) {
     if (camera->needs_group || !leases_.MayTake(camera->shard, now)) continue;
     bytes += camera->frame_bytes;
     if (bytes > kMostBytes) break;
-    idle.insert(camera->id);
+    idle.push_back(camera);
   }
   return idle;
 }
 
+std::optional<TimePoint> Waiting::NextDue(TimePoint now) const {
+  if (is_out_) return waits_for_too_few_ ? std::optional(sent_at_ + kShortestWait) : std::nullopt;
+  return now < rests_until_ ? std::optional(rests_until_) : std::nullopt;
+}
+
 absl::StatusOr<Received> Waiting::Wait(Links& links, TimePoint now) {
-  Ids idle = Idle(now);
-  if (cameras_) {
-    if (std::ranges::includes(*cameras_, idle)) return Received();
+  if (Rests(now)) return Received();
+  const std::vector<Camera*> idle = Idle(now);
+  if (is_out_) {
+    waits_for_too_few_ =
+        !std::ranges::all_of(idle, [this](const Camera* camera) { return WaitsFor(*camera); });
+    if (!waits_for_too_few_ || now < sent_at_ + kShortestWait) return Received();
     ASSIGN_OR_RETURN(Received received, Stop(links));
     if (!received.empty()) return received;
-    idle = Idle(now);
   }
   if (idle.empty()) return Received();
   const std::string block = fmt::format("{}", kBlock.count());
   Arguments command = {"XREADGROUP", "GROUP", kGroup, kConsumer, "COUNT",
                        "1",          "BLOCK", block,  "STREAMS"};
-  for (const std::string& id : idle) command.push_back(schedule_.Find(id)->key);
-  for (std::size_t i = 0; i < idle.size(); ++i) command.emplace_back(">");
+  command.reserve(command.size() + 2 * idle.size());
+  for (const Camera* camera : idle) command.push_back(camera->key);
+  command.insert(command.end(), idle.size(), ">");
   RETURN_IF_ERROR(links.waits.Send(command));
-  cameras_ = std::move(idle);
+  is_out_ = true;
+  waits_for_too_few_ = false;
+  sent_at_ = now;
+  ++read_;
+  for (Camera* camera : idle) camera->awaited_by = read_;
   return Received();
 }
 
 absl::StatusOr<Received> Waiting::Stop(Links& links) {
-  if (!cameras_) return Received();
+  if (!is_out_) return Received();
   // Redis may not have seen the blocking read yet: then it is not blocked, and will be.
   pollfd answer{.fd = links.waits.fd(), .events = POLLIN, .revents = 0};
   while (true) {
@@ -60,14 +82,14 @@ absl::StatusOr<Received> Waiting::Stop(Links& links) {
 }
 
 absl::StatusOr<Received> Waiting::Receive(Links& links) {
-  const Ids waited = *std::exchange(cameras_, std::nullopt);
+  is_out_ = false;
   ASSIGN_OR_RETURN(const OwnedReply owned, links.waits.Receive());
   const Reply reply = *owned;
   if (const absl::Status status = reply.ToStatus(); !status.ok()) {
     if (BreaksConnection(status)) return status;
     // A group was lost, or a key became something else: taking makes groups and finds out.
-    for (const std::string& id : waited) {
-      if (Camera* camera = schedule_.Find(id)) camera->needs_group = true;
+    for (Camera* camera : schedule_.ToLookAt(/*all=*/true, TimePoint::max())) {
+      if (camera->awaited_by == read_) camera->needs_group = true;
     }
     return Received();
   }
@@ -81,9 +103,10 @@ absl::StatusOr<Received> Waiting::Receive(Links& links) {
     const Camera* camera = schedule_.Find(key.substr(at + kBeforeId.size()));
     // One that is in work, or is no longer ours, has its frame claimed later.
     if (camera == nullptr || camera->state == Camera::State::kInWork) continue;
-    received[camera->id] = FrameOf(settings_, *camera, entries.at(0).at(0), entries.at(0).at(1),
+    received[camera->id] = FrameOf(fields_, *camera, entries.at(0).at(0), entries.at(0).at(1),
                                    /*claimed=*/false);
   }
+  if (!received.empty()) rests_until_ = Clock::now() + kRest;
   return received;
 }
 

@@ -6,16 +6,16 @@
 // stays pending, for the next owner to claim.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
-#include "shared/config/config.h"
+#include "worker/streams/entry.h"
 #include "worker/streams/frame.h"
 #include "worker/streams/leases.h"
 #include "worker/streams/links.h"
@@ -28,33 +28,39 @@ using Received = std::map<std::string, Frame, std::less<>>;
 
 class Waiting {
  public:
-  Waiting(const Config::Streams& settings, const Leases& leases, Schedule& schedule);
+  // `fields` must outlive it.
+  Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule);
 
-  // Waits for all cameras that have no frame, unless it does. A read that waits for too few is
-  // stopped, and what it was given at the last moment is returned: then nothing waits.
+  // Waits for all cameras that have no frame, unless it does, or rests after a read that was given
+  // some: what comes at the same time shall be given together. A read that waits for too few is
+  // stopped, but no sooner than pays, and what it was given at the last moment is returned: then
+  // nothing waits.
   absl::StatusOr<Received> Wait(Links& links, TimePoint now);
   // Stops the read, if there is one. Returns what it was given at the last moment.
   absl::StatusOr<Received> Stop(Links& links);
   // The read has an answer.
   absl::StatusOr<Received> Receive(Links& links);
   // The connection is gone, and the read with it.
-  void Forget() { cameras_.reset(); }
+  void Forget() { is_out_ = false; }
 
-  bool is_out() const { return cameras_.has_value(); }
-  bool WaitsFor(std::string_view camera) const {
-    return cameras_ && cameras_->find(camera) != cameras_->end();
-  }
+  bool is_out() const { return is_out_; }
+  bool WaitsFor(const Camera& camera) const { return is_out_ && camera.awaited_by == read_; }
+  bool Rests(TimePoint now) const { return !is_out_ && now < rests_until_; }
+  // When Wait has something to do if nothing happens; nullopt: never.
+  std::optional<TimePoint> NextDue(TimePoint now) const;
 
  private:
-  using Ids = std::set<std::string, std::less<>>;
-
   // The cameras without a frame.
-  Ids Idle(TimePoint now) const;
+  std::vector<Camera*> Idle(TimePoint now) const;
 
-  const Config::Streams& settings_;
+  const FieldNames& fields_;
   const Leases& leases_;
   Schedule& schedule_;
-  std::optional<Ids> cameras_;  // that the read which is out waits for
+  bool is_out_ = false;
+  std::uint64_t read_ = 0;  // the number of the latest
+  TimePoint sent_at_{};
+  TimePoint rests_until_{};
+  bool waits_for_too_few_ = false;
 };
 
 }  // namespace inferpool::streams

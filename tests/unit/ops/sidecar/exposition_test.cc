@@ -307,6 +307,17 @@ TEST(ExpositionTest, StreamsAreToldByShardCameraAndProcess) {
   EXPECT_EQ(page.Number("inferpool_live_events_total"), 70);
 }
 
+TEST(ExpositionTest, EachRuleHasItsEvents) {
+  Totals totals;
+  EXPECT_EQ(Exposition(totals, Ready()).find("inferpool_rule"), std::string::npos);
+  totals.rules = {{.rule = RuleName("door"), .waiting = 4}};
+  totals.rules[0].events[static_cast<std::size_t>(RuleEvent::kGivenUp)] = 2;
+  const Page page = Parse(Exposition(totals, Ready()));
+  EXPECT_EQ(page.Number(R"(inferpool_rule_events_total{rule="door",event="given_up"})"), 2);
+  EXPECT_EQ(page.Number(R"(inferpool_rule_events_total{rule="door",event="met"})"), 0);
+  EXPECT_EQ(page.Number(R"(inferpool_rule_waiting{rule="door"})"), 4);
+}
+
 TEST(ExpositionTest, TheListenQueueIsShownWhereItIsKnown) {
   const Page page = Parse(Exposition(Totals(), Health{}, ListenQueue{.waiting = 3, .max = 511}));
   EXPECT_EQ(page.Number("inferpool_listen_queue"), 3);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -166,6 +167,23 @@ TEST(ScheduleTest, DepthFollowsFromTheTimeOfAFrame) {
   EXPECT_EQ(Depth(8, 10'000), 16);  //
   EXPECT_GE(Depth(2, 100), 256);    // a trip carries many
   EXPECT_EQ(Depth(64, 1), 512);
+}
+
+TEST(ScheduleTest, WhatWasSeenOfACameraIsForgottenWithItAndKeptOtherwise) {
+  Schedule schedule;
+  schedule.Set("a", 0, {});
+  EXPECT_EQ(schedule.Find("a")->gate, nullptr);
+  schedule.Set("a", 0, {.motion = MotionSettings()});
+  std::weak_ptr<MotionGate> gate = schedule.Find("a")->gate;
+  ASSERT_FALSE(gate.expired());
+  schedule.Set("a", 0, {.rate = 5, .motion = MotionSettings()});
+  EXPECT_EQ(schedule.Find("a")->gate, gate.lock());
+  schedule.Set("a", 0, {.motion = MotionSettings{.threshold = 20}});
+  EXPECT_TRUE(gate.expired()) << "it would judge by other measures";
+  gate = schedule.Find("a")->gate;
+  ASSERT_FALSE(gate.expired());
+  schedule.Keep([](const Camera&) { return false; });
+  EXPECT_TRUE(gate.expired());
 }
 
 }  // namespace
