@@ -10,7 +10,7 @@
  *     struct inferpool_frame frame = {"bgr", 1280, 720, 1280 * 3, 1280 * 720 * 3};
  *     char handle[INFERPOOL_FRAMES_TEXT];
  *     inferpool_frames_end(&ring, &frame, handle, sizeof handle);
- *     // XADD {s07}:cam:door-3 * frame <handle> epoch ... seq ... time ...
+ *     // XADD {s07}:cam:door-3 MAXLEN = 16 * frame <handle> epoch ... seq ... time ...
  *   }
  *   ...
  *   inferpool_frames_close(&ring);
@@ -18,16 +18,19 @@
  * The segment is a file in /dev/shm: a header, the generation of each slot, a row for each reader,
  * and the slots. It never changes its size or geometry; frames of another size need another ring.
  *
- *   Generations   A slot's generation is even while it has a frame, odd while one is written, and
- *                 never comes again. A handle names it, so an old handle cannot get a new frame.
- *   Pins          A reader sets the slot's bit in its own row, and then looks at the generation.
- * The producer makes the generation odd, and then looks at the rows. Each does so in one order that
- * both agree on (sequential consistency), so that a slot is never written while somebody reads it:
- * the reader sees the odd generation, or the producer sees the bit and leaves the slot as it was.
- *   Death         A row belongs to whoever locks its first byte, the segment to whoever locks byte
- *                 0 (F_OFD_SETLK). The kernel drops these locks with the process, however it ends.
- *                 The producer clears the bits of a row that nobody locks; the next producer on
- * this host removes the segments that nobody locks.
+ * Generations. A slot's generation is even while it has a frame, odd while one is written, and
+ * never comes again. A handle names it, so an old handle cannot get a new frame.
+ *
+ * Pins. A reader sets the slot's bit in its own row, and then looks at the generation. The producer
+ * makes the generation odd, and then looks at the rows. Each does so in one order that both agree
+ * on (sequential consistency), so that a slot is never written while somebody reads it: the reader
+ * sees the odd generation, or the producer sees the bit and leaves the slot as it was. A reader
+ * that has a pin and meets the odd generation in between waits for it to go.
+ *
+ * Death. A row belongs to whoever locks its first byte, the segment to whoever locks byte 0
+ * (F_OFD_SETLK). The kernel drops these locks with the process, however it ends. The producer
+ * clears the bits of a row that nobody locks; the next producer on this host removes the segments
+ * that nobody locks.
  *
  * A ring is for one thread. A process that has one must not fork without executing a program. */
 #ifndef INFERPOOL_FRAMES_H

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,12 @@ namespace {
 constexpr std::size_t kMostSegments = 1'024;
 constexpr std::chrono::seconds kTidyEvery{5};
 constexpr std::chrono::seconds kUnused{60};
+// For so long a producer may take to see that a slot is pinned: some instructions, unless it loses
+// the processor among them.
+constexpr int kLooks = 4;
+constexpr int kYields = 64;
+constexpr int kNaps = 200;
+constexpr std::chrono::microseconds kNap{100};
 
 absl::Status Gone(std::string_view what) {
   return absl::NotFoundError(fmt::format("the frame is gone: {}", what));
@@ -67,9 +74,7 @@ class Segment {
   absl::Status Pin(const Handle& handle);
   void Unpin(std::uint32_t slot);
 
-  bool Has(std::uint32_t slot, std::uint64_t generation) const {
-    return Load(SlotOf(slot).generation) == generation;
-  }
+  std::uint64_t GenerationOf(std::uint32_t slot) const { return Load(SlotOf(slot).generation); }
   bool broken() const { return guard_->broken(); }
   bool guarded() const { return guard_->active(); }
 
@@ -171,7 +176,13 @@ absl::Status Segment::Pin(const Handle& handle) {
     ++pins_[handle.slot];
     StoreWord(handle.slot);
   }
-  if (Has(handle.slot, handle.generation) && !broken()) return absl::OkStatus();
+  for (int i = 0; i < kLooks; ++i) {
+    const std::uint64_t generation = GenerationOf(handle.slot);
+    if (generation == handle.generation && !broken()) return absl::OkStatus();
+    // The next one: it is being written there, or is about not to be, as somebody has a pin.
+    if (generation != handle.generation + 1) break;
+    std::this_thread::yield();
+  }
   Unpin(handle.slot);
   return Gone("another one was written there");
 }
@@ -224,7 +235,20 @@ void Pin::End() {
 
 bool Pin::IsWhole() const {
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  return segment_ != nullptr && segment_->Has(slot_, generation_) && !segment_->broken();
+  if (segment_ == nullptr) return false;
+  for (int i = 0; i < kYields + kNaps; ++i) {
+    const std::uint64_t generation = segment_->GenerationOf(slot_);
+    if (segment_->broken()) return false;
+    if (generation == generation_) return true;
+    // The next one: the producer wanted to write, and is just about to see our pin.
+    if (generation != generation_ + 1) return false;
+    if (i < kYields) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(kNap);
+    }
+  }
+  return false;
 }
 
 std::size_t Pin::offset() const {

@@ -41,13 +41,9 @@ std::variant<Prediction, http::Problem> Ask(const http::Exchange& exchange,
 
 }  // namespace
 
-std::variant<Prediction, http::Problem> InferByRoute(const http::Exchange& exchange,
-                                                     const http::Services& services,
-                                                     const std::string& name,
-                                                     const PictureQuestion& question,
-                                                     Seqlock<Task>& task, http::StageTimes& times) {
-  const TimePoint begun = Clock::now();
-  auto answer = predict::InferPicture(exchange, services, question, task, times);
+void CountByRoute(const http::Exchange& exchange, const http::Services& services,
+                  const std::string& name, const backend::ModelVersion& model,
+                  const std::variant<Prediction, http::Problem>& answer, Clock::duration took) {
   int status = 200;
   http::Report report;
   if (const auto* problem = std::get_if<http::Problem>(&answer)) {
@@ -58,8 +54,17 @@ std::variant<Prediction, http::Problem> InferByRoute(const http::Exchange& excha
     report.pictures = 1;
     report.findings = predict::CountOf(prediction.result);
   }
-  http::CountByRoute(exchange, services, name, question.model, report, status,
-                     Clock::now() - begun);
+  http::CountByRoute(exchange, services, name, model, report, status, took);
+}
+
+std::variant<Prediction, http::Problem> InferByRoute(const http::Exchange& exchange,
+                                                     const http::Services& services,
+                                                     const std::string& name,
+                                                     const PictureQuestion& question,
+                                                     Seqlock<Task>& task, http::StageTimes& times) {
+  const TimePoint begun = Clock::now();
+  auto answer = predict::InferPicture(exchange, services, question, task, times);
+  CountByRoute(exchange, services, name, question.model, answer, Clock::now() - begun);
   return answer;
 }
 

@@ -13,6 +13,13 @@
 
 namespace inferpool::analyze {
 
+// Counts an answer of `model`, which took that long, by the route that `name` is, if it is one and
+// has led to that model.
+void CountByRoute(const http::Exchange& exchange, const http::Services& services,
+                  const std::string& name, const backend::ModelVersion& model,
+                  const std::variant<predict::Prediction, http::Problem>& answer,
+                  Clock::duration took);
+
 // As predict::InferPicture, counted by the route that `name` is, if it is one and has led to the
 // question's model.
 std::variant<predict::Prediction, http::Problem> InferByRoute(

@@ -101,7 +101,16 @@ class Work {
       return false;
     }
     pipeline_ = predict::FindPipeline(services_.config, frame_.model);
-    question_.emplace(predict::PictureQuestion{.model = {frame_.model},
+    backend::ModelVersion asked{frame_.model};
+    if (pipeline_ == nullptr) {
+      const auto model = predict::ModelFor(exchange_, services_, frame_.model);
+      if (!model) {
+        Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
+        return false;
+      }
+      asked = *model;
+    }
+    question_.emplace(predict::PictureQuestion{.model = std::move(asked),
                                                .picture = file(),
                                                .parameters = *wanted_,
                                                .keep_pixels = frame_.snapshot,
@@ -117,11 +126,11 @@ class Work {
     return true;
   }
 
-  // After Begin: the model may be asked about it together with others; a pipeline is not.
-  bool joins() const { return pipeline_ == nullptr; }
+  // After Begin: what the model is to be asked, unless a pipeline is.
   predict::GroupItem item() {
     return {exchange_, *question_, exchange_.thread_slot.task, exchange_.times};
   }
+  bool is_for_pipeline() const { return pipeline_ != nullptr; }
   std::variant<predict::Prediction, http::Problem> AskPipeline() {
     if (pixels_) {
       auto known = predict::FindModel(exchange_, services_, pipeline_->model);
@@ -130,6 +139,11 @@ class Work {
     }
     return analyze::AskPipeline(exchange_, services_, *pipeline_, *question_,
                                 exchange_.thread_slot.task, exchange_.times);
+  }
+  // Counts an answer to item() by the route that the frame's model is, if it is one.
+  void CountByRoute(const std::variant<predict::Prediction, http::Problem>& answer,
+                    Clock::duration took) const {
+    analyze::CountByRoute(exchange_, services_, frame_.model, question_->model, answer, took);
   }
   // No other frame of the thread may begin before this one is done: it has a heavy step.
   bool is_heavy() const { return !step_.empty(); }
@@ -140,7 +154,6 @@ class Work {
 
   // What became of that.
   void End(std::variant<predict::Prediction, http::Problem> predicted, Outcome& outcome) {
-    if (joins()) CountByRoute(predicted);
     const auto* problem = std::get_if<http::Problem>(&predicted);
     if (problem == nullptr && frame_.snapshot) {
       AddSnapshot(std::get<predict::Prediction>(predicted), outcome);
@@ -165,22 +178,6 @@ class Work {
   }
 
  private:
-  // As a request for the route that the frame's model is, if it is one.
-  void CountByRoute(const std::variant<predict::Prediction, http::Problem>& predicted) {
-    int status = 200;
-    http::Report report;
-    if (const auto* problem = std::get_if<http::Problem>(&predicted)) {
-      status = problem->status;
-    } else {
-      const auto& prediction = std::get<predict::Prediction>(predicted);
-      report.version = prediction.version;
-      report.pictures = 1;
-      report.findings = predict::CountOf(prediction.result);
-    }
-    http::CountByRoute(exchange_, services_, frame_.model, question_->model, report, status,
-                       Clock::now() - asked_at_);
-  }
-
   // Whether the frame shows what the one before it showed. What cannot be decoded is for the
   // model's way to say. A frame that is tried again was found worth a look.
   bool NothingMoves() {
@@ -328,7 +325,8 @@ class Together {
 
   // `work` has begun; `i`: the number of its frame.
   void Add(std::unique_ptr<Work> work, std::size_t i) {
-    if (!work->joins()) {
+    if (work->is_for_pipeline()) {
+      Ask();
       work->End(work->AskPipeline(), outcomes_[i]);
       return;
     }
@@ -342,8 +340,11 @@ class Together {
   void Ask() {
     std::vector<predict::GroupItem> items;
     for (const auto& work : works_) items.push_back(work->item());
+    const TimePoint begun = Clock::now();
     auto predicted = predict::InferGroup(services_, items);
+    const Clock::duration took = Clock::now() - begun;
     for (std::size_t k = 0; k < works_.size(); ++k) {
+      works_[k]->CountByRoute(predicted[k], took);
       works_[k]->End(std::move(predicted[k]), outcomes_[numbers_[k]]);
     }
     works_.clear();

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/unit/shared/base/child_process.h"
@@ -273,6 +274,22 @@ TEST_F(SegmentsTest, ASegmentThatShrinksCostsItsFramesAndNotTheProcess) {
   EXPECT_EQ(TextOf(*other), "healthy");
   // The producer of the test must not meet what it has done.
   ASSERT_EQ(truncate(producer.path().c_str(), static_cast<off_t>(producer.ring().size)), 0);
+}
+
+TEST_F(SegmentsTest, AProducerThatIsAboutToSeeThePinIsAwaited) {
+  Producer producer(1, 100);
+  const auto pin = Get(producer.Put("first"));
+  ASSERT_TRUE(pin.ok()) << pin.status();
+  std::uint64_t& generation = inferpool_frames_slots_of(producer.ring().memory)[0].generation;
+  __atomic_store_n(&generation, 3, __ATOMIC_SEQ_CST);
+  std::thread back([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    __atomic_store_n(&generation, 2, __ATOMIC_SEQ_CST);
+  });
+  EXPECT_TRUE(pin->IsWhole());
+  back.join();
+  __atomic_store_n(&generation, 3, __ATOMIC_SEQ_CST);
+  EXPECT_FALSE(pin->IsWhole()) << "one that goes on writing";
 }
 
 TEST_F(SegmentsTest, AProducerThatBreaksTheRulesIsFoundOut) {
