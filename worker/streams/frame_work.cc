@@ -115,14 +115,6 @@ class Work {
                                                .parameters = *wanted_,
                                                .keep_pixels = frame_.snapshot,
                                                .shared = pixels_ ? &*pixels_ : nullptr});
-    if (pipeline_ != nullptr) return true;
-    const auto model = predict::ModelFor(exchange_, services_, frame_.model);
-    if (!model) {
-      Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
-      return false;
-    }
-    question_->model = *model;
-    asked_at_ = Clock::now();
     return true;
   }
 
@@ -311,7 +303,6 @@ class Work {
   std::optional<http::PredictParameters> wanted_;
   const Config::Step* pipeline_ = nullptr;  // that the frame's model is
   std::optional<predict::PictureQuestion> question_;
-  TimePoint asked_at_{};
   SharedFrame memory_;
   std::optional<predict::SharedPicture> pixels_;  // of a raw frame, views of memory_
   HeavyStep step_;                                // of its conversion; ends first
