@@ -27,6 +27,7 @@
 #include "worker/predict/picture_inference.h"
 #include "worker/predict/pipelines.h"
 #include "worker/streams/handles.h"
+#include "worker/streams/mode.h"
 #include "worker/streams/snapshot.h"
 
 namespace inferpool::streams {
@@ -114,6 +115,14 @@ class Work {
                                                .parameters = *wanted_,
                                                .keep_pixels = frame_.snapshot,
                                                .shared = pixels_ ? &*pixels_ : nullptr});
+    if (pipeline_ != nullptr) return true;
+    const auto model = predict::ModelFor(exchange_, services_, frame_.model);
+    if (!model) {
+      Fail(outcome, http::BackendProblem(absl::NotFoundError(""), frame_.model));
+      return false;
+    }
+    question_->model = *model;
+    asked_at_ = Clock::now();
     return true;
   }
 
@@ -161,6 +170,7 @@ class Work {
     if (frame_.gate != nullptr) frame_.gate->Looked(frame_.id, Clock::now());
     const auto& prediction = std::get<predict::Prediction>(predicted);
     outcome.has_findings = predict::CountOf(prediction.result) > 0;
+    outcome.batches = BatchesElsewhere(*prediction.model, services_.config);
     exchange_.SetTotalTime();
     outcome.json = predict::Complete(predict::Members(prediction, wanted_->normalized),
                                      exchange_.times, exchange_.id);
@@ -301,6 +311,7 @@ class Work {
   std::optional<http::PredictParameters> wanted_;
   const Config::Step* pipeline_ = nullptr;  // that the frame's model is
   std::optional<predict::PictureQuestion> question_;
+  TimePoint asked_at_{};
   SharedFrame memory_;
   std::optional<predict::SharedPicture> pixels_;  // of a raw frame, views of memory_
   HeavyStep step_;                                // of its conversion; ends first
