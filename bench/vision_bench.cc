@@ -183,6 +183,7 @@ BENCHMARK(MotionGate)->Apply(Sizes);
 BENCHMARK(MotionGateAlone)->Apply(Sizes);
 BENCHMARK(DecodeOpenCv)->Apply(Sizes);
 BENCHMARK(DecodeAndLetterbox)
+    ->Args({640, 480, 0})
     ->ArgsProduct({{1920}, {1080}, {0, 1}})
     ->ArgsProduct({{3840}, {2160}, {0, 1}})
     ->Unit(benchmark::kMillisecond);

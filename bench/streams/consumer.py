@@ -2,7 +2,7 @@
 """Consumers of cameras' frames as one writes them in Python: redis, OpenCV, grpc.
 
     task     asyncio, one task for each camera: wait for a frame, decode, letterbox, ask, store, delete
-    sharded  a process for each processor with its share of the cameras: reads up to 32 frames at a time, asks about
+    sharded  a process for each processor with its share of the cameras: reads up to 16 frames at a time, asks about
              them in one batch, stores and deletes in one pipeline
 
 Both write the answers where ours writes them.
@@ -75,13 +75,16 @@ async def task(socket, target, cameras):
                               request_serializer=pb.ModelInferRequest.SerializeToString,
                               response_deserializer=pb.ModelInferResponse.FromString)
 
+    some = asyncio.Semaphore(16)  # a thousand frames as floats are five gigabytes
+
     async def follow(camera):
         key, last = redis_server.frames_key(camera), "0-0"
         while True:
             for _, entries in await server.xread({key: last}, count=1, block=5000):
                 for entry, frame in entries:
                     last, read = entry, int(time.time() * 1000)
-                    answer = await ask(request([letterbox(frame[b"picture"])]))
+                    async with some:
+                        answer = await ask(request([letterbox(frame[b"picture"])]))
                     await server.xadd(results_key(camera), fields(camera, entry, frame, answer, 0, read), maxlen=90_000)
                     await server.xdel(key, entry)
     await asyncio.gather(*(follow(camera) for camera in cameras))
@@ -101,7 +104,7 @@ def sharded(socket, target, cameras):
         server.xgroup_create(key, "python", "0", mkstream=True)
     keys = list(by_key)
     while True:
-        some, keys = keys[:32], keys[32:] + keys[:32]  # in turn, or the first ones starve the others
+        some, keys = keys[:16], keys[16:] + keys[:16]  # in turn, or the first ones starve the others
         found = server.xreadgroup("python", "owner", dict.fromkeys(some, ">"), count=1, block=10)
         frames = [(by_key[key.decode()], entry, frame) for key, entries in found for entry, frame in entries]
         if not frames:

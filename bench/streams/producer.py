@@ -25,8 +25,9 @@ def _words(*words):
 
 
 def _entry_begins(camera, picture, most):
-    """An XADD up to the numbers of the frame."""
-    words = ["XADD", redis_server.frames_key(camera), "MAXLEN", "~", most, "*", "picture", picture, "epoch", "1", "seq"]
+    """An XADD up to the numbers of the frame. `picture`: bytes, or the text of a handle."""
+    field = "picture" if isinstance(picture, bytes) else "frame"
+    words = ["XADD", redis_server.frames_key(camera), "MAXLEN", "~", most, "*", field, picture, "epoch", "1", "seq"]
     return b"*%d\r\n" % (len(words) + 3) + _words(*words)
 
 
@@ -79,11 +80,14 @@ class Flood(_Producer):
 
 
 class Paced(_Producer):
-    """Each camera at its rate, as frames a second by name."""
+    """Each camera at its rate, as frames a second by name. `clip`: its pictures, which are shown again and again; each
+    camera begins somewhere else."""
 
-    def run(self, path, cameras, rates, picture):
+    def run(self, path, cameras, rates, clip):
         client = redis_server.Client(path)
-        begins = {camera: _entry_begins(camera, picture, 100) for camera in cameras}
+        entries_of = {picture: {camera: _entry_begins(camera, picture, 100) for camera in cameras}
+                      for picture in set(clip)}
+        offsets = {camera: number * len(clip) // len(cameras) for number, camera in enumerate(cameras)}
         start = time.monotonic()
         due = {camera: start + number / len(cameras) / rates[camera] for number, camera in enumerate(cameras)}
         seq = dict.fromkeys(cameras, 0)
@@ -93,7 +97,8 @@ class Paced(_Producer):
             for camera, at in due.items():
                 while at <= now:
                     seq[camera] += 1
-                    entries.append(begins[camera] + _entry_ends(seq[camera]))
+                    picture = clip[(offsets[camera] + seq[camera]) % len(clip)]
+                    entries.append(entries_of[picture][camera] + _entry_ends(seq[camera]))
                     at += 1 / rates[camera]
                 due[camera] = at
             _write(client, entries)

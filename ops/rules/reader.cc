@@ -298,6 +298,7 @@ void Reader::Lose() {
 absl::Status Reader::Own(Redis& redis) {
   std::deque<std::string> keys;
   std::vector<Redis::ScriptCall> calls;
+  calls.reserve(results_.size());
   for (int shard = 0; shard < options_.shards; ++shard) {
     calls.push_back(
         {.script = &OwnScript(),
@@ -377,7 +378,7 @@ absl::Status Reader::ReadNew(Redis& redis, Redis& waits) {
   }
   waits_since_.reset();
   ASSIGN_OR_RETURN(const OwnedReply reply, waits.Receive());
-  if (const absl::Status status = (*reply).ToStatus(); absl::IsNotFound(status)) {
+  if (absl::Status status = (*reply).ToStatus(); absl::IsNotFound(status)) {
     return Own(redis);  // a group was lost
   } else if (!status.ok()) {
     return status;
@@ -394,8 +395,9 @@ absl::StatusOr<std::size_t> Reader::Take(Redis& redis, const Reply& reply) {
     if (key == results_.end()) continue;
     const auto shard = key - results_.begin();
     const Reply entries = reply.at(i).at(1);
-    for (std::size_t n = 0; n < entries.size(); ++n)
+    for (std::size_t n = 0; n < entries.size(); ++n) {
       notes.Add(static_cast<int>(shard), entries.at(n));
+    }
     if (entries.size() > 0) {
       last_read_[static_cast<std::size_t>(shard)] = entries.at(entries.size() - 1).at(0).Text();
     }
@@ -425,7 +427,7 @@ absl::Status Reader::ForgetDone(Redis& redis) {
         commands.emplace_back(Arguments{"XDEL", keys.emplace_back(streams::EventsKey(shard))});
     command.insert(command.end(), entries.begin(), entries.end());
   }
-  const absl::Status status = redis.CallAll(commands).status();
+  absl::Status status = redis.CallAll(commands).status();
   if (status.ok()) return status;
   // They are tried again: nobody shall be told of them once more.
   const MutexLock lock(mutex_);

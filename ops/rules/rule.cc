@@ -69,6 +69,7 @@ std::string EventJson(std::string_view id, const Match& match, const Answer& ans
   std::ranges::stable_sort(findings, std::ranges::greater(), &Finding::confidence);
   if (findings.size() > kMostFindings) findings.resize(kMostFindings);
   std::vector<std::string> items;
+  items.reserve(findings.size());
   for (const Finding& finding : findings) items.push_back(ToJson(finding));
   return fmt::format(
       R"({{"id":{},"rule":{},"camera":{},"frame":{},"seq":{},"captured":{},"answered":{},"count":{},"findings":[{}]}})",

@@ -237,7 +237,7 @@ const ConfigKey kKeys[] = {
      "age above which a frame with a time is dropped; 0: none is too old", ReloadEffect::kIngest},
     {"streams.mode", TextKey{FIELD(streams.mode), kStreamModes},
      "frames in work in a process: as many as processors, for models on this machine (sync), as "
-     "many as threads, for servers that batch (async), or as modelserver.enabled suggests (auto)",
+     "many as threads, for servers that batch (async), or as the model shows (auto)",
      ReloadEffect::kIngest},
     {"streams.results_max", IntegerKey{FIELD(streams.results_max), 1, 100'000'000},
      "answers that are kept in a shard's stream of results", ReloadEffect::kIngest},

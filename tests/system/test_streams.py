@@ -6,6 +6,9 @@ import signal
 import time
 import unittest
 
+from PIL import Image
+
+import drawn_shapes
 import pictures
 import processes
 from harness import SystemTest, inferpool
@@ -202,11 +205,11 @@ class MetricsTest(StreamsTest):
 
         def lags():
             metrics = self.instance.metrics()
-            return metrics.value("inferpool_camera_lag_seconds", camera="calm") > 3 and metrics
+            return (metrics.value("inferpool_camera_lag_seconds", camera="calm") > 3
+                    and metrics.sum("inferpool_stream_lag_seconds") > 3 and metrics)
         metrics = eventually(lags, "the lag grows")
         self.assertEqual(1, metrics.sum("inferpool_stream_waiting"))
         self.assertEqual(1, metrics.value("inferpool_camera_waiting", camera="calm"))
-        self.assertGreater(metrics.sum("inferpool_stream_lag_seconds"), 3)
         os.kill(frozen, signal.SIGCONT)
         eventually(lambda: self.instance.metrics().sum("inferpool_stream_lag_seconds") == 0, "it is answered")
 
@@ -279,6 +282,44 @@ class OwnersTest(StreamsTest):
         self.assertLess(max(int(answer["answered"]) - int(answer["captured"])
                             for answers in found.values() for answer in answers), 2_900,
                         "no lease had to run out")
+
+
+class GroupsTest(StreamsTest):
+    """Frames that one call of the model is about."""
+
+    def test_frames_that_are_asked_about_together_are_answered_as_alone(self):
+        shown = Image.new("RGB", (640, 480), drawn_shapes.GROUND)
+        drawn_shapes.draw(shown, "square", (200, 240), 120)
+        picture = pictures.encode(shown, "JPEG", quality=90)
+        small = pictures.encode(shown.resize((320, 240)), "PNG")
+        kinds = [picture, small, b"no picture", picture[:len(picture) // 2], picture]
+        cameras = self.begin({"streams.model": "shapes", "streams.mode": "async", "streams.workers": 1,
+                              "streams.policy": "all", "threads": 1},
+                             [Camera(f"cam{i}") for i in range(20)])
+        alone = [Camera(name) for name in ("alone0", "alone1", "alone2", "alone3", "alone4")]
+        for camera, shows in zip(alone, kinds):
+            self.client("SADD", "inferpool:cameras", camera.name)
+            camera.put(self.client, shows)
+            self.wait_answers([camera])
+        before = self.calls()
+        pid, = self.ingest_pids()
+        os.kill(pid, signal.SIGSTOP)
+        for i, camera in enumerate(cameras):
+            camera.put(self.client, kinds[i % 5])
+        os.kill(pid, signal.SIGCONT)
+        found = self.wait_answers([*cameras, *alone])
+        for i, camera in enumerate(cameras):
+            expected, = found[f"alone{i % 5}"]
+            answer, = found[camera.name]
+            self.assertEqual(expected["status"], answer["status"], camera.name)
+            told, as_told = json.loads(answer["json"]), json.loads(expected["json"])
+            for member in ("detections", "code", "model", "image"):
+                self.assertEqual(as_told.get(member), told.get(member), (camera.name, member))
+        self.assertEqual("square", json.loads(found["cam0"][0]["json"])["detections"][0]["class_name"])
+        self.assertLess(self.calls() - before, 10, "calls for twelve pictures and more")
+
+    def calls(self):
+        return self.instance.metrics().value("inferpool_stream_model_calls_total", event="made")
 
 
 class RedisAwayTest(StreamsTest):

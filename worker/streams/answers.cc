@@ -69,8 +69,8 @@ void AddAnswer(Trip& trip, const Outcome& outcome, Redis::ScriptCall& call) {
 }  // namespace
 
 Answers::Answers(const IngestContext& context, Ownership& ownership, InWork& in_work,
-                 FrameQueue& queue)
-    : context_(context), ownership_(ownership), in_work_(in_work), queue_(queue) {}
+                 FrameQueue& queue, Mode& mode)
+    : context_(context), ownership_(ownership), in_work_(in_work), queue_(queue), mode_(mode) {}
 
 bool Answers::IsTriedAgain(const Outcome& outcome) const {
   const Frame& frame = outcome.frame;
@@ -83,6 +83,7 @@ bool Answers::IsTriedAgain(const Outcome& outcome) const {
 void Answers::Collect(bool stopping) {
   for (Outcome& outcome : queue_.Outcomes()) {
     in_work_.Worked(outcome.worked_us);
+    mode_.Saw(outcome.batches, Clock::now());
     Frame& frame = outcome.frame;
     if (!IsTriedAgain(outcome)) {
       if (outcome.what == Outcome::What::kRetry) outcome.what = Outcome::What::kAnswer;

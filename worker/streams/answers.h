@@ -14,13 +14,16 @@
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/in_work.h"
 #include "worker/streams/ingest.h"
+#include "worker/streams/mode.h"
 #include "worker/streams/ownership.h"
 
 namespace inferpool::streams {
 
 class Answers {
  public:
-  Answers(const IngestContext& context, Ownership& ownership, InWork& in_work, FrameQueue& queue);
+  // The references must outlive it. `mode` is told of what the answers show.
+  Answers(const IngestContext& context, Ownership& ownership, InWork& in_work, FrameQueue& queue,
+          Mode& mode);
 
   // Takes the outcomes out of the queue, where they may stay until settling is due. `stopping`:
   // what would be tried again is left to the next owner.
@@ -59,6 +62,7 @@ class Answers {
   Ownership& ownership_;
   InWork& in_work_;
   FrameQueue& queue_;
+  Mode& mode_;
 
   std::vector<Outcome> outcomes_;
   std::optional<TimePoint> first_outcome_;

@@ -51,6 +51,7 @@ struct Outcome {
   std::string json = {};
   bool still = false;            // nothing moved, and the model was not asked
   bool has_findings = false;     // something was found in the picture
+  bool batches = false;          // a model answered that batches elsewhere (mode.h)
   std::string snapshot = {};     // a JPEG, where the frame asked for one
   std::size_t bytes = 0;         // of the picture
   std::int64_t answered_ms = 0;  // Unix time

@@ -19,6 +19,7 @@
 #include "shared/base/file_descriptor.h"
 #include "shared/base/mutex.h"
 #include "worker/streams/frame.h"
+#include "worker/streams/mode.h"
 
 namespace inferpool::streams {
 
@@ -35,18 +36,31 @@ class FrameQueue {
     came_.notify_one();
   }
 
-  // The next frames, at least one and at most `most`, without waiting for more; none after Close,
-  // when there is none left.
-  std::vector<Frame> Take(std::size_t most) {
+  // How many threads may be at work, and how many frames one takes. Before the first frame, and
+  // whenever it changes.
+  void SetWidth(Width width) {
+    {
+      const MutexLock lock(mutex_);
+      if (width == width_) return;
+      width_ = width;
+    }
+    came_.notify_all();
+  }
+
+  // The next frames for a thread, without waiting for more; none after Close, when there is none
+  // left. The thread is at work until Finish.
+  std::vector<Frame> Take() {
     MutexLock lock(mutex_);
     came_.wait(lock.native(), [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return closed_ || !frames_.empty();
+      return (closed_ && frames_.empty()) || MayTakeLocked();
     });
-    const auto end = frames_.begin() + static_cast<std::ptrdiff_t>(std::min(most, frames_.size()));
+    if (frames_.empty()) return {};
+    const auto end =
+        frames_.begin() + static_cast<std::ptrdiff_t>(std::min(width_.group, frames_.size()));
     std::vector<Frame> taken(std::move_iterator(frames_.begin()), std::move_iterator(end));
     frames_.erase(frames_.begin(), end);
-    at_work_ += taken.size();
-    if (!frames_.empty()) came_.notify_one();  // the next thread goes on
+    ++threads_at_work_;
+    if (MayTakeLocked()) came_.notify_one();  // the next thread goes on
     return taken;
   }
 
@@ -54,15 +68,18 @@ class FrameQueue {
   // are done; not by each.
   void Finish(std::vector<Outcome> outcomes) {
     bool wakes = false;
+    bool goes_on = false;
     {
       const MutexLock lock(mutex_);
       const std::size_t before = outcomes_.size();
       if (before == 0) first_outcome_ = Clock::now();
-      at_work_ -= outcomes.size();
+      --threads_at_work_;
+      goes_on = MayTakeLocked();
       std::ranges::move(outcomes, std::back_inserter(outcomes_));
       wakes =
           before == 0 || IsDoneLocked() || (before < kFullTrip && outcomes_.size() >= kFullTrip);
     }
+    if (goes_on) came_.notify_one();
     if (wakes) Wake();
   }
 
@@ -105,14 +122,18 @@ class FrameQueue {
 
  private:
   bool IsDoneLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return frames_.empty() && at_work_ == 0;
+    return frames_.empty() && threads_at_work_ == 0;
+  }
+  bool MayTakeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !frames_.empty() && threads_at_work_ < width_.threads;
   }
 
   FileDescriptor event_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   mutable Mutex mutex_;
   std::condition_variable came_;
   std::deque<Frame> frames_ ABSL_GUARDED_BY(mutex_);
-  std::size_t at_work_ ABSL_GUARDED_BY(mutex_) = 0;
+  Width width_ ABSL_GUARDED_BY(mutex_){.threads = 1, .group = 1};
+  std::size_t threads_at_work_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Outcome> outcomes_ ABSL_GUARDED_BY(mutex_);
   std::optional<TimePoint> first_outcome_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

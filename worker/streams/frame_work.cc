@@ -27,6 +27,7 @@
 #include "worker/predict/picture_inference.h"
 #include "worker/predict/pipelines.h"
 #include "worker/streams/handles.h"
+#include "worker/streams/mode.h"
 #include "worker/streams/snapshot.h"
 
 namespace inferpool::streams {
@@ -161,6 +162,7 @@ class Work {
     if (frame_.gate != nullptr) frame_.gate->Looked(frame_.id, Clock::now());
     const auto& prediction = std::get<predict::Prediction>(predicted);
     outcome.has_findings = predict::CountOf(prediction.result) > 0;
+    outcome.batches = BatchesElsewhere(*prediction.model, services_.config);
     exchange_.SetTotalTime();
     outcome.json = predict::Complete(predict::Members(prediction, wanted_->normalized),
                                      exchange_.times, exchange_.id);

@@ -7,13 +7,13 @@
 namespace inferpool::streams {
 
 InWork::InWork(FrameQueue& queue, Leases& leases, Schedule& schedule, Looks& looks,
-               const Scoreboard& board, std::size_t threads)
-    : queue_(queue),
-      leases_(leases),
-      schedule_(schedule),
-      looks_(looks),
-      board_(board),
-      threads_(threads) {}
+               const Scoreboard& board)
+    : queue_(queue), leases_(leases), schedule_(schedule), looks_(looks), board_(board) {}
+
+void InWork::SetWidth(Width width) {
+  threads_ = width.threads;
+  queue_.SetWidth(width);
+}
 
 void InWork::Begin(Camera& camera, Frame frame) {
   Hold(camera, frame, frame.read_at);

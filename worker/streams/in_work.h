@@ -21,10 +21,13 @@ inline constexpr std::size_t kMostBytes = std::size_t{64} << 20;
 
 class InWork {
  public:
-  // Tells `leases` and `schedule` of each frame that begins and ends; `threads` take them out of
+  // Tells `leases` and `schedule` of each frame that begins and ends; threads take them out of
   // `queue`.
   InWork(FrameQueue& queue, Leases& leases, Schedule& schedule, Looks& looks,
-         const Scoreboard& board, std::size_t threads);
+         const Scoreboard& board);
+
+  // How the threads work from now on.
+  void SetWidth(Width width);
 
   // The camera's frame was taken, and goes to the threads with the next HandOver.
   void Begin(Camera& camera, Frame frame);
@@ -53,8 +56,8 @@ class InWork {
   Schedule& schedule_;
   Looks& looks_;
   const Scoreboard& board_;
-  const std::size_t threads_;
 
+  std::size_t threads_ = 1;
   std::vector<Frame> begun_;  // that are to be handed over
   std::size_t frames_ = 0;
   std::size_t bytes_ = 0;

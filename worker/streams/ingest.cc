@@ -1,6 +1,5 @@
 #include "worker/streams/ingest.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <thread>
@@ -13,36 +12,14 @@
 #include "shared/frames/segments.h"
 #include "worker/streams/frame_queue.h"
 #include "worker/streams/frame_work.h"
+#include "worker/streams/mode.h"
 #include "worker/streams/reader.h"
 
 namespace inferpool::streams {
-namespace {
-
-// Frames that a thread asks a server about in one call, where they wait for it anyway.
-constexpr int kGroup = 16;
-
-bool IsSync(const Config& config) {
-  const std::string& mode = config.streams.mode;
-  return mode == "sync" || (mode == "auto" && config.modelserver.enabled);
-}
-
-std::size_t GroupFor(const Config& config) {
-  return IsSync(config) ? 1 : static_cast<std::size_t>(std::max(config.batch.max, kGroup));
-}
-
-}  // namespace
-
-std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors) {
-  if (!IsSync(config)) return thread_slots;
-  const int processes = std::max(config.streams.workers, 1);
-  const int share = std::max((processors + processes - 1) / processes, 1);
-  return std::min(static_cast<std::size_t>(share), thread_slots);
-}
 
 void Ingest(const IngestContext& context) {
-  const std::size_t group = GroupFor(context.config);
-  const std::span<ThreadSlot> thread_slots = context.thread_slots.first(
-      ThreadsFor(context.config, context.thread_slots.size(), UsableProcessors()));
+  const Mode mode(context.config, context.thread_slots.size(), UsableProcessors());
+  const std::span<ThreadSlot> thread_slots = context.thread_slots.first(mode.most_threads());
   FrameQueue queue;
   frames::Segments segments;
   std::atomic<std::uint64_t> served = 0;
@@ -50,7 +27,7 @@ void Ingest(const IngestContext& context) {
   const auto work = [&](ThreadSlot& thread_slot) {
     const fcgi::ThreadCrashScope owner(thread_slot);
     while (true) {
-      std::vector<Frame> frames = queue.Take(group);
+      std::vector<Frame> frames = queue.Take();
       const std::size_t count = frames.size();
       if (count == 0) return;
       queue.Finish(WorkOn(std::move(frames), context.services, segments, thread_slot));
@@ -63,7 +40,7 @@ void Ingest(const IngestContext& context) {
   for (ThreadSlot& thread_slot : thread_slots) {
     threads.emplace_back([&work, &thread_slot] { work(thread_slot); });
   }
-  Reader reader(context, queue, thread_slots.size());
+  Reader reader(context, queue, mode);
   std::jthread reading([&reader] { reader.Run(); });
   const auto set_state = [&](ProcessState state) {
     context.slot.process.state.store(state, std::memory_order_release);

@@ -26,7 +26,4 @@ struct IngestContext {
 // file again. SIGTERM and SIGUSR1 must be blocked in the calling thread.
 void Ingest(const IngestContext& context);
 
-// The threads that work on frames: as many as processors for models on this machine, else all.
-std::size_t ThreadsFor(const Config& config, std::size_t thread_slots, int processors);
-
 }  // namespace inferpool::streams

@@ -16,16 +16,17 @@ namespace inferpool::streams {
 
 using std::chrono::milliseconds;
 
-Reader::Reader(const IngestContext& context, FrameQueue& queue, std::size_t threads)
+Reader::Reader(const IngestContext& context, FrameQueue& queue, Mode mode)
     : context_(context),
       settings_(context.config.streams),
       queue_(queue),
       pauses_(std::random_device{}()),
+      mode_(std::move(mode)),
       fields_(settings_.fields),
       cameras_(settings_),
       ownership_(settings_.shards, context.board, schedule_),
-      in_work_(queue, ownership_.leases(), schedule_, looks_, context.board, threads),
-      answers_(context, ownership_, in_work_, queue),
+      in_work_(queue, ownership_.leases(), schedule_, looks_, context.board),
+      answers_(context, ownership_, in_work_, queue, mode_),
       waiting_(fields_, ownership_.leases(), schedule_),
       taking_(context, fields_, ownership_, schedule_, in_work_, answers_) {}
 
@@ -104,6 +105,7 @@ absl::Status Reader::Turn() {
     answers_.Collect(stopping_);
     RETURN_IF_ERROR(answers_.Settle(redis_->work));
   }
+  in_work_.SetWidth(mode_.At(now));
   answers_.TryAgain(now);
   if (stopping_) return absl::OkStatus();
   if (taking_.keeps_up()) RETURN_IF_ERROR(Wait(now));

@@ -14,7 +14,6 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <optional>
 
 #include "shared/base/deadline.h"
@@ -28,6 +27,7 @@
 #include "worker/streams/ingest.h"
 #include "worker/streams/links.h"
 #include "worker/streams/looks.h"
+#include "worker/streams/mode.h"
 #include "worker/streams/ownership.h"
 #include "worker/streams/schedule.h"
 #include "worker/streams/taking.h"
@@ -37,8 +37,8 @@ namespace inferpool::streams {
 
 class Reader {
  public:
-  // `threads`: that take frames out of `queue`.
-  Reader(const IngestContext& context, FrameQueue& queue, std::size_t threads);
+  // `mode.most_threads()` threads take frames out of `queue`.
+  Reader(const IngestContext& context, FrameQueue& queue, Mode mode);
 
   // Works until Stop was called and everything in work is done.
   void Run();
@@ -70,6 +70,7 @@ class Reader {
   bool away_was_logged_ = false;
   bool left_ = false;
 
+  Mode mode_;
   const FieldNames fields_;
   Schedule schedule_;
   Looks looks_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,8 @@
 #include <vector>
 
 #include "fcgi/serving/crash_scope.h"
+#include "shared/base/bus_error.h"
+#include "shared/base/file_descriptor.h"
 #include "tests/unit/fcgi/serving/crashing_worker.h"
 
 namespace inferpool::fcgi {
@@ -108,6 +111,22 @@ TEST_F(CrashHandlerTest, ACrashInTheBackgroundIsNoRequestsDoing) {
   EXPECT_EQ(slot().crash_thread.load(), -1);
   EXPECT_TRUE(PoisonIsQuarantined());
   EXPECT_FALSE(quarantine().Has(innocent, "faces", Clock::now()));
+}
+
+TEST_F(CrashHandlerTest, GuardedMemoryThatIsTakenAwayIsNoCrash) {
+  ChildProcess worker([this] {
+    PrepareToCrash();
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const FileDescriptor file(memfd_create("crash_handler_test", MFD_CLOEXEC));
+    if (ftruncate(file.get(), static_cast<off_t>(page)) != 0) return 1;
+    void* memory = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    const BusErrorGuard guard(memory, page);
+    if (ftruncate(file.get(), 0) != 0) return 2;
+    const char read = *static_cast<volatile char*>(memory);
+    return read == 0 && guard.broken() ? 0 : 3;
+  });
+  EXPECT_TRUE(worker.Exited(0));
+  EXPECT_EQ(slot().crash_signal.load(), 0U);
 }
 
 TEST_F(CrashHandlerTest, ABadAddressIsKept) {

@@ -96,7 +96,7 @@ TEST(EventTest, ItSaysWhatWasFoundWhereAndWhen) {
   EXPECT_EQ((*event)["seq"], 42);
   EXPECT_EQ((*event)["captured"], 100);
   EXPECT_EQ((*event)["answered"], 102);
-  EXPECT_EQ((*event)["count"], 2U);
+  EXPECT_EQ((*event)["count"].asUInt(), 2U);
   EXPECT_EQ((*event)["findings"][0]["class_name"], "cat") << "the surest first";
   EXPECT_EQ((*event)["findings"][0]["box"]["y2"], 0.8);
   EXPECT_EQ((*event)["findings"][1]["class_name"], "per\"son");
@@ -107,7 +107,7 @@ TEST(EventTest, ItIsBounded) {
   const std::string json = EventJson("a", match, AnswerWith(""));
   const auto event = ReadStrictJson(json, 8, 10'000);
   ASSERT_TRUE(event.ok());
-  EXPECT_EQ((*event)["count"], 5'000U);
+  EXPECT_EQ((*event)["count"].asUInt(), 5'000U);
   EXPECT_EQ((*event)["findings"].size(), 100U);
 }
 

@@ -21,7 +21,7 @@ class HandlesTest : public testing::Test {
                                  plane.total() * plane.elemSize());
     return producer_.Put(
         bytes, {format, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
-                static_cast<std::uint32_t>(plane.cols * plane.elemSize()), bytes.size()});
+                static_cast<std::uint32_t>(plane.step[0]), bytes.size()});
   }
   SharedFrame Take(const std::string& text) {
     auto frame = TakeFrame(Parsed(text), segments_, Clock::now());
