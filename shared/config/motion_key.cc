@@ -65,7 +65,8 @@ std::vector<MemberProblem> ReadMotion(const Json::Value& object, const std::stri
     const Json::Value& value = object[member];
     std::string problem = SetMember(member, value, motion);
     if (problem.empty()) continue;
-    problems.push_back({value.getOffsetStart(), key + "." + member, std::move(problem)});
+    problems.push_back(
+        {value.getOffsetStart(), fmt::format("{}.{}", key, member), std::move(problem)});
   }
   return problems;
 }

@@ -113,7 +113,8 @@ std::vector<MemberProblem> ReadRules(const Json::Value& object, const std::strin
     Config::Rule& rule = rules[name];
     for (const std::string& member : value.getMemberNames()) {
       std::string problem = SetMember(member, value[member], folder, rule);
-      if (!problem.empty()) add(value[member], key + "." + member, std::move(problem));
+      if (!problem.empty())
+        add(value[member], fmt::format("{}.{}", key, member), std::move(problem));
     }
     for (const char* member : {"url", "secret_file"}) {
       if (!value.isMember(member)) add(value, key, fmt::format("has no {}", member));
@@ -130,6 +131,7 @@ std::string ToJson(const Config::Rules& rules) {
     const auto list = [&](std::string_view member, const std::vector<std::string>& texts) {
       if (texts.empty()) return;
       std::vector<std::string> quoted;
+      quoted.reserve(texts.size());
       for (const std::string& text : texts) quoted.push_back(QuotedJson(text));
       members.push_back(fmt::format("\"{}\": [{}]", member, fmt::join(quoted, ", ")));
     };

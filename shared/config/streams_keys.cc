@@ -96,7 +96,7 @@ std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Camera
       Config::Camera& camera = cameras[id];
       for (const std::string& member : value.getMemberNames()) {
         if (member == "motion") {
-          auto wrong = ReadMotion(value[member], key + ".motion", camera.motion);
+          auto wrong = ReadMotion(value[member], fmt::format("{}.motion", key), camera.motion);
           std::ranges::move(wrong, std::back_inserter(problems));
           continue;
         }

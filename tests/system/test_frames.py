@@ -149,13 +149,10 @@ class OverwrittenTest(FramesTest):
         camera, = self.begin({"streams.policy": "all"}, [Camera("door")])
         ring = self.ring(2)
         small = pictures.plain(64, 64)
-        dropped = 0
         end = time.monotonic() + 5
-        while time.monotonic() < end and camera.seq < 3_000:
+        while time.monotonic() < end and camera.seq < 800:
             handle = ring.put(small, "png")
-            if handle is None:
-                dropped += 1
-            else:
+            if handle is not None:
                 self.put(camera, handle)
         counts = self.settled(camera, camera.seq)
         self.assertEqual(camera.seq, counts["published"] + counts["overwritten"])

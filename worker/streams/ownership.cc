@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +14,7 @@
 
 #include "shared/redis/names.h"
 #include "worker/streams/counts.h"
+#include "worker/streams/process_name.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/shares.h"
 #include "worker/streams/trip.h"
@@ -25,27 +25,27 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kBeatEvery{1'000};
-constexpr milliseconds kAlive{3'000};  // without a heartbeat
+// Without a heartbeat. Less than a lease lasts: who takes a shard over is known when it ends.
+constexpr milliseconds kAlive{2'500};
 
-std::string RandomText() {
+// Each lease has another one, which begins with its holder's name.
+std::string MakeToken(std::string_view process) {
   std::random_device random;
-  return fmt::format("{:08x}{:08x}", random(), random());
+  return fmt::format("{}:{:08x}{:08x}", process, random(), random());
 }
 
-std::string OwnName() {
-  return fmt::format("{}:{}:{}", HostName(), getpid(), RandomText());
+bool IsTokenOf(std::string_view token, std::string_view process) {
+  return token.starts_with(process) && token.substr(process.size()).starts_with(':');
 }
 
 }  // namespace
 
-std::string HostName() {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return host.data();
-}
-
 Ownership::Ownership(int shards, const Scoreboard& board, Schedule& schedule)
-    : shards_(shards), board_(board), schedule_(schedule), name_(OwnName()), leases_(shards) {}
+    : shards_(shards),
+      board_(board),
+      schedule_(schedule),
+      name_(MakeProcessName()),
+      leases_(shards) {}
 
 void Ownership::Arrive() {
   next_beat_ = {};
@@ -63,11 +63,39 @@ absl::Status Ownership::Beat(Redis& redis, TimePoint now) {
   ASSIGN_OR_RETURN(const OwnedReply reply,
                    redis.Run({&HeartbeatScript(), {kConsumers}, {name_, alive}}));
   std::vector<std::string> processes;
+  std::vector<std::string> dead;
   for (std::size_t i = 0; i < (*reply).size(); ++i) {
-    processes.emplace_back((*reply).at(i).Text());
+    const std::string_view process = (*reply).at(i).Text();
+    (IsOfDeadProcess(process) ? dead : processes).emplace_back(process);
   }
+  if (!dead.empty()) RETURN_IF_ERROR(Bury(redis, dead));
   leases_.Want(ShareOf(name_, processes, shards_), now);
   return std::exchange(wakes_others_, false) ? Tell(redis) : absl::OkStatus();
+}
+
+absl::Status Ownership::Bury(Redis& redis, std::span<const std::string> dead) {
+  Arguments remove = {"ZREM", kConsumers};
+  remove.insert(remove.end(), dead.begin(), dead.end());
+  std::vector<std::string> keys;
+  for (int shard = 0; shard < shards_; ++shard) keys.push_back(LeaseKey(shard));
+  std::vector<Arguments> commands = {std::move(remove)};
+  for (const std::string& key : keys) commands.push_back({"GET", key});
+  ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, redis.CallAll(commands));
+  Trip trip;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const std::string_view token = (*replies[i + 1]).Text();
+    const auto is_token_of = [token](const std::string& process) {
+      return IsTokenOf(token, process);
+    };
+    if (std::ranges::none_of(dead, is_token_of)) continue;
+    Redis::ScriptCall& call = trip.Add(ReleaseScript());
+    call.keys = {keys[i]};
+    call.arguments = {token};
+  }
+  RETURN_IF_ERROR(trip.Go(redis).status());
+  leases_.TryNow();
+  wakes_others_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Ownership::KeepLeases(Redis& redis, TimePoint now) {
@@ -77,7 +105,7 @@ absl::StatusOr<bool> Ownership::KeepLeases(Redis& redis, TimePoint now) {
   const std::string_view time = trip.Keep(kLeaseTime.count());
   std::vector<std::string> tokens;
   for (const int shard : due.acquire) {
-    tokens.push_back(RandomText());
+    tokens.push_back(MakeToken(name_));
     Redis::ScriptCall& call = trip.Add(AcquireScript());
     call.keys = {trip.Keep(LeaseKey(shard))};
     call.arguments = {trip.Keep(tokens.back()), time};

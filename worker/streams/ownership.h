@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "shared/base/deadline.h"
@@ -13,8 +14,6 @@
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {
-
-std::string HostName();
 
 class Ownership {
  public:
@@ -51,6 +50,8 @@ class Ownership {
 
  private:
   absl::Status Tell(Redis& redis) const;
+  // Gives back what these processes had, and forgets them.
+  absl::Status Bury(Redis& redis, std::span<const std::string> dead);
 
   const int shards_;
   const Scoreboard& board_;

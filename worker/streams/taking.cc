@@ -14,6 +14,7 @@
 #include "shared/base/log.h"
 #include "shared/redis/names.h"
 #include "worker/streams/frame_work.h"
+#include "worker/streams/process_name.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/trip.h"
 
