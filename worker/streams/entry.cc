@@ -20,6 +20,10 @@ std::int64_t ToNumber(std::string_view text) {
 
 }  // namespace
 
+std::int64_t TimeOfId(std::string_view id) {
+  return ToNumber(id.substr(0, id.find('-')));
+}
+
 FieldNames::FieldNames(const Config::Fields& names) {
   const auto name = [&names](const std::string& field) {
     const auto found = names.find(field);
@@ -44,7 +48,7 @@ Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fie
   frame.claimed = claimed;
   frame.read_at = Clock::now();
   frame.read_ms = NowMs();
-  frame.captured_ms = ToNumber(frame.id);
+  frame.captured_ms = TimeOfId(frame.id);
   for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
     const std::string_view name = fields.at(i).Text();
     const std::string_view value = fields.at(i + 1).Text();

@@ -1,7 +1,9 @@
 // From an entry of a camera's stream to a frame. Pure, but for the clock.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "shared/config/config.h"
 #include "shared/redis/redis.h"
@@ -22,6 +24,9 @@ struct FieldNames {
   std::string model;
   std::string parameters;
 };
+
+// The Unix time in ms that the id of an entry begins with.
+std::int64_t TimeOfId(std::string_view id);
 
 // The frame of the entry with this id and these fields, which is read now. What the entry does not
 // say is the camera's. `claimed`: another process had it before.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "worker/streams/counts.h"
+#include "worker/streams/entry.h"
 
 namespace inferpool::streams {
 
@@ -30,7 +31,7 @@ void InWork::HandOver() {
 }
 
 void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {
-  schedule_.Took(camera, frame.picture.size(), now);
+  schedule_.Took(camera, frame.picture.size(), TimeOfId(frame.id), now);
   ++frames_;
   bytes_ += frame.picture.size();
   leases_.Began(camera.shard);

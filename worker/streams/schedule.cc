@@ -59,6 +59,13 @@ Camera* Schedule::Find(std::string_view id) {
   return found == cameras_.end() ? nullptr : &found->second;
 }
 
+std::vector<Camera*> Schedule::All() {
+  std::vector<Camera*> cameras;
+  cameras.reserve(cameras_.size());
+  for (auto& [id, camera] : cameras_) cameras.push_back(&camera);
+  return cameras;
+}
+
 std::vector<Camera*> Schedule::ToLookAt(bool all, TimePoint now) {
   std::vector<Camera*> cameras;
   for (auto& [id, camera] : cameras_) {
@@ -73,6 +80,14 @@ void Schedule::Found(Camera& camera, std::int64_t waiting) {
   if (waiting <= 0 || camera.state != Camera::State::kIdle) return;
   camera.state = Camera::State::kReady;
   ReadyOf(camera).insert(&camera);
+}
+
+void Schedule::Saw(Camera& camera, std::int64_t frames, std::int64_t now_ms) {
+  if (frames <= 0) {
+    camera.waits_since_ms = 0;
+  } else if (camera.waits_since_ms == 0) {
+    camera.waits_since_ms = now_ms;
+  }
 }
 
 bool Schedule::has_ready() const {
@@ -117,10 +132,11 @@ void Schedule::PutBack() {
   }
 }
 
-void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
+void Schedule::Took(Camera& camera, std::size_t bytes, std::int64_t came_ms, TimePoint now) {
   if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kInWork;
   camera.has_frame = true;
+  camera.waits_since_ms = came_ms;
   // Grows at once and shrinks slowly: a budget shall not be missed by much.
   camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
   if (camera.options.rate <= 0) return;
@@ -133,7 +149,9 @@ void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
 void Schedule::Done(Camera& camera) {
   if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kIdle;
-  camera.has_frame = false;
+  // Of a backlog in order the next frame came soon after this one. Otherwise the next one is new.
+  const bool has_backlog = camera.options.policy != Policy::kLatest && camera.waiting > 1;
+  if (std::exchange(camera.has_frame, false) && !has_backlog) camera.waits_since_ms = 0;
   if (camera.gone) Drop(camera);
 }
 

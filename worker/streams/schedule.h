@@ -57,6 +57,9 @@ struct Camera {
   bool needs_group = true;       // its consumer group may be missing: Redis is not asked to wait
   std::size_t frame_bytes = 0;   // of a frame of it, by those seen
   std::int64_t waiting = 0;      // frames in its stream when that was looked at
+  // Unix time since which the oldest frame in its stream has waited: that of the frame in work, or
+  // when one was first seen there; 0: there was none.
+  std::int64_t waits_since_ms = 0;
   std::uint64_t served = 0;      // the turn of its latest frame
   std::uint64_t awaited_by = 0;  // the latest blocking read that waited for it
   TimePoint rests_until{};
@@ -73,12 +76,15 @@ class Schedule {
   void Keep(const std::function<bool(const Camera&)>& keep);
 
   Camera* Find(std::string_view id);
+  std::vector<Camera*> All();
 
   // The cameras that wait to be looked at: whether they have frames. `all`: or only those of high
   // priority. Not those that rest.
   std::vector<Camera*> ToLookAt(bool all, TimePoint now);
   // What was found. One that has no frame stays idle.
   void Found(Camera& camera, std::int64_t waiting);
+  // So many frames are in the camera's stream, with that in work. Changes only since when they wait.
+  void Saw(Camera& camera, std::int64_t frames, std::int64_t now_ms);
 
   bool has_ready() const;
 
@@ -90,8 +96,8 @@ class Schedule {
   void NotThere(Camera& camera);
   // Nothing was heard of those that Next gave and that neither Took nor NotThere has named.
   void PutBack();
-  // It had one of so many bytes, which is in work now.
-  void Took(Camera& camera, std::size_t bytes, TimePoint now);
+  // It had one of so many bytes, which came at `came_ms` of Unix time and is in work now.
+  void Took(Camera& camera, std::size_t bytes, std::int64_t came_ms, TimePoint now);
   // The frame is done. A camera that was taken out and has no frame in work is no more: `camera` is
   // not valid afterwards.
   void Done(Camera& camera);

@@ -34,7 +34,7 @@ class World {
       --frames_[camera->id];
       ++answered[camera->id];
       taken.push_back(camera->id);
-      schedule.Took(*camera, 1'000, now);
+      schedule.Took(*camera, 1'000, 1, now);
       EXPECT_TRUE(working_.insert(camera->id).second) << "two frames of one camera in work";
     }
     for (const std::string& id : taken) {
@@ -124,7 +124,7 @@ TEST(ScheduleTest, SoManyFramesAsFitIntoTheBytes) {
     const std::string id = fmt::format("{}", i);
     schedule.Set(id, 0, {});
     Camera& camera = *schedule.Find(id);
-    schedule.Took(camera, 100'000, kStart);
+    schedule.Took(camera, 100'000, 1, kStart);
     schedule.Done(camera);
     schedule.Found(camera, 1);
   }
@@ -155,11 +155,33 @@ TEST(ScheduleTest, CamerasOfWhichNothingWasHeardAreLookedAtAgain) {
     schedule.Found(*schedule.Find(id), 1);
   }
   ASSERT_EQ(schedule.Next(2, 1 << 30).size(), 2);
-  schedule.Took(*schedule.Find("a"), 1, kStart);
+  schedule.Took(*schedule.Find("a"), 1, 1, kStart);
   schedule.PutBack();
   const auto cameras = schedule.ToLookAt(true, kStart);
   ASSERT_EQ(cameras.size(), 1);
   EXPECT_EQ(cameras.front()->id, "b");
+}
+
+TEST(ScheduleTest, SinceWhenFramesWaitIsThatOfTheOneInWorkOrWhenOneWasSeen) {
+  Schedule schedule;
+  schedule.Set("a", 0, {.policy = Policy::kFifo});
+  Camera& camera = *schedule.Find("a");
+  schedule.Saw(camera, 2, 5'000);
+  schedule.Saw(camera, 3, 7'000);
+  EXPECT_EQ(camera.waits_since_ms, 5'000);
+  schedule.Found(camera, 3);
+  schedule.Took(camera, 1'000, 1'000, kStart);
+  EXPECT_EQ(camera.waits_since_ms, 1'000) << "it had waited before we came";
+  schedule.Done(camera);
+  EXPECT_EQ(camera.waits_since_ms, 1'000) << "the next one is hardly younger";
+  schedule.Found(camera, 1);
+  schedule.Took(camera, 1'000, 2'000, kStart);
+  schedule.Done(camera);
+  EXPECT_EQ(camera.waits_since_ms, 0) << "there is no other";
+  schedule.Saw(camera, 1, 9'000);
+  EXPECT_EQ(camera.waits_since_ms, 9'000);
+  schedule.Saw(camera, 0, 9'500);
+  EXPECT_EQ(camera.waits_since_ms, 0);
 }
 
 TEST(ScheduleTest, DepthFollowsFromTheTimeOfAFrame) {
