@@ -19,6 +19,10 @@ constexpr std::uint64_t kByAge = 4;
 
 }  // namespace
 
+std::size_t ExpectedBytes(const Camera& camera) {
+  return camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
+}
+
 void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
   const auto [found, added] = cameras_.try_emplace(id);
   Camera& camera = found->second;
@@ -105,12 +109,16 @@ Camera& Schedule::Choose() {
   return *chosen;
 }
 
-std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
+std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes, std::size_t first) {
   std::vector<Camera*> chosen;
+  needed_ = 0;
   while (has_ready() && chosen.size() < count) {
     Camera& camera = Choose();
-    const std::size_t size = camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
-    if (!chosen.empty() && size > bytes) break;
+    const std::size_t size = ExpectedBytes(camera);
+    if (size > (chosen.empty() ? first : bytes)) {
+      if (chosen.empty()) needed_ = size;
+      break;
+    }
     bytes -= std::min(size, bytes);
     ReadyOf(camera).erase(&camera);
     camera.state = Camera::State::kInWork;
@@ -118,6 +126,11 @@ std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
     chosen.push_back(&camera);
   }
   return chosen;
+}
+
+void Schedule::TooLarge(Camera& camera, std::size_t bytes) {
+  camera.frame_bytes = bytes;
+  Done(camera);
 }
 
 void Schedule::NotThere(Camera& camera) {
@@ -137,8 +150,8 @@ void Schedule::Took(Camera& camera, std::size_t bytes, std::int64_t came_ms, Tim
   camera.state = Camera::State::kInWork;
   camera.has_frame = true;
   camera.waits_since_ms = came_ms;
-  // Grows at once and shrinks slowly: a budget shall not be missed by much.
-  camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
+  // Grows at once and shrinks slowly: one too large for its trip was read in vain.
+  camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 4);
   if (camera.options.rate <= 0) return;
   const auto pause = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(1 / std::max(camera.options.rate, kLeastRate)));
