@@ -61,6 +61,7 @@ absl::Status Reader::Connect() {
   ASSIGN_OR_RETURN(redis_, ConnectLinks(settings_));
   pauses_.Reset();
   waiting_.Forget();
+  taking_.LookAtAll();
   cameras_.LookSoon();
   ownership_.Arrive();
   context_.slot.streams.redis_is_up = 1;
@@ -175,7 +176,9 @@ void Reader::Sleep() {
   if (events[1].revents != 0 && waiting_.is_out()) {
     auto received = waiting_.Receive(*redis_);
     status = received.status();
-    if (received.ok() && !received->empty()) {
+    if (received.ok() && received->empty()) {
+      taking_.LookAtAll();
+    } else if (received.ok()) {
       status = taking_.TakeIn(redis_->work, *std::move(received), Clock::now());
     }
   } else if (events[1].revents != 0) {

@@ -29,6 +29,7 @@ constexpr milliseconds kRestOfWrong{10'000};
 constexpr milliseconds kRestOfEmpty{50};
 // Of the cameras of a shard whose script failed.
 constexpr milliseconds kRestOfFailed{1'000};
+constexpr milliseconds kLookAtAllEvery{1'000};
 constexpr int kMostCrashes = 3;
 
 std::string_view Word(Policy policy) {
@@ -48,7 +49,9 @@ Taking::Taking(const IngestContext& context, const FieldNames& fields, Ownership
 
 absl::Status Taking::TakeAll(Redis& redis, const Waiting& waiting, TimePoint now) {
   while (in_work_.HasRoom()) {
-    if (keeps_up_ && waiting.Rests(now) && !schedule_.has_ready()) return absl::OkStatus();
+    if (keeps_up_ && waiting.Rests(now) && !schedule_.has_ready() && now < all_at_) {
+      return absl::OkStatus();
+    }
     RETURN_IF_ERROR(Look(redis, waiting, now));
     const std::vector<Camera*> cameras = schedule_.Next(in_work_.room(), in_work_.bytes_left());
     keeps_up_ = cameras.empty();
@@ -64,15 +67,21 @@ absl::Status Taking::TakeIn(Redis& redis, Received received, TimePoint now) {
   for (const auto& [id, frame] : received) {
     if (Camera* camera = schedule_.Find(id)) cameras.push_back(camera);
   }
-  return Take(redis, cameras, std::move(received), now);
+  const std::size_t before = in_work_.frames();
+  RETURN_IF_ERROR(Take(redis, cameras, std::move(received), now));
+  if (in_work_.frames() - before < cameras.size()) LookAtAll();
+  return absl::OkStatus();
 }
 
 absl::Status Taking::Look(Redis& redis, const Waiting& waiting, TimePoint now) {
   std::map<int, std::vector<Camera*>> by_shard;
-  for (Camera* camera : schedule_.ToLookAt(!schedule_.has_ready(), now)) {
+  const bool all = !schedule_.has_ready();
+  const bool also_awaited = all && now >= all_at_;
+  if (also_awaited) all_at_ = now + kLookAtAllEvery;
+  for (Camera* camera : schedule_.ToLookAt(all, now)) {
     if (!ownership_.leases().MayTake(camera->shard, now)) continue;
     // The blocking read has an eye on it.
-    if (waiting.WaitsFor(*camera)) continue;
+    if (!also_awaited && waiting.WaitsFor(*camera)) continue;
     by_shard[camera->shard].push_back(camera);
   }
   if (by_shard.empty()) return absl::OkStatus();

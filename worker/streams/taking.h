@@ -27,7 +27,8 @@ class Taking {
          Schedule& schedule, InWork& in_work, Answers& answers);
 
   // Takes frames for as long as there are some and there is room. Cameras that `waiting` waits for
-  // have none, and are not looked at while it rests.
+  // have none, and are not looked at while it rests; but each second they are, as the blocking read
+  // of a process that is stopped may have been given theirs.
   absl::Status TakeAll(Redis& redis, const Waiting& waiting, TimePoint now);
   // Takes in what a blocking read was given.
   absl::Status TakeIn(Redis& redis, Received received, TimePoint now);
@@ -35,6 +36,12 @@ class Taking {
   // When frames were looked for the last time, there was room for more than there were: they come
   // one by one, and to wait for them costs less than to look.
   bool keeps_up() const { return keeps_up_; }
+  // Frames may have been delivered and not taken, which a blocking read is not given again: all
+  // cameras are looked at before the next one.
+  void LookAtAll() {
+    keeps_up_ = false;
+    all_at_ = {};
+  }
 
  private:
   // Finds out which cameras have frames, when no other is known that has one.
@@ -57,6 +64,7 @@ class Taking {
   InWork& in_work_;
   Answers& answers_;
   bool keeps_up_ = false;
+  TimePoint all_at_{};  // when all cameras are looked at, also those that are waited for
 };
 
 }  // namespace inferpool::streams
