@@ -208,7 +208,7 @@ std::map<int, std::int64_t> Taking::Budgets(const std::map<int, std::vector<Came
 
 absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
                             Received& received, TimePoint now) {
-  const absl::Status status = reply.ToStatus();
+  absl::Status status = reply.ToStatus();
   if (BreaksConnection(status)) return status;
   std::vector<bool> is_known(cameras.size(), false);  // what becomes of it
   std::vector<Frame> blamed;
