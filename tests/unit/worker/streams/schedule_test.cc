@@ -29,7 +29,7 @@ class World {
       schedule.Found(*camera, frames_[camera->id]);
     }
     std::vector<std::string> taken;
-    for (Camera* camera : schedule.Next(count, 1 << 30)) {
+    for (Camera* camera : schedule.Next(count, 1 << 30, 1 << 30)) {
       EXPECT_GT(frames_[camera->id], 0) << camera->id;
       --frames_[camera->id];
       ++answered[camera->id];
@@ -76,9 +76,9 @@ TEST(ScheduleTest, ACameraHasOneFrameInWork) {
   Schedule schedule;
   schedule.Set("a", 0, {});
   schedule.Found(*schedule.Find("a"), 5);
-  ASSERT_EQ(schedule.Next(9, 1 << 30).size(), 1);
+  ASSERT_EQ(schedule.Next(9, 1 << 30, 1 << 30).size(), 1);
   EXPECT_TRUE(schedule.ToLookAt(true, kStart).empty());
-  EXPECT_TRUE(schedule.Next(9, 1 << 30).empty());
+  EXPECT_TRUE(schedule.Next(9, 1 << 30, 1 << 30).empty());
   schedule.Done(*schedule.Find("a"));
   EXPECT_EQ(schedule.ToLookAt(true, kStart).size(), 1);
 }
@@ -128,9 +128,27 @@ TEST(ScheduleTest, SoManyFramesAsFitIntoTheBytes) {
     schedule.Done(camera);
     schedule.Found(camera, 1);
   }
-  EXPECT_EQ(schedule.Next(10, 350'000).size(), 3);
-  EXPECT_EQ(schedule.Next(10, 1).size(), 1);  // one larger than the budget is taken all the same
-  EXPECT_EQ(schedule.Next(10, 1 << 30).size(), 6);
+  EXPECT_EQ(schedule.Next(10, 350'000, 350'000).size(), 3);
+  EXPECT_EQ(schedule.Next(10, 1, 1 << 30).size(), 1) << "the first may have more";
+  EXPECT_EQ(schedule.needed(), 0U);
+  EXPECT_TRUE(schedule.Next(10, 1, 99'999).empty()) << "nothing passes it by";
+  EXPECT_EQ(schedule.needed(), 100'000U);
+  EXPECT_EQ(schedule.Next(10, 1 << 30, 1 << 30).size(), 6);
+  EXPECT_EQ(schedule.needed(), 0U);
+}
+
+TEST(ScheduleTest, AFrameThatWasTooLargeIsKnownToBe) {
+  Schedule schedule;
+  schedule.Set("a", 0, {});
+  Camera& camera = *schedule.Find("a");
+  schedule.Found(camera, 1);
+  ASSERT_EQ(schedule.Next(1, 100'000, 100'000).size(), 1);
+  schedule.TooLarge(camera, 6'000'000);
+  EXPECT_EQ(schedule.ToLookAt(true, kStart).size(), 1) << "it still has it";
+  schedule.Found(camera, 1);
+  EXPECT_TRUE(schedule.Next(1, 100'000, 100'000).empty());
+  EXPECT_EQ(schedule.needed(), 6'000'000U);
+  EXPECT_EQ(schedule.Next(1, 100'000, 6'000'000).size(), 1);
 }
 
 TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
@@ -139,7 +157,7 @@ TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
   schedule.Set("b", 0, {});
   schedule.Found(*schedule.Find("a"), 1);
   schedule.Found(*schedule.Find("b"), 1);
-  ASSERT_EQ(schedule.Next(1, 1 << 30).size(), 1);
+  ASSERT_EQ(schedule.Next(1, 1 << 30, 1 << 30).size(), 1);
   schedule.Keep([](const Camera&) { return false; });
   ASSERT_EQ(schedule.cameras().size(), 1);  // the one in work
   EXPECT_FALSE(schedule.has_ready());
@@ -154,7 +172,7 @@ TEST(ScheduleTest, CamerasOfWhichNothingWasHeardAreLookedAtAgain) {
     schedule.Set(id, 0, {});
     schedule.Found(*schedule.Find(id), 1);
   }
-  ASSERT_EQ(schedule.Next(2, 1 << 30).size(), 2);
+  ASSERT_EQ(schedule.Next(2, 1 << 30, 1 << 30).size(), 2);
   schedule.Took(*schedule.Find("a"), 1, 1, kStart);
   schedule.PutBack();
   const auto cameras = schedule.ToLookAt(true, kStart);
