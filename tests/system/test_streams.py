@@ -361,6 +361,34 @@ class RedisAwayTest(StreamsTest):
         eventually(lambda: len(results(client).get("a", ())) == 1, "it is answered")
 
 
+class LargeTest(StreamsTest):
+    def test_a_process_holds_64_mb_at_most_whatever_grows(self):
+        cameras = self.begin({"streams.policy": "all", "streams.workers": 1, "streams.mode": "async",
+                              "threads": 32}, [Camera(f"cam{i}") for i in range(20)])
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        frozen = self.instance.stop_modelserver()
+        for camera in cameras:
+            camera.put(self.client, SMALL + bytes(8 << 20))
+        eventually(lambda: self.events("read") >= 20 + 7, "as many are taken as fit")
+        time.sleep(2)
+        self.assertEqual(20 + 7, self.events("read"))
+        os.kill(frozen, signal.SIGCONT)
+        self.wait_answers(cameras)
+        self.assert_ledger(cameras, produced=2, published=2)
+        self.assertNotIn("Redis is away", [line.get("event") for line in self.instance.log()])
+
+    def test_what_is_too_large_has_failed_however_it_comes(self):
+        camera, = self.begin({"limits.body_mb": 1}, [Camera("a")])
+        for picture in (SMALL, bytes(2 << 20), SMALL, bytes(70 << 20), SMALL):
+            camera.put(self.client, picture)
+            ended = camera.seq
+            eventually(lambda: sum(ledger(self.client).get("a", {}).get(end, 0)
+                                   for end in ("published", "failed")) == ended, "it has ended")
+        self.assert_ledger([camera], produced=5, published=3, failed=2)
+
+
 class TooMuchTest(StreamsTest):
     def test_latest_answers_the_newest_and_counts_the_rest(self):
         cameras = [Camera(f"cam{i}") for i in range(4)]

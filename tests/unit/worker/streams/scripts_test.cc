@@ -69,7 +69,11 @@ class ScriptsTest : public testing::Test {
       Frame frame{cameras[static_cast<std::size_t>(item.at(0).Number()) - 1],
                   std::string(item.at(1).Text()), "", ""};
       if (item.size() > 2) frame.id = item.at(2).Text();
-      if (item.size() > 3) frame.seq = item.at(3).at(5).Text();
+      if (frame.what == "large") {
+        frame.seq = fmt::format("{}", item.at(3).Number());
+      } else if (item.size() > 3) {
+        frame.seq = item.at(3).at(5).Text();
+      }
       frames.push_back(frame);
     }
     return frames;
@@ -370,11 +374,71 @@ TEST_F(ScriptsTest, FramesThatAreTooOldAreStale) {
   EXPECT_EQ(ledger["pending"], 1);
 }
 
+TEST_F(ScriptsTest, ATimeThatIsNoneIsThatOfTheId) {
+  const std::string key = FramesKey(0, "a");
+  for (const std::string_view time : {"0", "-1", "0x10", "inf", "nan", "1e3", " 5", ""}) {
+    ASSERT_TRUE(redis_.Call({"XADD", key, "*", "picture", "x", "time", time}).ok());
+    const auto frames = Take({"a"}, "all", "10000");
+    ASSERT_EQ(frames->size(), 1) << time;
+    ASSERT_EQ(*Publish(frames->front()), 1);
+  }
+  ASSERT_TRUE(redis_.Call({"DEL", key}).ok());
+  ASSERT_TRUE(redis_.Call({"XADD", key, "900000-0", "picture", "x"}).ok());
+  EXPECT_TRUE(Take({"a"}, "all", "10000")->empty()) << "its id says that it is old";
+  EXPECT_EQ(Ledger("a")["stale"], 1);
+}
+
+TEST_F(ScriptsTest, TwoProducersOfACameraCountEachForItself) {
+  for (int seq = 1'000'000; seq < 1'000'010; ++seq) {
+    for (const char* epoch : {"one", "two"}) {
+      Add("a", seq, epoch);
+      ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+    }
+  }
+  EXPECT_EQ(Ledger("a")["trimmed"], 2 * 1'000) << "at most so many before an epoch's first";
+  Add("a", 1'000'012, "one");
+  ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+  EXPECT_EQ(Ledger("a")["trimmed"], 2 * 1'000 + 2);
+  Add("a", 1, "three");
+  ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+  EXPECT_EQ(Ledger("a")["produced"], 2 * 1'010 + 3 + 1);
+}
+
+TEST_F(ScriptsTest, ALedgerWithoutNumbersIsNotWrittenTo) {
+  Add("a", 1);
+  Add("b", 1);
+  ASSERT_TRUE(redis_.Call({"HSET", ledger_, "a:published", "many"}).ok());
+  ASSERT_TRUE(redis_.Call({"HSET", ledger_, "b:seq", "many", "b:epoch", "e"}).ok());
+  const auto frames = Take({"a", "b"});
+  ASSERT_TRUE(frames.ok()) << frames.status();
+  ASSERT_EQ(frames->size(), 2);
+  EXPECT_EQ((*frames)[0].what, "uncounted");
+  EXPECT_EQ((*frames)[1].what, "new");
+  EXPECT_EQ(Length(FramesKey(0, "a")), 1);
+  EXPECT_EQ((**redis_.Call({"HEXISTS", ledger_, "a:pending"})).Number(), 0);
+}
+
 TEST_F(ScriptsTest, NoMoreBytesAreTakenThanThereIsRoomFor) {
   const std::string picture(10'000, 'x');
   for (const char* camera : {"a", "b", "c", "d"}) Add(camera, 1, "e", 0, picture);
-  enough_ = "20000";
-  EXPECT_EQ(Take({"a", "b", "c", "d"})->size(), 2);
+  enough_ = "25000";
+  auto frames = *Take({"a", "b", "c", "d"});
+  ASSERT_EQ(frames.size(), 3);
+  EXPECT_EQ(frames[1].what, "new");
+  EXPECT_EQ(frames[2].what, "large") << "it waits for a call of its own";
+  const int bytes = std::stoi(frames[2].seq);
+  EXPECT_GT(bytes, 10'000);
+  EXPECT_EQ(Ledger("c")["pending"], 1);
+  enough_ = fmt::format("{}", bytes);
+  frames = *Take({"c"});
+  ASSERT_EQ(frames.size(), 1);
+  EXPECT_EQ(frames[0].what, "claimed");
+  EXPECT_EQ(frames[0].id.empty(), false);
+  EXPECT_EQ(Ledger("c")["produced"], 1);
+  // Names count as well, and what is given never has more bytes than are left.
+  const std::string name(50'000, 'n');
+  ASSERT_TRUE(redis_.Call({"XADD", FramesKey(0, "f"), "*", name, "x"}).ok());
+  EXPECT_EQ(Take({"f"})->front().what, "large");
   Add("e", 1, "e", 0, std::string(1'000'001, 'x'));
   EXPECT_TRUE(Take({"e"})->empty());
   EXPECT_EQ(Ledger("e")["failed"], 1);
