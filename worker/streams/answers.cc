@@ -27,7 +27,10 @@ constexpr milliseconds kLongestRetry{2'000};
 // A frame that need not be answered at any price is given up after so long.
 constexpr milliseconds kPatienceForModel{5'000};
 constexpr int kMostTriesOfBroken = 3;
+// Of a shard's dead letters: how many, the bytes of one, and of all.
 constexpr std::string_view kMostDead = "1000";
+constexpr std::string_view kMostOfOneDead = "1048576";
+constexpr std::string_view kMostOfAllDead = "67108864";
 
 // Why a frame is dropped, as the ledger has it.
 std::string_view ReasonOf(Outcome::What what) {
@@ -53,7 +56,9 @@ void AddDrop(Trip& trip, const Outcome& outcome, std::string_view token) {
                     frame.id,
                     ReasonOf(outcome.what),
                     is_dead ? std::string_view(outcome.json) : std::string_view(),
-                    kMostDead};
+                    kMostDead,
+                    kMostOfOneDead,
+                    kMostOfAllDead};
 }
 
 void AddAnswer(Trip& trip, const Outcome& outcome, Redis::ScriptCall& call) {
