@@ -23,7 +23,7 @@ class ScriptsTest : public testing::Test {
   }
 
   bool Acquire(std::string_view token) {
-    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "3000"}});
+    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "60000"}});
     EXPECT_TRUE(got.ok()) << got.status();
     return got.ok() && (**got).Number() == 1;
   }
