@@ -77,6 +77,7 @@ absl::Status Ownership::Bury(Redis& redis, std::span<const std::string> dead) {
   Arguments remove = {"ZREM", kConsumers};
   remove.insert(remove.end(), dead.begin(), dead.end());
   std::vector<std::string> keys;
+  keys.reserve(static_cast<std::size_t>(shards_));
   for (int shard = 0; shard < shards_; ++shard) keys.push_back(LeaseKey(shard));
   std::vector<Arguments> commands = {std::move(remove)};
   for (const std::string& key : keys) commands.push_back({"GET", key});

@@ -165,7 +165,7 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
 
 absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
                             Received& received, TimePoint now) {
-  const absl::Status status = reply.ToStatus();
+  absl::Status status = reply.ToStatus();
   if (BreaksConnection(status)) return status;
   std::vector<bool> has_frame(cameras.size(), false);
   std::vector<Frame> blamed;
