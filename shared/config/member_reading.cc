@@ -15,6 +15,38 @@ namespace {
 constexpr std::size_t kMostTexts = 1'000;
 constexpr unsigned kLeastCorners = 3;
 constexpr unsigned kMostCorners = 64;
+constexpr double kThin = 1e-6;
+
+// The lengths, in sum, of what lies in the polygon of the horizontal line at y.
+double LengthAt(const Polygon& polygon, double y) {
+  std::vector<double> crossings;
+  for (std::size_t i = 0; i < polygon.size(); ++i) {
+    const PolygonPoint& a = polygon[i];
+    const PolygonPoint& b = polygon[(i + 1) % polygon.size()];
+    if ((a.y > y) != (b.y > y)) crossings.push_back(a.x + (y - a.y) / (b.y - a.y) * (b.x - a.x));
+  }
+  std::ranges::sort(crossings);
+  double length = 0;
+  for (std::size_t i = 0; i + 1 < crossings.size(); i += 2)
+    length += crossings[i + 1] - crossings[i];
+  return length;
+}
+
+// Whether something lies in the polygon. Between the heights of two corners all edges are straight:
+// two lines there tell, as edges may cross at one of them.
+bool HasArea(const Polygon& polygon) {
+  std::vector<double> heights;
+  for (const PolygonPoint& corner : polygon) heights.push_back(corner.y);
+  std::ranges::sort(heights);
+  for (std::size_t i = 0; i + 1 < heights.size(); ++i) {
+    const double height = heights[i + 1] - heights[i];
+    if (height < kThin) continue;
+    for (const double at : {0.5, 0.3}) {
+      if (LengthAt(polygon, heights[i] + at * height) > kThin) return true;
+    }
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -69,6 +101,7 @@ bool ReadPolygon(const Json::Value& value, Polygon& polygon) {
     if (!good) return false;
     read.push_back(at);
   }
+  if (!HasArea(read)) return false;
   polygon = std::move(read);
   return true;
 }

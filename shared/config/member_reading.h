@@ -23,7 +23,8 @@ bool ReadBoolean(const Json::Value& value, bool& is);
 bool ReadWhole(const Json::Value& value, int min, int max, int& number);
 bool ReadNumber(const Json::Value& value, double min, double max, double& number);
 
-// [[x, y], [x, y], [x, y], ...], 3 to 64 corners between 0 and 1.
+// [[x, y], [x, y], [x, y], ...], 3 to 64 corners between 0 and 1, not all on one line: something
+// lies in the polygon.
 bool ReadPolygon(const Json::Value& value, Polygon& polygon);
 std::string ToJson(const Polygon& polygon);
 

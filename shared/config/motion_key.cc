@@ -46,7 +46,7 @@ std::string SetMember(const std::string& member, const Json::Value& value, Confi
                ? ""
                : fmt::format(
                      "allowed are at most {} polygons [[x, y], [x, y], [x, y], ...] of 3 to "
-                     "64 corners between 0 and 1",
+                     "64 corners between 0 and 1, each with an area",
                      kMostMasks);
   }
   return "is unknown; motion has enabled, threshold, area, keyframe_s and masks";

@@ -58,7 +58,7 @@ std::string SetMember(const std::string& member, const Json::Value& value,
     return ReadPolygon(value, rule.zone)
                ? ""
                : "allowed is a polygon [[x, y], [x, y], [x, y], ...] of 3 to 64 corners between 0 "
-                 "and 1";
+                 "and 1, with an area";
   }
   if (member == "hold_off_s") {
     return ReadWhole(value, 0, kMostHoldOff, rule.hold_off_s)

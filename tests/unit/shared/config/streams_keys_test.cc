@@ -93,6 +93,7 @@ TEST(MotionKeyTest, WhatIsWrongIsSaidWithItsPlace) {
   EXPECT_TRUE(Refuses(motion(R"("keyframe_s": 0)"), "streams.motion.keyframe_s"));
   EXPECT_TRUE(Refuses(motion(R"("masks": [[[0, 0], [1, 1]]])"), "streams.motion.masks"));
   EXPECT_TRUE(Refuses(motion(R"("masks": [[[0, 0], [1, 1], [2, 0]]])"), "streams.motion.masks"));
+  EXPECT_TRUE(Refuses(motion(R"("masks": [[[0, 0], [0, 1], [0, 0.5]]])"), "streams.motion.masks"));
   EXPECT_TRUE(Refuses(motion(R"("zoom": 1)"), "streams.motion.zoom"));
   EXPECT_TRUE(Refuses(Parse(R"({"streams": {"cameras": {"a": {"motion": {"area": -1}}}}})"),
                       "streams.cameras.a.motion.area"));
@@ -135,6 +136,17 @@ TEST(RulesKeyTest, WhatIsWrongIsSaidWithItsPlace) {
         << url;
   }
   EXPECT_TRUE(Refuses(rule(R"("url": "https://b", "zone": [[0, 0]])"), "streams.rules.a.zone"));
+  for (const char* line : {"[[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]", "[[0, 0], [1, 1], [0.5, 0.5]]",
+                           "[[0, 0.3], [1, 0.3], [0.2, 0.3], [0.7, 0.3]]",
+                           "[[0.1, 0.1], [0.3, 0.9], [0.7, 0.2], [0.3, 0.9]]"}) {
+    EXPECT_TRUE(Refuses(rule(R"("url": "https://b", "zone": )" + std::string(line)),
+                        "streams.rules.a.zone"))
+        << line;
+  }
+  for (const char* zone : {"[[0, 0], [1, 1], [1, 0], [0, 1]]", "[[0, 0.999], [1, 0.999], [1, 1]]",
+                           "[[0.1, 0.1], [0.9, 0.3], [0.5, 0.2], [0.4, 0.9]]"}) {
+    EXPECT_TRUE(IsGood(rule(R"("url": "https://b", "zone": )" + std::string(zone)))) << zone;
+  }
   EXPECT_TRUE(
       Refuses(rule(R"("url": "https://b", "hold_off_s": -1)"), "streams.rules.a.hold_off_s"));
   EXPECT_TRUE(

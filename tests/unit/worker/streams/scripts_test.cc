@@ -23,7 +23,7 @@ class ScriptsTest : public testing::Test {
   }
 
   bool Acquire(std::string_view token) {
-    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "3000"}});
+    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "60000"}});
     EXPECT_TRUE(got.ok()) << got.status();
     return got.ok() && (**got).Number() == 1;
   }
@@ -92,11 +92,13 @@ class ScriptsTest : public testing::Test {
   }
 
   absl::StatusOr<std::int64_t> Drop(const Frame& frame, std::string_view reason,
-                                    std::string_view text = "") {
+                                    std::string_view text = "",
+                                    std::string_view most_of_all = "1000000") {
     const std::string key = FramesKey(0, frame.camera);
-    auto reply = redis_.Run({&DropScript(),
-                             {lease_, ledger_, dead_, key},
-                             {"token", kGroup, frame.camera, frame.id, reason, text, "100"}});
+    auto reply = redis_.Run(
+        {&DropScript(),
+         {lease_, ledger_, dead_, key},
+         {"token", kGroup, frame.camera, frame.id, reason, text, "100", "50000", most_of_all}});
     if (!reply.ok()) return reply.status();
     return (**reply).Number();
   }
@@ -494,6 +496,62 @@ TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   Add("a", 2);
   const auto next = Take({"a"});
   EXPECT_EQ(blame(next->front().id, "here:73@9 "), 1);
+}
+
+TEST_F(ScriptsTest, ADeadLetterOfManyOrLargeFieldsIsKeptInPart) {
+  const std::string key = FramesKey(0, "a");
+  const std::string large(40'000, 'x');
+  std::vector<std::string> names;
+  for (int i = 0; i < 4'200; ++i) names.push_back(fmt::format("f{}", i));
+  Arguments command = {"XADD", key, "*", "picture", large, "more", large};
+  for (const std::string& name : names) command.insert(command.end(), {name, "x"});
+  ASSERT_TRUE(redis_.Call(command).ok());
+  const Frame frame{"a", "new", Take({"a"})->front().id, ""};
+  const auto dropped = Drop(frame, "failed", "it crashed");
+  ASSERT_TRUE(dropped.ok()) << dropped.status();
+  EXPECT_EQ(*dropped, 1);
+  EXPECT_EQ(Ledger("a")["failed"], 1);
+  EXPECT_EQ(Length(key), 0);
+  const auto dead = redis_.Call({"XRANGE", dead_, "-", "+"});
+  ASSERT_EQ((**dead).size(), 1);
+  const Reply fields = (**dead).at(0).at(1);
+  EXPECT_EQ(fields.size(), 6U + 2'000U);
+  EXPECT_EQ(fields.at(5).Text(), "it crashed (fields left out: 3202, of 59209 bytes)");
+  EXPECT_EQ(fields.at(6).Text(), "picture");
+  EXPECT_EQ(fields.at(8).Text(), "f0");
+}
+
+TEST_F(ScriptsTest, DeadLettersAreBoundedByBytesTogether) {
+  const std::string picture(30'000, 'x');
+  for (int seq = 1; seq <= 20; ++seq) {
+    Add("a", seq, "e", 0, picture);
+    EXPECT_EQ(*Drop(Take({"a"})->front(), "failed", "it crashed", "200000"), 1);
+  }
+  EXPECT_GE(Length(dead_), 3);
+  EXPECT_LE(Length(dead_), 6);
+  EXPECT_EQ(Ledger("a")["failed"], 20);
+}
+
+TEST_F(ScriptsTest, WhatCannotBeStoredStaysPending) {
+  Add("a", 1);
+  Add("b", 1);
+  const auto frames = Take({"a", "b"});
+  for (const std::string& stream : {results_, dead_}) {  // no id comes after this one
+    ASSERT_TRUE(
+        redis_.Call({"XADD", stream, "18446744073709551615-18446744073709551615", "camera", "z"})
+            .ok());
+  }
+  EXPECT_FALSE(Publish(frames->at(0)).ok());
+  EXPECT_FALSE(Drop(frames->at(1), "failed", "it crashed").ok());
+  EXPECT_EQ(Ledger("a")["pending"], 1);
+  EXPECT_EQ(Ledger("b")["pending"], 1);
+  ASSERT_TRUE(redis_.Call({"DEL", results_, dead_}).ok());
+  EXPECT_EQ(*Publish(frames->at(0)), 1);
+  EXPECT_EQ(*Publish(frames->at(0)), 0);
+  EXPECT_EQ(*Drop(frames->at(1), "failed", "it crashed"), 1);
+  EXPECT_EQ(*Drop(frames->at(1), "failed", "it crashed"), 0);
+  EXPECT_EQ(Ledger("a")["published"], 1);
+  EXPECT_EQ(Ledger("b")["failed"], 1);
 }
 
 TEST_F(ScriptsTest, ALeaseIsItsHoldersAlone) {
