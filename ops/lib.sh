@@ -30,10 +30,13 @@ fuzz_packages=(clang libclang-rt-dev)
 # What clang-tidy needs besides.
 tidy_packages=(clang-tidy git)
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+# A reader that has gone fails nobody, where SIGPIPE is ignored.
+say() { printf '\033[1m==>\033[0m %s\n' "$*" 2>/dev/null || true; }
+
+complain() { printf 'inferpool: %s\n' "$*" >&2 2>/dev/null || true; }
 
 fail() {
-  printf 'inferpool: %s\n' "$*" >&2
+  complain "$@"
   exit 1
 }
 
@@ -216,19 +219,28 @@ build() {
 # A process is written "PID START", where START is the kernel's time of its start: a number alone may
 # be somebody else's by the time it is used.
 
-# process_of PID: that process; nothing when there is none, or it has ended.
-process_of() {
+# look_at PID: that process in `seen`, which is empty when there is none, or it has ended. There is no
+# subshell in it, which a Ctrl-C would end.
+look_at() {
   local stat fields
-  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  seen=
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -ra fields <<<"${stat##*) }" # after the name, which may be anything
   case ${fields[0]} in
     Z | X) ;;
-    *) echo "$1 ${fields[19]}" ;;
+    *) seen="$1 ${fields[19]}" ;;
   esac
 }
 
+process_of() { # PID
+  look_at "$1"
+  [ -z "$seen" ] || echo "$seen"
+}
+
 lives() { # PROCESS
-  [ -n "$1" ] && [ "$(process_of "${1% *}")" = "$1" ]
+  [ -n "$1" ] || return 1
+  look_at "${1% *}"
+  [ "$seen" = "$1" ]
 }
 
 signal() { # NAME PROCESS
@@ -364,40 +376,57 @@ remove_temporary() {
 }
 
 # stop_processes STATE NGINX MASTER [FEEDER [REDIS]]: nginx and the feeder first, so that nothing new
-# comes; then the pool, which drains; then Redis. Each may be empty, or several lines.
+# comes; then the pool, which drains; then Redis. Each may be empty, or several lines. Returns 1 when
+# one of them did not stop by itself; the others are stopped all the same.
 stop_processes() {
-  local process left
-  stop_all "the feeder" 10 "${4:-}"
+  local left failed=0
+  trap '' PIPE # whoever reads our words may have gone
+  stop_all "the feeder" 10 "${4:-}" || failed=1
   if lives "$2"; then
     say "Stopping nginx"
-    signal QUIT "$2"
-    wait_gone "$2" 60 || true
+    for _ in {1..60}; do
+      signal QUIT "$2" # again: what a script starts ignores it until it has a handler of its own
+      if wait_gone "$2" 1; then break; fi
+    done
   fi
-  mapfile -t left < <(nginx_left_in "$1")
-  for process in "$2" "${left[@]}"; do
-    signal TERM "$process"
-  done
-  for process in "$2" "${left[@]}"; do
-    wait_gone "$process" 10 || fail "nginx (pid ${process% *}) does not stop"
-  done
+  left=$2$'\n'$(nginx_left_in "$1")
+  signal_all TERM "$left"
+  all_gone nginx 10 "$left" || failed=1
   remove_temporary "$1"
   if lives "$3"; then
     say "Draining the pool"
     signal TERM "$3"
     # It kills what does not drain within timeouts.drain_s, so it ends by itself.
-    wait_gone "$3" 3700 || fail "the pool (pid ${3% *}) does not stop"
+    all_gone "the pool" 3700 "$3" || failed=1
   fi
-  stop_all Redis 30 "${5:-}"
+  stop_all Redis 30 "${5:-}" || failed=1
+  return "$failed"
 }
 
 stop_all() { # NAME SECONDS PROCESSES
-  local process
   [ -n "$3" ] || return 0
   say "Stopping $1"
+  signal_all TERM "$3"
+  all_gone "$@"
+}
+
+signal_all() { # NAME PROCESSES
+  local process
   while read -r process; do
-    signal TERM "$process"
-  done <<<"$3"
+    signal "$1" "$process"
+  done <<<"$2"
+}
+
+# all_gone NAME SECONDS PROCESSES: waits for them. Those that are still there after that are killed; it
+# is false then.
+all_gone() {
+  local process failed=0
   while read -r process; do
-    wait_gone "$process" "$2" || fail "$1 (pid ${process% *}) does not stop"
+    if wait_gone "$process" "$2"; then continue; fi
+    complain "$1 (pid ${process% *}) does not stop within $2 s: it is killed"
+    signal KILL "$process"
+    wait_gone "$process" 10 || complain "$1 (pid ${process% *}) does not end even so"
+    failed=1
   done <<<"$3"
+  return "$failed"
 }

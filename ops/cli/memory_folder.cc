@@ -1,5 +1,6 @@
 #include "ops/cli/memory_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -24,11 +25,13 @@ bool HasRoom(const std::string& shared_memory) {
          info.f_bavail * static_cast<unsigned long>(info.f_bsize) >= kMinMemoryBytes;
 }
 
-// All may make folders beside it, so a link or a folder of another user may have its name.
+// All may make folders beside it, so a link or a folder of another user may have its name. Root's
+// is only for whom may make files in it.
 bool IsOurs(const std::string& path) {
   struct stat info {};
   return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) &&
-         (info.st_uid == geteuid() || info.st_uid == 0) && (info.st_mode & 0022U) == 0;
+         (info.st_uid == geteuid() || info.st_uid == 0) && (info.st_mode & 0022U) == 0 &&
+         faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ inline constexpr unsigned long kMinMemoryBytes = 1UL << 30;
 // `shared_memory` has not enough room, or where the name is somebody else's.
 void MakeMemoryFolder(const Config& config, const std::string& shared_memory = "/dev/shm");
 
-// Where MakeMemoryFolder has made one that is ours, or root's, and `nginx.temporary_files` wants
-// it: its path. Else "tmp", that in the state folder.
+// Where MakeMemoryFolder has made one that is ours, or root's, in which we may make files, and
+// `nginx.temporary_files` wants it: its path. Else "tmp", that in the state folder.
 std::string TemporaryFolder(const Config& config, const std::string& shared_memory = "/dev/shm");
 
 }  // namespace inferpool::ops

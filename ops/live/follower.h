@@ -1,6 +1,7 @@
 // Follows the streams of results of all shards: one thread and one connection, on which Redis
 // answers when there is something. While Redis is away it is tried again with growing pauses, and
-// then read on from where it was.
+// then read on from where it was. A shard's key that is no stream is left out, and looked at again
+// every few seconds; the others are followed meanwhile.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "ops/live/answer.h"
+#include "shared/base/deadline.h"
 #include "shared/base/file_descriptor.h"
 #include "shared/base/status.h"
 #include "shared/redis/redis.h"
@@ -41,6 +43,8 @@ class Follower {
   void Run();
   absl::Status Follow();
   absl::Status FindNewest(streams::Redis& redis);
+  // Finds out which keys are no streams.
+  absl::Status SortOut(streams::Redis& redis);
   absl::Status ReadOn(streams::Redis& redis);
   void Take(const streams::Reply& entry, int shard, bool is_old);
   // Whether the follower shall stop, which it waits for.
@@ -49,7 +53,9 @@ class Follower {
 
   const Options options_;
   std::vector<std::string> keys_;
-  std::vector<EntryId> read_;  // the latest entry of each shard that was read
+  std::vector<EntryId> read_;   // the latest entry of each shard that was read
+  std::vector<bool> left_out_;  // the shards whose keys are no streams
+  TimePoint sort_out_at_ = TimePoint::max();
   bool has_begun_ = false;
   bool said_away_ = false;
   std::atomic<bool> is_connected_ = false;

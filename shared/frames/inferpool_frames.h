@@ -168,8 +168,8 @@ static inline void inferpool_frames_sweep(void) {
   closedir(folder);
 }
 
-/* Takes the name away. Readers that have the segment open keep its frames; for those that have not,
- * they are gone. */
+/* Takes the name away, which never comes again. Readers that have the segment open keep its frames
+ * until they have used none for a second; for the others they are gone. */
 static inline void inferpool_frames_close(struct inferpool_frames* ring) {
   char path[128];
   if (ring->memory == NULL) return;

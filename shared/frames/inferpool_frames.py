@@ -17,6 +17,7 @@ the look at the rows makes the look wait for the store. So this runs on x86-64 o
 """
 
 import argparse
+import contextlib
 import fcntl
 import mmap
 import os
@@ -52,13 +53,13 @@ def sweep():
     for name in os.listdir(FOLDER):
         if not name.startswith(PREFIX):
             continue
-        try:
+        with contextlib.suppress(OSError):  # somebody else's, or another producer was faster
             file = os.open(f"{FOLDER}/{name}", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue
-        if lock(file, 0):
-            os.unlink(f"{FOLDER}/{name}")
-        os.close(file)
+            try:
+                if lock(file, 0):
+                    os.unlink(f"{FOLDER}/{name}")
+            finally:
+                os.close(file)
 
 
 class Ring:
@@ -109,7 +110,11 @@ class Ring:
         return False
 
     def put(self, data, form, width=0, height=0, stride=0):
-        """The handle of a frame with these bytes. None: it is to be dropped, and was counted."""
+        """The handle of a frame with these bytes. None: it is to be dropped, and was counted.
+
+        `data` is bytes, or whatever has its bytes in one piece, such as a numpy array.
+        """
+        data = memoryview(data).cast("B")
         if len(data) > self.slot_bytes:
             raise ValueError("the frame is larger than its slot")
         for _ in range(self.slots):
@@ -119,15 +124,18 @@ class Ring:
             before = self.words[generation]
             if self.is_pinned(slot):
                 continue
-            self.words[generation] = before + 1
-            with self.fence:
-                pass
-            if self.is_pinned(slot):
-                self.words[generation] = before
-                continue
-            at = DATA_AT + slot * self.slot_bytes
-            self.memory[at:at + len(data)] = data
-            self.words[generation] = before + 2
+            after = before
+            try:
+                self.words[generation] = before + 1
+                with self.fence:
+                    pass
+                if self.is_pinned(slot):
+                    continue
+                after = before + 2  # also when the copy fails: then no handle ever names it
+                at = DATA_AT + slot * self.slot_bytes
+                self.memory[at:at + len(data)] = data
+            finally:
+                self.words[generation] = after
             self.words[WRITTEN_AT // 8] += 1
             if width and not stride:
                 stride = width * (3 if form in ("rgb", "bgr") else 1)

@@ -27,8 +27,8 @@ namespace inferpool::frames {
 namespace {
 
 constexpr std::size_t kMostSegments = 1'024;
-constexpr std::chrono::seconds kTidyEvery{5};
 constexpr std::chrono::seconds kUnused{60};
+constexpr std::chrono::seconds kUnusedWithoutName{1};
 // For so long a producer may take to see that a slot is pinned: some instructions, unless it loses
 // the processor among them.
 constexpr int kLooks = 4;
@@ -57,9 +57,11 @@ class Segment {
  public:
   static absl::StatusOr<std::shared_ptr<Segment>> Open(const std::string& folder,
                                                        const std::string& name);
-  Segment(FileDescriptor file, std::string path, std::span<std::byte> memory,
-          const inferpool_frames_header& header, std::uint32_t row)
+  Segment(FileDescriptor file, const struct stat& status, std::string path,
+          std::span<std::byte> memory, const inferpool_frames_header& header, std::uint32_t row)
       : file_(std::move(file)),
+        device_(status.st_dev),
+        inode_(status.st_ino),
         path_(std::move(path)),
         memory_(memory),
         slots_(header.slots),
@@ -78,6 +80,17 @@ class Segment {
   bool broken() const { return guard_->broken(); }
   bool guarded() const { return guard_->active(); }
 
+  // Whether its name leads to another file by now, and whether it has any name left.
+  bool IsReplaced() const {
+    struct stat status {};
+    return lstat(path_.c_str(), &status) == 0 &&
+           (status.st_ino != inode_ || status.st_dev != device_);
+  }
+  bool HasName() const {
+    struct stat status {};
+    return fstat(file_.get(), &status) != 0 || status.st_nlink > 0;
+  }
+
   std::size_t OffsetOf(std::uint32_t slot) const {
     return INFERPOOL_FRAMES_DATA_AT + slot * static_cast<std::size_t>(slot_bytes_);
   }
@@ -95,6 +108,8 @@ class Segment {
   void StoreWord(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const FileDescriptor file_;  // holds the row's lock
+  const dev_t device_;
+  const ino_t inode_;  // no other file's, as long as this one is open
   const std::string path_;
   const std::span<std::byte> memory_;
   const std::uint32_t slots_;
@@ -150,7 +165,7 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Open(const std::string& folder
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED) return Failed("mmap", errno);
   auto segment =
-      std::make_shared<Segment>(std::move(file), std::move(path),
+      std::make_shared<Segment>(std::move(file), status, std::move(path),
                                 std::span(static_cast<std::byte*>(memory), bytes), header, row);
   if (!segment->guarded()) {
     return absl::ResourceExhaustedError("too many segments of shared memory are open");
@@ -161,7 +176,7 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Open(const std::string& folder
 
 Segment::~Segment() {
   // Of a producer that was killed. One that lives, or has taken the name away, needs nobody.
-  if (inferpool_frames_lock(file_.get(), 0, F_WRLCK) == 0) unlink(path_.c_str());
+  if (inferpool_frames_lock(file_.get(), 0, F_WRLCK) == 0 && !IsReplaced()) unlink(path_.c_str());
   guard_.reset();  // first: what is unmapped may be used for something else at once
   munmap(memory_.data(), memory_.size());
 }
@@ -251,10 +266,6 @@ bool Pin::IsWhole() const {
   return false;
 }
 
-std::size_t Pin::offset() const {
-  return segment_->OffsetOf(slot_);
-}
-
 // ---- Segments
 
 Segments::Segments(std::string boot_id, std::string folder)
@@ -272,13 +283,15 @@ absl::StatusOr<Pin> Segments::Get(const Handle& handle, TimePoint now) {
 
 absl::StatusOr<std::shared_ptr<Segment>> Segments::Find(const std::string& name, TimePoint now) {
   const MutexLock lock(mutex_);
-  Tidy(now);
   const auto found = open_.find(name);
-  if (found != open_.end() && !found->second.segment->broken()) {
-    found->second.used = now;
-    return found->second.segment;
+  if (found != open_.end()) {
+    Entry& entry = found->second;
+    if (!entry.segment->broken() && !entry.segment->IsReplaced()) {
+      entry.used = now;
+      return entry.segment;
+    }
+    open_.erase(found);
   }
-  if (found != open_.end()) open_.erase(found);
   if (open_.size() >= kMostSegments) {
     return absl::ResourceExhaustedError("too many segments of shared memory are open");
   }
@@ -288,9 +301,15 @@ absl::StatusOr<std::shared_ptr<Segment>> Segments::Find(const std::string& name,
 }
 
 void Segments::Tidy(TimePoint now) {
-  if (now < next_tidy_) return;
-  next_tidy_ = now + kTidyEvery;
-  std::erase_if(open_, [now](const auto& entry) { return now - entry.second.used > kUnused; });
+  std::vector<std::shared_ptr<Segment>> unused;  // end after the lock: that takes a while
+  const MutexLock lock(mutex_);
+  std::erase_if(open_, [now, &unused](const auto& named) {
+    const Entry& entry = named.second;
+    if (entry.segment.use_count() > 1) return false;  // with a lock, no pins can come
+    if (now - entry.used < (entry.segment->HasName() ? kUnused : kUnusedWithoutName)) return false;
+    unused.push_back(entry.segment);
+    return true;
+  });
 }
 
 std::size_t Segments::open() const {

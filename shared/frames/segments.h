@@ -43,9 +43,8 @@ class Pin {
   // producer has broken the rules, or shortened the segment.
   bool IsWhole() const;
 
-  // Where the frame lies in its segment, for others who map it.
+  // Where it lies; null: it is of no frame.
   const std::shared_ptr<Segment>& segment() const { return segment_; }
-  std::size_t offset() const;
 
  private:
   friend class Segments;
@@ -66,7 +65,8 @@ class Segments {
   Segments(const Segments&) = delete;
   Segments& operator=(const Segments&) = delete;
 
-  // Pins the handle's frame.
+  // Pins the handle's frame. Of a segment whose name its producer has taken away frames are had as
+  // long as it is open here; of a name that leads to another file by now, those of that file.
   //
   // NOT_FOUND: the frame is gone: another one is in its slot, its segment is no more, or it was of
   //   another machine, or before a restart of this one.
@@ -77,6 +77,11 @@ class Segments {
   //   cannot be; or the segment has no such slot.
   absl::StatusOr<Pin> Get(const Handle& handle, TimePoint now);
 
+  // Lets go of segments that nobody has pins in: those that were not used for a minute, and what a
+  // killed producer left is taken away with them; those without a name after a second. To be called
+  // each second.
+  void Tidy(TimePoint now);
+
   std::size_t open() const;
 
  private:
@@ -86,13 +91,11 @@ class Segments {
   };
 
   absl::StatusOr<std::shared_ptr<Segment>> Find(const std::string& name, TimePoint now);
-  void Tidy(TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string folder_;
   const std::string boot_id_;
   mutable Mutex mutex_;
   std::map<std::string, Entry, std::less<>> open_ ABSL_GUARDED_BY(mutex_);
-  TimePoint next_tidy_ ABSL_GUARDED_BY(mutex_){};
 };
 
 // Names the start of this machine's kernel.

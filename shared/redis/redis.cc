@@ -136,6 +136,10 @@ absl::Status Redis::Broken() const {
   return absl::UnavailableError(fmt::format("Redis is away: {}", context_->errstr));
 }
 
+void Redis::SetPatience(std::chrono::milliseconds patience) {
+  redisSetTimeout(context_.get(), ToTimeval(patience));
+}
+
 int Redis::fd() const {
   return context_->fd;
 }

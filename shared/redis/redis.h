@@ -113,6 +113,9 @@ class Redis {
   // One that has come with the one before; nullopt: there is none.
   std::optional<OwnedReply> ReceiveBuffered();
 
+  // For the answers from now on, instead of the address's.
+  void SetPatience(std::chrono::milliseconds patience);
+
   int fd() const;
 
  private:

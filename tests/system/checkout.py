@@ -75,9 +75,9 @@ class Checkout:
         return self._call("run", "--detach", *self._options(state), *options, how=how)
 
     def run_in_foreground(self, *options):
-        """ops/run, which runs until it is asked to end."""
+        """ops/run, which runs until it is asked to end, in a process group of its own."""
         return subprocess.Popen([self.folder / "ops/run", *map(str, self._options(None)), *map(str, options)],
-                                **self._how())
+                                start_new_session=True, **self._how())
 
     def stop(self, state=None, how=None, **environment):
         return self._call("stop", "--state", state or self.state, how=how, **environment)
@@ -136,6 +136,19 @@ class ScriptTest(SystemTest):
         self.assertEqual(0, result.returncode, result.stdout)
         self.assertIn("Stopped", result.stdout)
         self.checkout.assert_nothing_runs()
+
+    def foreground(self, *options, until):
+        """ops/run in the foreground, which has just said that."""
+        script = self.checkout.run_in_foreground(*options)
+        self.addCleanup(script.wait)
+        self.addCleanup(script.kill)
+        self.addCleanup(script.stdout.close)
+        words = ""
+        for line in script.stdout:
+            words += line
+            if until in line:
+                return script
+        self.fail(f"it has never said {until}: {words}")
 
     def when_there(self, name, do):
         """Calls `do` as soon as that file of the state folder is there."""

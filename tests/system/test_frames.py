@@ -11,6 +11,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy
 from PIL import Image
@@ -24,7 +25,7 @@ from test_streams import StreamsTest
 
 sys.path.insert(0, str(SOURCE / "shared/frames"))
 sys.dont_write_bytecode = True
-from inferpool_frames import DATA_AT, Ring  # noqa: E402
+from inferpool_frames import DATA_AT, PAGE, Ring  # noqa: E402
 
 EXAMPLE = SOURCE / "shared/frames/inferpool_frames.py"
 FEED = str(BIN / "inferpool-feed")
@@ -79,7 +80,7 @@ class SameAnswerTest(FramesTest):
         rgb = rgb_of(png)
         camera.put(self.client, png)
         self.put(camera, ring.put(png, "png"))
-        self.put(camera, ring.put(rgb.tobytes(), "rgb", 320, 320))
+        self.put(camera, ring.put(rgb, "rgb", 320, 320))
         self.put(camera, ring.put(rgb[:, :, ::-1].tobytes(), "bgr", 320, 320))
         gaps = numpy.zeros((320, 1000), numpy.uint8)
         gaps[:, :960] = rgb[:, :, ::-1].reshape(320, 960)
@@ -159,6 +160,76 @@ class OverwrittenTest(FramesTest):
         answers = results(self.client)["door"]
         self.assertEqual({"200"}, {answer["status"] for answer in answers})
         self.assertGreater(counts["overwritten"], 0)
+
+
+class LetGoTest(FramesTest):
+    def open_in_pool(self):
+        """The segments that ingest processes have mapped."""
+        maps = (Path(f"/proc/{pid}/maps").read_text() for pid in self.ingest_pids())
+        return {line.split()[5] for text in maps for line in text.splitlines() if "/dev/shm/inferpool." in line}
+
+    def test_closed_rings_are_let_go_while_nothing_comes(self):
+        camera, = self.begin({"streams.policy": "all"}, [Camera("door")])
+        before = self.open_in_pool()
+        for turn in range(3):
+            ring = Ring(2, 64 * 48 * 3)
+            self.put(camera, ring.put(bytes(64 * 48 * 3), "bgr", 64, 48))
+            self.settled(camera, turn + 1)
+            if turn == 0:
+                self.assertIn(f"/dev/shm/{ring.name}", str(self.open_in_pool()))
+            ring.close()
+        eventually(lambda: self.open_in_pool() <= before, "the pool has let go of them")
+
+    def test_a_name_that_comes_again_has_the_new_pictures(self):
+        camera, = self.begin({"streams.policy": "all"}, [Camera("door")])
+        face = rgb_of(astronaut_png())[:, :, ::-1].tobytes()
+        handles = set()
+        for seq, pixels in enumerate((face, bytes(len(face))), 1):
+            ring = Ring(2, len(face))
+            name = f"inferpool.same-{os.getpid()}"
+            os.rename(f"/dev/shm/{ring.name}", f"/dev/shm/{name}")
+            ring.name = name
+            handles.add(ring.put(pixels, "bgr", 320, 320))
+            self.put(camera, max(handles))
+            self.settled(camera, seq)
+            ring.close()
+        self.assertEqual(1, len(handles))
+        self.assertEqual([1, 0], [len(found(answer)["detections"]) for answer in results(self.client)["door"]])
+
+
+class RingTest(unittest.TestCase):
+    """The Python example alone."""
+
+    def setUp(self):
+        self.ring = Ring(1, 64 * 48 * 3)
+        self.addCleanup(self.ring.close)
+
+    def generation(self):
+        return self.ring.words[PAGE // 8]
+
+    def test_arrays_are_their_bytes(self):
+        pixels = numpy.arange(64 * 48 * 3, dtype=numpy.uint8).reshape(48, 64, 3)
+        self.assertEqual([self.ring.name, "0", "2", "9216", "bgr", "64", "48", "192"],
+                         self.ring.put(pixels, "bgr", 64, 48).split()[:-1])
+        self.assertEqual(pixels.tobytes(), self.ring.memory[DATA_AT:DATA_AT + pixels.size])
+
+    def test_a_put_that_fails_spoils_no_slot(self):
+        self.ring.put(b"first", "jpeg")
+        for data in (numpy.zeros((48, 64, 3), numpy.uint8)[:, ::-1], [1, 2], "text", bytes(100_000)):
+            with self.assertRaises((TypeError, ValueError)):
+                self.ring.put(data, "jpeg")
+            self.assertEqual(2, self.generation())
+        with mock.patch.object(self.ring, "is_pinned", side_effect=[False, KeyboardInterrupt]):
+            with self.assertRaises(KeyboardInterrupt):
+                self.ring.put(b"second", "jpeg")
+        self.assertEqual(2, self.generation(), "the first frame is still whole")
+        memory = self.ring.memory
+        self.ring.memory = bytes(100)  # takes no bytes
+        with self.assertRaises(TypeError):
+            self.ring.put(b"second", "jpeg")
+        self.ring.memory = memory
+        self.assertEqual(4, self.generation(), "it may be half written, and no handle names it")
+        self.assertEqual("6", self.ring.put(b"third", "jpeg").split()[2])
 
 
 class HostileTest(FramesTest):

@@ -5,12 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 from pathlib import Path
 
 import harness
 import processes
 from checkout import NOBODY, ROOT, ScriptTest
+from harness import inferpool
+from hook import Hook
 from processes import eventually
 from redis_server import RedisServer
 
@@ -62,19 +65,42 @@ class StreamsTest(ScriptTest):
             self.assert_clean()
 
     def test_ctrl_c_stops_all_of_it(self):
-        process = self.checkout.run_in_foreground("--streams", "--config", self.config())
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        words = ""
-        for line in process.stdout:
-            words += line
-            if "Ctrl-C" in line:
-                break
-        self.assertIn("Ctrl-C", words)
+        process = self.foreground("--streams", "--config", self.config(), until="Ctrl-C")
         self.assert_cameras()
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=60)
         self.assertEqual(130, process.returncode, words)
+        self.assert_clean()
+
+    def test_ctrl_c_during_the_start_leaves_nothing_running(self):
+        (self.state / "clips/door").mkdir(parents=True)
+        for words in ("Starting Redis", "Starting inferpool"):
+            for pause in (0, 0.02, 0.1, 0.3):
+                with self.subTest(words, pause=pause):
+                    script = self.foreground("--streams", "--config", self.config(), until=words)
+                    time.sleep(pause)
+                    os.killpg(script.pid, signal.SIGINT)  # as a terminal does
+                    words_after, _ = script.communicate(timeout=30)
+                    self.assertEqual(130, script.returncode, words_after)
+                    self.checkout.assert_nothing_runs()
+
+    def test_it_stops_all_whoever_has_gone_that_reads_its_words(self):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number):
+                script = self.foreground("--streams", "--config", self.config(), until="Ctrl-C")
+                script.stdout.close()
+                script.send_signal(number)
+                self.assertEqual(128 + number, script.wait(60))
+                self.assert_clean()
+
+    def test_a_feeder_that_hangs_is_killed_and_the_rest_stops(self):
+        self.assert_starts("--streams", "--config", self.config())
+        [feeder] = [pid for pid in self.checkout.running() if processes.program(pid) == "inferpool-feed"]
+        os.kill(feeder, signal.SIGSTOP)
+        result = self.checkout.stop()
+        self.assertEqual(1, result.returncode, result.stdout)
+        self.assertIn(f"the feeder (pid {feeder}) does not stop", result.stdout)
+        self.assertIn("Draining the pool", result.stdout)
         self.assert_clean()
 
     def test_what_a_kill_left_is_stopped(self):
@@ -109,6 +135,38 @@ class StreamsTest(ScriptTest):
         self.assertFalse({REDIS, "inferpool-feed"} & self.programs())
         self.assert_stops()
         self.assert_clean()
+
+    def test_a_configuration_whose_streams_are_off_tells_its_receivers_nothing(self):
+        secret = b"a secret of more than sixteen bytes"
+        hook = Hook(secret)
+        self.addCleanup(hook.close)
+        (self.checkout.folder / "secret").write_bytes(secret)
+        rule = {"url": hook.url, "secret_file": str(self.checkout.folder / "secret"), "hold_off_s": 0}
+        self.assert_starts("--streams", "--config", self.config(
+            streams__redis="127.0.0.1:1", streams__results="findings", streams__rules={"alarm": rule},
+            streams__motion={"enabled": True}))
+        self.assert_cameras()
+        roles = json.loads(inferpool("status", "--json", "--state", self.state).stdout)["roles"]
+        self.assertEqual(0, roles["rules"]["wanted"])
+        time.sleep(2)  # a receiver hears within one
+        self.assertEqual([], hook.deliveries)
+        self.assert_stops()
+
+    def test_clips_and_a_socket_that_cannot_be(self):
+        clips = self.state / "clips"
+        clips.mkdir(parents=True)
+        (clips / "notes").touch()
+        self.assert_streams_refused(f"{clips} has no folder of pictures")
+        (clips / "notes").unlink()  # then they are drawn
+        (self.state / "redis.sock").mkdir()
+        self.assert_streams_refused(f"cannot remove {self.state}/redis.sock")
+        self.assertEqual(CAMERAS, sorted(path.name for path in clips.iterdir()))
+
+    def assert_streams_refused(self, words):
+        result = self.checkout.run("--streams", "--config", self.config())
+        self.assertEqual(1, result.returncode, result.stdout)
+        self.assertIn(f"inferpool: {words}", result.stdout)
+        self.checkout.assert_nothing_runs()
 
     @unittest.skipUnless(ROOT, "only root can change the user")
     def test_roots_pool_with_a_user_reaches_the_redis(self):

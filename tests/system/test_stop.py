@@ -121,13 +121,13 @@ class PidFileTest(ScriptTest):
 
 
 class StopTest(ScriptTest):
-    def program(self, name, log, mode="a", user=None):
+    def program(self, name, log, mode="a", user=None, cwd=None):
         """A process whose program has that name, and a log of somebody's open."""
         path = self.checkout.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2("/bin/sleep", path)
         with open(log, mode) as file:
-            process = subprocess.Popen([path, "600"], stdin=file, stdout=file, user=user)
+            process = subprocess.Popen([path, "600"], stdin=file, stdout=file, user=user, cwd=cwd)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
@@ -209,19 +209,41 @@ class StopTest(ScriptTest):
                 (self.state / f"{name}.pid").unlink()
         self.assertIn("Nothing runs", self.checkout.stop(how=member).stdout)
 
+    def test_an_nginx_that_hangs_is_killed_and_the_rest_stops(self):
+        log = self.state / "logs/nginx-error.log"
+        log.parent.mkdir(parents=True)
+        (self.state / "redis").mkdir()
+        nginx = self.program("bin/nginx", log)
+        redis = self.program("bin/redis-server", self.checkout.folder / "log", cwd=self.state / "redis")
+        nginx.send_signal(signal.SIGSTOP)
+        result = self.checkout.stop()
+        self.assertEqual(1, result.returncode, result.stdout)
+        self.assertIn(f"nginx (pid {nginx.pid}) does not stop", result.stdout)
+        self.assertEqual(-signal.SIGKILL, nginx.wait(10))
+        self.assertEqual(-signal.SIGTERM, redis.wait(10))
+
+    def test_an_nginx_that_is_still_starting_is_stopped_at_once(self):
+        """It does not hear what is said to it before."""
+        self.checkout.stub("nginx", 'case " $* " in *" -t "*) ;; *) sleep 2 ;; esac; '
+                           f'exec {shutil.which("nginx", path="/usr/sbin:/usr/bin")} "$@"')
+        script = self.foreground("--config", self.config(), until="Starting inferpool")
+        time.sleep(1)
+        os.killpg(script.pid, signal.SIGINT)
+        before = time.monotonic()
+        words, _ = script.communicate(timeout=100)
+        self.assertEqual(130, script.returncode, words)
+        self.assertLess(time.monotonic() - before, 30, words)
+        self.checkout.assert_nothing_runs()
+
     def test_impatience_leaves_nothing_running(self):
         """A second signal comes while nginx drains."""
-        script = self.checkout.run_in_foreground("--config", self.config())
-        self.addCleanup(script.wait)
-        self.addCleanup(script.kill)
-        self.addCleanup(script.stdout.close)
+        script = self.foreground("--config", self.config(), until="Ctrl-C")
 
         def wait_for(words):
             for line in script.stdout:
                 if words in line:
                     return
             self.fail(f"it has never said {words}")
-        wait_for("Ctrl-C")
         nginx = self.checkout.pid("nginx")
         os.kill(nginx, signal.SIGSTOP)
         script.send_signal(signal.SIGTERM)

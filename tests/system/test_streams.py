@@ -12,6 +12,7 @@ import drawn_shapes
 import pictures
 import processes
 from harness import SystemTest, inferpool
+from model_servers import ModelServer, outside
 from processes import eventually
 from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag, unbalanced)
 
@@ -361,6 +362,34 @@ class RedisAwayTest(StreamsTest):
         eventually(lambda: len(results(client).get("a", ())) == 1, "it is answered")
 
 
+class LargeTest(StreamsTest):
+    def test_a_process_holds_64_mb_at_most_whatever_grows(self):
+        cameras = self.begin({"streams.policy": "all", "streams.workers": 1, "streams.mode": "async",
+                              "threads": 32}, [Camera(f"cam{i}") for i in range(20)])
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        frozen = self.instance.stop_modelserver()
+        for camera in cameras:
+            camera.put(self.client, SMALL + bytes(8 << 20))
+        eventually(lambda: self.events("read") >= 20 + 7, "as many are taken as fit")
+        time.sleep(2)
+        self.assertEqual(20 + 7, self.events("read"))
+        os.kill(frozen, signal.SIGCONT)
+        self.wait_answers(cameras)
+        self.assert_ledger(cameras, produced=2, published=2)
+        self.assertNotIn("Redis is away", [line.get("event") for line in self.instance.log()])
+
+    def test_what_is_too_large_has_failed_however_it_comes(self):
+        camera, = self.begin({"limits.body_mb": 1}, [Camera("a")])
+        for picture in (SMALL, bytes(2 << 20), SMALL, bytes(70 << 20), SMALL):
+            camera.put(self.client, picture)
+            ended = camera.seq
+            eventually(lambda: sum(ledger(self.client).get("a", {}).get(end, 0)
+                                   for end in ("published", "failed")) == ended, "it has ended")
+        self.assert_ledger([camera], produced=5, published=3, failed=2)
+
+
 class TooMuchTest(StreamsTest):
     def test_latest_answers_the_newest_and_counts_the_rest(self):
         cameras = [Camera(f"cam{i}") for i in range(4)]
@@ -391,6 +420,85 @@ class TooMuchTest(StreamsTest):
         answers = len(results(self.client)["a"])
         self.assertGreaterEqual(answers, 8)
         self.assertLessEqual(answers, 18)
+
+
+class TroubleTest(StreamsTest):
+    """What is wrong with some cameras holds no others up."""
+
+    GOOD = [f"good{i}" for i in range(10)]
+
+    def wait_good(self, cameras, count):
+        eventually(lambda: all(ledger(self.client).get(camera.name, {}).get("published") == count
+                               for camera in cameras), "the good ones are answered", timeout_s=10)
+
+    def test_results_that_are_no_stream_hold_up_their_shard_alone(self):
+        bad_shard = (shard_of("good0") + 1) % 32
+        good = [Camera(name) for name in self.GOOD if shard_of(name) != bad_shard]
+        bad = [camera for i in range(1000) if shard_of((camera := Camera(f"bad{i}")).name) == bad_shard][:12]
+        self.client("SET", f"{tag(bad_shard)}:results", "x")
+        self.begin({"streams.policy": "all", "streams.workers": 1, "threads": 2}, [*good, *bad])
+        for camera in bad:
+            camera.put(self.client, SMALL)
+        time.sleep(2)
+        for count in (1, 2):
+            for camera in good:
+                camera.put(self.client, SMALL)
+            self.wait_good(good, count)
+        refused = [line for line in self.instance.log() if line.get("event") == "answers cannot be stored"]
+        self.assertEqual(1, len(refused), "it is said once")
+        self.client("DEL", f"{tag(bad_shard)}:results")
+        eventually(lambda: all(ledger(self.client).get(camera.name, {}).get("published") == 1 for camera in bad),
+                   "they are answered, too")
+        self.assert_ledger(bad, produced=1, published=1, pending=0)
+        found = results(self.client)
+        self.assertEqual([1] * len(bad), [len(found[camera.name]) for camera in bad])
+
+    def test_a_set_of_processes_that_is_none_takes_no_shard_away(self):
+        cameras = self.begin({"streams.policy": "all"}, [Camera(name) for name in self.GOOD])
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_answers(cameras)
+        self.client("DEL", "inferpool:consumers")
+        self.client("SET", "inferpool:consumers", "x")
+        time.sleep(4)
+        for camera in cameras:
+            camera.put(self.client, SMALL)
+        self.wait_good(cameras, 2)
+        self.client("DEL", "inferpool:consumers")
+        eventually(lambda: self.client("ZCARD", "inferpool:consumers") == 2, "they are told of again")
+
+    def test_pools_of_other_cameras_at_one_redis_are_told_of(self):
+        settings = {"streams.workers": 1, "streams.cameras": {"a": {}}}
+        self.begin(settings)
+        other = self.start({**FAST, "streams.redis": self.redis.address, **settings,
+                            "streams.cameras": {"b": {}}}, cleanup=self.addCleanup, nginx=False)
+        said = [eventually(lambda: [line for line in instance.log()
+                                    if line.get("event", "").startswith("another pool at this Redis")],
+                           "it is said") for instance in (self.instance, other)]
+        self.assertEqual([1, 1], [len(lines) for lines in said])
+
+    def test_a_model_that_is_away_holds_up_its_cameras_alone(self):
+        here, away = ModelServer(), ModelServer(models=("shapes",))
+        self.addCleanup(here.destroy)
+        self.addCleanup(away.destroy)
+        bad = [Camera(f"bad{i}") for i in range(40)]
+        good = [Camera(name) for name in self.GOOD]
+        self.begin({**outside(here, away), "streams.policy": "all", "streams.workers": 1, "threads": 2,
+                    "streams.cameras": {camera.name: {"model": "shapes"} for camera in bad}}, good)
+        for camera in (bad[0], good[0]):
+            camera.put(self.client, SMALL)
+        self.wait_good((bad[0], good[0]), 1)
+        away.kill()
+        for camera in bad:
+            camera.put(self.client, SMALL)
+        time.sleep(2)
+        for camera in good[1:]:
+            camera.put(self.client, SMALL)
+        self.wait_good(good, 1)
+        away.start()
+        eventually(lambda: all(ledger(self.client).get(camera.name, {}).get("published") == camera.seq
+                               for camera in bad), "they are answered when it is back")
+        self.assertEqual({}, unbalanced(self.client))
 
 
 class PoisonTest(StreamsTest):

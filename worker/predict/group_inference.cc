@@ -52,8 +52,9 @@ class Group {
     const GroupItem& item = items_[i];
     auto problem = Blame(item.exchange, services_, plans_[i]->picture.digest,
                          Name(item.question.model), item.task);
-    if (problem) answers_[i] = *std::move(problem);
-    return problem.has_value();
+    if (!problem) return false;
+    answers_[i] = *std::move(problem);
+    return true;
   }
 
   // Plans one, which shares calls when it is as the first that does.

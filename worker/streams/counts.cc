@@ -67,30 +67,30 @@ void CountStored(const Scoreboard& board, WorkerSlot& slot, const Outcome& outco
   ages.sum_us.fetch_add(static_cast<std::uint64_t>(us), std::memory_order_relaxed);
 }
 
-absl::Status ReadCounts(Redis& redis, const Leases& leases, const Schedule& schedule,
+absl::Status ReadCounts(Redis& redis, const Leases& leases, Schedule& schedule,
                         const Config::Streams& settings, const Scoreboard& board) {
-  std::map<int, std::vector<const Camera*>> by_shard;
+  std::map<int, std::vector<Camera*>> by_shard;
   for (int shard = 0; shard < settings.shards; ++shard) {
     if (leases.Has(shard)) by_shard[shard];
   }
-  for (const auto& [id, camera] : schedule.cameras()) {
-    const auto ours = by_shard.find(camera.shard);
-    if (ours != by_shard.end()) ours->second.push_back(&camera);
+  for (Camera* camera : schedule.All()) {
+    const auto ours = by_shard.find(camera->shard);
+    if (ours != by_shard.end()) ours->second.push_back(camera);
   }
   Trip trip;
   std::vector<Arguments> commands;
   for (const auto& [shard, cameras] : by_shard) {
-    Redis::ScriptCall& call = trip.Add(BacklogScript());
+    Redis::ScriptCall& call = trip.Add(PeekScript());
     for (const Camera* camera : cameras) call.keys.push_back(camera->key);
     commands.push_back({"HGETALL", trip.Keep(LedgerKey(shard))});
     commands.push_back({"HGET", trip.Keep(LossesKey(shard)), "all"});
   }
-  ASSIGN_OR_RETURN(const std::vector<OwnedReply> backlogs, trip.Go(redis));
+  ASSIGN_OR_RETURN(const std::vector<OwnedReply> lengths, trip.Go(redis));
   ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, redis.CallAll(commands));
   const std::int64_t now = NowMs();
   std::size_t next = 0;
   for (const auto& [shard, cameras] : by_shard) {
-    const Reply backlog = *backlogs[next];
+    const Reply waiting_of = *lengths[next];
     const auto frames = ByCamera(*replies[2 * next]);
     const auto lost = static_cast<std::uint64_t>((*replies[2 * next + 1]).Number());
     ++next;
@@ -102,15 +102,17 @@ absl::Status ReadCounts(Redis& redis, const Leases& leases, const Schedule& sche
     std::uint64_t waiting = 0;
     std::uint64_t lag_ms = 0;
     std::vector<StreamCamera> told;
-    for (std::size_t i = 0; i < cameras.size() && 2 * i + 1 < backlog.size(); ++i) {
-      const std::int64_t first = backlog.at(2 * i + 1).Number();
+    for (std::size_t i = 0; i < cameras.size() && i < waiting_of.size(); ++i) {
+      // -1: the key is no stream.
+      const std::int64_t length = std::max<std::int64_t>(waiting_of.at(i).Number(), 0);
+      schedule.Saw(*cameras[i], length, now);
       StreamCamera& camera = told.emplace_back();
       camera.name = FixedText<129>(cameras[i]->id);
       const auto found = frames.find(cameras[i]->id);
       if (found != frames.end()) camera.frames = found->second;
-      camera.waiting = static_cast<std::uint64_t>(backlog.at(2 * i).Number());
-      if (first > 0) {
-        camera.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(now - first, 0));
+      camera.waiting = static_cast<std::uint64_t>(length);
+      if (const std::int64_t since = cameras[i]->waits_since_ms; since > 0) {
+        camera.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(now - since, 0));
       }
       waiting += camera.waiting;
       lag_ms = std::max(lag_ms, camera.lag_ms);

@@ -17,9 +17,10 @@ StreamShard& CountsOf(const Scoreboard& board, int shard);
 // An answer has been published, or a dead letter stored.
 void CountStored(const Scoreboard& board, WorkerSlot& slot, const Outcome& outcome);
 
-// Reads of the shards that we have their ledgers, how many frames wait and for how long, and what
-// consumer groups have lost, and names the cameras with the most frames.
-absl::Status ReadCounts(Redis& redis, const Leases& leases, const Schedule& schedule,
+// Reads of the shards that we have their ledgers, how many frames wait, and what consumer groups
+// have lost, and names the cameras with the most frames. No entry is read, as pictures are large:
+// how long frames have waited is what `schedule` knows, which is told of what is found.
+absl::Status ReadCounts(Redis& redis, const Leases& leases, Schedule& schedule,
                         const Config::Streams& settings, const Scoreboard& board);
 
 }  // namespace inferpool::streams

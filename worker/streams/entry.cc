@@ -9,8 +9,13 @@
 namespace inferpool::streams {
 namespace {
 
-// No handle is as long, and what is cut off here is none.
+// Nothing sensible is as long, and what is cut off here is not: only pictures are large.
 constexpr std::size_t kMostHandle = 512;
+constexpr std::size_t kMostSeq = 64;
+constexpr std::size_t kMostModel = 256;
+constexpr std::size_t kMostParameters = 8 << 10;
+// Digits of a time, as take.lua has it.
+constexpr std::size_t kMostDigits = 15;
 
 std::int64_t ToNumber(std::string_view text) {
   std::int64_t number = 0;
@@ -18,7 +23,24 @@ std::int64_t ToNumber(std::string_view text) {
   return number;
 }
 
+// Of a capture; 0: it is no time.
+std::int64_t ToTime(std::string_view text) {
+  const bool is_time =
+      text.size() <= kMostDigits && text.find_first_not_of("0123456789") == std::string_view::npos;
+  return is_time ? ToNumber(text) : 0;
+}
+
 }  // namespace
+
+std::size_t BytesOf(Reply fields) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < fields.size(); ++i) bytes += fields.at(i).Text().size();
+  return bytes;
+}
+
+std::int64_t TimeOfId(std::string_view id) {
+  return ToNumber(id.substr(0, id.find('-')));
+}
 
 FieldNames::FieldNames(const Config::Fields& names) {
   const auto name = [&names](const std::string& field) {
@@ -44,7 +66,8 @@ Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fie
   frame.claimed = claimed;
   frame.read_at = Clock::now();
   frame.read_ms = NowMs();
-  frame.captured_ms = ToNumber(frame.id);
+  frame.captured_ms = TimeOfId(frame.id);
+  frame.bytes = BytesOf(fields);
   for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
     const std::string_view name = fields.at(i).Text();
     const std::string_view value = fields.at(i + 1).Text();
@@ -53,13 +76,13 @@ Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fie
     } else if (name == names.frame) {
       frame.handle = value.substr(0, kMostHandle);
     } else if (name == names.seq) {
-      frame.seq = value;
+      frame.seq = value.substr(0, kMostSeq);
     } else if (name == names.time) {
-      if (const std::int64_t time = ToNumber(value); time > 0) frame.captured_ms = time;
+      if (const std::int64_t time = ToTime(value); time > 0) frame.captured_ms = time;
     } else if (name == names.model && !value.empty()) {
-      frame.model = value;
+      frame.model = value.substr(0, kMostModel);
     } else if (name == names.parameters) {
-      frame.parameters = value;
+      frame.parameters = value.substr(0, kMostParameters);
     }
   }
   return frame;

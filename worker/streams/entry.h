@@ -1,7 +1,10 @@
 // From an entry of a camera's stream to a frame. Pure, but for the clock.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "shared/config/config.h"
 #include "shared/redis/redis.h"
@@ -23,8 +26,15 @@ struct FieldNames {
   std::string parameters;
 };
 
+// The Unix time in ms that the id of an entry begins with.
+std::int64_t TimeOfId(std::string_view id);
+
+// The bytes of all names and values.
+std::size_t BytesOf(Reply fields);
+
 // The frame of the entry with this id and these fields, which is read now. What the entry does not
-// say is the camera's. `claimed`: another process had it before.
+// say is the camera's; what it says at greater length than anything sensible has is cut off.
+// `claimed`: another process had it before.
 Frame FrameOf(const FieldNames& names, const Camera& camera, Reply id, Reply fields, bool claimed);
 
 }  // namespace inferpool::streams

@@ -1,6 +1,7 @@
 // A frame on its way from its camera's stream to an answer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@ struct Frame {
   std::string handle = {};      // without a picture: where it lies in shared memory
   std::string model = {};       // empty: none was named
   std::string parameters = {};  // as in a URL's query
+  std::size_t bytes = 0;        // of the entry's names and values
   Policy policy = Policy::kLatest;
   int max_age_ms = 0;
   std::int64_t captured_ms = 0;  // Unix time, as the producer says or else of the entry's id

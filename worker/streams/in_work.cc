@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "worker/streams/counts.h"
+#include "worker/streams/entry.h"
 
 namespace inferpool::streams {
 
@@ -30,15 +31,15 @@ void InWork::HandOver() {
 }
 
 void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {
-  schedule_.Took(camera, frame.picture.size(), now);
+  schedule_.Took(camera, frame.bytes, TimeOfId(frame.id), now);
   ++frames_;
-  bytes_ += frame.picture.size();
+  bytes_ += frame.bytes;
   leases_.Began(camera.shard);
 }
 
-void InWork::End(const Frame& frame, std::size_t bytes) {
+void InWork::End(const Frame& frame, std::size_t /*picture*/) {
   --frames_;
-  bytes_ -= bytes;
+  bytes_ -= frame.bytes;
   leases_.Ended(frame.shard);
   if (Camera* camera = schedule_.Find(frame.camera)) schedule_.Done(*camera);
 }

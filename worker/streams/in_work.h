@@ -39,10 +39,14 @@ class InWork {
   // A thread took so long for one.
   void Worked(std::int64_t us);
 
+  // The next frame has so many bytes; nothing is taken before there is room for it. One that is
+  // larger than all has room when no other is in work. 0: there is no such frame.
+  void WaitFor(std::size_t bytes) { awaited_bytes_ = bytes; }
+
   // Room for so many that a trip is worth it.
   bool HasRoom() const {
-    return room() >= std::clamp<std::size_t>(depth() / 2, 1, FrameQueue::kFullTrip) &&
-           bytes_ < kMostBytes;
+    const bool has_bytes = frames_ == 0 || bytes_left() >= std::max<std::size_t>(awaited_bytes_, 1);
+    return has_bytes && room() >= std::clamp<std::size_t>(depth() / 2, 1, FrameQueue::kFullTrip);
   }
   std::size_t room() const { return frames_ < depth() ? depth() - frames_ : 0; }
   std::size_t bytes_left() const { return bytes_ < kMostBytes ? kMostBytes - bytes_ : 0; }
@@ -61,6 +65,7 @@ class InWork {
   std::vector<Frame> begun_;  // that are to be handed over
   std::size_t frames_ = 0;
   std::size_t bytes_ = 0;
+  std::size_t awaited_bytes_ = 0;
   double frame_us_ = 20'000;  // of a thread, by those seen
 };
 

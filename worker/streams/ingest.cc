@@ -1,6 +1,7 @@
 #include "worker/streams/ingest.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <thread>
 #include <vector>
@@ -48,7 +49,7 @@ void Ingest(const IngestContext& context) {
   };
   log::Info("ingest ready", {{"threads", thread_slots.size()}});
   set_state(ProcessState::kReady);
-  AwaitTermination();
+  while (!AwaitTermination(std::chrono::seconds(1))) segments.Tidy(Clock::now());
   set_state(ProcessState::kDraining);
   reader.Stop();
   reading.join();

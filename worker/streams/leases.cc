@@ -50,6 +50,7 @@ void Leases::TryNow() {
 void Leases::Acquired(int shard, std::string token, TimePoint sent) {
   at(shard).token = std::move(token);
   at(shard).renewed = sent;
+  at(shard).rests_until = {};
 }
 
 void Leases::Refused(int shard, TimePoint sent) {
@@ -67,7 +68,7 @@ void Leases::Lost(int shard, TimePoint now) {
 
 bool Leases::MayTake(int shard, TimePoint now) const {
   const Shard& it = at(shard);
-  return it.wanted && !it.token.empty() && now < it.renewed + kLeaseTime;
+  return it.wanted && !it.token.empty() && now < it.renewed + kLeaseTime && now >= it.rests_until;
 }
 
 int Leases::owned() const {

@@ -49,9 +49,12 @@ class Leases {
   void Began(int shard) { ++at(shard).in_work; }
   void Ended(int shard) { --at(shard).in_work; }
 
+  // Nothing of the shard is taken until then: what was done of it cannot be told.
+  void Rest(int shard, TimePoint until) { at(shard).rests_until = until; }
+
   // We have the shard, whether or not we shall.
   bool Has(int shard) const { return !at(shard).token.empty(); }
-  // We have it, shall, and its lease has not run out: its frames may be taken.
+  // We have it, shall, it does not rest, and its lease has not run out: its frames may be taken.
   bool MayTake(int shard, TimePoint now) const;
   const std::string& token(int shard) const { return at(shard).token; }
   int owned() const;
@@ -62,6 +65,7 @@ class Leases {
     std::string token;  // empty: we do not have it
     TimePoint renewed{};
     TimePoint try_at{};
+    TimePoint rests_until{};
     int in_work = 0;
   };
   Shard& at(int shard) { return shards_[static_cast<std::size_t>(shard)]; }

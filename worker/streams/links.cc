@@ -8,11 +8,6 @@
 #include "worker/streams/address.h"
 
 namespace inferpool::streams {
-namespace {
-
-constexpr std::chrono::milliseconds kPatience{2'000};
-
-}  // namespace
 
 absl::StatusOr<Links> ConnectLinks(const Config::Streams& settings) {
   RedisAddress address = AddressOf(settings);

@@ -12,6 +12,8 @@ namespace inferpool::streams {
 
 // How long a blocking read may take. Its connection is given up when nothing comes for much longer.
 inline constexpr std::chrono::milliseconds kBlock{5'000};
+// With all other answers.
+inline constexpr std::chrono::milliseconds kPatience{2'000};
 
 struct Links {
   Redis work;            // scripts, and whatever is answered at once

@@ -12,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "shared/base/log.h"
 #include "shared/redis/names.h"
 #include "worker/streams/counts.h"
+#include "worker/streams/entry.h"
 #include "worker/streams/process_name.h"
 #include "worker/streams/scripts.h"
 #include "worker/streams/shares.h"
@@ -28,6 +30,19 @@ constexpr milliseconds kBeatEvery{1'000};
 // Without a heartbeat. Less than a lease lasts: who takes a shard over is known when it ends.
 constexpr milliseconds kAlive{2'500};
 
+// A pool that is reloaded is of two kinds for less time than this.
+constexpr milliseconds kOthersMayDiffer{10'000};
+
+// What all pools at one Redis must have alike.
+std::string SetupOf(const Config::Streams& settings) {
+  const FieldNames fields(settings.fields);
+  std::string setup = fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n", settings.shards,
+                                  settings.camera_set, fields.picture, fields.frame, fields.epoch,
+                                  fields.seq, fields.time, fields.model, fields.parameters);
+  for (const auto& [id, camera] : settings.cameras) setup += id + '\n';
+  return setup;
+}
+
 // Each lease has another one, which begins with its holder's name.
 std::string MakeToken(std::string_view process) {
   std::random_device random;
@@ -40,12 +55,12 @@ bool IsTokenOf(std::string_view token, std::string_view process) {
 
 }  // namespace
 
-Ownership::Ownership(int shards, const Scoreboard& board, Schedule& schedule)
-    : shards_(shards),
+Ownership::Ownership(const Config::Streams& settings, const Scoreboard& board, Schedule& schedule)
+    : shards_(settings.shards),
       board_(board),
       schedule_(schedule),
-      name_(MakeProcessName()),
-      leases_(shards) {}
+      name_(MakeProcessName(SetupOf(settings))),
+      leases_(settings.shards) {}
 
 void Ownership::Arrive() {
   next_beat_ = {};
@@ -60,23 +75,54 @@ absl::Status Ownership::Beat(Redis& redis, TimePoint now) {
   next_beat_ = now + kBeatEvery;
   if (left_) return absl::OkStatus();
   const std::string alive = fmt::format("{}", kAlive.count());
-  ASSIGN_OR_RETURN(const OwnedReply reply,
-                   redis.Run({&HeartbeatScript(), {kConsumers}, {name_, alive}}));
+  const auto reply = redis.Run({&HeartbeatScript(), {kConsumers}, {name_, alive}});
+  if (BreaksConnection(reply.status())) return reply.status();
+  SayWhetherBeatIsRefused(reply.status());
+  if (!reply.ok()) return absl::OkStatus();
   std::vector<std::string> processes;
   std::vector<std::string> dead;
-  for (std::size_t i = 0; i < (*reply).size(); ++i) {
-    const std::string_view process = (*reply).at(i).Text();
+  for (std::size_t i = 0; i < (**reply).size(); ++i) {
+    const std::string_view process = (**reply).at(i).Text();
     (IsOfDeadProcess(process) ? dead : processes).emplace_back(process);
   }
   if (!dead.empty()) RETURN_IF_ERROR(Bury(redis, dead));
+  SayWhetherOthersDiffer(processes, now);
   leases_.Want(ShareOf(name_, processes, shards_), now);
   return std::exchange(wakes_others_, false) ? Tell(redis) : absl::OkStatus();
+}
+
+void Ownership::SayWhetherBeatIsRefused(const absl::Status& status) {
+  if (std::exchange(beat_is_refused_, !status.ok()) == beat_is_refused_) return;
+  if (beat_is_refused_) {
+    log::Error("shards cannot be shared", {{"key", kConsumers}, {"reason", Message(status)}});
+  } else {
+    log::Info("shards are shared again", {{"key", kConsumers}});
+  }
+}
+
+void Ownership::SayWhetherOthersDiffer(std::span<const std::string> processes, TimePoint now) {
+  const auto other = std::ranges::find_if(processes, [this](const std::string& process) {
+    return AreSetUpDifferently(name_, process);
+  });
+  if (other == processes.end()) {
+    others_differ_since_.reset();
+    said_others_differ_ = false;
+    return;
+  }
+  if (!others_differ_since_) others_differ_since_ = now;
+  if (now < *others_differ_since_ + kOthersMayDiffer) return;
+  if (std::exchange(said_others_differ_, true)) return;
+  log::Warning(
+      "another pool at this Redis has other cameras, fields or shards: some cameras are not "
+      "answered",
+      {{"process", *other}});
 }
 
 absl::Status Ownership::Bury(Redis& redis, std::span<const std::string> dead) {
   Arguments remove = {"ZREM", kConsumers};
   remove.insert(remove.end(), dead.begin(), dead.end());
   std::vector<std::string> keys;
+  keys.reserve(static_cast<std::size_t>(shards_));
   for (int shard = 0; shard < shards_; ++shard) keys.push_back(LeaseKey(shard));
   std::vector<Arguments> commands = {std::move(remove)};
   for (const std::string& key : keys) commands.push_back({"GET", key});
@@ -177,8 +223,8 @@ absl::Status Ownership::Hear(Redis& hears) {
 absl::Status Ownership::Leave(Redis& redis) {
   left_ = true;
   leases_.Want({}, Clock::now());
-  RETURN_IF_ERROR(redis.Call({"ZREM", kConsumers, name_}).status());
-  return Tell(redis);
+  const absl::Status left = redis.Call({"ZREM", kConsumers, name_}).status();
+  return BreaksConnection(left) ? left : Tell(redis);
 }
 
 TimePoint Ownership::NextDue() const {

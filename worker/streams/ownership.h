@@ -1,5 +1,8 @@
 // Which shards are this process's: its heartbeat, by which all processes share them out alike, and
 // the leases, which Redis keeps. For the thread that talks to Redis.
+//
+// All pools at one Redis need the same shards, cameras and names of fields: a process answers no
+// camera that it does not know. When it sees one that is set up differently it says so once.
 #pragma once
 
 #include <optional>
@@ -9,6 +12,7 @@
 #include "shared/base/deadline.h"
 #include "shared/base/status.h"
 #include "shared/board/scoreboard.h"
+#include "shared/config/config.h"
 #include "shared/redis/redis.h"
 #include "worker/streams/leases.h"
 #include "worker/streams/schedule.h"
@@ -18,13 +22,14 @@ namespace inferpool::streams {
 class Ownership {
  public:
   // A shard that is lost takes its cameras out of `schedule`.
-  Ownership(int shards, const Scoreboard& board, Schedule& schedule);
+  Ownership(const Config::Streams& settings, const Scoreboard& board, Schedule& schedule);
 
   // Redis is there (again): others shall know at once that we are.
   void Arrive();
 
   bool BeatIsDue(TimePoint now) const { return now >= next_beat_; }
-  // Says that we live, and finds out which shards we shall have.
+  // Says that we live, and finds out which shards we shall have. When Redis refuses that, as the
+  // key is of another type, we go on with those that we have.
   absl::Status Beat(Redis& redis, TimePoint now);
 
   // Whether KeepLeases would give a shard back now. The blocking read must have been stopped then,
@@ -50,6 +55,10 @@ class Ownership {
 
  private:
   absl::Status Tell(Redis& redis) const;
+  // Says what has come up, or is over: beats that are refused, and others that are set up
+  // differently.
+  void SayWhetherBeatIsRefused(const absl::Status& status);
+  void SayWhetherOthersDiffer(std::span<const std::string> processes, TimePoint now);
   // Gives back what these processes had, and forgets them.
   absl::Status Bury(Redis& redis, std::span<const std::string> dead);
 
@@ -60,6 +69,9 @@ class Ownership {
   Leases leases_;
   TimePoint next_beat_{};
   bool wakes_others_ = false;
+  bool beat_is_refused_ = false;
+  std::optional<TimePoint> others_differ_since_;
+  bool said_others_differ_ = false;
   bool left_ = false;
 };
 

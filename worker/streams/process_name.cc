@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -16,6 +17,8 @@
 
 namespace inferpool::streams {
 namespace {
+
+constexpr std::string_view kBeforeSetup = ":=";
 
 // What the names of all processes begin with that see each other's pids: those of one boot of one
 // host, in one namespace.
@@ -40,9 +43,16 @@ std::string HostName() {
   return host.data();
 }
 
-std::string MakeProcessName() {
+std::string MakeProcessName(std::string_view setup) {
   std::random_device random;
-  return fmt::format("{}{}:{:08x}{:08x}", Prefix(), getpid(), random(), random());
+  return fmt::format("{}{}:{:08x}{:08x}{}{:016x}", Prefix(), getpid(), random(), random(),
+                     kBeforeSetup, PairHash(0, setup));
+}
+
+bool AreSetUpDifferently(std::string_view name, std::string_view other) {
+  const std::size_t at = name.rfind(kBeforeSetup);
+  const std::size_t other_at = other.rfind(kBeforeSetup);
+  return at != name.npos && other_at != other.npos && name.substr(at) != other.substr(other_at);
 }
 
 bool IsOfDeadProcess(std::string_view name) {

@@ -24,10 +24,10 @@ Reader::Reader(const IngestContext& context, FrameQueue& queue, Mode mode)
       mode_(std::move(mode)),
       fields_(settings_.fields),
       cameras_(settings_),
-      ownership_(settings_.shards, context.board, schedule_),
+      ownership_(settings_, context.board, schedule_),
       in_work_(queue, ownership_.leases(), schedule_, looks_, context.board),
-      answers_(context, ownership_, in_work_, queue, mode_),
-      waiting_(fields_, ownership_.leases(), schedule_),
+      answers_(context, ownership_, schedule_, in_work_, queue, mode_),
+      waiting_(fields_, ownership_.leases(), schedule_, in_work_),
       taking_(context, fields_, ownership_, schedule_, in_work_, answers_) {}
 
 void Reader::Stop() {

@@ -19,6 +19,10 @@ constexpr std::uint64_t kByAge = 4;
 
 }  // namespace
 
+std::size_t ExpectedBytes(const Camera& camera) {
+  return camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
+}
+
 void Schedule::Set(const std::string& id, int shard, CameraOptions options) {
   const auto [found, added] = cameras_.try_emplace(id);
   Camera& camera = found->second;
@@ -59,6 +63,13 @@ Camera* Schedule::Find(std::string_view id) {
   return found == cameras_.end() ? nullptr : &found->second;
 }
 
+std::vector<Camera*> Schedule::All() {
+  std::vector<Camera*> cameras;
+  cameras.reserve(cameras_.size());
+  for (auto& [id, camera] : cameras_) cameras.push_back(&camera);
+  return cameras;
+}
+
 std::vector<Camera*> Schedule::ToLookAt(bool all, TimePoint now) {
   std::vector<Camera*> cameras;
   for (auto& [id, camera] : cameras_) {
@@ -73,6 +84,14 @@ void Schedule::Found(Camera& camera, std::int64_t waiting) {
   if (waiting <= 0 || camera.state != Camera::State::kIdle) return;
   camera.state = Camera::State::kReady;
   ReadyOf(camera).insert(&camera);
+}
+
+void Schedule::Saw(Camera& camera, std::int64_t frames, std::int64_t now_ms) {
+  if (frames <= 0) {
+    camera.waits_since_ms = 0;
+  } else if (camera.waits_since_ms == 0) {
+    camera.waits_since_ms = now_ms;
+  }
 }
 
 bool Schedule::has_ready() const {
@@ -90,12 +109,16 @@ Camera& Schedule::Choose() {
   return *chosen;
 }
 
-std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
+std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes, std::size_t first) {
   std::vector<Camera*> chosen;
+  needed_ = 0;
   while (has_ready() && chosen.size() < count) {
     Camera& camera = Choose();
-    const std::size_t size = camera.frame_bytes == 0 ? kUsualFrame : camera.frame_bytes;
-    if (!chosen.empty() && size > bytes) break;
+    const std::size_t size = ExpectedBytes(camera);
+    if (size > (chosen.empty() ? first : bytes)) {
+      if (chosen.empty()) needed_ = size;
+      break;
+    }
     bytes -= std::min(size, bytes);
     ReadyOf(camera).erase(&camera);
     camera.state = Camera::State::kInWork;
@@ -103,6 +126,11 @@ std::vector<Camera*> Schedule::Next(std::size_t count, std::size_t bytes) {
     chosen.push_back(&camera);
   }
   return chosen;
+}
+
+void Schedule::TooLarge(Camera& camera, std::size_t bytes) {
+  camera.frame_bytes = bytes;
+  Done(camera);
 }
 
 void Schedule::NotThere(Camera& camera) {
@@ -117,12 +145,13 @@ void Schedule::PutBack() {
   }
 }
 
-void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
+void Schedule::Took(Camera& camera, std::size_t bytes, std::int64_t came_ms, TimePoint now) {
   if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kInWork;
   camera.has_frame = true;
-  // Grows at once and shrinks slowly: a budget shall not be missed by much.
-  camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 8);
+  camera.waits_since_ms = came_ms;
+  // Grows at once and shrinks slowly: one too large for its trip was read in vain.
+  camera.frame_bytes = std::max(bytes, camera.frame_bytes - camera.frame_bytes / 4);
   if (camera.options.rate <= 0) return;
   const auto pause = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(1 / std::max(camera.options.rate, kLeastRate)));
@@ -133,7 +162,9 @@ void Schedule::Took(Camera& camera, std::size_t bytes, TimePoint now) {
 void Schedule::Done(Camera& camera) {
   if (camera.state == Camera::State::kReady) ReadyOf(camera).erase(&camera);
   camera.state = Camera::State::kIdle;
-  camera.has_frame = false;
+  // Of a backlog in order the next frame came soon after this one. Otherwise the next one is new.
+  const bool has_backlog = camera.options.policy != Policy::kLatest && camera.waiting > 1;
+  if (std::exchange(camera.has_frame, false) && !has_backlog) camera.waits_since_ms = 0;
   if (camera.gone) Drop(camera);
 }
 

@@ -52,11 +52,14 @@ struct Camera {
 
   enum class State { kIdle, kReady, kInWork };
   State state = State::kIdle;
-  bool has_frame = false;        // in work
-  bool gone = false;             // nothing more is taken of it
-  bool needs_group = true;       // its consumer group may be missing: Redis is not asked to wait
-  std::size_t frame_bytes = 0;   // of a frame of it, by those seen
-  std::int64_t waiting = 0;      // frames in its stream when that was looked at
+  bool has_frame = false;       // in work
+  bool gone = false;            // nothing more is taken of it
+  bool needs_group = true;      // its consumer group may be missing: Redis is not asked to wait
+  std::size_t frame_bytes = 0;  // of a frame of it, by those seen
+  std::int64_t waiting = 0;     // frames in its stream when that was looked at
+  // Unix time since which the oldest frame in its stream has waited: that of the frame in work, or
+  // when one was first seen there; 0: there was none.
+  std::int64_t waits_since_ms = 0;
   std::uint64_t served = 0;      // the turn of its latest frame
   std::uint64_t awaited_by = 0;  // the latest blocking read that waited for it
   TimePoint rests_until{};
@@ -64,6 +67,9 @@ struct Camera {
   // nothing of motion.
   std::shared_ptr<MotionGate> gate = nullptr;
 };
+
+// The bytes that a frame of the camera probably has.
+std::size_t ExpectedBytes(const Camera& camera);
 
 class Schedule {
  public:
@@ -73,25 +79,34 @@ class Schedule {
   void Keep(const std::function<bool(const Camera&)>& keep);
 
   Camera* Find(std::string_view id);
+  std::vector<Camera*> All();
 
   // The cameras that wait to be looked at: whether they have frames. `all`: or only those of high
   // priority. Not those that rest.
   std::vector<Camera*> ToLookAt(bool all, TimePoint now);
   // What was found. One that has no frame stays idle.
   void Found(Camera& camera, std::int64_t waiting);
+  // So many frames are in the camera's stream, with that in work. Changes only since when they
+  // wait.
+  void Saw(Camera& camera, std::int64_t frames, std::int64_t now_ms);
 
   bool has_ready() const;
 
   // The next cameras with a frame, at most so many, and so few that their frames probably have at
-  // most `bytes` together; one at least when `count` is. They count as in work from now on.
-  std::vector<Camera*> Next(std::size_t count, std::size_t bytes);
+  // most `bytes` together. They count as in work from now on. The first may have `first` bytes;
+  // when it probably has more, none is given, and needed() says how many, so that it is not passed
+  // by.
+  std::vector<Camera*> Next(std::size_t count, std::size_t bytes, std::size_t first);
+  std::size_t needed() const { return needed_; }  // 0: nothing was too large
 
+  // The camera has a frame, of so many bytes, for which there was no room.
+  void TooLarge(Camera& camera, std::size_t bytes);
   // The camera had no frame after all.
   void NotThere(Camera& camera);
   // Nothing was heard of those that Next gave and that neither Took nor NotThere has named.
   void PutBack();
-  // It had one of so many bytes, which is in work now.
-  void Took(Camera& camera, std::size_t bytes, TimePoint now);
+  // It had one of so many bytes, which came at `came_ms` of Unix time and is in work now.
+  void Took(Camera& camera, std::size_t bytes, std::int64_t came_ms, TimePoint now);
   // The frame is done. A camera that was taken out and has no frame in work is no more: `camera` is
   // not valid afterwards.
   void Done(Camera& camera);
@@ -122,6 +137,7 @@ class Schedule {
   std::map<std::string, Camera, std::less<>> cameras_;
   std::array<Ready, kPriorityNames.size()> ready_;
   std::uint64_t turn_ = 0;
+  std::size_t needed_ = 0;
 };
 
 // How many frames may be taken or in work at once in a process of so many threads, when one takes

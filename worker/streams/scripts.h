@@ -12,7 +12,6 @@ const Script& RenewScript();
 const Script& ReleaseScript();
 const Script& HeartbeatScript();
 const Script& PeekScript();
-const Script& BacklogScript();
 const Script& TakeScript();
 const Script& PublishScript();
 const Script& DropScript();

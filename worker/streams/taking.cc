@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,10 @@ constexpr milliseconds kRestOfEmpty{50};
 constexpr milliseconds kRestOfFailed{1'000};
 constexpr milliseconds kLookAtAllEvery{1'000};
 constexpr int kMostCrashes = 3;
+// With frames, which may be large.
+constexpr milliseconds kPatienceForFrames{10'000};
+// A trip may always bring so much.
+constexpr std::size_t kLeastTrip = std::size_t{1} << 20;
 
 std::string_view Word(Policy policy) {
   return kStreamPolicies[static_cast<std::size_t>(policy)];
@@ -53,9 +58,13 @@ absl::Status Taking::TakeAll(Redis& redis, const Waiting& waiting, TimePoint now
       return absl::OkStatus();
     }
     RETURN_IF_ERROR(Look(redis, waiting, now));
-    const std::vector<Camera*> cameras = schedule_.Next(in_work_.room(), in_work_.bytes_left());
-    keeps_up_ = cameras.empty();
-    if (keeps_up_) return absl::OkStatus();
+    const std::size_t left = in_work_.bytes_left();
+    const std::vector<Camera*> cameras =
+        schedule_.Next(in_work_.room(), std::min(left, trip_bytes_),
+                       in_work_.frames() == 0 ? std::numeric_limits<std::size_t>::max() : left);
+    in_work_.WaitFor(schedule_.needed());
+    keeps_up_ = cameras.empty() && schedule_.needed() == 0;
+    if (cameras.empty()) return absl::OkStatus();
     RETURN_IF_ERROR(Take(redis, cameras, {}, now));
   }
   keeps_up_ = false;
@@ -65,11 +74,13 @@ absl::Status Taking::TakeAll(Redis& redis, const Waiting& waiting, TimePoint now
 absl::Status Taking::TakeIn(Redis& redis, Received received, TimePoint now) {
   std::vector<Camera*> cameras;
   for (const auto& [id, frame] : received) {
-    if (Camera* camera = schedule_.Find(id)) cameras.push_back(camera);
+    Camera* camera = schedule_.Find(id);
+    if (camera != nullptr && !frame.id.empty()) cameras.push_back(camera);
   }
   const std::size_t before = in_work_.frames();
+  const std::size_t came = received.size();
   RETURN_IF_ERROR(Take(redis, cameras, std::move(received), now));
-  if (in_work_.frames() - before < cameras.size()) LookAtAll();
+  if (in_work_.frames() - before < came) LookAtAll();
   return absl::OkStatus();
 }
 
@@ -126,13 +137,19 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
   const std::string_view wall = trip.Keep(NowMs());
   const std::string_view largest =
       trip.Keep(static_cast<std::int64_t>(context_.config.limits.body_mb) << 20);
-  const std::string_view enough =
-      trip.Keep(static_cast<std::int64_t>(in_work_.bytes_left() / by_shard.size() + 1));
+  const std::map<int, std::int64_t> budgets = Budgets(by_shard, received);
   for (const auto& [shard, of_shard] : by_shard) {
     Redis::ScriptCall& call = trip.Add(TakeScript());
     call.keys = {trip.Keep(LeaseKey(shard)), trip.Keep(LedgerKey(shard))};
-    call.arguments = {leases.token(shard), kGroup,       kConsumer, wall,   fields_.epoch,
-                      fields_.seq,         fields_.time, enough,    largest};
+    call.arguments = {leases.token(shard),
+                      kGroup,
+                      kConsumer,
+                      wall,
+                      fields_.epoch,
+                      fields_.seq,
+                      fields_.time,
+                      trip.Keep(budgets.at(shard)),
+                      largest};
     for (const Camera* camera : of_shard) {
       const auto known = received.find(camera->id);
       call.keys.push_back(camera->key);
@@ -142,13 +159,20 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
            known == received.end() ? std::string_view() : std::string_view(known->second.id)});
     }
   }
-  ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, trip.Go(redis));
+  redis.SetPatience(kPatienceForFrames);
+  auto replies = trip.Go(redis);
+  redis.SetPatience(kPatience);
+  if (!replies.ok()) {
+    trip_bytes_ = std::max(trip_bytes_ / 2, kLeastTrip);
+    return replies.status();
+  }
+  trip_bytes_ = std::min(trip_bytes_ + trip_bytes_ / 16, kMostBytes);
   std::size_t next = 0;
-  std::uint64_t taken = 0;
+  const std::size_t before = in_work_.frames();
   absl::Status accepted;
   for (const auto& [shard, of_shard] : by_shard) {
-    const Reply reply = *replies[next++];
-    taken += reply.size();
+    const OwnedReply owned = std::move((*replies)[next++]);  // its memory is free after each shard
+    const Reply reply = *owned;
     accepted = Accept(redis, reply, of_shard, received, now);
     if (!accepted.ok()) break;
     const absl::Status status = reply.ToStatus();
@@ -159,15 +183,34 @@ absl::Status Taking::Take(Redis& redis, std::span<Camera* const> cameras, Receiv
     }
   }
   in_work_.HandOver();
-  context_.slot.streams.CountTrip(StreamWay::kIn, taken);
+  context_.slot.streams.CountTrip(StreamWay::kIn, in_work_.frames() - before);
   return accepted;
+}
+
+std::map<int, std::int64_t> Taking::Budgets(const std::map<int, std::vector<Camera*>>& by_shard,
+                                            const Received& received) const {
+  std::map<int, std::int64_t> budgets;
+  std::size_t expected = 0;
+  for (const auto& [shard, cameras] : by_shard) {
+    std::size_t of_shard = 0;
+    for (const Camera* camera : cameras) {
+      const auto known = received.find(camera->id);
+      of_shard += known == received.end() ? ExpectedBytes(*camera) : known->second.bytes;
+    }
+    budgets[shard] = static_cast<std::int64_t>(std::max<std::size_t>(of_shard, 1));
+    expected += of_shard;
+  }
+  const std::size_t most = std::min(in_work_.bytes_left(), trip_bytes_);
+  const std::size_t spare = most > expected ? (most - expected) / by_shard.size() : 0;
+  for (auto& [shard, budget] : budgets) budget += static_cast<std::int64_t>(spare);
+  return budgets;
 }
 
 absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
                             Received& received, TimePoint now) {
-  const absl::Status status = reply.ToStatus();
+  absl::Status status = reply.ToStatus();
   if (BreaksConnection(status)) return status;
-  std::vector<bool> has_frame(cameras.size(), false);
+  std::vector<bool> is_known(cameras.size(), false);  // what becomes of it
   std::vector<Frame> blamed;
   for (std::size_t i = 0; i < reply.size(); ++i) {
     const Reply item = reply.at(i);
@@ -175,11 +218,19 @@ absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> 
     if (at >= cameras.size()) continue;
     Camera& camera = *cameras[at];
     camera.needs_group = false;
+    if (item.at(1).Text() == "large") {
+      is_known[at] = true;
+      schedule_.TooLarge(camera, static_cast<std::size_t>(item.at(3).Number()));
+      continue;
+    }
     if (item.size() < 3) {
+      if (item.at(1).Text() == "uncounted") {
+        log::Warning("the ledger of a camera has what is no number", {{"camera", camera.id}});
+      }
       schedule_.Rest(camera, now + kRestOfWrong);
       continue;
     }
-    has_frame[at] = true;
+    is_known[at] = true;
     const bool has_fields = item.size() > 3;  // or they came before
     Frame frame = has_fields ? FrameOf(fields_, camera, item.at(2), item.at(3),
                                        item.at(1).Text() == "claimed")
@@ -191,7 +242,7 @@ absl::Status Taking::Accept(Redis& redis, Reply reply, std::span<Camera* const> 
     }
   }
   for (std::size_t i = 0; i < cameras.size(); ++i) {
-    if (has_frame[i]) continue;
+    if (is_known[i]) continue;
     Camera& camera = *cameras[i];
     if (!status.ok()) {
       schedule_.Rest(camera, now + kRestOfFailed);

@@ -2,6 +2,9 @@
 // thread that talks to Redis.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,6 +51,10 @@ class Taking {
   absl::Status Look(Redis& redis, const Waiting& waiting, TimePoint now);
   absl::Status Take(Redis& redis, std::span<Camera* const> cameras, Received received,
                     TimePoint now);
+  // How many bytes each shard's frames may have, that all together have no more than there is room
+  // for. What is expected of its cameras is in it.
+  std::map<int, std::int64_t> Budgets(const std::map<int, std::vector<Camera*>>& by_shard,
+                                      const Received& received) const;
   // What the script gave of one shard's cameras.
   absl::Status Accept(Redis& redis, Reply reply, std::span<Camera* const> cameras,
                       Received& received, TimePoint now);
@@ -64,6 +71,8 @@ class Taking {
   InWork& in_work_;
   Answers& answers_;
   bool keeps_up_ = false;
+  // That a trip may bring: less after one that took too long.
+  std::size_t trip_bytes_ = kMostBytes;
   TimePoint all_at_{};  // when all cameras are looked at, also those that are waited for
 };
 

@@ -8,7 +8,6 @@
 #include <cstddef>
 
 #include "shared/redis/names.h"
-#include "worker/streams/in_work.h"
 #include "worker/streams/trip.h"
 
 namespace inferpool::streams {
@@ -24,16 +23,17 @@ constexpr milliseconds kShortestWait{20};
 
 }  // namespace
 
-Waiting::Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule)
-    : fields_(fields), leases_(leases), schedule_(schedule) {}
+Waiting::Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule,
+                 const InWork& in_work)
+    : fields_(fields), leases_(leases), schedule_(schedule), in_work_(in_work) {}
 
 std::vector<Camera*> Waiting::Idle(TimePoint now) const {
   std::vector<Camera*> idle;
   std::size_t bytes = 0;
   for (Camera* camera : schedule_.ToLookAt(/*all=*/true, now)) {
     if (camera->needs_group || !leases_.MayTake(camera->shard, now)) continue;
+    if (bytes + camera->frame_bytes > kMostBytes) continue;  // looked at once in a while (taking.h)
     bytes += camera->frame_bytes;
-    if (bytes > kMostBytes) break;
     idle.push_back(camera);
   }
   return idle;
@@ -94,15 +94,23 @@ absl::StatusOr<Received> Waiting::Receive(Links& links) {
     return Received();
   }
   Received received;
+  std::size_t left = in_work_.bytes_left();
   for (std::size_t i = 0; i < reply.size(); ++i) {
     const std::string_view key = reply.at(i).at(0).Text();
     const Reply entries = reply.at(i).at(1);
     constexpr std::string_view kBeforeId = "}:cam:";
     const std::size_t at = key.find(kBeforeId);
     if (at == std::string_view::npos || entries.size() == 0) continue;
-    const Camera* camera = schedule_.Find(key.substr(at + kBeforeId.size()));
+    Camera* camera = schedule_.Find(key.substr(at + kBeforeId.size()));
     // One that is in work, or is no longer ours, has its frame claimed later.
     if (camera == nullptr || camera->state == Camera::State::kInWork) continue;
+    const std::size_t bytes = BytesOf(entries.at(0).at(1));
+    if (bytes > left) {
+      camera->frame_bytes = bytes;
+      received[camera->id] = Frame();
+      continue;
+    }
+    left -= bytes;
     received[camera->id] = FrameOf(fields_, *camera, entries.at(0).at(0), entries.at(0).at(1),
                                    /*claimed=*/false);
   }

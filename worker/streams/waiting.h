@@ -17,19 +17,22 @@
 #include "shared/base/status.h"
 #include "worker/streams/entry.h"
 #include "worker/streams/frame.h"
+#include "worker/streams/in_work.h"
 #include "worker/streams/leases.h"
 #include "worker/streams/links.h"
 #include "worker/streams/schedule.h"
 
 namespace inferpool::streams {
 
-// What a blocking read was given, by camera. They are to be taken in at once.
+// What a blocking read was given, by camera. They are to be taken in at once. Redis knows no bound
+// for their bytes: one that there is no room for is not kept, has no id here, and is claimed later.
 using Received = std::map<std::string, Frame, std::less<>>;
 
 class Waiting {
  public:
-  // `fields` must outlive it.
-  Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule);
+  // The references must outlive it.
+  Waiting(const FieldNames& fields, const Leases& leases, Schedule& schedule,
+          const InWork& in_work);
 
   // Waits for all cameras that have no frame, unless it does, or rests after a read that was given
   // some: what comes at the same time shall be given together. A read that waits for too few is
@@ -56,6 +59,7 @@ class Waiting {
   const FieldNames& fields_;
   const Leases& leases_;
   Schedule& schedule_;
+  const InWork& in_work_;
   bool is_out_ = false;
   std::uint64_t read_ = 0;  // the number of the latest
   TimePoint sent_at_{};

@@ -56,6 +56,8 @@ constexpr std::chrono::milliseconds kLookForOne{250};
 constexpr std::chrono::seconds kEach{2};
 // What nobody is known to have is not looked for again within this, however many ask for it.
 constexpr std::chrono::milliseconds kNews{100};
+// A model that a server lost no longer ago may have gone to another one.
+constexpr std::chrono::seconds kLately{10};
 
 Deadline Sooner(Deadline deadline, Clock::duration patience) {
   return Deadline(std::min(deadline.at(), Clock::now() + patience));
@@ -147,12 +149,16 @@ std::size_t Client::Pick(const ModelVersion& model, std::size_t turn,
 bool Client::IsElsewhere(std::size_t server, const ModelVersion& model, bool away,
                          Deadline deadline) const {
   if (targets_.size() == 1) return false;
+  const TimePoint now = Clock::now();
   const bool had_it = directory_.Look(server, model) == ModelDirectory::Has::kYes;
   const Clock::duration max_age = had_it && !away ? Clock::duration(0) : kNews;
-  const TimePoint since = Clock::now() - max_age;
+  // Of one that a server has lost, only what was said after that tells where it is now.
+  const TimePoint lost = directory_.LostAt(model.name);
+  const TimePoint since = std::max(now - max_age, lost);
   directory_.Want(model);
+  const bool may_have_moved = had_it || now < lost + kLately;
   const Clock::duration patience =
-      had_it && !away ? Clock::duration(kLookForMoved) : Clock::duration(kLookForOne);
+      may_have_moved && !away ? Clock::duration(kLookForMoved) : Clock::duration(kLookForOne);
   model_watch_.LookAgain(
       {.is_known = [&](std::size_t i) { return directory_.Knows(i, model, since); },
        .waits_for = [&](std::size_t i) { return i != server && !IsOpen(i); },

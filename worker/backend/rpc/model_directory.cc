@@ -159,6 +159,21 @@ bool ModelDirectory::Knows(std::size_t server, const ModelVersion& model, TimePo
   return later(of.asked) || later(of.refused);
 }
 
+TimePoint ModelDirectory::LostAt(const std::string& name) const {
+  TimePoint latest{};
+  const MutexLock lock(mutex_);
+  for (const Server& server : servers_) {
+    const auto found = server.lost.find(name);
+    if (found != server.lost.end()) latest = std::max(latest, found->second);
+  }
+  return latest;
+}
+
+void ModelDirectory::Lose(Server& server, const std::string& name, TimePoint asked) {
+  if (server.lost.size() >= kMaxKnown) server.lost.erase(server.lost.begin());
+  server.lost[name] = asked;
+}
+
 bool ModelDirectory::Told(std::size_t server, TimePoint since) const {
   const MutexLock lock(mutex_);
   return servers_[server].told >= since;
@@ -168,8 +183,18 @@ void ModelDirectory::TookIndex(std::size_t server, std::span<const ModelVersion>
                                TimePoint asked) {
   const MutexLock lock(mutex_);
   Server& of = servers_[server];
-  of = {.has_index = true, .said_no_index = false, .asked_index = asked, .told = asked};
-  for (const ModelVersion& model : ready) of.ready[model.name].insert(model.version);
+  Server before = std::exchange(
+      of, {.has_index = true, .said_no_index = false, .asked_index = asked, .told = asked});
+  of.lost = std::move(before.lost);
+  for (const ModelVersion& model : ready) {
+    of.ready[model.name].insert(model.version);
+    of.lost.erase(model.name);
+  }
+  for (const auto& [name, versions] : before.ready) {
+    const auto now = of.ready.find(name);
+    const bool has_all = now != of.ready.end() && std::ranges::includes(now->second, versions);
+    if (!has_all) Lose(of, name, asked);
+  }
 }
 
 void ModelDirectory::TookNoIndex(std::size_t server, TimePoint asked) {
@@ -191,10 +216,14 @@ void ModelDirectory::TookReadiness(std::size_t server, const ModelVersion& model
     of.ready[model.name].insert(model.version);
     of.asked[model] = asked;
     of.refused.erase(model);
+    of.lost.erase(model.name);
     return;
   }
   of.asked.erase(model);
   if (const auto found = of.ready.find(model.name); found != of.ready.end()) {
+    if (model.version.empty() || found->second.contains(model.version)) {
+      Lose(of, model.name, asked);
+    }
     // When it is not ready in whichever version, it is in none.
     if (model.version.empty()) {
       for (const std::string& version : found->second) of.asked.erase({model.name, version});

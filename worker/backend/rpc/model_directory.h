@@ -85,6 +85,10 @@ class ModelDirectory {
   // Whether an answer that was asked for at `since` or later says whether the server has it.
   bool Knows(std::size_t server, const ModelVersion& model, TimePoint since) const;
 
+  // When a server was asked that said it no longer has a model of this name, or a version of it,
+  // that it had ready; the latest. TimePoint(): none has lost it, or each has it again.
+  TimePoint LostAt(const std::string& name) const;
+
   // Whether the server has said anything of its models to a question of `since` or later.
   bool Told(std::size_t server, TimePoint since) const;
 
@@ -109,11 +113,14 @@ class ModelDirectory {
     std::map<std::string, std::set<std::string>> ready = {};  // versions by name
     std::map<ModelVersion, TimePoint> refused = {};           // without an index; when it was asked
     std::map<ModelVersion, TimePoint> asked = {};             // likewise; of those that are ready
+    std::map<std::string, TimePoint> lost = {};               // names
   };
 
   // Makes room for it among what is known of the server; false: there is none.
   bool MakeRoomLocked(Server& server, const ModelVersion& model) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  static void Lose(Server& server, const std::string& name, TimePoint asked);
 
   Has LookLocked(const Server& server, const ModelVersion& model) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

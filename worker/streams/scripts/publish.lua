@@ -8,6 +8,8 @@
 --       answered of the result. With an empty json it counts as published, and is not stored.
 -- Returns for each answer 1, or 0 when the frame has been answered or dropped before.
 --
+-- An answer is stored before the frame's delivery ends: what fails in between is tried again.
+--
 -- The results are trimmed here, a hundred or more at a time. What consumer groups had not read or
 -- not acknowledged of that is lost to them, and counted in the losses: a hash of `all`, which never
 -- falls, and `group:NAME` of each group that there is.
@@ -57,13 +59,15 @@ local done = {}
 for i = 5, #KEYS do
   local stream, at = KEYS[i], 4 + (i - 5) * 8
   local camera, id = ARGV[at], ARGV[at + 1]
-  done[i - 4] = redis.call('XACK', stream, group, id)
+  -- A group that is gone has nothing pending.
+  done[i - 4] = #redis.pcall('XPENDING', stream, group, id, id, 1)
   if done[i - 4] == 1 then
     if ARGV[at + 4] ~= '' then
       redis.call('XADD', results, '*', 'camera', camera, 'frame', id, 'seq', ARGV[at + 2],
                  'status', ARGV[at + 3], 'json', ARGV[at + 4], 'captured', ARGV[at + 5],
                  'read', ARGV[at + 6], 'answered', ARGV[at + 7])
     end
+    redis.call('XACK', stream, group, id)
     redis.call('XDEL', stream, id)
     if redis.call('HGET', ledger, camera .. ':at') == id then
       redis.call('HINCRBY', ledger, camera .. ':published', 1)

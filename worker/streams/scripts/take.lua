@@ -5,20 +5,27 @@
 --
 -- KEYS: lease, ledger, then the stream of each camera.
 -- ARGV: token, group, consumer, now (Unix ms), names of the fields epoch, seq and time, the bytes
---       after which nothing more is taken, the most bytes of a frame (a larger one has failed);
+--       that all frames may have together, the most bytes of a frame (a larger one has failed);
+--       bytes are those of all names and values;
 --       then of each camera: its id, its policy (latest, fifo, all), the greatest age in ms (0: any),
 --       and the id of the entry whose fields the caller has already ('': none).
 -- Returns a list of {number of the camera from 1 on, what, id, fields}, where `what` is
---       'new', 'claimed' (its fields are missing when the caller has them), or 'wrong': the key is
---       no stream. A camera without a frame is not in the list.
+--       'new', 'claimed' (its fields are missing when the caller has them), 'large': it has more
+--       bytes than are left, here instead of the fields, and waits, delivered, for a call with room
+--       for it; 'wrong': the key is no stream; or 'uncounted': the ledger has something of the
+--       camera that is no number. A camera without a frame is not in the list, nor are those after
+--       which so many bytes had been read as the frames may have.
 --
 -- The ledger of a camera holds, at every moment:
 --   produced = published + superseded + stale + trimmed + overwritten + failed + pending
--- `at` is the entry that is counted as pending.
+-- `at` is the entry that is counted as pending, `epoch` and `seq` are the latest of the producer,
+-- `epoch0` and `seq0` those of the epoch before: when two producers take turns, each keeps its count.
 local lease, ledger = KEYS[1], KEYS[2]
 local token, group, consumer, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local epoch_field, seq_field, time_field = ARGV[5], ARGV[6], ARGV[7]
 local enough, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
+-- Of the frames before the first one of an epoch that was seen.
+local most_before = 1000
 if redis.call('GET', lease) ~= token then
   return redis.error_reply('LOST the lease ' .. lease .. ' is not ours')
 end
@@ -36,17 +43,56 @@ local function add(camera, what, amount)
   if amount ~= 0 then redis.call('HINCRBY', ledger, camera .. ':' .. what, amount) end
 end
 
+-- Text of at most 15 decimal digits as a number, else nil.
+local function number_of(text)
+  return text and #text <= 15 and text:match('^%d+$') and tonumber(text) or nil
+end
+
+-- Whether all that is counted of the camera are numbers, which nothing can be added to otherwise.
+local function is_countable(camera)
+  local names = {}
+  for i, what in ipairs({'produced', 'published', 'superseded', 'stale', 'trimmed', 'overwritten',
+                         'failed', 'pending'}) do
+    names[i] = camera .. ':' .. what
+  end
+  for _, count in ipairs(redis.call('HMGET', ledger, unpack(names))) do
+    if count and not number_of(count) then return false end
+  end
+  return true
+end
+
+-- How many frames are missing before the one with this number, and notes it.
+local function gap_before(camera, epoch, number, superseded, known)
+  local latest
+  if known[1] == epoch then
+    latest = number_of(known[2]) or 0
+    if number > latest then redis.call('HSET', ledger, camera .. ':seq', number) end
+  else
+    -- The first of an epoch is 1. An epoch that nobody knew cannot be believed everything.
+    latest = known[3] == epoch and number_of(known[4]) or math.max(number - 1 - most_before, 0)
+    redis.call('HSET', ledger, camera .. ':epoch', epoch,
+               camera .. ':seq', math.max(number, latest))
+    if known[1] then
+      redis.call('HSET', ledger, camera .. ':epoch0', known[1], camera .. ':seq0', known[2] or 0)
+    end
+  end
+  return math.min(math.max(number - latest - 1 - superseded, 0), 1000000000)
+end
+
 -- Counts the entry as pending, and as many entries before it as were trimmed here. What is missing
--- between the sequence numbers was trimmed elsewhere. Returns its time and its bytes.
+-- between the sequence numbers was trimmed elsewhere. Returns its time, or that of its id when the
+-- producer says none, and its bytes.
 local function count(camera, id, fields, superseded)
   local epoch, seq, time, bytes = '', '', nil, 0
   for i = 1, #fields, 2 do
-    bytes = bytes + #fields[i + 1]
+    bytes = bytes + #fields[i] + #fields[i + 1]
     if fields[i] == epoch_field then epoch = fields[i + 1]
     elseif fields[i] == seq_field then seq = fields[i + 1]
-    elseif fields[i] == time_field then time = tonumber(fields[i + 1]) end
+    elseif fields[i] == time_field then time = number_of(fields[i + 1]) end
   end
-  local before = redis.call('HMGET', ledger, camera .. ':at', camera .. ':epoch', camera .. ':seq')
+  if not time or time == 0 then time = tonumber(id:match('^%d+')) end
+  local before = redis.call('HMGET', ledger, camera .. ':at', camera .. ':epoch', camera .. ':seq',
+                            camera .. ':epoch0', camera .. ':seq0')
   if before[1] == id then return time, bytes end
   if before[1] and before[1] ~= '' then
     -- It was in work, and its delivery was forgotten: the group has been lost.
@@ -57,15 +103,9 @@ local function count(camera, id, fields, superseded)
       add(camera, 'trimmed', 1)
     end
   end
-  local gap = 0
-  local number = seq:match('^%d+$') and #seq <= 15 and tonumber(seq)
-  if number then
-    local latest = before[2] == epoch and tonumber(before[3]) or 0  -- the first of an epoch is 1
-    gap = math.min(math.max(number - latest - 1 - superseded, 0), 1000000000)
-    if before[2] ~= epoch or tonumber(before[3] or 0) < number then
-      redis.call('HSET', ledger, camera .. ':epoch', epoch, camera .. ':seq', seq)
-    end
-  end
+  local number = number_of(seq)
+  local gap = number and gap_before(camera, epoch, number, superseded,
+                                    {before[2], before[3], before[4], before[5]}) or 0
   add(camera, 'produced', 1 + superseded + gap)
   add(camera, 'superseded', superseded)
   add(camera, 'trimmed', gap)
@@ -102,14 +142,16 @@ local function claim(stream, camera)
   return nil
 end
 
-local taken, total = {}, 0
+local taken, given, read = {}, 0, 0
 for i = 3, #KEYS do
-  if total >= enough then break end
+  if read >= enough then break end
   local stream = KEYS[i]
   local at = 10 + (i - 3) * 4
   local camera, policy, most_age, known = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   if wrong[i] then
     taken[#taken + 1] = {i - 2, 'wrong'}
+  elseif not is_countable(camera) then
+    taken[#taken + 1] = {i - 2, 'uncounted'}
   else
     for _ = 1, 100 do
       local what, superseded = 'claimed', 0
@@ -118,20 +160,25 @@ for i = 3, #KEYS do
       if not entry then
         what = 'new'
         if policy == 'latest' then superseded = redis.call('XTRIM', stream, 'MAXLEN', 1) end
-        local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1,
-                                'STREAMS', stream, '>')
-        entry = read and read[1][2][1]
+        local entries = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1,
+                                   'STREAMS', stream, '>')
+        entry = entries and entries[1][2][1]
       end
       if not entry then break end
       local id, fields = entry[1], entry[2]
       local time, bytes = count(camera, id, fields, superseded)
-      local is_stale = most_age > 0 and time and now - time > most_age
+      read = read + bytes
+      local is_stale = most_age > 0 and now - time > most_age
       if is_stale or bytes > largest then
         redis.call('XACK', stream, group, id)
         redis.call('XDEL', stream, id)
         settle(camera, is_stale and 'stale' or 'failed')
+        if read >= enough then break end
+      elseif bytes > enough - given then
+        taken[#taken + 1] = {i - 2, 'large', id, bytes}
+        break
       else
-        total = total + bytes
+        given = given + bytes
         taken[#taken + 1] = id == known and {i - 2, what, id} or {i - 2, what, id, fields}
         break
       end

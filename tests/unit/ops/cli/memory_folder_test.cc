@@ -89,5 +89,18 @@ TEST_F(MemoryFolderTest, WhatIsNotOursIsNotUsed) {
   EXPECT_EQ(TemporaryFolder(config_, memory_), "tmp") << "another user's";
 }
 
+TEST_F(MemoryFolderTest, WhatRootHasLeftIsNotForAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  MakeMemoryFolder(config_, memory_);
+  const std::string folder = TemporaryFolder(config_, memory_);
+  if (folder == "tmp") return;  // no room
+  fs::permissions(state_.path(), fs::perms::others_exec, fs::perm_options::add);
+  fs::permissions(memory_, fs::perms::others_exec, fs::perm_options::add);
+  ASSERT_EQ(seteuid(65534), 0);
+  const std::string theirs = TemporaryFolder(config_, memory_);
+  ASSERT_EQ(seteuid(0), 0);
+  EXPECT_EQ(theirs, "tmp");
+}
+
 }  // namespace
 }  // namespace inferpool::ops

@@ -92,6 +92,29 @@ TEST(FollowerTest, ItReadsOnWhenRedisIsBack) {
   EXPECT_EQ(answers.back(), (std::pair{id, false}));
 }
 
+TEST(FollowerTest, AKeyThatIsNoStreamIsLeftOut) {
+  const RedisServer server;
+  streams::Redis redis = server.Connect();
+  const int shard = streams::ShardOf("a", kShards);
+  const std::string first = streams::ResultsKey((shard + 1) % kShards);
+  const std::string second = streams::ResultsKey((shard + 2) % kShards);
+  ASSERT_TRUE(redis.Call({"SET", first, "x"}).ok());
+  Taken taken;
+  const Follower follower({.address = server.address(), .shards = kShards, .take = taken.Take()});
+  AddAnswer(redis, "a", 1);
+  EXPECT_EQ(taken.Await(1).size(), 1U);
+  ASSERT_TRUE(redis.Call({"SET", second, "x"}).ok());
+  AddAnswer(redis, "a", 2);
+  AddAnswer(redis, "a", 3);
+  EXPECT_EQ(taken.Await(3).size(), 3U);
+  EXPECT_TRUE(follower.is_connected());
+  ASSERT_TRUE(redis.Call({"DEL", first, second}).ok());
+  std::string back = "a";
+  while (streams::ShardOf(back, kShards) != (shard + 1) % kShards) back += "a";
+  AddAnswer(redis, back, 1);
+  EXPECT_EQ(taken.Await(4).size(), 4U) << "it is looked at again";
+}
+
 TEST(FollowerTest, ItStopsWhileItWaitsAndWhileRedisIsAway) {
   RedisServer server;
   const auto begin = Clock::now();

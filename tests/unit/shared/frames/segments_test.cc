@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -233,6 +235,37 @@ TEST_F(SegmentsTest, ForeignFilesFoldersAndPipesAreRefused) {
   }
 }
 
+TEST_F(SegmentsTest, ASecondNameLeadsToTheSameFrames) {
+  auto producer = std::make_unique<Producer>(1, 100);
+  Handle handle = Parsed(producer->Put("first"));
+  handle.segment = "inferpool.second-" + std::to_string(getpid());
+  const std::string path = "/dev/shm/" + handle.segment;
+  ASSERT_EQ(link(producer->path().c_str(), path.c_str()), 0);
+  {
+    const auto pin = segments_.Get(handle, Clock::now());
+    ASSERT_TRUE(pin.ok()) << pin.status();
+    EXPECT_EQ(TextOf(*pin), "first");
+    EXPECT_EQ(producer->Put("second"), "") << "it is pinned";
+  }
+  ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+  Segments later;
+  EXPECT_EQ(CodeOf(later, handle), absl::StatusCode::kInvalidArgument) << "by whichever name";
+  producer.reset();
+  unlink(path.c_str());
+}
+
+TEST_F(SegmentsTest, AFileThatWeMayNotOpenIsRefused) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root becomes another user";
+  Producer producer(1, 100);
+  const Handle handle = Parsed(producer.Put("first"));
+  ChildProcess other([&] {
+    if (setgid(65'534) != 0 || setuid(65'534) != 0) return 2;
+    Segments own;
+    return CodeOf(own, handle) == absl::StatusCode::kInvalidArgument ? 0 : 1;
+  });
+  EXPECT_TRUE(other.Exited(0));
+}
+
 TEST_F(SegmentsTest, AGeometryThatTheFileHasNoRoomForIsRefused) {
   Producer producer(2, 100);
   const Handle handle = Parsed(producer.Put("first"));
@@ -307,9 +340,39 @@ TEST_F(SegmentsTest, UnusedSegmentsAreClosed) {
   EXPECT_TRUE(segments_.Get(Parsed(first.Put("a")), now).ok());
   EXPECT_TRUE(segments_.Get(Parsed(second.Put("a")), now + std::chrono::seconds(50)).ok());
   EXPECT_EQ(segments_.open(), 2U);
-  EXPECT_TRUE(segments_.Get(Parsed(second.Put("b")), now + std::chrono::seconds(100)).ok());
+  segments_.Tidy(now + std::chrono::seconds(59));
+  EXPECT_EQ(segments_.open(), 2U);
+  segments_.Tidy(now + std::chrono::seconds(100));
   EXPECT_EQ(segments_.open(), 1U);
   EXPECT_TRUE(std::filesystem::exists(first.path())) << "its producer lives";
+}
+
+TEST_F(SegmentsTest, WhatIsPinnedStaysOpen) {
+  Producer producer(1, 100);
+  const TimePoint now = Clock::now();
+  auto pin = segments_.Get(Parsed(producer.Put("a")), now);
+  ASSERT_TRUE(pin.ok()) << pin.status();
+  segments_.Tidy(now + std::chrono::seconds(100));
+  EXPECT_EQ(segments_.open(), 1U);
+  *pin = Pin();
+  segments_.Tidy(now + std::chrono::seconds(100));
+  EXPECT_EQ(segments_.open(), 0U);
+}
+
+TEST_F(SegmentsTest, ASegmentWhoseProducerHasClosedItIsLetGoOfASecondAfterItsLastFrame) {
+  auto producer = std::make_unique<Producer>(2, 100);
+  const Handle handle = Parsed(producer->Put("first"));
+  const Handle late = Parsed(producer->Put("second"));
+  const TimePoint now = Clock::now();
+  ASSERT_TRUE(segments_.Get(handle, now).ok());
+  producer.reset();
+  segments_.Tidy(now + std::chrono::milliseconds(999));
+  ASSERT_TRUE(segments_.Get(late, now + std::chrono::milliseconds(999)).ok());
+  segments_.Tidy(now + std::chrono::milliseconds(1'001));
+  EXPECT_EQ(segments_.open(), 1U);
+  segments_.Tidy(now + std::chrono::seconds(2));
+  EXPECT_EQ(segments_.open(), 0U);
+  EXPECT_EQ(CodeOf(segments_, late), absl::StatusCode::kNotFound);
 }
 
 // A producer that is killed before it can tidy up; the handle of its frame.
@@ -349,6 +412,67 @@ TEST_F(SegmentsTest, WhatAKilledProducerLeftIsReadAndThenTakenAway) {
   FAIL() << "it was gone each time";
 }
 
+TEST_F(SegmentsTest, WhatAKilledProducerLeftIsTakenAwayWhenItWasNotUsedForAMinute) {
+  for (int i = 0; i < kTries; ++i) {
+    const Handle handle = Parsed(KilledProducersFrame());
+    const std::string path = "/dev/shm/" + handle.segment;
+    const TimePoint now = Clock::now();
+    if (!segments_.Get(handle, now).ok()) continue;
+    segments_.Tidy(now + std::chrono::seconds(59));
+    if (!std::filesystem::exists(path)) continue;
+    segments_.Tidy(now + std::chrono::seconds(61));
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_EQ(segments_.open(), 0U);
+    return;
+  }
+  FAIL() << "it was gone each time";
+}
+
+TEST_F(SegmentsTest, ANameThatLeadsToAnotherSegmentByNowIsOpenedAgain) {
+  auto before = std::make_unique<Producer>(1, 100);
+  const std::string name = "inferpool.same-" + std::to_string(getpid());
+  const std::string path = "/dev/shm/" + name;
+  Handle handle = Parsed(before->Put("before"));
+  ASSERT_EQ(rename(before->path().c_str(), path.c_str()), 0);
+  handle.segment = name;
+  const auto old = segments_.Get(handle, Clock::now());
+  ASSERT_TRUE(old.ok()) << old.status();
+  before.reset();
+  Producer after(1, 100);
+  EXPECT_EQ(Parsed(after.Put("after.")).generation, handle.generation);
+  ASSERT_EQ(rename(after.path().c_str(), path.c_str()), 0);
+  {
+    const auto pin = segments_.Get(handle, Clock::now());
+    ASSERT_TRUE(pin.ok()) << pin.status();
+    EXPECT_EQ(TextOf(*pin), "after.");
+    EXPECT_EQ(TextOf(*old), "before");
+    EXPECT_TRUE(old->IsWhole());
+  }
+  // What is there by then is looked at as any other.
+  Producer open_to_all(1, 100);
+  ASSERT_EQ(rename(open_to_all.path().c_str(), path.c_str()), 0);
+  ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+  EXPECT_EQ(CodeOf(segments_, handle), absl::StatusCode::kInvalidArgument);
+  unlink(path.c_str());
+}
+
+TEST_F(SegmentsTest, ASegmentOfTheSameNameIsNotTakenAwayWithTheOneOfAKilledProducer) {
+  Producer next(1, 100);
+  for (int i = 0; i < kTries; ++i) {
+    const Handle handle = Parsed(KilledProducersFrame());
+    const std::string path = "/dev/shm/" + handle.segment;
+    const TimePoint now = Clock::now();
+    if (!segments_.Get(handle, now).ok()) continue;
+    ASSERT_EQ(rename(next.path().c_str(), path.c_str()), 0);
+    segments_.Tidy(now + std::chrono::seconds(61));
+    EXPECT_EQ(segments_.open(), 0U);
+    EXPECT_TRUE(std::filesystem::exists(path));
+    unlink(path.c_str());
+    return;
+  }
+  FAIL() << "it was gone each time";
+}
+
 TEST_F(SegmentsTest, TheNextProducerTakesAwayWhatAKilledOneLeft) {
   Producer living(1, 100);
   for (int i = 0; i < kTries; ++i) {
@@ -360,6 +484,21 @@ TEST_F(SegmentsTest, TheNextProducerTakesAwayWhatAKilledOneLeft) {
     return;
   }
   FAIL() << "it was gone each time";
+}
+
+TEST(ProducerTest, AnEndThatFailsSpoilsNoSlot) {
+  Producer producer(1, 100);
+  Segments segments;
+  void* memory = inferpool_frames_begin(&producer.ring(), 5);
+  std::array<char, INFERPOOL_FRAMES_TEXT> text{};
+  const inferpool_frame frame = {"jpeg", 0, 0, 0, 5};
+  const inferpool_frame large = {"jpeg", 0, 0, 0, 5'000};
+  EXPECT_EQ(inferpool_frames_end(&producer.ring(), &frame, text.data(), 9), -1);
+  EXPECT_EQ(inferpool_frames_end(&producer.ring(), &large, text.data(), text.size()), -1);
+  EXPECT_EQ(inferpool_frames_begin(&producer.ring(), 5), memory);
+  EXPECT_EQ(inferpool_frames_end(&producer.ring(), &frame, text.data(), text.size()), 0);
+  EXPECT_EQ(CodeOf(segments, Parsed(text.data())), absl::StatusCode::kOk);
+  EXPECT_EQ(CodeOf(segments, Parsed(producer.Put("second"))), absl::StatusCode::kOk);
 }
 
 TEST(ProducerTest, ImpossibleRings) {

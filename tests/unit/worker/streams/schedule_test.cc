@@ -29,12 +29,12 @@ class World {
       schedule.Found(*camera, frames_[camera->id]);
     }
     std::vector<std::string> taken;
-    for (Camera* camera : schedule.Next(count, 1 << 30)) {
+    for (Camera* camera : schedule.Next(count, 1 << 30, 1 << 30)) {
       EXPECT_GT(frames_[camera->id], 0) << camera->id;
       --frames_[camera->id];
       ++answered[camera->id];
       taken.push_back(camera->id);
-      schedule.Took(*camera, 1'000, now);
+      schedule.Took(*camera, 1'000, 1, now);
       EXPECT_TRUE(working_.insert(camera->id).second) << "two frames of one camera in work";
     }
     for (const std::string& id : taken) {
@@ -76,9 +76,9 @@ TEST(ScheduleTest, ACameraHasOneFrameInWork) {
   Schedule schedule;
   schedule.Set("a", 0, {});
   schedule.Found(*schedule.Find("a"), 5);
-  ASSERT_EQ(schedule.Next(9, 1 << 30).size(), 1);
+  ASSERT_EQ(schedule.Next(9, 1 << 30, 1 << 30).size(), 1);
   EXPECT_TRUE(schedule.ToLookAt(true, kStart).empty());
-  EXPECT_TRUE(schedule.Next(9, 1 << 30).empty());
+  EXPECT_TRUE(schedule.Next(9, 1 << 30, 1 << 30).empty());
   schedule.Done(*schedule.Find("a"));
   EXPECT_EQ(schedule.ToLookAt(true, kStart).size(), 1);
 }
@@ -124,13 +124,31 @@ TEST(ScheduleTest, SoManyFramesAsFitIntoTheBytes) {
     const std::string id = fmt::format("{}", i);
     schedule.Set(id, 0, {});
     Camera& camera = *schedule.Find(id);
-    schedule.Took(camera, 100'000, kStart);
+    schedule.Took(camera, 100'000, 1, kStart);
     schedule.Done(camera);
     schedule.Found(camera, 1);
   }
-  EXPECT_EQ(schedule.Next(10, 350'000).size(), 3);
-  EXPECT_EQ(schedule.Next(10, 1).size(), 1);  // one larger than the budget is taken all the same
-  EXPECT_EQ(schedule.Next(10, 1 << 30).size(), 6);
+  EXPECT_EQ(schedule.Next(10, 350'000, 350'000).size(), 3);
+  EXPECT_EQ(schedule.Next(10, 1, 1 << 30).size(), 1) << "the first may have more";
+  EXPECT_EQ(schedule.needed(), 0U);
+  EXPECT_TRUE(schedule.Next(10, 1, 99'999).empty()) << "nothing passes it by";
+  EXPECT_EQ(schedule.needed(), 100'000U);
+  EXPECT_EQ(schedule.Next(10, 1 << 30, 1 << 30).size(), 6);
+  EXPECT_EQ(schedule.needed(), 0U);
+}
+
+TEST(ScheduleTest, AFrameThatWasTooLargeIsKnownToBe) {
+  Schedule schedule;
+  schedule.Set("a", 0, {});
+  Camera& camera = *schedule.Find("a");
+  schedule.Found(camera, 1);
+  ASSERT_EQ(schedule.Next(1, 100'000, 100'000).size(), 1);
+  schedule.TooLarge(camera, 6'000'000);
+  EXPECT_EQ(schedule.ToLookAt(true, kStart).size(), 1) << "it still has it";
+  schedule.Found(camera, 1);
+  EXPECT_TRUE(schedule.Next(1, 100'000, 100'000).empty());
+  EXPECT_EQ(schedule.needed(), 6'000'000U);
+  EXPECT_EQ(schedule.Next(1, 100'000, 6'000'000).size(), 1);
 }
 
 TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
@@ -139,7 +157,7 @@ TEST(ScheduleTest, CamerasComeAndGoWhileTheirFramesAreInWork) {
   schedule.Set("b", 0, {});
   schedule.Found(*schedule.Find("a"), 1);
   schedule.Found(*schedule.Find("b"), 1);
-  ASSERT_EQ(schedule.Next(1, 1 << 30).size(), 1);
+  ASSERT_EQ(schedule.Next(1, 1 << 30, 1 << 30).size(), 1);
   schedule.Keep([](const Camera&) { return false; });
   ASSERT_EQ(schedule.cameras().size(), 1);  // the one in work
   EXPECT_FALSE(schedule.has_ready());
@@ -154,12 +172,34 @@ TEST(ScheduleTest, CamerasOfWhichNothingWasHeardAreLookedAtAgain) {
     schedule.Set(id, 0, {});
     schedule.Found(*schedule.Find(id), 1);
   }
-  ASSERT_EQ(schedule.Next(2, 1 << 30).size(), 2);
-  schedule.Took(*schedule.Find("a"), 1, kStart);
+  ASSERT_EQ(schedule.Next(2, 1 << 30, 1 << 30).size(), 2);
+  schedule.Took(*schedule.Find("a"), 1, 1, kStart);
   schedule.PutBack();
   const auto cameras = schedule.ToLookAt(true, kStart);
   ASSERT_EQ(cameras.size(), 1);
   EXPECT_EQ(cameras.front()->id, "b");
+}
+
+TEST(ScheduleTest, SinceWhenFramesWaitIsThatOfTheOneInWorkOrWhenOneWasSeen) {
+  Schedule schedule;
+  schedule.Set("a", 0, {.policy = Policy::kFifo});
+  Camera& camera = *schedule.Find("a");
+  schedule.Saw(camera, 2, 5'000);
+  schedule.Saw(camera, 3, 7'000);
+  EXPECT_EQ(camera.waits_since_ms, 5'000);
+  schedule.Found(camera, 3);
+  schedule.Took(camera, 1'000, 1'000, kStart);
+  EXPECT_EQ(camera.waits_since_ms, 1'000) << "it had waited before we came";
+  schedule.Done(camera);
+  EXPECT_EQ(camera.waits_since_ms, 1'000) << "the next one is hardly younger";
+  schedule.Found(camera, 1);
+  schedule.Took(camera, 1'000, 2'000, kStart);
+  schedule.Done(camera);
+  EXPECT_EQ(camera.waits_since_ms, 0) << "there is no other";
+  schedule.Saw(camera, 1, 9'000);
+  EXPECT_EQ(camera.waits_since_ms, 9'000);
+  schedule.Saw(camera, 0, 9'500);
+  EXPECT_EQ(camera.waits_since_ms, 0);
 }
 
 TEST(ScheduleTest, DepthFollowsFromTheTimeOfAFrame) {

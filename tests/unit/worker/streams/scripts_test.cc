@@ -23,7 +23,7 @@ class ScriptsTest : public testing::Test {
   }
 
   bool Acquire(std::string_view token) {
-    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "3000"}});
+    const auto got = redis_.Run({&AcquireScript(), {lease_}, {token, "60000"}});
     EXPECT_TRUE(got.ok()) << got.status();
     return got.ok() && (**got).Number() == 1;
   }
@@ -69,7 +69,11 @@ class ScriptsTest : public testing::Test {
       Frame frame{cameras[static_cast<std::size_t>(item.at(0).Number()) - 1],
                   std::string(item.at(1).Text()), "", ""};
       if (item.size() > 2) frame.id = item.at(2).Text();
-      if (item.size() > 3) frame.seq = item.at(3).at(5).Text();
+      if (frame.what == "large") {
+        frame.seq = fmt::format("{}", item.at(3).Number());
+      } else if (item.size() > 3) {
+        frame.seq = item.at(3).at(5).Text();
+      }
       frames.push_back(frame);
     }
     return frames;
@@ -88,11 +92,13 @@ class ScriptsTest : public testing::Test {
   }
 
   absl::StatusOr<std::int64_t> Drop(const Frame& frame, std::string_view reason,
-                                    std::string_view text = "") {
+                                    std::string_view text = "",
+                                    std::string_view most_of_all = "1000000") {
     const std::string key = FramesKey(0, frame.camera);
-    auto reply = redis_.Run({&DropScript(),
-                             {lease_, ledger_, dead_, key},
-                             {"token", kGroup, frame.camera, frame.id, reason, text, "100"}});
+    auto reply = redis_.Run(
+        {&DropScript(),
+         {lease_, ledger_, dead_, key},
+         {"token", kGroup, frame.camera, frame.id, reason, text, "100", "50000", most_of_all}});
     if (!reply.ok()) return reply.status();
     return (**reply).Number();
   }
@@ -370,11 +376,71 @@ TEST_F(ScriptsTest, FramesThatAreTooOldAreStale) {
   EXPECT_EQ(ledger["pending"], 1);
 }
 
+TEST_F(ScriptsTest, ATimeThatIsNoneIsThatOfTheId) {
+  const std::string key = FramesKey(0, "a");
+  for (const std::string_view time : {"0", "-1", "0x10", "inf", "nan", "1e3", " 5", ""}) {
+    ASSERT_TRUE(redis_.Call({"XADD", key, "*", "picture", "x", "time", time}).ok());
+    const auto frames = Take({"a"}, "all", "10000");
+    ASSERT_EQ(frames->size(), 1) << time;
+    ASSERT_EQ(*Publish(frames->front()), 1);
+  }
+  ASSERT_TRUE(redis_.Call({"DEL", key}).ok());
+  ASSERT_TRUE(redis_.Call({"XADD", key, "900000-0", "picture", "x"}).ok());
+  EXPECT_TRUE(Take({"a"}, "all", "10000")->empty()) << "its id says that it is old";
+  EXPECT_EQ(Ledger("a")["stale"], 1);
+}
+
+TEST_F(ScriptsTest, TwoProducersOfACameraCountEachForItself) {
+  for (int seq = 1'000'000; seq < 1'000'010; ++seq) {
+    for (const char* epoch : {"one", "two"}) {
+      Add("a", seq, epoch);
+      ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+    }
+  }
+  EXPECT_EQ(Ledger("a")["trimmed"], 2 * 1'000) << "at most so many before an epoch's first";
+  Add("a", 1'000'012, "one");
+  ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+  EXPECT_EQ(Ledger("a")["trimmed"], 2 * 1'000 + 2);
+  Add("a", 1, "three");
+  ASSERT_EQ(*Publish(Take({"a"}, "all")->front()), 1);
+  EXPECT_EQ(Ledger("a")["produced"], 2 * 1'010 + 3 + 1);
+}
+
+TEST_F(ScriptsTest, ALedgerWithoutNumbersIsNotWrittenTo) {
+  Add("a", 1);
+  Add("b", 1);
+  ASSERT_TRUE(redis_.Call({"HSET", ledger_, "a:published", "many"}).ok());
+  ASSERT_TRUE(redis_.Call({"HSET", ledger_, "b:seq", "many", "b:epoch", "e"}).ok());
+  const auto frames = Take({"a", "b"});
+  ASSERT_TRUE(frames.ok()) << frames.status();
+  ASSERT_EQ(frames->size(), 2);
+  EXPECT_EQ((*frames)[0].what, "uncounted");
+  EXPECT_EQ((*frames)[1].what, "new");
+  EXPECT_EQ(Length(FramesKey(0, "a")), 1);
+  EXPECT_EQ((**redis_.Call({"HEXISTS", ledger_, "a:pending"})).Number(), 0);
+}
+
 TEST_F(ScriptsTest, NoMoreBytesAreTakenThanThereIsRoomFor) {
   const std::string picture(10'000, 'x');
   for (const char* camera : {"a", "b", "c", "d"}) Add(camera, 1, "e", 0, picture);
-  enough_ = "20000";
-  EXPECT_EQ(Take({"a", "b", "c", "d"})->size(), 2);
+  enough_ = "25000";
+  auto frames = *Take({"a", "b", "c", "d"});
+  ASSERT_EQ(frames.size(), 3);
+  EXPECT_EQ(frames[1].what, "new");
+  EXPECT_EQ(frames[2].what, "large") << "it waits for a call of its own";
+  const int bytes = std::stoi(frames[2].seq);
+  EXPECT_GT(bytes, 10'000);
+  EXPECT_EQ(Ledger("c")["pending"], 1);
+  enough_ = fmt::format("{}", bytes);
+  frames = *Take({"c"});
+  ASSERT_EQ(frames.size(), 1);
+  EXPECT_EQ(frames[0].what, "claimed");
+  EXPECT_EQ(frames[0].id.empty(), false);
+  EXPECT_EQ(Ledger("c")["produced"], 1);
+  // Names count as well, and what is given never has more bytes than are left.
+  const std::string name(50'000, 'n');
+  ASSERT_TRUE(redis_.Call({"XADD", FramesKey(0, "f"), "*", name, "x"}).ok());
+  EXPECT_EQ(Take({"f"})->front().what, "large");
   Add("e", 1, "e", 0, std::string(1'000'001, 'x'));
   EXPECT_TRUE(Take({"e"})->empty());
   EXPECT_EQ(Ledger("e")["failed"], 1);
@@ -430,6 +496,62 @@ TEST_F(ScriptsTest, DeadLettersKeepTheFrameAndTheReason) {
   Add("a", 2);
   const auto next = Take({"a"});
   EXPECT_EQ(blame(next->front().id, "here:73@9 "), 1);
+}
+
+TEST_F(ScriptsTest, ADeadLetterOfManyOrLargeFieldsIsKeptInPart) {
+  const std::string key = FramesKey(0, "a");
+  const std::string large(40'000, 'x');
+  std::vector<std::string> names;
+  for (int i = 0; i < 4'200; ++i) names.push_back(fmt::format("f{}", i));
+  Arguments command = {"XADD", key, "*", "picture", large, "more", large};
+  for (const std::string& name : names) command.insert(command.end(), {name, "x"});
+  ASSERT_TRUE(redis_.Call(command).ok());
+  const Frame frame{"a", "new", Take({"a"})->front().id, ""};
+  const auto dropped = Drop(frame, "failed", "it crashed");
+  ASSERT_TRUE(dropped.ok()) << dropped.status();
+  EXPECT_EQ(*dropped, 1);
+  EXPECT_EQ(Ledger("a")["failed"], 1);
+  EXPECT_EQ(Length(key), 0);
+  const auto dead = redis_.Call({"XRANGE", dead_, "-", "+"});
+  ASSERT_EQ((**dead).size(), 1);
+  const Reply fields = (**dead).at(0).at(1);
+  EXPECT_EQ(fields.size(), 6U + 2'000U);
+  EXPECT_EQ(fields.at(5).Text(), "it crashed (fields left out: 3202, of 59209 bytes)");
+  EXPECT_EQ(fields.at(6).Text(), "picture");
+  EXPECT_EQ(fields.at(8).Text(), "f0");
+}
+
+TEST_F(ScriptsTest, DeadLettersAreBoundedByBytesTogether) {
+  const std::string picture(30'000, 'x');
+  for (int seq = 1; seq <= 20; ++seq) {
+    Add("a", seq, "e", 0, picture);
+    EXPECT_EQ(*Drop(Take({"a"})->front(), "failed", "it crashed", "200000"), 1);
+  }
+  EXPECT_GE(Length(dead_), 3);
+  EXPECT_LE(Length(dead_), 6);
+  EXPECT_EQ(Ledger("a")["failed"], 20);
+}
+
+TEST_F(ScriptsTest, WhatCannotBeStoredStaysPending) {
+  Add("a", 1);
+  Add("b", 1);
+  const auto frames = Take({"a", "b"});
+  for (const std::string& stream : {results_, dead_}) {  // no id comes after this one
+    ASSERT_TRUE(
+        redis_.Call({"XADD", stream, "18446744073709551615-18446744073709551615", "camera", "z"})
+            .ok());
+  }
+  EXPECT_FALSE(Publish(frames->at(0)).ok());
+  EXPECT_FALSE(Drop(frames->at(1), "failed", "it crashed").ok());
+  EXPECT_EQ(Ledger("a")["pending"], 1);
+  EXPECT_EQ(Ledger("b")["pending"], 1);
+  ASSERT_TRUE(redis_.Call({"DEL", results_, dead_}).ok());
+  EXPECT_EQ(*Publish(frames->at(0)), 1);
+  EXPECT_EQ(*Publish(frames->at(0)), 0);
+  EXPECT_EQ(*Drop(frames->at(1), "failed", "it crashed"), 1);
+  EXPECT_EQ(*Drop(frames->at(1), "failed", "it crashed"), 0);
+  EXPECT_EQ(Ledger("a")["published"], 1);
+  EXPECT_EQ(Ledger("b")["failed"], 1);
 }
 
 TEST_F(ScriptsTest, ALeaseIsItsHoldersAlone) {

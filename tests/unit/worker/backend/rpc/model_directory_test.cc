@@ -81,6 +81,30 @@ TEST(ModelDirectoryTest, AModelThatMovedIsWhereTheIndexesSay) {
   EXPECT_FALSE(directory.Knows(0, {"a"}, kLater + seconds(1)));
 }
 
+TEST(ModelDirectoryTest, ItIsKnownSinceWhenAServerHasLostAModel) {
+  ModelDirectory directory(2, {});
+  directory.TookIndex(0, Index({"a", "b"}), kStart);
+  EXPECT_EQ(directory.LostAt("a"), TimePoint());
+  directory.TookIndex(0, Index({"b"}), kLater);
+  EXPECT_EQ(directory.LostAt("a"), kLater);
+  EXPECT_EQ(directory.LostAt("b"), TimePoint());
+  directory.TookIndex(0, Index({"b"}), kLater + seconds(1));
+  EXPECT_EQ(directory.LostAt("a"), kLater) << "the first time that it was not there";
+
+  directory.TookIndex(0, Index({"a", "b"}), kLater + seconds(1));
+  EXPECT_EQ(directory.LostAt("a"), TimePoint()) << "it has it again";
+  directory.TookIndex(0, Index({"b"}), kLater);
+
+  directory.TookNoIndex(1, kStart);
+  directory.TookReadiness(1, {"a"}, false, kLater + seconds(2));
+  EXPECT_EQ(directory.LostAt("a"), kLater) << "this one never had it";
+  directory.TookReadiness(1, {"a"}, true, kLater + seconds(3));
+  directory.TookReadiness(1, {"a"}, false, kLater + seconds(4));
+  EXPECT_EQ(directory.LostAt("a"), kLater + seconds(4));
+  directory.TookReadiness(1, {"a"}, true, kLater + seconds(5));
+  EXPECT_EQ(directory.LostAt("a"), kLater);
+}
+
 TEST(ModelDirectoryTest, WithoutAnIndexItIsAskedModelByModel) {
   ModelDirectory directory(1, {"named"});
   EXPECT_TRUE(directory.AsksForIndex(0, kStart));
