@@ -71,7 +71,7 @@ class ScriptsTest : public testing::Test {
       if (item.size() > 2) frame.id = item.at(2).Text();
       if (frame.what == "large") {
         frame.seq = fmt::format("{}", item.at(3).Number());
-      } else if (item.size() > 3) {
+      } else if (item.size() > 3 && item.at(3).size() > 5) {
         frame.seq = item.at(3).at(5).Text();
       }
       frames.push_back(frame);
