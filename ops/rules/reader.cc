@@ -42,6 +42,8 @@ constexpr int kEntriesAtOnce = 1'024;
 constexpr std::size_t kEventsAtOnce = 500;
 constexpr std::string_view kEventsAtOnceText = "500";
 constexpr std::string_view kNewGroupsBegin = "$";
+// A wrong key may stand in the way of all of a shard's events.
+constexpr milliseconds kSayLostEvery{60'000};
 
 std::string RandomText() {
   std::random_device random;
@@ -59,6 +61,11 @@ std::vector<Field> FieldsOf(const Reply& list) {
 std::string_view FieldOf(const std::vector<Field>& fields, std::string_view name) {
   const auto found = std::ranges::find(fields, name, &Field::first);
   return found == fields.end() ? std::string_view() : found->second;
+}
+
+// A group was lost, or a key is no stream any more.
+bool IsToOwnAgain(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
 }
 
 std::int64_t ToNumber(std::string_view text) {
@@ -106,7 +113,8 @@ class Reader::Notes {
     }
   }
 
-  // Settles all of it, and tells `put` of the events that are new.
+  // Settles all of it, and tells `put` of the events that are new. An answer whose events cannot be
+  // noted, as a key of its shard is of another type, is settled without them: the others go on.
   template <typename Put>
   absl::Status Settle(Redis& redis, const Put& put) {
     if (!calls_.empty()) {
@@ -115,8 +123,19 @@ class Reader::Notes {
       std::size_t rule = 0;
       for (std::size_t i = 0; i < calls_.size(); ++i) {
         const Reply noted = *replies[i];
-        problem.Update(noted.ToStatus());
+        const absl::Status status = noted.ToStatus();
+        const bool is_lost = absl::IsFailedPrecondition(status);
+        if (is_lost) {
+          lost_ = Message(status);
+          nothing_[events_[i].front().shard].push_back(calls_[i].arguments[kIdOfCall]);
+        } else {
+          problem.Update(status);
+        }
         for (std::size_t k = 0; k < events_[i].size(); ++k, ++rule) {
+          if (is_lost) {
+            options_.counts.Find(rules_[rule]).Count(RuleEvent::kMet);
+            options_.counts.Find(rules_[rule]).Count(RuleEvent::kGivenUp);
+          }
           if (k >= noted.size()) continue;  // an error, or it was settled before
           options_.counts.Find(rules_[rule]).Count(RuleEvent::kMet);
           events_[i][k].entry = noted.at(k).Text();
@@ -139,8 +158,12 @@ class Reader::Notes {
   }
 
   std::size_t entries() const { return entries_; }
+  // Why events were lost; empty when none was.
+  const std::string& lost() const { return lost_; }
 
  private:
+  static constexpr std::size_t kIdOfCall = 2;  // among the arguments
+
   // Text that lives as long as this.
   std::string_view Keep(std::string text) { return texts_.emplace_back(std::move(text)); }
 
@@ -152,12 +175,14 @@ class Reader::Notes {
   std::vector<Redis::ScriptCall> calls_;
   std::vector<std::vector<Event>> events_;  // of each call
   std::vector<std::string> rules_;          // of all these events
+  std::string lost_;
 };
 
 Reader::Reader(Options options)
     : options_(std::move(options)),
       token_(RandomText()),
       count_(fmt::format("{}", std::max(1, kEntriesAtOnce / options_.shards))),
+      is_wrong_(static_cast<std::size_t>(options_.shards)),
       last_read_(static_cast<std::size_t>(options_.shards), std::string(kNewGroupsBegin)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   for (int shard = 0; shard < options_.shards; ++shard) {
@@ -249,6 +274,8 @@ absl::Status Reader::Work(const std::function<void()>& works) {
     }
     if (!waits_since_ && (reads_pending_ || Clock::now() >= next_pending_)) {
       next_pending_ = Clock::now() + kPendingEvery;
+      // It may have been put right.
+      if (std::ranges::find(is_wrong_, true) != is_wrong_.end()) RETURN_IF_ERROR(Own(redis));
       ASSIGN_OR_RETURN(const std::size_t found, ReadPending(redis));
       reads_pending_ = found > 0;
       works();
@@ -307,8 +334,23 @@ absl::Status Reader::Own(Redis& redis) {
          .arguments = {token_, streams::kRulesGroup, last_read_[static_cast<std::size_t>(shard)]}});
   }
   ASSIGN_OR_RETURN(const std::vector<OwnedReply> replies, redis.RunAll(calls));
-  for (const OwnedReply& reply : replies) RETURN_IF_ERROR((*reply).ToStatus());
-  return absl::OkStatus();
+  absl::Status wrong;
+  std::size_t good = 0;
+  for (std::size_t shard = 0; shard < replies.size(); ++shard) {
+    const absl::Status status = (*replies[shard]).ToStatus();
+    if (status.ok()) {
+      ++good;
+      is_wrong_[shard] = false;
+      continue;
+    }
+    if (!absl::IsFailedPrecondition(status)) return status;
+    if (!is_wrong_[shard]) {
+      log::Warning("rules leave a shard out", {{"shard", shard}, {"reason", Message(status)}});
+    }
+    is_wrong_[shard] = true;
+    wrong.Update(status);
+  }
+  return good == 0 ? wrong : absl::OkStatus();
 }
 
 // Those that an owner before us had noted and that were not taken yet.
@@ -318,8 +360,14 @@ absl::Status Reader::LoadEvents(Redis& redis) {
     const std::string key = streams::EventsKey(shard);
     std::string from = "-";
     while (true) {
-      ASSIGN_OR_RETURN(const OwnedReply page,
-                       redis.Call({"XRANGE", key, from, "+", "COUNT", kEventsAtOnceText}));
+      const absl::StatusOr<OwnedReply> got =
+          redis.Call({"XRANGE", key, from, "+", "COUNT", kEventsAtOnceText});
+      if (absl::IsFailedPrecondition(got.status())) {
+        SayLost(Message(got.status()));
+        break;
+      }
+      RETURN_IF_ERROR(got.status());
+      const OwnedReply& page = *got;
       for (std::size_t i = 0; i < (*page).size(); ++i) {
         const Reply entry = (*page).at(i);
         const std::vector<Field> fields = FieldsOf(entry.at(1));
@@ -347,14 +395,19 @@ Arguments Reader::ReadCommand(std::string_view from, std::string_view block) con
                        streams::kConsumer, "COUNT", count_};
   if (!block.empty()) command.insert(command.end(), {"BLOCK", block});
   command.emplace_back("STREAMS");
-  command.insert(command.end(), results_.begin(), results_.end());
-  command.insert(command.end(), results_.size(), from);
+  std::size_t streams = 0;
+  for (std::size_t shard = 0; shard < results_.size(); ++shard) {
+    if (is_wrong_[shard]) continue;
+    command.emplace_back(results_[shard]);
+    ++streams;
+  }
+  command.insert(command.end(), streams, from);
   return command;
 }
 
 absl::StatusOr<std::size_t> Reader::ReadPending(Redis& redis) {
   const absl::StatusOr<OwnedReply> reply = redis.Call(ReadCommand("0", /*block=*/""));
-  if (absl::IsNotFound(reply.status())) {
+  if (IsToOwnAgain(reply.status())) {
     RETURN_IF_ERROR(Own(redis));
     return 0;
   }
@@ -378,8 +431,9 @@ absl::Status Reader::ReadNew(Redis& redis, Redis& waits) {
   }
   waits_since_.reset();
   ASSIGN_OR_RETURN(const OwnedReply reply, waits.Receive());
-  if (absl::Status status = (*reply).ToStatus(); absl::IsNotFound(status)) {
-    return Own(redis);  // a group was lost
+  if (absl::Status status = (*reply).ToStatus(); IsToOwnAgain(status)) {
+    Sleep(kGather);
+    return Own(redis);
   } else if (!status.ok()) {
     return status;
   }
@@ -406,8 +460,16 @@ absl::StatusOr<std::size_t> Reader::Take(Redis& redis, const Reply& reply) {
     receivers_.at(rule)->Put(std::move(event));
   });
   if (absl::IsAborted(status)) Lose();
+  if (!notes.lost().empty()) SayLost(notes.lost());
   RETURN_IF_ERROR(status);
   return notes.entries();
+}
+
+void Reader::SayLost(std::string_view why) {
+  const TimePoint now = Clock::now();
+  if (now < next_say_lost_) return;
+  next_say_lost_ = now + kSayLostEvery;
+  log::Warning("rules cannot keep events of a shard", {{"reason", why}});
 }
 
 absl::Status Reader::ForgetDone(Redis& redis) {

@@ -57,7 +57,8 @@ class Reader {
   absl::Status Work(const std::function<void()>& works);
   // Whether this process has the lease: renews it, or tries to get it.
   absl::StatusOr<bool> KeepLease(streams::Redis& redis);
-  // In all shards: the token, and groups where they are missing.
+  // In all shards: the token, and groups where they are missing. A shard whose results are no
+  // stream is left out, until the next time; an error when there is no other.
   absl::Status Own(streams::Redis& redis);
   absl::Status LoadEvents(streams::Redis& redis);
   void Lose();
@@ -67,6 +68,8 @@ class Reader {
   absl::Status ReadNew(streams::Redis& redis, streams::Redis& waits);
   // Judges and settles the entries of an answer to XREADGROUP.
   absl::StatusOr<std::size_t> Take(streams::Redis& redis, const streams::Reply& reply);
+  // A line now and then: events are lost.
+  void SayLost(std::string_view why);
   absl::Status ForgetDone(streams::Redis& redis);
   streams::Arguments ReadCommand(std::string_view from, std::string_view block) const;
   void Done(const Event& event);
@@ -78,6 +81,7 @@ class Reader {
   const std::string token_;
   const std::string count_;  // entries of a shard at once
   std::vector<std::string> results_;
+  std::vector<bool> is_wrong_;  // by shard: its results are no stream
   std::map<std::string, std::unique_ptr<Receiver>, std::less<>> receivers_;
   bool is_owner_ = false;
   bool reads_pending_ = true;
@@ -85,6 +89,7 @@ class Reader {
   std::vector<std::string> last_read_;    // of each shard, where a lost group is made again
   TimePoint next_lease_{};
   TimePoint next_pending_{};
+  TimePoint next_say_lost_{};
   FileDescriptor wake_;  // an eventfd
   std::atomic<bool> stopping_ = false;
   Mutex mutex_;

@@ -13,6 +13,9 @@ namespace inferpool::rules {
 namespace {
 
 constexpr std::size_t kMostFindings = 100;
+// So far within the picture's edges is the place of what they cut off: a zone that reaches the edge
+// has it.
+constexpr double kWithin = 1e-6;
 
 bool IsAbout(const Config::Rule& rule, std::string_view camera) {
   return rule.cameras.empty() || std::ranges::find(rule.cameras, camera) != rule.cameras.end();
@@ -41,8 +44,10 @@ bool Meets(const Finding& finding, const Config::Rule& rule) {
     return false;
   }
   if (rule.zone.empty()) return true;
-  return finding.box &&
-         Contains(rule.zone, {(finding.box->x1 + finding.box->x2) / 2, finding.box->y2});
+  if (!finding.box) return false;
+  const auto within = [](double side) { return std::clamp(side, kWithin, 1 - kWithin); };
+  return Contains(rule.zone,
+                  {within((finding.box->x1 + finding.box->x2) / 2), within(finding.box->y2)});
 }
 
 std::vector<Match> Judge(const Config::Rules& rules, const Answer& answer) {

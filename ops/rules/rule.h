@@ -14,7 +14,8 @@ namespace inferpool::rules {
 bool IsWatched(const Config::Rules& rules, std::string_view camera);
 
 // Whether the finding meets the rule: its class is one of the rule's, it is sure enough, and its
-// place, the middle of the lower edge of its box, is in the zone. What has no box is in no zone.
+// place, the middle of the lower edge of its box, is in the zone. A place at the edge of the
+// picture is in a zone that reaches the edge. What has no box is in no zone.
 bool Meets(const Finding& finding, const Config::Rule& rule);
 
 struct Match {

@@ -13,8 +13,8 @@ namespace inferpool::rules {
 // HMAC-SHA256 with the secret as its key over the time, a dot and the body, in hexadecimal digits.
 std::string Signature(std::string_view secret, std::int64_t unix_s, std::string_view body);
 
-// The secret in the file: its bytes without white space around them. FAILED_PRECONDITION: it cannot
-// be read, has less than 16 bytes or more than 4 KB.
+// The secret in the file: its bytes without white space around them. FAILED_PRECONDITION: it is no
+// regular file, cannot be read, has less than 16 bytes or more than 4 KB.
 absl::StatusOr<std::string> ReadSecret(const std::string& file);
 
 }  // namespace inferpool::rules

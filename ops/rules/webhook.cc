@@ -14,9 +14,13 @@ namespace {
 
 constexpr long kConnectMs = 5'000;
 constexpr long kWholeMs = 10'000;
+constexpr std::size_t kMostBody = std::size_t{64} << 10;
 
-std::size_t Ignore(const char* /*bytes*/, std::size_t size, std::size_t count, void* /*nobody*/) {
-  return size * count;
+// Reads the body and forgets it. What is longer is not waited for: the transfer ends.
+std::size_t Ignore(const char* /*bytes*/, std::size_t size, std::size_t count, void* body) {
+  auto& read = *static_cast<std::size_t*>(body);
+  read += size * count;
+  return read > kMostBody ? CURL_WRITEFUNC_ERROR : size * count;
 }
 
 int StopsNow(void* stopping, curl_off_t /*to_get*/, curl_off_t /*got*/, curl_off_t /*to_send*/,
@@ -54,6 +58,7 @@ absl::Status Webhook::Post(const Event& event) {
   add("X-Inferpool-Event: " + event.id);
   add("X-Inferpool-Signature: " + Signature(secret, UnixSeconds(), event.json));
 
+  std::size_t body = 0;
   std::array<char, CURL_ERROR_SIZE> error{};
   curl_easy_reset(curl);
   curl_easy_setopt(curl, CURLOPT_URL, url_.c_str());
@@ -71,19 +76,21 @@ absl::Status Webhook::Post(const Event& event) {
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, kWholeMs);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Ignore);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error.data());
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &StopsNow);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &stopping_);
   const CURLcode code = curl_easy_perform(curl);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
-  if (code != CURLE_OK) {
+  long status = 0;
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  // Whatever becomes of the body.
+  if (status >= 200 && status <= 299) return absl::OkStatus();
+  if (code != CURLE_OK && body <= kMostBody) {
     return absl::UnavailableError(error[0] != '\0' ? std::string(error.data())
                                                    : std::string(curl_easy_strerror(code)));
   }
-  long status = 0;
-  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-  if (status >= 200 && status <= 299) return absl::OkStatus();
   return absl::UnavailableError(fmt::format("it answered with status {}", status));
 }
 

@@ -18,7 +18,8 @@ class Webhook {
 
   // POSTs the event, signed as of now (signature.h), and waits for the answer, for ten seconds at
   // most. Only the URL is asked: no redirect is followed, no proxy used, and the certificate must
-  // be good. OK: the receiver has answered with a status of 200 to 299.
+  // be good. OK: the receiver has answered with a status of 200 to 299, whatever comes after that;
+  // of a body at most 64 KB are read.
   absl::Status Post(const Event& event);
 
  private:

@@ -19,6 +19,7 @@ class Hook:
         self.deliveries = []  # (event's id, event, whether it was taken)
         self.problems = []
         self.headers = {}  # to answer with
+        self.body = None  # pieces of a body that is promised to be long
         self.lock = threading.Lock()
         self.closed = False
         hook = self
@@ -44,8 +45,12 @@ class Hook:
                 self.send_response(status)
                 for name, value in hook.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", "0" if hook.body is None else str(10**9))
                 self.end_headers()
+                for piece in hook.body or ():
+                    self.wfile.write(piece)
+                if hook.body is not None:
+                    self.close_connection = True
 
             def log_message(self, *_):
                 pass

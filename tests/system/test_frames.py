@@ -151,7 +151,7 @@ class OverwrittenTest(FramesTest):
         ring = self.ring(2)
         small = pictures.plain(64, 64)
         end = time.monotonic() + 5
-        while time.monotonic() < end and camera.seq < 800:
+        while time.monotonic() < end and camera.seq < 300:
             handle = ring.put(small, "png")
             if handle is not None:
                 self.put(camera, handle)

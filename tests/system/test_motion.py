@@ -78,7 +78,8 @@ class MotionTest(SystemTest):
 
     def test_of_a_still_clip_the_model_sees_few_frames_and_all_that_appears(self):
         gated, ungated = cameras = Camera("gated"), Camera("ungated")
-        self.begin({"gated": {}, "ungated": {"motion": {"enabled": False}}})
+        self.begin({"gated": {"motion": {"keyframe_s": 10}},
+                    "ungated": {"motion": {"enabled": False}}})
         scene = Scene()
         visits = {20 + 50 * turn + i: turn for turn in range(3) for i in range(5)}
         ids = []
@@ -96,6 +97,7 @@ class MotionTest(SystemTest):
             frames = [number for number, at in visits.items() if at == turn]
             self.assertTrue(any(without[number]["detections"] for number in frames), turn)
             self.assertTrue(any(with_gate[number].get("detections") for number in frames), turn)
+            self.assertIn(frames[-1] + 1, asked, "nobody is there any more")
         latest = None
         for number, answer in enumerate(with_gate):
             if "still" in answer:
@@ -133,6 +135,16 @@ class MotionTest(SystemTest):
                 camera.put(self.client, pictures.plain(side, side, kind))
         answers, = self.answers([camera])
         self.assertEqual([False, True, False] * 4, ["still" in answer for answer in answers])
+
+    def test_a_picture_of_another_size_is_looked_at(self):
+        camera = Camera("a")
+        self.begin({"a": {"motion": {"keyframe_s": 600}}})
+        scene = Image.linear_gradient("L").convert("RGB")
+        for size in ((1280, 960), (1280, 960), (2560, 1920), (2560, 1920)):
+            camera.put(self.client, pictures.encode(scene.resize(size), "JPEG"))
+        answers, = self.answers([camera])
+        self.assertEqual([False, True, False, True], ["still" in answer for answer in answers])
+        self.assertEqual(2560, answers[2]["image"]["width"])
 
     def test_frames_in_shared_memory(self):
         camera = Camera("a")

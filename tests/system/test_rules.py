@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import re
@@ -181,12 +182,12 @@ class ExampleTest(RulesTest):
         self.assertEqual(("faces", "a", 1), (event["rule"], event["camera"], event["seq"]))
         eventually(lambda: self.count("faces", "delivered") == 1, "it is taken")
 
-        def post(secret, at):
+        def post(secret, at, name="faces:00:1-0"):
             body = b'{"id": "faces:00:1-0"}'
             signature = hmac.new(secret, f"{at}.".encode() + body, hashlib.sha256).hexdigest()
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             connection.request("POST", "/", body, {
-                "X-Inferpool-Event": "faces:00:1-0",
+                "X-Inferpool-Event": name,
                 "X-Inferpool-Signature": f"t={at},v1={signature}"})
             status = connection.getresponse().status
             connection.close()
@@ -195,6 +196,9 @@ class ExampleTest(RulesTest):
         self.assertEqual(401, post(b"another secret of sixteen bytes", now))
         self.assertEqual(401, post(SECRET, now - 3_600), "it was kept and is sent again")
         self.assertEqual(204, post(SECRET, now))
+        self.assertEqual(204, post(SECRET, now, "faces:00:2-0"), "what is not signed says nothing")
+        process.terminate()
+        self.assertEqual(1, len(process.stdout.readlines()), "it is told of once")
 
 
 class BadReceiversTest(RulesTest):
@@ -235,6 +239,21 @@ class BadReceiversTest(RulesTest):
         # A connection that was kept and breaks off is tried anew within a try.
         self.assertTrue(4 <= self.count("faces", "failed") <= 7)
         self.assertEqual(0, self.instance.metrics().value("inferpool_rule_waiting", rule="faces"))
+
+    def test_one_that_takes_an_event_is_not_told_again_whatever_its_body_is(self):
+        endless, slow, cut = hooks = [self.hook(lambda number: 200) for _ in range(3)]
+        endless.body = itertools.repeat(b"x" * 65_536)
+        slow.body = (time.sleep(1) or b"x" for _ in itertools.count())
+        cut.body = [b"x"]
+        camera = Camera("a")
+        self.begin({"endless": self.rule(endless), "slow": self.rule(slow), "cut": self.rule(cut)},
+                   camera)
+        camera.put(self.client, FACE)
+        eventually(lambda: all(hook.taken() for hook in hooks), "they are told")
+        eventually(lambda: self.waiting() == 0, "nothing is left")
+        self.assertEqual([1, 1, 1], [len(hook.deliveries) for hook in hooks])
+        for rule in ("endless", "slow", "cut"):
+            self.assertEqual((1, 0), (self.count(rule, "delivered"), self.count(rule, "failed")))
 
     def test_nothing_is_lost_when_receiver_and_process_are_killed(self):
         hook = self.hook(lambda number: 204 if number % 3 else 500)

@@ -128,6 +128,7 @@ void Answers::Recall(Frame& frame) {
 }
 
 bool Answers::HasRoomForRetry(const Frame& frame) const {
+  if (in_work_.IsWaiting()) return false;  // or a large frame would never have room
   const std::size_t room = in_work_.room() + in_work_.frames();
   std::size_t bytes = frame.picture.size();
   for (const Pausing& retry : retries_) bytes += retry.frame.picture.size();

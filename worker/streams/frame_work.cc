@@ -174,20 +174,27 @@ class Work {
   // model's way to say. A frame that is tried again was found worth a look.
   bool NothingMoves() {
     if (frame_.tries > 0) return false;
-    const absl::StatusOr<cv::Mat> grey = Grey();
+    cv::Size size;
+    const absl::StatusOr<cv::Mat> grey = Grey(size);
     if (!grey.ok()) return false;
-    const std::string question = fmt::format("{}?{}", frame_.model, frame_.parameters);
+    // Boxes in pixels of a picture of another size are of no use.
+    const std::string question =
+        fmt::format("{}?{} {}x{}", frame_.model, frame_.parameters, size.width, size.height);
     return !frame_.gate->MustLook(*grey, question, Clock::now());
   }
 
-  // The frame's brightness at the gate's scale.
-  absl::StatusOr<cv::Mat> Grey() {
+  // The frame's brightness at the gate's scale. `size` becomes the upright picture's.
+  absl::StatusOr<cv::Mat> Grey(cv::Size& size) {
     const http::StageTimer timer(exchange_.times, Stage::kDecode);
-    if (pixels_) return vision::GreyOf(pixels_->bgr, MotionGate::kReduction);
+    if (pixels_) {
+      size = pixels_->bgr.size();
+      return vision::GreyOf(pixels_->bgr, MotionGate::kReduction);
+    }
     const auto opened = predict::OpenPicture(exchange_, services_, file(), frame_.model,
                                              exchange_.thread_slot.task);
     const auto* const picture = std::get_if<predict::Picture>(&opened);
     if (picture == nullptr) return absl::InvalidArgumentError("it is no picture");
+    size = picture->size;
     ASSIGN_OR_RETURN(const HeavyStep step,
                      predict::BeginStep(exchange_.heavy,
                                         predict::DecodeCost(picture->file, picture->header,

@@ -42,6 +42,8 @@ class InWork {
   // The next frame has so many bytes; nothing is taken before there is room for it. One that is
   // larger than all has room when no other is in work. 0: there is no such frame.
   void WaitFor(std::size_t bytes) { awaited_bytes_ = bytes; }
+  // There is such a frame, and no room for it yet.
+  bool IsWaiting() const { return frames_ > 0 && awaited_bytes_ > bytes_left(); }
 
   // Room for so many that a trip is worth it.
   bool HasRoom() const {

@@ -54,6 +54,7 @@ void MotionGate::Begin(const cv::Mat& cells, TimePoint now) {
   size_ = cells.size();
   at_ = now;
   owed_ = true;
+  moves_ = false;
   cells_.assign(static_cast<std::size_t>(size_.area()), Cell{});
   counting_ = 0;
   auto cell = cells_.begin();
@@ -130,7 +131,8 @@ bool MotionGate::MustLook(const cv::Mat& grey, std::string_view question, TimePo
     const double seconds = std::max(std::chrono::duration<double>(now - at_).count(), 0.0);
     at_ = now;
     FollowLight(cells, seconds);
-    if (HasMoved(cells, seconds)) owed_ = true;
+    moves_ = HasMoved(cells, seconds);
+    if (moves_ || looked_moving_) owed_ = true;
   }
   if (question != question_) {
     question_ = question;
@@ -142,6 +144,7 @@ bool MotionGate::MustLook(const cv::Mat& grey, std::string_view question, TimePo
 
 void MotionGate::Looked(std::string_view frame, TimePoint now) {
   owed_ = false;
+  looked_moving_ = moves_;
   looked_at_ = frame;
   next_keyframe_ = now + settings_.keyframe;
 }

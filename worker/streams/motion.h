@@ -14,7 +14,8 @@
 //             far as light changes slowly: by a tenth in a second. A lamp that is switched on
 //             moves.
 //   Keyframe  one frame each `keyframe` is looked at, whatever moves.
-//   Owed      what was to be looked at and could not be is made up for by the next frame.
+//   Owed      what was to be looked at and could not be is made up for by the next frame. So is
+//             the first frame that no longer moves: the answer before it tells of what moved.
 #pragma once
 
 #include <chrono>
@@ -80,6 +81,8 @@ class MotionGate {
   TimePoint at_{};            // of the latest frame
   std::string question_;
   bool owed_ = true;
+  bool moves_ = false;          // in the latest frame
+  bool looked_moving_ = false;  // the model has looked at a frame in which something moved
   std::string looked_at_;
   TimePoint next_keyframe_{};
 };

@@ -9,15 +9,16 @@
 -- when the answer was looked at before.
 --
 -- A rule holds off by the times of answers, not of this moment: what is looked at late is told of as
--- it would have been in time. The time that is kept outlives the hold-off by a day.
+-- it would have been in time. The time that is kept outlives the hold-off by a day. What is no text
+-- in its place says nothing, and makes room.
 local owner, results, events = KEYS[1], KEYS[2], KEYS[3]
 local token, group, id, at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if redis.call('GET', owner) ~= token then
+if redis.pcall('GET', owner) ~= token then
   return redis.error_reply('LOST the rules are somebody else\'s by now')
 end
-for i = 2, #KEYS do
+for i = 2, 3 do
   local kind = redis.call('TYPE', KEYS[i]).ok
-  if kind ~= 'none' and kind ~= (i <= 3 and 'stream' or 'string') then
+  if kind ~= 'none' and kind ~= 'stream' then
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind)
   end
 end
@@ -26,7 +27,8 @@ local noted = {}
 for i = 4, #KEYS do
   local first = 5 + (i - 4) * 4
   local rule, hold_off = ARGV[first], tonumber(ARGV[first + 1])
-  local last = tonumber(redis.call('GET', KEYS[i]) or '')
+  local held = redis.pcall('GET', KEYS[i])
+  local last = type(held) == 'string' and tonumber(held)
   if hold_off > 0 and last and at >= last and at - last < hold_off then
     noted[i - 3] = ''
   else

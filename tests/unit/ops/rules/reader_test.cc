@@ -61,6 +61,13 @@ class ReaderTest : public testing::Test {
                                     "status", "200", "json", json});
     EXPECT_TRUE(reply.ok()) << reply.status();
   }
+  static std::string InAnotherShard(int shard, const std::string& name = "b") {
+    std::string camera = name;
+    for (int i = 0; streams::ShardOf(camera, kShards) == shard; ++i) {
+      camera = fmt::format("{}{}", name, i);
+    }
+    return camera;
+  }
   std::int64_t Events() {
     std::int64_t events = 0;
     for (int shard = 0; shard < kShards; ++shard) {
@@ -214,6 +221,57 @@ TEST_F(ReaderTest, ALostGroupIsMadeAgainWhereItWas) {
   Answer(other, kPerson);
   Await("it is judged", [&] { return Events() == 2; });
   EXPECT_EQ(Count(RuleEvent::kMet), 2U);
+}
+
+TEST_F(ReaderTest, AWrongKeyWhereARuleHoldsOffLosesNoEvent) {
+  const int shard = streams::ShardOf("a", kShards);
+  ASSERT_TRUE(redis_.Call({"SADD", streams::HeldKey(shard, "door", "a"), "x"}).ok());
+  Start();
+  Answer("a", kPerson);
+  Answer("b", kPerson);
+  AwaitJudged();
+  EXPECT_EQ(Events(), 2);
+  Answer("a", kPerson);
+  AwaitJudged();
+  EXPECT_EQ(Count(RuleEvent::kHeld), 1U);
+}
+
+TEST_F(ReaderTest, AWrongKeyInPlaceOfAShardsEventsStopsNoOtherShard) {
+  const int wrong = streams::ShardOf("a", kShards);
+  const std::string events = streams::EventsKey(wrong);
+  ASSERT_TRUE(redis_.Call({"SADD", events, "x"}).ok());
+  Start();
+  Answer("a", kPerson);
+  Answer(InAnotherShard(wrong), kPerson);
+  AwaitJudged();
+  EXPECT_EQ(Count(RuleEvent::kMet), 2U);
+  EXPECT_EQ(Count(RuleEvent::kGivenUp), 1U);
+  EXPECT_EQ(Number({"SCARD", events}), 1) << "it is somebody's";
+  EXPECT_EQ(Number({"DEL", events}), 1);
+  EXPECT_EQ(Events(), 1);
+  Answer("a", kPerson);
+  AwaitJudged();
+  EXPECT_EQ(Events(), 2);
+}
+
+TEST_F(ReaderTest, AWrongKeyInPlaceOfAShardsResultsStopsNoOtherShard) {
+  const int wrong = streams::ShardOf("a", kShards);
+  const std::string results = streams::ResultsKey(wrong);
+  ASSERT_TRUE(redis_.Call({"SET", results, "x"}).ok());
+  reader_ = std::make_unique<Reader>(OptionsOf());
+  const std::string other = InAnotherShard(wrong);
+  const std::string owner = streams::RulesOwnerKey(streams::ShardOf(other, kShards));
+  Await("it is the owner", [&] { return Number({"EXISTS", owner}) == 1; });
+  Answer(other, kPerson);
+  Await("it is judged", [&] { return Events() == 1; });
+  EXPECT_EQ(Number({"DEL", results}), 1);
+  Await("the group is made", [&] { return Number({"EXISTS", results}) == 1; });
+  Answer("a", kPerson);
+  Await("it is judged", [&] { return Events() == 2; });
+  // It becomes wrong while it is read.
+  ASSERT_TRUE(redis_.Call({"SET", results, "x"}).ok());
+  Answer(InAnotherShard(wrong, "c"), kPerson);
+  Await("it is judged", [&] { return Count(RuleEvent::kMet) == 3; });
 }
 
 TEST_F(ReaderTest, EventsOfARuleThatIsNoMoreAreForgotten) {

@@ -48,6 +48,16 @@ TEST(RuleTest, TheZoneHasTheMiddleOfTheLowerEdge) {
   EXPECT_FALSE(Meets({.class_name = "person", .confidence = 1}, rule)) << "without a place";
 }
 
+TEST(RuleTest, AZoneThatReachesTheEdgeOfThePictureHasWhoeverTheEdgeCutsOff) {
+  const Config::Rule lower{.zone = kLowerHalf};
+  EXPECT_TRUE(Meets(Person(1, {.x1 = 0.1, .y1 = 0.1, .x2 = 0.2, .y2 = 1}), lower));
+  EXPECT_TRUE(Meets(Person(1, {.x1 = 1, .y1 = 0.1, .x2 = 1, .y2 = 0.9}), lower));
+  EXPECT_TRUE(Meets(Person(1, {.x1 = 1, .y1 = 1, .x2 = 1, .y2 = 1}), lower));
+  EXPECT_TRUE(Meets(Person(1, {.x1 = -0.1, .y1 = 0.1, .x2 = 0.1, .y2 = 1.0001}), lower));
+  const Config::Rule upper{.zone = {{0, 0}, {1, 0}, {1, 0.9}, {0, 0.9}}};
+  EXPECT_FALSE(Meets(Person(1, {.x1 = 0.1, .y1 = 0.1, .x2 = 0.2, .y2 = 1}), upper));
+}
+
 Answer AnswerWith(const std::string& detections) {
   return {.entry = "1764490000123-7",
           .at_ms = 1'764'490'000'123,

@@ -1,6 +1,7 @@
 #include "ops/rules/signature.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -27,7 +28,8 @@ TEST(SignatureTest, ItDiffersWithEachOfSecretTimeAndBody) {
 TEST(SecretTest, ItIsTheFilesWithoutBlanksAroundIt) {
   const test::TemporaryFolder folder;
   const std::string path = folder / "secret";
-  std::ofstream(path) << "\n 0123456789abcdef0123 \r\n";
+  // What Python's strip() takes away.
+  std::ofstream(path) << "\n\v\f 0123456789abcdef0123 \t\r\n\f\v";
   EXPECT_EQ(*ReadSecret(path), "0123456789abcdef0123");
 }
 
@@ -40,6 +42,13 @@ TEST(SecretTest, NoneIsTooShortOrTooLongOrMissing) {
     std::ofstream(path) << std::string(size, 'x');
     EXPECT_FALSE(ReadSecret(path).ok()) << size;
   }
+}
+
+TEST(SecretTest, APipeIsRefusedAtOnce) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_FALSE(ReadSecret(path).ok()) << "nobody ever writes to it";
 }
 
 }  // namespace

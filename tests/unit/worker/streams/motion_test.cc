@@ -117,8 +117,25 @@ TEST_F(MotionGateTest, SomethingSmallIsSeenWhereverItAppears) {
     const cv::Rect thing(static_cast<int>(random() % 610), static_cast<int>(random() % 450), 24,
                          24);
     EXPECT_TRUE(Looks(camera_.Frame({thing}))) << thing;
-    EXPECT_FALSE(Looks(camera_.Frame())) << "it has gone, and left no trace";
+    EXPECT_TRUE(Looks(camera_.Frame())) << "it has gone, and the answer that tells of it is old";
+    EXPECT_FALSE(Looks(camera_.Frame())) << "it left no trace";
   }
+}
+
+TEST_F(MotionGateTest, WhoHasLeftIsNotStillThere) {
+  Settle();
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(Looks(camera_.Frame({{300 + i, 200, 80, 120}})));
+  EXPECT_TRUE(Looks(camera_.Frame())) << "one look more, by which the room is empty";
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(Looks(camera_.Frame())) << i;
+}
+
+TEST_F(MotionGateTest, WhoHasLeftWhileTheModelWasAwayIsNotStillThereEither) {
+  Settle();
+  EXPECT_TRUE(Looks(camera_.Frame({{300, 200, 80, 120}})));
+  now_ += kEvery;
+  EXPECT_TRUE(gate_.MustLook(camera_.Frame(), "objects?", now_)) << "it is away";
+  EXPECT_TRUE(Looks(camera_.Frame()));
+  EXPECT_FALSE(Looks(camera_.Frame()));
 }
 
 TEST_F(MotionGateTest, SomethingFaintThatCreepsInIsSeen) {
