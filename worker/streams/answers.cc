@@ -109,7 +109,7 @@ void Answers::Collect(bool stopping) {
       if (outcome.what == Outcome::What::kRetry) outcome.what = Outcome::What::kAnswer;
       Add(std::move(outcome), Clock::now());
     } else if (stopping) {
-      in_work_.End(frame, outcome.bytes);  // it stays pending, for the next owner
+      in_work_.End(frame);  // it stays pending, for the next owner
     } else {
       CountsOf(context_.board, frame.shard).Count(StreamEvent::kRetried);
       Retry(std::move(frame), Clock::now());
@@ -130,8 +130,8 @@ void Answers::Recall(Frame& frame) {
 bool Answers::HasRoomForRetry(const Frame& frame) const {
   if (in_work_.IsWaiting()) return false;  // or a large frame would never have room
   const std::size_t room = in_work_.room() + in_work_.frames();
-  std::size_t bytes = frame.picture.size();
-  for (const Pausing& retry : retries_) bytes += retry.frame.picture.size();
+  std::size_t bytes = frame.bytes;
+  for (const Pausing& retry : retries_) bytes += retry.frame.bytes;
   return retries_.size() < std::max<std::size_t>(room / kPartOfRetries, 1) &&
          bytes <= kMostBytes / kPartOfRetries;
 }
@@ -143,7 +143,7 @@ void Answers::Retry(Frame frame, TimePoint now) {
     retries_.push_back({now + pause, std::move(frame)});
     return;
   }
-  in_work_.End(frame, frame.picture.size());
+  in_work_.End(frame);
   if (Camera* camera = schedule_.Find(frame.camera)) {
     schedule_.Rest(*camera, now + kLongestRetry);
     // Else the patience of some begins anew.
@@ -169,7 +169,7 @@ void Answers::TryAgain(TimePoint now) {
       frames.push_back(std::move(retry.frame));
       queue_.Put(std::move(frames));
     } else {
-      in_work_.End(retry.frame, retry.frame.picture.size());
+      in_work_.End(retry.frame);
     }
     std::swap(retry, retries_.back());
     retries_.pop_back();
@@ -178,7 +178,7 @@ void Answers::TryAgain(TimePoint now) {
 
 void Answers::TryNothingAgain() {
   for (const Pausing& retry : std::exchange(retries_, {})) {
-    in_work_.End(retry.frame, retry.frame.picture.size());
+    in_work_.End(retry.frame);
   }
   given_back_.clear();
 }
@@ -236,7 +236,7 @@ absl::Status Answers::Settle(Redis& redis) {
   }
   std::size_t stored = 0;
   for (std::size_t i = 0; i < outcomes_.size(); ++i) {
-    in_work_.End(outcomes_[i].frame, outcomes_[i].bytes);
+    in_work_.End(outcomes_[i].frame);
     if (refused[i]) {
       LetRest(outcomes_[i]);
     } else {

@@ -55,7 +55,6 @@ struct Outcome {
   bool has_findings = false;     // something was found in the picture
   bool batches = false;          // a model answered that batches elsewhere (mode.h)
   std::string snapshot = {};     // a JPEG, where the frame asked for one
-  std::size_t bytes = 0;         // of the picture
   std::int64_t answered_ms = 0;  // Unix time
   std::int64_t worked_us = 0;
 };

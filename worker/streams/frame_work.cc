@@ -405,7 +405,6 @@ std::vector<Outcome> WorkOn(std::vector<Frame> frames, const http::Services& ser
     Outcome& outcome = outcomes[i];
     outcome.answered_ms = now;
     outcome.worked_us = worked / static_cast<std::int64_t>(frames.size());
-    outcome.bytes = frames[i].picture.size();
     if (outcome.what != Outcome::What::kRetry) frames[i].picture = std::string();
     outcome.frame = std::move(frames[i]);
   }

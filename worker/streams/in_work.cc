@@ -37,7 +37,7 @@ void InWork::Hold(Camera& camera, const Frame& frame, TimePoint now) {
   leases_.Began(camera.shard);
 }
 
-void InWork::End(const Frame& frame, std::size_t /*picture*/) {
+void InWork::End(const Frame& frame) {
   --frames_;
   bytes_ -= frame.bytes;
   leases_.Ended(frame.shard);

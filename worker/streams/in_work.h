@@ -35,7 +35,7 @@ class InWork {
   // It was taken, and what becomes of it is known already.
   void Hold(Camera& camera, const Frame& frame, TimePoint now);
   // It is done, or somebody else's: its bytes are free.
-  void End(const Frame& frame, std::size_t bytes);
+  void End(const Frame& frame);
   // A thread took so long for one.
   void Worked(std::int64_t us);
 

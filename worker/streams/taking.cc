@@ -281,12 +281,10 @@ absl::Status Taking::Blame(Redis& redis, Frame frame, TimePoint now) {
     return absl::OkStatus();
   }
   in_work_.Hold(*camera, frame, now);
-  const std::size_t bytes = frame.picture.size();
   answers_.Add({.frame = std::move(frame),
                 .what = Outcome::What::kDead,
                 .status = 500,
-                .json = fmt::format("its thread crashed {} times", (**known).Number()),
-                .bytes = bytes},
+                .json = fmt::format("its thread crashed {} times", (**known).Number())},
                now);
   return absl::OkStatus();
 }
