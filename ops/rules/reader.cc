@@ -337,7 +337,7 @@ absl::Status Reader::Own(Redis& redis) {
   absl::Status wrong;
   std::size_t good = 0;
   for (std::size_t shard = 0; shard < replies.size(); ++shard) {
-    const absl::Status status = (*replies[shard]).ToStatus();
+    absl::Status status = (*replies[shard]).ToStatus();
     if (status.ok()) {
       ++good;
       is_wrong_[shard] = false;

@@ -71,7 +71,7 @@ void MotionGate::Begin(const cv::Mat& cells, TimePoint now) {
 
 void MotionGate::FollowLight(const cv::Mat& cells, double seconds) {
   constexpr int kSteps = 256;  // of a factor of one
-  std::array<std::size_t, 2 * kSteps> found{};
+  std::array<std::size_t, std::size_t{2} * kSteps> found{};
   std::size_t bright = 0;
   auto cell = cells_.cbegin();
   for (int y = 0; y < size_.height; ++y) {
