@@ -16,7 +16,7 @@ struct EntryId {
   std::uint64_t ms = 0;
   std::uint64_t number = 0;
 
-  auto operator<=>(const EntryId&) const = default;
+  auto operator<=>(const EntryId&) const = default;  // NOLINT(modernize-use-nullptr): has none
   std::string ToText() const;
 };
 

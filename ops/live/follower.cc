@@ -105,12 +105,13 @@ absl::Status Follower::FindNewest(streams::Redis& redis) {
   const std::string count = fmt::format("{}", std::max(1, kOldEntriesAtOnce / options_.shards));
   std::vector<Arguments> commands;
   commands.reserve(keys_.size());
-  for (const std::string& key : keys_)
+  for (const std::string& key : keys_) {
     commands.push_back({"XREVRANGE", key, "+", "-", "COUNT", count});
+  }
   // All at once, so that they are taken together or not at all, and what comes meanwhile is new.
   ASSIGN_OR_RETURN(const auto replies, redis.CallAll(commands));
   for (const streams::OwnedReply& reply : replies) {
-    const absl::Status status = (*reply).ToStatus();
+    absl::Status status = (*reply).ToStatus();
     if (!status.ok() && !absl::IsFailedPrecondition(status)) return status;  // no stream: left out
   }
   for (int shard = 0; shard < options_.shards; ++shard) {

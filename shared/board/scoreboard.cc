@@ -173,7 +173,7 @@ HistogramTotal Read(const Histogram& histogram) {
 }
 
 absl::StatusOr<Scoreboard> Scoreboard::Create(int slots, int thread_slots) {
-  const auto slot_count = static_cast<std::size_t>(slots + kOtherSlots);
+  const auto slot_count = static_cast<std::size_t>(slots) + kOtherSlots;
   const std::size_t thread_slot_count = slot_count * static_cast<std::size_t>(thread_slots);
   const std::size_t bytes = sizeof(Head) + sizeof(Pool) + slot_count * sizeof(WorkerSlot) +
                             thread_slot_count * sizeof(ThreadSlot);

@@ -27,8 +27,9 @@ double LengthAt(const Polygon& polygon, double y) {
   }
   std::ranges::sort(crossings);
   double length = 0;
-  for (std::size_t i = 0; i + 1 < crossings.size(); i += 2)
+  for (std::size_t i = 0; i + 1 < crossings.size(); i += 2) {
     length += crossings[i + 1] - crossings[i];
+  }
   return length;
 }
 

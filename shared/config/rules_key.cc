@@ -113,8 +113,9 @@ std::vector<MemberProblem> ReadRules(const Json::Value& object, const std::strin
     Config::Rule& rule = rules[name];
     for (const std::string& member : value.getMemberNames()) {
       std::string problem = SetMember(member, value[member], folder, rule);
-      if (!problem.empty())
+      if (!problem.empty()) {
         add(value[member], fmt::format("{}.{}", key, member), std::move(problem));
+      }
     }
     for (const char* member : {"url", "secret_file"}) {
       if (!value.isMember(member)) add(value, key, fmt::format("has no {}", member));

@@ -101,7 +101,9 @@ std::vector<MemberProblem> ReadCameras(const Json::Value& object, Config::Camera
           continue;
         }
         std::string problem = SetMember(member, value[member], camera);
-        if (!problem.empty()) add(value[member], key + "." + member, std::move(problem));
+        if (!problem.empty()) {
+          add(value[member], fmt::format("{}.{}", key, member), std::move(problem));
+        }
       }
     }
   }
@@ -138,8 +140,9 @@ std::string ToJson(const Config::Cameras& cameras) {
     text("model", camera.model);
     text("parameters", camera.parameters);
     text("policy", camera.policy);
-    if (camera.max_age_ms)
+    if (camera.max_age_ms) {
       members.push_back(fmt::format(R"("max_age_ms": {})", *camera.max_age_ms));
+    }
     if (camera.rate > 0) members.push_back(fmt::format(R"("rate": {})", camera.rate));
     text("priority", camera.priority);
     text("results", camera.results);
