@@ -4,33 +4,11 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-
-def _varint(number):
-    data = b""
-    while number > 0x7f:
-        data += bytes([number & 0x7f | 0x80])
-        number >>= 7
-    return data + bytes([number])
-
-
-def _field(number, value):
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _value(name, shape):
-    dimensions = b"".join(_field(1, _field(1, size) if isinstance(size, int) else _field(2, size)) for size in shape)
-    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, dimensions)))
+from tiny_models import field as _field, node as _node, value as _value
 
 
 def _numbers(name, numbers):
     return _field(5, _field(1, name) + b"".join(_field(8, number) for number in numbers) + _field(20, 7))
-
-
-def _node(operator, source, result, attributes=b""):
-    return _field(1, _field(1, source) + _field(2, result) + _field(3, result) + _field(4, operator) + attributes)
 
 
 def net(side):

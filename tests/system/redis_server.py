@@ -154,6 +154,19 @@ def results(client):
 ENDS = ("published", "superseded", "stale", "trimmed", "overwritten", "failed", "pending")
 
 
+def wait_answers(test, client, cameras):
+    """Until each has as many answers as it has frames: all of them, in order, once. Answers by camera."""
+    def done():
+        found = results(client)
+        return all(len(found.get(camera.name, ())) >= camera.seq for camera in cameras)
+    eventually(done, "all frames are answered")
+    found = results(client)
+    for camera in cameras:
+        test.assertEqual([str(seq) for seq in range(1, camera.seq + 1)],
+                         [answer["seq"] for answer in found[camera.name]], camera.name)
+    return found
+
+
 def ledger(client):
     """By camera. One look at each shard, so that each is of one moment."""
     found = {}

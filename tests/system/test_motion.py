@@ -13,7 +13,7 @@ from PIL import Image
 import pictures
 from harness import SystemTest
 from processes import eventually
-from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag,
+from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag, wait_answers,
                           unbalanced)
 
 sys.path.insert(0, str(pictures.SOURCE / "shared/frames"))
@@ -65,14 +65,7 @@ class MotionTest(SystemTest):
         return [camera.put(self.client, picture) for camera in cameras]
 
     def answers(self, cameras):
-        def done():
-            found = results(self.client)
-            return all(len(found.get(camera.name, ())) >= camera.seq for camera in cameras)
-        eventually(done, "all frames are answered")
-        found = results(self.client)
-        for camera in cameras:
-            self.assertEqual([str(seq) for seq in range(1, camera.seq + 1)],
-                             [answer["seq"] for answer in found[camera.name]], camera.name)
+        found = wait_answers(self, self.client, cameras)
         self.assertEqual({}, unbalanced(self.client))
         return [[json.loads(answer["json"]) for answer in found[camera.name]] for camera in cameras]
 

@@ -14,7 +14,7 @@ import processes
 from harness import SystemTest, inferpool
 from model_servers import ModelServer, outside
 from processes import eventually
-from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag, unbalanced)
+from redis_server import (Camera, RedisServer, frames_key, ledger, results, shard_of, tag, unbalanced, wait_answers)
 
 # A cascade that is done with a small picture at once.
 FAST = {"streams.model": "faces_cascade", "streams.workers": 2, "workers": 1, "threads": 4}
@@ -48,16 +48,7 @@ class StreamsTest(SystemTest):
         return self.instance.metrics().sum("inferpool_stream_events_total", event=event)
 
     def wait_answers(self, cameras):
-        """Until each has as many answers as it has frames; all of them, in order, once."""
-        def done():
-            found = results(self.client)
-            return all(len(found.get(camera.name, ())) >= camera.seq for camera in cameras)
-        eventually(done, "all frames are answered")
-        found = results(self.client)
-        for camera in cameras:
-            self.assertEqual([str(seq) for seq in range(1, camera.seq + 1)],
-                             [answer["seq"] for answer in found[camera.name]], camera.name)
-        return found
+        return wait_answers(self, self.client, cameras)
 
     def assert_ledger(self, cameras, **ends):
         self.assertEqual({}, unbalanced(self.client))

@@ -13,7 +13,7 @@ from harness import MODELS
 _SIDE = 8
 
 
-def _varint(number):
+def varint(number):
     data = b""
     while number > 0x7f:
         data += bytes([number & 0x7f | 0x80])
@@ -21,44 +21,45 @@ def _varint(number):
     return data + bytes([number])
 
 
-def _field(number, value):
+def field(number, value):
     """One field of a protobuf message: a number, or bytes (a text, a message)."""
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
+        return varint(number << 3) + varint(value)
     value = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def _value(name, shape):
-    """onnx.ValueInfoProto of FP32."""
-    dimensions = b"".join(_field(1, _field(1, size)) for size in shape)
-    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, dimensions)))
+def value(name, shape):
+    """onnx.ValueInfoProto of FP32. Sizes are numbers, or names of open ones."""
+    dimensions = b"".join(field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, dimensions)))
 
 
-def _node(operator, source, result):
-    return _field(1, _field(1, source) + _field(2, result) + _field(3, result) + _field(4, operator))
+def node(operator, source, result, attributes=b""):
+    """One of a graph, which has the name of its result."""
+    return field(1, field(1, source) + field(2, result) + field(3, result) + field(4, operator) + attributes)
 
 
 def average(output):
     """ONNX: the average of each colour, [1, 3, 8, 8] to [1, 3]."""
-    graph = (_node("GlobalAveragePool", "images", "pooled") + _node("Flatten", "pooled", output)
-             + _field(2, "average") + _field(11, _value("images", (1, 3, _SIDE, _SIDE)))
-             + _field(12, _value(output, (1, 3))))
-    return _field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13))
+    graph = (node("GlobalAveragePool", "images", "pooled") + node("Flatten", "pooled", output)
+             + field(2, "average") + field(11, value("images", (1, 3, _SIDE, _SIDE)))
+             + field(12, value(output, (1, 3))))
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
 
 
 def constant(outputs, metadata=(), side=64):
     """ONNX: whatever picture of [1, 3, side, side] comes, these outputs, numpy arrays by name."""
-    graph = _field(2, "constant")
+    graph = field(2, "constant")
     for name, array in outputs.items():
-        values = (b"".join(_field(1, size) for size in array.shape) + _field(2, 1)
-                  + _field(8, name + "_values") + _field(9, array.astype("<f4").tobytes()))
-        graph += _node("Identity", name + "_values", name) + _field(5, values)
-    graph += _field(11, _value("images", (1, 3, side, side)))
+        values = (b"".join(field(1, size) for size in array.shape) + field(2, 1)
+                  + field(8, name + "_values") + field(9, array.astype("<f4").tobytes()))
+        graph += node("Identity", name + "_values", name) + field(5, values)
+    graph += field(11, value("images", (1, 3, side, side)))
     for name, array in outputs.items():
-        graph += _field(12, _value(name, array.shape))
-    return (_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13))
-            + b"".join(_field(14, _field(1, key) + _field(2, value)) for key, value in metadata))
+        graph += field(12, value(name, array.shape))
+    return (field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+            + b"".join(field(14, field(1, key) + field(2, value)) for key, value in metadata))
 
 
 def make_repository(folder):
