@@ -3,7 +3,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 namespace inferpool {
@@ -17,14 +16,14 @@ std::uint64_t Get(const std::atomic<std::uint64_t>& counter) {
   return counter.load(std::memory_order_relaxed);
 }
 
-std::uint64_t IdOf(std::string_view route, std::string_view variant, std::string_view model,
-                   std::string_view version) {
+std::uint64_t HashOf(std::string_view route, std::string_view variant, std::string_view model,
+                     std::string_view version) {
   std::string names;
   for (const std::string_view name : {route, variant, model, version}) {
     names += name;
     names += '\0';
   }
-  return std::max<std::uint64_t>(1, XXH3_64bits(names.data(), names.size()));
+  return XXH3_64bits(names.data(), names.size());
 }
 
 }  // namespace
@@ -68,46 +67,19 @@ void RouteCounts::AddTo(RouteTotals& totals) const {
 
 RouteCounts& RouteTable::Find(std::string_view route, std::string_view variant,
                               std::string_view model, std::string_view version) {
-  const std::uint64_t id = IdOf(route, variant, model, version);
-  constexpr std::size_t kNamed = kRows - 1;
-  for (std::size_t i = 0; i < kNamed; ++i) {
-    Row& row = rows_[(id + i) % kNamed];
-    std::uint64_t owner = row.id.load(std::memory_order_acquire);
-    if (owner == 0 && row.id.compare_exchange_strong(owner, id, std::memory_order_acq_rel)) {
-      owner = id;
-    }
-    if (owner != id) continue;
-    if (row.named.load(std::memory_order_acquire) == 0) {
-      const RouteLabels labels{.route = FixedText<136>(route),
-                               .variant = FixedText<16>(variant),
-                               .model = FixedText<136>(model),
-                               .version = FixedText<72>(version)};
-      std::array<std::uint64_t, kWords> words{};
-      std::memcpy(words.data(), &labels, sizeof labels);
-      for (std::size_t word = 0; word < kWords; ++word) {
-        row.labels[word].store(words[word], std::memory_order_relaxed);
-      }
-      row.named.store(1, std::memory_order_release);
-    }
-    return row.counts;
-  }
-  Row& others = rows_[kNamed];
-  others.named.store(1, std::memory_order_release);
-  return others.counts;
+  return rows_.Find(HashOf(route, variant, model, version), {.route = FixedText<136>(route),
+                                                             .variant = FixedText<16>(variant),
+                                                             .model = FixedText<136>(model),
+                                                             .version = FixedText<72>(version)});
 }
 
 std::vector<RouteTotals> RouteTable::List() const {
   std::vector<RouteTotals> list;
-  for (const Row& row : rows_) {
-    if (row.named.load(std::memory_order_acquire) == 0) continue;
+  rows_.ForEach([&list](const RouteLabels& labels, const RouteCounts& counts) {
     RouteTotals& totals = list.emplace_back();
-    std::array<std::uint64_t, kWords> words{};
-    for (std::size_t word = 0; word < kWords; ++word) {
-      words[word] = row.labels[word].load(std::memory_order_relaxed);
-    }
-    std::memcpy(static_cast<void*>(&totals.labels), words.data(), sizeof totals.labels);
-    row.counts.AddTo(totals);
-  }
+    totals.labels = labels;
+    counts.AddTo(totals);
+  });
   return list;
 }
 

@@ -1,9 +1,5 @@
-// Counts what routes lead to, in shared memory: one table for all workers.
-//
-// Each pair of a route's variant and a model's version has a row. A process claims it with one
-// atomic operation, and nobody gives it back while the pool lives, so totals never fall. There are
-// no locks, because a process may die at any point. Zeroed memory is a valid, empty table. What
-// finds no row is counted in the last one, which has no names.
+// Counts what routes lead to, in shared memory: one table for all workers, with a row for each pair
+// of a route's variant and a model's version (named_rows.h).
 #pragma once
 
 #include <array>
@@ -16,6 +12,7 @@
 
 #include "shared/base/fixed_text.h"
 #include "shared/board/metrics.h"
+#include "shared/board/named_rows.h"
 
 namespace inferpool {
 
@@ -83,19 +80,7 @@ class RouteTable {
   std::vector<RouteTotals> List() const;
 
  private:
-  static constexpr std::size_t kWords = sizeof(RouteLabels) / 8;
-  static_assert(sizeof(RouteLabels) % 8 == 0);
-
-  struct alignas(64) Row {
-    std::atomic<std::uint64_t> id;  // hash of the names; 0: free
-    RouteCounts counts;
-    // Every process that claims or finds the row writes the same names, so a process that dies
-    // after its claim leaves no row without them.
-    std::atomic<std::uint32_t> named;
-    std::array<std::atomic<std::uint64_t>, kWords> labels;
-  };
-
-  std::array<Row, kRows> rows_;
+  NamedRows<RouteLabels, RouteCounts, kRows> rows_;
 };
 
 }  // namespace inferpool

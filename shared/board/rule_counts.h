@@ -1,8 +1,5 @@
-// Counts what became of the rules for cameras' answers (ops/rules), in shared memory.
-//
-// Each rule has a row, by its name. A process claims it with one atomic operation, and nobody gives
-// it back while the pool lives, so totals never fall. Zeroed memory is a valid, empty table. What
-// finds no row is counted in the last one, which has no name.
+// Counts what became of the rules for cameras' answers (ops/rules), in shared memory: a row for
+// each rule (named_rows.h).
 #pragma once
 
 #include <array>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "shared/base/fixed_text.h"
+#include "shared/board/named_rows.h"
 
 namespace inferpool {
 
@@ -57,18 +55,7 @@ class RuleTable {
   std::vector<RuleTotals> List() const;
 
  private:
-  static constexpr std::size_t kWords = sizeof(RuleName) / 8;
-  static_assert(sizeof(RuleName) % 8 == 0);
-
-  struct alignas(64) Row {
-    std::atomic<std::uint64_t> id;  // hash of the name; 0: free
-    RuleCounts counts;
-    // Every process that claims or finds the row writes the same name.
-    std::atomic<std::uint32_t> named;
-    std::array<std::atomic<std::uint64_t>, kWords> name;
-  };
-
-  std::array<Row, kRows> rows_;
+  NamedRows<RuleName, RuleCounts, kRows> rows_;
 };
 
 }  // namespace inferpool
