@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -18,19 +17,15 @@ namespace fs = std::filesystem;
 class MemoryFolderTest : public testing::Test {
  protected:
   MemoryFolderTest() {
-    std::string name = "/dev/shm/inferpool-test-XXXXXX";
-    if (mkdtemp(name.data()) != nullptr) memory_ = name;
     config_.state = state_ / "state";
     fs::create_directory(config_.state);
   }
-  ~MemoryFolderTest() override { fs::remove_all(memory_); }
-  MemoryFolderTest(const MemoryFolderTest&) = delete;
-  MemoryFolderTest& operator=(const MemoryFolderTest&) = delete;
 
   bool HasRoom() const { return fs::space(memory_).available >= kMinMemoryBytes; }
 
   const test::TemporaryFolder state_;
-  std::string memory_;
+  const test::TemporaryFolder in_memory_{"/dev/shm"};
+  const std::string& memory_ = in_memory_.path();
   Config config_;
 };
 

@@ -13,9 +13,9 @@ namespace inferpool::test {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
+  explicit TemporaryFolder(const std::string& above = "/tmp") {
     // Short: unix sockets in it must fit their address.
-    std::string pattern = "/tmp/inferpool-XXXXXX";
+    std::string pattern = above + "/inferpool-XXXXXX";
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
     path_ = pattern;
   }
